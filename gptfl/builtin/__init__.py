@@ -1,0 +1,1 @@
+"""gptfl's own tasks, encoders, metrics, estimators and executor, registered like anyone else's."""

@@ -1,0 +1,60 @@
+"""From a seed or a set of examples to the batches of a run: one definition for recording and simulating."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.errors import UsageError
+
+
+def generator(*key: int) -> np.random.Generator:
+    """A random generator that depends on the key alone: the same on every machine."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+def run_seed(seed: int, index: int) -> int:
+    """The seed of run ``index``, independent of how many runs there are."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def draw_subset(pool: int, size: int, seed: int) -> Int[np.ndarray, " subset"]:
+    """Draw ``size`` different examples of the pool, uniformly (the paper's design)."""
+    if size > pool:
+        raise UsageError(f"--subset-size {size} is larger than the pool of {pool}", "ask for a smaller subset")
+    return generator(seed, 0).permutation(pool)[:size]
+
+
+def count_steps(subset: int, batch_size: int, epochs: float) -> int:
+    """How many batches it takes to see every example of a subset ``epochs`` times."""
+    return max(1, math.ceil(subset * epochs / batch_size))
+
+
+def fill_batches(
+    subset: Int[np.ndarray, " subset"], batch_size: int, steps: int, seed: int
+) -> Int[np.ndarray, "step batch"]:
+    """Cycle through fresh shuffles of the subset until every batch is filled."""
+    if len(subset) == 0:
+        raise UsageError("the subset is empty", "name at least one example")
+    random = generator(seed, 1)
+    shuffles = math.ceil(steps * batch_size / len(subset))
+    stream = np.concatenate([random.permutation(subset) for _ in range(shuffles)])
+    return stream[: steps * batch_size].reshape(steps, batch_size).astype(np.int64)
+
+
+def linear_decay(learning_rate: float, steps: int) -> Float[np.ndarray, " step"]:
+    """Linear decay to zero without warm-up: step t of T, from 0, takes ``lr * (1 - t / T)``."""
+    return learning_rate * (1.0 - np.arange(steps) / steps)
+
+
+def constant(learning_rate: float, steps: int) -> Float[np.ndarray, " step"]:
+    """The same learning rate at every step."""
+    return np.full(steps, learning_rate)
+
+
+SCHEDULES = {"linear": linear_decay, "constant": constant}
+
+
+def recorded_steps(steps: int, every: int) -> Int[np.ndarray, " recorded"]:
+    """Step 0, every ``every``-th step and the last one."""
+    return np.unique(np.append(np.arange(0, steps + 1, every), steps)).astype(np.int64)

@@ -1,0 +1,143 @@
+"""What a plugin's parts must offer. Plain classes do; none of these need be inherited from."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.records import Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Where examples come from. Its factory takes ``data``: a local folder or file, or None."""
+
+    name: str
+    learning_rate: float
+    """The learning rate that ``collect`` uses unless told otherwise."""
+
+    def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
+        """Draw ``pool`` training and ``test`` test examples, the same ones for the same seed.
+
+        None takes all there are. Raises ``DataError`` where there are fewer than asked for.
+        """
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns examples into vectors. Its factory takes the encoder's own settings."""
+
+    name: str
+    per_example: bool
+    """Whether a vector depends on its own example alone, so that it can be cached row by row."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """What determines the vectors (weights, settings), JSON-able; the cache goes by it."""
+        ...
+
+    def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
+        """One or more named sets of vectors for the pool and the test examples."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the model says of the test examples at one step; a metric reads from it what it needs.
+
+    ``choice_log_probs`` and ``generated`` are there only if a metric's ``needs`` names
+    ``"choices"`` or ``"generated"``.
+    """
+
+    examples: tuple[Example, ...]
+    target_log_prob: Float[np.ndarray, " test"]
+    """Sum of the log-probabilities of the target's tokens."""
+    target_tokens: Int[np.ndarray, " test"]
+    choice_log_probs: tuple[Float[np.ndarray, " choice"], ...] | None = None
+    generated: tuple[str, ...] | None = None
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """What a model scores on a test example at a step."""
+
+    info: MetricInfo
+    needs: frozenset[str]
+    """Of ``{"choices", "generated"}``, what ``measure`` reads beside the target's log-probability."""
+
+    def check(self, examples: Sequence[Example]) -> None:
+        """Raise ``DataError`` if these test examples can't be measured this way."""
+        ...
+
+    def measure(self, observation: Observation) -> Float[np.ndarray, " test"]:
+        """The metric of each test example."""
+        ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Fits recorded dynamics, then predicts trajectories. Its factory takes its settings by keyword.
+
+    ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
+    """
+
+    name: str
+    requires: frozenset[str]
+    """Of ``{"features", "classes"}``, what must be there before ``fit`` is called."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """Every setting of the factory, resolved and JSON-able."""
+        ...
+
+    def fit(self, data: FitData) -> Self:
+        """Learn from the runs to fit; the same seed gives the same result."""
+        ...
+
+    def predict(self, query: Query) -> Prediction:
+        """Roll the asked curricula forward. Raises ``DataError`` where it can't answer."""
+        ...
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """What was learned, as named arrays."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Fine-tunes one model again and again from the same weights; what an executor drives."""
+
+    def run(self, plan: "Plan", on_step: Callable[[int, int], None]) -> Run:
+        """Carry out one plan and return what was recorded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run to carry out: its index, seed, role and batches as pool indices."""
+
+    index: int
+    seed: int
+    role: str
+    batches: Int[np.ndarray, "step batch"]
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where runs are carried out: in this process, or elsewhere."""
+
+    name: str
+
+    def execute(
+        self, make_trainer: Callable[[], Trainer], plans: Iterable[Plan], on_step: Callable[[int, int, int], None]
+    ) -> Iterator[Run]:
+        """Yield each plan's run when it is done, in any order.
+
+        ``make_trainer`` is called where the work happens; ``on_step(index, done, total)`` reports.
+        """
+        ...

@@ -1,0 +1,252 @@
+"""The values that flow between the stages: plain, frozen, free of files and frameworks."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Progress(Protocol):
+    """How a stage reports: it calls ``progress(what, done, total, note)`` and prints nothing."""
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
+
+
+def silent(what: str, done: int, total: int, note: str = "") -> None:
+    """The progress callback that reports nothing."""
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash JSON-able values and arrays to 16 hex digits, the same on every machine."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array.tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt and its target.
+
+    ``label`` is the class as an index into ``choices``, where the task has classes.
+    ``digest`` identifies the texts, also where a recording keeps none (``--no-texts``).
+    ``fields`` holds whatever else the task knows (references, category, ...), JSON-able.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    choices: tuple[str, ...] = ()
+    label: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(self, "digest", fingerprint(self.prompt, self.target))
+
+    @property
+    def text(self) -> str:
+        """Prompt and target together, what an encoder embeds by default."""
+        return self.prompt + self.target
+
+    def without_texts(self) -> "Example":
+        """The same example with its texts gone; id, class and digest stay."""
+        return Example(self.id, "", "", (), self.label, {}, self.digest)
+
+
+def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> str:
+    """Identify a pool and a test set by ids and texts, in order."""
+    return fingerprint([[e.id, e.digest] for e in pool], [[e.id, e.digest] for e in test])
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """What a task hands to ``collect``: the training pool and the test examples."""
+
+    task: str
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    source: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """What must be known of a metric to read its values."""
+
+    name: str
+    higher_is_better: bool
+    low: float = float("-inf")
+    high: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Curriculum:
+    """The batches of one run in order, as indices into the pool, and their step sizes.
+
+    ``batches`` is padded with -1 where a batch is smaller than the widest; ``learning_rates``
+    holds the optimiser's learning rate at each step.
+    """
+
+    batches: Int[np.ndarray, "step batch"]
+    learning_rates: Float[np.ndarray, " step"]
+
+    @property
+    def steps(self) -> int:
+        """How many optimiser steps the run has."""
+        return len(self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A curriculum that was carried out, and the metrics recorded along it.
+
+    ``steps`` are the recorded steps in ascending order; 0 is the model before any update.
+    ``metrics`` maps a metric's name to its values, NaN where not recorded.
+    """
+
+    index: int
+    seed: int
+    role: str
+    curriculum: Curriculum
+    steps: Int[np.ndarray, " recorded"]
+    metrics: Mapping[str, Float[np.ndarray, "recorded test"]]
+
+    @property
+    def name(self) -> str:
+        """How messages and files call this run."""
+        return f"run-{self.index:04d}"
+
+
+FIT, VALIDATION, TEST = "fit", "validation", "test"
+
+
+def role_of(index: int) -> str:
+    """The role of a run, by its index alone, so that adding runs changes no other run's role.
+
+    32 runs give the paper's shares: 25 to fit, 2 to validate, 5 to test.
+    """
+    if index % 6 == 3:
+        return TEST
+    return VALIDATION if index % 16 == 6 else FIT
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamics:
+    """Many runs over one pool and one test set."""
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metrics: Mapping[str, MetricInfo]
+    runs: tuple[Run, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def examples(self) -> str:
+        """Fingerprint of the pool and the test set."""
+        return examples_fingerprint(self.pool, self.test)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the examples, the settings and every recorded run."""
+        return fingerprint(self.examples, dict(self.settings), [run_fingerprint(r) for r in self.runs])
+
+    def with_role(self, role: str) -> tuple[Run, ...]:
+        """The runs that hold a role, in order of index."""
+        return tuple(run for run in self.runs if run.role == role)
+
+
+def run_fingerprint(run: Run) -> str:
+    """Identify one run by its curriculum and everything recorded along it."""
+    metrics = [item for name in sorted(run.metrics) for item in (name, run.metrics[name])]
+    curriculum = run.curriculum
+    return fingerprint(run.index, run.role, curriculum.batches, curriculum.learning_rates, run.steps, *metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """One vector for each pool and test example; ``kind`` says what they are (embedding, gradient)."""
+
+    train: Float[np.ndarray, "pool d"]
+    test: Float[np.ndarray, "test d"]
+    kind: str = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What one encoder says of the examples of a recording, in one or more named sets.
+
+    ``examples`` is the fingerprint of the pool and test set they belong to;
+    ``identity`` is what determines the vectors: encoder, weights, settings.
+    """
+
+    encoder: str
+    identity: Mapping[str, Any]
+    examples: str
+    sets: Mapping[str, FeatureSet]
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder, the examples and every vector."""
+        arrays = [x for name in sorted(self.sets) for x in (name, self.sets[name].train, self.sets[name].test)]
+        return fingerprint(self.encoder, dict(self.identity), self.examples, *arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class FitData:
+    """All that an estimator may learn from: nothing of a test run is in here.
+
+    ``fit_runs`` and ``validation_runs`` carry the metric named by ``metric`` among others;
+    ``features`` is None unless the estimator requires it or the user gave it.
+    """
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metric: MetricInfo
+    fit_runs: tuple[Run, ...]
+    validation_runs: tuple[Run, ...] = ()
+    features: Features | None = None
+    seed: int = 0
+    progress: Progress = silent
+
+    def recorded(self, run: Run) -> Float[np.ndarray, "recorded test"]:
+        """The recorded values of the metric that is being fitted."""
+        return run.metrics[self.metric.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What an estimator is asked: the trajectories that these curricula would give.
+
+    All curricula share the ``steps`` to predict at; ``steps[0]`` is where ``first`` was recorded
+    (0 unless imported). Shorter runs are padded with batches of -1 and learning rate 0.
+    """
+
+    batches: Int[np.ndarray, "run step batch"]
+    learning_rates: Float[np.ndarray, "run step"]
+    steps: Int[np.ndarray, " recorded"]
+    first: Float[np.ndarray, "run test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predicted trajectories; ``values[:, 0]`` repeats the given first value.
+
+    ``intervals`` maps a level such as 0.9 to its lower and upper bounds, where offered.
+    """
+
+    values: Float[np.ndarray, "run recorded test"]
+    intervals: Mapping[
+        float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]
+    ] = field(default_factory=dict)

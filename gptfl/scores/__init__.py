@@ -1,0 +1,1 @@
+"""How well a simulated trajectory matches the recorded one."""

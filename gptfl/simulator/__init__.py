@@ -1,0 +1,1 @@
+"""The mathematics of simulating training dynamics, as pure array functions."""

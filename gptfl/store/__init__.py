@@ -1,0 +1,1 @@
+"""Recordings, features, simulators and predictions on disk: the only place that knows HDF5."""

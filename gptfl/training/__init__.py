@@ -1,0 +1,1 @@
+"""Fine-tunes a causal language model and reports what it scores along the way; knows no file format."""
