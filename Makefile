@@ -1,0 +1,47 @@
+# Two commands from a fresh clone: `make demo` and `make test`. Both need Python >= 3.11, make and pip.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+INPUTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test install dev clean
+
+help:
+	@echo "make demo     install gptfl into $(VENV) and run the whole tour on a tiny model"
+	@echo "make test     install gptfl with its development tools and run the tests"
+	@echo "make install  only install gptfl and its bundled plugins into $(VENV)"
+	@echo "make clean    remove $(VENV) and what the tools cache"
+
+demo: install
+	$(BIN)/gptfl demo
+
+test: dev
+	$(BIN)/python -m pytest
+
+# A stamp is newer than everything it was made from, so a second `make` installs nothing.
+install: $(VENV)/.installed
+dev: $(VENV)/.dev
+
+$(VENV)/.installed: $(VENV)/.created $(INPUTS)
+	$(PIP) install --constraint constraints.txt --editable . $(PLUGINS:%=--editable %)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --group dev
+	@touch $@
+
+# The interpreter is checked first; pip is brought to a version that knows dependency groups.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "gptfl needs Python 3.11 or newer; $(PYTHON) is none: name one, as in make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) can't make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }
+	$(PIP) install --quiet --upgrade --constraint constraints.txt pip
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
