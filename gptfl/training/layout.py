@@ -1,0 +1,33 @@
+"""How rows of different lengths are grouped into batches so that little padding is computed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def plan_batches(lengths: Sequence[int], budget: int, overhead: int) -> list[list[int]]:
+    """Partition rows into batches with the least padded tokens plus ``overhead`` tokens a batch.
+
+    Rows are taken in order of length; a batch holds at most ``budget`` padded tokens (or one row).
+    Exact by dynamic programming over the sorted rows.
+    """
+    order = np.argsort(lengths, kind="stable")
+    ordered = np.asarray(lengths)[order]
+    count = len(ordered)
+    best = np.full(count + 1, np.inf)
+    best[0] = 0.0
+    start_of = np.zeros(count + 1, dtype=np.int64)
+    for end in range(1, count + 1):
+        longest = int(ordered[end - 1])
+        first = max(0, end - max(1, budget // max(longest, 1)))
+        starts = np.arange(first, end)
+        costs = best[first:end] + (end - starts) * longest + overhead
+        pick = int(np.argmin(costs))
+        best[end], start_of[end] = costs[pick], first + pick
+    batches = []
+    end = count
+    while end > 0:
+        start = int(start_of[end])
+        batches.append([int(i) for i in order[start:end]])
+        end = start
+    return batches[::-1]

