@@ -1,0 +1,237 @@
+"""Creates, amends and opens gptfl's files: nothing under its final name is ever half-written."""
+
+import contextlib
+import errno
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from gptfl.errors import DataError, GptflError, ResourceError
+from gptfl.store import fields
+from gptfl.store.kinds import KINDS
+from gptfl.store.safety import MAX_BYTES, check_contents
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
+_LIBVER = ("v110", "v110")
+_LIBRARIES = ("gptfl", "numpy", "h5py", "scipy", "scikit-learn", "torch", "transformers", "datasets")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What every file says of itself.
+
+    ``settings`` are the resolved settings that made it, ``inputs`` the fingerprint of each input
+    by name, ``versions`` the libraries, ``created`` the time in UTC (ISO 8601).
+    """
+
+    kind: str
+    format_version: int
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    created: str
+
+
+@contextmanager
+def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Iterator[h5py.File]:
+    """Fill a new file, which takes its name, whole, when the block ends without an exception.
+
+    It is built in memory and written by plain writes, because HDF5 doesn't recover from a full
+    disk. Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
+    """
+    with h5py.File(str(path), "w", driver="core", backing_store=False, libver=_LIBVER) as file:
+        fields.put_attribute(file, "kind", kind)
+        fields.put_attribute(file, "format_version", KINDS[kind].format_version)
+        fields.put_attribute(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
+        fields.put_text(file, "settings", dict(settings))
+        fields.put_text(file, "inputs", dict(inputs))
+        fields.put_text(file, "versions", library_versions())
+        yield file
+        _save(file, path)
+
+
+@contextmanager
+def amend(path: Path, kind: str) -> Iterator[h5py.File]:
+    """Change a file: a copy in memory is changed and takes the name when the block ends.
+
+    Raises as ``open_file`` and ``create`` do; at every moment the name holds a whole file.
+    """
+    with open_file(path, kind):
+        pass
+    with h5py.File(str(path), "r+", driver="core", backing_store=False, libver=_LIBVER) as file:
+        yield file
+        _save(file, path)
+
+
+@contextmanager
+def open_file(path: Path, kind: str | None, max_bytes: int = MAX_BYTES) -> Iterator[h5py.File]:
+    """Open a file to read, after making sure that it is one of ours and safe to read.
+
+    ``kind`` None takes any. Raises ``DataError`` for a file that is missing, foreign, damaged,
+    of another kind, newer than this gptfl, or made to do harm.
+    """
+    path = Path(path)
+    size = _check_signature(path)
+    try:
+        file = h5py.File(str(path), "r", locking=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    with file:
+        try:
+            _check_kind(file, path, kind)
+            check_contents(file, path, size, max_bytes)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise _unreadable(path, error) from error
+        yield file
+
+
+def read_header(path: Path) -> Header:
+    """What a file of any kind says of itself. Raises ``DataError`` as ``open_file`` does."""
+    with open_file(path, None) as file:
+        return header_of(file)
+
+
+def header_of(file: h5py.File) -> Header:
+    """The header of an open file."""
+    texts = {name: fields.get_text(file, name) for name in ("settings", "inputs", "versions")}
+    for name, value in texts.items():
+        if not isinstance(value, dict):
+            raise DataError(f"{fields.path_of(file)} is damaged: its {name} are no mapping", "make it again")
+    return Header(
+        kind=fields.get_word(file, "kind"),
+        format_version=int(fields.get_number(file, "format_version")),
+        created=fields.get_word(file, "created"),
+        **texts,
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and the libraries that bear on results, without importing them."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete what killed processes left half-written in a folder; what a living one writes stays."""
+    removed = []
+    for path in folder.glob(".*.part"):
+        process = path.name.removesuffix(".part").rpartition(".")[2]
+        if process.isdigit() and not _alive(int(process)):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":
+        # Signal 0 would end a process there, so without a way to know, nothing is deleted.
+        return True
+    if process == os.getpid():
+        # This process deletes what it leaves behind, so the name is a dead one's, reused.
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _save(file: h5py.File, path: Path) -> None:
+    """Write an in-memory file aside, flush it to the disk and give it its name."""
+    file.flush()
+    image = file.id.get_file_image()
+    check_contents(file, path, len(image))
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as out:
+            out.write(image)
+            out.flush()
+            os.fsync(out.fileno())
+        aside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where folders can be flushed at all."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def cannot_write(path: Path, error: OSError) -> ResourceError:
+    """The error for a path that the system refuses to write to, with what to do about it."""
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ResourceError(
+            f"{path} can't be written: {why}", "free some space or use another --workspace; what was there is kept"
+        )
+    return ResourceError(f"{path} can't be written: {why}", "mend its permissions or use another --workspace")
+
+
+def _check_signature(path: Path) -> int:
+    """The size of a file that begins as HDF5 does."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist", "check the path; gptfl inspect FILE shows what a file holds")
+    if not path.is_file():
+        raise DataError(f"{path} is not a file", "name a file that gptfl wrote")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_SIGNATURE))
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}", "mend its permissions") from error
+    if start != _SIGNATURE:
+        raise DataError(f"{path} is {'no HDF5 file' if start else 'empty'}", "name a file that gptfl wrote")
+    return size
+
+
+def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
+    if "kind" not in file.attrs or "format_version" not in file.attrs:
+        raise DataError(f"{path} was not written by gptfl (it has no kind)", "name a file that gptfl wrote")
+    found = KINDS.get(fields.get_word(file, "kind"))
+    if found is None:
+        raise DataError(
+            f"{path} is of the unknown kind {fields.get_word(file, 'kind')!r}", "upgrade gptfl if it made the file"
+        )
+    if kind is not None and found.name != kind:
+        raise DataError(
+            f"{path} is a {found.noun}, not a {KINDS[kind].noun}",
+            f"a {found.noun} is for {found.taken_by}; {KINDS[kind].made_by} makes a {KINDS[kind].noun}",
+        )
+    version = fields.get_number(file, "format_version")
+    if version not in range(1, found.format_version + 1):
+        raise DataError(
+            f"{path} has format version {version}, and this gptfl reads up to {found.format_version}", "upgrade gptfl"
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> GptflError:
+    truncated = "truncated" in str(error) or "addr overflow" in str(error)
+    return DataError(f"{path} is {'truncated' if truncated else 'damaged'} and can't be read", "make it again")

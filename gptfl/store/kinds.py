@@ -1,0 +1,30 @@
+"""The kinds of file that gptfl writes: how messages call them, who makes and who takes them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file and the newest format version that this gptfl writes and reads."""
+
+    name: str
+    noun: str
+    made_by: str
+    taken_by: str
+    format_version: int
+
+
+DYNAMICS = "gptfl-dynamics"
+FEATURES = "gptfl-features"
+SIMULATOR = "gptfl-simulator"
+PREDICTIONS = "gptfl-predictions"
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(DYNAMICS, "recording", "gptfl collect --model MODEL --task TASK", "gptfl featurize, fit and compare", 1),
+        Kind(FEATURES, "features file", "gptfl featurize", "gptfl fit and compare", 1),
+        Kind(SIMULATOR, "simulator", "gptfl fit", "gptfl simulate", 1),
+        Kind(PREDICTIONS, "predictions file", "gptfl simulate", "gptfl inspect", 1),
+    )
+}

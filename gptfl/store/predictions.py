@@ -1,0 +1,103 @@
+"""Prediction files: the curricula that were asked for, and the trajectories that came out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.errors import DataError
+from gptfl.records import MetricInfo
+from gptfl.store import fields, files
+from gptfl.store.examples import metric_from_json, metric_to_json
+from gptfl.store.kinds import PREDICTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionFile:
+    """Predicted trajectories of one metric for several curricula.
+
+    ``reference`` is the average recorded run at ``steps``; ``intervals`` maps a level such as
+    0.9 to its lower and upper bounds; ``dynamics`` and ``simulator`` are fingerprint and key of
+    what made them.
+    """
+
+    estimator: str
+    metric: MetricInfo
+    labels: Sequence[str]
+    batches: Int[np.ndarray, "run step batch"]
+    learning_rates: Float[np.ndarray, "run step"]
+    steps: Int[np.ndarray, " recorded"]
+    values: Float[np.ndarray, "run recorded test"]
+    reference: Float[np.ndarray, "recorded test"]
+    dynamics: str
+    simulator: str
+    intervals: Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]] = (
+        field(default_factory=dict)
+    )
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_predictions(path: Path, predictions: PredictionFile) -> None:
+    """Write predictions. Raises ``DataError`` if shapes disagree, ``ResourceError`` if it can't be written."""
+    _check(predictions, str(path))
+    inputs = {"dynamics": predictions.dynamics, "simulator": predictions.simulator}
+    with files.create(path, PREDICTIONS, settings=predictions.settings, inputs=inputs) as file:
+        fields.put_attribute(file, "estimator", predictions.estimator)
+        fields.put_text(file, "metric", metric_to_json(predictions.metric))
+        fields.put_lines(file, "labels", list(predictions.labels))
+        for name in ("batches", "learning_rates", "steps", "values", "reference"):
+            fields.put_array(file, name, getattr(predictions, name))
+        group = file.create_group("intervals")
+        for number, (level, (low, high)) in enumerate(predictions.intervals.items()):
+            one = group.create_group(f"{number:02d}")
+            fields.put_attribute(one, "level", float(level))
+            fields.put_array(one, "low", low)
+            fields.put_array(one, "high", high)
+
+
+def read_predictions(path: Path) -> PredictionFile:
+    """Read predictions. Raises ``DataError``."""
+    with files.open_file(path, PREDICTIONS) as file:
+        header = files.header_of(file)
+        group = fields.get_group(file, "intervals")
+        intervals = {}
+        for name in fields.names_in(group):
+            one = fields.get_group(group, name)
+            bounds = fields.get_array(one, "low", 3, "f"), fields.get_array(one, "high", 3, "f")
+            intervals[float(fields.get_number(one, "level"))] = bounds
+        predictions = PredictionFile(
+            estimator=fields.get_word(file, "estimator"),
+            metric=metric_from_json(fields.get_text(file, "metric"), f"{path}: /metric"),
+            labels=[str(label) for label in fields.get_lines(file, "labels")],
+            batches=fields.get_array(file, "batches", 3, "i"),
+            learning_rates=fields.get_array(file, "learning_rates", 2, "f"),
+            steps=fields.get_array(file, "steps", 1, "i"),
+            values=fields.get_array(file, "values", 3, "f"),
+            reference=fields.get_array(file, "reference", 2, "f"),
+            dynamics=str(header.inputs.get("dynamics")),
+            simulator=str(header.inputs.get("simulator")),
+            intervals=intervals,
+            settings=header.settings,
+        )
+    _check(predictions, str(path))
+    return predictions
+
+
+def _check(predictions: PredictionFile, where: str) -> None:
+    runs, recorded, test = predictions.values.shape
+    shapes = {
+        "labels": ((len(predictions.labels),), (runs,)),
+        "batches": (predictions.batches.shape[:1], (runs,)),
+        "learning_rates": (predictions.learning_rates.shape, predictions.batches.shape[:2]),
+        "steps": (predictions.steps.shape, (recorded,)),
+        "reference": (predictions.reference.shape, (recorded, test)),
+    }
+    for level, bounds in predictions.intervals.items():
+        for bound in bounds:
+            shapes[f"intervals at {level}"] = (bound.shape, (runs, recorded, test))
+    for name, (found, expected) in shapes.items():
+        if found != expected:
+            raise DataError(f"{where}: {name} has shape {found}, not {expected}", "run gptfl simulate again")

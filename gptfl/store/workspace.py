@@ -1,0 +1,169 @@
+"""The folder that holds the files of one or more recordings under predictable names."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from gptfl.errors import DataError, ResourceError
+from gptfl.store.files import cannot_write, remove_leftovers
+from gptfl.store.kinds import KINDS
+
+VARIABLE = "GPTFL_WORKSPACE"
+DEFAULT = Path("gptfl-work")
+# What the names of a kind hold between the stem and the kind, in order.
+_PARTS: dict[str, tuple[str, ...]] = {
+    "dynamics": (),
+    "features": ("encoder",),
+    "simulator": ("estimator", "metric"),
+    "predictions": ("estimator", "metric"),
+}
+_KEY = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The file that a command takes, and those that it could have taken instead."""
+
+    path: Path
+    others: list[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder of gptfl's files. ``stem`` is what the names of one recording's files begin with."""
+
+    root: Path
+
+    @classmethod
+    def resolve(cls, given: "Path | str | None" = None) -> "Workspace":
+        """The workspace that was given, else that of GPTFL_WORKSPACE, else ./gptfl-work."""
+        return cls(Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser())
+
+    @property
+    def shown(self) -> str:
+        """The folder as messages call it."""
+        text = str(self.root)
+        return text if self.root.is_absolute() or text.startswith(".") else f".{os.sep}{text}"
+
+    def dynamics_path(self, stem: str) -> Path:
+        """Where the recording lies."""
+        return self.root / f"{stem}.dynamics.h5"
+
+    def features_path(self, stem: str, encoder: str) -> Path:
+        """Where an encoder's features of the recording lie."""
+        return self.root / f"{stem}.{_part(encoder)}.features.h5"
+
+    def simulator_path(self, stem: str, estimator: str, metric: str, key: str = "") -> Path:
+        """Where a simulator lies; ``key`` tells apart those of other settings."""
+        tail = f"-{key[:_KEY]}" if key else ""
+        return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}{tail}.simulator.h5"
+
+    def predictions_path(self, stem: str, estimator: str, metric: str) -> Path:
+        """Where the last predictions of an estimator lie."""
+        return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}.predictions.h5"
+
+    def candidates(self, kind: str, stem: str | None = None, **conditions: str) -> list[Path]:
+        """The files of a kind (dynamics, features, simulator, predictions), the one made last first.
+
+        ``conditions`` are of ``encoder``, ``estimator`` and ``metric``.
+        """
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = [
+                path
+                for path in self.root.iterdir()
+                if path.name.endswith(f".{kind}.h5") and path.name[0] != "." and _fits(path, kind, stem, conditions)
+            ]
+            return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+        return []
+
+    def pick(self, kind: str, stem: str | None = None, **conditions: str) -> Picked:
+        """The candidate made last, with the others.
+
+        Raises ``DataError`` where there is none, saying which command makes one.
+        """
+        found = self.candidates(kind, stem, **conditions)
+        if found:
+            return Picked(found[0], found[1:])
+        what = KINDS[f"gptfl-{kind}"]
+        wanted = "".join(f" of {name} {value}" for name, value in conditions.items())
+        wanted += f" for {stem}" if stem else ""
+        raise DataError(f"no {what.noun}{wanted} in {self.shown}", f"run {what.made_by} first")
+
+    @contextmanager
+    def lock(self, what: str) -> Iterator[None]:
+        """Keep other processes from writing here while ``what`` (as in ``gptfl collect``) does.
+
+        The system releases it when the process ends, however it ends; the same thread may lock
+        again. Raises ``ResourceError`` if another holds it, or the folder can't be written to.
+        """
+        owner = self.root / ".lock.owner"
+        lock = filelock.FileLock(self.root / ".lock", timeout=0, is_singleton=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            if lock.lock_counter == 1:
+                owner.write_text(f"{os.getpid()} {what}", encoding="utf-8")
+                remove_leftovers(self.root)
+        except filelock.Timeout as error:
+            raise ResourceError(
+                f"{_describe(owner)} is writing to {self.shown}", "wait for it, or use another --workspace"
+            ) from error
+        except OSError as error:
+            lock.release()
+            raise cannot_write(self.root, error) from error
+        try:
+            yield
+        finally:
+            if lock.lock_counter == 1:
+                with contextlib.suppress(OSError):
+                    owner.unlink()
+            lock.release()
+
+
+def stem_for(task: str, model: str) -> str:
+    """The stem of a recording's files: task and model, made safe for file names."""
+    return f"{_safe(task)}-{_safe(Path(model).name)}"
+
+
+def stem_of(path: Path) -> str:
+    """The stem of a file of a workspace, from its name."""
+    pieces = path.name.removesuffix(".h5").split(".")
+    return ".".join(pieces[: len(pieces) - 1 - len(_PARTS.get(pieces[-1], ()))]) or path.stem
+
+
+def _fits(path: Path, kind: str, stem: str | None, conditions: dict[str, str]) -> bool:
+    pieces = path.name.removesuffix(f".{kind}.h5").split(".")
+    names = _PARTS[kind]
+    if len(pieces) <= len(names) or (stem is not None and stem_of(path) != stem):
+        return False
+    parts = dict(zip(names, pieces[len(pieces) - len(names) :], strict=True))
+    for name, value in conditions.items():
+        if name not in parts:
+            raise TypeError(f"a {kind} file has no {name}")
+        keyed = re.fullmatch(rf"{re.escape(_part(value))}(-[0-9a-f]{{{_KEY}}})?", parts[name])
+        if parts[name] != _part(value) and not (keyed and name == "metric" and kind == "simulator"):
+            return False
+    return True
+
+
+def _describe(owner: Path) -> str:
+    try:
+        process, _, what = owner.read_text(encoding="utf-8").partition(" ")
+    except OSError:
+        return "another process"
+    return f"another {what} (process {process})" if what else "another process"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "unnamed"
+
+
+def _part(name: str) -> str:
+    """A name that may stand between the dots of a file name."""
+    return _safe(name).replace(".", "-")
