@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gptfl.errors import DataError, ResourceError
 
@@ -33,8 +34,8 @@ def fetch_file(repo: str, filename: str, *, revision: str, repo_type: str, where
 def require_hub(problem: str, instead: str) -> None:
     """Raise ``ResourceError`` unless the Hub answers: one short try, where its own client tries for long."""
     from huggingface_hub import constants
-    from huggingface_hub.errors import HTTPError
-    from huggingface_hub.utils import get_session
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     if constants.HF_HUB_OFFLINE:
         raise ResourceError(
@@ -52,7 +53,7 @@ def require_hub(problem: str, instead: str) -> None:
 @contextlib.contextmanager
 def explained(problem: str, instead: str) -> Iterator[None]:
     """Turn whatever the Hub's client raises into one line."""
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         EntryNotFoundError,
         GatedRepoError,
         HTTPError,
@@ -83,13 +84,14 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _no_bars() -> Iterator[None]:
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub import utils
 
-    if are_progress_bars_disabled():
+    bars: Any = utils
+    if bars.are_progress_bars_disabled():
         yield
         return
-    disable_progress_bars()
+    bars.disable_progress_bars()
     try:
         yield
     finally:
-        enable_progress_bars()
+        bars.enable_progress_bars()
