@@ -78,9 +78,9 @@ def _problem_with(run: Run, pool: int, test: int, metrics: Mapping[str, MetricIn
     if batches.ndim != 2 or batches.dtype.kind != "i" or rates.shape != (len(batches),) or rates.dtype.kind != "f":
         return f"has batches of shape {batches.shape} and learning rates of shape {rates.shape}"
     if batches.size and not (batches.min() >= -1 and batches.max() < pool):
-        return f"names the example {int(batches.max())} of a pool of {pool}"
+        return f"names the examples {int(batches.min())} to {int(batches.max())} of a pool of {pool}"
     if not np.isfinite(rates).all() or (rates < 0).any():
-        return "has a learning rate that is no positive number"
+        return "has a learning rate that is negative or not finite"
     if steps.ndim != 1 or steps.dtype.kind != "i" or (np.diff(steps) <= 0).any():
         return "has recorded steps that don't ascend"
     if len(steps) and not (steps[0] >= 0 and steps[-1] <= len(batches)):

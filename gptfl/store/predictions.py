@@ -87,6 +87,10 @@ def read_predictions(path: Path) -> PredictionFile:
 
 
 def _check(predictions: PredictionFile, where: str) -> None:
+    if predictions.values.ndim != 3:
+        raise DataError(
+            f"{where}: values has shape {predictions.values.shape}", "it must be run by step by test example"
+        )
     runs, recorded, test = predictions.values.shape
     shapes = {
         "labels": ((len(predictions.labels),), (runs,)),
