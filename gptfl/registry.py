@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 
@@ -22,6 +22,7 @@ KINDS: Mapping[str, type] = {
     "estimator": interfaces.Estimator,
     "executor": interfaces.Executor,
 }
+HOOKS: Mapping[str, str] = {f"gptfl_{kind}s": kind for kind in KINDS}
 OWN = "gptfl"
 
 
@@ -37,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A plugin, or a part of one, that can't be used, and why."""
+    """A plugin, or a part of one, that can't be used, and why, in one line."""
 
     owner: str
     reason: str
@@ -60,12 +61,15 @@ class Registry:
         if not claims:
             raise PluginError(f"unknown {kind} {name!r}", suggest(name, self.names(kind)))
         if len(claims) > 1:
-            owners = " and ".join(sorted(part.owner for part in claims))
-            raise PluginError(f"{kind} {name!r} is claimed by {owners}", "uninstall one of them")
+            raise PluginError(f"{kind} {name!r} is claimed by {_owners(claims)}", "uninstall all but one of them")
         return claims[0]
 
     def make(self, kind: str, name: str, **settings: Any) -> Any:
-        """Make a part with these settings and hold it against its interface."""
+        """Make a part with these settings and hold it against its interface.
+
+        Raises ``PluginError`` for an unknown name or setting, for a library that the part needs
+        and that is not installed, and for a part that lacks what its interface promises.
+        """
         part = self.find(kind, name)
         try:
             made = part.factory(**settings)
@@ -76,41 +80,32 @@ class Registry:
                     f"{kind} {name!r} has no setting {unknown[1]!r}", f"see what {part.owner} documents for it"
                 ) from error
             raise
+        except ModuleNotFoundError as error:
+            if (error.name or OWN).split(".")[0] == OWN:
+                raise
+            raise PluginError(
+                f"{kind} {name!r} of {part.owner} needs the Python module {error.name!r}, which is not installed",
+                "install the package that provides it",
+            ) from error
         missing = [member for member in interface_members(kind) if not hasattr(made, member)]
         if missing:
-            raise PluginError(
-                f"{kind} {name!r} of {part.owner} lacks {', '.join(missing)}", "the plugin needs mending"
-            )
+            raise PluginError(f"{kind} {name!r} of {part.owner} lacks {', '.join(missing)}", "the plugin needs mending")
         return made
 
-    def add(self, plugin: object, owner: str, hook: Callable[[], list[Any]], kind: str) -> None:
-        """Take what one plugin's hook returns, or note why it can't be taken."""
-        try:
-            answers = hook()
-        except Exception as error:
-            self.problems.append(Problem(owner, f"its {kind} hook raised {type(error).__name__}: {error}"))
-            return
-        for answer in answers:
-            if not isinstance(answer, Mapping):
-                self.problems.append(
-                    Problem(owner, f"its {kind} hook returned {type(answer).__name__}, not a mapping of names")
-                )
-                continue
-            for name, factory in answer.items():
-                self._claim(owner, kind, name, factory)
+    def note(self, owner: str, reason: str) -> None:
+        """Remember what is wrong with a plugin."""
+        self.problems.append(Problem(owner, " ".join(reason.split())))
 
-    def _claim(self, owner: str, kind: str, name: object, factory: object) -> None:
+    def claim(self, owner: str, kind: str, name: object, factory: object) -> None:
+        """Take one name for its owner, unless it is no name, has no factory, or is gptfl's own."""
         if not isinstance(name, str) or not callable(factory):
-            self.problems.append(Problem(owner, f"its {kind} {name!r} is not a name with a factory"))
+            self.note(owner, f"its {kind} {name!r} is not a name with a factory: skipped")
             return
         claims = self.parts.setdefault((kind, name), [])
         if any(part.owner == OWN for part in claims):
-            self.problems.append(Problem(owner, f"{kind} {name!r} is gptfl's own name: skipped"))
+            self.note(owner, f"{kind} {name!r} is gptfl's own name: skipped")
             return
         claims.append(Part(kind, name, owner, factory))
-        if len(claims) == 2:
-            owners = " and ".join(sorted(part.owner for part in claims))
-            self.problems.append(Problem(owners, f"both claim {kind} {name!r}: neither can be used"))
 
 
 def interface_members(kind: str) -> list[str]:
@@ -130,26 +125,63 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def build(plugins: Iterable[EntryPoint | ModuleType]) -> Registry:
     """Register gptfl's own parts, then each plugin by itself, so that one that breaks stays alone."""
     registry = Registry()
-    manager = pluggy.PluginManager("gptfl")
-    manager.add_hookspecs(hookspecs)
-    manager.register(builtin_plugin, OWN)
+    _register(registry, builtin_plugin, OWN)
+    seen = set()
     for plugin in plugins:
-        _register(manager, registry, plugin)
-    for owner, plugin in manager.list_name_plugin():
-        others = [other for _, other in manager.list_name_plugin() if other is not plugin]
-        for kind in KINDS:
-            hook = manager.subset_hook_caller(f"gptfl_{kind}s", others)
-            registry.add(plugin, owner, cast(Callable[[], list[Any]], hook), kind)
+        owner = plugin.__name__ if isinstance(plugin, ModuleType) else owner_of(plugin)
+        try:
+            loaded = plugin if isinstance(plugin, ModuleType) else plugin.load()
+        except (Exception, SystemExit) as error:
+            registry.note(owner, f"can't be loaded: {type(error).__name__}: {error}")
+            continue
+        if id(loaded) not in seen:
+            seen.add(id(loaded))
+            _register(registry, loaded, owner)
+    for (kind, name), claims in registry.parts.items():
+        if len(claims) > 1:
+            registry.note(_owners(claims), f"all claim {kind} {name!r}: it can't be used until one is left")
     return registry
 
 
-def _register(manager: pluggy.PluginManager, registry: Registry, plugin: EntryPoint | ModuleType) -> None:
-    owner = plugin.__name__ if isinstance(plugin, ModuleType) else owner_of(plugin)
+def _register(registry: Registry, plugin: object, owner: str) -> None:
+    """Take every hook of one plugin, or note what is wrong with it."""
+    # A manager of its own, so that what pluggy keeps of a plugin it refuses touches no other.
+    manager = pluggy.PluginManager("gptfl")
+    manager.add_hookspecs(hookspecs)
     try:
-        module = plugin if isinstance(plugin, ModuleType) else plugin.load()
-        manager.register(module, owner)
-    except Exception as error:
-        registry.problems.append(Problem(owner, f"can't be loaded: {type(error).__name__}: {error}"))
+        manager.register(plugin, owner)
+    except pluggy.PluginValidationError as error:
+        registry.note(owner, f"can't be registered: {error}")
+        return
+    callers = manager.get_hookcallers(plugin) or []
+    if not callers:
+        registry.note(owner, f"implements no hook: mark {', '.join(HOOKS)} with gptfl.hookspecs.hookimpl")
+    for caller in callers:
+        if caller.name not in HOOKS:
+            registry.note(owner, f"implements {caller.name}, which is no hook of gptfl: {suggest(caller.name, HOOKS)}")
+            continue
+        for implementation in caller.get_hookimpls():
+            _take(registry, owner, HOOKS[caller.name], implementation.function)
+
+
+def _take(registry: Registry, owner: str, kind: str, hook: Callable[[], Any]) -> None:
+    """Take what one hook of one plugin returns, or note why it can't be taken."""
+    try:
+        # Not through the hook caller: it drops a None, which is a forgotten return and should be told.
+        answer = hook()
+        if not isinstance(answer, Mapping):
+            registry.note(owner, f"gptfl_{kind}s returned {type(answer).__name__}, not a mapping of names to factories")
+            return
+        items = list(answer.items())
+    except (Exception, SystemExit) as error:
+        registry.note(owner, f"gptfl_{kind}s raised {type(error).__name__}: {error}")
+        return
+    for name, factory in items:
+        registry.claim(owner, kind, name, factory)
+
+
+def _owners(claims: Iterable[Part]) -> str:
+    return " and ".join(sorted(part.owner for part in claims))
 
 
 def owner_of(entry_point: EntryPoint) -> str:
@@ -162,5 +194,7 @@ def owner_of(entry_point: EntryPoint) -> str:
 @functools.cache
 def get_registry() -> Registry:
     """The registry of this process: gptfl and every installed plugin."""
-    found = {(point.name, point.value): point for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP)}
-    return build(sorted(found.values(), key=owner_of))
+    found: dict[tuple[str, str], EntryPoint] = {}
+    for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+        found[owner_of(point), point.name] = point
+    return build(found[key] for key in sorted(found))
