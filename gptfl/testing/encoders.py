@@ -1,0 +1,75 @@
+"""Holds an encoder against its interface."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gptfl.interfaces import Encoder
+from gptfl.records import Example, FeatureSet
+from gptfl.testing import promises
+from gptfl.testing.promises import require
+from gptfl.testing.synthetic import make_examples
+
+
+def check_encoder(
+    factory: Callable[..., Encoder],
+    *,
+    pool: Sequence[Example] = (),
+    test: Sequence[Example] = (),
+    **settings: Any,
+) -> None:
+    """Check that ``factory(**settings)`` makes an encoder that keeps every promise of its interface.
+
+    It encodes ``pool`` and ``test``, or a few generated two-class examples.
+    """
+    pool, test = tuple(pool) or make_examples(8, "pool"), tuple(test) or make_examples(4, "test")
+    made = factory(**settings)
+    promises.require_members(made, Encoder, ("name", "per_example", "identity", "encode"))
+    name = f"encoder {promises.require_name(made)!r}"
+    require(isinstance(made.per_example, bool), f"{name}: per_example is {made.per_example!r}, not True or False")
+    identity = promises.through_json(made.identity(), f"identity() of {name}")
+    other = factory(**settings)
+    require(dict(other.identity()) == identity, f"{name}: two of the same settings have different identity()")
+    sets = made.encode(pool, test)
+    _check_sets(sets, len(pool), len(test), name)
+    require(dict(made.identity()) == identity, f"{name}: encode() changes identity()")
+    again = other.encode(pool, test)
+    require(sorted(again) == sorted(sets), f"{name} names other sets when it encodes the same examples again")
+    for key, one in sets.items():
+        for side, first, second in (("train", one.train, again[key].train), ("test", one.test, again[key].test)):
+            promises.require_equal(first, second, f"{name}: set {key!r} ({side}) differs when encoded again")
+    if made.per_example:
+        _check_rows(made, pool, test, sets, name)
+
+
+def _check_sets(sets: Mapping[str, FeatureSet], pool: int, test: int, name: str) -> None:
+    require(isinstance(sets, Mapping) and bool(sets), f"{name}: encode() returns no mapping of named sets")
+    for key, one in sets.items():
+        what = f"{name}: set {key!r}"
+        require(isinstance(key, str) and bool(key) and "/" not in key, f"{what} has a name that is not plain text")
+        require(isinstance(one, FeatureSet), f"{what} is {type(one).__name__}, not a FeatureSet")
+        promises.require_finite(one.train, f"{what} (train)")
+        promises.require_finite(one.test, f"{what} (test)")
+        require(
+            one.train.ndim == 2 and len(one.train) == pool,
+            f"{what} (train) has shape {one.train.shape} for {pool} examples",
+        )
+        require(
+            one.test.ndim == 2 and len(one.test) == test,
+            f"{what} (test) has shape {one.test.shape} for {test} examples",
+        )
+        require(
+            one.train.shape[1] == one.test.shape[1] > 0,
+            f"{what} has {one.train.shape[1]} columns for the pool and {one.test.shape[1]} for the test examples",
+        )
+
+
+def _check_rows(
+    made: Encoder, pool: Sequence[Example], test: Sequence[Example], sets: Mapping[str, FeatureSet], name: str
+) -> None:
+    """``per_example`` promises that a vector does not depend on the examples around it."""
+    some = made.encode(pool[1:][::-1], test[:1])
+    for key, one in sets.items():
+        broken = f"{name} says per_example, but set {key!r} depends on which other examples are encoded"
+        require(key in some, broken)
+        promises.require_close(one.train[1:][::-1], some[key].train, broken)
+        promises.require_close(one.test[:1], some[key].test, broken)

@@ -1,0 +1,266 @@
+"""The checks pass sound parts and name the promise that a broken one breaks."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pytest
+
+from gptfl import testing
+from gptfl.errors import DataError
+from gptfl.interfaces import Observation
+from gptfl.records import FIT, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, TaskData
+
+
+class Drift:
+    """Every example pulls every test example by its class's mean change a visit: small but whole."""
+
+    name = "drift"
+    requires: frozenset[str] = frozenset()
+
+    def __init__(self, damping: float = 1.0) -> None:
+        self.damping = damping
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"damping": self.damping}
+
+    def fit(self, data: FitData) -> Self:
+        changes = [np.diff(data.recorded(run), axis=0).sum(axis=1) for run in data.fit_runs]
+        counts = [(run.curriculum.batches >= 0).sum(axis=1) for run in data.fit_runs]
+        total = np.nansum(np.concatenate(changes)) / len(data.test)
+        self.pull_ = np.array([self.damping * total / np.concatenate(counts).sum()])
+        return self
+
+    def predict(self, query: Query) -> Prediction:
+        seen = np.cumsum((query.batches >= 0).sum(axis=2), axis=1)
+        seen = np.concatenate([np.zeros((len(seen), 1)), seen], axis=1)[:, query.steps]
+        return Prediction(query.first[:, None] + self.pull_ * (seen - seen[:, :1])[:, :, None])
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        return {"pull": self.pull_}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        if "pull" not in state:
+            raise DataError("a drift simulator lacks its array 'pull'", "fit it again")
+        self.pull_ = state["pull"]
+        return self
+
+
+def test_a_sound_estimator_passes() -> None:
+    testing.check_estimator(Drift, damping=0.5)
+
+
+def changed(base: type, **members: Any) -> type:
+    """A subclass with one thing broken."""
+    return type("Broken", (base,), members)
+
+
+def predicting(change: Callable[[Query, np.ndarray], np.ndarray]) -> type:
+    """A drift whose predictions are changed."""
+    return changed(Drift, predict=lambda self, query: Prediction(change(query, Drift.predict(self, query).values)))
+
+
+def _spoil(data: FitData) -> None:
+    data.recorded(data.fit_runs[0])[1] = 0.0
+
+
+class Restless(Drift):
+    """Never learns the same thing twice."""
+
+    fits: ClassVar[int] = 0
+
+    def fit(self, data: FitData) -> Self:
+        Restless.fits += 1
+        super().fit(data)
+        self.pull_ = self.pull_ * Restless.fits
+        return self
+
+
+ESTIMATORS = {
+    "lacks restore": (changed(Drift, restore=property(lambda self: self.no_such)), "Broken lacks restore of Estimator"),
+    "unknown need": (changed(Drift, requires=frozenset({"magic"})), "requires frozenset"),
+    "settings not JSON": (changed(Drift, settings=lambda self: {"damping": np.ones(1)}), "can't be written as JSON"),
+    "settings a tuple": (changed(Drift, settings=lambda self: {"damping": (1, 2)}), "does not come back from JSON"),
+    "settings unknown": (changed(Drift, settings=lambda self: {"other": 1}), "does not take what settings"),
+    "settings forgotten": (changed(Drift, __init__=lambda self, damping=1.0: setattr(self, "damping", damping / 2)), "changes on its way"),
+    "fit returns nothing": (changed(Drift, fit=lambda self, data: None), "returns NoneType, not self"),
+    "fit changes data": (changed(Drift, fit=lambda self, data: _spoil(data) or Drift.fit(self, data)), "changes the data"),
+    "fit unstable": (Restless, "fitted twice with the same seed predicts differently"),
+    "fit blind to gaps": (changed(Drift, fit=lambda self, data: _plain_fit(self, data)), "missing .NaN. holds"),
+    "wrong shape": (predicting(lambda query, values: values[:, 1:]), "not .run, recorded, test."),
+    "wrong first": (predicting(lambda query, values: values + 1), "not the given first value"),
+    "not finite": (predicting(lambda query, values: values / 0.0), "not finite"),
+    "integers": (predicting(lambda query, values: values.astype(int)), "has dtype int64"),
+    "state of objects": (changed(Drift, state=lambda self: {"pull": np.array([{}])}), "has dtype object"),
+    "state of lists": (changed(Drift, state=lambda self: {"pull": [1]}), "is list, not a numpy array"),
+    "state with a path": (changed(Drift, state=lambda self: {"a/b": self.pull_}), "names an array 'a/b'"),
+    "state incomplete": (changed(Drift, state=lambda self: {"pull": self.pull_ * 0}), "after factory"),
+    "restore trusts": (
+        changed(Drift, restore=lambda self, state: Drift.restore(self, {"pull": np.array(state["pull"])})),
+        "without its arrays raises KeyError rather than DataError",
+    ),
+    "padding": (predicting(lambda query, values: values + _ramp(values) * query.batches.shape[2]), "padded with -1"),
+    "empty steps": (predicting(lambda query, values: values + _ramp(values) * query.batches.shape[1]), "empty steps"),
+    "company": (predicting(lambda query, values: values + _ramp(values) * len(query.batches)), "when it is asked alone"),
+    "peeks": (predicting(lambda query, values: values + _ramp(values) * np.maximum(query.batches, 0).sum(axis=(1, 2))[:, None, None]), "later batches"),
+}  # fmt: skip
+
+
+def _ramp(values: np.ndarray) -> np.ndarray:
+    return np.arange(values.shape[1])[None, :, None] * 1.0
+
+
+def _plain_fit(made: Any, data: FitData) -> Any:
+    made.pull_ = np.array([np.mean([np.diff(data.recorded(run), axis=0).mean() for run in data.fit_runs])])
+    return made
+
+
+@pytest.mark.parametrize(("factory", "broken"), ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_a_broken_estimator_is_told_what_it_breaks(factory: type, broken: str) -> None:
+    with pytest.raises(AssertionError, match=broken):
+        testing.check_estimator(factory)
+
+
+class Letters:
+    """Counts letters."""
+
+    name = "letters"
+    per_example = True
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"alphabet": "abc"}
+
+    def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
+        def counts(examples: Sequence[Example]) -> np.ndarray:
+            return np.array([[float(example.text.count(letter)) for letter in "abc"] for example in examples])
+
+        return {"letters": FeatureSet(counts(pool), counts(test))}
+
+
+def encoding(change: Callable[[FeatureSet], FeatureSet]) -> type:
+    """Letters whose set is changed."""
+    return changed(Letters, encode=lambda self, a, b: {"letters": change(Letters().encode(a, b)["letters"])})
+
+
+ENCODERS = {
+    "identity": (changed(Letters, identity=lambda self: {"at": id(self)}), "different identity"),
+    "per example": (changed(Letters, per_example=1), "not True or False"),
+    "no sets": (changed(Letters, encode=lambda self, a, b: {}), "no mapping of named sets"),
+    "short": (encoding(lambda s: dataclasses.replace(s, train=s.train[1:])), r"\(train\) has shape \(7, 3\)"),
+    "columns": (encoding(lambda s: dataclasses.replace(s, test=s.test[:, 1:])), "3 columns for the pool and 2"),
+    "integers": (encoding(lambda s: dataclasses.replace(s, test=s.test.astype(int))), "not a floating-point"),
+    "infinite": (encoding(lambda s: dataclasses.replace(s, test=s.test + np.inf)), "not finite"),
+    "random": (encoding(lambda s: dataclasses.replace(s, test=s.test + np.random.rand())), "differs when encoded"),
+    "centred": (encoding(lambda s: dataclasses.replace(s, train=s.train - s.train.mean(axis=0))), "which other examples"),
+}  # fmt: skip
+
+
+def test_a_sound_encoder_passes() -> None:
+    testing.check_encoder(Letters)
+    testing.check_encoder(changed(ENCODERS["centred"][0], per_example=False))
+
+
+@pytest.mark.parametrize(("factory", "broken"), ENCODERS.values(), ids=ENCODERS)
+def test_a_broken_encoder_is_told_what_it_breaks(factory: type, broken: str) -> None:
+    with pytest.raises(AssertionError, match=broken):
+        testing.check_encoder(factory)
+
+
+class Sums:
+    """Twenty sums to learn from and ten to test."""
+
+    name = "sums"
+    learning_rate = 1e-4
+
+    def __init__(self, data: Path | None = None) -> None:
+        self.data = data
+
+    def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
+        return TaskData("sums", self.side("pool", pool, 20), self.side("test", test, 10))
+
+    def side(self, side: str, count: int | None, most: int) -> tuple[Example, ...]:
+        if count is not None and count > most:
+            raise DataError(f"task sums has {most} {side} examples, asked for {count}", "ask for fewer")
+        return tuple(Example(f"{side}-{n}", f"{n}+{n}=", f"{2 * n}") for n in range(most if count is None else count))
+
+
+def listing(change: Callable[[tuple[Example, ...]], Any]) -> type:
+    """Sums whose sides are changed."""
+    return changed(Sums, side=lambda self, *given: change(Sums.side(self, *given)))
+
+
+TASKS = {
+    "rate": (changed(Sums, learning_rate=0), "learning_rate is 0"),
+    "list": (listing(list), "not a tuple of examples"),
+    "ids": (listing(lambda e: (*e[:-1], e[0])), "holds id 'pool-0' more than once"),
+    "target": (listing(lambda e: tuple(dataclasses.replace(x, target="") for x in e)), "has no target"),
+    "label": (listing(lambda e: tuple(dataclasses.replace(x, label=2, choices=("a", "b")) for x in e)), "no index"),
+    "fields": (listing(lambda e: tuple(dataclasses.replace(x, fields={"a": b""}) for x in e)), "as JSON"),
+    "count": (listing(lambda e: e[1:]), "asked for 6"),
+    "prefix": (listing(lambda e: e[::-1]), "not the beginning of a larger one"),
+    "generous": (changed(Sums, side=lambda self, s, n, most: Sums.side(self, s, n, 99 if n == most + 1 else most)), "21 pool"),
+    "name": (changed(Sums, name="other"), "calls its task 'sums'"),
+}  # fmt: skip
+
+
+def test_a_sound_task_passes() -> None:
+    testing.check_task(Sums)
+
+
+@pytest.mark.parametrize(("factory", "broken"), TASKS.values(), ids=TASKS)
+def test_a_broken_task_is_told_what_it_breaks(factory: type, broken: str) -> None:
+    with pytest.raises(AssertionError, match=broken):
+        testing.check_task(factory)
+
+
+class Margin:
+    """How much likelier the target is than the next choice, in nats."""
+
+    info = MetricInfo("margin", higher_is_better=True)
+    needs = frozenset({"choices"})
+
+    def check(self, examples: Sequence[Example]) -> None:
+        for example in examples:
+            if len(example.choices) < 2:
+                raise DataError(f"example {example.id} has no choices", "take another metric")
+
+    def measure(self, observation: Observation) -> np.ndarray:
+        assert observation.choice_log_probs is not None
+        rest = [
+            max(p for p, choice in zip(probs, example.choices, strict=True) if choice != example.target)
+            for example, probs in zip(observation.examples, observation.choice_log_probs, strict=True)
+        ]
+        return observation.target_log_prob - np.array(rest)
+
+
+METRICS = {
+    "upside down": (changed(Margin, info=MetricInfo("margin", False)), "higher_is_better=False"),
+    "range": (changed(Margin, info=MetricInfo("margin", True, 0, 1)), "outside its range 0 to 1"),
+    "empty range": (changed(Margin, info=MetricInfo("margin", True, 1, 1)), "empty range"),
+    "needs": (changed(Margin, needs=frozenset({"sleep"})), "needs frozenset"),
+    "unchecked": (changed(Margin, check=lambda self, examples: None), "raises nothing, where DataError"),
+    "mean": (changed(Margin, measure=lambda self, o: Margin.measure(self, o)[:1]), "not one value an example"),
+}
+
+
+def test_a_sound_metric_passes() -> None:
+    testing.check_metric(Margin)
+
+
+@pytest.mark.parametrize(("factory", "broken"), METRICS.values(), ids=METRICS)
+def test_a_broken_metric_is_told_what_it_breaks(factory: type, broken: str) -> None:
+    with pytest.raises(AssertionError, match=broken):
+        testing.check_metric(factory)
+
+
+def test_the_synthetic_recording_is_whole_and_seeded() -> None:
+    one, other = (testing.make_dynamics(every=5, missing=0.2) for _ in range(2))
+    assert one.fingerprint == other.fingerprint != testing.make_dynamics(seed=1).fingerprint
+    run = one.with_role(FIT)[0]
+    assert run.steps.tolist() == [0, 5, 10, 12]
+    assert np.isfinite(run.metrics["loss"][0]).all()
+    assert any(np.isnan(run.metrics["loss"]).any() for run in one.runs)
+    assert testing.make_features(one).examples == one.examples
