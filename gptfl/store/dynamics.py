@@ -29,8 +29,8 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
         group = file.create_group("examples")
         put_examples(group, "pool", dynamics.pool)
         put_examples(group, "test", dynamics.test)
-        fields.put_attribute(group, "pool", len(dynamics.pool))
-        fields.put_attribute(group, "test", len(dynamics.test))
+        fields.put_number(group, "pool", len(dynamics.pool))
+        fields.put_number(group, "test", len(dynamics.test))
         runs = file.create_group("runs")
         for run in dynamics.runs:
             _put_run(runs, run)
@@ -40,7 +40,7 @@ def append_run(path: Path, run: Run) -> None:
     """Add one run to a recording. Raises ``DataError`` if its index is there already or it doesn't fit."""
     with files.amend(path, DYNAMICS) as file:
         examples = fields.get_group(file, "examples")
-        counts = fields.get_number(examples, "pool"), fields.get_number(examples, "test")
+        counts = fields.get_int(examples, "pool"), fields.get_int(examples, "test")
         check_run(run, *counts, _get_metrics(file), str(path))
         _put_run(fields.get_group(file, "runs"), run)
 
@@ -97,9 +97,9 @@ def _put_run(runs: h5py.Group, run: Run) -> None:
     if run.name in runs:
         raise DataError(f"{fields.path_of(runs)} has {run.name} already", "record under another index")
     group = runs.create_group(run.name)
-    fields.put_attribute(group, "index", run.index)
-    fields.put_attribute(group, "seed", run.seed)
-    fields.put_attribute(group, "role", run.role)
+    fields.put_number(group, "index", run.index)
+    fields.put_number(group, "seed", run.seed)
+    fields.put_word(group, "role", run.role)
     fields.put_array(group, "batches", run.curriculum.batches)
     fields.put_array(group, "learning_rates", run.curriculum.learning_rates)
     fields.put_array(group, "steps", run.steps)
@@ -111,8 +111,8 @@ def _put_run(runs: h5py.Group, run: Run) -> None:
 def _get_run(group: h5py.Group) -> Run:
     metrics = fields.get_group(group, "metrics")
     return Run(
-        index=int(fields.get_number(group, "index")),
-        seed=int(fields.get_number(group, "seed")),
+        index=fields.get_int(group, "index"),
+        seed=fields.get_int(group, "seed"),
         role=fields.get_word(group, "role"),
         curriculum=Curriculum(
             fields.get_array(group, "batches", 2, "i"), fields.get_array(group, "learning_rates", 1, "f")

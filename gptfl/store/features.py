@@ -19,14 +19,14 @@ def write_features(
     _check_shapes(features, pool_digests, test_digests, str(path))
     inputs = {"examples": features.examples}
     with files.create(path, FEATURES, settings=features.identity, inputs=inputs) as file:
-        fields.put_attribute(file, "encoder", features.encoder)
+        fields.put_word(file, "encoder", features.encoder)
         rows = file.create_group("rows")
         fields.put_lines(rows, "pool", list(pool_digests))
         fields.put_lines(rows, "test", list(test_digests))
         sets = file.create_group("sets")
         for name, features_set in features.sets.items():
             group = sets.create_group(fields.encode_name(name))
-            fields.put_attribute(group, "kind", features_set.kind)
+            fields.put_word(group, "kind", features_set.kind)
             fields.put_array(group, "train", features_set.train)
             fields.put_array(group, "test", features_set.test)
 

@@ -11,13 +11,15 @@ from urllib.parse import quote, unquote
 import h5py
 import numpy as np
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, ResourceError
 from gptfl.store.safety import check_chunks, numbers, refuse
 
 _CHUNK = 2**20
 _GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _PLAIN = " !#$&'()*+,:;=@[]~-_."
 _MAX_ATTRIBUTE = 4096
+_MAX_TEXT = 128 * 2**20
+"""Parsed JSON can take many times the memory of its text."""
 
 
 def path_of(group: h5py.Group) -> Path:
@@ -28,10 +30,12 @@ def path_of(group: h5py.Group) -> Path:
 @contextmanager
 def _reading(group: h5py.Group, name: str) -> Iterator[None]:
     """Turn whatever HDF5 raises on damaged contents into one clear line."""
+    where = f"{group.name.rstrip('/')}/{name}"
     try:
         yield
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
-        where = f"{group.name.rstrip('/')}/{name}"
+    except MemoryError as error:
+        raise ResourceError(f"{path_of(group)}: {where} does not fit into memory", "use a machine with more") from error
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"{path_of(group)} is damaged: {where} can't be read", "make it again") from error
 
 
@@ -96,13 +100,13 @@ def get_group(group: h5py.Group, name: str) -> h5py.Group:
 
 def put_text(group: h5py.Group, name: str, value: Any) -> None:
     """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
-    text = json.dumps(value, ensure_ascii=False).encode()
+    text = _bounded(json.dumps(value, ensure_ascii=False).encode(), name)
     group.create_dataset(name, data=np.array(text, dtype=h5py.string_dtype("utf-8", len(text))))
 
 
 def get_text(group: h5py.Group, name: str) -> Any:
     """Read what ``put_text`` kept. Raises ``DataError``."""
-    text = bytes(get_array(group, name, 0, "S"))
+    text = bytes(_get_bytes(group, name, 0, "S"))
     with _reading(group, name):
         return _parse(text)
 
@@ -110,14 +114,27 @@ def get_text(group: h5py.Group, name: str) -> Any:
 def put_lines(group: h5py.Group, name: str, values: list[Any]) -> None:
     """Keep many JSON-able values as JSON lines: one packed array of UTF-8 bytes."""
     text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
-    put_array(group, name, np.frombuffer(text.encode(), dtype=np.uint8))
+    put_array(group, name, np.frombuffer(_bounded(text.encode(), name), dtype=np.uint8))
 
 
 def get_lines(group: h5py.Group, name: str) -> list[Any]:
     """Read what ``put_lines`` kept. Raises ``DataError``."""
-    text = get_array(group, name, 1, "u").tobytes()
+    text = _get_bytes(group, name, 1, "u").tobytes()
     with _reading(group, name):
         return [_parse(line) for line in text.split(b"\n")[:-1]]
+
+
+def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
+    with _reading(group, name):
+        if group[name].nbytes > _MAX_TEXT:
+            raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    return get_array(group, name, ndim, kinds)
+
+
+def _bounded(text: bytes, name: str) -> bytes:
+    if len(text) > _MAX_TEXT:
+        raise DataError(f"the {name} take more than {_MAX_TEXT // 2**20} MiB of text", "use fewer or shorter examples")
+    return text
 
 
 def _parse(text: bytes) -> Any:
@@ -127,12 +144,12 @@ def _parse(text: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def put_attribute(group: h5py.Group, name: str, value: str | int | float) -> None:
-    """Keep a word or a number as an attribute of fixed size."""
-    data = value.encode() if isinstance(value, str) else value
-    group.attrs[name] = (
-        np.array(data, dtype=h5py.string_dtype("utf-8", len(data) or 1)) if isinstance(data, bytes) else data
-    )
+def put_word(group: h5py.Group, name: str, value: str) -> None:
+    """Keep a word as an attribute of fixed size. Raises ``DataError`` if it is no word."""
+    data = value.encode()
+    if len(data) > _MAX_ATTRIBUTE or b"\0" in data:
+        raise DataError(f"{name} {value[:40]!r} is too long or holds a null character", "use a plain short name")
+    group.attrs[name] = np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 
 
 def get_word(group: h5py.Group, name: str) -> str:
@@ -140,9 +157,19 @@ def get_word(group: h5py.Group, name: str) -> str:
     return bytes(_attribute(group, name, "S")).decode("utf-8", "replace")
 
 
-def get_number(group: h5py.Group, name: str) -> Any:
+def put_number(group: h5py.Group, name: str, value: int | float) -> None:
+    """Keep a number as an attribute: int64 or float64."""
+    group.attrs[name] = np.float64(value) if isinstance(value, float) else np.int64(value)
+
+
+def get_int(group: h5py.Group, name: str) -> int:
+    """Read an attribute that holds a whole number. Raises ``DataError``."""
+    return int(_attribute(group, name, "iu"))
+
+
+def get_float(group: h5py.Group, name: str) -> float:
     """Read an attribute that holds a number. Raises ``DataError``."""
-    return _attribute(group, name, "iuf").item()
+    return float(_attribute(group, name, "f"))
 
 
 def _attribute(group: h5py.Group, name: str, kinds: str) -> np.ndarray:

@@ -49,9 +49,9 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
     disk. Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
     """
     with h5py.File(str(path), "w", driver="core", backing_store=False, libver=_LIBVER) as file:
-        fields.put_attribute(file, "kind", kind)
-        fields.put_attribute(file, "format_version", KINDS[kind].format_version)
-        fields.put_attribute(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
+        fields.put_word(file, "kind", kind)
+        fields.put_number(file, "format_version", KINDS[kind].format_version)
+        fields.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
         fields.put_text(file, "settings", dict(settings))
         fields.put_text(file, "inputs", dict(inputs))
         fields.put_text(file, "versions", library_versions())
@@ -103,15 +103,19 @@ def read_header(path: Path) -> Header:
 def header_of(file: h5py.File) -> Header:
     """The header of an open file."""
     texts = {name: fields.get_text(file, name) for name in ("settings", "inputs", "versions")}
-    for name, value in texts.items():
-        if not isinstance(value, dict):
-            raise DataError(f"{fields.path_of(file)} is damaged: its {name} are no mapping", "make it again")
+    words = [*texts["inputs"].values(), *texts["versions"].values()] if _are_mappings(texts) else [None]
+    if not all(isinstance(word, str) for word in words):
+        raise DataError(f"{fields.path_of(file)} is damaged: its header is malformed", "make it again")
     return Header(
         kind=fields.get_word(file, "kind"),
-        format_version=int(fields.get_number(file, "format_version")),
+        format_version=fields.get_int(file, "format_version"),
         created=fields.get_word(file, "created"),
         **texts,
     )
+
+
+def _are_mappings(texts: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, dict) for value in texts.values())
 
 
 def library_versions() -> dict[str, str]:
@@ -192,6 +196,8 @@ def cannot_write(path: Path, error: OSError) -> ResourceError:
         return ResourceError(
             f"{path} can't be written: {why}", "free some space or use another --workspace; what was there is kept"
         )
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return ResourceError(f"{path} can't be written: {why}", "clear the way or use another --workspace")
     return ResourceError(f"{path} can't be written: {why}", "mend its permissions or use another --workspace")
 
 
@@ -225,7 +231,7 @@ def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
             f"{path} is a {found.noun}, not a {KINDS[kind].noun}",
             f"a {found.noun} is for {found.taken_by}; {KINDS[kind].made_by} makes a {KINDS[kind].noun}",
         )
-    version = fields.get_number(file, "format_version")
+    version = fields.get_int(file, "format_version")
     if version not in range(1, found.format_version + 1):
         raise DataError(
             f"{path} has format version {version}, and this gptfl reads up to {found.format_version}", "upgrade gptfl"

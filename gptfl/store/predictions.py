@@ -45,7 +45,7 @@ def write_predictions(path: Path, predictions: PredictionFile) -> None:
     _check(predictions, str(path))
     inputs = {"dynamics": predictions.dynamics, "simulator": predictions.simulator}
     with files.create(path, PREDICTIONS, settings=predictions.settings, inputs=inputs) as file:
-        fields.put_attribute(file, "estimator", predictions.estimator)
+        fields.put_word(file, "estimator", predictions.estimator)
         fields.put_text(file, "metric", metric_to_json(predictions.metric))
         fields.put_lines(file, "labels", list(predictions.labels))
         for name in ("batches", "learning_rates", "steps", "values", "reference"):
@@ -53,7 +53,7 @@ def write_predictions(path: Path, predictions: PredictionFile) -> None:
         group = file.create_group("intervals")
         for number, (level, (low, high)) in enumerate(predictions.intervals.items()):
             one = group.create_group(f"{number:02d}")
-            fields.put_attribute(one, "level", float(level))
+            fields.put_number(one, "level", float(level))
             fields.put_array(one, "low", low)
             fields.put_array(one, "high", high)
 
@@ -67,7 +67,7 @@ def read_predictions(path: Path) -> PredictionFile:
         for name in fields.names_in(group):
             one = fields.get_group(group, name)
             bounds = fields.get_array(one, "low", 3, "f"), fields.get_array(one, "high", 3, "f")
-            intervals[float(fields.get_number(one, "level"))] = bounds
+            intervals[fields.get_float(one, "level")] = bounds
         predictions = PredictionFile(
             estimator=fields.get_word(file, "estimator"),
             metric=metric_from_json(fields.get_text(file, "metric"), f"{path}: /metric"),

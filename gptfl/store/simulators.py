@@ -39,8 +39,8 @@ def write_simulator(path: Path, simulator: SimulatorFile) -> None:
     if simulator.features is not None:
         inputs["features"] = simulator.features
     with files.create(path, SIMULATOR, settings=simulator.settings, inputs=inputs) as file:
-        fields.put_attribute(file, "estimator", simulator.estimator)
-        fields.put_attribute(file, "key", simulator.key)
+        fields.put_word(file, "estimator", simulator.estimator)
+        fields.put_word(file, "key", simulator.key)
         fields.put_text(file, "metric", metric_to_json(simulator.metric))
         fields.put_text(file, "info", dict(simulator.info))
         state = file.create_group("state")

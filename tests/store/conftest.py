@@ -1,0 +1,35 @@
+"""A tiny recording to write and read."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run, role_of
+
+
+@pytest.fixture
+def make_run() -> Callable[[int], Run]:
+    """Makes run ``index`` of the tiny recording, the same every time."""
+
+    def make(index: int) -> Run:
+        random = np.random.default_rng(index)
+        return Run(
+            index=index,
+            seed=2**32 - 1 - index,
+            role=role_of(index),
+            curriculum=Curriculum(np.array([[0, 1], [3, -1], [2, 0]]), np.array([0.3, 0.2, 0.1])),
+            steps=np.array([0, 2, 3]),
+            metrics={"loss": random.random((3, 2)).astype(np.float32)},
+        )
+
+    return make
+
+
+@pytest.fixture
+def dynamics(make_run: Callable[[int], Run]) -> Dynamics:
+    """Four pool and two test examples, one metric, two runs."""
+    pool = tuple(Example(f"p{i}", f"Ist das grün? {i}", " ja", (" ja", " nein"), i % 2) for i in range(4))
+    test = tuple(Example(f"t{i}", f"Prompt {i}", " Target", fields={"refs": ["a", "b"]}) for i in range(2))
+    metrics = {"loss": MetricInfo("loss", higher_is_better=False, low=0.0)}
+    return Dynamics(pool, test, metrics, (make_run(0), make_run(3)), {"task": "tiny", "learning_rate": 1e-3})

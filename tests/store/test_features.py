@@ -1,0 +1,77 @@
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from gptfl.errors import DataError
+from gptfl.records import Dynamics, Example, Features, FeatureSet
+from gptfl.store.features import check_features, read_feature_rows, read_features, write_features
+
+
+@st.composite
+def feature_files(draw: st.DrawFn) -> Features:
+    pool, test = draw(st.integers(1, 5)), draw(st.integers(0, 3))
+    sets = {}
+    for name in draw(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3, unique=True)):
+        dtype, bits = draw(st.sampled_from([("f2", 16), ("f4", 32), ("f8", 64)]))
+        vectors = arrays.arrays(dtype, (pool + test, draw(st.integers(0, 4))), elements=st.floats(width=bits))
+        both = draw(vectors)
+        sets[name] = FeatureSet(both[:pool], both[pool:], draw(st.sampled_from(["embedding", "gradient"])))
+    return Features("enc", {"width": draw(st.integers()), "text": draw(st.text())}, "0123456789abcdef", sets)
+
+
+@given(feature_files())
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+def test_what_is_written_is_read(features: Features) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        write_features(path, features)
+        found = read_features(path)
+    assert found.fingerprint == features.fingerprint
+    assert {name: one.kind for name, one in found.sets.items()} == {n: one.kind for n, one in features.sets.items()}
+
+
+def embed(dynamics: Dynamics) -> Features:
+    vectors = np.arange(6 * 3, dtype=np.float32).reshape(6, 3)
+    return Features("enc", {"v": 1}, dynamics.examples, {"text": FeatureSet(vectors[:4], vectors[4:])})
+
+
+def test_rows_are_found_again_by_their_digests(tmp_path: Path, dynamics: Dynamics) -> None:
+    digests = [example.digest for example in dynamics.pool], [example.digest for example in dynamics.test]
+    write_features(tmp_path / "a.h5", embed(dynamics), *digests)
+    _, pool, test = read_feature_rows(tmp_path / "a.h5")
+    assert [list(pool), list(test)] == list(digests)
+
+
+def test_features_of_other_examples_are_refused(tmp_path: Path, dynamics: Dynamics) -> None:
+    features = embed(dynamics)
+    check_features(features, dynamics, tmp_path / "a.h5")
+    other = replace(dynamics, pool=(Example("p0", "another", "text"), *dynamics.pool[1:]))
+    with pytest.raises(DataError, match=r"a\.h5 holds features of other examples.*run gptfl featurize again"):
+        check_features(features, other, tmp_path / "a.h5")
+    short = replace(features, sets={"text": FeatureSet(np.ones((3, 2)), np.ones((2, 2)))})
+    with pytest.raises(DataError, match=r"'text' has 3 \+ 2 rows for 4 \+ 2 examples"):
+        check_features(short, dynamics, tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({}, "gave no vectors"),
+        ({"a": FeatureSet(np.ones((4, 2)), np.ones((2, 3)))}, r"shapes \(4, 2\) and \(2, 3\)"),
+        ({"a": FeatureSet(np.ones(4), np.ones(2))}, r"shapes \(4,\) and \(2,\)"),
+        ({"a": FeatureSet(np.ones((3, 2)), np.ones((2, 2)))}, "3 rows for 4 pool examples"),
+        ({"a": FeatureSet(np.full((4, 1), "x"), np.full((2, 1), "x"))}, "only arrays of integers, floats"),
+    ],
+)
+def test_misshapen_features_are_not_written(
+    tmp_path: Path, dynamics: Dynamics, sets: dict[str, FeatureSet], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        write_features(tmp_path / "a.h5", replace(embed(dynamics), sets=sets), ["d"] * 4, ["d"] * 2)
+    assert list(tmp_path.iterdir()) == []
