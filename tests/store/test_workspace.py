@@ -1,0 +1,142 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from gptfl.errors import DataError, ResourceError
+from gptfl.store.workspace import Picked, Workspace, stem_for, stem_of
+
+
+def test_the_workspace_is_the_argument_else_the_variable_else_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTFL_WORKSPACE", "elsewhere")
+    assert Workspace.resolve("here").root == Path("here")
+    assert Workspace.resolve(None).root == Path("elsewhere")
+    monkeypatch.delenv("GPTFL_WORKSPACE")
+    assert Workspace.resolve(None).root == Path("gptfl-work")
+
+
+def test_names_of_files(tmp_path: Path) -> None:
+    space, stem = Workspace(tmp_path), stem_for("rte", "EleutherAI/pythia-1.4b")
+    paths = [
+        space.dynamics_path(stem),
+        space.features_path(stem, "tfidf-svd"),
+        space.simulator_path(stem, "mean-run", "rouge-l", "0123456789abcdef"),
+        space.simulator_path(stem, "mean-run", "loss"),
+        space.predictions_path(stem, "a.b/c", "loss"),
+    ]
+    assert [path.name for path in paths] == [
+        "rte-pythia-1.4b.dynamics.h5",
+        "rte-pythia-1.4b.tfidf-svd.features.h5",
+        "rte-pythia-1.4b.mean-run.rouge-l-012345.simulator.h5",
+        "rte-pythia-1.4b.mean-run.loss.simulator.h5",
+        "rte-pythia-1.4b.a-b-c.loss.predictions.h5",
+    ]
+    assert {stem_of(path) for path in paths} == {stem}
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "stem"),
+    [("a b/c", "../../etc", "a-b-c-etc"), ("é", "...", "unnamed-unnamed"), ("t", "x" * 300, "t-" + "x" * 80)],
+)
+def test_stems_are_safe(task: str, model: str, stem: str) -> None:
+    assert stem_for(task, model) == stem
+
+
+def touch(path: Path, time: int) -> Path:
+    path.touch()
+    os.utime(path, ns=(time, time))
+    return path
+
+
+def test_the_file_made_last_is_picked_and_the_others_are_listed(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    old, new = touch(space.dynamics_path("a.1"), 1000), touch(space.dynamics_path("b"), 3000)
+    same = touch(space.dynamics_path("a"), 1000)
+    (tmp_path / ".b.dynamics.h5.1.part").touch()
+    assert space.pick("dynamics") == Picked(new, [same, old])
+    assert space.pick("dynamics", "a") == Picked(same, [])
+
+
+def test_simulators_are_picked_by_estimator_and_metric(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    plain = touch(space.simulator_path("s", "mean-run", "rouge-l"), 1)
+    keyed = touch(space.simulator_path("s", "mean-run", "rouge-l", "abcdef12"), 2)
+    other = touch(space.simulator_path("s", "mean-run", "rouge"), 3)
+    assert space.pick("simulator", estimator="mean-run", metric="rouge-l") == Picked(keyed, [plain])
+    assert space.pick("simulator", metric="rouge") == Picked(other, [])
+    assert space.pick("simulator", "s").path == other
+
+
+@pytest.mark.parametrize(
+    ("kind", "conditions", "message"),
+    [
+        ("dynamics", {}, r"no recording in .*: run gptfl collect --model MODEL --task TASK first"),
+        ("features", {"encoder": "minilm"}, "no features file of encoder minilm in .*: run gptfl featurize first"),
+        ("simulator", {"stem": "a", "metric": "loss"}, "no simulator of metric loss for a in .*: run gptfl fit first"),
+        ("predictions", {}, "no predictions file in .*: run gptfl simulate first"),
+    ],
+)
+def test_nothing_to_pick_names_the_command_that_makes_it(
+    tmp_path: Path, kind: str, conditions: dict[str, str], message: str
+) -> None:
+    for root in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(DataError, match=message):
+            Workspace(root).pick(kind, **conditions)
+
+
+def test_a_relative_folder_is_shown_as_such() -> None:
+    assert [Workspace(Path(name)).shown for name in ("gptfl-work", "../x", "/x")] == ["./gptfl-work", "../x", "/x"]
+
+
+HOLDER = """
+import os, sys
+from pathlib import Path
+from gptfl.store.workspace import Workspace
+with Workspace(Path(sys.argv[1])).lock("gptfl collect"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_dies(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        message = rf"another gptfl collect \(process {holder.pid}\) is writing to .*use another --workspace"
+        with pytest.raises(ResourceError, match=message), space.lock("gptfl fit"):
+            pass
+        holder.kill()
+        holder.wait()
+        (tmp_path / f".a.h5.{holder.pid}.part").write_text("half")
+        with space.lock("gptfl fit"):
+            assert not list(tmp_path.glob(".*.part"))
+
+
+def test_the_same_thread_may_lock_again_and_another_may_not(tmp_path: Path) -> None:
+    space, refused = Workspace(tmp_path / "new"), []
+
+    def other() -> None:
+        try:
+            with space.lock("gptfl fit"):
+                pass
+        except ResourceError as error:
+            refused.append(str(error))
+
+    with space.lock("gptfl compare"), space.lock("gptfl fit"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert "another gptfl compare" in refused[0]
+    other()
+    assert len(refused) == 1
+
+
+def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(ResourceError, match="taken can't be written"), Workspace(tmp_path / "taken").lock("gptfl fit"):
+        pass
