@@ -1,1 +1,30 @@
-"""Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics."""
+"""Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics.
+
+Each stage is a function of the same name as its command: ``collect``, ``featurize``, ``fit``,
+``simulate`` and ``compare``. They are loaded when first used, so that ``import gptfl`` is light.
+"""
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gptfl.stages.collect import collect
+    from gptfl.stages.compare import compare
+    from gptfl.stages.featurize import featurize
+    from gptfl.stages.fit import fit
+    from gptfl.stages.inspect import inspect
+    from gptfl.stages.simulate import simulate
+
+__all__ = ["collect", "compare", "featurize", "fit", "inspect", "simulate"]
+__version__ = version("gptfl")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module(f"gptfl.stages.{name}"), name)
+    raise AttributeError(f"module 'gptfl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -21,7 +21,7 @@ class Loss:
 
     def measure(self, observation: Observation) -> Float[np.ndarray, " test"]:
         """Loss of each test example."""
-        return -observation.target_log_prob / observation.target_tokens
+        return np.asarray(-observation.target_log_prob / observation.target_tokens)
 
 
 class Accuracy:

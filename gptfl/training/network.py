@@ -81,6 +81,11 @@ class Network:
         with torch.no_grad():
             torch._foreach_copy_(self.trainable, self._initial)
 
+    def switch(self, training: bool) -> None:
+        """Turn dropout on for a training step, off for a measurement."""
+        if self.model.training != training:
+            self.model.train(training)
+
     def lower(self, rows: Sequence[TokenRow], batches: Sequence[Sequence[int]]) -> list[Tensor] | None:
         """Hidden states below the trained blocks, a (tokens, width) tensor a row; None if all is trained."""
         if self.top is None:
@@ -96,7 +101,7 @@ class Network:
         """Mixed precision where asked for; master weights stay in float32."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def log_probs(self, batch: Batch) -> Float[Tensor, " asked"]:
         """Log-probability of each asked token; logits are computed at asked positions only."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -115,6 +114,7 @@ class RecordingTrainer:
         """One update; returns the loss before it, still on the device."""
         for group in optimiser.param_groups:
             group["lr"] = learning_rate
+        self.network.switch(training=True)
         loss = self.network.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -133,10 +133,10 @@ class RecordingTrainer:
         torch.manual_seed(plan.seed)
         self.network.restore()
         optimiser = self.optimiser()
-        recording.add(0, self._measure())
+        recording.add(0, self.evaluator.measure())
         for step, members in enumerate(plan.batches, start=1):
             loss = self.step(optimiser, self.batch(members), float(rates[step - 1]))
-            values = self._measure() if step in due else {}
+            values = self.evaluator.measure() if step in due else {}
             if not torch.isfinite(loss) or any(not np.isfinite(v).all() for v in values.values()):
                 done = step - 1
                 ids = ", ".join(self.pool[i].id for i in members if i >= 0)
@@ -149,10 +149,3 @@ class RecordingTrainer:
                 recording.add(step, values)
             on_step(step, total)
         return recording.run(plan, plan.batches, rates)
-
-    def _measure(self) -> dict[str, Any]:
-        model = self.network.model
-        model.eval()
-        values = self.evaluator.measure()
-        model.train()
-        return values

@@ -1,0 +1,5 @@
+"""``python -m gptfl`` is ``gptfl``."""
+
+from gptfl.cli.main import run
+
+run()

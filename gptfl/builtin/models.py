@@ -1,0 +1,21 @@
+"""Loads a model by any name that gptfl knows, the built-in one included."""
+
+from gptfl.builtin.tiny import build_tiny
+from gptfl.records import Progress, silent
+from gptfl.training.models import LoadedModel, load_pretrained, pick_device
+from gptfl.training.names import TINY, ModelSource, resolve_model
+
+
+def load_model(name: str, *, device: str = "cpu", progress: Progress = silent) -> LoadedModel:
+    """Load a model and its tokenizer in float32: an alias, a Hub id, a local folder, or ``tiny``.
+
+    ``tiny`` is built and pre-trained on the spot the first time, then kept in the cache.
+    Raises ``DataError`` for an unknown name and ``ResourceError`` where it can't be had.
+    """
+    source = resolve_model(name)
+    chosen = pick_device(device)
+    if source.kind == TINY:
+        folder = build_tiny(progress)
+        loaded = load_pretrained(ModelSource(TINY, "folder", str(folder)), chosen)
+        return LoadedModel(loaded.model, loaded.tokenizer, source, loaded.weights_hash)
+    return load_pretrained(source, chosen, progress)

@@ -1,0 +1,171 @@
+"""``gptfl collect``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gptfl.cli import console
+from gptfl.cli.options import FILES, PRECISE, Seed, Workspace, complete, complete_model
+
+if TYPE_CHECKING:
+    from gptfl.stages.estimate import Estimate
+
+WHAT, DESIGN, RECIPE = "What to record", "Runs", "Fine-tuning (defaults: the paper's)"
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Model to fine-tune: pythia-14m … pythia-2.8b, smollm2-135m-instruct[-q4], tiny, any Hub id or folder.",
+            autocompletion=complete_model,
+            rich_help_panel=WHAT,
+        ),
+    ],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Where the examples come from (see gptfl plugins).",
+            autocompletion=complete("task"),
+            rich_help_panel=WHAT,
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with train.jsonl and test.jsonl, instead of the Hub.", show_default=False, rich_help_panel=WHAT
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metric to record; may be given several times.",
+            show_default="loss",
+            autocompletion=complete("metric"),
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option(help="How many runs; more later keep the first.", rich_help_panel=DESIGN)] = 32,
+    pool: Annotated[int, typer.Option(help="Training examples that runs draw from.", rich_help_panel=DESIGN)] = 200,
+    test: Annotated[int, typer.Option(help="Test examples that are measured.", rich_help_panel=DESIGN)] = 200,
+    subset_size: Annotated[
+        int | None,
+        typer.Option(help="Examples of each run.", show_default="64 % of the pool", rich_help_panel=DESIGN),
+    ] = None,
+    record_every: Annotated[int, typer.Option(help="Measure at every N-th step.", rich_help_panel=DESIGN)] = 1,
+    batch_size: Annotated[int, typer.Option(help="Examples a step.", rich_help_panel=RECIPE)] = 4,
+    epochs: Annotated[float, typer.Option(help="Passes over the subset.", rich_help_panel=RECIPE)] = 3.0,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=RECIPE),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate.", show_default="the task's, 5e-7 or 1e-6", rich_help_panel=RECIPE),
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="linear (decay to 0) or constant.", rich_help_panel=RECIPE)] = "linear",
+    max_length: Annotated[
+        int,
+        typer.Option(help="Tokens of prompt and target; longer prompts lose their beginning.", rich_help_panel=RECIPE),
+    ] = 2048,
+    train_layers: Annotated[
+        int | None,
+        typer.Option(
+            help="Train only the top K blocks and the final norm: several times cheaper.",
+            metavar="K",
+            show_default="all",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="auto (bf16 on a GPU, else fp32), fp32 or bf16.", rich_help_panel=PRECISE)
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=PRECISE)] = "auto",
+    executor: Annotated[
+        str,
+        typer.Option(help="Where runs are carried out.", autocompletion=complete("executor"), rich_help_panel=PRECISE),
+    ] = "local",
+    seed: Seed = 42,
+    workspace: Workspace = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the recording.", show_default="TASK-MODEL", rich_help_panel=FILES)
+    ] = None,
+    texts: Annotated[
+        bool,
+        typer.Option("--texts/--no-texts", help="Keep the examples' texts, or only hashes.", rich_help_panel=FILES),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and its cost, record nothing.", rich_help_panel=WHAT)
+    ] = False,
+) -> None:
+    """Record how fine-tuning on random subsets moves every test example's metrics.
+
+    Finished runs are on disk at once: an interrupted recording goes on with the same command, and
+    a larger --runs adds to what is there.
+
+    Example: `gptfl collect --model smollm2-135m-instruct-q4 --task sst2 --data DIR --train-layers 6
+    --runs 24 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 2`
+    """
+    from gptfl.stages.collect import collect
+
+    with console.progress_bar() as progress:
+        result = collect(
+            model,
+            task,
+            data=data,
+            workspace=workspace,
+            name=name,
+            runs=runs,
+            pool=pool,
+            test=test,
+            subset_size=subset_size,
+            batch_size=batch_size,
+            epochs=epochs,
+            steps=steps,
+            lr=lr,
+            schedule=schedule,
+            seed=seed,
+            max_length=max_length,
+            precision=precision,
+            device=device,
+            train_layers=train_layers,
+            record_every=record_every,
+            metrics=tuple(metric or ["loss"]),
+            texts=texts,
+            executor=executor,
+            dry_run=dry_run,
+            progress=progress,
+            announce=_announce,
+        )
+    for text in result.notes:
+        console.note(text)
+    if dry_run:
+        console.say("Nothing was recorded (--dry-run).")
+        return
+    console.say(f"{result.path}: {result.runs} runs, {result.recorded_now} of them new")
+    console.say("next: gptfl featurize")
+
+
+def _announce(plan: "Estimate") -> None:
+    recorded = plan.runs - plan.runs_left
+    trained = console.human_count(plan.trained_parameters)
+    console.say("Plan")
+    console.show_pairs(
+        {
+            "runs": f"{plan.runs}" + (f" ({recorded} recorded already)" if recorded else ""),
+            "each run": f"{plan.steps} steps of {plan.batch_size}, {plan.subset} of {plan.pool} examples, "
+            f"measured {plan.recorded} times on {plan.test} test examples",
+            "training": f"{trained} of {console.human_count(plan.parameters)} parameters, "
+            f"lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
+            "tokens": f"{console.human_count(plan.forward_tokens)} forward, "
+            f"{console.human_count(plan.backward_tokens)} backward",
+            "time": f"about {console.human_seconds(plan.seconds)} "
+            f"({console.human_seconds(plan.seconds_per_step)} a step, "
+            f"{console.human_seconds(plan.seconds_per_evaluation)} a measurement)",
+            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
+            "file": f"about {console.human_bytes(plan.file_bytes)}",
+        }
+    )
+    for text in plan.notes:
+        console.note(text)

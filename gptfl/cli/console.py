@@ -1,0 +1,143 @@
+"""What the commands share: consoles, progress bars, and how an error reaches the terminal."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from gptfl.errors import UsageError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def say(text: str = "") -> None:
+    """Print plain text to stdout: no markup is read out of file names or examples."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def plain(text: str) -> Text:
+    """Text for a table cell, in which brackets are not read as markup."""
+    return Text(text)
+
+
+def note(text: str) -> None:
+    """Tell something beside the result, on stderr, so that piped output stays clean."""
+    err.print(f"note: {text}", markup=False, soft_wrap=True, style="dim")
+
+
+def warn(text: str) -> None:
+    """Tell something that the user should mend, on stderr."""
+    err.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class _Rate(ProgressColumn):
+    """Units a second, or seconds a unit where that reads better."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("-- /s", style="progress.data.speed")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each", style="progress.data.speed")
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Any]:
+    """A callback for the stages, shown as bars with rate and time left while it is in use."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+    )
+    with Progress(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int, note: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, note=note)
+            bars.update(tasks[what], completed=done, total=total, note=note)
+            if done >= total:
+                bars.remove_task(tasks.pop(what))
+
+        yield report
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """Read ``name=value`` pairs; a value is JSON where it parses as such, else text."""
+    settings: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {pair!r} is not NAME=VALUE", "write for example --set order=2")
+        try:
+            settings[name.replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name.replace("-", "_")] = value
+    return settings
+
+
+def human_bytes(count: float) -> str:
+    """1536 -> "1.5 kB"; decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_count(count: float) -> str:
+    """1234567 -> "1.2M"."""
+    for unit in ("", "k", "M", "G", "T"):
+        if count < 1000:
+            return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"
+        count /= 1000
+    return f"{count:.1f}P"
+
+
+def human_seconds(seconds: float) -> str:
+    """75 -> "1 min 15 s"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def show_pairs(rows: Mapping[str, str]) -> None:
+    """Print labels and values in two aligned columns."""
+    width = max(map(len, rows), default=0)
+    for label, value in rows.items():
+        say(f"  {label:<{width}}  {value}")
+
+
+def shown(path: Path) -> str:
+    """A path as the user would type it: relative to here where that is shorter."""
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)

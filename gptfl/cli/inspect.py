@@ -1,0 +1,45 @@
+"""``gptfl inspect``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from gptfl.cli import console
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="A recording, features, simulator or predictions file.")],
+    examples: Annotated[
+        bool, typer.Option("--examples", help="List the ids and texts of a recording's examples to pick from.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show what a gptfl file holds.
+
+    Example: `gptfl inspect gptfl-work/rte-pythia-410m.dynamics.h5 --examples`
+    """
+    from gptfl.stages.inspect import inspect
+
+    found = inspect(file, examples=examples)
+    if as_json:
+        listed = [{"id": e.id, "role": e.role, "label": e.label, "text": e.text} for e in found.examples or []]
+        console.say_json({"file": str(found.path), **dict(found.rows), **({"examples": listed} if examples else {})})
+        return
+    if found.examples is None:
+        console.show_pairs(dict(found.rows))
+        return
+    if not console.out.is_terminal:  # whole lines for grep and cut, nothing shortened
+        for example in found.examples:
+            console.say("\t".join((example.id, example.role, example.label, " ".join(example.text.split()))))
+        return
+    table = Table(box=None, pad_edge=False, expand=True)
+    table.add_column("id", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    table.add_column("class", no_wrap=True)
+    table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
+    for example in found.examples:
+        # Text objects, so that brackets in an example are not read as markup.
+        table.add_row(*map(console.plain, (example.id, example.role, example.label, " ".join(example.text.split()))))
+    console.out.print(table)

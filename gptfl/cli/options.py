@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gptfl.errors import GptflError
+
+FILES, PRECISE, RESULT = "Files", "Fine points", "Output"
+
+
+def complete(kind: str):  # type: ignore[no-untyped-def]
+    """Shell completion over the registered names of one kind."""
+
+    def names(incomplete: str) -> list[str]:
+        from gptfl.registry import get_registry
+
+        try:
+            return [name for name in get_registry().names(kind) if name.startswith(incomplete)]
+        except GptflError:
+            return []
+
+    return names
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Shell completion over the models with short names."""
+    from gptfl.training.names import ALIASES, SMOLLM2_Q4, TINY
+
+    return [name for name in (*ALIASES, SMOLLM2_Q4, TINY) if name.startswith(incomplete)]
+
+
+Workspace = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        "-w",
+        envvar="GPTFL_WORKSPACE",
+        help="Folder that holds the files of a study.",
+        show_default="./gptfl-work",
+        rich_help_panel=FILES,
+    ),
+]
+Dynamics = Annotated[
+    Path | None,
+    typer.Option("--dynamics", help="Recording to use.", show_default="the one made last", rich_help_panel=FILES),
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be given several times.", rich_help_panel=PRECISE),
+]

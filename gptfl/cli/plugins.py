@@ -1,0 +1,51 @@
+"""``gptfl plugins``."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from gptfl.cli import console
+from gptfl.registry import KINDS, get_registry
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List every task, encoder, metric, estimator and executor, who provides it, and what is broken.
+
+    Example: `gptfl plugins --json`
+    """
+    registry = get_registry()
+    parts = [part for claims in registry.parts.values() for part in claims]
+    parts.sort(key=lambda part: (list(KINDS).index(part.kind), part.name, part.owner))
+    if as_json:
+        console.say_json(
+            {
+                "parts": [
+                    {
+                        "kind": part.kind,
+                        "name": part.name,
+                        "provider": part.owner,
+                        "usable": len(registry.parts[part.kind, part.name]) == 1,
+                    }
+                    for part in parts
+                ],
+                "problems": [{"provider": problem.owner, "reason": problem.reason} for problem in registry.problems],
+            }
+        )
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("kind", "name", "provided by"):
+        table.add_column(heading)
+    for part in parts:
+        table.add_row(part.kind, part.name, part.owner)
+    console.out.print(table)
+    for problem in registry.problems:
+        console.warn(f"{problem.owner}: {problem.reason}")
+
+
+def warn_of_problems() -> None:
+    """Tell, once a command, which plugins could not be used."""
+    for problem in get_registry().problems:
+        console.warn(f"plugin {problem.owner}: {problem.reason}")

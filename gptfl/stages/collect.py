@@ -1,0 +1,161 @@
+"""Records how fine-tuning on random subsets of a pool moves every test example's metrics."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptfl.curricula import SCHEDULES, count_steps, draw_subset, fill_batches, run_seed
+from gptfl.errors import UsageError
+from gptfl.interfaces import Executor, Metric, Plan, Task
+from gptfl.records import Progress, role_of, silent
+from gptfl.registry import get_registry
+from gptfl.stages.recording import Recording, TrainerMaker
+from gptfl.store.workspace import Workspace, stem_for
+from gptfl.training.names import resolve_model
+
+if TYPE_CHECKING:
+    from gptfl.stages.estimate import Estimate
+    from gptfl.training.trainer import Recipe
+
+PAPER_SHARE = 128 / 200
+"""The paper's subsets hold 128 of the 200 examples of the pool."""
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectResult:
+    """What ``collect`` leaves: the recording's path, and how many runs were new."""
+
+    path: Path
+    runs: int
+    recorded_now: int
+    estimate: "Estimate | None"
+    notes: tuple[str, ...] = ()
+
+
+def collect(
+    model: str,
+    task: str,
+    *,
+    data: str | Path | None = None,
+    workspace: str | Path | None = None,
+    name: str | None = None,
+    runs: int = 32,
+    pool: int = 200,
+    test: int = 200,
+    subset_size: int | None = None,
+    batch_size: int = 4,
+    epochs: float = 3.0,
+    steps: int | None = None,
+    lr: float | None = None,
+    schedule: str = "linear",
+    seed: int = 42,
+    max_length: int = 2048,
+    precision: str = "auto",
+    device: str = "auto",
+    train_layers: int | None = None,
+    record_every: int = 1,
+    metrics: Sequence[str] = ("loss",),
+    texts: bool = True,
+    executor: str = "local",
+    dry_run: bool = False,
+    progress: Progress = silent,
+    announce: Callable[["Estimate"], None] | None = None,
+) -> CollectResult:
+    """Fine-tune ``model`` on ``runs`` random subsets of the task's pool and record every test example.
+
+    The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
+    finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
+    ``announce`` gets the estimate before the recording starts; ``dry_run`` stops there.
+
+    Raises ``UsageError`` for settings that make no sense, ``DataError`` where data, model or an
+    existing recording don't fit or a run diverges, ``PluginError`` for an unknown name, and
+    ``ResourceError`` where disk, network or another process is in the way.
+    """
+    registry = get_registry()
+    maker: Task = registry.make("task", task, data=data)
+    chosen: tuple[Metric, ...] = tuple(registry.make("metric", metric) for metric in metrics)
+    runner: Executor = registry.make("executor", executor)
+    source = resolve_model(model)
+    if subset_size is None:
+        subset_size = max(1, round(PAPER_SHARE * pool))
+    _check_counts(
+        {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}
+        | {"--steps": steps, "--max-length": max_length, "--record-every": record_every, "--train-layers": train_layers}
+    )
+    if subset_size > pool:
+        raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
+    recipe, kind = _recipe(
+        maker.learning_rate if lr is None else lr,
+        schedule,
+        max_length=max_length,
+        precision=precision,
+        device=device,
+        train_layers=train_layers,
+        record_every=record_every,
+    )
+    total = _count_steps(steps, epochs, subset_size, batch_size)
+    examples = maker.load(pool, test, seed)
+    for metric in chosen:
+        metric.check(examples.test)
+    settings = {
+        "task": task, "data": None if data is None else str(data), "model": source.name, "source": source.location,
+        "pool": pool, "test": test, "subset_size": subset_size, "batch_size": batch_size, "steps": total,
+        "seed": seed, "device": kind, "metrics": [metric.info.name for metric in chosen], "texts": texts,
+        "data_source": examples.source, "licence": examples.licence,
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()},
+    }
+    plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]
+    space = Workspace.resolve(workspace)
+    path = space.dynamics_path(name or stem_for(task, source.stem))
+    recording = Recording(path, settings, examples, chosen, plans, texts)
+    make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress)
+    if dry_run:
+        left = recording.left()
+        return CollectResult(path, runs, 0, recording.estimate(make_trainer(), left, announce))
+    with space.lock("gptfl collect"):
+        if not recording.left():
+            return CollectResult(path, runs, 0, None, (f"all {runs} runs are recorded already",))
+        trainer = make_trainer()
+        settings["weights"] = trainer.network.loaded.weights_hash
+        left = recording.left()
+        guess = recording.estimate(trainer, left, announce)
+        recording.record(runner, make_trainer, left, progress)
+    return CollectResult(path, runs, len(left), guess)
+
+
+def _plan(index: int, seed: int, pool: int, subset: int, batch_size: int, steps: int) -> Plan:
+    own = run_seed(seed, index)
+    members = draw_subset(pool, subset, own)
+    return Plan(index, own, role_of(index), fill_batches(members, batch_size, steps, own))
+
+
+def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[Recipe, str]":
+    """The recipe and the kind of device it runs on, with ``auto`` resolved."""
+    from gptfl.training.models import pick_device
+    from gptfl.training.trainer import Recipe
+
+    if schedule not in SCHEDULES:
+        raise UsageError(f"--schedule {schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision {precision!r} is unknown", f"use {', '.join(PRECISIONS)}")
+    if not 0 < learning_rate < math.inf:
+        raise UsageError(f"--lr is {learning_rate}", "give a positive number")
+    kind = pick_device(device).type
+    if precision == "auto":
+        precision = "bf16" if kind == "cuda" else "fp32"
+    return Recipe(learning_rate, schedule, precision=precision, **rest), kind
+
+
+def _count_steps(steps: int | None, epochs: float, subset: int, batch_size: int) -> int:
+    if not 0 < epochs < math.inf:
+        raise UsageError(f"--epochs is {epochs}", "give a positive number")
+    return count_steps(subset, batch_size, epochs) if steps is None else steps
+
+
+def _check_counts(counts: Mapping[str, int | None]) -> None:
+    for flag, value in counts.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{flag} is {value}", "give at least 1")

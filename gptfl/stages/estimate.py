@@ -1,0 +1,131 @@
+"""What a recording will cost: steps, tokens, time, memory and disk, from a few timed steps."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from gptfl.interfaces import Plan
+from gptfl.training.trainer import RecordingTrainer
+
+TIMED_STEPS = 3
+TIMED_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of the runs that are left; seconds from timed steps, bytes from shapes."""
+
+    runs: int
+    runs_left: int
+    steps: int
+    recorded: int
+    pool: int
+    test: int
+    subset: int
+    batch_size: int
+    learning_rate: float
+    device: str
+    precision: str
+    trained_parameters: int
+    parameters: int
+    forward_tokens: int
+    backward_tokens: int
+    seconds_per_step: float
+    seconds_per_evaluation: float
+    seconds: float
+    memory_bytes: int
+    file_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The counts of a recording that its cost follows from."""
+
+    runs: int
+    runs_left: int
+    steps: int
+    recorded: int
+    subset: int
+    batch_size: int
+    metrics: int
+
+
+def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> Estimate:
+    """Time a few steps and a part of one evaluation, and put the weights back."""
+    per_step = _time_steps(trainer, plan)
+    per_evaluation = _time_evaluation(trainer)
+    lengths = [len(row.input_ids) for row in trainer.rows]
+    batch_tokens = size.batch_size * sum(lengths) / len(lengths)
+    training = int(size.runs_left * size.steps * batch_tokens)
+    network = trainer.network
+    trained = sum(p.numel() for p in network.trainable)
+    whole = sum(p.numel() for p in network.model.parameters())
+    hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
+    hidden += sum(b.inputs.numel() for b in trainer.evaluator.batches if b.inputs.is_floating_point())
+    recipe = trainer.recipe
+    # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
+    memory = 4 * (whole + 4 * trained + hidden)
+    test = len(trainer.evaluator.test)
+    texts = sum(len(e.text.encode()) for e in (*trainer.pool, *trainer.evaluator.test))
+    return Estimate(
+        runs=size.runs,
+        runs_left=size.runs_left,
+        steps=size.steps,
+        recorded=size.recorded,
+        pool=len(trainer.pool),
+        test=test,
+        subset=size.subset,
+        batch_size=size.batch_size,
+        learning_rate=recipe.learning_rate,
+        device=str(network.device),
+        precision=recipe.precision,
+        trained_parameters=trained,
+        parameters=whole,
+        forward_tokens=training + size.runs_left * size.recorded * trainer.evaluator.tokens,
+        backward_tokens=training,
+        seconds_per_step=per_step,
+        seconds_per_evaluation=per_evaluation,
+        seconds=size.runs_left * (size.steps * per_step + size.recorded * per_evaluation),
+        memory_bytes=memory,
+        file_bytes=texts
+        + size.runs * (size.recorded * test * size.metrics * 4 + size.steps * (size.batch_size + 1) * 8),
+        notes=notes,
+    )
+
+
+def _time_steps(trainer: RecordingTrainer, plan: Plan) -> float:
+    optimiser = trainer.optimiser()
+    times = []
+    for members in plan.batches[: TIMED_STEPS + 1]:
+        batch = trainer.batch(members)
+        times.append(_timed(trainer, lambda batch=batch: trainer.step(optimiser, batch, 0.0)))  # type: ignore[misc]
+    trainer.network.restore()
+    return statistics.median(times[1:] or times)  # the first step also allocates
+
+
+def _time_evaluation(trainer: RecordingTrainer) -> float:
+    """Seconds of one evaluation: its batches from the longest down until enough time is measured."""
+    batches = trainer.evaluator.batches[::-1]
+    spent = tokens = 0.0
+    for index, batch in enumerate((batches[-1], *batches)):  # the shortest first, uncounted, as a warm-up
+        with torch.inference_mode():
+            seconds = _timed(trainer, lambda batch=batch: trainer.network.log_probs(batch))  # type: ignore[misc]
+        if index:
+            spent += seconds
+            tokens += batch.inputs.shape[0] * batch.inputs.shape[1]
+        if spent > TIMED_SECONDS:
+            break
+    return spent * trainer.evaluator.tokens / tokens
+
+
+def _timed(trainer: RecordingTrainer, work: Callable[[], object]) -> float:
+    on_gpu = trainer.network.device.type == "cuda"
+    started = time.perf_counter()
+    work()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

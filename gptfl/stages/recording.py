@@ -1,0 +1,154 @@
+"""A recording on its way to disk: what is left to do, whether it may go on, and keeping each run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptfl.curricula import recorded_steps
+from gptfl.errors import DataError
+from gptfl.interfaces import Executor, Metric, Plan
+from gptfl.records import Dynamics, Progress, Run, TaskData, silent
+from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
+
+if TYPE_CHECKING:
+    from gptfl.stages.estimate import Estimate
+    from gptfl.training.trainer import Recipe, RecordingTrainer
+
+FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric", "texts": "--no-texts"}
+"""The options whose names differ from the settings they make."""
+NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
+"""Settings that may differ between the calls that make one recording; what they stand for is checked."""
+
+
+@dataclass
+class TrainerMaker:
+    """All it takes to make a trainer, in this process or another; makes it once a process."""
+
+    model: str
+    device: str
+    data: TaskData
+    metrics: tuple[Metric, ...]
+    recipe: "Recipe"
+    progress: Progress = silent
+    _made: "RecordingTrainer | None" = field(default=None, repr=False)
+
+    def __call__(self) -> "RecordingTrainer":
+        """The trainer of this process."""
+        if self._made is None:
+            from gptfl.builtin.models import load_model
+            from gptfl.training.trainer import RecordingTrainer
+
+            loaded = load_model(self.model, device=self.device, progress=self.progress)
+            self.progress("set up", 0, 1, "tokenizing and laying out the examples")
+            self._made = RecordingTrainer(loaded, self.data.pool, self.data.test, self.metrics, self.recipe)
+            self.progress("set up", 1, 1)
+        return self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the made trainer and the callback behind when sent to another process."""
+        return {**self.__dict__, "_made": None, "progress": silent}
+
+
+@dataclass
+class Recording:
+    """What is to be recorded under one path, and the runs that are there already."""
+
+    path: Path
+    settings: dict[str, Any]
+    data: TaskData
+    metrics: tuple[Metric, ...]
+    plans: list[Plan]
+    texts: bool
+
+    def left(self) -> list[Plan]:
+        """The plans that no recorded run carries out yet.
+
+        Raises ``DataError`` if the path holds a recording of other settings, examples or weights.
+        """
+        existing = self._existing()
+        done = set() if existing is None else {run.index for run in existing.runs}
+        return [plan for plan in self.plans if plan.index not in done]
+
+    def _existing(self) -> Dynamics | None:
+        if not self.path.exists():
+            return None
+        existing = read_dynamics(self.path)
+        for key in sorted(self.settings.keys() - NOT_IDENTITY):
+            if existing.settings.get(key) != self.settings[key]:
+                flag = FLAGS.get(key, f"--{key.replace('_', '-')}")
+                raise DataError(
+                    f"{self.path} was recorded with {flag} {existing.settings.get(key)}, not {self.settings[key]}",
+                    "record under another --name, or ask for the same settings to go on",
+                )
+        if existing.examples != self.dynamics(()).examples:
+            raise DataError(f"{self.path} was recorded on other examples", "record under another --name")
+        weights = self.settings.get("weights")
+        if weights is not None and existing.settings.get("weights") != weights:
+            raise DataError(
+                f"{self.path} was recorded from other weights of {self.settings['model']}",
+                "record under another --name",
+            )
+        return existing
+
+    def estimate(
+        self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["Estimate"], None] | None
+    ) -> "Estimate":
+        """Estimate what is left, and tell."""
+        from gptfl.stages.estimate import Size, estimate
+
+        steps = self.settings["steps"]
+        recorded = len(recorded_steps(steps, self.settings["record_every"]))
+        subset, batch = self.settings["subset_size"], self.settings["batch_size"]
+        size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics))
+        guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        if announce is not None:
+            announce(guess)
+        return guess
+
+    def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
+        """Carry out the runs that are left; each is on disk before the next one is reported."""
+        from gptfl.training.trainer import DivergedError
+
+        place = {plan.index: order for order, plan in enumerate(left)}
+        total = sum(len(plan.batches) for plan in left)
+
+        def on_step(index: int, done: int, steps: int) -> None:
+            progress("collect", place[index] * steps + done, total, f"run {index + 1} of {len(self.plans)}")
+
+        try:
+            for run in executor.execute(make_trainer, left, on_step):
+                self.keep(run)
+        except DivergedError as error:
+            aside = self.path.with_name(self.path.name.replace(".dynamics.h5", ".diverged.h5"))
+            write_dynamics(aside, self.dynamics((error.run,)))
+            kept = f"; the finished runs are in {self.path}" if self.path.exists() else ""
+            raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
+
+    def keep(self, run: Run) -> None:
+        """Put one finished run on disk."""
+        if self.path.exists():
+            append_run(self.path, run)
+        else:
+            write_dynamics(self.path, self.dynamics((run,)))
+
+    def dynamics(self, runs: tuple[Run, ...]) -> Dynamics:
+        """A recording of these runs with this one's examples and settings."""
+        pool, test = self.data.pool, self.data.test
+        if not self.texts:
+            pool, test = tuple(e.without_texts() for e in pool), tuple(e.without_texts() for e in test)
+        infos = {metric.info.name: metric.info for metric in self.metrics}
+        return Dynamics(pool, test, infos, runs, self.settings)
+
+
+def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
+    notes = [trainer.network.loaded.source.announcement]
+    cut = trainer.tokenizer
+    if cut.cut_examples:
+        notes.append(
+            f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
+            f"({cut.cut_tokens} tokens in all)"
+        )
+    if trainer.recipe.train_layers:
+        notes.append(f"only the top {trainer.recipe.train_layers} blocks and the final norm are trained")
+    return tuple(filter(None, notes))

@@ -1,0 +1,64 @@
+"""Small random models, made on the spot."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORDS = "the a sun moon is was red blue yes no . , ? who sees it shine on sea and land"
+
+
+def small_tokenizer() -> Any:
+    """A byte-level tokenizer that knows a few words."""
+    from gptfl.builtin.tiny import train_tokenizer
+
+    return train_tokenizer([WORDS] * 20)
+
+
+def save_small(folder: Path, family: str) -> Path:
+    """Save a random model of two or three narrow blocks, and its tokenizer."""
+    import torch
+    import transformers as hf
+
+    tokenizer = small_tokenizer()
+    common: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    wide = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    configs = {
+        "gpt-neox": lambda: hf.GPTNeoXConfig(**common, **wide, max_position_embeddings=128),
+        "llama": lambda: hf.LlamaConfig(
+            **common, **wide, num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=128
+        ),
+        "gemma2": lambda: hf.Gemma2Config(
+            **common,
+            **wide,
+            num_key_value_heads=2,
+            head_dim=8,
+            final_logit_softcapping=1.0,
+            max_position_embeddings=128,
+        ),
+        "gpt2": lambda: hf.GPT2Config(**common, n_embd=32, n_layer=3, n_head=4, n_positions=128, **no_dropout),
+    }
+    config = configs[family]()
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = hf.AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            # Random models start so flat that every answer is as likely: make them opinionated.
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.25)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["gpt-neox", "llama", "gpt2"])
+def any_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random model of each family."""
+    return save_small(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="session")
+def neox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random GPT-NeoX."""
+    return save_small(tmp_path_factory.mktemp("neox") / "small-neox", "gpt-neox")
