@@ -1,0 +1,1 @@
+"""Simfluence as estimators for gptfl."""

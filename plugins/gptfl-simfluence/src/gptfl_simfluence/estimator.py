@@ -1,0 +1,134 @@
+"""Simfluence (Guu et al., 2023): one free alpha and beta for each training and test example."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import FitData, Prediction, Query
+from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_interval
+from gptfl_simfluence.ridge import Regression, free_running_errors
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+LONE_STRENGTH = 1.0
+FOLDS = 4
+
+
+class Simfluence:
+    """phi_t = (1 + sum of alpha over the batch) phi_{t-1} + sum of beta over the batch.
+
+    ``form`` is ``linear``, ``additive`` (alpha is 0) or ``multiplicative`` (beta is 0).
+    ``strength`` is the ridge's weight relative to how often the average example was seen;
+    None chooses it. A pool example that no fitted run has seen changes nothing.
+    """
+
+    requires: frozenset[str] = frozenset()
+
+    def __init__(self, form: str = "linear", strength: float | None = None) -> None:
+        self.name = f"simfluence-{form}"
+        self.form = form
+        if strength is not None and not 0 < strength < float("inf"):
+            raise UsageError(f"{self.name} has strength {strength!r}", "give a positive number, or none to choose it")
+        self.strength = strength
+
+    def settings(self) -> Mapping[str, Any]:
+        """The setting of the form's factory."""
+        return {"strength": self.strength}
+
+    def fit(self, data: FitData) -> Self:
+        """Solve one ridge regression a test example. Raises ``DataError`` if no run has two recorded steps."""
+        runs = [intervals_of(data, run) for run in data.fit_runs]
+        if not sum(len(run.counts) for run in runs):
+            raise DataError(f"{self.name} has no recorded run to learn from", "record runs with at least two steps")
+        validation = [intervals_of(data, run) for run in data.validation_runs]
+        groups = [runs] if validation or self.strength else _folds(runs)
+        strengths = self._candidates(comparable=bool(validation) or len(groups) > 1)
+        usual = float(sum((run.counts**2).sum(axis=0) for run in runs).mean())
+        weights = [strength * (usual or 1.0) for strength in strengths]
+        found = np.zeros((len(strengths), 2, len(data.pool), len(data.test)))
+        errors = np.zeros(len(strengths))
+        for test in range(len(data.test)):
+            regression = Regression(groups, test, self.form)
+            solved = np.array([regression.solve(weight) for weight in weights])
+            found[:, :, :, test] = solved
+            if validation:
+                errors += free_running_errors(validation, test, solved[:, 0], solved[:, 1])
+            elif len(strengths) > 1:
+                errors += _left_out_errors(regression, weights, groups, test)
+            data.progress(f"fit {self.name}", test + 1, len(data.test))
+        best = int(np.argmin(errors))
+        self.strength_ = strengths[best]
+        self.alpha_, self.beta_ = found[best].copy()
+        self.exposures_ = sum(run.counts.sum(axis=0) for run in runs)
+        self.interval_ = usual_interval(data.fit_runs)
+        return self
+
+    def _candidates(self, comparable: bool) -> tuple[float, ...]:
+        if self.strength is not None:
+            return (self.strength,)
+        return STRENGTHS if comparable else (LONE_STRENGTH,)
+
+    def predict(self, query: Query) -> Prediction:
+        """Roll every curriculum forward from its first values. Raises ``DataError`` for unknown examples."""
+        pool, tests = self.alpha_.shape
+        if query.first.shape[1] != tests:
+            raise DataError(
+                f"{self.name} was fitted on {tests} test examples, asked about {query.first.shape[1]}",
+                "ask about the recording it was fitted on; it knows no other test examples",
+            )
+        highest = int(query.batches.max(initial=-1))
+        if highest >= pool:
+            raise DataError(
+                f"{self.name} was fitted on a pool of {pool}, asked about example number {highest}",
+                "ask about the recording it was fitted on; it knows no other examples",
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = roll_out(query, self.interval_, self.alpha_, self.beta_)
+        if np.isinf(values).any() or np.isnan(values).sum() > np.isnan(query.first).sum() * len(query.steps):
+            raise DataError(
+                f"a roll-out of {self.name} leaves all bounds", "ask for fewer steps, or fit with more strength"
+            )
+        return Prediction(values)
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Alpha and beta, the steps of one interval, the strength taken, and how often each example was seen."""
+        return {
+            "alpha": self.alpha_,
+            "beta": self.beta_,
+            "interval": np.array(self.interval_),
+            "strength": np.array(self.strength_),
+            "exposures": self.exposures_,
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
+        missing = {"alpha", "beta", "interval", "strength", "exposures"} - set(state)
+        if missing:
+            raise DataError(f"a {self.name} simulator lacks {', '.join(sorted(missing))}", "fit it again")
+        alpha, beta = state["alpha"], state["beta"]
+        fits = alpha.ndim == 2 and alpha.shape == beta.shape and state["exposures"].shape == alpha.shape[:1]
+        scalars = state["interval"].shape == state["strength"].shape == () and int(state["interval"]) > 0
+        if not fits or not scalars:
+            raise DataError(f"the arrays of a {self.name} simulator do not fit each other", "fit it again")
+        self.alpha_, self.beta_, self.exposures_ = alpha, beta, state["exposures"]
+        self.interval_, self.strength_ = int(state["interval"]), float(state["strength"])
+        return self
+
+
+def _folds(runs: Sequence[Intervals]) -> list[list[Intervals]]:
+    """The runs in as many as four groups, dealt in turn."""
+    count = min(FOLDS, len(runs))
+    return [list(runs[start::count]) for start in range(count)]
+
+
+def _left_out_errors(
+    regression: Regression, weights: Sequence[float], groups: Sequence[Sequence[Intervals]], test: int
+) -> Float[np.ndarray, " candidate"]:
+    """Sum of squared errors of one test example over all groups, each predicted from the others."""
+    total = np.zeros(len(weights))
+    for left_out, runs in enumerate(groups):
+        solved = np.array([regression.solve(weight, left_out) for weight in weights])
+        total += free_running_errors(runs, test, solved[:, 0], solved[:, 1])
+    return total

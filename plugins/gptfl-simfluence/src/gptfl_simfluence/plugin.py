@@ -1,0 +1,23 @@
+"""Registers the three forms of Simfluence."""
+
+from collections.abc import Callable, Mapping
+
+from gptfl.hookspecs import hookimpl
+from gptfl.interfaces import Estimator
+
+
+def form(name: str) -> Callable[..., Estimator]:
+    """A factory of one form, which imports scipy only when it is called."""
+
+    def factory(strength: float | None = None) -> Estimator:
+        from gptfl_simfluence.estimator import Simfluence
+
+        return Simfluence(name, strength)
+
+    return factory
+
+
+@hookimpl
+def gptfl_estimators() -> Mapping[str, Callable[..., Estimator]]:
+    """Linear (both factors), additive (alpha = 1) and multiplicative (beta = 0)."""
+    return {f"simfluence-{name}": form(name) for name in ("linear", "additive", "multiplicative")}

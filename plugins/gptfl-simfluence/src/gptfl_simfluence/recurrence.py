@@ -1,0 +1,69 @@
+"""The recurrence itself, and how recorded runs and curricula become its steps."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.records import FitData, Query, Run
+
+
+def count(batches: Int[np.ndarray, "run step batch"], pool: int) -> Float[np.ndarray, "run pool"]:
+    """How often each pool example occurs in each run's batches; -1 is padding."""
+    flat = batches.reshape(len(batches), -1).astype(np.int64)
+    rows = np.broadcast_to(np.arange(len(flat))[:, None], flat.shape)
+    there = flat >= 0
+    cells = rows[there] * pool + flat[there]
+    return np.bincount(cells, minlength=len(flat) * pool).reshape(len(flat), pool).astype(np.float64)
+
+
+def advance(
+    values: Float[np.ndarray, "run test"],
+    counts: Float[np.ndarray, "run pool"],
+    alpha: Float[np.ndarray, "pool test"],
+    beta: Float[np.ndarray, "pool test"],
+) -> Float[np.ndarray, "run test"]:
+    """One step: each example that was seen adds its alpha to a factor of 1, and its beta."""
+    after: np.ndarray = values * (1.0 + counts @ alpha) + counts @ beta
+    return after
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """One run between its recorded steps: what was seen in each interval, and the values around it."""
+
+    counts: Float[np.ndarray, "interval pool"]
+    values: Float[np.ndarray, "recorded test"]
+
+
+def intervals_of(data: FitData, run: Run) -> Intervals:
+    """Cut one recorded run at its recorded steps; batch t leads from step t to step t + 1."""
+    batches = run.curriculum.batches
+    ends = zip(run.steps[:-1], run.steps[1:], strict=True)
+    counts = [count(batches[None, start:stop], len(data.pool))[0] for start, stop in ends]
+    return Intervals(np.array(counts).reshape(-1, len(data.pool)), data.recorded(run).astype(np.float64))
+
+
+def usual_interval(runs: Sequence[Run]) -> int:
+    """The commonest distance between recorded steps, the smallest of several."""
+    distances = Counter(int(distance) for run in runs for distance in np.diff(run.steps))
+    return max(sorted(distances), key=lambda distance: distances[distance])
+
+
+def roll_out(
+    query: Query, interval: int, alpha: Float[np.ndarray, "pool test"], beta: Float[np.ndarray, "pool test"]
+) -> Float[np.ndarray, "run recorded test"]:
+    """Step from the given first values by whole intervals, and by a part of one to a step in between.
+
+    A step in between does not feed back, so that a prediction does not depend on what else is asked.
+    """
+    values = np.empty((len(query.batches), len(query.steps), query.first.shape[1]))
+    current = query.first.astype(np.float64)
+    for start in range(int(query.steps[0]), int(query.steps[-1]) + 1, interval):
+        for column in np.flatnonzero((query.steps >= start) & (query.steps < start + interval)):
+            part = count(query.batches[:, start : query.steps[column]], len(alpha))
+            values[:, column] = advance(current, part, alpha, beta)
+        current = advance(current, count(query.batches[:, start : start + interval], len(alpha)), alpha, beta)
+    return values

@@ -1,0 +1,226 @@
+"""Simfluence against plain loops and closed forms."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gptfl import testing
+from gptfl.curricula import fill_batches, linear_decay, recorded_steps
+from gptfl.errors import DataError, UsageError
+from gptfl.records import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
+from gptfl.registry import get_registry
+from gptfl_simfluence.estimator import STRENGTHS, Simfluence
+from gptfl_simfluence.plugin import gptfl_estimators
+from gptfl_simfluence.recurrence import count, roll_out
+
+FORMS = ("linear", "additive", "multiplicative")
+LOSS = MetricInfo("loss", higher_is_better=False)
+
+
+def loop(batches: np.ndarray, first: np.ndarray, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """The recurrence as it is written down, one example at a time."""
+    values = [first]
+    for batch in batches:
+        value = np.empty_like(first)
+        for j in range(len(first)):
+            factor, term = 1.0, 0.0
+            for i in batch:
+                if i >= 0:
+                    factor += alpha[i, j]
+                    term += beta[i, j]
+            value[j] = factor * values[-1][j] + term
+        values.append(value)
+    return np.array(values)
+
+
+def law(form: str, pool: int, test: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(3)
+    alpha, beta = -0.03 * random.random((pool, test)), 0.05 * random.normal(size=(pool, test))
+    return (alpha * (form != "additive"), beta * (form != "multiplicative"))
+
+
+def recording(form: str, runs: int = 12, pool: int = 6, test: int = 3, steps: int = 20, roles: str = FIT) -> FitData:
+    """Runs that follow the law exactly."""
+    alpha, beta = law(form, pool, test)
+    made = []
+    for index in range(runs):
+        batches = fill_batches(np.random.default_rng(index).permutation(pool)[:4], 3, steps, index)
+        values = loop(batches, 1.0 + np.random.default_rng(index).random(test), alpha, beta)
+        curriculum = Curriculum(batches, linear_decay(0.1, steps))
+        made.append(Run(index, index, roles, curriculum, recorded_steps(steps, 1), {"loss": values}))
+    return FitData(testing.make_examples(pool), testing.make_examples(test, "test"), LOSS, tuple(made))
+
+
+def query_of(data: FitData) -> Query:
+    return testing.make_query(data.fit_runs)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_keeps_the_promises_of_an_estimator(form: str) -> None:
+    testing.check_estimator(gptfl_estimators()[f"simfluence-{form}"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_keeps_them_on_a_coarse_recording(form: str) -> None:
+    testing.check_estimator(gptfl_estimators()[f"simfluence-{form}"], dynamics=testing.make_dynamics(every=3, steps=14))
+
+
+def test_is_found_as_an_installed_plugin() -> None:
+    part = get_registry().find("estimator", "simfluence-linear")
+    assert part.owner.startswith("gptfl-simfluence ")
+    assert get_registry().make("estimator", "simfluence-additive", strength=2.0).settings() == {"strength": 2.0}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_recovers_a_law_of_its_own_form(form: str) -> None:
+    data = recording(form)
+    fitted = Simfluence(form, strength=1e-10).fit(data)
+    alpha, beta = law(form, 6, 3)
+    np.testing.assert_allclose(fitted.alpha_, alpha, atol=1e-6)
+    np.testing.assert_allclose(fitted.beta_, beta, atol=1e-6)
+
+
+def test_roll_out_equals_a_plain_loop() -> None:
+    data = recording("linear")
+    query = query_of(data)
+    alpha, beta = law("linear", 6, 3)
+    expected = np.stack([loop(b, f, alpha, beta) for b, f in zip(query.batches, query.first, strict=True)])
+    np.testing.assert_allclose(roll_out(query, 1, alpha, beta), expected, rtol=1e-12)
+
+
+def test_the_ridge_equals_augmented_least_squares() -> None:
+    data, strength = recording("linear", runs=2, steps=5), 0.3
+    fitted = Simfluence("linear", strength).fit(data)
+    rows, changes, counts = [], [], []
+    values = np.stack([data.recorded(run)[:, 0] for run in data.fit_runs])
+    scale = np.sqrt(np.mean(values**2))
+    for run, recorded in zip(data.fit_runs, values, strict=True):
+        for t, batch in enumerate(run.curriculum.batches):
+            seen = np.array([np.sum(batch == i) for i in range(6)], dtype=float)
+            counts.append(seen)
+            rows.append(np.concatenate([seen * recorded[t] / scale, seen]))
+            changes.append(recorded[t + 1] - recorded[t])
+    weight = strength * np.mean(np.sum(np.square(counts), axis=0))
+    design = np.vstack([rows, np.sqrt(weight) * np.eye(12)])
+    solution = np.linalg.lstsq(design, np.concatenate([changes, np.zeros(12)]), rcond=None)[0]
+    np.testing.assert_allclose(fitted.alpha_[:, 0], solution[:6] / scale, atol=1e-12)
+    np.testing.assert_allclose(fitted.beta_[:, 0], solution[6:], atol=1e-12)
+
+
+def test_the_metrics_unit_does_not_matter() -> None:
+    data = recording("linear", runs=4)
+    runs = [dataclasses.replace(run, metrics={"loss": 100 * data.recorded(run)}) for run in data.fit_runs]
+    scaled = Simfluence().fit(dataclasses.replace(data, fit_runs=tuple(runs)))
+    fitted = Simfluence().fit(data)
+    np.testing.assert_allclose(scaled.alpha_, fitted.alpha_, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(scaled.beta_, 100 * fitted.beta_, rtol=1e-6, atol=1e-12)
+
+
+def test_infinite_strength_says_that_nothing_changes() -> None:
+    data = recording("linear")
+    values = Simfluence("linear", 1e12).fit(data).predict(query_of(data)).values
+    np.testing.assert_allclose(values, np.broadcast_to(values[:, :1], values.shape), atol=1e-6)
+
+
+def test_an_unseen_example_changes_nothing() -> None:
+    data = recording("linear")
+    data = dataclasses.replace(data, pool=testing.make_examples(7))
+    fitted = Simfluence().fit(data)
+    assert fitted.exposures_[6] == 0
+    query = dataclasses.replace(query_of(data), batches=np.full((12, 20, 3), 6))
+    values = fitted.predict(query).values
+    np.testing.assert_array_equal(values, np.broadcast_to(values[:, :1], values.shape))
+
+
+def test_missing_values_are_left_out() -> None:
+    """A law that holds exactly is recovered from what is left."""
+    data = recording("linear")
+    run = data.fit_runs[0]
+    values = data.recorded(run).copy()
+    values[3:5, 0] = np.nan
+    values[:, 1] = np.nan
+    runs = (dataclasses.replace(run, metrics={"loss": values}), *data.fit_runs[1:])
+    fitted = Simfluence("linear", 1e-10).fit(dataclasses.replace(data, fit_runs=runs))
+    np.testing.assert_allclose(fitted.alpha_, law("linear", 6, 3)[0], atol=1e-6)
+
+
+def test_a_coarse_recording_gives_steps_of_its_interval() -> None:
+    """An additive law adds up over an interval, so every second step recovers it, too."""
+    data = recording("additive")
+    coarse = recorded_steps(20, 2)
+    runs = [
+        dataclasses.replace(run, steps=coarse, metrics={"loss": data.recorded(run)[coarse]}) for run in data.fit_runs
+    ]
+    fitted = Simfluence("additive", 1e-10).fit(dataclasses.replace(data, fit_runs=tuple(runs)))
+    assert fitted.interval_ == 2
+    values = fitted.predict(query_of(data)).values
+    np.testing.assert_allclose(values, np.stack([data.recorded(run) for run in data.fit_runs]), atol=1e-6)
+
+
+def test_a_prediction_does_not_depend_on_what_else_is_asked() -> None:
+    dynamics = testing.make_dynamics(every=4)
+    fitted = Simfluence().fit(fit_data(dynamics))
+    query = testing.make_query(dynamics.with_role(TEST))
+    every = fitted.predict(dataclasses.replace(query, steps=np.arange(13))).values
+    some = fitted.predict(dataclasses.replace(query, steps=np.array([0, 5, 12]))).values
+    np.testing.assert_allclose(some, every[:, [0, 5, 12]])
+
+
+def fit_data(dynamics: Dynamics) -> FitData:
+    return FitData(dynamics.pool, dynamics.test, LOSS, dynamics.with_role(FIT), dynamics.with_role(VALIDATION))
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_the_strength_is_the_one_that_rolls_out_best(validate: bool) -> None:
+    data = fit_data(testing.make_dynamics(runs=16))
+    if not validate:
+        data = dataclasses.replace(data, validation_runs=())
+    errors = []
+    for strength in STRENGTHS:
+        held_out = [(data.fit_runs, data.validation_runs)]
+        if not validate:
+            fours = [data.fit_runs[k::4] for k in range(4)]
+            held_out = [(tuple(r for r in data.fit_runs if r not in four), four) for four in fours]
+        error = 0.0
+        for runs, others in held_out:
+            scale = usual_count(data) / usual_count(dataclasses.replace(data, fit_runs=runs))
+            part = dataclasses.replace(data, fit_runs=runs, validation_runs=())
+            fitted = Simfluence("additive", strength * scale).fit(part)
+            for run in others:
+                values = fitted.predict(testing.make_query([run])).values[0]
+                error += np.sum((values - data.recorded(run)) ** 2)
+        errors.append(error)
+    assert Simfluence("additive").fit(data).strength_ == STRENGTHS[int(np.argmin(errors))]
+
+
+def usual_count(data: FitData) -> float:
+    counts = [count(run.curriculum.batches[:, None], len(data.pool)) for run in data.fit_runs]
+    return float(np.mean(sum((c**2).sum(axis=0) for c in counts)))
+
+
+def test_one_run_and_nothing_to_compare_with_takes_the_strength_of_one() -> None:
+    assert Simfluence().fit(recording("linear", runs=1)).strength_ == 1.0
+
+
+def test_counts_leave_padding_out() -> None:
+    counts = count(np.array([[[0, 1, 1], [2, -1, -1]], [[-1, -1, -1], [0, 0, -1]]]), 4)
+    np.testing.assert_array_equal(counts, [[1, 2, 1, 0], [2, 0, 0, 0]])
+
+
+def test_bad_input_is_told() -> None:
+    data = recording("linear", runs=2)
+    with pytest.raises(UsageError, match="strength -1"):
+        Simfluence("linear", -1)
+    with pytest.raises(DataError, match="no recorded run"):
+        Simfluence().fit(dataclasses.replace(data, fit_runs=()))
+    fitted = Simfluence().fit(data)
+    query = query_of(data)
+    with pytest.raises(DataError, match="asked about example number 6"):
+        fitted.predict(dataclasses.replace(query, batches=query.batches + 1))
+    with pytest.raises(DataError, match="fitted on 3 test examples, asked about 2"):
+        fitted.predict(dataclasses.replace(query, first=query.first[:, :2]))
+    with pytest.raises(DataError, match="leaves all bounds"):
+        Simfluence().restore({**fitted.state(), "alpha": np.full((6, 3), 1e99)}).predict(query)
+    with pytest.raises(DataError, match="do not fit each other"):
+        Simfluence().restore({**fitted.state(), "alpha": np.zeros((5, 3))})
