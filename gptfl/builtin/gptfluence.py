@@ -1,0 +1,279 @@
+"""The paper's simulator: an n-order Markov recurrence whose factors come from example vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import FeatureSet, FitData, Prediction, Query, Run
+from gptfl.simulator.intervals import interval_counts, join, modal_size
+from gptfl.simulator.numerics import flushed_denormals
+from gptfl.simulator.projection import Form, fresh
+from gptfl.simulator.recurrence import rollout
+from gptfl.simulator.training import (
+    Fitted,
+    FreeRunning,
+    Schedule,
+    Sides,
+    Trajectory,
+    fit,
+    parts_within,
+    teacher_rows,
+)
+
+SETTINGS = (
+    "order",
+    "projection",
+    "shared",
+    "width",
+    "weight_decay",
+    "learning_rate",
+    "epochs",
+    "patience",
+    "feature_set",
+)
+
+
+class GPTfluence:
+    """phi_t(z') = sum_j alpha_j(c_t, z') phi_{t-j}(z') + beta(c_t, z') (Chai et al., 2024, arXiv 2404.07840).
+
+    A factor is the sum over the batch of <P(h_i), Q(h')>, where h are the vectors of ``featurize``, centred
+    on the pool and divided by one number, their root mean square.
+
+    ``order``: n, how many earlier scores the next one depends on.
+    ``projection``: "mlp" (Linear-ReLU-Linear, as in the paper's public code) or "linear" (an affine map).
+    ``shared``: whether the training side and the test side share P = Q, as in the paper's public code. Apart,
+    as in the paper's equations, is the default: a shared map gives an example a positive effect on whatever
+    resembles it, and fits worse.
+    ``width``: of the projections; that of the vectors unless given.
+    ``weight_decay``: lambda of the paper's lambda * ||parameters||^2, added to the mean squared error.
+    ``learning_rate``, ``epochs``, ``patience``: of Adam, over the whole recording at each epoch; ``epochs`` is
+    an upper bound, ``patience`` how many may pass without the roll-out of the validation runs gaining 0.5 %.
+    ``feature_set``: which of the features' named sets to use; needed only where there are several.
+
+    The metric is divided by its root mean square for the fit (alpha stays as it is, beta scales along), so
+    that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
+    metric's range: the paper's form is not. Learning rates are not looked at. Where recorded points lie
+    several steps apart, one step of the recurrence goes from one to the next and the batch is all examples in
+    between; where it holds another number of examples than usual, alpha is scaled by usual / number.
+    """
+
+    name = "gptfluence"
+    requires = frozenset({"features"})
+    ignores = frozenset({"learning rates"})
+    """What a query may hold that doesn't change the answer."""
+
+    def __init__(
+        self,
+        *,
+        order: int = 1,
+        projection: str = "mlp",
+        shared: bool = False,
+        width: int | None = None,
+        weight_decay: float = 1e-5,
+        learning_rate: float = 1e-3,
+        epochs: int = 2000,
+        patience: int = 200,
+        feature_set: str | None = None,
+    ) -> None:
+        self.order = order
+        self.projection = projection
+        self.shared = shared
+        self.width = width
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.patience = patience
+        self.feature_set = feature_set
+        self.notes_: list[str] = []
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        if self.projection not in ("mlp", "linear"):
+            raise UsageError(f"gptfluence has no projection {self.projection!r}", "use 'mlp' or 'linear'")
+        least = {"order": 1, "epochs": 0, "patience": 1, "weight_decay": 0, "width": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UsageError(f"gptfluence's {name} is {value}", f"use {low} or more")
+        if self.learning_rate <= 0:
+            raise UsageError(f"gptfluence's learning_rate is {self.learning_rate}", "use a positive number")
+
+    def settings(self) -> Mapping[str, Any]:
+        """Every setting, as given or by default."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def fit(self, data: FitData) -> Self:
+        """Learn the projections from the runs to fit and stop by the validation runs.
+
+        Without a validation run, the last run to fit is held out for stopping (the only one serves for
+        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``scale_``, ``modal_`` and
+        ``checks_``, the (epoch, validation MSE) pairs. Raises ``DataError`` where there is nothing to
+        learn from.
+        """
+        self.notes_ = []
+        vectors = chosen_set(data, self.feature_set)
+        fit_runs, validation_runs = self._split(data)
+        pool = len(vectors.train)
+        counts = join([interval_counts(run.batches[None], run.steps, pool) for run in fit_runs])
+        self.modal_ = modal_size(counts)
+        seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
+        self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
+        fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
+        self.sides_ = self._sides(*standardised(vectors))
+        with flushed_denormals():
+            fitted = self._train(fit_runs, validation_runs, data)
+        self.parameters_, self.checks_ = fitted.parameters, fitted.checks
+        return self
+
+    def _split(self, data: FitData) -> tuple[list[Trajectory], list[Trajectory]]:
+        """The runs to fit and those to stop by; what is chosen for want of validation runs goes to notes_."""
+        fit_runs = [kept for run in data.fit_runs if (kept := recorded(run, data)) is not None]
+        validation = [kept for run in data.validation_runs if (kept := recorded(run, data)) is not None]
+        if not fit_runs:
+            raise DataError(
+                f"no run to fit has {data.metric.name!r} recorded at two steps", "record more runs or more steps"
+            )
+        if validation:
+            return fit_runs, validation
+        if len(fit_runs) == 1:
+            self.notes_.append("no validation run: gptfluence stopped by the only run it was fitted to")
+            return fit_runs, fit_runs
+        self.notes_.append("no validation run: gptfluence held out the last run to fit and stopped by it")
+        return fit_runs[:-1], fit_runs[-1:]
+
+    def _train(self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData) -> Fitted:
+        pool = len(self.sides_.train)
+
+        def on_check(epoch: int, error: float) -> None:
+            error *= self.scale_**2
+            data.progress("fit gptfluence", epoch, self.epochs, f"validation all-steps MSE {error:.4g}")
+
+        parts = [teacher_rows(part, self.order, self.modal_, pool) for part in parts_within(fit_runs, self.order)]
+        fitted = fit(
+            self.sides_,
+            parts,
+            FreeRunning(validation, self.modal_, pool),
+            Schedule(self.learning_rate, self.weight_decay, self.epochs, self.patience),
+            fresh(self.sides_.form, self.modal_, torch.Generator().manual_seed(data.seed)),
+            on_check,
+        )
+        if fitted.gained == self.epochs:
+            self.notes_.append(f"gptfluence was still improving at its last epoch, {self.epochs}: try more epochs")
+        return Fitted(fitted.parameters, fitted.gained, [(at, mse * self.scale_**2) for at, mse in fitted.checks])
+
+    def predict(self, query: Query) -> Prediction:
+        """Roll every curriculum forward from its first scores; can go past the recorded horizon.
+
+        Raises ``DataError`` before a fit, on batches or first scores that don't fit the pool or the test
+        examples, and where a roll-out leaves the range of numbers.
+        """
+        if not hasattr(self, "parameters_"):
+            raise DataError("gptfluence isn't fitted", "call fit or restore first")
+        with torch.inference_mode():
+            train, test = self.sides_.project(self.parameters_)
+        values = rollout(train, test, query.batches, query.steps, query.first / self.scale_, self.modal_)
+        values *= self.scale_
+        values[:, 0] = query.first
+        return Prediction(values)
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Parameters, standardised vectors, the metric's scale and the modal batch, as float32 arrays."""
+        if not hasattr(self, "parameters_"):
+            raise DataError("gptfluence isn't fitted", "call fit or restore first")
+        return {
+            **{name: value.numpy() for name, value in self.parameters_.items()},
+            "vectors.train": self.sides_.train.numpy(),
+            "vectors.test": self.sides_.test.numpy(),
+            "scale": np.array(self.scale_, dtype=np.float32),
+            "modal": np.array(self.modal_, dtype=np.float32),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` on missing, ill-shaped or non-finite arrays."""
+        sides = self._sides(array_of(state, "vectors.train", 2), array_of(state, "vectors.test", 2))
+        parameters = {}
+        for name, shape in sides.form.shapes().items():
+            parameters[name] = array_of(state, name, len(shape))
+            if tuple(parameters[name].shape) != shape:
+                raise DataError(
+                    f"gptfluence's array {name!r} is {tuple(parameters[name].shape)}, not {shape}",
+                    "fit the simulator again",
+                )
+        scale, modal = (float(array_of(state, name, 0)) for name in ("scale", "modal"))
+        if scale <= 0 or modal < 1 or modal != int(modal):
+            raise DataError(f"gptfluence's scale {scale} or modal batch {modal} is out of range", "fit it again")
+        self.sides_, self.parameters_, self.scale_, self.modal_ = sides, parameters, scale, int(modal)
+        return self
+
+    def _sides(self, train: Tensor, test: Tensor) -> Sides:
+        if train.shape[1] != test.shape[1]:
+            raise DataError(f"vectors of {train.shape[1]} and {test.shape[1]} numbers don't match", "featurize again")
+        inputs = train.shape[1]
+        form = Form(self.order + 1, self.projection, self.shared, inputs, self.width or inputs)
+        return Sides(form, train, test)
+
+
+def chosen_set(data: FitData, name: str | None) -> FeatureSet:
+    """The named feature set, or the only one. Raises ``DataError`` where that isn't evident or doesn't fit."""
+    if data.features is None:
+        raise DataError("gptfluence needs the examples' vectors", "run `gptfl featurize` first")
+    sets = data.features.sets
+    if name is None and len(sets) != 1:
+        raise DataError(
+            f"the features of {data.features.encoder!r} hold {len(sets)} sets: {', '.join(sorted(sets))}",
+            "choose one with gptfluence's setting feature_set",
+        )
+    name = next(iter(sets)) if name is None else name
+    if name not in sets:
+        raise DataError(f"the features hold no set {name!r}", f"known: {', '.join(sorted(sets))}")
+    found = sets[name]
+    if (len(found.train), len(found.test)) != (len(data.pool), len(data.test)):
+        raise DataError(
+            f"feature set {name!r} has vectors for {len(found.train)} pool and {len(found.test)} test examples, "
+            f"the recording has {len(data.pool)} and {len(data.test)}",
+            "featurize this recording",
+        )
+    if not (np.isfinite(found.train).all() and np.isfinite(found.test).all()):
+        raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
+    return found
+
+
+def standardised(vectors: FeatureSet) -> tuple[Float[Tensor, "pool d"], Float[Tensor, "test d"]]:
+    """Both sides less the pool's mean, over the pool's root mean square: one shift, one number, no whitening."""
+    train, test = (np.asarray(side, dtype=np.float64) for side in (vectors.train, vectors.test))
+    mean = train.mean(axis=0)
+    scale = float(np.sqrt(np.mean(np.square(train - mean)))) or 1.0
+    return tuple(torch.from_numpy(((side - mean) / scale).astype(np.float32)) for side in (train, test))  # type: ignore[return-value]
+
+
+def recorded(run: Run, data: FitData) -> Trajectory | None:
+    """The run at those steps at which the metric was recorded at all; None where these are fewer than two."""
+    values = data.recorded(run)
+    there = np.isfinite(values).any(axis=1)
+    if there.sum() < 2:
+        return None
+    return Trajectory(run.curriculum.batches, run.steps[there], values[there])
+
+
+def scaled(runs: Sequence[Trajectory], factor: float) -> list[Trajectory]:
+    """The same runs with every value multiplied."""
+    return [replace(run, values=run.values * factor) for run in runs]
+
+
+def array_of(state: Mapping[str, np.ndarray], name: str, ndim: int) -> Tensor:
+    """One array of a state as float32. Raises ``DataError`` where it is missing or not an array of numbers."""
+    if name not in state:
+        raise DataError(f"gptfluence's state lacks array {name!r}", "fit the simulator again")
+    found = np.asarray(state[name])
+    if found.ndim != ndim or found.dtype.kind != "f" or not np.isfinite(found).all():
+        raise DataError(
+            f"gptfluence's array {name!r} is not a finite {ndim}-dimensional array of numbers",
+            "fit the simulator again",
+        )
+    return torch.from_numpy(np.array(found, dtype=np.float32))
