@@ -74,7 +74,7 @@ def test_it_is_used_through_the_command_line(installed: Path, tmp_path: Path) ->
     write_dynamics(Workspace.resolve(tmp_path).dynamics_path("synthetic"), dynamics)
     where = ("--workspace", str(tmp_path))
     gptfl(installed, "featurize", "--encoder", "letter-pairs", "--set", "width=16", *where)
-    gptfl(installed, "fit", "--estimator", "alike-runs", "--set", "sharpness=3", *where)
+    gptfl(installed, "fit", "--estimator", "alike-runs", *where)
     names = ("alike-runs", "simfluence-linear")
     chosen = [item for name in names for item in ("--estimator", name)]
     table = json.loads(gptfl(installed, "compare", *chosen, "--json", *where))
