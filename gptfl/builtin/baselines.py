@@ -73,6 +73,7 @@ class MeanRun:
 
     def predict(self, query: Query) -> Prediction:
         """The average run at the asked steps. Raises ``DataError`` beyond the recorded ones."""
+        _check_fitted(self)
         _check_tests(query, self.mean_.shape[1])
         mean = average.interpolate(self.steps_, self.mean_, query.steps[1:])
         values = np.empty((len(query.first), len(query.steps), self.mean_.shape[1]))
@@ -82,6 +83,7 @@ class MeanRun:
 
     def state(self) -> Mapping[str, np.ndarray]:
         """``steps`` [grid] and ``mean`` [grid, test]."""
+        _check_fitted(self)
         return {"steps": self.steps_, "mean": self.mean_}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -150,6 +152,7 @@ class ClassShare:
 
     def predict(self, query: Query) -> Prediction:
         """Mean-run plus the shares' part. Raises ``DataError`` beyond the recorded steps."""
+        _check_fitted(self)
         _check_tests(query, self.intercept_.shape[1])
         if int(query.batches.max(initial=-1)) >= len(self.classes_):
             raise DataError(
@@ -164,6 +167,7 @@ class ClassShare:
 
     def state(self) -> Mapping[str, np.ndarray]:
         """``steps`` [grid], ``intercept`` [grid, test], ``slope`` [grid, class, test], ``classes`` [pool]."""
+        _check_fitted(self)
         return {
             "steps": self.steps_,
             "intercept": self.intercept_,
@@ -223,6 +227,11 @@ def _choose_strength(share: Float[np.ndarray, "run grid class"], recorded: Float
             errors += [leave_one_out_error(share[rows, step], block, strength) for strength in STRENGTHS]
     # With a single run every error is 0; the last of the least is the strongest penalty.
     return STRENGTHS[int(np.flatnonzero(errors == errors.min())[-1])]
+
+
+def _check_fitted(estimator: MeanRun | ClassShare) -> None:
+    if not hasattr(estimator, "steps_"):
+        raise DataError(f"{estimator.name} isn't fitted", "call fit or restore first")
 
 
 def _check_tests(query: Query, test: int) -> None:

@@ -1,0 +1,251 @@
+"""The comparison as a table: for the terminal, for programs and for papers."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gptfl.errors import UsageError
+from gptfl.report.files import written_whole
+from gptfl.scores.comparison import FEWEST_CLEAR, LOWER_IS_BETTER, SCORES, Comparison, Row, Value
+from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS
+
+TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
+NOTHING = "–"
+
+
+def number(name: str, value: float) -> str:
+    """A score's value as tables show it: three decimals where it lies near 0 to 1, else three digits."""
+    if name in LOWER_IS_BETTER or abs(value) >= 10:
+        return f"{value:.3g}"
+    return f"{value:.3f}"
+
+
+def spread(name: str, value: Value) -> str:
+    """The spread over runs or the bootstrap interval, to two digits; empty where there is none."""
+    if value.interval is not None:
+        low, high = (f"{bound:.0f}" if abs(bound) >= 10 else f"{bound:.2f}" for bound in value.interval)
+        # A score that is what it is by definition has no uncertainty to show.
+        return "" if value.interval[0] == value.interval[1] else f"[{low}, {high}]"
+    return "" if value.std is None else f"± {value.std:.2g}"
+
+
+def seconds(row: Row) -> str:
+    """How many seconds the fits took."""
+    if row.error:
+        return NOTHING
+    return f"{row.seconds:.1f}" if row.seconds >= 0.1 else "<0.1"
+
+
+def setting(comparison: Comparison) -> str:
+    """What was compared on what, in one line."""
+    if comparison.folds is None:
+        runs = f"fitted on {comparison.fit_runs} runs (validated on {comparison.validation_runs})"
+        return f"{comparison.metric.name} of {comparison.recording}: {runs}, tested on {comparison.runs}"
+    return f"{comparison.metric.name} of {comparison.recording}: {comparison.folds} folds over {comparison.runs} runs"
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """What a reader must know to read the table right."""
+    notes = [
+        "MSE, MAE: over all steps after the first, ± standard deviation over runs. "
+        "Final ρ: Spearman across test examples within a run, which knowing the test examples is enough to win.",
+        "Skill: 1 - SSE / SSE of mean-run, the average training run. LDS: for each test example, Spearman across "
+        "held-out runs between predicted and recorded deviation from mean-run at the final step. It takes single "
+        "runs, where TRAK's averages over seeds; the two aren't comparable.",
+        "Brackets: 95 % bootstrap intervals over runs.",
+    ]
+    if comparison.runs < FEWEST_RUNS:
+        notes.append(f"LDS is not shown for {comparison.runs} held-out runs; it takes {FEWEST_RUNS}.")
+    elif comparison.runs < RELIABLE_RUNS:
+        notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
+    if comparison.runs < FEWEST_CLEAR:
+        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
+    else:
+        notes.append("Bold: best, by a paired difference to the next whose interval excludes 0.")
+    kept = [row.estimator for row in comparison.rows if row.reused]
+    if kept:
+        notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
+    notes += [f"{row.estimator} failed: {row.error}" for row in comparison.rows if row.error]
+    notes += [f"{name} left out: {reason}" for name, reason in comparison.left_out.items()]
+    for row in comparison.rows:
+        notes += [note if note.startswith(row.estimator) else f"{row.estimator}: {note}" for note in row.notes]
+    return [*notes, *comparison.notes]
+
+
+def rich_table(comparison: Comparison) -> Table:
+    """The table for the terminal, 80 columns wide, with its footnotes as caption."""
+    table = Table(
+        title=Text(setting(comparison)),
+        caption=Text("\n".join(footnotes(comparison))),
+        caption_justify="left",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("estimator", overflow="fold")
+    for name in SCORES:
+        table.add_column(TITLES[name], justify="right", no_wrap=True)
+    table.add_column("fit, s", justify="right", no_wrap=True)
+    for row in comparison.rows:
+        cells = [_cell(row, name) for name in SCORES]
+        table.add_row(Text(row.estimator), *cells, Text(seconds(row)))
+    return table
+
+
+def _cell(row: Row, name: str) -> Text:
+    value = row.scores.get(name)
+    if value is None:
+        return Text(NOTHING, style="dim")
+    text = Text(_marked(row, name, value), style="bold" if name in row.best else "")
+    below = spread(name, value)
+    return Text.assemble(text, "\n", Text(below, style="dim")) if below else text
+
+
+def _marked(row: Row, name: str, value: Value) -> str:
+    return number(name, value.value) + ("?" if name == "lds" and not row.lds_reliable else "")
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """The whole table, JSON-able: every score by name with value, std and interval."""
+    return {
+        "recording": comparison.recording,
+        "metric": comparison.metric.name,
+        "runs": {
+            "fit": comparison.fit_runs,
+            "validation": comparison.validation_runs,
+            "held_out": list(comparison.held_out.names),
+        },
+        "folds": comparison.folds,
+        "seed": comparison.seed,
+        "estimators": [_row_dict(row) for row in comparison.rows],
+        "left_out": dict(comparison.left_out),
+        "notes": list(comparison.notes),
+        "definitions": footnotes(comparison)[:3],
+        "figure": None if comparison.figure is None else str(comparison.figure),
+    }
+
+
+def _row_dict(row: Row) -> dict[str, Any]:
+    scores = {
+        name: {"value": value.value, "std": value.std, "interval": value.interval and list(value.interval)}
+        for name, value in row.scores.items()
+    }
+    return {
+        "estimator": row.estimator,
+        "scores": scores,
+        "lds_reliable": row.lds_reliable,
+        "clearly_best": sorted(row.best),
+        "settings": dict(row.settings),
+        "seconds": round(row.seconds, 3),
+        "reused": row.reused,
+        "notes": list(row.notes),
+        "error": row.error,
+    }
+
+
+def to_json(comparison: Comparison) -> str:
+    """The table as JSON; numbers that are not finite are null."""
+    return json.dumps(_finite(to_dict(comparison)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One line an estimator; each score has its value, its std or its interval's bounds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    spreads = {name: ("low", "high") if name in ("lds", "skill") else ("std",) for name in SCORES}
+    header = [column for name in SCORES for column in (name, *(f"{name}_{part}" for part in spreads[name]))]
+    writer.writerow(["estimator", *header, "clearly_best", "seconds", "error"])
+    for row in comparison.rows:
+        cells: list[Any] = []
+        for name in SCORES:
+            value = row.scores.get(name)
+            parts = (None,) * len(spreads[name]) if value is None else (value.interval or (value.std,))
+            cells += [None if value is None else value.value, *parts]
+        writer.writerow([row.estimator, *cells, " ".join(sorted(row.best)), round(row.seconds, 3), row.error])
+    return out.getvalue()
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "ρ": r"$\rho$",
+    "–": "--",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}
+
+
+def latex_escaped(text: str) -> str:
+    """Text that LaTeX sets as it reads."""
+    return "".join(_LATEX.get(char, char) for char in text)
+
+
+def to_latex(comparison: Comparison) -> str:
+    r"""A ``table`` environment for the booktabs package, its notes below."""
+    titles = " & ".join(latex_escaped(TITLES[name]) for name in SCORES)
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{latex_escaped(setting(comparison))}}}",
+        rf"  \begin{{tabular}}{{l{'r' * len(SCORES)}}}",
+        r"    \toprule",
+        rf"    estimator & {titles} \\",
+        r"    \midrule",
+    ]
+    for row in comparison.rows:
+        cells = " & ".join(_latex_cell(row, name) for name in SCORES)
+        lines.append(rf"    {latex_escaped(row.estimator)} & {cells} \\")
+    notes = " ".join(footnotes(comparison))
+    lines += [r"    \bottomrule", r"  \end{tabular}", rf"  \par\footnotesize {latex_escaped(notes)}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(row: Row, name: str) -> str:
+    value = row.scores.get(name)
+    if value is None:
+        return "--"
+    text = latex_escaped(_marked(row, name, value))
+    if name in row.best:
+        text = rf"\textbf{{{text}}}"
+    # Braces keep a bracket from being read as the optional argument of a preceding line break.
+    below = latex_escaped(spread(name, value))
+    return rf"{text} {{\footnotesize {below}}}" if below else text
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {".json": to_json, ".csv": to_csv, ".tex": to_latex}
+
+
+def write_table(comparison: Comparison, path: Path) -> None:
+    """Write the table in the format that the suffix names. Raises ``UsageError`` for another suffix."""
+    check_format(path)
+    text = FORMATS[path.suffix.lower()](comparison)
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def check_format(path: Path) -> None:
+    """Raise ``UsageError`` unless the suffix names a format."""
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path} has no known suffix", f"end it in {', '.join(FORMATS)}")

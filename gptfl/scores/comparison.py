@@ -1,0 +1,180 @@
+"""Scores several estimators on the same held-out runs and says which differences are clear."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.records import MetricInfo
+from gptfl.scores import bootstrap, pointwise
+from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, lds, lds_draws
+
+FEWEST_CLEAR = 6
+"""With fewer held-out runs no difference is called clear.
+
+Even if all runs agreed on its sign, chance would do that in more than 5 % of cases.
+"""
+SCORES = ("mse", "mae", "rho", "lds", "skill")
+LOWER_IS_BETTER = frozenset({"mse", "mae"})
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The runs that test: what was recorded, and what the average training run predicts.
+
+    ``folds`` numbers the fold that held each run out; ``mean_run`` is fitted on the training runs
+    of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
+    """
+
+    names: tuple[str, ...]
+    tests: tuple[str, ...]
+    folds: Int[np.ndarray, " run"]
+    steps: Int[np.ndarray, "run recorded"]
+    recorded: Float[np.ndarray, "run recorded test"]
+    mean_run: Float[np.ndarray, "run recorded test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A score with its spread over runs (sample standard deviation) or its bootstrap interval."""
+
+    value: float
+    std: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one estimator predicted for the held-out runs, or why it couldn't."""
+
+    estimator: str
+    predicted: Float[np.ndarray, "run recorded test"] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    reused: bool = False
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; ``scores`` lacks what can't be told, ``best`` names where it clearly leads.
+
+    ``lds_reliable`` is False below 20 held-out runs. With ``error`` there are no scores.
+    """
+
+    estimator: str
+    scores: Mapping[str, Value] = field(default_factory=dict)
+    lds_reliable: bool = True
+    best: frozenset[str] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    reused: bool = False
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One table: what was compared, on what, and how it came out.
+
+    ``left_out`` maps estimators that were not asked to the reason; ``predicted`` holds the
+    trajectories of each row without an error.
+    """
+
+    recording: str
+    metric: MetricInfo
+    rows: tuple[Row, ...]
+    held_out: HeldOut
+    predicted: Mapping[str, Float[np.ndarray, "run recorded test"]]
+    fit_runs: int
+    validation_runs: int
+    folds: int | None = None
+    seed: int = 42
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    figure: Path | None = None
+    output: Path | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs were held out."""
+        return len(self.held_out.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The values of one estimator, and each score in each bootstrap draw."""
+
+    values: Mapping[str, Value]
+    draws: Mapping[str, Float[np.ndarray, " draw"]]
+
+
+def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tuple[Row, ...]:
+    """Score every outcome under the same bootstrap draws, and mark what clearly leads."""
+    weights = bootstrap.draw_weights(len(held_out.names), seed)
+    scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
+    leaders = _leaders(scored) if len(held_out.names) >= FEWEST_CLEAR else {}
+    rows = []
+    for outcome in outcomes:
+        row = Row(
+            outcome.estimator,
+            lds_reliable=len(held_out.names) >= RELIABLE_RUNS,
+            settings=outcome.settings,
+            seconds=outcome.seconds,
+            reused=outcome.reused,
+            notes=outcome.notes,
+            error=outcome.error,
+        )
+        if outcome.estimator in scored:
+            best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
+            row = replace(row, scores=scored[outcome.estimator].values, best=best)
+        rows.append(row)
+    return tuple(rows)
+
+
+def _score(
+    held_out: HeldOut, predicted: Float[np.ndarray, "run recorded test"], weights: Float[np.ndarray, "draw run"]
+) -> _Scored:
+    recorded, mean_run = held_out.recorded, held_out.mean_run
+    values: dict[str, Value] = {}
+    draws: dict[str, Float[np.ndarray, " draw"]] = {}
+    per_run: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
+        "mse": pointwise.all_steps_mse,
+        "mae": pointwise.all_steps_mae,
+        "rho": pointwise.final_spearman,
+    }
+    for name, score in per_run.items():
+        each = score(predicted, recorded)
+        mean, std = pointwise.mean_and_std(each)
+        values[name] = Value(mean, std=std if np.isfinite(std) else None)
+        draws[name] = bootstrap.weighted_means(each, weights)
+    skill = pointwise.skill(predicted, recorded, mean_run)
+    if np.isfinite(skill):
+        errors, reference = (pointwise.squared_errors(x, recorded) for x in (predicted, mean_run))
+        draws["skill"] = bootstrap.skill_draws(errors, reference, weights)
+        values["skill"] = Value(skill, interval=bootstrap.interval(draws["skill"]))
+    if len(recorded) >= FEWEST_RUNS:
+        agreement = lds(predicted, recorded, mean_run, held_out.folds)
+        if np.isfinite(agreement):
+            draws["lds"] = lds_draws(predicted, recorded, mean_run, held_out.folds, weights)
+            values["lds"] = Value(agreement, interval=bootstrap.interval(draws["lds"]))
+    return _Scored(values, draws)
+
+
+def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
+    """Which estimator leads in each score, where its paired difference to the next excludes zero."""
+    leaders = {}
+    for name in SCORES:
+        sign = 1.0 if name in LOWER_IS_BETTER else -1.0
+        known = [estimator for estimator in scored if name in scored[estimator].values]
+        ranked = sorted(known, key=lambda estimator: sign * scored[estimator].values[name].value)
+        if len(ranked) < 2:
+            continue
+        difference = scored[ranked[1]].draws[name] - scored[ranked[0]].draws[name]
+        if bootstrap.is_clear(bootstrap.interval(difference)):
+            leaders[name] = ranked[0]
+    return leaders

@@ -1,0 +1,243 @@
+"""Holds every estimator against the same held-out runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptfl.builtin.baselines import MeanRun
+from gptfl.errors import DataError, GptflError, PluginError, UsageError
+from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent
+from gptfl.registry import get_registry
+from gptfl.report.comparison import check_format, write_table
+from gptfl.report.trajectories import check_picture, draw_comparison
+from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
+from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs, unmet_need
+from gptfl.stages.sources import Recording, choose_metric, find_features, open_recording
+from gptfl.stages.splits import Split, check_fit_runs, cut_run, fold_splits, stacked, stored_split, usable_runs
+
+ALWAYS = ("persistence", "mean-run", "class-share")
+"""The estimators that no table goes without, where the recording has what they need."""
+
+
+def compare(
+    *,
+    dynamics: str | Path | None = None,
+    features: str | Path | None = None,
+    workspace: str | Path | None = None,
+    estimators: Sequence[str] | None = None,
+    encoder: str | None = None,
+    metric: str | None = None,
+    folds: int | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 42,
+    output: str | Path | None = None,
+    figure: str | Path | bool = True,
+    progress: Progress = silent,
+) -> Comparison:
+    """Fit every estimator to the same runs and score what it predicts for the held-out ones.
+
+    ``estimators`` are by default all that are registered and find what they need; persistence,
+    mean-run and, where there are classes, class-share are always among them. ``folds`` refits that
+    many times and tests every run once; without it the roles stored in the recording hold.
+    ``settings`` maps an estimator's name to settings of its own. ``output`` is a .json, .csv or
+    .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
+    False for none. Fits whose inputs and settings match are taken from the workspace.
+
+    An estimator that fails is a row with the reason. Raises ``DataError`` where no run is held
+    out or too few are left to fit, or where a named estimator lacks what it needs.
+    """
+    if output is not None:
+        check_format(Path(output))
+    if not isinstance(figure, bool):
+        check_picture(Path(figure))
+    recording = open_recording(dynamics, workspace)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    found, feature_notes = find_features(recording, features, encoder)
+    given = features is not None or encoder is not None
+    entries, left_out = _entries(recording, found, estimators, settings or {})
+    runs, run_notes = usable_runs(recording.dynamics.runs, chosen)
+    splits = _splits(runs, folds)
+    job = _Job(recording, chosen, found, given, seed, progress, len(entries))
+    for split in splits:
+        job.hold_out(split)
+    if not job.tests:
+        raise DataError(
+            f"no held-out run has a {chosen.name} within the steps at which the average training run is known",
+            "record more runs of the same length",
+        )
+    outcomes = [job.outcome(name, own) for name, own in entries.items()]
+    held_out = job.held_out()
+    comparison = Comparison(
+        recording=recording.path.name,
+        metric=chosen,
+        rows=score_rows(held_out, outcomes, seed),
+        held_out=held_out,
+        predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
+        fit_runs=len(splits[0].fit),
+        validation_runs=len(splits[0].validation),
+        folds=folds,
+        seed=seed,
+        left_out=left_out,
+        notes=(*recording.notes, *metric_notes, *feature_notes, *run_notes, *job.notes),
+    )
+    return _write(comparison, recording, output, figure)
+
+
+def _splits(runs: Sequence[Run], folds: int | None) -> list[Split]:
+    splits = [stored_split(runs)] if folds is None else fold_splits(runs, folds)
+    if not splits or not any(split.test for split in splits):
+        raise DataError(
+            "no usable run is held out for testing", "record more runs (gptfl collect --runs) or give --folds 4"
+        )
+    for split in splits:
+        check_fit_runs(split)
+    return splits
+
+
+def _entries(
+    recording: Recording,
+    features: Features | None,
+    named: Sequence[str] | None,
+    settings: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+    """The estimators to compare with their settings, and those left out with the reason.
+
+    What was named must work: for those every problem is raised, before any work.
+    """
+    registry = get_registry()
+    others = registry.names("estimator") if named is None else list(named)
+    names = list(dict.fromkeys((*ALWAYS, *others)))
+    unused = sorted(settings.keys() - set(names))
+    if unused:
+        raise UsageError(
+            f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
+        )
+    entries: dict[str, Mapping[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        own = settings.get(name, {})
+        must = name in settings or name in (named or ())
+        try:
+            problem: GptflError | None = unmet_need(registry.make("estimator", name, **own), recording, features)
+        except PluginError as error:
+            problem = error
+        if problem is None:
+            entries[name] = own
+        elif must:
+            raise problem
+        else:
+            left_out[name] = str(problem)
+    return entries, left_out
+
+
+@dataclass
+class _Job:
+    """One comparison on its way: the divisions of the runs, and what is learned on each."""
+
+    recording: Recording
+    metric: MetricInfo
+    features: Features | None
+    features_given: bool
+    seed: int
+    progress: Progress
+    estimators: int
+    splits: list[Split] = field(default_factory=list)
+    tests: list[tuple[int, Run]] = field(default_factory=list)
+    means: list[np.ndarray] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def hold_out(self, split: Split) -> None:
+        """Add a division; its test runs are cut to the steps where its average training run is known."""
+        data = self.data(split, None)
+        anchor = MeanRun().fit(data)
+        low, high = int(anchor.steps_[0]), int(anchor.steps_[-1])
+        tests = []
+        for run in split.test:
+            inside = (run.steps >= low) & (run.steps <= high)
+            inside[0] = True
+            cut = cut_run(run, np.flatnonzero(inside))
+            if len(cut.steps) < len(run.steps):
+                self.notes.append(
+                    f"{run.name} counts at {len(cut.steps)} of its {len(run.steps)} recorded steps, "
+                    f"because the average training run is known from step {low} to {high}"
+                )
+            if np.isfinite(cut.metrics[self.metric.name][1:]).any():
+                tests.append(cut)
+        if tests:
+            self.splits.append(replace(split, test=tuple(tests)))
+            self.tests += [(split.fold, run) for run in tests]
+            contender = Contender(get_registry().find("estimator", anchor.name), anchor)
+            self.means += predict_runs(contender, tests, self.metric)
+
+    def data(self, split: Split, features: Features | None) -> FitData:
+        """What an estimator gets to see of a division."""
+        return fit_data(self.recording, split, self.metric, features, self.seed, self.progress)
+
+    def held_out(self) -> HeldOut:
+        """All test runs of all divisions."""
+        runs = [run for _, run in self.tests]
+        steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
+        for row, run in enumerate(runs):
+            steps[row, : len(run.steps)] = run.steps
+        return HeldOut(
+            names=tuple(run.name for run in runs),
+            tests=tuple(example.id for example in self.recording.dynamics.test),
+            folds=np.array([fold for fold, _ in self.tests], dtype=np.int64),
+            steps=steps,
+            recorded=stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs]),
+            mean_run=stacked(self.means),
+        )
+
+    @property
+    def total(self) -> int:
+        """How many fits there are to make."""
+        return len(self.splits) * self.estimators
+
+    def outcome(self, name: str, settings: Mapping[str, Any]) -> Outcome:
+        """Fit one estimator on every division and ask it about the runs held out there."""
+        registry = get_registry()
+        part = registry.find("estimator", name)
+        trajectories: list[np.ndarray] = []
+        fits: list[Fitted] = []
+        for number, split in enumerate(self.splits):
+            note = f"{name}, fold {number + 1} of {len(self.splits)}" if len(self.splits) > 1 else name
+            self.progress("compare", self.done, self.total, note)
+            self.done += 1
+            contender = Contender(part, registry.make("estimator", name, **settings))
+            wanted = self.features_given or "features" in contender.estimator.requires
+            try:
+                fitted = fit_or_load(contender, self.recording, self.data(split, self.features if wanted else None))
+                trajectories += predict_runs(fitted.contender, split.test, self.metric)
+            except (DataError, PluginError) as error:
+                self.done += len(self.splits) - number - 1
+                self.progress("compare", self.done, self.total, f"{name} failed")
+                return Outcome(name, settings=dict(settings), error=str(error))
+            fits.append(fitted)
+        self.progress("compare", self.done, self.total, name)
+        return Outcome(
+            name,
+            stacked(trajectories),
+            settings=dict(fits[-1].contender.estimator.settings()),
+            seconds=sum(fitted.seconds for fitted in fits),
+            reused=all(fitted.reused for fitted in fits),
+            notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
+        )
+
+
+def _write(
+    comparison: Comparison, recording: Recording, output: str | Path | None, figure: str | Path | bool
+) -> Comparison:
+    if output is not None:
+        path = Path(output).expanduser()
+        write_table(comparison, path)
+        comparison = replace(comparison, output=path)
+    if figure is not False:
+        default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
+        path = default if figure is True else Path(figure).expanduser()
+        draw_comparison(comparison, path)
+        comparison = replace(comparison, figure=path)
+    return comparison

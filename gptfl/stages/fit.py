@@ -1,0 +1,85 @@
+"""Learns a simulator from a recording."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gptfl.records import Features, Progress, silent
+from gptfl.registry import get_registry
+from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
+from gptfl.stages.sources import choose_metric, find_features, open_recording
+from gptfl.stages.splits import check_fit_runs, stored_split
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """Where the simulator lies and what it was fitted to; ``notes`` tells what was chosen on the way."""
+
+    path: Path
+    estimator: str
+    metric: str
+    fit_runs: int
+    validation_runs: int
+    seconds: float
+    key: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    encoder: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def fit(
+    estimator: str = "gptfluence",
+    *,
+    dynamics: str | Path | None = None,
+    features: str | Path | None = None,
+    workspace: str | Path | None = None,
+    encoder: str | None = None,
+    metric: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 42,
+    output: str | Path | None = None,
+    progress: Progress = silent,
+) -> FitResult:
+    """Fit an estimator to a recording's runs and write the simulator.
+
+    ``dynamics`` and ``features`` are paths, by default those made last in the workspace; ``metric``
+    is by default the only one recorded, else the loss; ``settings`` are the estimator's own.
+    Test runs are not looked at.
+
+    Raises ``PluginError`` for an unknown estimator or setting, and ``DataError``, before any work,
+    where the estimator needs what isn't there (features, classes) or there are too few runs.
+    """
+    part = get_registry().find("estimator", estimator)
+    contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
+    recording = open_recording(dynamics, workspace)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    found: Features | None = None
+    feature_notes: tuple[str, ...] = ()
+    if "features" in contender.estimator.requires or features is not None or encoder is not None:
+        found, feature_notes = find_features(recording, features, encoder)
+    problem = unmet_need(contender.estimator, recording, found)
+    if problem is not None:
+        raise problem
+    split = stored_split(recording.dynamics.runs)
+    check_fit_runs(split)
+    data = fit_data(recording, split, chosen, found, seed, progress)
+    fitted = fit_fresh(contender, recording, data)
+    path = (
+        recording.workspace.simulator_path(recording.stem, estimator, chosen.name, fitted.key)
+        if output is None
+        else Path(output).expanduser()
+    )
+    keep(path, fitted, recording, data)
+    return FitResult(
+        path=path,
+        estimator=estimator,
+        metric=chosen.name,
+        fit_runs=len(split.fit),
+        validation_runs=len(split.validation),
+        seconds=fitted.seconds,
+        key=fitted.key,
+        settings=dict(fitted.contender.estimator.settings()),
+        encoder=None if found is None else found.encoder,
+        notes=(*recording.notes, *metric_notes, *feature_notes, *fitted.notes),
+    )

@@ -1,0 +1,193 @@
+"""Fits an estimator, or takes back the fit that is there already, and asks it about runs."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.errors import DataError, GptflError, PluginError
+from gptfl.interfaces import Estimator
+from gptfl.records import Features, FitData, MetricInfo, Progress, Run, fingerprint, run_fingerprint
+from gptfl.registry import OWN, Part
+from gptfl.stages.sources import Recording
+from gptfl.stages.splits import Split, query_for, same_steps
+from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
+
+KEPT = "compared"
+"""The workspace's folder for fits that only ``compare`` made: ``simulate`` doesn't pick from it."""
+WORTH_KEEPING = 0.5
+"""Fits that took fewer seconds are made again rather than kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An estimator that is ready to be fitted, and who provides it."""
+
+    part: Part
+    estimator: Estimator
+
+    @contextmanager
+    def blamed(self, doing: str) -> Iterator[None]:
+        """Report an exception of a plugin under the plugin's name; gptfl's own are bugs and pass."""
+        try:
+            yield
+        except GptflError:
+            raise
+        except Exception as error:
+            if self.part.owner == OWN:
+                raise
+            raise PluginError(
+                f"estimator {self.part.name!r} of {self.part.owner} raised {type(error).__name__} in {doing}: {error}",
+                "the plugin needs mending",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted estimator, and the key of all that determines it; ``seconds`` is what the fit took."""
+
+    contender: Contender
+    key: str
+    seconds: float
+    reused: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def unmet_need(estimator: Estimator, recording: Recording, features: Features | None) -> DataError | None:
+    """Why an estimator can't be fitted to what there is, if so."""
+    name = estimator.name
+    for need in sorted(estimator.requires):
+        if need == "features" and features is None:
+            return DataError(
+                f"{name} needs features, and {recording.workspace.shown} holds none of {recording.stem}",
+                "run gptfl featurize first",
+            )
+        if need == "classes" and any(example.label is None for example in recording.dynamics.pool):
+            return DataError(f"{name} needs classes, and the recording's task has none", "use another estimator")
+        if need not in ("features", "classes"):
+            return DataError(f"{name} needs {need}, which the recording doesn't hold", "use another estimator")
+    return None
+
+
+def fit_data(
+    recording: Recording, split: Split, metric: MetricInfo, features: Features | None, seed: int, progress: Progress
+) -> FitData:
+    """What an estimator gets to see."""
+    pool, test = recording.dynamics.pool, recording.dynamics.test
+    return FitData(pool, test, metric, split.fit, split.validation, features, seed, progress)
+
+
+def simulator_key(contender: Contender, recording: Recording, data: FitData) -> str:
+    """Fingerprint of everything that determines a fit, the provider's version included."""
+    owner = contender.part.owner
+    return fingerprint(
+        contender.part.name,
+        f"{OWN} {metadata.version(OWN)}" if owner == OWN else owner,
+        dict(contender.estimator.settings()),
+        data.metric.name,
+        data.seed,
+        recording.dynamics.examples,
+        [run_fingerprint(run) for run in data.fit_runs],
+        [run_fingerprint(run) for run in data.validation_runs],
+        None if data.features is None else data.features.fingerprint,
+    )
+
+
+def fit_fresh(contender: Contender, recording: Recording, data: FitData) -> Fitted:
+    """Fit. Raises ``PluginError`` where a plugin breaks its promise."""
+    key = simulator_key(contender, recording, data)
+    start = time.perf_counter()
+    with contender.blamed("fit"):
+        estimator = contender.estimator.fit(data)
+    seconds = time.perf_counter() - start
+    if not isinstance(estimator, Estimator):
+        raise PluginError(
+            f"estimator {contender.part.name!r} of {contender.part.owner}: fit returned "
+            f"{type(estimator).__name__}, not the fitted estimator",
+            "the plugin needs mending",
+        )
+    notes = tuple(str(note) for note in getattr(estimator, "notes_", ()))
+    return Fitted(Contender(contender.part, estimator), key, seconds, notes=notes)
+
+
+def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> None:
+    """Write a simulator file."""
+    with fitted.contender.blamed("state"):
+        settings = dict(fitted.contender.estimator.settings())
+        state = dict(fitted.contender.estimator.state())
+    simulator = SimulatorFile(
+        estimator=fitted.contender.part.name,
+        settings=settings,
+        state=state,
+        metric=data.metric,
+        dynamics=recording.dynamics.fingerprint,
+        examples=recording.dynamics.examples,
+        features=None if data.features is None else data.features.fingerprint,
+        key=fitted.key,
+        info={
+            "seconds": round(fitted.seconds, 3),
+            "seed": data.seed,
+            "provider": fitted.contender.part.owner,
+            "fit_runs": [run.index for run in data.fit_runs],
+            "validation_runs": [run.index for run in data.validation_runs],
+            "encoder": None if data.features is None else data.features.encoder,
+            "notes": list(fitted.notes),
+        },
+    )
+    write_simulator(path, simulator)
+
+
+def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fitted:
+    """Take back the fit of the same key if the workspace has it, else fit, and keep what took long."""
+    key = simulator_key(contender, recording, data)
+    space = recording.workspace
+    path = space.simulator_path(recording.stem, contender.part.name, data.metric.name, key)
+    aside = path.parent / KEPT / path.name
+    notes = []
+    for candidate in (path, aside):
+        if candidate.exists():
+            try:
+                found = read_simulator(candidate)
+                if found.key == key:
+                    return _restored(contender, found)
+            except DataError as error:
+                notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
+    fitted = fit_fresh(contender, recording, data)
+    if fitted.seconds >= WORTH_KEEPING:
+        keep(aside, fitted, recording, data)
+    return Fitted(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
+
+
+def _restored(contender: Contender, found: SimulatorFile) -> Fitted:
+    with contender.blamed("restore"):
+        estimator = contender.estimator.restore(found.state)
+    notes = tuple(str(note) for note in found.info.get("notes", ()))
+    return Fitted(Contender(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes)
+
+
+def predict_runs(
+    contender: Contender, runs: Sequence[Run], metric: MetricInfo
+) -> list[Float[np.ndarray, "recorded test"]]:
+    """The trajectories that a fitted estimator predicts for these runs' curricula.
+
+    Raises ``PluginError`` where the answer has the wrong shape or isn't finite.
+    """
+    answers: list[Float[np.ndarray, "recorded test"]] = [np.empty((0, 0))] * len(runs)
+    who = f"estimator {contender.part.name!r} of {contender.part.owner}"
+    for places in same_steps(runs):
+        query = query_for([runs[place] for place in places], metric)
+        expected = (len(places), len(query.steps), query.first.shape[1])
+        with contender.blamed("predict"):
+            values = np.asarray(contender.estimator.predict(query).values, dtype=np.float64)
+        if values.shape != expected:
+            raise PluginError(f"{who} predicted values of shape {values.shape}, not {expected}", "it needs mending")
+        if not np.isfinite(values).all():
+            raise PluginError(f"{who} predicted values that are not finite", "other settings may help")
+        for place, trajectory in zip(places, values, strict=True):
+            answers[place] = trajectory
+    return answers

@@ -1,0 +1,95 @@
+"""Finds what a stage works from: the recording, its features, its metric."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptfl.errors import DataError
+from gptfl.records import Dynamics, Features, MetricInfo
+from gptfl.registry import suggest
+from gptfl.store.dynamics import read_dynamics
+from gptfl.store.features import check_features, read_features
+from gptfl.store.workspace import Picked, Workspace, stem_of
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that was read, where its other files lie, and what was chosen on the way."""
+
+    path: Path
+    stem: str
+    dynamics: Dynamics
+    workspace: Workspace
+    notes: tuple[str, ...] = ()
+
+
+def open_recording(dynamics: str | Path | None = None, workspace: str | Path | None = None) -> Recording:
+    """Read the recording at a path, else the one made last in the workspace.
+
+    Where only a path is given, its folder is the workspace. Raises ``DataError`` where there is
+    none, or it can't be read.
+    """
+    if dynamics is None:
+        space = Workspace.resolve(workspace)
+        picked = space.pick("dynamics")
+        path, notes = picked.path, picked_note(picked, "recording", "--dynamics")
+    else:
+        path, notes = Path(dynamics).expanduser(), ()
+        space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
+    return Recording(path, stem_of(path), read_dynamics(path), space, notes)
+
+
+def find_features(
+    recording: Recording, features: str | Path | None = None, encoder: str | None = None
+) -> tuple[Features | None, tuple[str, ...]]:
+    """The features at a path, else the encoder's, else those made last for the recording; None if there are none.
+
+    Raises ``DataError`` where what was asked for is missing or belongs to other examples.
+    """
+    space, stem = recording.workspace, recording.stem
+    notes: tuple[str, ...] = ()
+    if features is not None:
+        path = Path(features).expanduser()
+    else:
+        conditions: Mapping[str, str] = {} if encoder is None else {"encoder": encoder}
+        if not space.candidates("features", stem, **conditions):
+            if encoder is None:
+                return None, ()
+            raise DataError(
+                f"{space.shown} holds no features of {stem} by the encoder {encoder!r}",
+                f"run gptfl featurize --encoder {encoder} first",
+            )
+        picked = space.pick("features", stem, **conditions)
+        path, notes = picked.path, picked_note(picked, "features file", "--encoder")
+    found = read_features(path)
+    check_features(found, recording.dynamics, path)
+    if encoder is not None and found.encoder != encoder:
+        raise DataError(f"{path} holds features of {found.encoder!r}, not {encoder!r}", "leave out one of the two")
+    return found, notes
+
+
+def choose_metric(dynamics: Dynamics, name: str | None = None) -> tuple[MetricInfo, tuple[str, ...]]:
+    """The named metric, else the only one, else the loss.
+
+    Raises ``DataError`` for one that was not recorded, or where none of this is evident.
+    """
+    known = dynamics.metrics
+    if name is not None:
+        if name not in known:
+            raise DataError(f"the recording has no metric {name!r}", suggest(name, known))
+        return known[name], ()
+    if len(known) == 1:
+        return next(iter(known.values())), ()
+    if "loss" in known:
+        others = ", ".join(sorted(known.keys() - {"loss"}))
+        return known["loss"], (f"took the metric loss; also recorded: {others} (--metric)",)
+    listed = ", ".join(sorted(known))
+    raise DataError(f"the recording has the metrics {listed or 'none'}", "choose one with --metric")
+
+
+def picked_note(picked: Picked, noun: str, flag: str) -> tuple[str, ...]:
+    """What to tell where there was more than one file to take; nothing where there was one."""
+    if not picked.others:
+        return ()
+    others = ", ".join(path.name for path in picked.others[:5]) + (", ..." if len(picked.others) > 5 else "")
+    return (f"took {picked.path.name}, the {noun} made last; choose another with {flag} (also there: {others})",)

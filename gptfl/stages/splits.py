@@ -1,0 +1,119 @@
+"""Which runs teach and which test, and what is asked about the runs that test."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import FIT, TEST, VALIDATION, MetricInfo, Query, Run
+
+FEWEST_FIT_RUNS = 2
+"""With fewer runs to fit there is no average run to speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One division of the runs; ``fold`` numbers it."""
+
+    fold: int
+    fit: tuple[Run, ...]
+    validation: tuple[Run, ...]
+    test: tuple[Run, ...]
+
+
+def stored_split(runs: Sequence[Run]) -> Split:
+    """The division by the roles that the recording holds."""
+    return Split(0, *(tuple(run for run in runs if run.role == role) for role in (FIT, VALIDATION, TEST)))
+
+
+def fold_splits(runs: Sequence[Run], folds: int) -> list[Split]:
+    """``folds`` divisions that test every run once: fold k tests the runs whose index is k modulo ``folds``.
+
+    Of the others, every 12th validates, as in the paper's 25 to 2; which ones depends on index and
+    fold alone.
+    """
+    if folds < 2:
+        raise UsageError(f"--folds is {folds}", "give at least 2")
+    if folds > len(runs):
+        raise UsageError(f"--folds {folds} is more than the {len(runs)} runs", "ask for fewer folds")
+    splits = []
+    for fold in range(folds):
+        rest = [run for run in runs if run.index % folds != fold]
+        validation = tuple(run for run in rest if _place(run.index, fold, folds) % 12 == 5)
+        fit = tuple(run for run in rest if _place(run.index, fold, folds) % 12 != 5)
+        test = tuple(run for run in runs if run.index % folds == fold)
+        if test:
+            splits.append(Split(fold, fit, validation, test))
+    return splits
+
+
+def _place(index: int, fold: int, folds: int) -> int:
+    """Which place an index has among all those that are not in the fold."""
+    return index - (index - fold + folds - 1) // folds
+
+
+def check_fit_runs(split: Split) -> None:
+    """Raise ``DataError`` where there are too few runs to learn from."""
+    if len(split.fit) < FEWEST_FIT_RUNS:
+        raise DataError(
+            f"there are {len(split.fit)} runs to fit and at least {FEWEST_FIT_RUNS} are needed",
+            "record more runs (gptfl collect --runs)",
+        )
+
+
+def usable_runs(runs: Iterable[Run], metric: MetricInfo) -> tuple[list[Run], tuple[str, ...]]:
+    """The runs that can be rolled out, each cut to begin where every test example has a first value.
+
+    The notes name the runs left out: those without such a step, or without a later one.
+    """
+    kept, lost = [], []
+    for run in runs:
+        known = np.isfinite(run.metrics[metric.name])
+        complete = np.flatnonzero(known.all(axis=1))
+        if len(complete) == 0 or not known[complete[0] + 1 :].any():
+            lost.append(run.name)
+            continue
+        kept.append(cut_run(run, np.arange(complete[0], len(run.steps))))
+    if not lost:
+        return kept, ()
+    return kept, (f"left out, for want of a first and a later {metric.name} of every test example: {', '.join(lost)}",)
+
+
+def cut_run(run: Run, rows: Int[np.ndarray, " kept"]) -> Run:
+    """The same run with some of its recorded steps."""
+    if len(rows) == len(run.steps):
+        return run
+    return replace(run, steps=run.steps[rows], metrics={name: values[rows] for name, values in run.metrics.items()})
+
+
+def query_for(runs: Sequence[Run], metric: MetricInfo) -> Query:
+    """What an estimator is asked about runs that were recorded at the same steps."""
+    longest = max(run.curriculum.steps for run in runs)
+    widest = max(run.curriculum.batches.shape[1] for run in runs)
+    batches = np.full((len(runs), longest, widest), -1, dtype=np.int64)
+    rates = np.zeros((len(runs), longest))
+    for row, run in enumerate(runs):
+        steps, width = run.curriculum.batches.shape
+        batches[row, :steps, :width] = run.curriculum.batches
+        rates[row, :steps] = run.curriculum.learning_rates
+    first = np.stack([run.metrics[metric.name][0] for run in runs]).astype(np.float64)
+    return Query(batches, rates, runs[0].steps, first)
+
+
+def same_steps(runs: Sequence[Run]) -> list[list[int]]:
+    """Places of runs, grouped by the steps they were recorded at."""
+    groups: dict[bytes, list[int]] = {}
+    for place, run in enumerate(runs):
+        groups.setdefault(run.steps.astype(np.int64).tobytes(), []).append(place)
+    return list(groups.values())
+
+
+def stacked(arrays: Sequence[Float[np.ndarray, "recorded test"]]) -> Float[np.ndarray, "run recorded test"]:
+    """Runs of different length in one array, padded with NaN at the end."""
+    longest = max(len(array) for array in arrays)
+    result = np.full((len(arrays), longest, arrays[0].shape[1]), np.nan)
+    for row, array in enumerate(arrays):
+        result[row, : len(array)] = array
+    return result

@@ -1,0 +1,111 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gptfl.errors import ResourceError, UsageError
+from gptfl.records import MetricInfo
+from gptfl.report.comparison import footnotes, latex_escaped, rich_table, to_csv, to_json, to_latex, write_table
+from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
+
+
+def comparison(runs=10, **changes):
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(runs, 4, 5))
+    steps = np.broadcast_to(np.arange(4), (runs, 4))
+    names = tuple(f"run-{i:04d}" for i in range(runs))
+    held = HeldOut(names, tuple("abcde"), np.zeros(runs, dtype=int), steps, truth, np.zeros_like(truth))
+    outcomes = [
+        Outcome("mean-run", np.zeros_like(truth)),
+        Outcome("good_one", truth + 0.1 * random.normal(size=truth.shape), seconds=1.25, notes=("it is tired",)),
+        Outcome("broken", error="no [bold]idea: mend it"),
+    ]
+    rows = score_rows(held, outcomes)
+    predicted = {o.estimator: o.predicted for o in outcomes if o.predicted is not None}
+    made = {"fit_runs": 20, "validation_runs": 2, "left_out": {"x": "it needs checkpoints"}, "notes": ("took a",)}
+    return Comparison("a_b.dynamics.h5", MetricInfo("loss", False), rows, held, predicted, **{**made, **changes})
+
+
+def printed(table, width=80):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_the_terminal_table_fits_80_columns_and_tells_everything():
+    text = printed(rich_table(comparison()))
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("estimator", "final ρ", "LDS", "good_one", "fitted on 20 runs", "broken", "it needs checkpoints"):
+        assert part in text
+    assert "no [bold]idea" in " ".join(text.split())
+    assert "…" not in text
+
+
+def test_footnotes_define_skill_and_lds():
+    notes = " ".join(footnotes(comparison()))
+    assert "1 - SSE / SSE of mean-run" in notes
+    assert "TRAK's averages over seeds" in notes
+    assert "fewer than 20 held-out runs is unreliable" in notes
+    assert "good_one: it is tired" in notes
+    assert "broken failed: no [bold]idea: mend it" in notes
+    few = " ".join(footnotes(comparison(4)))
+    assert "LDS is not shown for 4 held-out runs" in few
+    assert "No best is marked" in few
+    assert "unreliable" not in " ".join(footnotes(comparison(20)))
+
+
+def test_json_holds_every_score():
+    made = comparison()
+    table = json.loads(to_json(made))
+    good = table["estimators"][1]
+    assert good["scores"]["skill"]["value"] == made.rows[1].scores["skill"].value
+    assert good["scores"]["mse"]["std"] == made.rows[1].scores["mse"].std
+    assert good["lds_reliable"] is False
+    assert "mse" in good["clearly_best"]
+    assert table["estimators"][2]["error"] == "no [bold]idea: mend it"
+    assert len(table["runs"]["held_out"]) == 10
+
+
+def test_csv_has_a_cell_for_every_column():
+    made = comparison()
+    header, *lines = list(csv.reader(io.StringIO(to_csv(made))))
+    assert len(lines) == 3
+    assert all(len(line) == len(header) for line in lines)
+    good = dict(zip(header, lines[1], strict=True))
+    assert float(good["mse"]) == made.rows[1].scores["mse"].value
+    assert float(good["skill_high"]) == made.rows[1].scores["skill"].interval[1]
+    broken = dict(zip(header, lines[2], strict=True))
+    assert broken["mse"] == ""
+    assert broken["error"] == "no [bold]idea: mend it"
+
+
+def test_latex_is_escaped_and_balanced():
+    text = to_latex(comparison())
+    assert r"good\_one" in text
+    assert r"a\_b.dynamics.h5" in text
+    assert r"\toprule" in text
+    assert r"\textbf{" in text
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    rows = [line for line in body.splitlines() if "&" in line]
+    assert len(rows) == 3
+    assert all(line.count("&") == 5 for line in rows)
+    assert text.count("{") == text.count("}")
+    assert latex_escaped("50% of a_b & ρ ± {x}\\") == r"50\% of a\_b \& $\rho$ $\pm$ \{x\}\textbackslash{}"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".tex"])
+def test_writes_the_format_that_the_suffix_names(tmp_path, suffix):
+    write_table(comparison(), tmp_path / "deep" / f"table{suffix}")
+    assert "good" in (tmp_path / "deep" / f"table{suffix}").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "deep").iterdir())) == 1
+
+
+def test_refuses_other_suffixes_and_tells_when_it_cannot_write(tmp_path):
+    with pytest.raises(UsageError, match=r"end it in \.json, \.csv, \.tex"):
+        write_table(comparison(), tmp_path / "table.xlsx")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="can't be written"):
+        write_table(comparison(), tmp_path / "file" / "table.json")

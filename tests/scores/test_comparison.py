@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from gptfl.scores.bootstrap import draw_weights, interval, skill_draws
+from gptfl.scores.comparison import HeldOut, Outcome, score_rows
+from gptfl.scores.pointwise import squared_errors
+
+
+def held_out(runs=24, recorded=4, test=5, seed=0):
+    random = np.random.default_rng(seed)
+    truth = random.normal(size=(runs, recorded, test))
+    steps = np.broadcast_to(np.arange(recorded), (runs, recorded))
+    names, tests = tuple(f"run-{i:04d}" for i in range(runs)), tuple(f"t{i}" for i in range(test))
+    return HeldOut(names, tests, np.zeros(runs, dtype=int), steps, truth, np.zeros_like(truth))
+
+
+def outcomes(held, **noises):
+    random = np.random.default_rng(1)
+    noise = random.normal(size=held.recorded.shape)
+    return [Outcome(name, held.recorded + size * noise) for name, size in noises.items()]
+
+
+def test_the_clear_leader_is_marked_and_a_tie_is_not():
+    held = held_out()
+    clear = score_rows(held, outcomes(held, good=0.1, bad=1.0))
+    assert clear[0].best >= {"mse", "mae", "skill", "lds"}
+    assert clear[1].best == frozenset()
+    tie = score_rows(held, [*outcomes(held, good=0.1), Outcome("twin", outcomes(held, good=0.1)[0].predicted)])
+    assert all(row.best == frozenset() for row in tie)
+
+
+@pytest.mark.parametrize(
+    ("runs", "lds", "reliable", "marked"), [(5, 0, 0, 0), (7, 0, 0, 1), (8, 1, 0, 1), (20, 1, 1, 1)]
+)
+def test_what_is_shown_depends_on_how_many_runs_were_held_out(runs, lds, reliable, marked):
+    held = held_out(runs)
+    rows = score_rows(held, outcomes(held, good=0.01, bad=3.0))
+    assert ("lds" in rows[0].scores) == bool(lds)
+    assert rows[0].lds_reliable == bool(reliable)
+    assert bool(rows[0].best) == bool(marked)
+
+
+def test_skill_has_the_interval_of_its_draws():
+    held = held_out()
+    (one,) = outcomes(held, one=0.5)
+    (row,) = score_rows(held, [one], seed=7)
+    errors, reference = squared_errors(one.predicted, held.recorded), squared_errors(held.mean_run, held.recorded)
+    expected = interval(skill_draws(errors, reference, draw_weights(24, 7)))
+    assert row.scores["skill"].interval == expected
+    assert expected[0] < row.scores["skill"].value < expected[1]
+
+
+def test_a_failed_outcome_keeps_its_place():
+    held = held_out()
+    rows = score_rows(held, [Outcome("broken", error="why"), *outcomes(held, good=0.1)])
+    assert [row.estimator for row in rows] == ["broken", "good"]
+    assert rows[0].error == "why"
+    assert rows[0].scores == {}
+
+
+def test_one_run_has_no_standard_deviation():
+    held = held_out(1)
+    (row,) = score_rows(held, outcomes(held, one=0.5))
+    assert row.scores["mse"].std is None

@@ -1,0 +1,27 @@
+import pytest
+
+from gptfl.registry import build
+from gptfl.stages import compare as compare_module
+from gptfl.stages import fit as fit_module
+from gptfl.store.dynamics import write_dynamics
+from gptfl.store.features import write_features
+from tests.stages import plugin_estimators
+from tests.synthetic import synthetic
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """gptfl's own parts and the test plugin's, whatever else is installed."""
+    built = build([plugin_estimators])
+    for module in (fit_module, compare_module):
+        monkeypatch.setattr(module, "get_registry", lambda: built)
+    return built
+
+
+@pytest.fixture
+def space(tmp_path, registry):
+    """A workspace with a recording of 24 runs and its features."""
+    dynamics, features = synthetic(24)
+    write_dynamics(tmp_path / "syn.dynamics.h5", dynamics)
+    write_features(tmp_path / "syn.synthetic.features.h5", features)
+    return tmp_path
