@@ -1,5 +1,102 @@
-"""placeholder."""
+"""``gptfl compare``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gptfl.cli import console
+from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Encoder, Features, Metric, Seed, Workspace, complete
+from gptfl.cli.plugins import warn_of_problems
+from gptfl.errors import UsageError
 
 
-def command() -> None:
-    """placeholder"""
+def command(
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Estimator to compare, beside the naive ones; may be given several times.",
+            show_default="all that find what they need",
+            autocompletion=complete("estimator"),
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Refit K times so that every run is held out once.", metavar="K", show_default="stored roles"
+        ),
+    ] = None,
+    metric: Metric = None,
+    encoder: Encoder = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="ESTIMATOR.NAME=VALUE",
+            help="A setting of one estimator; may be given several times.",
+            rich_help_panel=PRECISE,
+        ),
+    ] = None,
+    seed: Seed = 42,
+    dynamics: Dynamics = None,
+    features: Features = None,
+    workspace: Workspace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=RESULT)] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.", rich_help_panel=RESULT)] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the table to this .json, .csv or .tex file.", show_default=False, rich_help_panel=FILES
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Picture to write.", show_default="in the workspace", rich_help_panel=FILES),
+    ] = None,
+) -> None:
+    """Hold every estimator's simulation against the held-out runs, in one table.
+
+    Example: `gptfl compare --folds 4 --set gptfluence.order=2 --csv`
+    """
+    from gptfl.report.comparison import footnotes, rich_table, to_csv, to_json, to_latex
+    from gptfl.stages.compare import compare
+
+    if as_json + as_csv + as_latex > 1:
+        raise UsageError("--json, --csv and --latex were given together", "choose one")
+    warn_of_problems()
+    with console.progress_bar() as progress:
+        result = compare(
+            dynamics=dynamics,
+            features=features,
+            workspace=workspace,
+            estimators=estimator,
+            encoder=encoder,
+            metric=metric,
+            folds=folds,
+            settings=_by_estimator(settings),
+            seed=seed,
+            output=output,
+            figure=True if figure is None else figure,
+            progress=progress,
+        )
+    for wanted, render in ((as_json, to_json), (as_csv, to_csv), (as_latex, to_latex)):
+        if wanted:
+            for text in footnotes(result):
+                console.note(text)
+            console.say(render(result).rstrip())
+            return
+    console.out.print(rich_table(result))
+    if result.figure is not None:
+        console.say(f"picture: {result.figure}")
+
+
+def _by_estimator(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Read ``estimator.name=value`` pairs; an estimator's name has no dot, a setting's neither."""
+    grouped: dict[str, dict[str, Any]] = {}
+    for pair in pairs or []:
+        estimator, dot, rest = pair.partition(".")
+        if not dot or not estimator or "=" in estimator:
+            raise UsageError(f"--set {pair!r} is not ESTIMATOR.NAME=VALUE", "write for example gptfluence.order=2")
+        grouped.setdefault(estimator, {}).update(console.parse_settings([rest]))
+    return grouped

@@ -51,3 +51,17 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be given several times.", rich_help_panel=PRECISE),
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="Recorded metric.", show_default="the only one, else loss", autocompletion=complete("metric")),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="Take the features of this encoder.", show_default="those made last", autocompletion=complete("encoder")
+    ),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option(help="Features file to use.", show_default="the one made last", rich_help_panel=FILES),
+]

@@ -11,7 +11,7 @@ from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric, Plan, Task
 from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
-from gptfl.stages.recording import Recording, TrainerMaker
+from gptfl.stages.recording import RecordingJob, TrainerMaker
 from gptfl.store.workspace import Workspace, stem_for
 from gptfl.training.names import resolve_model
 
@@ -110,19 +110,19 @@ def collect(
     plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]
     space = Workspace.resolve(workspace)
     path = space.dynamics_path(name or stem_for(task, source.stem))
-    recording = Recording(path, settings, examples, chosen, plans, texts)
+    job = RecordingJob(path, settings, examples, chosen, plans, texts)
     make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress)
     if dry_run:
-        left = recording.left()
-        return CollectResult(path, runs, 0, recording.estimate(make_trainer(), left, announce))
+        left = job.left()
+        return CollectResult(path, runs, 0, job.estimate(make_trainer(), left, announce))
     with space.lock("gptfl collect"):
-        if not recording.left():
+        if not job.left():
             return CollectResult(path, runs, 0, None, (f"all {runs} runs are recorded already",))
         trainer = make_trainer()
         settings["weights"] = trainer.network.loaded.weights_hash
-        left = recording.left()
-        guess = recording.estimate(trainer, left, announce)
-        recording.record(runner, make_trainer, left, progress)
+        left = job.left()
+        guess = job.estimate(trainer, left, announce)
+        job.record(runner, make_trainer, left, progress)
     return CollectResult(path, runs, len(left), guess)
 
 

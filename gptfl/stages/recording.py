@@ -51,7 +51,7 @@ class TrainerMaker:
 
 
 @dataclass
-class Recording:
+class RecordingJob:
     """What is to be recorded under one path, and the runs that are there already."""
 
     path: Path

@@ -45,7 +45,7 @@ class DivergedError(DataError):
 
 
 @dataclass
-class Recording:
+class Track:
     """Values as they are recorded along a run."""
 
     steps: list[int] = field(default_factory=list)
@@ -129,11 +129,11 @@ class RecordingTrainer:
         total = len(plan.batches)
         rates = SCHEDULES[self.recipe.schedule](self.recipe.learning_rate, total)
         due = set(recorded_steps(total, self.recipe.record_every).tolist())
-        recording = Recording()
+        track = Track()
         torch.manual_seed(plan.seed)
         self.network.restore()
         optimiser = self.optimiser()
-        recording.add(0, self.evaluator.measure())
+        track.add(0, self.evaluator.measure())
         for step, members in enumerate(plan.batches, start=1):
             loss = self.step(optimiser, self.batch(members), float(rates[step - 1]))
             values = self.evaluator.measure() if step in due else {}
@@ -143,9 +143,9 @@ class RecordingTrainer:
                 raise DivergedError(
                     f"run {plan.index}: the loss is {float(loss)} at step {step} of {total} (batch: {ids})",
                     "lower --lr, or look at these examples",
-                    recording.run(plan, plan.batches[:done], rates[:done]),
+                    track.run(plan, plan.batches[:done], rates[:done]),
                 )
             if values:
-                recording.add(step, values)
+                track.add(step, values)
             on_step(step, total)
-        return recording.run(plan, plan.batches, rates)
+        return track.run(plan, plan.batches, rates)

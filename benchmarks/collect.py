@@ -1,0 +1,155 @@
+"""How much recording costs beside bare training and measuring, and beside the plain way of doing it.
+
+    python benchmarks/collect.py --task boolq --data DIR
+
+Two ratios, each from one run on one machine:
+
+- overhead: seconds a step while collecting / (bare training step + bare forward pass over the same
+  test set in the best batch layout found by trying several);
+- gain: the plain way (whole logits, test examples in their order, padded to the longest of all) /
+  collecting, for the same steps and the same measurements.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from gptfl.builtin.models import load_model
+from gptfl.curricula import draw_subset, fill_batches
+from gptfl.interfaces import Plan
+from gptfl.registry import get_registry
+from gptfl.training.layout import plan_batches
+from gptfl.training.network import Batch
+from gptfl.training.trainer import Recipe, RecordingTrainer
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def median(work: Callable[[], object], repeats: int) -> float:
+    work()
+    return statistics.median(seconds(work) for _ in range(repeats))
+
+
+def bare_forward(trainer: RecordingTrainer, repeats: int) -> tuple[float, str]:
+    """Seconds of the fastest layout of the same rows: by budget of padded tokens, or by equal counts."""
+    network, rows = trainer.network, trainer.evaluator.layout.rows
+    lengths = [len(row.input_ids) for row in rows]
+    order = list(np.argsort(lengths, kind="stable"))
+    layouts = {f"budget {budget}": plan_batches(lengths, budget, 32) for budget in (512, 1024, 2048, 4096, 8192)}
+    layouts |= {
+        f"{count} a batch, sorted": [order[i : i + count] for i in range(0, len(order), count)] for count in (1, 8, 16)
+    }
+    best = (float("inf"), "")
+    for name, layout in layouts.items():
+        hidden = network.lower(rows, layout)
+        batches = [
+            Batch([rows[i] for i in b], None if hidden is None else [hidden[i] for i in b], network.device)
+            for b in layout
+        ]
+
+        def forward(batches: list[Batch] = batches) -> None:
+            network.switch(training=False)
+            with torch.inference_mode():
+                for batch in batches:
+                    network.log_probs(batch)
+
+        best = min(best, (median(forward, repeats), name))
+    return best
+
+
+def plain_step(trainer: RecordingTrainer, tests: int) -> tuple[float, float]:
+    """Seconds of one training step and of one pass over the test set, done the plain way.
+
+    The whole model, every row padded to the longest, all logits, labels of -100 off target.
+    """
+    model = trainer.network.model
+    model.requires_grad_(True)
+    rows = trainer.evaluator.layout.rows
+    longest = max(len(row.input_ids) for row in (*rows, *trainer.rows)) + 1
+
+    def padded(chosen: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # type: ignore[type-arg]
+        ids = torch.zeros(len(chosen), longest, dtype=torch.long)
+        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+        for i, row in enumerate(chosen):
+            sequence = [*row.input_ids, int(row.tokens[-1])]
+            ids[i, : len(sequence)] = torch.tensor(sequence)
+            mask[i, : len(sequence)] = 1
+            labels[i, row.positions + 1] = torch.tensor(row.tokens)
+        return ids, mask, labels
+
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
+
+    def train() -> None:
+        ids, mask, labels = padded(trainer.rows[:4])
+        model.train()
+        model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def measure() -> None:
+        model.eval()
+        with torch.no_grad():
+            for start in range(0, tests, 8):
+                ids, mask, labels = padded(list(rows[start : min(start + 8, tests)]))
+                model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False)
+
+    train()
+    return seconds(train), seconds(measure) * len(rows) / tests
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m-instruct-q4")
+    parser.add_argument("--task", default="boolq")
+    parser.add_argument("--data", help="folder with train.jsonl and test.jsonl")
+    parser.add_argument("--test", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--train-layers", type=int)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--plain-test", type=int, default=16, help="test examples the plain way is timed on, then scaled"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    registry = get_registry()
+    data = registry.make("task", options.task, data=options.data).load(200, options.test, 42)
+    recipe = Recipe(1e-6, train_layers=options.train_layers)
+    trainer = RecordingTrainer(
+        load_model(options.model), data.pool, data.test, (registry.make("metric", "loss"),), recipe
+    )
+    batches = fill_batches(draw_subset(200, 128, 0), 4, options.steps, 0)
+    plan = Plan(0, 0, "fit", batches)
+    recorded = statistics.median(
+        seconds(lambda: trainer.run(plan, lambda done, total: None)) for _ in range(options.repeats)
+    )
+    optimiser = trainer.optimiser()
+    ready = [trainer.batch(members) for members in batches]
+    trainer.step(optimiser, ready[0], 0.0)
+    step = statistics.median(
+        sum(seconds(lambda b=b: trainer.step(optimiser, b, 0.0)) for b in ready) for _ in range(options.repeats)
+    )
+    forward, layout = bare_forward(trainer, options.repeats)
+    bare = step + (options.steps + 1) * forward
+    plain_train, plain_measure = plain_step(trainer, min(options.plain_test, options.test))
+    plain = options.steps * plain_train + (options.steps + 1) * plain_measure
+    print(
+        f"{options.model}, {options.task}, {options.test} test examples, {options.steps} steps of 4, {options.threads} threads"
+    )
+    print(f"collecting               {recorded / options.steps:8.3f} s a step")
+    print(f"bare step + bare forward {bare / options.steps:8.3f} s a step (best layout: {layout})")
+    print(f"the plain way            {plain / options.steps:8.3f} s a step")
+    print(f"overhead: collecting / bare   = {recorded / bare:.2f}   (target <= 1.15)")
+    print(f"gain: plain way / collecting  = {plain / recorded:.2f}   (target >= 3)")
+
+
+if __name__ == "__main__":
+    main()

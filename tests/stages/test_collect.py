@@ -1,0 +1,282 @@
+"""Recording: what a call keeps, what it repeats, what it refuses, and that a kill loses nothing."""
+
+import contextlib
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gptfl import collect
+from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
+from gptfl.records import Dynamics
+from gptfl.stages.collect import CollectResult
+from gptfl.stages.estimate import Estimate
+from gptfl.store.dynamics import read_dynamics
+from gptfl.store.workspace import Workspace
+
+SMALL: dict[str, Any] = {"runs": 3, "pool": 12, "test": 5, "subset_size": 6, "batch_size": 3, "steps": 4, "lr": 1e-3}
+
+
+def record(model: Path, workspace: Path, **changed: Any) -> CollectResult:
+    return collect(str(model), "errands", **{"workspace": workspace, **SMALL, **changed})
+
+
+def same_recording(first: Dynamics, second: Dynamics) -> None:
+    assert first.fingerprint == second.fingerprint
+    assert [run.index for run in first.runs] == [run.index for run in second.runs]
+
+
+def test_a_recording_holds_what_was_asked_for(neox: Path, tmp_path: Path) -> None:
+    result = record(neox, tmp_path, metrics=("loss", "accuracy"), record_every=3)
+    dynamics = read_dynamics(result.path)
+    assert result.path == tmp_path / "errands-small-neox.dynamics.h5"
+    assert (len(dynamics.pool), len(dynamics.test), len(dynamics.runs)) == (12, 5, 3)
+    assert set(dynamics.metrics) == {"loss", "accuracy"}
+    for run in dynamics.runs:
+        assert run.curriculum.batches.shape == (4, 3)
+        np.testing.assert_array_equal(np.bincount(run.curriculum.batches.ravel(), minlength=12).max(), 2)
+        assert len(np.unique(run.curriculum.batches)) == 6
+        np.testing.assert_allclose(run.curriculum.learning_rates, 1e-3 * np.array([1, 0.75, 0.5, 0.25]))
+        np.testing.assert_array_equal(run.steps, [0, 3, 4])
+        assert run.metrics["loss"].shape == (3, 5)
+        assert set(np.unique(run.metrics["accuracy"])) <= {0.0, 1.0}
+    first, second = dynamics.runs[0], dynamics.runs[1]
+    np.testing.assert_array_equal(first.metrics["loss"][0], second.metrics["loss"][0])
+    assert abs(first.metrics["loss"][-1] - second.metrics["loss"][-1]).max() > 0
+
+
+def test_the_same_call_gives_the_same_numbers_and_more_runs_keep_the_first(neox: Path, tmp_path: Path) -> None:
+    record(neox, tmp_path / "a", runs=2)
+    grown = record(neox, tmp_path / "a", runs=4)
+    assert grown.recorded_now == 2
+    at_once = record(neox, tmp_path / "b", runs=4)
+    same_recording(read_dynamics(grown.path), read_dynamics(at_once.path))
+    again = record(neox, tmp_path / "b", runs=4)
+    assert again.recorded_now == 0
+    assert "recorded already" in again.notes[0]
+
+
+def test_another_seed_gives_other_runs(neox: Path, tmp_path: Path) -> None:
+    first = read_dynamics(record(neox, tmp_path / "a", runs=1).path)
+    other = read_dynamics(record(neox, tmp_path / "b", runs=1, seed=7).path)
+    assert not np.array_equal(first.runs[0].curriculum.batches, other.runs[0].curriculum.batches)
+
+
+def test_without_texts_only_hashes_are_kept(neox: Path, tmp_path: Path) -> None:
+    kept = read_dynamics(record(neox, tmp_path / "a", runs=1).path)
+    hashed = read_dynamics(record(neox, tmp_path / "b", runs=1, texts=False).path)
+    assert hashed.examples == kept.examples
+    assert all(not e.prompt and not e.target and not e.fields for e in (*hashed.pool, *hashed.test))
+    words = {word for e in kept.pool for word in e.prompt.split() if len(word) > 5}
+    content = (tmp_path / "b" / "errands-small-neox.dynamics.h5").read_bytes()
+    assert words
+    assert not any(word.encode() in content for word in words)
+
+
+def test_a_dry_run_estimates_and_records_nothing(neox: Path, tmp_path: Path) -> None:
+    told: list[Estimate] = []
+    result = record(neox, tmp_path / "w", dry_run=True, announce=told.append)
+    assert not (tmp_path / "w").exists()
+    assert result.recorded_now == 0
+    (plan,) = told
+    assert (plan.runs, plan.runs_left, plan.steps, plan.recorded) == (3, 3, 4, 5)
+    assert plan.seconds == pytest.approx(3 * (4 * plan.seconds_per_step + 5 * plan.seconds_per_evaluation))
+    assert plan.backward_tokens < plan.forward_tokens
+    assert plan.trained_parameters == plan.parameters
+    # The estimate timed real updates: the recording that follows must not notice.
+    recorded = record(neox, tmp_path / "w")
+    assert recorded.path.stat().st_size < 4 * plan.file_bytes + 100_000
+    other = record(neox, tmp_path / "v")
+    same_recording(read_dynamics(recorded.path), read_dynamics(other.path))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"lr": 2e-3}, DataError, r"was recorded with --lr 0\.001, not 0\.002"),
+        ({"steps": 5}, DataError, "was recorded with --steps 4, not 5"),
+        ({"metrics": ("accuracy",)}, DataError, "was recorded with --metric"),
+        ({"texts": False}, DataError, "was recorded with --no-texts"),
+    ],
+)
+def test_other_settings_under_the_same_name_are_refused(
+    neox: Path, tmp_path: Path, changed: dict[str, Any], error: type[GptflError], message: str
+) -> None:
+    path = record(neox, tmp_path, runs=1).path
+    before = path.read_bytes()
+    with pytest.raises(error, match=message):
+        record(neox, tmp_path, runs=2, **changed)
+    assert path.read_bytes() == before
+    assert record(neox, tmp_path, runs=1, name="beside", **changed).path.exists()
+
+
+def test_other_weights_under_the_same_name_are_refused(neox: Path, tmp_path: Path) -> None:
+    from tests.models import save_small
+
+    record(neox, tmp_path, runs=1)
+    (tmp_path / "other").mkdir()
+    other = save_small(tmp_path / "other" / neox.name, "llama")
+    with pytest.raises(DataError, match=r"--model|other weights"):
+        record(other, tmp_path, runs=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"subset_size": 13}, UsageError, "--subset-size 13 is larger than --pool 12"),
+        ({"runs": 0}, UsageError, "--runs is 0"),
+        ({"epochs": float("nan")}, UsageError, "--epochs is nan"),
+        ({"lr": -1.0}, UsageError, "--lr is"),
+        ({"schedule": "cosine"}, UsageError, "--schedule 'cosine' is unknown: use linear or constant"),
+        ({"precision": "int8"}, UsageError, "--precision 'int8'"),
+        ({"device": "tpu9"}, DataError, "--device 'tpu9' is not a device"),
+        ({"metrics": ("los",)}, PluginError, "unknown metric 'los': did you mean 'loss'"),
+        ({"executor": "slurm"}, PluginError, "unknown executor 'slurm'"),
+    ],
+)
+def test_settings_that_make_no_sense(
+    neox: Path, tmp_path: Path, changed: dict[str, Any], error: type[GptflError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        record(neox, tmp_path, **changed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_model_and_task(tmp_path: Path, neox: Path) -> None:
+    with pytest.raises(DataError, match="unknown model 'pythia-411m': did you mean 'pythia-410m'"):
+        collect("pythia-411m", "errands", workspace=tmp_path)
+    with pytest.raises(PluginError, match="unknown task 'errand': did you mean 'errands'"):
+        collect(str(neox), "errand", workspace=tmp_path)
+
+
+def test_a_hub_model_without_network_says_what_to_pass_instead(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"pythia-70m-deduped is neither in the cache .* pass a local folder"):
+        collect("pythia-70m", "errands", workspace=tmp_path, **SMALL)
+
+
+def test_accuracy_needs_choices(neox: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text('{"prompt": "who sees", "target": " it"}\n' * 1, encoding="utf-8")
+    with pytest.raises(DataError, match=r"accuracy: test example '.*' has no choices"):
+        collect(str(neox), "jsonl", data=tmp_path, pool=1, test=1, workspace=tmp_path / "w", metrics=("accuracy",))
+
+
+def test_a_diverging_run_is_kept_aside_and_the_finished_ones_stay(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gptfl.training.trainer import RecordingTrainer
+
+    calm = RecordingTrainer.step
+    seen = []
+
+    def step(self: RecordingTrainer, optimiser: Any, batch: Any, rate: float) -> Any:
+        loss = calm(self, optimiser, batch, rate)
+        seen.append(rate)
+        return loss * float("nan") if rate > 0 and sum(r > 0 for r in seen) == 7 else loss
+
+    monkeypatch.setattr(RecordingTrainer, "step", step)
+    with pytest.raises(DataError, match=r"run 1: the loss is nan at step 3 of 4 .*lower --lr.*diverged\.h5"):
+        record(neox, tmp_path)
+    assert [run.index for run in read_dynamics(tmp_path / "errands-small-neox.dynamics.h5").runs] == [0]
+    (partial,) = read_dynamics(tmp_path / "errands-small-neox.diverged.h5").runs
+    assert (partial.index, partial.curriculum.steps) == (1, 2)
+    monkeypatch.undo()
+    record(neox, tmp_path)
+    fresh = record(neox, tmp_path / "fresh")
+    same_recording(read_dynamics(tmp_path / "errands-small-neox.dynamics.h5"), read_dynamics(fresh.path))
+
+
+def test_an_executor_may_send_the_maker_of_trainers_elsewhere(neox: Path) -> None:
+    from gptfl.builtin.errands import Errands
+    from gptfl.builtin.metrics import Loss
+    from gptfl.interfaces import Plan
+    from gptfl.stages.recording import TrainerMaker
+    from gptfl.training.trainer import Recipe
+
+    data = Errands().load(6, 3, 0)
+    maker = TrainerMaker(str(neox), "cpu", data, (Loss(),), Recipe(1e-3))
+    plan = Plan(0, 1, "fit", np.array([[0, 1], [2, 3]]))
+    here = maker().run(plan, lambda done, total: None)
+    there = pickle.loads(pickle.dumps(maker))().run(plan, lambda done, total: None)
+    np.testing.assert_array_equal(here.metrics["loss"], there.metrics["loss"])
+
+
+def test_a_second_process_stops_with_a_clear_message(neox: Path, tmp_path: Path) -> None:
+    code = f"""
+        import sys, time
+        from pathlib import Path
+        from gptfl.store.workspace import Workspace
+        with Workspace(Path({str(tmp_path)!r})).lock("gptfl collect"):
+            print("locked", flush=True)
+            time.sleep(60)
+    """
+    holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(ResourceError, match=rf"another gptfl collect \(process {holder.pid}\) is writing to"):
+            record(neox, tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert record(neox, tmp_path).recorded_now == 3
+
+
+NURSERY = """
+import os, sys
+import torch
+torch.set_num_threads(1)
+import gptfl.builtin.models, gptfl.stages.estimate, gptfl.training.trainer
+from gptfl import collect
+print("ready", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        collect(sys.argv[1], "errands", workspace=sys.argv[2], runs=12, pool=12, test=5, subset_size=6,
+                batch_size=3, steps=4, lr=1e-3)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+"""Forks a process that records for every line it reads: no kill has to wait for torch to load."""
+
+
+def test_a_killed_recording_loses_no_finished_run_and_ends_the_same(neox: Path, tmp_path: Path) -> None:
+    """Real processes are killed at random moments until the recording is complete."""
+    whole = record(neox, tmp_path / "whole", runs=12)
+    workspace = tmp_path / "killed"
+    path = Workspace(workspace).dynamics_path("errands-small-neox")
+    moments = random.Random(11)
+    command = [sys.executable, "-c", NURSERY, str(neox), str(workspace)]
+    nursery = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    nursery.stdout.readline()
+    kills = known = 0
+    longest = 0.2
+    while known < 12:
+        print(file=nursery.stdin, flush=True)
+        child = int(nursery.stdout.readline())
+        time.sleep(moments.uniform(0.0, longest))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        kills += int(nursery.stdout.readline()) == signal.SIGKILL
+        if path.exists():
+            runs = read_dynamics(path).runs
+            assert len(runs) >= known
+            known = len(runs)
+        longest *= 1.05
+    nursery.communicate()
+    assert kills >= 5
+    final = record(neox, workspace, runs=12)
+    same_recording(read_dynamics(final.path), read_dynamics(whole.path))
+    assert not [p for p in workspace.iterdir() if p.name.endswith(".part")]
