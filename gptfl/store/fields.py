@@ -1,5 +1,6 @@
 """Puts numbers and texts into an open file and gets them back, checked: every read goes through here."""
 
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -17,14 +18,28 @@ from gptfl.store.safety import check_chunks, numbers, refuse
 _CHUNK = 2**20
 _GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _PLAIN = " !#$&'()*+,:;=@[]~-_."
+_MEMORY = "memory:"
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
 """Parsed JSON can take many times the memory of its text."""
 
 
+class Memory(io.BytesIO):
+    """A file in memory that knows the path it is meant for."""
+
+    def __init__(self, path: Path, start: bytes = b"") -> None:
+        super().__init__(start)
+        self.path = path
+
+    def __repr__(self) -> str:
+        # h5py calls a file in memory by this, in ASCII.
+        return _MEMORY + quote(str(self.path))
+
+
 def path_of(group: h5py.Group) -> Path:
     """The file that a group lies in, for messages."""
-    return Path(group.file.filename)
+    name: str = group.file.filename
+    return Path(unquote(name.removeprefix(_MEMORY)) if name.startswith(_MEMORY) else name)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
     It is built in memory and written by plain writes, because HDF5 doesn't recover from a full
     disk. Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
     """
-    with h5py.File(str(path), "w", driver="core", backing_store=False, libver=_LIBVER) as file:
+    with _saved(path, b"", "w") as file:
         fields.put_word(file, "kind", kind)
         fields.put_number(file, "format_version", KINDS[kind].format_version)
         fields.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -56,7 +56,6 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
         fields.put_text(file, "inputs", dict(inputs))
         fields.put_text(file, "versions", library_versions())
         yield file
-        _save(file, path)
 
 
 @contextmanager
@@ -67,9 +66,8 @@ def amend(path: Path, kind: str) -> Iterator[h5py.File]:
     """
     with open_file(path, kind):
         pass
-    with h5py.File(str(path), "r+", driver="core", backing_store=False, libver=_LIBVER) as file:
+    with _saved(path, Path(path).read_bytes(), "r+") as file:
         yield file
-        _save(file, path)
 
 
 @contextmanager
@@ -154,11 +152,21 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _save(file: h5py.File, path: Path) -> None:
-    """Write an in-memory file aside, flush it to the disk and give it its name."""
-    file.flush()
-    image = file.id.get_file_image()
-    check_contents(file, path, len(image))
+@contextmanager
+def _saved(path: Path, start: bytes, mode: str) -> Iterator[h5py.File]:
+    """A file in memory that is written to ``path`` when the block ends without an exception."""
+    path = Path(path)
+    memory = fields.Memory(path, start)
+    with h5py.File(memory, mode, libver=_LIBVER) as file:
+        yield file
+        file.flush()
+        # What the reader would refuse is better refused while there is still something to lose.
+        check_contents(file, path, file.id.get_filesize())
+    _write_aside(path, memory.getbuffer())
+
+
+def _write_aside(path: Path, image: memoryview) -> None:
+    """Write under another name, flush to the disk, then rename."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,11 @@ def test_a_failed_block_leaves_the_old_file_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_messages_name_the_file_that_is_being_made(tmp_path: Path) -> None:
+    with create(tmp_path / "größe a%20b.h5", SIMULATOR, settings={}, inputs={}) as file:
+        assert fields.path_of(file) == tmp_path / "größe a%20b.h5"
+
+
 def test_a_file_is_replaced_while_it_is_being_read(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     write(path, 1)
