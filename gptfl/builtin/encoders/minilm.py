@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptfl.builtin.encoders.texts import PARTS, one_of, text_of, whole
-from gptfl.builtin.encoders.transformer import Cuts, Embedder, quiet_transformers
+from gptfl.builtin.encoders.transformer import Cuts, Embedder
 from gptfl.errors import DataError
 from gptfl.records import Example, FeatureSet, Progress, silent
 from gptfl.training.hub import fetch_file, first_line
@@ -109,8 +109,10 @@ class MiniLm:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
+        from gptfl.training.models import quiet
+
         try:
-            with quiet_transformers():
+            with quiet():
                 tokenizer = AutoTokenizer.from_pretrained(str(self._folder), trust_remote_code=False)
                 model = AutoModel.from_pretrained(
                     str(self._folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False

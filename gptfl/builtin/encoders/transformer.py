@@ -1,7 +1,5 @@
 """Runs texts through a transformer in batches of like length and pools its hidden states."""
 
-import contextlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -97,19 +95,3 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         size = max(1, TOKENS_A_BATCH // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Within, transformers shows no bars and no advice."""
-    from transformers.utils import logging as transformers_logging
-
-    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

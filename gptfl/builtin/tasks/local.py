@@ -72,8 +72,12 @@ def _decode(line: bytes, blank: Row, first: bool) -> str:
 def _parse(text: str, blank: Row) -> dict[str, Any]:
     try:
         values = json.loads(text, parse_constant=_no_constant)
+        if "\\u" in text:
+            json.dumps(values, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise blank.wrong(f"malformed JSON at column {error.colno} ({error.msg})") from error
+    except UnicodeEncodeError as error:
+        raise blank.wrong("half a character (a lone surrogate), which no file can hold") from error
     except (ValueError, RecursionError) as error:
         raise blank.wrong(f"malformed JSON ({error})") from error
     if not isinstance(values, dict):

@@ -58,13 +58,11 @@ class Row:
         return tuple(self.checked(value, f"field {name!r}, item {i}") for i, value in enumerate(values))
 
     def checked(self, value: object, where: str) -> str:
-        """The value itself if it is a string with something in it that UTF-8 can hold."""
+        """The value itself if it is a string with something in it."""
         if not isinstance(value, str):
             raise self.wrong(f"{where} is {shown(value)}, not a text")
         if not value.strip():
             raise self.wrong(f"{where} is empty")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise self.wrong(f"{where} holds half a character (a lone surrogate)")
         return value
 
     def id(self, default: int) -> str:
