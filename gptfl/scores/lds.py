@@ -29,20 +29,28 @@ def final_deviations(
     return np.where(known, at_rows(values, rows) - at_rows(reference, rows), np.nan)
 
 
-def is_constant(predicted: Float[np.ndarray, "run test"], folds: Int[np.ndarray, " run"]) -> Bool[np.ndarray, " test"]:
-    """For which test examples a prediction is the same for every held-out run of each fold.
+def is_constant(
+    predicted: Float[np.ndarray, "run test"], deviation: Float[np.ndarray, "run test"], folds: Int[np.ndarray, " run"]
+) -> Bool[np.ndarray, " test"]:
+    """For which test examples a prediction says the same of every held-out run (NaN: not asked).
 
-    Judged within folds: each fold has its own reference, so that a prediction which ignores the
-    curriculum altogether still deviates from it differently in different folds.
+    Either the prediction itself or its deviation from the reference is the same for all runs, or the
+    prediction is the same for all runs of each fold: each fold has its own reference, so that a
+    prediction which ignores the curriculum still deviates from it differently in different folds.
+    Where every fold holds a single run, only the first two can be told.
     """
-    constant = np.ones(predicted.shape[1], dtype=bool)
     size = np.nan_to_num(np.abs(predicted)).max(axis=0, initial=0.0)
-    for fold in np.unique(folds):
-        inside = predicted[folds == fold]
-        high = np.where(np.isnan(inside), -np.inf, inside).max(axis=0)
-        low = np.where(np.isnan(inside), np.inf, inside).min(axis=0)
-        constant &= high - low <= RESOLUTION * size
-    return constant
+    constant = (_spread(predicted) <= RESOLUTION * size) | (_spread(deviation) <= RESOLUTION * size)
+    members = [predicted[folds == fold] for fold in np.unique(folds)]
+    if any(len(inside) > 1 for inside in members):
+        constant |= np.all([_spread(inside) <= RESOLUTION * size for inside in members], axis=0)
+    return np.asarray(constant)
+
+
+def _spread(values: Float[np.ndarray, "run test"]) -> Float[np.ndarray, " test"]:
+    high = np.where(np.isnan(values), -np.inf, values).max(axis=0, initial=-np.inf)
+    low = np.where(np.isnan(values), np.inf, values).min(axis=0, initial=np.inf)
+    return np.asarray(high - low)
 
 
 def lds_draws(
@@ -60,7 +68,7 @@ def lds_draws(
     truth = final_deviations(recorded, recorded, reference)
     ours = final_deviations(predicted, recorded, reference)
     level = at_rows(predicted, final_rows(recorded))
-    ignorant = is_constant(np.where(np.isnan(truth), np.nan, level), folds)
+    ignorant = is_constant(np.where(np.isnan(truth), np.nan, level), ours, folds)
     total = np.zeros(len(weights))
     count = np.zeros(len(weights))
     for test in range(truth.shape[1]):

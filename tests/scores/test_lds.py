@@ -38,6 +38,18 @@ def test_a_prediction_that_ignores_the_curriculum_counts_zero_also_over_folds():
     assert lds(persistence, truth, reference, folds) == 0.0
 
 
+def test_folds_of_one_run_are_scored_and_the_ignorant_still_count_zero():
+    predicted, truth, _ = recording()
+    folds = np.arange(10)
+    reference = np.random.default_rng(5).normal(size=(10, 1, 6)) * np.ones_like(truth)
+    expected = [
+        stats.spearmanr((predicted - reference)[:, -1, t], (truth - reference)[:, -1, t]).statistic for t in range(6)
+    ]
+    assert lds(predicted, truth, reference, folds) == pytest.approx(np.mean(expected))
+    persistence = np.repeat(truth[:1, :1], 4, axis=1).repeat(10, axis=0)
+    assert lds(persistence, truth, reference, folds) == lds(reference, truth, reference, folds) == 0.0
+
+
 def test_a_spread_below_single_precision_is_constant():
     predicted, truth, reference = recording()
     noise = 3.0 + 1e-9 * predicted
