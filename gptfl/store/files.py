@@ -131,8 +131,10 @@ def remove_leftovers(folder: Path) -> list[Path]:
     for path in folder.glob(".*.part"):
         process = path.name.removesuffix(".part").rpartition(".")[2]
         if process.isdigit() and not _alive(int(process)):
-            path.unlink(missing_ok=True)
-            removed.append(path)
+            # What another user left can stay: it is in nobody's way.
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed.append(path)
     return removed
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "predictions": ("estimator", "metric"),
 }
 _KEY = 6
+_OWNER = ".lock.owner"
+_HELD = threading.local()
+"""The workspaces that this thread has locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +106,29 @@ class Workspace:
         The system releases it when the process ends, however it ends; the same thread may lock
         again. Raises ``ResourceError`` if another holds it, or the folder can't be written to.
         """
-        owner = self.root / ".lock.owner"
-        lock = filelock.FileLock(self.root / ".lock", timeout=0, is_singleton=True)
+        held: set[Path] = _HELD.__dict__.setdefault("roots", set())
+        root = self.root.absolute()
+        if root in held:
+            yield
+            return
+        lock = self._acquire(what)
+        held.add(root)
+        try:
+            remove_leftovers(root)
+            yield
+        finally:
+            held.discard(root)
+            with contextlib.suppress(OSError):
+                (root / _OWNER).unlink()
+            lock.release()
+
+    def _acquire(self, what: str) -> filelock.BaseFileLock:
+        owner = self.root / _OWNER
+        lock = filelock.FileLock(self.root / ".lock", timeout=0)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-            if lock.lock_counter == 1:
-                owner.write_text(f"{os.getpid()} {what}", encoding="utf-8")
-                remove_leftovers(self.root)
+            owner.write_text(f"{os.getpid()} {what}", encoding="utf-8")
         except filelock.Timeout as error:
             raise ResourceError(
                 f"{_describe(owner)} is writing to {self.shown}", "wait for it, or use another --workspace"
@@ -117,13 +136,7 @@ class Workspace:
         except OSError as error:
             lock.release()
             raise cannot_write(self.root, error) from error
-        try:
-            yield
-        finally:
-            if lock.lock_counter == 1:
-                with contextlib.suppress(OSError):
-                    owner.unlink()
-            lock.release()
+        return lock
 
 
 def stem_for(task: str, model: str) -> str:
