@@ -31,6 +31,7 @@ def read_parquet(file: HubFile, task: str, expected: str) -> tuple[list[Row], st
     """
     import datasets
     import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
     local = fetch_file(
         file.repo,
@@ -41,15 +42,14 @@ def read_parquet(file: HubFile, task: str, expected: str) -> tuple[list[Row], st
         instead="pass --data DIR with train.jsonl and test.jsonl",
     )
     try:
-        # Streamed, because datasets otherwise keeps a second copy of the file in a cache of its own.
-        stream = datasets.load_dataset("parquet", data_files=str(local), split="train", streaming=True)
-        found: Sequence[str] = list(stream.features or [])
+        found = pyarrow.parquet.read_schema(local).names
         missing = [column for column in file.columns if column not in found]
         if missing:
             raise DataError(
                 f"{file.place} lacks the column {missing[0]!r}", "delete it from the Hub's cache and run again"
             )
-        values = list(stream.select_columns(list(file.columns)))
+        # Wrapped by hand: load_dataset would keep a second copy in a cache of its own, and takes paths for patterns.
+        values = datasets.Dataset(pyarrow.parquet.read_table(local, columns=list(file.columns))).to_list()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{local} is not a readable Parquet file ({first_line(error)})",
