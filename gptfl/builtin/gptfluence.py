@@ -12,7 +12,7 @@ from torch import Tensor
 from gptfl.errors import DataError, UsageError
 from gptfl.records import FeatureSet, FitData, Prediction, Query, Run
 from gptfl.simulator.intervals import interval_counts, join, modal_size
-from gptfl.simulator.numerics import flushed_denormals
+from gptfl.simulator.numerics import flushed_denormals, threads_for
 from gptfl.simulator.projection import Form, fresh
 from gptfl.simulator.recurrence import rollout
 from gptfl.simulator.training import (
@@ -126,7 +126,8 @@ class GPTfluence:
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
         self.sides_ = self._sides(*standardised(vectors))
-        with flushed_denormals():
+        form = self.sides_.form
+        with flushed_denormals(), threads_for((pool + len(vectors.test)) * form.inputs * form.width):
             fitted = self._train(fit_runs, validation_runs, data)
         self.parameters_, self.checks_ = fitted.parameters, fitted.checks
         return self

@@ -20,3 +20,21 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+SMALL = 10_000_000
+"""Multiplications in one matrix product below which a second thread costs more than it brings."""
+
+
+@contextmanager
+def threads_for(multiplications: int) -> Iterator[None]:
+    """Compute on one thread inside the block if its matrix products are small, as is then faster.
+
+    It is far faster on a busy machine, where two threads mostly wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if multiplications < SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

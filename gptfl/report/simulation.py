@@ -1,0 +1,108 @@
+"""Draws what a simulation predicts against the average recorded run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.records import MetricInfo
+from gptfl.report.files import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette: told apart by colour-blind readers, and by dash as well.
+PREDICTED, REFERENCE, RECORDED = "#0072B2", "#7F7F7F", "#000000"
+
+Trajectories = Float[np.ndarray, "run recorded test"]
+
+
+def draw_simulation(
+    path: Path,
+    *,
+    steps: Int[np.ndarray, " recorded"],
+    values: Trajectories,
+    intervals: Mapping[float, tuple[Trajectories, Trajectories]],
+    reference: Float[np.ndarray, "recorded test"],
+    recorded: Trajectories | None,
+    shown: Sequence[tuple[str, int]],
+    title: str,
+    against: str,
+    metric: MetricInfo,
+) -> None:
+    """Write the figure: on the left the mean over test examples, on the right up to four test examples.
+
+    ``shown`` names these and their places. Bands are the standard deviation over curricula, else the
+    estimator's own widest interval where there is one curriculum. Raises ``ResourceError`` if it can't be
+    written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = 2 if len(shown) > 2 else 1
+    columns = -(-len(shown) // rows)
+    grid = figure.add_gridspec(rows, 2 + columns)
+    panels: list[tuple[Axes, str, int | None]] = [(figure.add_subplot(grid[:, :2]), "mean over test examples", None)]
+    for number, (name, place) in enumerate(shown):
+        axes = figure.add_subplot(grid[number // columns, 2 + number % columns])
+        gain = (values[:, -1, place].mean() - reference[-1, place]) * (1 if metric.higher_is_better else -1)
+        word = "helped" if gain > 0 else "hurt"
+        panels.append((axes, f"{_short(name)} ({word})" if np.isfinite(gain) else _short(name), place))
+    bounds = intervals[max(intervals)] if len(values) == 1 and intervals else None
+    for axes, name, one in panels:
+        curves = _one(values, one)
+        _draw(axes, steps, curves, _one(reference[None], one)[0], against)
+        if recorded is not None:
+            known = _one(recorded, one).mean(axis=0)
+            axes.plot(steps, known, color=RECORDED, lw=1.4, ls=(0, (1.2, 1.2)), label="recorded, mean", zorder=4)
+        if bounds is not None and one is not None:
+            low, high = (_one(bound, one)[0] for bound in bounds)
+            axes.fill_between(
+                steps, low, high, color=PREDICTED, alpha=0.18, lw=0, label=f"{max(intervals):.0%} interval"
+            )
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, lw=0.6)
+    main = panels[0][0]
+    main.set_xlabel("optimiser step")
+    main.set_ylabel(f"{metric.name} ({'higher' if metric.higher_is_better else 'lower'} is better)")
+    main.legend(fontsize=8, frameon=False)
+    figure.suptitle(_plain(title), fontsize=10)
+    with written_whole(path) as aside:
+        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+
+
+def _draw(
+    axes: "Axes",
+    steps: Int[np.ndarray, " recorded"],
+    curves: Float[np.ndarray, "run recorded"],
+    reference: Float[np.ndarray, " recorded"],
+    against: str,
+) -> None:
+    axes.plot(steps, reference, color=REFERENCE, lw=1.8, ls=(0, (5, 1.5)), label=_plain(against), zorder=2)
+    mean = curves.mean(axis=0)
+    if len(curves) > 1:
+        spread = curves.std(axis=0, ddof=1)
+        label = f"spread over {len(curves)} curricula (1 s.d.)"
+        axes.fill_between(steps, mean - spread, mean + spread, color=PREDICTED, alpha=0.22, lw=0, label=label)
+    axes.plot(steps, mean, color=PREDICTED, lw=1.8, label="simulated", zorder=3)
+
+
+def _one(values: Trajectories, place: int | None) -> Float[np.ndarray, "run recorded"]:
+    """The trajectories of one test example, or of the mean over all."""
+    return np.asarray(values.mean(axis=2) if place is None else values[:, :, place])
+
+
+def _short(text: str, width: int = 24) -> str:
+    return _plain(text if len(text) <= width else text[: width - 1] + "…")
+
+
+def _plain(text: str) -> str:
+    # A dollar sign would start mathematics.
+    return text.replace("$", r"\$")

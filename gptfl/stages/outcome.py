@@ -1,0 +1,102 @@
+"""What a simulation comes to: who is helped, who is hurt, and by how much."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.records import MetricInfo
+
+SHOWN = 5
+"""How many of the test examples that are helped and hurt most a result lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One test example's final metric, as predicted and as in what it is compared with.
+
+    ``change`` is their difference, ``gain`` the same with a sign that is positive for the better.
+    """
+
+    id: str
+    predicted: float
+    reference: float
+    change: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What effects are against: the average recorded run, or another subset.
+
+    ``values`` are its trajectories at the steps asked, NaN where not known; ``final`` is its last row,
+    at whatever step that was recorded.
+    """
+
+    what: str
+    values: Float[np.ndarray, "recorded test"]
+    final: Float[np.ndarray, " test"]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Trajectories ``values`` of every curriculum in ``labels``, and what they come to.
+
+    Per test example, in the order of ``tests``: ``final``, the mean over curricula of the last predicted
+    metric; ``change``, that less ``reference.final``; ``spread``, its standard deviation over curricula
+    (NaN where there is one). ``mean_final``, ``mean_reference``, ``mean_change`` and ``mean_spread`` are of
+    the mean over test examples. ``helped`` and ``hurt`` list those that changed most for the better and
+    for the worse.
+    """
+
+    estimator: str
+    metric: MetricInfo
+    what: str
+    reference: Reference
+    labels: tuple[str, ...]
+    tests: tuple[str, ...]
+    steps: Int[np.ndarray, " recorded"]
+    values: Float[np.ndarray, "run recorded test"]
+    final: Float[np.ndarray, " test"]
+    change: Float[np.ndarray, " test"]
+    spread: Float[np.ndarray, " test"]
+    mean_final: float
+    mean_reference: float
+    mean_change: float
+    mean_spread: float
+    helped: tuple[Change, ...]
+    hurt: tuple[Change, ...]
+    simulator: Path
+    dynamics: Path
+    predictions: Path
+    figure: Path
+    notes: tuple[str, ...] = ()
+
+
+def spread_of(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:
+    """Standard deviation over curricula, as estimated from a sample; NaN where there is but one."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(values.std(axis=0, ddof=1))
+
+
+def most_changed(
+    tests: tuple[str, ...],
+    predicted: Float[np.ndarray, " test"],
+    reference: Float[np.ndarray, " test"],
+    metric: MetricInfo,
+    count: int = SHOWN,
+) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    """Those that are helped most, best first, and those that are hurt most, worst first."""
+    sign = 1.0 if metric.higher_is_better else -1.0
+    gains = sign * (predicted - reference)
+    order = [int(place) for place in np.argsort(-gains, kind="stable") if np.isfinite(gains[place])]
+
+    def change(place: int) -> Change:
+        was, now = float(reference[place]), float(predicted[place])
+        return Change(tests[place], now, was, now - was, float(gains[place]))
+
+    helped = tuple(change(place) for place in order[:count] if gains[place] > 0)
+    return helped, tuple(change(place) for place in order[::-1][:count] if gains[place] < 0)

@@ -1,0 +1,122 @@
+"""What a simulator is asked: a subset of the pool, batches as given, or the held-out runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.errors import DataError
+from gptfl.records import Query
+from gptfl.simulator import average
+from gptfl.stages.asking import Source
+from gptfl.stages.outcome import Reference
+from gptfl.stages.recipe import Overrides, Recipe, adjusted, caveats, first_scores, recorded_recipe
+from gptfl.stages.selection import Pool
+from gptfl.stages.splits import query_for, same_steps, stored_split, usable_runs
+
+Ids = str | Path | Sequence[str]
+"""A file of ids, or the ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The curricula to roll out and what to call them; ``recorded`` is what did happen, for held-out runs."""
+
+    query: Query
+    labels: tuple[str, ...]
+    what: str
+    recipe: Recipe
+    recorded: Float[np.ndarray, "run recorded test"] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def members_of(pool: Pool, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:
+    """The examples to train on: a subset, or all but those dropped. Raises ``DataError``."""
+    if subset is not None:
+        return pool.select(subset, "--subset")
+    dropped = pool.select(drop or (), "--drop")
+    rest = np.setdiff1d(np.arange(len(pool.places)), dropped)
+    if len(rest) == 0:
+        raise DataError("--drop names the whole pool", "leave at least one example to train on")
+    return rest
+
+
+def ask_subset(
+    source: Source, members: Int[np.ndarray, " subset"], is_rest: bool, orders: int, seed: int, overrides: Overrides
+) -> Asked:
+    """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
+    dynamics = source.recording.dynamics
+    recorded = recorded_recipe(dynamics, source.metric)
+    recipe = adjusted(recorded, dynamics, len(members), overrides)
+    first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
+    query = recipe.query(recipe.orders(members, orders, seed), first)
+    dropped = f", all but {len(dynamics.pool) - len(members)} of the pool" if is_rest else ""
+    labels = tuple(f"order {number}" for number in range(1, orders + 1))
+    notes = caveats(recorded, recipe, len(members), is_rest)
+    return Asked(
+        query, labels, f"{len(members)} examples{dropped}", recipe, None, notes + _rates_note(source, overrides)
+    )
+
+
+def ask_curriculum(source: Source, path: str | Path, learning_rate: float | None) -> Asked:
+    """The batches of a file, as they are."""
+    dynamics = source.recording.dynamics
+    batches = source.pool.batches(path)
+    overrides = Overrides(steps=len(batches), learning_rate=learning_rate)
+    recipe = adjusted(recorded_recipe(dynamics, source.metric), dynamics, len(batches), overrides)
+    first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
+    name = Path(path).name
+    notes = _rates_note(source, overrides)
+    return Asked(
+        recipe.query(batches[None], first), (name,), f"the {len(batches)} batches of {name}", recipe, None, notes
+    )
+
+
+def _rates_note(source: Source, overrides: Overrides) -> tuple[str, ...]:
+    ignored = getattr(source.contender.estimator, "ignores", ())
+    if overrides.learning_rate is None or "learning rates" not in ignored:
+        return ()
+    return (f"{source.found.estimator} doesn't look at learning rates: --lr changes nothing",)
+
+
+def ask_held_out(source: Source) -> Asked:
+    """The test runs as recorded; of runs recorded at different steps, the largest group."""
+    runs, notes = usable_runs(stored_split(source.recording.dynamics.runs).test, source.metric)
+    if not runs:
+        raise DataError("the recording has no held-out run to simulate", "name a --subset, or record more runs")
+    groups = sorted(same_steps(runs), key=len, reverse=True)
+    shown = [runs[place] for place in groups[0]]
+    if len(groups) > 1:
+        others = ", ".join(runs[place].name for group in groups[1:] for place in group)
+        notes += (f"left out, for being recorded at other steps than most: {others}",)
+    recorded = np.stack([run.metrics[source.metric.name] for run in shown])
+    recipe = recorded_recipe(source.recording.dynamics, source.metric)
+    labels = tuple(run.name for run in shown)
+    return Asked(query_for(shown, source.metric), labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
+
+
+def average_run(source: Source, asked: Asked) -> Reference:
+    """The mean of the recorded runs to fit."""
+    runs = stored_split(source.recording.dynamics.runs).fit
+    name = source.metric.name
+    grid, mean = average.average([run.steps for run in runs], [run.metrics[name] for run in runs])
+    if len(grid) == 0:
+        raise DataError(f"no recorded step has {name} of every test example", "record more runs, or another metric")
+    notes: tuple[str, ...] = ()
+    if grid[-1] != asked.query.steps[-1]:
+        notes = (
+            f"the average recorded run ends at step {grid[-1]} and this one at step {asked.query.steps[-1]}: "
+            "the change is also that of the length",
+        )
+    return Reference("the average recorded run", average.resample(grid, mean, asked.query.steps), mean[-1], notes)
+
+
+def other_subset(source: Source, against: Ids, asked: Asked, orders: int, seed: int) -> Reference:
+    """What another subset would give, by the same recipe and the same seeds."""
+    members = source.pool.select(against, "--against")
+    first = first_scores(source.recording.dynamics, source.metric, int(asked.recipe.grid[0]))
+    values = source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values.mean(axis=0)
+    name = Path(against).name if isinstance(against, str | Path) else "another subset"
+    return Reference(f"{name} ({len(members)} examples)", values, values[-1])

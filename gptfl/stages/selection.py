@@ -1,0 +1,118 @@
+"""Reads what the user chose from the pool: files of ids, and files of batches."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.errors import DataError
+from gptfl.records import Example
+from gptfl.registry import suggest
+
+MAX_BYTES = 64 * 2**20
+"""No list of ids or batches is larger than this; a larger file is something else."""
+BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a", "b"]}'
+
+
+class Pool:
+    """The ids of a pool and their places."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.places = {example.id: place for place, example in enumerate(examples)}
+
+    def place(self, name: str, where: str) -> int:
+        """The place of an id. Raises ``DataError`` with the nearest known one."""
+        if name not in self.places:
+            close = suggest(name, self.places) if len(self.places) <= 20_000 else ""
+            listing = "list the pool's ids with gptfl inspect FILE --examples"
+            remedy = close if close.startswith("did") else listing
+            raise DataError(f"{where}: {name!r} is not an id of the pool of {len(self.places)}", remedy)
+        return self.places[name]
+
+    def select(self, chosen: str | Path | Sequence[str], flag: str) -> Int[np.ndarray, " subset"]:
+        """The places of the ids in a file (one a line, ``#`` comments) or in a sequence.
+
+        Raises ``DataError``, naming file and line, for an unknown or repeated id and where there is none.
+        """
+        if isinstance(chosen, str | Path):
+            path = Path(chosen).expanduser()
+            named, what = _ids_in(path, self.places), str(path)
+        else:
+            named, what = ((f"{flag}, item {n}", str(name)) for n, name in enumerate(chosen, 1)), flag
+        seen: dict[str, str] = {}
+        for where, name in named:
+            self.place(name, where)
+            if name in seen:
+                raise DataError(f"{where}: {name!r} was there before ({seen[name]})", "name each id once")
+            seen[name] = where
+        if not seen:
+            raise DataError(f"{what} names no example", "write one id a line")
+        return np.array([self.places[name] for name in seen], dtype=np.int64)
+
+    def batches(self, path: str | Path) -> Int[np.ndarray, "step batch"]:
+        """The batches of a JSON-lines file in order, as places padded with -1.
+
+        A line is a list of ids, or an object with ``samples_id`` and, if it likes, ``step``, by which lines
+        are then put in order. Raises ``DataError``, naming file, line and what was expected.
+        """
+        path = Path(path).expanduser()
+        rows: list[tuple[float, list[int]]] = []
+        for where, text in _lines_of(path):
+            if not text.strip():
+                continue
+            step, names = _parse_batch(text, where)
+            if rows and (step is None) != np.isnan(rows[0][0]):
+                raise DataError(f"{where}: some lines have a step and others don't", "give all a step, or none")
+            places = [self.place(name, where) for name in names]
+            if step is not None and any(step == other for other, _ in rows):
+                raise DataError(f"{where}: step {step} was there before", "give each step one line")
+            rows.append((np.nan if step is None else float(step), places))
+        if not rows:
+            raise DataError(f"{path} holds no batch", f"write one a line: {BATCH_FORM}")
+        if not np.isnan(rows[0][0]):
+            rows.sort(key=lambda row: row[0])
+        batches = np.full((len(rows), max(len(places) for _, places in rows)), -1, dtype=np.int64)
+        for step_batch, (_, places) in zip(batches, rows, strict=True):
+            step_batch[: len(places)] = places
+        return batches
+
+
+def _parse_batch(text: str, where: str) -> tuple[int | None, list[str]]:
+    step: int | None = None
+    try:
+        row = json.loads(text)
+        if isinstance(row, dict):
+            step = row.get("step")
+            row = row["samples_id"]
+    except (ValueError, KeyError, RecursionError):
+        row = None
+    plain = isinstance(row, list) and all(isinstance(name, str | int) and not isinstance(name, bool) for name in row)
+    if not plain or not row or not (step is None or type(step) is int):
+        raise DataError(f"{where}: {text.strip()[:60]!r} is not a batch", f"expected {BATCH_FORM}")
+    return step, [str(name) for name in row]
+
+
+def _ids_in(path: Path, known: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for where, text in _lines_of(path):
+        line = text.strip()
+        if line not in known:  # an id may itself hold a hash
+            line = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        if line:
+            yield where, line
+
+
+def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
+    """(file and line number, text) of a text file. Raises ``DataError`` where it can't be read as one."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "give a list of ids or batches")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}", "check the path") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        yield f"{path}, line {number}", line

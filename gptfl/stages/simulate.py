@@ -1,0 +1,170 @@
+"""Asks a simulator what training on other examples, or in another order, would have done."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptfl.errors import UsageError
+from gptfl.records import Prediction, Progress, silent
+from gptfl.report.simulation import draw_simulation
+from gptfl.report.trajectories import check_picture
+from gptfl.stages.asking import Source, open_source
+from gptfl.stages.outcome import Reference, Simulation, most_changed, spread_of
+from gptfl.stages.questions import (
+    Asked,
+    Ids,
+    ask_curriculum,
+    ask_held_out,
+    ask_subset,
+    average_run,
+    members_of,
+    other_subset,
+)
+from gptfl.stages.recipe import Overrides
+from gptfl.store.predictions import PredictionFile, write_predictions
+from gptfl.store.simulators import SimulatorFile
+
+
+def simulate(
+    simulator: str | Path | None = None,
+    *,
+    dynamics: str | Path | None = None,
+    workspace: str | Path | None = None,
+    subset: Ids | None = None,
+    drop: Ids | None = None,
+    curriculum: str | Path | None = None,
+    orders: int = 1,
+    epochs: float | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    against: Ids | None = None,
+    metric: str | None = None,
+    estimator: str | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    figure: str | Path | None = None,
+    progress: Progress = silent,
+) -> Simulation:
+    """Predict every test example's trajectory for a curriculum; write predictions and a figure.
+
+    ``subset`` and ``drop`` (the pool without these) are files of ids, or sequences of ids; ``curriculum`` is
+    a file of batches; with none of them, the held-out runs are simulated. A subset is trained on as the
+    recording was (its steps, batch size and learning rates, cycling through fresh shuffles) unless
+    ``epochs``, ``steps``, ``batch_size`` or ``learning_rate`` say otherwise, in ``orders`` random orders.
+    Effects are against the average recorded run to fit, or against training on the subset ``against``.
+
+    Raises ``UsageError`` for options that don't go together, and ``DataError`` where a file is missing or
+    malformed, where simulator and recording don't belong together, or the estimator can't answer.
+    """
+    overrides = Overrides(epochs, steps, batch_size, learning_rate)
+    _check_options(subset, drop, curriculum, orders, overrides)
+    source = open_source(simulator, dynamics, workspace, estimator, metric)
+    target = Path(output).expanduser() if output is not None else source.default_output
+    picture = (
+        target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
+    )
+    check_picture(picture)
+    if subset is not None or drop is not None:
+        asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
+    elif curriculum is not None:
+        asked = ask_curriculum(source, curriculum, learning_rate)
+    else:
+        asked = ask_held_out(source)
+    count = len(asked.labels)
+    progress("simulate", 0, count, asked.what)
+    prediction = source.ask(asked.query)
+    versus = average_run(source, asked) if against is None else other_subset(source, against, asked, orders, seed)
+    progress("simulate", count, count, asked.what)
+    result = _summarise(source, asked, prediction, versus, target, picture)
+    settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(overrides)}
+    write_predictions(
+        target, _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
+    )
+    shown = [change.id for change in (*result.helped[:2], *result.hurt[:2])]
+    draw_simulation(
+        picture,
+        steps=result.steps,
+        values=result.values,
+        intervals=prediction.intervals,
+        reference=versus.values,
+        recorded=asked.recorded,
+        shown=[(name, result.tests.index(name)) for name in shown],
+        title=f"{result.estimator}: {asked.what}",
+        against=versus.what,
+        metric=result.metric,
+    )
+    return result
+
+
+def _check_options(
+    subset: Ids | None, drop: Ids | None, curriculum: str | Path | None, orders: int, overrides: Overrides
+) -> None:
+    chosen = {"--subset": subset, "--drop": drop, "--curriculum": curriculum}
+    given = [flag for flag, value in chosen.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
+    if orders < 1:
+        raise UsageError(f"--orders is {orders}", "give 1 or more")
+    overrides.check()
+    options = {"--orders": orders > 1, **{flag: value is not None for flag, value in overrides.flags().items()}}
+    if given == ["--curriculum"]:
+        options.pop("--lr")
+    used = [flag for flag, is_given in options.items() if is_given]
+    if used and given not in (["--subset"], ["--drop"]):
+        why = "the file's batches are taken as they are" if given else "the held-out runs are simulated as recorded"
+        raise UsageError(f"{used[0]} needs --subset or --drop: {why}", f"leave out {used[0]}, or name a subset")
+
+
+def _summarise(
+    source: Source, asked: Asked, prediction: Prediction, reference: Reference, target: Path, picture: Path
+) -> Simulation:
+    tests = tuple(example.id for example in source.recording.dynamics.test)
+    last = prediction.values[:, -1].astype(np.float64)
+    final = last.mean(axis=0)
+    helped, hurt = most_changed(tests, final, reference.final, source.metric)
+    return Simulation(
+        estimator=source.found.estimator,
+        metric=source.metric,
+        what=asked.what,
+        reference=reference,
+        labels=asked.labels,
+        tests=tests,
+        steps=asked.query.steps,
+        values=prediction.values,
+        final=final,
+        change=final - reference.final,
+        spread=spread_of(last),
+        mean_final=float(final.mean()),
+        mean_reference=float(reference.final.mean()),
+        mean_change=float((final - reference.final).mean()),
+        mean_spread=float(spread_of(last.mean(axis=1))),
+        helped=helped,
+        hurt=hurt,
+        simulator=source.path,
+        dynamics=source.recording.path,
+        predictions=target,
+        figure=picture,
+        notes=(*source.notes, *source.recording.notes, *asked.notes, *reference.notes),
+    )
+
+
+def _file_of(
+    result: Simulation, asked: Asked, prediction: Prediction, found: SimulatorFile, settings: dict[str, Any]
+) -> PredictionFile:
+    return PredictionFile(
+        estimator=result.estimator,
+        metric=result.metric,
+        labels=result.labels,
+        batches=asked.query.batches,
+        learning_rates=asked.query.learning_rates,
+        steps=result.steps,
+        values=result.values,
+        reference=result.reference.values,
+        dynamics=found.dynamics,
+        simulator=found.key,
+        intervals=prediction.intervals,
+        settings=settings,
+    )
