@@ -12,7 +12,7 @@ from torch import Tensor
 from gptfl.errors import DataError, UsageError
 from gptfl.records import FeatureSet, FitData, Prediction, Query, Run
 from gptfl.simulator.intervals import interval_counts, join, modal_size
-from gptfl.simulator.numerics import flushed_denormals, threads_for
+from gptfl.simulator.numerics import flushed_denormals, one_thread
 from gptfl.simulator.projection import Form, fresh
 from gptfl.simulator.recurrence import rollout
 from gptfl.simulator.training import (
@@ -26,6 +26,8 @@ from gptfl.simulator.training import (
     teacher_rows,
 )
 
+SMALL = 10_000_000
+"""Multiplications in the largest matrix product of a fit below which it runs on one thread."""
 SETTINGS = (
     "order",
     "projection",
@@ -127,7 +129,7 @@ class GPTfluence:
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
         self.sides_ = self._sides(*standardised(vectors))
         form = self.sides_.form
-        with flushed_denormals(), threads_for((pool + len(vectors.test)) * form.inputs * form.width):
+        with flushed_denormals(), one_thread((pool + len(vectors.test)) * form.inputs * form.width < SMALL):
             fitted = self._train(fit_runs, validation_runs, data)
         self.parameters_, self.checks_ = fitted.parameters, fitted.checks
         return self

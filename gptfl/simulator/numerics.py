@@ -22,18 +22,16 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-SMALL = 10_000_000
-"""Multiplications in one matrix product below which a second thread costs more than it brings."""
-
-
 @contextmanager
-def threads_for(multiplications: int) -> Iterator[None]:
-    """Compute on one thread inside the block if its matrix products are small, as is then faster.
+def one_thread(when: bool = True) -> Iterator[None]:
+    """Compute on one thread inside the block, if ``when``.
 
-    It is far faster on a busy machine, where two threads mostly wait for each other.
+    For work that is bound by memory or made of small products: a second thread gains little on an idle
+    machine, and on a busy one the two wait for each other most of the time.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if multiplications < SMALL else before)
+    if when:
+        torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ training examples and of z' (Chai et al., 2024, equations of section 3). Project
 factor: alpha_1 ... alpha_n, then beta.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from gptfl.errors import DataError
 from gptfl.simulator.intervals import Counts, interval_counts
+from gptfl.simulator.numerics import one_thread
 
 MAX_BYTES = 64 * 2**20
 """What the factors of one chunk of curricula may take, unless told otherwise."""
@@ -44,17 +46,25 @@ def factors(
     test: Float[Tensor, "factor test rank"],
     counts: Counts,
     turned: Counts | None = None,
-) -> Float[Tensor, "factor interval test"]:
+) -> list[Float[Tensor, "interval test"]]:
     """Sum <p_i, q> over the examples i of every interval, for every test example, in matrix products.
 
     The sum may be taken before the inner product or after it. After it is cheaper, and takes no more
     memory than the result, where the pool is no larger than the number of intervals; before it otherwise.
     ``turned``, the transposed counts, is needed where gradients are.
     """
-    pair_first = train.shape[1] <= len(counts.sizes)
-    tables = torch.bmm(train, test.transpose(1, 2)) if pair_first else train
-    sums = torch.stack([_SumOver.apply(table, counts, turned) for table in tables])  # type: ignore[no-untyped-call]
-    return sums if pair_first else torch.bmm(sums, test.transpose(1, 2))
+    pair_first = sums_pairs(train.shape[1], len(counts.sizes))
+    found = []
+    for ours, theirs in zip(train, test.transpose(1, 2), strict=True):
+        table = ours @ theirs if pair_first else ours
+        sums = _SumOver.apply(table, counts, turned)  # type: ignore[no-untyped-call]
+        found.append(sums if pair_first else sums @ theirs)
+    return found
+
+
+def sums_pairs(pool: int, intervals: int) -> bool:
+    """Whether inner products are summed over the batch, rather than projections."""
+    return pool <= intervals
 
 
 def size_scale(sizes: Int[Tensor, "*interval"], modal: int, like: Tensor) -> Float[Tensor, "*interval"]:
@@ -63,7 +73,7 @@ def size_scale(sizes: Int[Tensor, "*interval"], modal: int, like: Tensor) -> Flo
 
 
 def recur(
-    factor: Float[Tensor, "factor run interval test"],
+    factor: Sequence[Float[Tensor, "run interval test"]],
     sizes: Int[Tensor, "run interval"],
     first: Float[Tensor, "run test"],
     modal: int,
@@ -80,10 +90,10 @@ def recur(
     values = first.new_empty(first.shape[0], sizes.shape[1] + 1, first.shape[1])
     values[:, 0] = first
     for t in range(sizes.shape[1]):
-        moved = factor[0, :, t] * values[:, t]
+        moved = factor[0][:, t] * values[:, t]
         for j in range(1, len(factor) - 1):
-            moved = torch.addcmul(moved, factor[j, :, t], values[:, max(t - j, 0)])
-        moved = torch.addcmul(factor[-1, :, t], moved, scale[:, t].unsqueeze(-1))
+            moved = torch.addcmul(moved, factor[j][:, t], values[:, max(t - j, 0)])
+        moved = torch.addcmul(factor[-1][:, t], moved, scale[:, t].unsqueeze(-1))
         values[:, t + 1] = torch.where(idle[:, t], values[:, t], moved) if some_idle else moved
     return values
 
@@ -116,14 +126,15 @@ def rollout(
     values = np.empty((len(batches), len(steps), test.shape[1]), dtype=np.result_type(first.dtype, np.float32))
     intervals = len(steps) - 1
     size = runs_a_chunk(intervals, test.shape[1], train.shape[2], len(train), max_bytes, train.element_size())
-    for start in range(0, len(batches), size):
-        chunk = slice(start, min(start + size, len(batches)))
-        counts = interval_counts(batches[chunk], steps, train.shape[1])
-        runs = chunk.stop - chunk.start
-        factor = factors(train, test, counts).view(len(train), runs, intervals, test.shape[1])
-        begin = torch.from_numpy(np.array(first[chunk])).to(train.dtype)
-        values[chunk] = recur(factor, counts.sizes.view(runs, intervals), begin, modal).numpy()
-        refuse_divergence(values[chunk], start, steps)
+    with one_thread(sums_pairs(train.shape[1], min(size, len(batches)) * intervals)):
+        for start in range(0, len(batches), size):
+            chunk = slice(start, min(start + size, len(batches)))
+            counts = interval_counts(batches[chunk], steps, train.shape[1])
+            runs = chunk.stop - chunk.start
+            factor = [one.view(runs, intervals, test.shape[1]) for one in factors(train, test, counts)]
+            begin = torch.from_numpy(np.array(first[chunk])).to(train.dtype)
+            values[chunk] = recur(factor, counts.sizes.view(runs, intervals), begin, modal).numpy()
+            refuse_divergence(values[chunk], start, steps)
     values[:, 0] = first
     return values
 

@@ -139,7 +139,7 @@ class FreeRunning:
         error, known = 0.0, 0
         for counts, values in self.parts:
             runs, recorded, tests = values.shape
-            factor = factors(train, test, counts).view(len(train), runs, recorded - 1, tests)
+            factor = [one.view(runs, recorded - 1, tests) for one in factors(train, test, counts)]
             rolled = recur(factor, counts.sizes.view(runs, recorded - 1), values[:, 0], self.modal)
             there = (values.isfinite() & values[:, :1].isfinite())[:, 1:]
             error += float((rolled - values)[:, 1:][there].double().square().sum())

@@ -62,7 +62,7 @@ def test_gradients_of_factors_are_those_of_the_plain_sum(pool: int) -> None:
     counts = interval_counts(random.integers(0, pool, size=(2, 5, 3)), np.arange(6), pool)
     sides = [torch.from_numpy(random.normal(size=(2, n, 4))).requires_grad_() for n in (pool, 6)]
     weight = torch.from_numpy(random.normal(size=(2, 10, 6)))
-    mine = torch.autograd.grad((factors(*sides, counts, counts.turned(pool)) * weight).sum(), sides)
+    mine = torch.autograd.grad((torch.stack(factors(*sides, counts, counts.turned(pool))) * weight).sum(), sides)
     dense = counts.dense(pool).double() @ sides[0] @ sides[1].transpose(1, 2)
     for got, expected in zip(mine, torch.autograd.grad((dense * weight).sum(), sides), strict=True):
         torch.testing.assert_close(got, expected)
