@@ -15,14 +15,14 @@ def small_tokenizer() -> Any:
     return train_tokenizer([WORDS] * 20)
 
 
-def save_small(folder: Path, family: str) -> Path:
-    """Save a random model of two or three narrow blocks, and its tokenizer."""
+def save_small(folder: Path, family: str, blocks: int = 3, width: int = 32) -> Path:
+    """Save a random model of a few narrow blocks, and its tokenizer."""
     import torch
     import transformers as hf
 
     tokenizer = small_tokenizer()
     common: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    wide = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+    wide = {"hidden_size": width, "intermediate_size": 48, "num_hidden_layers": blocks, "num_attention_heads": 4}
     no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     configs = {
         "gpt-neox": lambda: hf.GPTNeoXConfig(**common, **wide, max_position_embeddings=128),
@@ -37,7 +37,7 @@ def save_small(folder: Path, family: str) -> Path:
             final_logit_softcapping=1.0,
             max_position_embeddings=128,
         ),
-        "gpt2": lambda: hf.GPT2Config(**common, n_embd=32, n_layer=3, n_head=4, n_positions=128, **no_dropout),
+        "gpt2": lambda: hf.GPT2Config(**common, n_embd=width, n_layer=blocks, n_head=4, n_positions=128, **no_dropout),
     }
     config = configs[family]()
     with torch.random.fork_rng():

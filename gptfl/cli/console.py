@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -136,8 +137,6 @@ def show_pairs(rows: Mapping[str, str]) -> None:
         say(f"  {label:<{width}}  {value}")
 
 
-def shown(path: Path) -> str:
-    """A path as the user would type it: relative to here where that is shorter."""
-    with contextlib.suppress(ValueError):
-        return str(path.resolve().relative_to(Path.cwd()))
-    return str(path)
+def quoted(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(path))

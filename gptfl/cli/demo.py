@@ -1,5 +1,48 @@
-"""placeholder."""
+"""``gptfl demo``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gptfl.cli import console
 
 
-def command() -> None:
-    """placeholder"""
+def command(
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-w", help="Where to put its files.", show_default="a new temporary folder"),
+    ] = None,
+) -> None:
+    """Run all five stages on a small built-in model and task, in under three minutes on two cores.
+
+    Needs no download: the model is built and pre-trained on the spot the first time.
+
+    Example: `gptfl demo --workspace demo`
+    """
+    from gptfl.cli.simulate import show
+    from gptfl.report.comparison import rich_table
+    from gptfl.stages.demo import demo
+
+    def announce(stage: str, made: str, seconds: float) -> None:
+        console.say(f"{stage:<10} {console.human_seconds(seconds):>12}   {made}")
+
+    with console.progress_bar() as progress:
+        result = demo(workspace, progress=progress, announce=announce)
+    console.say()
+    show(result.simulation)
+    console.say()
+    console.out.print(rich_table(result.comparison))
+    console.say(f"picture: {result.comparison.figure}")
+    console.say()
+    console.say("Try next, in the same workspace:")
+    here = console.quoted(result.workspace)
+    recording = console.quoted(result.workspace / "errands-tiny.dynamics.h5")
+    for line in (
+        f"gptfl inspect {recording} --examples",
+        f"gptfl simulate --subset {console.quoted(result.subset)} -w {here}",
+        "and on real data, with DIR holding train.jsonl and test.jsonl (fields: docs/data.md):",
+        "gptfl collect --model smollm2-135m-instruct --task sst2 --data DIR --train-layers 6 --dry-run",
+        "gptfl collect --model pythia-410m --task rte",
+    ):
+        console.say(f"  {line}")

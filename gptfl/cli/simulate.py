@@ -1,5 +1,180 @@
-"""placeholder."""
+"""``gptfl simulate``."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from gptfl.cli import console
+from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete
+from gptfl.cli.plugins import warn_of_problems
+
+if TYPE_CHECKING:
+    from gptfl.stages.outcome import Simulation
+
+ASKED, CHANGED = "What to simulate (default: the held-out runs)", "Changes to the recorded recipe"
 
 
-def command() -> None:
-    """placeholder"""
+def command(
+    subset: Annotated[
+        Path | None,
+        typer.Option(help="File of pool ids to train on, one a line.", show_default=False, rich_help_panel=ASKED),
+    ] = None,
+    drop: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of pool ids to leave out of the whole pool.", show_default=False, rich_help_panel=ASKED
+        ),
+    ] = None,
+    curriculum: Annotated[
+        Path | None,
+        typer.Option(help="File of batches, one JSON list of ids a line.", show_default=False, rich_help_panel=ASKED),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of pool ids to compare with.", show_default="the average recorded run", rich_help_panel=ASKED
+        ),
+    ] = None,
+    orders: Annotated[int, typer.Option(help="Random orders to average over.", metavar="K", rich_help_panel=ASKED)] = 1,
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="Passes over the subset.", show_default="as many steps as recorded", rich_help_panel=CHANGED),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps.", show_default="as recorded", rich_help_panel=CHANGED)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples a step.", show_default="as recorded", rich_help_panel=CHANGED)
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate.", show_default="as recorded", rich_help_panel=CHANGED)
+    ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask the simulator of this estimator.",
+            show_default="the one fitted last",
+            autocompletion=complete("estimator"),
+        ),
+    ] = None,
+    metric: Metric = None,
+    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
+    simulator: Annotated[
+        Path | None,
+        typer.Option(help="Simulator file to use.", show_default="the one made last", rich_help_panel=FILES),
+    ] = None,
+    dynamics: Dynamics = None,
+    workspace: Workspace = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Predictions file to write.", show_default="in the workspace", rich_help_panel=FILES),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Picture to write.", show_default="beside it", rich_help_panel=FILES)
+    ] = None,
+) -> None:
+    """Predict what training on other examples, or in another order, would have done.
+
+    A file of ids holds one id a line; what follows # is a comment. `gptfl inspect RECORDING --examples` lists ids.
+
+    Example: `gptfl simulate --subset ids.txt --orders 8`
+    """
+    from gptfl.stages.simulate import simulate
+
+    warn_of_problems()
+    with console.progress_bar() as progress:
+        result = simulate(
+            simulator,
+            dynamics=dynamics,
+            workspace=workspace,
+            subset=subset,
+            drop=drop,
+            curriculum=curriculum,
+            orders=orders,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=lr,
+            against=against,
+            metric=metric,
+            estimator=estimator,
+            seed=seed,
+            output=output,
+            figure=figure,
+            progress=progress,
+        )
+    if as_json:
+        for text in result.notes:
+            console.note(text)
+        console.say_json(_as_dict(result))
+    else:
+        show(result)
+
+
+def show(result: "Simulation") -> None:
+    """Print what a simulation came to."""
+    for text in result.notes:
+        console.note(text)
+    name = result.metric.name
+    of = "1 curriculum" if len(result.labels) == 1 else f"{len(result.labels)} curricula"
+    console.say(f"Simulated {result.what} ({of}) by {result.estimator}, {name} at step {result.steps[-1]}")
+    spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
+    console.show_pairs(
+        {
+            "predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples",
+            "against": f"{result.mean_reference:.4g}, {result.reference.what}",
+            "change": f"{result.mean_change:+.4g} ({_direction(result)})",
+        }
+    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("test example")
+    for heading in (f"predicted {name}", "against", "change"):
+        table.add_column(heading, justify="right")
+    for title, changes in (("helped most", result.helped), ("hurt most", result.hurt)):
+        if changes:
+            table.add_row(f"[bold]{title}[/bold]", "", "", "")
+        for change in changes:
+            numbers = (f"{change.predicted:.4g}", f"{change.reference:.4g}", f"{change.change:+.3g}")
+            table.add_row(console.plain(f"  {change.id}"), *numbers)
+    console.out.print(table)
+    console.say(f"predictions: {result.predictions}")
+    console.say(f"picture: {result.figure}")
+
+
+def _direction(result: "Simulation") -> str:
+    if result.mean_change == 0 or math.isnan(result.mean_change):
+        return "no change"
+    return "better" if (result.mean_change > 0) == result.metric.higher_is_better else "worse"
+
+
+def _as_dict(result: "Simulation") -> dict[str, object]:
+    rows = zip(result.tests, result.final, result.change, result.spread, strict=True)
+    return {
+        "estimator": result.estimator,
+        "metric": result.metric.name,
+        "higher_is_better": result.metric.higher_is_better,
+        "what": result.what,
+        "against": result.reference.what,
+        "curricula": len(result.labels),
+        "step": int(result.steps[-1]),
+        "predicted": _number(result.mean_final),
+        "reference": _number(result.mean_reference),
+        "change": _number(result.mean_change),
+        "spread": _number(result.mean_spread),
+        "test": [
+            {"id": id, "predicted": _number(final), "change": _number(change), "spread": _number(spread)}
+            for id, final, change, spread in rows
+        ],
+        "predictions": str(result.predictions),
+        "picture": str(result.figure),
+    }
+
+
+def _number(value: float) -> float | None:
+    """A number as JSON has it: None where there is none."""
+    return None if math.isnan(value) else float(value)

@@ -20,8 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.records import Progress, silent
+from gptfl.training.hub import explained, first_line, require_hub
 from gptfl.training.names import SMOLLM2_Q4, ModelSource
 
+INSTEAD = f"pass a local folder, or --model {SMOLLM2_Q4} or tiny, which need no network"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -62,11 +64,18 @@ def load_pretrained(source: ModelSource, device: torch.device, progress: Progres
     """
     location = str(convert_gguf(progress)) if source.kind == "gguf" else source.location
     progress("load model", 0, 1, source.name)
-    with quiet(), _explained(source):
-        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            location, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
+    where = f"--model {source.name}"
+    with quiet():
+        if source.kind != "hub":
+            with _explained(where, OSError):
+                model, tokenizer = _load(location, local_files_only=True)
+        else:
+            try:
+                model, tokenizer = _load(location, local_files_only=True)
+            except (OSError, ValueError):  # not all of it is in the cache
+                require_hub(f"{where}: {location} is not in the cache", INSTEAD)
+                with explained(f"{where}: {location}", INSTEAD), _explained(where):
+                    model, tokenizer = _load(location, local_files_only=False)
     model = model.to(device).eval()
     progress("load model", 1, 1, source.name)
     return LoadedModel(model, tokenizer, source, hash_weights(model))
@@ -139,27 +148,21 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-@contextlib.contextmanager
-def _explained(source: ModelSource) -> Iterator[None]:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+def _load(location: str, local_files_only: bool) -> tuple[Any, Any]:
+    options = {"trust_remote_code": False, "local_files_only": local_files_only}
+    tokenizer = AutoTokenizer.from_pretrained(location, **options)
+    model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32, use_safetensors=True, **options)
+    return model, tokenizer
 
-    where = f"--model {source.name}"
+
+@contextlib.contextmanager
+def _explained(where: str, *more: type[BaseException]) -> Iterator[None]:
+    """Turn what transformers says of a folder or repository that holds no usable model into one line."""
+    refused: tuple[type[BaseException], ...] = (ValueError, KeyError, *more)
     try:
         yield
-    except GatedRepoError as error:
-        raise ResourceError(f"{where}: {source.location} is gated", "accept its terms and run hf auth login") from error
-    except RepositoryNotFoundError as error:
-        raise DataError(f"{where}: the Hub has no {source.location}", "check the name") from error
-    except OSError as error:
-        if source.kind == "hub":
-            raise ResourceError(
-                f"{where}: {source.location} is neither in the cache nor to be had from the Hub ({_first_line(error)})",
-                "pass a local folder, or --model smollm2-135m-instruct-q4 or tiny, which need no network",
-            ) from error
-        raise DataError(f"{where} can't be loaded ({_first_line(error)})", "save it with save_pretrained") from error
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{where} is not a causal language model ({_first_line(error)})", "choose another") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:160]
+    except refused as error:
+        raise DataError(
+            f"{where} is not a causal language model in safetensors ({first_line(error)})",
+            "choose another, or save it with save_pretrained",
+        ) from error

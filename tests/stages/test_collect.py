@@ -159,7 +159,7 @@ def test_unknown_model_and_task(tmp_path: Path, neox: Path) -> None:
 
 
 def test_a_hub_model_without_network_says_what_to_pass_instead(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match=r"pythia-70m-deduped is neither in the cache .* pass a local folder"):
+    with pytest.raises(ResourceError, match=r"pythia-70m-deduped is not in the cache.*pass a local folder"):
         collect("pythia-70m", "errands", workspace=tmp_path, **SMALL)
 
 

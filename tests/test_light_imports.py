@@ -1,0 +1,25 @@
+"""What must start fast loads nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "matplotlib", "h5py", "scipy", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import gptfl",
+        "import gptfl.registry as r; r.get_registry()",
+        "import sys; sys.argv = ['gptfl', '--help']\ntry:\n import gptfl.cli.main as m; m.run()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['gptfl', 'plugins']\ntry:\n import gptfl.cli.main as m; m.run()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['gptfl', 'collect', '--help']\ntry:\n import gptfl.cli.main as m; m.run()\n"
+        "except SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_loaded(code: str) -> None:
+    check = f"{code}\nimport sys\nprint(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().split("\n")[-1] == "[]"
