@@ -4,6 +4,7 @@ import contextlib
 import json
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.records import Progress as ProgressCallback
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -64,8 +66,14 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Any]:
-    """A callback for the stages, shown as bars with rate and time left while it is in use."""
+def progress_bar() -> Iterator[ProgressCallback]:
+    """A callback for the stages, shown as bars with rate and time left while it is in use.
+
+    Where stderr is no terminal, as in a log, a plain line every half a minute takes their place.
+    """
+    if not err.is_terminal:
+        yield _Lines()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -87,6 +95,26 @@ def progress_bar() -> Iterator[Any]:
                 bars.remove_task(tasks.pop(what))
 
         yield report
+
+
+class _Lines:
+    """Reports progress as a line now and then."""
+
+    EVERY = 30.0
+
+    def __init__(self) -> None:
+        self.began: dict[str, tuple[float, int]] = {}
+        self.last = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        began, before = self.began.setdefault(what, (now, done))
+        if now - self.last < self.EVERY or done >= total:
+            return
+        self.last = now
+        left = (now - began) / (done - before) * (total - done) if done > before else None
+        until = "" if left is None else f", about {human_seconds(left)} left"
+        err.print(f"{what}: {done} of {total}{until} {note}".rstrip(), markup=False, soft_wrap=True)
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:

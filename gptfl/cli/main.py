@@ -1,10 +1,13 @@
 """The application: its commands, and the one place where an error becomes a line and an exit code."""
 
+import functools
 import importlib
+import itertools
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +15,8 @@ from gptfl.cli import console
 from gptfl.errors import GptflError
 
 INTERRUPTED = 130
+# The base of what the option parser raises; typer has carried its own copy of click since some version.
+UsageProblem: type[BaseException] = typer.BadParameter.__mro__[2]
 COMMANDS = ("collect", "featurize", "fit", "simulate", "compare", "demo", "inspect", "plugins")
 
 app = typer.Typer(
@@ -40,23 +45,55 @@ def main(
     """Every stage reads what the one before wrote into the workspace."""
 
 
-for command in COMMANDS:
-    module = importlib.import_module(f"gptfl.cli.{command}")
-    app.command(command)(module.command)
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with a word on what an interruption leaves behind."""
+
+    @functools.wraps(command)
+    def stoppable(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            console.err.print("interrupted: finished work is kept, the same command goes on from there", style="red")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return stoppable
+
+
+for name in COMMANDS:
+    app.command(name)(_stoppable(importlib.import_module(f"gptfl.cli.{name}").command))
 
 
 def run() -> None:
-    """Run the command line. A ``GptflError`` becomes one line on stderr and its exit code."""
+    """Run the command line. What the user can mend becomes one line on stderr and an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        code = app(prog_name="gptfl", standalone_mode=False)
     except GptflError as error:
-        console.err.print(f"error: {error}", markup=False, soft_wrap=True, style="red")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.err.print("interrupted: finished work is kept, the same command goes on from there", style="red")
-        sys.exit(INTERRUPTED)
+        code = _refuse(str(error), error.exit_code)
+    except UsageProblem as error:
+        code = _show_usage(error)
+    except typer.Abort:
+        code = _refuse("stopped", INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe has left (`gptfl inspect … | head`); nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 0
+    sys.exit(code or 0)
+
+
+def _refuse(text: str, code: int) -> int:
+    console.err.print(f"error: {text}", markup=False, soft_wrap=True, style="red")
+    return code
+
+
+def _show_usage(error: Any) -> int:
+    message = error.format_message().rstrip(".")
+    if not message or "\n" in message:  # not a mistake: a bare `gptfl` asks for the help
+        error.show()
+        return int(error.exit_code)
+    names = getattr(getattr(error, "param", None), "opts", ())
+    given = [value for name, value in itertools.pairwise(sys.argv) if name in names]
+    if given and given[-1] not in message:
+        message += f", not {given[-1]!r}"
+    command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "gptfl"
+    return _refuse(f"{message}: see {command} --help", error.exit_code)
