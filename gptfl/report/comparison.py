@@ -19,10 +19,15 @@ from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS
 
 TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
 NOTHING = "–"
+LONGEST = 14
+HOPELESS = -99.0
+"""Below this a skill tells no more than that the estimator is far off."""
 
 
 def number(name: str, value: float) -> str:
     """A score's value as tables show it: three decimals where it lies near 0 to 1, else three digits."""
+    if name == "skill" and value < HOPELESS:
+        return f"< {HOPELESS:.0f}"
     if name in LOWER_IS_BETTER or abs(value) >= 10:
         return f"{value:.3g}"
     return f"{value:.3f}"
@@ -30,11 +35,13 @@ def number(name: str, value: float) -> str:
 
 def spread(name: str, value: Value) -> str:
     """The spread over runs or the bootstrap interval, to two digits; empty where there is none."""
+    if name == "skill" and value.value < HOPELESS:
+        return ""
     if value.interval is not None:
         low, high = (f"{bound:.0f}" if abs(bound) >= 10 else f"{bound:.2f}" for bound in value.interval)
         # A score that is what it is by definition has no uncertainty to show.
         return "" if value.interval[0] == value.interval[1] else f"[{low}, {high}]"
-    return "" if value.std is None else f"± {value.std:.2g}"
+    return "" if value.std is None else f"±{value.std:.2g}"
 
 
 def seconds(row: Row) -> str:
@@ -91,14 +98,19 @@ def rich_table(comparison: Comparison) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("estimator", overflow="fold")
+    table.add_column("estimator", overflow="fold", min_width=LONGEST)
     for name in SCORES:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
-    table.add_column("fit, s", justify="right", no_wrap=True)
+    table.add_column("fit s", justify="right", no_wrap=True)
     for row in comparison.rows:
         cells = [_cell(row, name) for name in SCORES]
-        table.add_row(Text(row.estimator), *cells, Text(seconds(row)))
+        table.add_row(Text(_in_lines(row.estimator)), *cells, Text(seconds(row)))
     return table
+
+
+def _in_lines(name: str) -> str:
+    """A long name broken behind a hyphen: rows have two lines anyway."""
+    return name if len(name) <= LONGEST else name.replace("-", "-\n", 1)
 
 
 def _cell(row: Row, name: str) -> Text:
