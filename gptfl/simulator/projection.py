@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SPREAD = 0.1
+SPREAD = 0.005
 """Standard deviation of a fresh projection's entries, relative to its mean vector's."""
 
 
@@ -43,10 +43,7 @@ class Form:
 
 
 def fresh(form: Form, modal: int, random: torch.Generator) -> dict[str, Tensor]:
-    """Random parameters near persistence: alpha_1 is about 1 for a batch of ``modal`` examples, the rest 0.
-
-    Without that start the first roll-outs collapse to 0 or explode, and undoing it takes most of a fit.
-    """
+    """Random parameters near persistence: alpha_1 is about 1 for a batch of ``modal`` examples, the rest 0."""
     parameters: dict[str, Tensor] = {}
     for name, shape in form.shapes().items():
         if name.endswith("weight"):
@@ -66,8 +63,15 @@ def project(
     vectors: Float[Tensor, "example d"], parameters: Mapping[str, Tensor], side: str
 ) -> Float[Tensor, "factor example width"]:
     """Project every example once, for all factors."""
-    weight = parameters[f"{side}.out.weight"]
-    hidden = vectors.expand(len(weight), *vectors.shape)
-    if f"{side}.hidden.weight" in parameters:
-        hidden = torch.baddbmm(parameters[f"{side}.hidden.bias"], hidden, parameters[f"{side}.hidden.weight"]).relu()
-    return torch.baddbmm(parameters[f"{side}.out.bias"], hidden, weight)
+    inner = hidden(vectors, parameters, side)
+    return torch.baddbmm(parameters[f"{side}.out.bias"], inner, parameters[f"{side}.out.weight"])
+
+
+def hidden(
+    vectors: Float[Tensor, "example d"], parameters: Mapping[str, Tensor], side: str
+) -> Float[Tensor, "factor example inner"]:
+    """What the last layer sees, for all factors: the hidden layer's output, or the vectors themselves."""
+    inner = vectors.expand(len(parameters[f"{side}.out.weight"]), *vectors.shape)
+    if f"{side}.hidden.weight" not in parameters:
+        return inner
+    return torch.baddbmm(parameters[f"{side}.hidden.bias"], inner, parameters[f"{side}.hidden.weight"]).relu()
