@@ -32,6 +32,11 @@ def command(
     console.say()
     show(result.simulation)
     console.say()
+    console.say(
+        f"Trained for real, these examples gave {result.trained_final:.4g}: simulated "
+        f"{result.simulation.mean_final:.4g}, average recorded run {result.simulation.mean_reference:.4g}"
+    )
+    console.say()
     console.out.print(rich_table(result.comparison))
     console.say(f"picture: {result.comparison.figure}")
     console.say()

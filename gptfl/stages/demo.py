@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from gptfl.interfaces import Plan
+from gptfl.records import TEST as TEST_ROLE
 from gptfl.records import Progress, silent
 from gptfl.scores.comparison import Comparison
 from gptfl.stages.collect import collect
@@ -20,8 +24,8 @@ from gptfl.store.dynamics import read_dynamics
 if TYPE_CHECKING:
     from gptfl.stages.outcome import Simulation
 
-RUNS, POOL, TEST, SUBSET, STEPS, FOLDS = 24, 120, 48, 24, 36, 4
-LEARNING_RATE = 3e-4
+RUNS, POOL, TEST, SUBSET, STEPS, EVERY, FOLDS, ORDERS = 24, 120, 48, 12, 36, 2, 4, 4
+LEARNING_RATE = 1e-4
 ENCODER = "tfidf-svd"
 LEFT_OUT = "price"
 """The simulated question: what if a run saw no example of this kind?"""
@@ -29,11 +33,15 @@ LEFT_OUT = "price"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """Where everything lies, and what the last two stages found."""
+    """Where everything lies, and what the last two stages found.
+
+    ``trained_final`` is the mean final metric when the simulated curricula are carried out for real.
+    """
 
     workspace: Path
     subset: Path
     simulation: "Simulation"
+    trained_final: float
     comparison: Comparison
 
 
@@ -69,6 +77,7 @@ def demo(
             subset_size=SUBSET,
             steps=STEPS,
             lr=LEARNING_RATE,
+            record_every=EVERY,
             device="cpu",
             progress=progress,
         )
@@ -84,9 +93,33 @@ def demo(
         members = [e.id for e in read_dynamics(recorded.path).pool if e.fields.get("kind") != LEFT_OUT][:SUBSET]
         lines = [f"# {SUBSET} examples, none of them about a {LEFT_OUT}", *members, ""]
         subset.write_text("\n".join(lines), encoding="utf-8")
-        simulation = simulate(fitted.path, dynamics=recorded.path, subset=subset, orders=8, progress=progress)
-        tell(f"a training set that was never run: no example about a {LEFT_OUT}, 8 orders")
+        simulation = simulate(fitted.path, dynamics=recorded.path, subset=subset, orders=ORDERS, progress=progress)
+        tell(f"a training set that was never run: no example about a {LEFT_OUT}, {ORDERS} orders")
+    with stage("check") as tell:
+        trained = train_for_real(simulation, progress)
+        tell("the same curricula carried out for real, to see how far to trust the simulation")
     with stage("compare") as tell:
         comparison = compare(dynamics=recorded.path, features=features.path, folds=FOLDS, progress=progress)
         tell(f"every estimator, refitted {FOLDS} times so that each run is held out once")
-    return DemoResult(root, subset, simulation, comparison)
+    return DemoResult(root, subset, simulation, trained, comparison)
+
+
+def train_for_real(simulation: "Simulation", progress: Progress = silent) -> float:
+    """The mean final loss when the curricula of a simulation of the demo are carried out."""
+    from gptfl.builtin.errands import Errands
+    from gptfl.builtin.metrics import Loss
+    from gptfl.stages.recording import TrainerMaker
+    from gptfl.store.predictions import read_predictions
+    from gptfl.training.trainer import Recipe
+
+    seed = int(read_dynamics(simulation.dynamics).settings["seed"])
+    trainer = TrainerMaker(
+        "tiny", "cpu", Errands().load(POOL, TEST, seed), (Loss(),), Recipe(LEARNING_RATE, record_every=STEPS)
+    )()
+    curricula = read_predictions(simulation.predictions).batches
+    finals = []
+    for index, batches in enumerate(curricula):
+        run = trainer.run(Plan(index, index, TEST_ROLE, batches), lambda done, total: None)
+        finals.append(run.metrics["loss"][-1].mean())
+        progress("check", index + 1, len(curricula))
+    return float(np.mean(finals))
