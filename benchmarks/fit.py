@@ -4,8 +4,10 @@ Both fit the same model (two-layer MLPs, one pair per factor) to the same synthe
 are judged by the free-running all-steps MSE on the validation runs, and the clock is stopped while it is
 taken. The plain loop is the usual one: a DataLoader over (step, test example) rows in random order, batches
 of 128, each row's training and test vectors projected anew. It gets the paper's schedule (warm-up over 200
-batches, then linear decay) at the best of the learning rates given, and starts where the fit starts. It runs
-until it reaches the MSE or the budget is spent, when its time is a lower bound.
+batches, then linear decay) at the best of the learning rates given, and starts near persistence, which spares
+it the first thousands of batches; gptfluence's closed-form start is part of its fit and of its time. The loop
+runs until it reaches the MSE or the budget is spent, when its time is a lower bound. The table's MSEs are the plain loop's
+best, what gptfluence has reached within a fiftieth of the budget, the average run's, and gptfluence's best.
 
 Run by hand: OMP_NUM_THREADS=2 python benchmarks/fit.py --threads 2
 """
@@ -178,7 +180,8 @@ def main() -> None:
         )
     print(f"{'validation MSE':>15} {'gptfluence':>12} {'plain loop':>12} {'ratio':>8}")
     reached = min(mse for course in plain.values() for *_, mse in course)
-    for goal in sorted({floor, reached * 1.0001, best}, reverse=True):
+    fiftieth = min((mse for at, _, mse in checks if at <= arguments.budget / 50), default=best)
+    for goal in sorted({floor, reached * 1.0001, fiftieth, best}, reverse=True):
         ours = next((at for at, _, mse in checks if mse <= goal), math.nan)
         times = [next((at for at, _, mse in course if mse <= goal), math.inf) for course in plain.values()]
         theirs, sign = (min(times), " ") if min(times) < math.inf else (arguments.budget, ">")

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gptfl.curricula import linear_decay
+from gptfl.errors import DataError, UsageError
+from gptfl.stages.recipe import Overrides, Recipe, adjusted, caveats, first_scores, recorded_recipe
+from tests.synthetic import LOSS, synthetic
+
+DYNAMICS, _ = synthetic(runs=4)
+SCHEDULED = replace(DYNAMICS, settings={"schedule": "linear", "batch_size": 4})
+
+
+def test_the_recipe_is_what_the_runs_followed() -> None:
+    recipe = recorded_recipe(DYNAMICS, LOSS)
+    assert (recipe.batch_size, recipe.steps, recipe.subset) == (4, 18, 8)
+    assert recipe.grid.tolist() == [0, 3, 6, 9, 12, 15, 18]
+    assert np.array_equal(recipe.learning_rates, linear_decay(1.0, 18))
+
+
+def test_a_subset_fills_every_batch_in_orders_that_the_seed_fixes() -> None:
+    recipe = recorded_recipe(DYNAMICS, LOSS)
+    orders = recipe.orders(np.array([3, 5, 7]), 4, seed=1)
+    assert orders.shape == (4, 18, 4)
+    assert set(orders.ravel()) == {3, 5, 7}
+    assert np.array_equal(orders[:2], recipe.orders(np.array([3, 5, 7]), 2, seed=1))
+    assert not np.array_equal(orders[0], orders[1])
+    for order in orders:  # fresh shuffles, one after another
+        assert all(set(cycle) == {3, 5, 7} for cycle in order.ravel().reshape(-1, 3))
+
+
+@pytest.mark.parametrize("dynamics", [DYNAMICS, SCHEDULED])
+def test_other_lengths_stretch_the_schedule_and_keep_the_grid_as_dense(dynamics) -> None:
+    recipe = adjusted(recorded_recipe(dynamics, LOSS), dynamics, 8, Overrides(epochs=5))
+    assert recipe.grid.tolist() == [0, 3, 6, 9, 10]
+    if dynamics is SCHEDULED:
+        np.testing.assert_allclose(recipe.learning_rates, linear_decay(1.0, 10))
+    else:
+        np.testing.assert_allclose(recipe.learning_rates, linear_decay(1.0, 10), atol=0.06)
+    assert adjusted(recorded_recipe(dynamics, LOSS), dynamics, 8, Overrides(steps=40)).grid[-1] == 40
+
+
+def test_batch_size_and_learning_rate_can_be_others() -> None:
+    recipe = adjusted(recorded_recipe(DYNAMICS, LOSS), DYNAMICS, 8, Overrides(batch_size=2, learning_rate=0.5))
+    np.testing.assert_allclose(recipe.learning_rates, linear_decay(0.5, 18))
+    assert recipe.orders(np.arange(8), 1, 0).shape == (1, 18, 2)
+
+
+def test_senseless_overrides_are_refused() -> None:
+    for overrides, problem in (
+        (Overrides(epochs=1, steps=2), "--epochs and --steps"),
+        (Overrides(epochs=0), "--epochs is 0"),
+        (Overrides(batch_size=-1), "--batch-size is -1"),
+        (Overrides(learning_rate=float("nan")), "--lr is nan"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            overrides.check()
+    late = Recipe(4, np.ones(9), np.array([3, 6, 9]), 8)
+    with pytest.raises(UsageError, match="more than 3 steps"):
+        late.with_steps(3, None)
+
+
+def test_what_lies_beyond_the_recording_is_told() -> None:
+    recorded = recorded_recipe(DYNAMICS, LOSS)
+    assert caveats(recorded, recorded, 8, False) == ()
+    longer = recorded.with_steps(36, None)
+    notes = caveats(recorded, longer, 4, True)
+    assert "a drop without replacement is an extrapolation" in notes[0]
+    assert "8 examples about 9 times each, this one sees 4 about 36 times" in notes[1]
+    assert "18 steps, this one 36" in notes[2]
+
+
+def test_first_scores_are_the_mean_of_what_was_recorded_there() -> None:
+    values = np.stack([run.metrics["loss"] for run in DYNAMICS.runs])
+    np.testing.assert_allclose(first_scores(DYNAMICS, LOSS, 3), values[:, 1].mean(axis=0))
+    holed = values[0].copy()
+    holed[1, 2] = np.nan
+    runs = (replace(DYNAMICS.runs[0], metrics={"loss": holed}), *DYNAMICS.runs[1:])
+    expected = values[:, 1].mean(axis=0)
+    expected[2] = values[1:, 1, 2].mean()
+    np.testing.assert_allclose(first_scores(replace(DYNAMICS, runs=runs), LOSS, 3), expected)
+    with pytest.raises(DataError, match="'test-2' has no loss at step 3"):
+        first_scores(replace(DYNAMICS, runs=runs[:1]), LOSS, 3)
+    with pytest.raises(DataError, match="no run of the recording has loss"):
+        recorded_recipe(replace(DYNAMICS, runs=()), LOSS)

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gptfl.errors import DataError
+from gptfl.records import Example
+from gptfl.stages.selection import Pool
+
+POOL = Pool([Example(name, "", "") for name in ("rte-1", "rte-2", "rte-3", "c #4", "5", "größe")])
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "chosen.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_ids_are_read_with_comments_blank_lines_and_any_line_ends(tmp_path: Path) -> None:
+    text = "\ufeff# chosen by hand\r\nrte-3  # the best\r\n\n  größe\nc #4\n   # done\n5"
+    assert POOL.select(written(tmp_path, text), "--subset").tolist() == [2, 5, 3, 4]
+
+
+def test_ids_may_be_given_as_a_sequence() -> None:
+    assert POOL.select(["rte-2", "rte-1"], "--subset").tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("rte-1\nrte-22\n", r"line 2: 'rte-22' is not an id of the pool of 6: did you mean 'rte-2'"),
+        ("rte-1\n\nzzzzzz\n", r"line 3: 'zzzzzz' is not .* gptfl inspect FILE --examples"),
+        ("rte-1\nrte-2\nrte-1", r"line 3: 'rte-1' was there before .*line 1"),
+        ("# nothing\n\n", "names no example"),
+        (b"rte-1\n\xff\xfe", "not UTF-8"),
+    ],
+)
+def test_a_bad_list_of_ids_is_refused_with_its_place(tmp_path: Path, text: str | bytes, problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        POOL.select(written(tmp_path, text), "--subset")
+
+
+def test_a_bad_sequence_or_file_is_refused(tmp_path: Path) -> None:
+    for chosen, problem in ((["rte-1", "rte-1"], "--subset, item 2"), ([], "names no example")):
+        with pytest.raises(DataError, match=problem):
+            POOL.select(chosen, "--subset")
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(DataError, match="can't be read"):
+            POOL.select(path, "--subset")
+
+
+def test_batches_are_lists_or_objects_padded_to_the_widest(tmp_path: Path) -> None:
+    plain = POOL.batches(written(tmp_path, '["rte-1", 5]\n\n["rte-2"]\n'))
+    assert np.array_equal(plain, [[0, 4], [1, -1]])
+    rows = '{"step": 2, "samples_id": ["rte-2"]}\n{"step": 1, "samples_id": ["rte-1", "rte-1"]}'
+    assert np.array_equal(POOL.batches(written(tmp_path, rows)), [[0, 0], [1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('["rte-1"]\n["rte-1"', "line 2: .* is not a batch: expected a list of ids"),
+        ('{"samples": ["rte-1"]}', "line 1: .* is not a batch"),
+        ('{"step": "one", "samples_id": ["rte-1"]}', "line 1: .* is not a batch"),
+        ("[[]]", "line 1: .* is not a batch"),
+        ("[]", "line 1: .* is not a batch"),
+        ("[" * 100_000, "line 1: .* is not a batch"),
+        ('["rte-9"]', "line 1: 'rte-9' is not an id"),
+        ('{"step": 1, "samples_id": ["rte-1"]}\n["rte-1"]', "line 2: some lines have a step"),
+        ('{"step": 1, "samples_id": ["rte-1"]}\n' * 2, "line 2: step 1 was there before"),
+        ("\n", "holds no batch"),
+    ],
+)
+def test_a_bad_file_of_batches_is_refused_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        POOL.batches(written(tmp_path, text))

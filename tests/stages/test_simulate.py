@@ -1,0 +1,163 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gptfl
+from gptfl.errors import DataError, UsageError
+from gptfl.records import MetricInfo
+from gptfl.stages.outcome import most_changed, spread_of
+from gptfl.store.dynamics import write_dynamics
+from gptfl.store.features import write_features
+from gptfl.store.predictions import read_predictions
+from gptfl.store.simulators import read_simulator, write_simulator
+from tests.synthetic import synthetic
+
+DYNAMICS, FEATURES = synthetic(runs=10)
+POOL = [example.id for example in DYNAMICS.pool]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
+    write_features(folder / "made.synthetic.features.h5", FEATURES)
+    gptfl.fit("mean-run", workspace=folder)
+    gptfl.fit("gptfluence", workspace=folder, settings={"epochs": 40})
+    return folder
+
+
+def test_the_held_out_runs_are_simulated_by_the_simulator_made_last(made: Path) -> None:
+    result = gptfl.simulate(workspace=made)
+    tested = DYNAMICS.with_role("test")
+    assert result.estimator == "gptfluence"
+    assert any("the simulator made last" in note for note in result.notes)
+    assert result.labels == tuple(run.name for run in tested)
+    recorded = np.stack([run.metrics["loss"] for run in tested])
+    assert np.array_equal(result.values[:, 0], recorded[:, 0])
+    mean = np.mean([run.metrics["loss"] for run in DYNAMICS.with_role("fit")], axis=0)
+    np.testing.assert_allclose(result.reference.values, mean)
+    np.testing.assert_allclose(result.final, result.values[:, -1].mean(axis=0))
+    np.testing.assert_allclose(result.change, result.final - mean[-1])
+    np.testing.assert_allclose(result.spread, result.values[:, -1].std(axis=0, ddof=1))
+    assert result.mean_change == pytest.approx(result.mean_final - result.mean_reference)
+    stored = read_predictions(result.predictions)
+    assert np.array_equal(stored.values, result.values)
+    assert stored.simulator == read_simulator(result.simulator).key
+    assert result.figure.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_subset_in_several_orders(made: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\n".join(POOL[:8]))
+    where = {"output": tmp_path / "out.predictions.h5", "figure": tmp_path / "out.pdf"}
+    result = gptfl.simulate(workspace=made, subset=ids, orders=3, **where)
+    assert (result.what, result.labels) == ("8 examples", ("order 1", "order 2", "order 3"))
+    assert result.predictions == where["output"]
+    assert result.figure.read_bytes()[:4] == b"%PDF"
+    assert np.isfinite(result.mean_spread)
+    again = gptfl.simulate(workspace=made, subset=POOL[:8], **where)
+    assert np.array_equal(again.values[0], result.values[0])
+    assert np.isnan(again.spread).all()
+    assert set(read_predictions(where["output"]).batches.ravel()) == set(range(8))
+    first = np.mean([run.metrics["loss"][0] for run in DYNAMICS.runs], axis=0)
+    np.testing.assert_allclose(again.values[0, 0], first)
+
+
+def test_a_drop_trains_on_the_rest_and_says_what_that_means(made: Path) -> None:
+    result = gptfl.simulate(workspace=made, drop=POOL[:2], learning_rate=0.5)
+    assert set(read_predictions(result.predictions).batches.ravel()) == set(range(2, len(POOL)))
+    assert any("extrapolation" in note for note in result.notes)
+    assert any("doesn't look at learning rates" in note for note in result.notes)
+    with pytest.raises(DataError, match="names the whole pool"):
+        gptfl.simulate(workspace=made, drop=POOL)
+
+
+def test_batches_from_a_file(made: Path, tmp_path: Path) -> None:
+    run = DYNAMICS.runs[0]
+    lines = [str([POOL[i] for i in batch]).replace("'", '"') for batch in run.curriculum.batches]
+    path = tmp_path / "run.jsonl"
+    path.write_text("\n".join(lines))
+    result = gptfl.simulate(workspace=made, curriculum=path)
+    stored = read_predictions(result.predictions)
+    assert np.array_equal(stored.batches[0], run.curriculum.batches)
+    assert np.array_equal(stored.learning_rates[0], run.curriculum.learning_rates)
+    path.write_text("\n".join(lines[:5]))
+    short = gptfl.simulate(workspace=made, curriculum=path)
+    assert short.steps.tolist() == [0, 3, 5]
+    assert any("ends at step 18 and this one at step 5" in note for note in short.notes)
+
+
+def test_effects_against_another_subset(made: Path) -> None:
+    same = gptfl.simulate(workspace=made, subset=POOL[:8], against=POOL[:8], orders=2)
+    assert np.array_equal(same.change, np.zeros(len(same.tests)))
+    assert same.helped == same.hurt == ()
+    assert same.reference.what == "another subset (8 examples)"
+
+
+def test_longer_than_recorded_goes_where_the_estimator_can(made: Path) -> None:
+    result = gptfl.simulate(workspace=made, subset=POOL[:8], steps=30)
+    assert np.isfinite(result.values).all()
+    assert np.isnan(result.reference.values[-1]).all()
+    assert np.isfinite(result.change).all()
+    with pytest.raises(DataError, match="outside"):
+        gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], steps=30)
+
+
+def test_the_estimator_and_the_file_can_be_named(made: Path) -> None:
+    result = gptfl.simulate(workspace=made, estimator="mean-run")
+    assert result.estimator == "mean-run"
+    assert gptfl.simulate(result.simulator).estimator == "mean-run"
+    with pytest.raises(UsageError, match="a simulator of mean-run, not gptfluence"):
+        gptfl.simulate(result.simulator, estimator="gptfluence")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"subset": POOL[:2], "drop": POOL[:2]}, "--subset and --drop each say"),
+        ({"orders": 0, "subset": POOL[:2]}, "--orders is 0"),
+        ({"orders": 2}, "--orders needs --subset or --drop: the held-out runs"),
+        ({"steps": 2, "curriculum": "x.jsonl"}, "--steps needs --subset or --drop: the file's batches"),
+        ({"epochs": 2, "steps": 2, "subset": POOL[:2]}, "--epochs and --steps"),
+        ({"figure": "figure.xyz"}, "no known suffix"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(made: Path, options: dict, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        gptfl.simulate(workspace=made, **options)
+
+
+def test_a_simulator_of_another_recording_is_refused(made: Path, tmp_path: Path) -> None:
+    path = gptfl.simulate(workspace=made).simulator
+    other = tmp_path / "other.dynamics.h5"
+    write_dynamics(other, synthetic(runs=10, pool=20)[0])
+    with pytest.raises(DataError, match="fitted to other examples"):
+        gptfl.simulate(path, dynamics=other)
+    write_dynamics(other, replace(DYNAMICS, runs=DYNAMICS.runs[:8]))
+    with pytest.raises(DataError, match="has changed since"):
+        gptfl.simulate(path, dynamics=other)
+    found = read_simulator(path)
+    broken = tmp_path / "made.gptfluence.loss.simulator.h5"
+    write_simulator(broken, replace(found, state={"scale": found.state["scale"]}))
+    with pytest.raises(DataError, match="lacks array"):
+        gptfl.simulate(broken, dynamics=made / "made.dynamics.h5")
+    with pytest.raises(DataError, match="run gptfl fit first"):
+        gptfl.simulate(workspace=tmp_path / "empty")
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_helped_and_hurt_go_by_the_metric_s_direction(higher: bool) -> None:
+    tests, now, was = tuple("abcd"), np.array([1.0, 2.0, 3.0, np.nan]), np.array([2.0, 2.0, 1.0, 1.0])
+    helped, hurt = most_changed(tests, now, was, MetricInfo("m", higher))
+    up, down = (helped, hurt) if higher else (hurt, helped)
+    assert [change.id for change in up] == ["c"]
+    assert [change.id for change in down] == ["a"]
+    assert up[0].change == 2.0
+    assert helped[0].gain > 0 > hurt[0].gain
+
+
+def test_one_curriculum_has_no_spread() -> None:
+    assert np.isnan(spread_of(np.zeros((1, 3)))).all()
+    assert spread_of(np.array([[1.0], [3.0]])).tolist() == [pytest.approx(np.sqrt(2))]
