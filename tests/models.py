@@ -62,3 +62,13 @@ def any_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def neox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small random GPT-NeoX."""
     return save_small(tmp_path_factory.mktemp("neox") / "small-neox", "gpt-neox")
+
+
+@pytest.fixture
+def quick_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in model with hardly any pre-training, so that it is there at once."""
+    from gptfl.builtin import tiny
+
+    monkeypatch.setattr(tiny, "STEPS", 4)
+    monkeypatch.setattr(tiny, "TEXTS", 300)
+    monkeypatch.setattr(tiny, "SHAPE", {**tiny.SHAPE, "hidden_size": 32, "num_hidden_layers": 2})

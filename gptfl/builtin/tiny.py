@@ -80,7 +80,7 @@ def pretrain(tokenizer: Any, texts: list[str], progress: Progress) -> GPTNeoXFor
         )
         model = GPTNeoXForCausalLM(config)
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    warmup = STEPS // 20
+    warmup = max(1, STEPS // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warmup, (STEPS - step) / (STEPS - warmup))
     )

@@ -1,0 +1,57 @@
+"""The built-in model: made once, the same everywhere on one machine, kept whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gptfl.builtin import tiny
+from gptfl.builtin.models import load_model
+
+
+def test_it_is_built_once_and_the_same_each_time(
+    quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = []
+    told: list[str] = []
+
+    def hear(what: str, done: int, total: int, note: str = "") -> None:
+        told.append(what)
+
+    for place in ("one", "two"):
+        monkeypatch.setenv("GPTFL_CACHE", str(tmp_path / place))
+        told.clear()
+        first = load_model("tiny", progress=hear)
+        assert "pre-train tiny" in told
+        told.clear()
+        again = load_model("tiny", progress=hear)
+        assert "pre-train tiny" not in told
+        assert first.weights_hash == again.weights_hash
+        hashes.append(first.weights_hash)
+    assert hashes[0] == hashes[1]
+
+
+def test_building_it_leaves_the_random_state_alone(
+    quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTFL_CACHE", str(tmp_path))
+    before = torch.random.get_rng_state()
+    tiny.build_tiny()
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_an_interrupted_build_leaves_nothing(quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTFL_CACHE", str(tmp_path))
+
+    def stop(what: str, done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny.build_tiny(stop)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_it_writes_any_text(quick_tiny: None) -> None:
+    loaded = load_model("tiny")
+    text = "Zwei Münzen für drei naïve Löwen 🦁?"
+    assert loaded.tokenizer.decode(loaded.tokenizer.encode(text)) == text
