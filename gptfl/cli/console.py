@@ -31,8 +31,8 @@ err = Console(stderr=True, highlight=False)
 
 
 def say(text: str = "") -> None:
-    """Print plain text to stdout: no markup is read out of file names or examples."""
-    out.print(text, markup=False, soft_wrap=True)
+    """Print text to stdout as it is: no markup, no wrapping, tabs kept for cut and awk."""
+    sys.stdout.write(f"{text}\n")
 
 
 def plain(text: str) -> Text:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import io
 import itertools
 import os
 import sys
@@ -66,6 +67,9 @@ for name in COMMANDS:
 def run() -> None:
     """Run the command line. What the user can mend becomes one line on stderr and an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show ρ shows ? instead
+            stream.reconfigure(errors="replace")
     try:
         code = app(prog_name="gptfl", standalone_mode=False)
     except GptflError as error:

@@ -101,10 +101,21 @@ def collect(
     for metric in chosen:
         metric.check(examples.test)
     settings = {
-        "task": task, "data": None if data is None else str(data), "model": source.name, "source": source.location,
-        "pool": pool, "test": test, "subset_size": subset_size, "batch_size": batch_size, "steps": total,
-        "seed": seed, "device": kind, "metrics": [metric.info.name for metric in chosen], "texts": texts,
-        "data_source": examples.source, "licence": examples.licence,
+        "task": task,
+        "data": None if data is None else str(data),
+        "model": source.name,
+        "source": source.location,
+        "pool": pool,
+        "test": test,
+        "subset_size": subset_size,
+        "batch_size": batch_size,
+        "steps": total,
+        "seed": seed,
+        "device": kind,
+        "metrics": [metric.info.name for metric in chosen],
+        "texts": texts,
+        "data_source": examples.source,
+        "licence": examples.licence,
         **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()},
     }
     plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]

@@ -12,6 +12,7 @@ from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.outcome import Reference, Simulation, most_changed, spread_of
+from gptfl.stages.plausible import range_note, share_note
 from gptfl.stages.questions import (
     Asked,
     Ids,
@@ -147,7 +148,14 @@ def _summarise(
         dynamics=source.recording.path,
         predictions=target,
         figure=picture,
-        notes=(*source.notes, *source.recording.notes, *asked.notes, *reference.notes),
+        notes=(
+            *source.notes,
+            *source.recording.notes,
+            *asked.notes,
+            *reference.notes,
+            *share_note(source.recording.dynamics, asked.query.batches),
+            *range_note(final, source.metric),
+        ),
     )
 
 
