@@ -12,7 +12,7 @@ def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[s
     if not outside:
         return ()
     return (
-        f"{outside} of {len(final)} final predictions lie outside the range of {metric.name}: "
+        f"final predictions outside the range of {metric.name}: {outside} of {len(final)}; "
         "the question lies far from what was recorded",
     )
 

@@ -14,7 +14,7 @@ LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
 def test_values_outside_the_range_are_counted() -> None:
     assert range_note(np.array([0.0, 0.5]), LOSS) == ()
     (line,) = range_note(np.array([-0.1, 0.5, -2.0]), LOSS)
-    assert line.startswith("2 of 3 final predictions lie outside the range of loss")
+    assert line.startswith("final predictions outside the range of loss: 2 of 3;")
 
 
 def test_a_class_share_that_no_run_had_is_named() -> None:
