@@ -13,6 +13,12 @@ def generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
+def check_seed(seed: int) -> None:
+    """Raise ``UsageError`` unless a seed is a number that a file can hold: 0 or more, below 2**63."""
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed is {seed}", "give a whole number from 0 to 2**63 - 1")
+
+
 def run_seed(seed: int, index: int) -> int:
     """The seed of run ``index``, independent of how many runs there are."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
@@ -37,9 +43,10 @@ def fill_batches(
     if len(subset) == 0:
         raise UsageError("the subset is empty", "name at least one example")
     random = generator(seed, 1)
-    shuffles = math.ceil(steps * batch_size / len(subset))
-    stream = np.concatenate([random.permutation(subset) for _ in range(shuffles)])
-    return stream[: steps * batch_size].reshape(steps, batch_size).astype(np.int64)
+    stream = np.empty(steps * batch_size, dtype=np.int64)
+    for begin in range(0, len(stream), len(subset)):
+        stream[begin : begin + len(subset)] = random.permutation(subset)[: len(stream) - begin]
+    return stream.reshape(steps, batch_size)
 
 
 def linear_decay(learning_rate: float, steps: int) -> Float[np.ndarray, " step"]:
