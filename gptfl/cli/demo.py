@@ -1,5 +1,7 @@
 """``gptfl demo``."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +43,8 @@ def command(
     console.say(f"picture: {result.comparison.figure}")
     console.say()
     console.say("Try next, in the same workspace:")
+    # In a virtual environment that isn't activated, the bare name would not be found.
+    program = "gptfl " if shutil.which("gptfl") else f"{console.quoted(Path(sys.argv[0]))} "
     here = console.quoted(result.workspace)
     recording = console.quoted(result.workspace / "errands-tiny.dynamics.h5")
     for line in (
@@ -50,4 +54,4 @@ def command(
         "gptfl collect --model smollm2-135m-instruct --task sst2 --data DIR --train-layers 6 --dry-run",
         "gptfl collect --model pythia-410m --task rte",
     ):
-        console.say(f"  {line}")
+        console.say(f"  {line.replace('gptfl ', program, 1) if line.startswith('gptfl ') else line}")
