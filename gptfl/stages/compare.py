@@ -17,6 +17,7 @@ from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
 from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs, unmet_need
 from gptfl.stages.sources import Recording, choose_metric, find_features, open_recording
 from gptfl.stages.splits import Split, check_fit_runs, cut_run, fold_splits, stacked, stored_split, usable_runs
+from gptfl.store.targets import check_plain_target
 
 ALWAYS = ("persistence", "mean-run", "class-share")
 """The estimators that no table goes without, where the recording has what they need."""
@@ -47,12 +48,15 @@ def compare(
     False for none. Fits whose inputs and settings match are taken from the workspace.
 
     An estimator that fails is a row with the reason. Raises ``DataError`` where no run is held
-    out or too few are left to fit, or where a named estimator lacks what it needs.
+    out or too few are left to fit, where a named estimator lacks what it needs, or where ``output``
+    or ``figure`` would overwrite a file of another type.
     """
     if output is not None:
         check_format(Path(output))
+        check_plain_target(Path(output).expanduser(), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
+        check_plain_target(Path(figure).expanduser(), "--figure")
     recording = open_recording(dynamics, workspace)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     found, feature_notes = find_features(recording, features, encoder)

@@ -12,7 +12,9 @@ from gptfl.registry import get_registry
 from gptfl.stages.embedding import Embedding, row_key
 from gptfl.stages.sources import open_recording
 from gptfl.stages.texts import with_texts
-from gptfl.store.features import read_features, write_features
+from gptfl.store.features import write_features
+from gptfl.store.kinds import FEATURES
+from gptfl.store.targets import check_target
 
 DEFAULT = "minilm"
 
@@ -56,6 +58,8 @@ def featurize(
     Raises ``PluginError`` for an unknown or misbehaving encoder, ``DataError`` where recording or
     texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't be had.
     """
+    if output is not None:
+        check_target(Path(output).expanduser(), FEATURES)
     recording = open_recording(dynamics, workspace)
     space, recorded = recording.workspace, recording.dynamics
     name = default_encoder() if encoder is None else encoder
@@ -64,8 +68,6 @@ def featurize(
         made.progress = progress
     pool, test = with_texts(recorded, data, recording.path)
     target = Path(output).expanduser() if output is not None else space.features_path(recording.stem, name)
-    if output is not None and target.exists():
-        read_features(target)  # raises for a file of another kind, which must not be overwritten
     embedding = Embedding(name, made, pool, test, progress)
     with space.lock("gptfl featurize"):
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))

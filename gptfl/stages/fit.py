@@ -10,6 +10,8 @@ from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
 from gptfl.stages.sources import choose_metric, find_features, open_recording
 from gptfl.stages.splits import check_fit_runs, stored_split
+from gptfl.store.kinds import SIMULATOR
+from gptfl.store.targets import check_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,11 @@ def fit(
     Test runs are not looked at.
 
     Raises ``PluginError`` for an unknown estimator or setting, and ``DataError``, before any work,
-    where the estimator needs what isn't there (features, classes) or there are too few runs.
+    where the estimator needs what isn't there (features, classes), there are too few runs, or
+    ``output`` would overwrite what is no simulator.
     """
+    if output is not None:
+        check_target(Path(output).expanduser(), SIMULATOR)
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
     recording = open_recording(dynamics, workspace)

@@ -24,8 +24,10 @@ from gptfl.stages.questions import (
     other_subset,
 )
 from gptfl.stages.recipe import Overrides
+from gptfl.store.kinds import PREDICTIONS
 from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile
+from gptfl.store.targets import check_plain_target, check_target
 
 
 def simulate(
@@ -68,6 +70,9 @@ def simulate(
         target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
     )
     check_picture(picture)
+    if output is not None:
+        check_target(target, PREDICTIONS)
+    check_plain_target(picture, "--figure")
     if subset is not None or drop is not None:
         asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
     elif curriculum is not None:

@@ -172,3 +172,16 @@ def test_the_same_call_gives_the_same_table_and_picture(space):
         outputs.append((table, comparison.figure.read_bytes()))
     assert outputs[0] == outputs[1]
     assert comparison.figure == space / "syn.loss.comparison.png"
+
+
+@pytest.mark.parametrize(("output", "figure"), [("a.json", "a.png"), ("a.csv", "a.pdf"), ("a.tex", "a.svg")])
+def test_tables_and_pictures_overwrite_only_their_like(space, output, figure):
+    targets = {"output": space / output, "figure": space / figure}
+    for _ in range(2):
+        compare(workspace=space, estimators=[], **targets)
+    for flag, path in targets.items():
+        path.write_bytes((space / "syn.dynamics.h5").read_bytes())
+        before = {path: path.read_bytes() for path in space.glob("*.*")}
+        with pytest.raises(DataError, match=f"{path.name}.*is not overwritten: give another --{flag}"):
+            compare(workspace=space, estimators=[], **{flag: path})
+        assert {path: path.read_bytes() for path in space.glob("*.*")} == before

@@ -54,6 +54,18 @@ def test_output_goes_where_it_is_asked(space, tmp_path):
     assert read_simulator(tmp_path / "x.h5").info["provider"] == "tests.stages.plugin_estimators"
 
 
+@pytest.mark.parametrize("name", ["syn.dynamics.h5", "syn.synthetic.features.h5", "ids.txt"])
+def test_output_overwrites_nothing_but_a_simulator(space, name):
+    (space / "ids.txt").write_text("train-1\n")
+    before = {path: path.read_bytes() for path in space.iterdir()}
+    with pytest.raises(DataError, match=f"{name}.*is not overwritten: give another --output"):
+        fit("recall", workspace=space, output=space / name)
+    assert {path: path.read_bytes() for path in space.iterdir()} == before
+    fit("recall", workspace=space, output=space / "x.h5")
+    fit("mean-run", workspace=space, output=space / "x.h5")
+    assert read_simulator(space / "x.h5").estimator == "mean-run"
+
+
 @pytest.mark.parametrize(
     ("estimator", "match"),
     [

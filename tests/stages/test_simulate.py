@@ -161,3 +161,18 @@ def test_helped_and_hurt_go_by_the_metric_s_direction(higher: bool) -> None:
 def test_one_curriculum_has_no_spread() -> None:
     assert np.isnan(spread_of(np.zeros((1, 3)))).all()
     assert spread_of(np.array([[1.0], [3.0]])).tolist() == [pytest.approx(np.sqrt(2))]
+
+
+@pytest.mark.parametrize("option", ["output", "figure"])
+def test_outputs_overwrite_nothing_else(made: Path, tmp_path: Path, option: str) -> None:
+    (tmp_path / "ids.png").write_text("\n".join(POOL[:3]))
+    before = {path: path.read_bytes() for path in (*made.iterdir(), *tmp_path.iterdir())}
+    targets = [tmp_path / "ids.png", *(made.glob("*.dynamics.h5") if option == "output" else ())]
+    for target in targets:
+        with pytest.raises(DataError, match=f"{target.name}.*is not overwritten: give another --{option}"):
+            gptfl.simulate(workspace=made, subset=POOL[:3], **{option: target})
+    with pytest.raises(DataError, match=r"ids\.png.*is not overwritten: give another --figure"):
+        gptfl.simulate(workspace=made, subset=POOL[:3], output=tmp_path / "ids.h5")
+    assert {path: path.read_bytes() for path in (*made.iterdir(), *tmp_path.iterdir())} == before
+    for _ in range(2):
+        gptfl.simulate(workspace=made, subset=POOL[:3], output=tmp_path / "x.h5")
