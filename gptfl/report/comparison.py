@@ -15,7 +15,7 @@ from rich.text import Text
 from gptfl.errors import UsageError
 from gptfl.report.files import written_whole
 from gptfl.scores.comparison import FEWEST_CLEAR, LOWER_IS_BETTER, SCORES, Comparison, Row, Value
-from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS
+from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
 TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
 NOTHING = "–"
@@ -61,22 +61,30 @@ def setting(comparison: Comparison) -> str:
 
 def footnotes(comparison: Comparison) -> list[str]:
     """What a reader must know to read the table right."""
+    within = "" if comparison.folds is None else ", each less its mean over the runs that the same fold held out"
     notes = [
         "MSE, MAE: over all steps after the first, ± standard deviation over runs. "
         "Final ρ: Spearman across test examples within a run, which knowing the test examples is enough to win.",
         "Skill: 1 - SSE / SSE of mean-run, the average training run. LDS: for each test example, Spearman across "
-        "held-out runs between predicted and recorded deviation from mean-run at the final step. It takes single "
-        "runs, where TRAK's averages over seeds; the two aren't comparable.",
+        f"held-out runs between predicted and recorded value at the final step{within}. It takes single runs, where "
+        "TRAK's averages over seeds; the two aren't comparable.",
         "Brackets: 95 % bootstrap intervals over runs.",
     ]
+    compared = comparable(comparison.held_out.peers)
     if comparison.runs < FEWEST_RUNS:
         notes.append(f"LDS is not shown for {comparison.runs} held-out runs; it takes {FEWEST_RUNS}.")
-    elif comparison.runs < RELIABLE_RUNS:
+    elif compared < FEWEST_RUNS:
+        fewer = "" if comparison.folds is None else "; fewer folds would do"
+        notes.append(
+            f"LDS is not shown: it compares runs held out together that end at the same step, and only {compared} of "
+            f"{comparison.runs} have another to be compared with, where it takes {FEWEST_RUNS}{fewer}."
+        )
+    elif compared < RELIABLE_RUNS:
         notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
     if comparison.runs < FEWEST_CLEAR:
         notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
     else:
-        notes.append("Bold: best, by a paired difference to the next whose interval excludes 0.")
+        notes.append("Bold: best, by paired differences to all others whose intervals exclude 0.")
     kept = [row.estimator for row in comparison.rows if row.reused]
     if kept:
         notes.append(f"Taken from earlier fits: {', '.join(kept)}.")

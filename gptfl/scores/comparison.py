@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from gptfl.records import MetricInfo
 from gptfl.scores import bootstrap, pointwise
-from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, lds, lds_draws
+from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
 
 FEWEST_CLEAR = 6
 """With fewer held-out runs no difference is called clear.
@@ -35,6 +35,12 @@ class HeldOut:
     steps: Int[np.ndarray, "run recorded"]
     recorded: Float[np.ndarray, "run recorded test"]
     mean_run: Float[np.ndarray, "run recorded test"]
+
+    @property
+    def peers(self) -> Int[np.ndarray, " run"]:
+        """Numbers the groups that LDS compares within: runs of the same fold that end at the same step."""
+        last = self.steps[np.arange(len(self.steps)), pointwise.final_rows(self.recorded)]
+        return np.unique(np.stack([self.folds, last]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Outcome:
 class Row:
     """One line of the table; ``scores`` lacks what can't be told, ``best`` names where it clearly leads.
 
-    ``lds_reliable`` is False below 20 held-out runs. With ``error`` there are no scores.
+    ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
     """
 
     estimator: str
@@ -122,7 +128,7 @@ def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tu
     for outcome in outcomes:
         row = Row(
             outcome.estimator,
-            lds_reliable=len(held_out.names) >= RELIABLE_RUNS,
+            lds_reliable=comparable(held_out.peers) >= RELIABLE_RUNS,
             settings=outcome.settings,
             seconds=outcome.seconds,
             reused=outcome.reused,
@@ -157,16 +163,20 @@ def _score(
         errors, reference = (pointwise.squared_errors(x, recorded) for x in (predicted, mean_run))
         draws["skill"] = bootstrap.skill_draws(errors, reference, weights)
         values["skill"] = Value(skill, interval=bootstrap.interval(draws["skill"]))
-    if len(recorded) >= FEWEST_RUNS:
-        agreement = lds(predicted, recorded, mean_run, held_out.folds)
+    peers = held_out.peers
+    if comparable(peers) >= FEWEST_RUNS:
+        agreement = lds(predicted, recorded, peers)
         if np.isfinite(agreement):
-            draws["lds"] = lds_draws(predicted, recorded, mean_run, held_out.folds, weights)
+            draws["lds"] = lds_draws(predicted, recorded, peers, weights)
             values["lds"] = Value(agreement, interval=bootstrap.interval(draws["lds"]))
     return _Scored(values, draws)
 
 
 def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
-    """Which estimator leads in each score, where its paired difference to the next excludes zero."""
+    """Which estimator leads in each score, where its paired difference to every other excludes zero.
+
+    The one that comes next isn't always the hardest to tell apart: one further off may vary more.
+    """
     leaders = {}
     for name in SCORES:
         sign = 1.0 if name in LOWER_IS_BETTER else -1.0
@@ -174,7 +184,8 @@ def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
         ranked = sorted(known, key=lambda estimator: sign * scored[estimator].values[name].value)
         if len(ranked) < 2:
             continue
-        difference = scored[ranked[1]].draws[name] - scored[ranked[0]].draws[name]
-        if bootstrap.is_clear(bootstrap.interval(difference)):
+        best = scored[ranked[0]].draws[name]
+        differences = (scored[other].draws[name] - best for other in ranked[1:])
+        if all(bootstrap.is_clear(bootstrap.interval(difference)) for difference in differences):
             leaders[name] = ranked[0]
     return leaders

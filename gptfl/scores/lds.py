@@ -5,7 +5,7 @@ several seeds a subset first, which raises it; the two aren't to be compared.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from gptfl.scores.pointwise import at_rows, counted, final_rows
 from gptfl.scores.ranks import weighted_spearman
@@ -15,7 +15,7 @@ FEWEST_RUNS = 8
 RELIABLE_RUNS = 20
 """Below this many held-out runs an LDS is marked unreliable."""
 RESOLUTION = float(np.finfo(np.float32).eps)
-"""Predictions that differ by less than this share of their size are taken as the same."""
+"""Values that differ by less than this share of their size are taken as the same."""
 
 
 def final_deviations(
@@ -29,55 +29,58 @@ def final_deviations(
     return np.where(known, at_rows(values, rows) - at_rows(reference, rows), np.nan)
 
 
-def is_constant(
-    predicted: Float[np.ndarray, "run test"], deviation: Float[np.ndarray, "run test"], folds: Int[np.ndarray, " run"]
-) -> Bool[np.ndarray, " test"]:
-    """For which test examples a prediction says the same of every held-out run (NaN: not asked).
+def centred(values: Float[np.ndarray, "run test"], groups: Int[np.ndarray, " run"]) -> Float[np.ndarray, "run test"]:
+    """``values`` less their own mean over the runs of each group; NaN (not known) stays out.
 
-    Either the prediction itself or its deviation from the reference is the same for all runs, or the
-    prediction is the same for all runs of each fold: each fold has its own reference, so that a
-    prediction which ignores the curriculum still deviates from it differently in different folds.
-    Where every fold holds a single run, only the first two can be told.
+    Where a group holds a single known value there is nothing to compare it with: NaN. Where all are
+    the same but for rounding, they are exactly 0.
     """
-    size = np.nan_to_num(np.abs(predicted)).max(axis=0, initial=0.0)
-    constant = (_spread(predicted) <= RESOLUTION * size) | (_spread(deviation) <= RESOLUTION * size)
-    members = [predicted[folds == fold] for fold in np.unique(folds)]
-    if any(len(inside) > 1 for inside in members):
-        constant |= np.all([_spread(inside) <= RESOLUTION * size for inside in members], axis=0)
-    return np.asarray(constant)
+    result = np.full(values.shape, np.nan)
+    for group in np.unique(groups):
+        members = groups == group
+        inside = values[members]
+        known = np.isfinite(inside)
+        count = known.sum(axis=0)
+        mean = np.where(known, inside, 0.0).sum(axis=0) / np.maximum(count, 1)
+        high = np.where(known, inside, -np.inf).max(axis=0)
+        low = np.where(known, inside, np.inf).min(axis=0)
+        same = high - low <= RESOLUTION * np.where(known, np.abs(inside), 0.0).max(axis=0)
+        result[members] = np.where(known & (count > 1), np.where(same, 0.0, inside - mean), np.nan)
+    return result
 
 
-def _spread(values: Float[np.ndarray, "run test"]) -> Float[np.ndarray, " test"]:
-    high = np.where(np.isnan(values), -np.inf, values).max(axis=0, initial=-np.inf)
-    low = np.where(np.isnan(values), np.inf, values).min(axis=0, initial=np.inf)
-    return np.asarray(high - low)
+def comparable(groups: Int[np.ndarray, " run"]) -> int:
+    """How many runs share their group with another one."""
+    sizes = np.unique(groups, return_counts=True)[1]
+    return int(sizes[sizes > 1].sum())
 
 
 def lds_draws(
     predicted: Float[np.ndarray, "run recorded test"],
     recorded: Float[np.ndarray, "run recorded test"],
-    reference: Float[np.ndarray, "run recorded test"],
-    folds: Int[np.ndarray, " run"],
+    groups: Int[np.ndarray, " run"],
     weights: Float[np.ndarray, "draw run"],
 ) -> Float[np.ndarray, " draw"]:
     """LDS when run r counts ``weights[draw, r]`` times.
 
-    A test example whose recorded deviation doesn't vary has no ranking to predict and is left out;
-    one for which the prediction doesn't vary counts 0. NaN where no test example is left.
+    Values are centred once, on all runs of a group, and the centred ones are drawn. With m runs a
+    group their spread is that of 1 - 1 / m as many runs, so that draws are somewhat too alike for
+    small groups. A test example whose recorded value doesn't vary within any group has no ranking to
+    predict and is left out; one for which the prediction doesn't vary counts 0. NaN where no test
+    example is left.
     """
-    truth = final_deviations(recorded, recorded, reference)
-    ours = final_deviations(predicted, recorded, reference)
-    level = at_rows(predicted, final_rows(recorded))
-    ignorant = is_constant(np.where(np.isnan(truth), np.nan, level), ours, folds)
+    rows = final_rows(recorded)
+    known = at_rows(counted(recorded), rows)
+    truth, ours = (centred(np.where(known, at_rows(values, rows), np.nan), groups) for values in (recorded, predicted))
     total = np.zeros(len(weights))
     count = np.zeros(len(weights))
     for test in range(truth.shape[1]):
-        known = np.isfinite(truth[:, test])
-        chosen = np.ascontiguousarray(weights[:, known].T)
-        varies = np.isfinite(weighted_spearman(truth[known, test], truth[known, test], chosen))
+        told = np.isfinite(truth[:, test])
+        chosen = np.ascontiguousarray(weights[:, told].T)
+        varies = np.isfinite(weighted_spearman(truth[told, test], truth[told, test], chosen))
         count += varies
-        if not ignorant[test]:
-            rho = weighted_spearman(ours[known, test], truth[known, test], chosen)
+        if ours[told, test].any():
+            rho = weighted_spearman(ours[told, test], truth[told, test], chosen)
             total += np.where(varies, np.nan_to_num(rho), 0.0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
@@ -85,14 +88,14 @@ def lds_draws(
 def lds(
     predicted: Float[np.ndarray, "run recorded test"],
     recorded: Float[np.ndarray, "run recorded test"],
-    reference: Float[np.ndarray, "run recorded test"],
-    folds: Int[np.ndarray, " run"] | None = None,
+    groups: Int[np.ndarray, " run"] | None = None,
 ) -> float:
     """Mean over test examples of Spearman's rho across held-out runs at the final step.
 
-    What is correlated are the predicted and the recorded deviation from ``reference``: for each
-    held-out run the mean trajectory of its fold's training runs. ``folds`` names each run's fold
-    (default: one). A constant prediction counts 0. Shown only from ``FEWEST_RUNS`` runs on.
+    ``groups`` numbers the runs that are compared with each other, such as those of one fold (default:
+    all with all). Predicted and recorded values are each centred on their own mean over the group,
+    which changes no rank within it, and pooled over groups; a run alone in its group is left out. A
+    constant prediction counts 0. NaN where nothing can be compared.
     """
-    folds = np.zeros(len(recorded), dtype=np.int64) if folds is None else folds
-    return float(lds_draws(predicted, recorded, reference, folds, np.ones((1, len(recorded))))[0])
+    groups = np.zeros(len(recorded), dtype=np.int64) if groups is None else groups
+    return float(lds_draws(predicted, recorded, groups, np.ones((1, len(recorded))))[0])

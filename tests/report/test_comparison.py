@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,16 @@ def test_footnotes_define_skill_and_lds():
     assert "LDS is not shown for 4 held-out runs" in few
     assert "No best is marked" in few
     assert "unreliable" not in " ".join(footnotes(comparison(20)))
+
+
+def test_footnotes_say_why_folds_of_one_run_have_no_lds():
+    made = comparison(12)
+    each = replace(made, folds=12, held_out=replace(made.held_out, folds=np.arange(12)))
+    notes = " ".join(footnotes(each))
+    assert "only 0 of 12 have another to be compared with, where it takes 8; fewer folds would do" in notes
+    assert "each less its mean over the runs that the same fold held out" in notes
+    assert "paired differences to all others" in notes
+    assert "held out together" not in " ".join(footnotes(made))
 
 
 def test_json_holds_every_score():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,34 @@ def test_the_clear_leader_is_marked_and_a_tie_is_not():
     assert clear[1].best == frozenset()
     tie = score_rows(held, [*outcomes(held, good=0.1), Outcome("twin", outcomes(held, good=0.1)[0].predicted)])
     assert all(row.best == frozenset() for row in tie)
+
+
+def test_the_best_must_be_clear_of_every_other_not_just_of_the_next():
+    held = held_out(14)
+
+    def off_by(name, errors):
+        return Outcome(name, held.recorded + np.sqrt(errors)[:, None, None])
+
+    a, b = off_by("a", np.full(14, 1.0)), off_by("b", np.full(14, 1.1))
+    c = off_by("c", np.eye(14)[0] * 17)
+    assert "mse" in score_rows(held, [a, b])[0].best
+    rows = score_rows(held, [a, b, c])
+    assert [row.scores["mse"].value for row in rows] == pytest.approx([1.0, 1.1, 17 / 14])
+    assert all("mse" not in row.best for row in rows)
+
+
+def test_lds_compares_runs_of_one_fold_that_end_at_one_step():
+    held = held_out(12)
+    assert len(set(held.peers)) == 1
+    folds = np.arange(12) % 3
+    assert np.array_equal(replace(held, folds=folds).peers, folds)
+    truth = held.recorded.copy()
+    truth[6:, -1] = np.nan
+    assert np.array_equal(replace(held, recorded=truth).peers, [1] * 6 + [0] * 6)
+    alone = replace(held, folds=np.arange(12))
+    (row,) = score_rows(alone, outcomes(alone, good=0.01))
+    assert "lds" not in row.scores
+    assert "mse" in row.scores
 
 
 @pytest.mark.parametrize(
