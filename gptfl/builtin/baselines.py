@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError
 from gptfl.records import FitData, Prediction, Query, Run
+from gptfl.settings import number
 from gptfl.simulator import average
 from gptfl.simulator.exposures import exposures, shares
 from gptfl.simulator.ridge import STRENGTHS, fit_ridge, leave_one_out_error
@@ -62,13 +63,7 @@ class MeanRun:
 
     def fit(self, data: FitData) -> Self:
         """Average the runs to fit and to validate, at every step that one of them recorded."""
-        runs = training_runs(data)
-        self.steps_, self.mean_ = average.average([run.steps for run in runs], [data.recorded(run) for run in runs])
-        if len(self.steps_) == 0:
-            raise DataError(
-                f"there is no step at which {data.metric.name} is known for every test example in the runs to fit",
-                "record more runs, or another metric",
-            )
+        self.steps_, self.mean_ = average_run(training_runs(data), data.metric.name)
         return self
 
     def predict(self, query: Query) -> Prediction:
@@ -112,9 +107,9 @@ class ClassShare:
     classes_: Int[np.ndarray, " pool"]
 
     def __init__(self, strength: float | None = None) -> None:
-        if strength is not None and not 0 < strength < float("inf"):
-            raise UsageError(f"class-share: strength {strength} is not above 0", "leave it out to have it chosen")
-        self.strength = strength
+        self.strength = (
+            None if strength is None else number(f"estimator {self.name}", "strength", strength, positive=True)
+        )
 
     def settings(self) -> Mapping[str, Any]:
         """The ridge penalty, or None where it is chosen."""
@@ -190,6 +185,20 @@ class ClassShare:
         ):
             raise DataError(f"{self.name}: the shapes of its arrays don't agree", "fit it again (gptfl fit)")
         return self
+
+
+def average_run(runs: Sequence[Run], metric: str) -> tuple[Int[np.ndarray, " grid"], Float[np.ndarray, "grid test"]]:
+    """The steps and the mean trajectory of the runs that mean-run learns from.
+
+    Raises ``DataError`` where there is no step at which every test example has the metric.
+    """
+    steps, mean = average.average([run.steps for run in runs], [run.metrics[metric] for run in runs])
+    if len(steps) == 0:
+        raise DataError(
+            f"there is no step at which {metric} is known for every test example in the runs to fit",
+            "record more runs, or another metric",
+        )
+    return steps, mean
 
 
 def training_runs(data: FitData) -> tuple[Run, ...]:

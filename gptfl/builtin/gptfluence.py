@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gptfl.errors import DataError, UsageError
+from gptfl import settings
+from gptfl.errors import DataError
 from gptfl.records import FeatureSet, FitData, Prediction, Query, Run
 from gptfl.simulator.intervals import interval_counts, join, modal_size
 from gptfl.simulator.numerics import flushed_denormals, one_thread
@@ -31,6 +32,8 @@ PACE = 0.005
 """The learning rate is this over the number of inputs: a step then moves a factor alike, however many there are."""
 SMALL = 10_000_000
 """Multiplications in the largest matrix product of a fit below which it runs on one thread."""
+MOST_ORDER, MOST_WIDTH = 64, 65_536
+"""Beyond these a fit fills the memory of most machines before it learns anything."""
 SETTINGS = (
     "order",
     "projection",
@@ -88,28 +91,19 @@ class GPTfluence:
         patience: int = 300,
         feature_set: str | None = None,
     ) -> None:
-        self.order = order
-        self.projection = projection
-        self.shared = shared
-        self.width = width
-        self.weight_decay = weight_decay
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.patience = patience
-        self.feature_set = feature_set
+        who = f"estimator {self.name}"
+        self.order = settings.whole(who, "order", order, 1, MOST_ORDER)
+        self.projection = settings.one_of(who, "projection", projection, ("mlp", "linear"))
+        self.shared = settings.flag(who, "shared", shared)
+        self.width = None if width is None else settings.whole(who, "width", width, 1, MOST_WIDTH)
+        self.weight_decay = settings.number(who, "weight_decay", weight_decay, low=0)
+        self.learning_rate = (
+            None if learning_rate is None else settings.number(who, "learning_rate", learning_rate, positive=True)
+        )
+        self.epochs = settings.whole(who, "epochs", epochs, low=0)
+        self.patience = settings.whole(who, "patience", patience, low=1)
+        self.feature_set = None if feature_set is None else settings.text(who, "feature_set", feature_set)
         self.notes_: list[str] = []
-        self._check_settings()
-
-    def _check_settings(self) -> None:
-        if self.projection not in ("mlp", "linear"):
-            raise UsageError(f"gptfluence has no projection {self.projection!r}", "use 'mlp' or 'linear'")
-        least = {"order": 1, "epochs": 0, "patience": 1, "weight_decay": 0, "width": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"gptfluence's {name} is {value}", f"use {low} or more")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise UsageError(f"gptfluence's learning_rate is {self.learning_rate}", "use a positive number")
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting, as given or by default."""
@@ -179,6 +173,9 @@ class GPTfluence:
 
     def predict(self, query: Query) -> Prediction:
         """Roll every curriculum forward from its first scores; can go past the recorded horizon.
+
+        One step of the recurrence goes from one asked step to the next, so a query should ask for steps
+        as far apart as the recorded ones: a finer or coarser grid is another roll-out, with other values.
 
         Raises ``DataError`` before a fit, on batches or first scores that don't fit the pool or the test
         examples, and where a roll-out leaves the range of numbers.

@@ -30,6 +30,10 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+"""What Python writes otherwise than JSON does."""
+
+
 def say(text: str = "") -> None:
     """Print text to stdout as it is: no markup, no wrapping, tabs kept for cut and awk."""
     sys.stdout.write(f"{text}\n")
@@ -118,17 +122,24 @@ class _Lines:
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
-    """Read ``name=value`` pairs; a value is JSON where it parses as such, else text."""
+    """Read ``name=value`` pairs; a value is JSON, or True, False or None as Python has them, else text."""
     settings: dict[str, Any] = {}
     for pair in pairs or []:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise UsageError(f"--set {pair!r} is not NAME=VALUE", "write for example --set order=2")
-        try:
-            settings[name.replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name.replace("-", "_")] = value
+        settings[name.replace("-", "_")] = _parse_value(value)
     return settings
+
+
+def _parse_value(value: str) -> Any:
+    if value in PYTHON:
+        return PYTHON[value]
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        # ValueError is more than JSONDecodeError: Python reads no number of thousands of digits.
+        return value
 
 
 def human_bytes(count: float) -> str:

@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Embed the pool and the test examples of a recording; what is embedded already is reused.
 
-    Example: `gptfl featurize --encoder causal-lm --set model=pythia-70m --set pooling=last`
+    Example: `gptfl featurize --encoder causal-lm --set model=pythia-70m --set token=last`
     """
     from gptfl.stages.featurize import featurize
 

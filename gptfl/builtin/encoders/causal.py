@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from gptfl.builtin.encoders.texts import PARTS, one_of, text_of, whole
+from gptfl import settings
+from gptfl.builtin.encoders.texts import PARTS, text_of
 from gptfl.builtin.encoders.transformer import Cuts, Embedder
 from gptfl.errors import UsageError
 from gptfl.records import Example, FeatureSet, Progress, silent
@@ -30,14 +31,15 @@ class CausalLm:
         max_length: int = 2048,
         device: str = "auto",
     ) -> None:
-        if not model:
+        if model == "":
             raise UsageError("encoder causal-lm needs a model", "name one: --set model=pythia-70m")
-        self.model = model
-        self.token = one_of(self.name, "token", token, ("last", "mean"))
-        self.layer = whole(self.name, "layer", layer, low=None)
-        self.text = one_of(self.name, "text", text, PARTS)
-        self.max_length = whole(self.name, "max_length", max_length)
-        self.device = device
+        who = f"encoder {self.name}"
+        self.model = settings.text(who, "model", model)
+        self.token = settings.one_of(who, "token", token, ("last", "mean"))
+        self.layer = settings.whole(who, "layer", layer)
+        self.text = settings.one_of(who, "text", text, PARTS)
+        self.max_length = settings.whole(who, "max_length", max_length, low=1)
+        self.device = settings.text(who, "device", device)
         self.progress: Progress = silent
 
     def identity(self) -> Mapping[str, Any]:

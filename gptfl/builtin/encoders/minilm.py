@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gptfl.builtin.encoders.texts import PARTS, one_of, text_of, whole
+from gptfl import settings
+from gptfl.builtin.encoders.texts import PARTS, text_of
 from gptfl.builtin.encoders.transformer import Cuts, Embedder
 from gptfl.errors import DataError
 from gptfl.records import Example, FeatureSet, Progress, silent
@@ -51,9 +52,10 @@ class MiniLm:
     per_example: ClassVar[bool] = True
 
     def __init__(self, pooling: str = "cls", text: str = "both", max_length: int = LIMIT) -> None:
-        self.pooling = one_of(self.name, "pooling", pooling, ("cls", "mean"))
-        self.text = one_of(self.name, "text", text, PARTS)
-        limit = whole(self.name, "max_length", max_length, low=3)
+        who = f"encoder {self.name}"
+        self.pooling = settings.one_of(who, "pooling", pooling, ("cls", "mean"))
+        self.text = settings.one_of(who, "text", text, PARTS)
+        limit = settings.whole(who, "max_length", max_length, low=3)
         # [CLS] and [SEP] take two of the model's 512 places.
         self._cuts = Cuts(min(limit, 512) - 2)
         self.progress: Progress = silent

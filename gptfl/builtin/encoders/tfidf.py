@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.builtin.encoders.texts import PARTS, one_of, text_of, whole
+from gptfl import settings
+from gptfl.builtin.encoders.texts import PARTS, text_of
 from gptfl.records import Example, FeatureSet
 
 TOKEN = r"(?u)\w+|[^\w\s]"
@@ -25,8 +26,9 @@ class TfidfSvd:
     per_example: ClassVar[bool] = False
 
     def __init__(self, dims: int = 128, text: str = "both") -> None:
-        self.dims = whole(self.name, "dims", dims)
-        self.text = one_of(self.name, "text", text, PARTS)
+        who = f"encoder {self.name}"
+        self.dims = settings.whole(who, "dims", dims, low=1)
+        self.text = settings.one_of(who, "text", text, PARTS)
 
     def identity(self) -> Mapping[str, Any]:
         """The settings; the fitted weights follow from the examples."""

@@ -210,7 +210,7 @@ def test_counts_leave_padding_out() -> None:
 
 def test_bad_input_is_told() -> None:
     data = recording("linear", runs=2)
-    with pytest.raises(UsageError, match="strength -1"):
+    with pytest.raises(UsageError, match="strength is -1: give a positive number"):
         Simfluence("linear", -1)
     with pytest.raises(DataError, match="no recorded run"):
         Simfluence().fit(dataclasses.replace(data, fit_runs=()))

@@ -6,8 +6,9 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError
 from gptfl.records import FitData, Prediction, Query
+from gptfl.settings import number
 from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_interval
 from gptfl_simfluence.ridge import Regression, free_running_errors
 
@@ -29,9 +30,9 @@ class Simfluence:
     def __init__(self, form: str = "linear", strength: float | None = None) -> None:
         self.name = f"simfluence-{form}"
         self.form = form
-        if strength is not None and not 0 < strength < float("inf"):
-            raise UsageError(f"{self.name} has strength {strength!r}", "give a positive number, or none to choose it")
-        self.strength = strength
+        self.strength = (
+            None if strength is None else number(f"estimator {self.name}", "strength", strength, positive=True)
+        )
 
     def settings(self) -> Mapping[str, Any]:
         """The setting of the form's factory."""

@@ -1,0 +1,92 @@
+"""Checks of the settings that a part's factory is given: ``--set NAME=VALUE`` can be anything.
+
+Each takes who is asked (as messages call it: "estimator gptfluence"), the setting's name and the
+value, and gives the value back in its proper type, or raises ``UsageError`` naming all three and
+what is allowed.
+"""
+
+import math
+import reprlib
+from collections.abc import Sequence
+from typing import NoReturn
+
+from gptfl.errors import UsageError
+
+
+def whole(who: str, setting: str, value: object, low: int | None = None, high: int | None = None) -> int:
+    """A whole number from ``low`` to ``high``, both included; 1e3 and "1000" are 1000, True is none."""
+    wanted = f"a whole number{_range(low, high)}"
+    number = value
+    if isinstance(value, str):
+        try:
+            number = int(value)
+        except ValueError:
+            _refuse(who, setting, value, wanted)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        _refuse(who, setting, value, wanted)
+    found = int(number.__index__())
+    if (low is not None and found < low) or (high is not None and found > high):
+        _refuse(who, setting, value, wanted)
+    return found
+
+
+def number(
+    who: str,
+    setting: str,
+    value: object,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    positive: bool = False,
+) -> float:
+    """A finite number from ``low`` to ``high``, both included, or one above 0."""
+    wanted = "a positive number" if positive else f"a number{_range(low, high)}"
+    if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__float__")):
+        _refuse(who, setting, value, wanted)
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        _refuse(who, setting, value, wanted)
+    if (
+        not math.isfinite(found)
+        or (positive and found <= 0)
+        or (low is not None and found < low)
+        or (high is not None and found > high)
+    ):
+        _refuse(who, setting, value, wanted)
+    return found
+
+
+def flag(who: str, setting: str, value: object) -> bool:
+    """True or False, and nothing that merely counts as one: the text "False" would count as true."""
+    if not isinstance(value, bool):
+        _refuse(who, setting, value, "true or false")
+    return value
+
+
+def text(who: str, setting: str, value: object) -> str:
+    """A text of at least one character."""
+    if not isinstance(value, str) or not value:
+        _refuse(who, setting, value, "a text")
+    return value
+
+
+def one_of(who: str, setting: str, value: object, allowed: Sequence[str]) -> str:
+    """One of the allowed texts."""
+    if not isinstance(value, str) or value not in allowed:
+        _refuse(who, setting, value, ", ".join(allowed[:-1]) + f" or {allowed[-1]}")
+    return value
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f" of at least {low}"
+    return f" of at most {high}" if low is None else f" from {low} to {high}"
+
+
+def _refuse(who: str, setting: str, value: object, wanted: str) -> NoReturn:
+    raise UsageError(f"{who}: {setting} is {reprlib.repr(value)}", f"give {wanted}")
