@@ -166,7 +166,7 @@ def _of_predictions(path: Path) -> Rows:
             (f"final {predictions.metric.name}: {label}", f"mean {final:.4g}")
             for label, final in zip(predictions.labels, finals, strict=True)
         ]
-        rows.append(("final of the average recorded run", f"mean {_finite_mean(predictions.reference)[-1]:.4g}"))
+        rows.append((f"final of {predictions.against}", f"mean {_finite_mean(predictions.reference)[-1]:.4g}"))
     return rows
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -14,14 +15,17 @@ from gptfl.store import fields, files
 from gptfl.store.examples import metric_from_json, metric_to_json
 from gptfl.store.kinds import PREDICTIONS
 
+AVERAGE_RUN = "the average recorded run"
+"""What a simulation is held against unless asked otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionFile:
     """Predicted trajectories of one metric for several curricula.
 
-    ``reference`` is the average recorded run at ``steps``; ``intervals`` maps a level such as
-    0.9 to its lower and upper bounds; ``dynamics`` and ``simulator`` are fingerprint and key of
-    what made them.
+    ``reference`` is what they are held against at ``steps`` (NaN where not known), and ``against``
+    says what that is; ``intervals`` maps a level such as 0.9 to its lower and upper bounds;
+    ``dynamics`` and ``simulator`` are fingerprint and key of what made them.
     """
 
     estimator: str
@@ -38,6 +42,7 @@ class PredictionFile:
         field(default_factory=dict)
     )
     settings: Mapping[str, Any] = field(default_factory=dict)
+    against: str = AVERAGE_RUN
 
 
 def write_predictions(path: Path, predictions: PredictionFile) -> None:
@@ -46,6 +51,7 @@ def write_predictions(path: Path, predictions: PredictionFile) -> None:
     inputs = {"dynamics": predictions.dynamics, "simulator": predictions.simulator}
     with files.create(path, PREDICTIONS, settings=predictions.settings, inputs=inputs) as file:
         fields.put_word(file, "estimator", predictions.estimator)
+        fields.put_word(file, "against", predictions.against)
         fields.put_text(file, "metric", metric_to_json(predictions.metric))
         fields.put_lines(file, "labels", list(predictions.labels))
         for name in ("batches", "learning_rates", "steps", "values", "reference"):
@@ -81,9 +87,18 @@ def read_predictions(path: Path) -> PredictionFile:
             simulator=str(header.inputs.get("simulator")),
             intervals=intervals,
             settings=header.settings,
+            against=_against(file, header.settings),
         )
     _check(predictions, str(path))
     return predictions
+
+
+def _against(file: h5py.File, settings: Mapping[str, Any]) -> str:
+    if "against" in file.attrs:
+        return fields.get_word(file, "against")
+    # Files from before the attribute say so in their settings alone.
+    told = settings.get("against")
+    return told if isinstance(told, str) else AVERAGE_RUN
 
 
 def _check(predictions: PredictionFile, where: str) -> None:

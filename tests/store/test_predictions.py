@@ -2,6 +2,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptfl.errors import DataError
 from gptfl.records import MetricInfo, fingerprint
-from gptfl.store.predictions import PredictionFile, read_predictions, write_predictions
+from gptfl.store.predictions import AVERAGE_RUN, PredictionFile, read_predictions, write_predictions
 
 
 def make(seed: int, runs: int = 2, steps: int = 3, test: int = 4, levels: tuple[float, ...] = (0.9,)) -> PredictionFile:
@@ -28,6 +29,7 @@ def make(seed: int, runs: int = 2, steps: int = 3, test: int = 4, levels: tuple[
         simulator="abcdef0123456789",
         intervals={level: (values - level, values + level) for level in levels},
         settings={"subset": "ids.txt"},
+        against="others.txt (3 examples)",
     )
 
 
@@ -44,7 +46,7 @@ def test_what_is_written_is_read(seed: int, runs: int, steps: int, test: int, le
     with tempfile.TemporaryDirectory() as folder:
         write_predictions(Path(folder) / "a.h5", made)
         found = read_predictions(Path(folder) / "a.h5")
-    for name in ("estimator", "metric", "labels", "dynamics", "simulator", "settings"):
+    for name in ("estimator", "metric", "labels", "dynamics", "simulator", "settings", "against"):
         assert getattr(found, name) == getattr(made, name)
     for name in ("batches", "learning_rates", "steps", "values", "reference"):
         assert fingerprint(getattr(found, name)) == fingerprint(getattr(made, name))
@@ -68,3 +70,16 @@ def test_misshapen_predictions_are_not_written(tmp_path: Path, name: str, value:
     with pytest.raises(DataError, match=f"{name}.* has shape"):
         write_predictions(tmp_path / "a.h5", replace(make(0), **{name: value}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, AVERAGE_RUN), ({"against": "b.txt (2 examples)"}, "b.txt (2 examples)"), ({"against": 3}, AVERAGE_RUN)],
+)
+def test_files_without_the_attribute_say_it_in_their_settings(
+    tmp_path: Path, settings: dict[str, object], expected: str
+) -> None:
+    write_predictions(tmp_path / "a.h5", replace(make(0), settings=settings))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file.attrs["against"]
+    assert read_predictions(tmp_path / "a.h5").against == expected
