@@ -14,6 +14,8 @@ from gptfl.registry import suggest
 
 MAX_BYTES = 64 * 2**20
 """No list of ids or batches is larger than this; a larger file is something else."""
+MAX_ENTRIES = 2**25
+"""Batches, padded to the widest, have at most this many entries."""
 BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a", "b"]}'
 
 
@@ -55,28 +57,31 @@ class Pool:
     def batches(self, path: str | Path) -> Int[np.ndarray, "step batch"]:
         """The batches of a JSON-lines file in order, as places padded with -1.
 
-        A line is a list of ids, or an object with ``samples_id`` and, if it likes, ``step``, by which lines
-        are then put in order. Raises ``DataError``, naming file, line and what was expected.
+        A line is a list of ids, or an object with ``samples_id`` and, if it likes, ``step``; steps count up
+        one by one from 0 or 1. Raises ``DataError``, naming file, line and what was expected.
         """
         path = Path(path).expanduser()
-        rows: list[tuple[float, list[int]]] = []
+        rows: list[list[int]] = []
+        last: int | None = None
         for where, text in _lines_of(path):
             if not text.strip():
                 continue
             step, names = _parse_batch(text, where)
-            if rows and (step is None) != np.isnan(rows[0][0]):
+            if rows and (step is None) != (last is None):
                 raise DataError(f"{where}: some lines have a step and others don't", "give all a step, or none")
-            places = [self.place(name, where) for name in names]
-            if step is not None and any(step == other for other, _ in rows):
-                raise DataError(f"{where}: step {step} was there before", "give each step one line")
-            rows.append((np.nan if step is None else float(step), places))
+            if step is not None and step not in ((0, 1) if last is None else (last + 1,)):
+                after = "comes first" if last is None else f"follows step {last}"
+                raise DataError(f"{where}: step {step} {after}", "count steps up one by one from 0 or 1, or give none")
+            rows.append([self.place(name, where) for name in names])
+            last = step
         if not rows:
             raise DataError(f"{path} holds no batch", f"write one a line: {BATCH_FORM}")
-        if not np.isnan(rows[0][0]):
-            rows.sort(key=lambda row: row[0])
-        batches = np.full((len(rows), max(len(places) for _, places in rows)), -1, dtype=np.int64)
-        for step_batch, (_, places) in zip(batches, rows, strict=True):
-            step_batch[: len(places)] = places
+        widest = max(len(places) for places in rows)
+        if len(rows) * widest > MAX_ENTRIES:
+            raise DataError(f"{path} holds {len(rows)} batches of up to {widest} ids", "give fewer or smaller batches")
+        batches = np.full((len(rows), widest), -1, dtype=np.int64)
+        for batch, places in zip(batches, rows, strict=True):
+            batch[: len(places)] = places
         return batches
 
 

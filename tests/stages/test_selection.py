@@ -52,7 +52,7 @@ def test_a_bad_sequence_or_file_is_refused(tmp_path: Path) -> None:
 def test_batches_are_lists_or_objects_padded_to_the_widest(tmp_path: Path) -> None:
     plain = POOL.batches(written(tmp_path, '["rte-1", 5]\n\n["rte-2"]\n'))
     assert np.array_equal(plain, [[0, 4], [1, -1]])
-    rows = '{"step": 2, "samples_id": ["rte-2"]}\n{"step": 1, "samples_id": ["rte-1", "rte-1"]}'
+    rows = '{"step": 1, "samples_id": ["rte-1", "rte-1"]}\n{"step": 2, "samples_id": ["rte-2"]}'
     assert np.array_equal(POOL.batches(written(tmp_path, rows)), [[0, 0], [1, -1]])
 
 
@@ -67,10 +67,20 @@ def test_batches_are_lists_or_objects_padded_to_the_widest(tmp_path: Path) -> No
         ("[" * 100_000, "line 1: .* is not a batch"),
         ('["rte-9"]', "line 1: 'rte-9' is not an id"),
         ('{"step": 1, "samples_id": ["rte-1"]}\n["rte-1"]', "line 2: some lines have a step"),
-        ('{"step": 1, "samples_id": ["rte-1"]}\n' * 2, "line 2: step 1 was there before"),
+        ('{"step": 1, "samples_id": ["rte-1"]}\n' * 2, "line 2: step 1 follows step 1"),
+        ('{"step": 1, "samples_id": ["rte-1"]}\n{"step": 3, "samples_id": ["rte-1"]}', "line 2: step 3 follows step 1"),
+        ('{"step": 1, "samples_id": ["rte-1"]}\n{"step": 0, "samples_id": ["rte-1"]}', "line 2: step 0 follows step 1"),
+        ('{"step": 5, "samples_id": ["rte-1"]}', "line 1: step 5 comes first"),
+        ('["5"]\n{"step": 1, "samples_id": ["5"]}', "line 2: some lines have a step"),
         ("\n", "holds no batch"),
     ],
 )
 def test_a_bad_file_of_batches_is_refused_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
+        POOL.batches(written(tmp_path, text))
+
+
+def test_batches_that_padding_would_blow_up_are_refused(tmp_path: Path) -> None:
+    text = "[" + ",".join(["5"] * 10_000) + "]\n" + "[5]\n" * 10_000
+    with pytest.raises(DataError, match="holds 10001 batches of up to 10000 ids"):
         POOL.batches(written(tmp_path, text))
