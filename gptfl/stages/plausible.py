@@ -7,37 +7,45 @@ from gptfl.records import Dynamics, MetricInfo
 
 
 def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[str, ...]:
-    """A line if final predictions lie outside the metric's range, where no model can be."""
+    """A line if final predictions lie outside the metric's range, where no model can be.
+
+    That alone doesn't tell a far-off question: nothing keeps a roll-out within the range.
+    """
     outside = int(((final < metric.low) | (final > metric.high)).sum())
     if not outside:
         return ()
-    return (
-        f"final predictions outside the range of {metric.name}: {outside} of {len(final)}; "
-        "the question lies far from what was recorded",
-    )
+    return (f"final predictions outside the range of {metric.name}: {outside} of {len(final)}",)
 
 
 def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -> tuple[str, ...]:
     """A line if a class takes a share of the batches that no recorded run comes near."""
-    labels = np.array([-1 if example.label is None else example.label for example in dynamics.pool])
-    if (labels < 0).any():
+    labels = [-1 if example.label is None else example.label for example in dynamics.pool]
+    if not labels or min(labels) < 0 or not dynamics.runs:
         return ()
-    recorded = np.stack([_shares(labels, run.curriculum.batches) for run in dynamics.runs])
-    asked = np.stack([_shares(labels, one) for one in batches]).mean(axis=0)
+    # A file's class numbers may be of any size: count places among those that occur.
+    classes = sorted(set(labels))
+    number = {label: place for place, label in enumerate(classes)}
+    places = np.array([number[label] for label in labels])
+    recorded = np.stack([_shares(places, run.curriculum.batches) for run in dynamics.runs])
+    asked = np.stack([_shares(places, one) for one in batches]).mean(axis=0)
     low, high = recorded.min(axis=0), recorded.max(axis=0)
     beyond = np.maximum(low - asked, asked - high)
-    worst = max(range(len(beyond)), key=lambda label: (round(float(beyond[label]), 9), asked[label]))
+    worst = max(range(len(beyond)), key=lambda place: (round(float(beyond[place]), 9), asked[place]))
     if beyond[worst] <= 0:
         return ()
-    # Choices are answers to put behind a prompt; without texts there are none to name the class by.
-    names = next((example.choices for example in dynamics.pool if example.choices), ())
-    name = repr(names[worst].strip()) if worst < len(names) else f"number {worst}"
     return (
-        f"{asked[worst]:.0%} of what is trained on has the class {name}, in the recorded runs "
-        f"{low[worst]:.0%} to {high[worst]:.0%}: this extrapolates",
+        f"{asked[worst]:.0%} of what is trained on has the class {_name(dynamics, classes[worst])}, in the recorded "
+        f"runs {low[worst]:.0%} to {high[worst]:.0%}: this extrapolates",
     )
 
 
-def _shares(labels: Int[np.ndarray, " pool"], batches: Int[np.ndarray, "step batch"]) -> Float[np.ndarray, " class"]:
+def _name(dynamics: Dynamics, label: int) -> str:
+    """A class by its choice, where all examples have the same choices to put behind a prompt; else by its number."""
+    choices = {example.choices for example in dynamics.pool}
+    names = choices.pop() if len(choices) == 1 else ()
+    return repr(names[label].strip()) if label < len(names) else f"number {label}"
+
+
+def _shares(places: Int[np.ndarray, " pool"], batches: Int[np.ndarray, "step batch"]) -> Float[np.ndarray, " class"]:
     seen = batches[batches >= 0]
-    return np.bincount(labels[seen], minlength=int(labels.max()) + 1) / max(len(seen), 1)
+    return np.bincount(places[seen], minlength=int(places.max()) + 1) / max(len(seen), 1)

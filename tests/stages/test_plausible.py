@@ -14,7 +14,7 @@ LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
 def test_values_outside_the_range_are_counted() -> None:
     assert range_note(np.array([0.0, 0.5]), LOSS) == ()
     (line,) = range_note(np.array([-0.1, 0.5, -2.0]), LOSS)
-    assert line.startswith("final predictions outside the range of loss: 2 of 3;")
+    assert line == "final predictions outside the range of loss: 2 of 3"
 
 
 def test_a_class_share_that_no_run_had_is_named() -> None:
@@ -35,3 +35,22 @@ def test_without_classes_there_is_nothing_to_say() -> None:
     dynamics = make_dynamics()
     plain = replace(dynamics, pool=tuple(replace(e, choices=(), label=None) for e in dynamics.pool))
     assert share_note(plain, dynamics.runs[0].curriculum.batches[None]) == ()
+
+
+def test_a_class_has_a_name_only_where_all_examples_share_their_choices() -> None:
+    dynamics = make_dynamics()
+    labels = np.array([example.label for example in dynamics.pool])
+    batches = np.resize(np.flatnonzero(labels == 0), dynamics.runs[0].curriculum.batches.shape)[None]
+    (line,) = share_note(dynamics, batches)
+    assert f"has the class {dynamics.pool[0].choices[0].strip()!r}," in line
+    mixed = (replace(dynamics.pool[0], choices=("other", "words", "here")), *dynamics.pool[1:])
+    assert "has the class number 0," in share_note(replace(dynamics, pool=mixed), batches)[0]
+
+
+def test_class_numbers_of_any_size_take_no_room() -> None:
+    dynamics = make_dynamics()
+    huge = replace(
+        dynamics, pool=tuple(replace(e, choices=(), label=(e.label or 0) * 10**15 + 7) for e in dynamics.pool)
+    )
+    batches = np.full((1, 1, 4), int(np.argmax([e.label for e in huge.pool])))
+    assert f"has the class number {max(e.label or 0 for e in huge.pool)}," in share_note(huge, batches)[0]
