@@ -62,7 +62,7 @@ def command(
         ),
     ] = None,
     metric: Metric = None,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     simulator: Annotated[
         Path | None,
@@ -99,7 +99,7 @@ def command(
             epochs=epochs,
             steps=steps,
             batch_size=batch_size,
-            learning_rate=lr,
+            lr=lr,
             against=against,
             metric=metric,
             estimator=estimator,

@@ -75,6 +75,12 @@ class Simulation:
     notes: tuple[str, ...] = ()
 
 
+def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:
+    """Mean over curricula, in double precision; of curricula that are all the same, exactly what each of them is."""
+    values = values.astype(np.float64)
+    return np.asarray(values[0] + (values - values[0]).mean(axis=0))
+
+
 def spread_of(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:
     """Standard deviation over curricula, as estimated from a sample; NaN where there is but one."""
     if len(values) < 2:

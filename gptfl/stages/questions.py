@@ -1,20 +1,22 @@
 """What a simulator is asked: a subset of the pool, batches as given, or the held-out runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.builtin.baselines import average_run
 from gptfl.errors import DataError
 from gptfl.records import Query
 from gptfl.simulator import average
 from gptfl.stages.asking import Source
-from gptfl.stages.outcome import Reference
+from gptfl.stages.outcome import Reference, mean_over
 from gptfl.stages.recipe import Overrides, Recipe, adjusted, caveats, first_scores, recorded_recipe
 from gptfl.stages.selection import Pool
 from gptfl.stages.splits import query_for, same_steps, stored_split, usable_runs
+from gptfl.store.predictions import AVERAGE_RUN
 
 Ids = str | Path | Sequence[str]
 """A file of ids, or the ids."""
@@ -49,28 +51,29 @@ def ask_subset(
     """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
     dynamics = source.recording.dynamics
     recorded = recorded_recipe(dynamics, source.metric)
-    recipe = adjusted(recorded, dynamics, len(members), overrides)
+    recipe = adjusted(recorded, dynamics, len(members), overrides, orders)
     first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
     query = recipe.query(recipe.orders(members, orders, seed), first)
     dropped = f", all but {len(dynamics.pool) - len(members)} of the pool" if is_rest else ""
     labels = tuple(f"order {number}" for number in range(1, orders + 1))
-    notes = caveats(recorded, recipe, len(members), is_rest)
+    notes = caveats(dynamics, recorded, query, len(members), is_rest)
     return Asked(
         query, labels, f"{len(members)} examples{dropped}", recipe, None, notes + _rates_note(source, overrides)
     )
 
 
-def ask_curriculum(source: Source, path: str | Path, learning_rate: float | None) -> Asked:
+def ask_curriculum(source: Source, path: str | Path, lr: float | None) -> Asked:
     """The batches of a file, as they are."""
     dynamics = source.recording.dynamics
     batches = source.pool.batches(path)
-    overrides = Overrides(steps=len(batches), learning_rate=learning_rate)
-    recipe = adjusted(recorded_recipe(dynamics, source.metric), dynamics, len(batches), overrides)
-    first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
+    overrides = Overrides(steps=len(batches), learning_rate=lr)
+    recorded = recorded_recipe(dynamics, source.metric)
+    recipe = adjusted(recorded, dynamics, len(batches), overrides)
+    query = recipe.query(batches[None], first_scores(dynamics, source.metric, int(recipe.grid[0])))
     name = Path(path).name
-    notes = _rates_note(source, overrides)
+    notes = caveats(dynamics, recorded, query, len(np.setdiff1d(batches, [-1])), False)
     return Asked(
-        recipe.query(batches[None], first), (name,), f"the {len(batches)} batches of {name}", recipe, None, notes
+        query, (name,), f"the {len(batches)} batches of {name}", recipe, None, notes + _rates_note(source, overrides)
     )
 
 
@@ -92,31 +95,35 @@ def ask_held_out(source: Source) -> Asked:
         others = ", ".join(runs[place].name for group in groups[1:] for place in group)
         notes += (f"left out, for being recorded at other steps than most: {others}",)
     recorded = np.stack([run.metrics[source.metric.name] for run in shown])
-    recipe = recorded_recipe(source.recording.dynamics, source.metric)
+    query = query_for(shown, source.metric)
+    longest = max((run.curriculum for run in shown), key=lambda curriculum: curriculum.steps)
+    # What they are held against must be asked at their steps, which needn't be those of most runs.
+    recipe = replace(
+        recorded_recipe(source.recording.dynamics, source.metric),
+        learning_rates=longest.learning_rates,
+        grid=query.steps,
+    )
     labels = tuple(run.name for run in shown)
-    return Asked(query_for(shown, source.metric), labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
+    return Asked(query, labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
 
 
-def average_run(source: Source, asked: Asked) -> Reference:
-    """The mean of the recorded runs to fit."""
-    runs = stored_split(source.recording.dynamics.runs).fit
-    name = source.metric.name
-    grid, mean = average.average([run.steps for run in runs], [run.metrics[name] for run in runs])
-    if len(grid) == 0:
-        raise DataError(f"no recorded step has {name} of every test example", "record more runs, or another metric")
+def against_average(source: Source, asked: Asked) -> Reference:
+    """The average recorded run as mean-run knows it: of the runs to fit and to validate."""
+    split = stored_split(source.recording.dynamics.runs)
+    grid, mean = average_run(split.fit + split.validation, source.metric.name)
     notes: tuple[str, ...] = ()
     if grid[-1] != asked.query.steps[-1]:
         notes = (
             f"the average recorded run ends at step {grid[-1]} and this one at step {asked.query.steps[-1]}: "
             "the change is also that of the length",
         )
-    return Reference("the average recorded run", average.resample(grid, mean, asked.query.steps), mean[-1], notes)
+    return Reference(AVERAGE_RUN, average.resample(grid, mean, asked.query.steps), mean[-1], notes)
 
 
 def other_subset(source: Source, against: Ids, asked: Asked, orders: int, seed: int) -> Reference:
     """What another subset would give, by the same recipe and the same seeds."""
     members = source.pool.select(against, "--against")
     first = first_scores(source.recording.dynamics, source.metric, int(asked.recipe.grid[0]))
-    values = source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values.mean(axis=0)
+    values = mean_over(source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"
     return Reference(f"{name} ({len(members)} examples)", values, values[-1])

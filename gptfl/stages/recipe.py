@@ -9,6 +9,11 @@ from gptfl.curricula import SCHEDULES, count_steps, fill_batches, run_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, MetricInfo, Query
 
+MAX_NUMBERS = 2**25
+"""A question has at most this many batch entries, and as many answers; more are a slip of the finger."""
+ROUNDING = 1e-6
+"""Sums of batch size times learning rate that differ by less are the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -112,36 +117,79 @@ class Overrides:
                 raise UsageError(f"{flag} is {value}", "give a positive number")
 
 
-def adjusted(recipe: Recipe, dynamics: Dynamics, subset: int, overrides: Overrides) -> Recipe:
-    """The recipe with the user's overrides, for a subset of that many examples."""
-    steps = overrides.steps
+def adjusted(recipe: Recipe, dynamics: Dynamics, subset: int, overrides: Overrides, orders: int = 1) -> Recipe:
+    """The recipe with the user's overrides, for a subset of that many examples in that many orders.
+
+    Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``.
+    """
     if overrides.batch_size is not None:
         recipe = replace(recipe, batch_size=overrides.batch_size)
+    _check_size(orders * recipe.batch_size, "batch entries", overrides, orders)
+    steps = recipe.steps if overrides.steps is None else overrides.steps
     if overrides.epochs is not None:
+        _check_size(orders * subset * overrides.epochs, "batch entries", overrides, orders)
         steps = count_steps(subset, recipe.batch_size, overrides.epochs)
-    if steps is not None:
-        recipe = recipe.with_steps(steps, dynamics.settings.get("schedule"))
+    _check_size(orders * steps * recipe.batch_size, "batch entries", overrides, orders)
+    recipe = recipe.with_steps(steps, dynamics.settings.get("schedule"))
+    _check_size(orders * len(recipe.grid) * len(dynamics.test), "predicted values", overrides, orders)
     return recipe if overrides.learning_rate is None else recipe.with_peak(overrides.learning_rate)
 
 
-def caveats(recorded: Recipe, asked: Recipe, subset: int, is_rest: bool) -> tuple[str, ...]:
-    """What to tell of a question that reaches beyond what the recorded runs show."""
+def _check_size(count: float, what: str, overrides: Overrides, orders: int) -> None:
+    if count <= MAX_NUMBERS:
+        return
+    sizes = {**overrides.flags(), "--orders": orders if orders > 1 else None}
+    del sizes["--lr"]
+    named = " ".join(f"{flag} {value}" for flag, value in sizes.items() if value is not None) or "this question"
+    raise UsageError(
+        f"{named} comes to {min(count, 1e99):.3g} {what}, over {MAX_NUMBERS:.3g}", "ask for less at a time"
+    )
+
+
+def caveats(dynamics: Dynamics, recorded: Recipe, asked: Query, subset: int, is_rest: bool) -> tuple[str, ...]:
+    """What to tell of a question that reaches beyond what the recorded runs show.
+
+    ``subset`` is how many examples the question is about; with ``is_rest`` they are what a drop leaves.
+    """
     notes = []
     if is_rest:
         notes.append(
             "the rest of the pool fills the steps of what was dropped; the recorded runs, all of one length, show "
             "only what replacing examples by others does: a drop without replacement is an extrapolation"
         )
+    sizes = (asked.batches >= 0).sum(axis=2)
     if recorded.subset is not None and subset != recorded.subset:
         was = recorded.steps * recorded.batch_size / recorded.subset
-        now = asked.steps * asked.batch_size / subset
+        now = sizes.sum(axis=1).mean() / subset
         notes.append(
             f"recorded runs saw {recorded.subset} examples about {was:.3g} times each, this one sees "
             f"{subset} about {now:.3g} times: an extrapolation"
         )
-    if asked.steps > recorded.steps:
-        notes.append(f"recorded runs have {recorded.steps} steps, this one {asked.steps}: an extrapolation")
+    runs = [run.curriculum for run in dynamics.runs]
+    known = [(run.batches >= 0).sum(axis=1) for run in runs]
+    scopes = (
+        ("have", "has", "steps", [run.steps for run in runs], np.array([sizes.shape[1]])),
+        ("take", "takes", "examples a step", np.concatenate(known), sizes),
+        (
+            "come to",
+            "comes to",
+            "in the sum over steps of batch size times learning rate",
+            [float(size @ run.learning_rates) for size, run in zip(known, runs, strict=True)],
+            (sizes * asked.learning_rates).sum(axis=1),
+        ),
+    )
+    for verb, does, what, before, now in scopes:
+        low, high = np.min(before), np.max(before)
+        if np.min(now) < low * (1 - ROUNDING) or np.max(now) > high * (1 + ROUNDING):
+            notes.append(
+                f"recorded runs {verb} {_span(low, high)} {what}, this one {does} {_span(np.min(now), np.max(now))}: "
+                "an extrapolation"
+            )
     return tuple(notes)
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.5g}" if np.isclose(low, high, rtol=ROUNDING) else f"{low:.5g} to {high:.5g}"
 
 
 def first_scores(dynamics: Dynamics, metric: MetricInfo, step: int) -> Float[np.ndarray, " test"]:

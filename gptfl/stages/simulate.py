@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
 from gptfl.records import Prediction, Progress, silent
 from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
 from gptfl.stages.asking import Source, open_source
-from gptfl.stages.outcome import Reference, Simulation, most_changed, spread_of
+from gptfl.stages.outcome import Reference, Simulation, mean_over, most_changed, spread_of
 from gptfl.stages.plausible import range_note, share_note
 from gptfl.stages.questions import (
     Asked,
     Ids,
+    against_average,
     ask_curriculum,
     ask_held_out,
     ask_subset,
-    average_run,
     members_of,
     other_subset,
 )
@@ -42,11 +43,11 @@ def simulate(
     epochs: float | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
-    learning_rate: float | None = None,
+    lr: float | None = None,
     against: Ids | None = None,
     metric: str | None = None,
     estimator: str | None = None,
-    seed: int = 0,
+    seed: int = 42,
     output: str | Path | None = None,
     figure: str | Path | None = None,
     progress: Progress = silent,
@@ -56,13 +57,14 @@ def simulate(
     ``subset`` and ``drop`` (the pool without these) are files of ids, or sequences of ids; ``curriculum`` is
     a file of batches; with none of them, the held-out runs are simulated. A subset is trained on as the
     recording was (its steps, batch size and learning rates, cycling through fresh shuffles) unless
-    ``epochs``, ``steps``, ``batch_size`` or ``learning_rate`` say otherwise, in ``orders`` random orders.
-    Effects are against the average recorded run to fit, or against training on the subset ``against``.
+    ``epochs``, ``steps``, ``batch_size`` or ``lr`` say otherwise, in ``orders`` random orders.
+    Effects are against the average recorded run (as ``mean-run`` learns it), or against training on the subset ``against``.
 
     Raises ``UsageError`` for options that don't go together, and ``DataError`` where a file is missing or
     malformed, where simulator and recording don't belong together, or the estimator can't answer.
     """
-    overrides = Overrides(epochs, steps, batch_size, learning_rate)
+    check_seed(seed)
+    overrides = Overrides(epochs, steps, batch_size, lr)
     _check_options(subset, drop, curriculum, orders, overrides)
     source = open_source(simulator, dynamics, workspace, estimator, metric)
     target = Path(output).expanduser() if output is not None else source.default_output
@@ -76,13 +78,13 @@ def simulate(
     if subset is not None or drop is not None:
         asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
     elif curriculum is not None:
-        asked = ask_curriculum(source, curriculum, learning_rate)
+        asked = ask_curriculum(source, curriculum, lr)
     else:
         asked = ask_held_out(source)
     count = len(asked.labels)
     progress("simulate", 0, count, asked.what)
     prediction = source.ask(asked.query)
-    versus = average_run(source, asked) if against is None else other_subset(source, against, asked, orders, seed)
+    versus = against_average(source, asked) if against is None else other_subset(source, against, asked, orders, seed)
     progress("simulate", count, count, asked.what)
     result = _summarise(source, asked, prediction, versus, target, picture)
     settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(overrides)}
@@ -129,7 +131,7 @@ def _summarise(
 ) -> Simulation:
     tests = tuple(example.id for example in source.recording.dynamics.test)
     last = prediction.values[:, -1].astype(np.float64)
-    final = last.mean(axis=0)
+    final = mean_over(last)
     helped, hurt = most_changed(tests, final, reference.final, source.metric)
     return Simulation(
         estimator=source.found.estimator,
@@ -176,6 +178,7 @@ def _file_of(
         steps=result.steps,
         values=result.values,
         reference=result.reference.values,
+        against=result.reference.what,
         dynamics=found.dynamics,
         simulator=found.key,
         intervals=prediction.intervals,

@@ -61,14 +61,54 @@ def test_senseless_overrides_are_refused() -> None:
         late.with_steps(3, None)
 
 
+def told(recipe: Recipe, subset: int = 8, is_rest: bool = False) -> tuple[str, ...]:
+    query = recipe.query(recipe.orders(np.arange(subset), 2, 0), np.zeros(8))
+    return caveats(DYNAMICS, recorded_recipe(DYNAMICS, LOSS), query, subset, is_rest)
+
+
 def test_what_lies_beyond_the_recording_is_told() -> None:
     recorded = recorded_recipe(DYNAMICS, LOSS)
-    assert caveats(recorded, recorded, 8, False) == ()
-    longer = recorded.with_steps(36, None)
-    notes = caveats(recorded, longer, 4, True)
+    assert told(recorded) == ()
+    notes = told(recorded.with_steps(36, "linear"), 4, True)
+    assert len(notes) == 4
     assert "a drop without replacement is an extrapolation" in notes[0]
     assert "8 examples about 9 times each, this one sees 4 about 36 times" in notes[1]
-    assert "18 steps, this one 36" in notes[2]
+    assert "recorded runs have 18 steps, this one has 36: an extrapolation" in notes[2]
+    # 4 examples x the sum of (1 - t / T), which is (T + 1) / 2
+    assert "recorded runs come to 38 in the sum over steps of" in notes[3]
+    assert "this one comes to 74:" in notes[3]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (Overrides(steps=10), ["have 18 steps, this one has 10:", "come to 38 "]),
+        (Overrides(batch_size=2), ["take 4 examples a step, this one takes 2:", "this one comes to 19:"]),
+        (Overrides(learning_rate=0.5), ["this one comes to 19:"]),
+    ],
+)
+def test_other_steps_batches_and_rates_are_told(overrides: Overrides, said: list[str]) -> None:
+    notes = told(adjusted(recorded_recipe(DYNAMICS, LOSS), SCHEDULED, 8, overrides))
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "orders", "named"),
+    [
+        (Overrides(steps=10**9), 1, "--steps 1000000000 comes to 4e.09 batch entries"),
+        (Overrides(steps=10**400), 1, "--steps 1000"),
+        (Overrides(), 10**6, "--orders 1000000 comes to"),
+        (Overrides(epochs=1e12), 1, "--epochs 1000000000000.0 comes to"),
+        (Overrides(epochs=1e308), 20, "--epochs 1e.308 --orders 20 comes to"),
+        (Overrides(batch_size=10**9), 1, "--batch-size 1000000000 comes to"),
+        (Overrides(batch_size=10**400, epochs=2.0), 1, "--epochs 2.0 --batch-size 1000"),
+        (Overrides(batch_size=1, steps=10**6), 20, "--steps 1000000 --batch-size 1 --orders 20 .* predicted values"),
+    ],
+)
+def test_sizes_beyond_sense_are_refused_before_any_work(overrides: Overrides, orders: int, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        adjusted(recorded_recipe(DYNAMICS, LOSS), SCHEDULED, 8, overrides, orders)
 
 
 def test_first_scores_are_the_mean_of_what_was_recorded_there() -> None:

@@ -7,6 +7,7 @@ import pytest
 import gptfl
 from gptfl.errors import DataError, UsageError
 from gptfl.records import MetricInfo
+from gptfl.stages.inspect import inspect
 from gptfl.stages.outcome import most_changed, spread_of
 from gptfl.store.dynamics import write_dynamics
 from gptfl.store.features import write_features
@@ -36,7 +37,8 @@ def test_the_held_out_runs_are_simulated_by_the_simulator_made_last(made: Path) 
     assert result.labels == tuple(run.name for run in tested)
     recorded = np.stack([run.metrics["loss"] for run in tested])
     assert np.array_equal(result.values[:, 0], recorded[:, 0])
-    mean = np.mean([run.metrics["loss"] for run in DYNAMICS.with_role("fit")], axis=0)
+    learned = (*DYNAMICS.with_role("fit"), *DYNAMICS.with_role("validation"))
+    mean = np.mean([run.metrics["loss"] for run in learned], axis=0)
     np.testing.assert_allclose(result.reference.values, mean)
     np.testing.assert_allclose(result.final, result.values[:, -1].mean(axis=0))
     np.testing.assert_allclose(result.change, result.final - mean[-1])
@@ -66,7 +68,7 @@ def test_a_subset_in_several_orders(made: Path, tmp_path: Path) -> None:
 
 
 def test_a_drop_trains_on_the_rest_and_says_what_that_means(made: Path) -> None:
-    result = gptfl.simulate(workspace=made, drop=POOL[:2], learning_rate=0.5)
+    result = gptfl.simulate(workspace=made, drop=POOL[:2], lr=0.5)
     assert set(read_predictions(result.predictions).batches.ravel()) == set(range(2, len(POOL)))
     assert any("extrapolation" in note for note in result.notes)
     assert any("doesn't look at learning rates" in note for note in result.notes)
@@ -84,7 +86,9 @@ def test_batches_from_a_file(made: Path, tmp_path: Path) -> None:
     assert np.array_equal(stored.batches[0], run.curriculum.batches)
     assert np.array_equal(stored.learning_rates[0], run.curriculum.learning_rates)
     path.write_text("\n".join(lines[:5]))
+    assert not any("extrapolation" in note for note in result.notes)
     short = gptfl.simulate(workspace=made, curriculum=path)
+    assert any("recorded runs have 18 steps, this one has 5" in note for note in short.notes)
     assert short.steps.tolist() == [0, 3, 5]
     assert any("ends at step 18 and this one at step 5" in note for note in short.notes)
 
@@ -94,6 +98,39 @@ def test_effects_against_another_subset(made: Path) -> None:
     assert np.array_equal(same.change, np.zeros(len(same.tests)))
     assert same.helped == same.hurt == ()
     assert same.reference.what == "another subset (8 examples)"
+    assert read_predictions(same.predictions).against == same.reference.what
+    assert "final of another subset (8 examples)" in dict(inspect(same.predictions).rows)
+
+
+@pytest.mark.parametrize("orders", [1, 3])
+def test_the_average_run_is_the_one_that_mean_run_predicts(made: Path, orders: int) -> None:
+    result = gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], orders=orders)
+    assert np.array_equal(result.change, np.zeros(len(result.tests)))
+    assert result.mean_change == 0
+    assert read_predictions(result.predictions).against == "the average recorded run"
+
+
+def test_held_out_runs_of_another_grid_against_a_subset(tmp_path: Path) -> None:
+    runs = [
+        replace(
+            run,
+            steps=run.steps[:5:2],
+            metrics={"loss": run.metrics["loss"][:5:2]},
+            curriculum=replace(
+                run.curriculum, batches=run.curriculum.batches[:12], learning_rates=run.curriculum.learning_rates[:12]
+            ),
+        )
+        if run.role == "test"
+        else run
+        for run in DYNAMICS.runs
+    ]
+    write_dynamics(tmp_path / "made.dynamics.h5", replace(DYNAMICS, runs=tuple(runs)))
+    write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
+    gptfl.fit("gptfluence", workspace=tmp_path, settings={"epochs": 5})
+    result = gptfl.simulate(workspace=tmp_path, against=POOL[:8], orders=1)
+    assert result.steps.tolist() == [0, 6, 12]
+    assert result.reference.values.shape == result.values.shape[1:]
+    np.testing.assert_allclose(result.change, result.final - result.reference.values[-1])
 
 
 def test_longer_than_recorded_goes_where_the_estimator_can(made: Path) -> None:
@@ -121,6 +158,9 @@ def test_the_estimator_and_the_file_can_be_named(made: Path) -> None:
         ({"orders": 2}, "--orders needs --subset or --drop: the held-out runs"),
         ({"steps": 2, "curriculum": "x.jsonl"}, "--steps needs --subset or --drop: the file's batches"),
         ({"epochs": 2, "steps": 2, "subset": POOL[:2]}, "--epochs and --steps"),
+        ({"seed": -1, "subset": POOL[:2]}, "--seed is -1"),
+        ({"seed": 2**63, "subset": POOL[:2]}, "--seed is 9223372036854775808"),
+        ({"orders": 10**6, "subset": POOL[:2]}, "--orders 1000000 comes to"),
         ({"figure": "figure.xyz"}, "no known suffix"),
     ],
 )
