@@ -1,9 +1,10 @@
 """Finds every part that gptfl or a plugin registers, and says plainly what is broken."""
 
+import contextlib
 import difflib
 import functools
-import re
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -13,7 +14,7 @@ import pluggy
 
 from gptfl import hookspecs, interfaces
 from gptfl.builtin import plugin as builtin_plugin
-from gptfl.errors import PluginError
+from gptfl.errors import GptflError, PluginError
 
 KINDS: Mapping[str, type] = {
     "task": interfaces.Task,
@@ -22,8 +23,11 @@ KINDS: Mapping[str, type] = {
     "estimator": interfaces.Estimator,
     "executor": interfaces.Executor,
 }
+NEEDS: Mapping[str, str] = {"estimator": "requires", "metric": "needs"}
+"""The members that name what must be there."""
 HOOKS: Mapping[str, str] = {f"gptfl_{kind}s": kind for kind in KINDS}
 OWN = "gptfl"
+MENDING = "the plugin needs mending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,26 @@ class Part:
     name: str
     owner: str
     factory: Callable[..., Any]
+
+    @property
+    def who(self) -> str:
+        """How messages call it when its provider is at fault."""
+        return f"{self.kind} {self.name!r} of {self.owner}"
+
+    @contextlib.contextmanager
+    def blamed(self, doing: str) -> Iterator[None]:
+        """Report an exception of a plugin under the plugin's name; gptfl's own are bugs and pass.
+
+        ``doing`` is the method at work. Raises ``PluginError``.
+        """
+        try:
+            yield
+        except GptflError:
+            raise
+        except Exception as error:
+            if self.owner == OWN:
+                raise
+            raise PluginError(f"{self.who} raised {type(error).__name__} in {doing}: {error}", MENDING) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +92,22 @@ class Registry:
         """Make a part with these settings and hold it against its interface.
 
         Raises ``PluginError`` for an unknown name or setting, for a library that the part needs
-        and that is not installed, and for a part that lacks what its interface promises.
+        and that is not installed, for whatever else a plugin's factory raises that is no
+        ``GptflError``, and for a part that lacks what its interface promises.
         """
         part = self.find(kind, name)
-        try:
-            made = part.factory(**settings)
-        except TypeError as error:
-            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-            if unknown and unknown[1] in settings:
+        with part.blamed("its factory"):
+            try:
+                _check_known(part, settings)
+                made = part.factory(**settings)
+            except ModuleNotFoundError as error:
+                if (error.name or OWN).split(".")[0] == OWN:
+                    raise
                 raise PluginError(
-                    f"{kind} {name!r} has no setting {unknown[1]!r}", f"see what {part.owner} documents for it"
+                    f"{part.who} needs the Python module {error.name!r}, which is not installed",
+                    "install the package that provides it",
                 ) from error
-            raise
-        except ModuleNotFoundError as error:
-            if (error.name or OWN).split(".")[0] == OWN:
-                raise
-            raise PluginError(
-                f"{kind} {name!r} of {part.owner} needs the Python module {error.name!r}, which is not installed",
-                "install the package that provides it",
-            ) from error
-        missing = [member for member in interface_members(kind) if not hasattr(made, member)]
-        if missing:
-            raise PluginError(f"{kind} {name!r} of {part.owner} lacks {', '.join(missing)}", "the plugin needs mending")
+            _check_members(part, made)
         return made
 
     def note(self, owner: str, reason: str) -> None:
@@ -113,6 +131,34 @@ def interface_members(kind: str) -> list[str]:
     protocol = KINDS[kind]
     annotated = list(getattr(protocol, "__annotations__", {}))
     return annotated + [name for name in vars(protocol) if callable(getattr(protocol, name)) and name[0] != "_"]
+
+
+def _check_known(part: Part, settings: Mapping[str, Any]) -> None:
+    """Raise ``PluginError`` for a setting that the part's factory doesn't take, where that can be told."""
+    try:
+        parameters = inspect.signature(part.factory).parameters.values()
+    except (TypeError, ValueError):
+        return  # some callables have no signature; calling them tells
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    known = [parameter.name for parameter in parameters if parameter.kind not in positional]
+    for name in settings:
+        if name not in known:
+            remedy = suggest(name, known) if known else "it takes none"
+            raise PluginError(f"{part.kind} {part.name!r} has no setting {name!r}", remedy)
+
+
+def _check_members(part: Part, made: object) -> None:
+    """Raise ``PluginError`` where a part lacks a member, or names its needs otherwise than as a set of words."""
+    missing = [member for member in interface_members(part.kind) if not hasattr(made, member)]
+    if missing:
+        raise PluginError(f"{part.who} lacks {', '.join(missing)}", MENDING)
+    member = NEEDS.get(part.kind)
+    if member is not None:
+        needs = getattr(made, member)
+        if not isinstance(needs, Set) or not all(isinstance(need, str) for need in needs):
+            raise PluginError(f"{part.who} has {member} {needs!r}, which is not a set of words", MENDING)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

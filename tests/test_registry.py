@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptfl import registry
-from gptfl.errors import PluginError
+from gptfl.errors import DataError, PluginError
 from gptfl.hookspecs import hookimpl
 
 
@@ -149,13 +149,46 @@ def test_an_unknown_setting_is_named() -> None:
         registry.build([healthy()]).make("encoder", "upper", height=1)
 
 
-def test_a_type_error_inside_a_factory_stays_a_bug() -> None:
-    def factory() -> None:
-        raise TypeError("unexpected keyword argument 'inner'")
+@pytest.mark.parametrize(("kind", "name"), [("estimator", "mean-run"), ("metric", "loss"), ("encoder", "tfidf-svd")])
+def test_an_unknown_setting_of_gptfls_own_is_named(kind: str, name: str) -> None:
+    with pytest.raises(PluginError, match=f"{kind} '{name}' has no setting 'dim': (it takes none|did you mean 'dims')"):
+        registry.build([]).make(kind, name, dim=1)
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("unexpected keyword argument 'inner'"), RuntimeError("a\nb"), KeyError("k")]
+)
+def test_whatever_a_plugins_factory_raises_is_its_own_fault(error: Exception) -> None:
+    def factory(**settings: object) -> None:
+        raise error
 
     found = registry.build([plugin("buggy", gptfl_encoders=lambda: {"buggy": factory})])
-    with pytest.raises(TypeError, match="inner"):
-        found.make("encoder", "buggy")
+    problem = f"encoder 'buggy' of buggy raised {type(error).__name__} in its factory"
+    with pytest.raises(PluginError, match=problem) as caught:
+        found.make("encoder", "buggy", inner=1)
+    assert caught.value.__cause__ is error
+
+
+def test_a_bug_of_gptfls_own_keeps_its_traceback() -> None:
+    found = registry.build([])
+    with pytest.raises(ZeroDivisionError), found.find("encoder", "minilm").blamed("encode"):
+        _ = 1 / 0
+
+
+def test_what_a_user_can_mend_passes_through_a_plugin_as_it_is() -> None:
+    with pytest.raises(DataError, match=r"^mine$"), registry.Part("task", "a", "b", Upper).blamed("load"):
+        raise DataError("mine")
+
+
+@pytest.mark.parametrize("requires", ["features", ["features"], {1}, None])
+def test_needs_are_a_set_of_words(requires: object) -> None:
+    def estimator() -> object:
+        names = dict.fromkeys(registry.interface_members("estimator"))
+        return type("Needy", (), names | {"requires": requires})()
+
+    found = registry.build([plugin("needy", gptfl_estimators=lambda: {"needy": estimator})])
+    with pytest.raises(PluginError, match=r"estimator 'needy' of needy has requires .*, which is not a set of words"):
+        found.make("estimator", "needy")
 
 
 def test_a_missing_library_is_named() -> None:

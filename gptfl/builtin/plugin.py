@@ -4,32 +4,46 @@ Factories import what they need when called, so that ``gptfl --help`` loads no t
 """
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gptfl.hookspecs import hookimpl
 
 
-def lazy(module: str, name: str, /, **fixed: Any) -> Callable[..., Any]:
-    """A factory that imports ``gptfl.builtin.<module>`` only when it is called."""
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A factory that imports ``gptfl.builtin.<module>`` only when it is called, or asked what it takes."""
 
-    def factory(**settings: Any) -> Any:
-        return getattr(importlib.import_module(f"gptfl.builtin.{module}"), name)(**fixed, **settings)
+    module: str
+    name: str
 
-    return factory
+    def __call__(self, **settings: Any) -> Any:
+        """Make the part."""
+        return self._load()(**settings)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What ``inspect.signature`` finds: that of the part's class."""
+        return inspect.signature(self._load())
+
+    def _load(self) -> Callable[..., Any]:
+        part: Callable[..., Any] = getattr(importlib.import_module(f"gptfl.builtin.{self.module}"), self.name)
+        return part
 
 
 @hookimpl
 def gptfl_tasks() -> Mapping[str, Callable[..., Any]]:
     """The paper's five tasks, any JSON lines, and the generated one."""
     return {
-        "rte": lazy("tasks", "Rte"),
-        "sst2": lazy("tasks", "Sst2"),
-        "boolq": lazy("tasks", "BoolQ"),
-        "webnlg": lazy("tasks", "WebNlg"),
-        "wmt16_de_en": lazy("tasks", "Wmt16DeEn"),
-        "jsonl": lazy("tasks", "JsonLines"),
-        "errands": lazy("errands", "Errands"),
+        "rte": Lazy("tasks", "Rte"),
+        "sst2": Lazy("tasks", "Sst2"),
+        "boolq": Lazy("tasks", "BoolQ"),
+        "webnlg": Lazy("tasks", "WebNlg"),
+        "wmt16_de_en": Lazy("tasks", "Wmt16DeEn"),
+        "jsonl": Lazy("tasks", "JsonLines"),
+        "errands": Lazy("errands", "Errands"),
     }
 
 
@@ -37,30 +51,30 @@ def gptfl_tasks() -> Mapping[str, Callable[..., Any]]:
 def gptfl_encoders() -> Mapping[str, Callable[..., Any]]:
     """Sentence embeddings, hidden states of a causal model, and TF-IDF."""
     return {
-        "minilm": lazy("encoders", "MiniLm"),
-        "causal-lm": lazy("encoders", "CausalLm"),
-        "tfidf-svd": lazy("encoders", "TfidfSvd"),
+        "minilm": Lazy("encoders", "MiniLm"),
+        "causal-lm": Lazy("encoders", "CausalLm"),
+        "tfidf-svd": Lazy("encoders", "TfidfSvd"),
     }
 
 
 @hookimpl
 def gptfl_metrics() -> Mapping[str, Callable[..., Any]]:
     """Loss and accuracy."""
-    return {"loss": lazy("metrics", "Loss"), "accuracy": lazy("metrics", "Accuracy")}
+    return {"loss": Lazy("metrics", "Loss"), "accuracy": Lazy("metrics", "Accuracy")}
 
 
 @hookimpl
 def gptfl_estimators() -> Mapping[str, Callable[..., Any]]:
     """The paper's simulator and the honest floor."""
     return {
-        "gptfluence": lazy("gptfluence", "GPTfluence"),
-        "persistence": lazy("baselines", "Persistence"),
-        "mean-run": lazy("baselines", "MeanRun"),
-        "class-share": lazy("baselines", "ClassShare"),
+        "gptfluence": Lazy("gptfluence", "GPTfluence"),
+        "persistence": Lazy("baselines", "Persistence"),
+        "mean-run": Lazy("baselines", "MeanRun"),
+        "class-share": Lazy("baselines", "ClassShare"),
     }
 
 
 @hookimpl
 def gptfl_executors() -> Mapping[str, Callable[..., Any]]:
     """Runs one after another, in this process."""
-    return {"local": lazy("executors", "Local")}
+    return {"local": Lazy("executors", "Local")}

@@ -40,7 +40,7 @@ class Source:
         """What the simulator answers. Raises ``PluginError`` where that has the wrong shape or isn't finite."""
         who = f"estimator {self.contender.part.name!r} of {self.contender.part.owner}"
         expected = (len(query.first), len(query.steps), query.first.shape[1])
-        with self.contender.blamed("predict"):
+        with self.contender.part.blamed("predict"):
             prediction = self.contender.estimator.predict(query)
             values = np.asarray(prediction.values)
         if values.shape != expected:
@@ -88,5 +88,5 @@ def _restored(found: SimulatorFile, path: Path) -> Contender:
     registry = get_registry()
     part = registry.find("estimator", found.estimator)
     contender = Contender(part, registry.make("estimator", found.estimator, **found.settings))
-    with contender.blamed(f"restore from {path}"):
+    with contender.part.blamed(f"restore from {path}"):
         return Contender(part, contender.estimator.restore(found.state))

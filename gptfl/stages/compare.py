@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gptfl.builtin.baselines import MeanRun
+from gptfl.curricula import check_seed
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent
 from gptfl.registry import get_registry
@@ -57,6 +58,7 @@ def compare(
     if not isinstance(figure, bool):
         check_picture(Path(figure))
         check_plain_target(Path(figure).expanduser(), "--figure")
+    check_seed(seed)
     recording = open_recording(dynamics, workspace)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     found, feature_notes = find_features(recording, features, encoder)
@@ -126,7 +128,7 @@ def _entries(
         must = name in settings or name in (named or ())
         try:
             problem: GptflError | None = unmet_need(registry.make("estimator", name, **own), recording, features)
-        except PluginError as error:
+        except GptflError as error:
             problem = error
         if problem is None:
             entries[name] = own

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gptfl.curricula import check_seed
 from gptfl.records import Features, Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
@@ -49,12 +50,14 @@ def fit(
     is by default the only one recorded, else the loss; ``settings`` are the estimator's own.
     Test runs are not looked at.
 
-    Raises ``PluginError`` for an unknown estimator or setting, and ``DataError``, before any work,
-    where the estimator needs what isn't there (features, classes), there are too few runs, or
+    Raises ``PluginError`` for an unknown estimator or setting, ``UsageError`` for a value that makes
+    no sense, and ``DataError``, before any work, where the estimator needs what isn't there
+    (features, classes), there are too few runs, or
     ``output`` would overwrite what is no simulator.
     """
     if output is not None:
         check_target(Path(output).expanduser(), SIMULATOR)
+    check_seed(seed)
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
     recording = open_recording(dynamics, workspace)

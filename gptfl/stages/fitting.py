@@ -1,8 +1,7 @@
 """Fits an estimator, or takes back the fit that is there already, and asks it about runs."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, GptflError, PluginError
+from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import Estimator
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, fingerprint, run_fingerprint
-from gptfl.registry import OWN, Part
+from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.sources import Recording
 from gptfl.stages.splits import Split, query_for, same_steps
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
@@ -30,21 +29,6 @@ class Contender:
 
     part: Part
     estimator: Estimator
-
-    @contextmanager
-    def blamed(self, doing: str) -> Iterator[None]:
-        """Report an exception of a plugin under the plugin's name; gptfl's own are bugs and pass."""
-        try:
-            yield
-        except GptflError:
-            raise
-        except Exception as error:
-            if self.part.owner == OWN:
-                raise
-            raise PluginError(
-                f"estimator {self.part.name!r} of {self.part.owner} raised {type(error).__name__} in {doing}: {error}",
-                "the plugin needs mending",
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +69,12 @@ def fit_data(
 def simulator_key(contender: Contender, recording: Recording, data: FitData) -> str:
     """Fingerprint of everything that determines a fit, the provider's version included."""
     owner = contender.part.owner
+    with contender.part.blamed("settings"):
+        settings = dict(contender.estimator.settings())
     return fingerprint(
         contender.part.name,
         f"{OWN} {metadata.version(OWN)}" if owner == OWN else owner,
-        dict(contender.estimator.settings()),
+        settings,
         data.metric.name,
         data.seed,
         recording.dynamics.examples,
@@ -102,14 +88,12 @@ def fit_fresh(contender: Contender, recording: Recording, data: FitData) -> Fitt
     """Fit. Raises ``PluginError`` where a plugin breaks its promise."""
     key = simulator_key(contender, recording, data)
     start = time.perf_counter()
-    with contender.blamed("fit"):
+    with contender.part.blamed("fit"):
         estimator = contender.estimator.fit(data)
     seconds = time.perf_counter() - start
     if not isinstance(estimator, Estimator):
         raise PluginError(
-            f"estimator {contender.part.name!r} of {contender.part.owner}: fit returned "
-            f"{type(estimator).__name__}, not the fitted estimator",
-            "the plugin needs mending",
+            f"{contender.part.who}: fit returned {type(estimator).__name__}, not the fitted estimator", MENDING
         )
     notes = tuple(str(note) for note in getattr(estimator, "notes_", ()))
     return Fitted(Contender(contender.part, estimator), key, seconds, notes=notes)
@@ -117,7 +101,7 @@ def fit_fresh(contender: Contender, recording: Recording, data: FitData) -> Fitt
 
 def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> None:
     """Write a simulator file."""
-    with fitted.contender.blamed("state"):
+    with fitted.contender.part.blamed("state"):
         settings = dict(fitted.contender.estimator.settings())
         state = dict(fitted.contender.estimator.state())
     simulator = SimulatorFile(
@@ -164,7 +148,7 @@ def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fi
 
 
 def _restored(contender: Contender, found: SimulatorFile) -> Fitted:
-    with contender.blamed("restore"):
+    with contender.part.blamed("restore"):
         estimator = contender.estimator.restore(found.state)
     notes = tuple(str(note) for note in found.info.get("notes", ()))
     return Fitted(Contender(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes)
@@ -178,11 +162,11 @@ def predict_runs(
     Raises ``PluginError`` where the answer has the wrong shape or isn't finite.
     """
     answers: list[Float[np.ndarray, "recorded test"]] = [np.empty((0, 0))] * len(runs)
-    who = f"estimator {contender.part.name!r} of {contender.part.owner}"
+    who = contender.part.who
     for places in same_steps(runs):
         query = query_for([runs[place] for place in places], metric)
         expected = (len(places), len(query.steps), query.first.shape[1])
-        with contender.blamed("predict"):
+        with contender.part.blamed("predict"):
             values = np.asarray(contender.estimator.predict(query).values, dtype=np.float64)
         if values.shape != expected:
             raise PluginError(f"{who} predicted values of shape {values.shape}, not {expected}", "it needs mending")

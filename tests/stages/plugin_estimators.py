@@ -83,7 +83,14 @@ class Featured(Recall):
     requires = frozenset({"features"})
 
 
+class Unmakeable(Recall):
+    name = "unmakeable"
+
+    def __init__(self):
+        raise RuntimeError("no licence")
+
+
 @hookimpl
 def gptfl_estimators():
-    parts = (Recall, Crooked, Endless, Raising, Refusing, Forgetful, Greedy, Featured)
+    parts = (Recall, Crooked, Endless, Raising, Refusing, Forgetful, Greedy, Featured, Unmakeable)
     return {part.name: part for part in parts}

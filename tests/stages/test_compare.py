@@ -10,6 +10,7 @@ from gptfl.records import role_of
 from gptfl.scores import pointwise
 from gptfl.stages import fitting
 from gptfl.stages.compare import compare
+from gptfl.stages.fit import fit
 from gptfl.store.dynamics import write_dynamics
 from tests.stages.plugin_estimators import Recall
 from tests.synthetic import synthetic
@@ -65,7 +66,8 @@ def test_everything_registered_takes_part_or_is_left_out_with_the_reason(space, 
     (space / "syn.synthetic.features.h5").unlink()
     comparison = compare(workspace=space, figure=False)
     assert "recall" in rows_of(comparison)
-    assert set(comparison.left_out) == {"gptfluence", "featured", "greedy"}
+    assert set(comparison.left_out) == {"gptfluence", "featured", "greedy", "unmakeable"}
+    assert "raised RuntimeError in its factory: no licence" in comparison.left_out["unmakeable"]
     assert "run gptfl featurize first" in comparison.left_out["gptfluence"]
 
 
@@ -185,3 +187,11 @@ def test_tables_and_pictures_overwrite_only_their_like(space, output, figure):
         with pytest.raises(DataError, match=f"{path.name}.*is not overwritten: give another --{flag}"):
             compare(workspace=space, estimators=[], **{flag: path})
         assert {path: path.read_bytes() for path in space.glob("*.*")} == before
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_file_holds_is_refused(space, seed):
+    with pytest.raises(UsageError, match=f"--seed is {seed}"):
+        compare(workspace=space, estimators=["recall"], figure=False, seed=seed)
+    with pytest.raises(UsageError, match=f"--seed is {seed}"):
+        fit("recall", workspace=space, seed=seed)
