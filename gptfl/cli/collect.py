@@ -55,7 +55,9 @@ def command(
     ] = None,
     record_every: Annotated[int, typer.Option(help="Measure at every N-th step.", rich_help_panel=DESIGN)] = 1,
     batch_size: Annotated[int, typer.Option(help="Examples a step.", rich_help_panel=RECIPE)] = 4,
-    epochs: Annotated[float, typer.Option(help="Passes over the subset.", rich_help_panel=RECIPE)] = 3.0,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the subset.", show_default="3", rich_help_panel=RECIPE)
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=RECIPE),

@@ -1,11 +1,10 @@
 """Writes texts and pictures whole or not at all."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gptfl.store.files import cannot_write
+from gptfl.store.files import cannot_write, part_path
 
 
 @contextmanager
@@ -14,7 +13,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Raises ``ResourceError`` where the system refuses; a file of that name is then untouched.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = part_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside

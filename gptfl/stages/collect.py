@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptfl.curricula import SCHEDULES, count_steps, draw_subset, fill_batches, run_seed
+from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, run_seed
 from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric, Plan, Task
 from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
 from gptfl.stages.recording import RecordingJob, TrainerMaker
-from gptfl.store.workspace import Workspace, stem_for
+from gptfl.store.safety import MAX_BYTES
+from gptfl.store.workspace import Workspace, safe_name, stem_for
 from gptfl.training.names import resolve_model
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
+PAPER_EPOCHS = 3.0
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -47,7 +49,7 @@ def collect(
     test: int = 200,
     subset_size: int | None = None,
     batch_size: int = 4,
-    epochs: float = 3.0,
+    epochs: float | None = None,
     steps: int | None = None,
     lr: float | None = None,
     schedule: str = "linear",
@@ -68,15 +70,18 @@ def collect(
 
     The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
     finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
+    ``epochs`` are 3 unless they or ``steps`` are given.
     ``announce`` gets the estimate before the recording starts; ``dry_run`` stops there.
 
     Raises ``UsageError`` for settings that make no sense, ``DataError`` where data, model or an
     existing recording don't fit or a run diverges, ``PluginError`` for an unknown name, and
     ``ResourceError`` where disk, network or another process is in the way.
     """
+    check_seed(seed)
+    _check_name(name)
     registry = get_registry()
     maker: Task = registry.make("task", task, data=data)
-    chosen: tuple[Metric, ...] = tuple(registry.make("metric", metric) for metric in metrics)
+    chosen: tuple[Metric, ...] = tuple(registry.make("metric", metric) for metric in dict.fromkeys(metrics))
     runner: Executor = registry.make("executor", executor)
     source = resolve_model(model)
     if subset_size is None:
@@ -97,6 +102,7 @@ def collect(
         record_every=record_every,
     )
     total = _count_steps(steps, epochs, subset_size, batch_size)
+    _check_size(runs, total, batch_size, record_every, test, len(chosen))
     examples = maker.load(pool, test, seed)
     for metric in chosen:
         metric.check(examples.test)
@@ -160,10 +166,34 @@ def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str,
     return Recipe(learning_rate, schedule, precision=precision, **rest), kind
 
 
-def _count_steps(steps: int | None, epochs: float, subset: int, batch_size: int) -> int:
+def _count_steps(steps: int | None, epochs: float | None, subset: int, batch_size: int) -> int:
+    if epochs is None:
+        return count_steps(subset, batch_size, PAPER_EPOCHS) if steps is None else steps
+    if steps is not None:
+        raise UsageError("--epochs and --steps both say how long to train", "give one of them")
     if not 0 < epochs < math.inf:
         raise UsageError(f"--epochs is {epochs}", "give a positive number")
-    return count_steps(subset, batch_size, epochs) if steps is None else steps
+    return count_steps(subset, batch_size, epochs)
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and name != safe_name(name):
+        raise UsageError(
+            f"--name {name!r} can't begin the names of files",
+            f"take at most 80 letters, digits, dots, underscores and hyphens, such as {safe_name(name)!r}",
+        )
+
+
+def _check_size(runs: int, steps: int, batch_size: int, every: int, test: int, metrics: int) -> None:
+    """Refuse what no file can hold, before anything of that size is made."""
+    measured = steps // every + 2
+    size = runs * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
+    if size > MAX_BYTES:
+        raise UsageError(
+            f"--runs {runs} of {steps} steps, each of --batch-size {batch_size}, measured {measured} times on --test {test} "
+            f"examples, make a recording of {size / 2**30:.3g} GiB, and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
+            "lower --runs, --steps (or --epochs), --batch-size or --test, or raise --record-every",
+        )
 
 
 def _check_counts(counts: Mapping[str, int | None]) -> None:

@@ -10,12 +10,13 @@ from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Dynamics, Progress, Run, TaskData, silent
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
+from gptfl.store.files import cannot_write
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
     from gptfl.training.trainer import Recipe, RecordingTrainer
 
-FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric", "texts": "--no-texts"}
+FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 """The options whose names differ from the settings they make."""
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
@@ -71,14 +72,17 @@ class RecordingJob:
         return [plan for plan in self.plans if plan.index not in done]
 
     def _existing(self) -> Dynamics | None:
-        if not self.path.exists():
-            return None
+        try:
+            if not self.path.exists():
+                return None
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         existing = read_dynamics(self.path)
         for key in sorted(self.settings.keys() - NOT_IDENTITY):
             if existing.settings.get(key) != self.settings[key]:
-                flag = FLAGS.get(key, f"--{key.replace('_', '-')}")
+                was, asked = typed(key, existing.settings.get(key)), typed(key, self.settings[key])
                 raise DataError(
-                    f"{self.path} was recorded with {flag} {existing.settings.get(key)}, not {self.settings[key]}",
+                    f"{self.path} was recorded with {was}, not {asked}",
                     "record under another --name, or ask for the same settings to go on",
                 )
         if existing.examples != self.dynamics(()).examples:
@@ -120,7 +124,7 @@ class RecordingJob:
             for run in executor.execute(make_trainer, left, on_step):
                 self.keep(run)
         except DivergedError as error:
-            aside = self.path.with_name(self.path.name.replace(".dynamics.h5", ".diverged.h5"))
+            aside = self.path.with_name(self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5")
             write_dynamics(aside, self.dynamics((error.run,)))
             kept = f"; the finished runs are in {self.path}" if self.path.exists() else ""
             raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
@@ -139,6 +143,16 @@ class RecordingJob:
             pool, test = tuple(e.without_texts() for e in pool), tuple(e.without_texts() for e in test)
         infos = {metric.info.name: metric.info for metric in self.metrics}
         return Dynamics(pool, test, infos, runs, self.settings)
+
+
+def typed(key: str, value: Any) -> str:
+    """A setting as the option that makes it is typed."""
+    if key == "texts":
+        return "--texts" if value else "--no-texts"
+    flag = FLAGS.get(key, f"--{key.replace('_', '-')}")
+    if value is None:
+        return f"no {flag}"
+    return " ".join(f"{flag} {one}" for one in (value if isinstance(value, list) else [value]))
 
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:

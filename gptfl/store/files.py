@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,16 +127,26 @@ def library_versions() -> dict[str, str]:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Delete what killed processes left half-written in a folder; what a living one writes stays."""
+    """Delete what killed processes of this host left half-written in a folder; what a living one writes stays."""
     removed = []
     for path in folder.glob(".*.part"):
-        process = path.name.removesuffix(".part").rpartition(".")[2]
-        if process.isdigit() and not _alive(int(process)):
+        host, _, process = path.name.removesuffix(".part").rpartition(".")[2].rpartition("-")
+        if host == _host() and process.isdigit() and not _alive(int(process)):
             # What another user left can stay: it is in nobody's way.
             with contextlib.suppress(OSError):
                 path.unlink()
                 removed.append(path)
     return removed
+
+
+def part_path(path: Path) -> Path:
+    """The hidden name beside a path that this process writes under until the file is whole."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.part")
+
+
+def _host() -> str:
+    """This host's name without its dots; process numbers say nothing of another host of a shared file system."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", platform.node().partition(".")[0])[:32] or "host"
 
 
 def _alive(process: int) -> bool:
@@ -169,7 +180,7 @@ def _saved(path: Path, start: bytes, mode: str) -> Iterator[h5py.File]:
 
 def _write_aside(path: Path, image: memoryview) -> None:
     """Write under another name, flush to the disk, then rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = part_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as out:
@@ -213,16 +224,16 @@ def cannot_write(path: Path, error: OSError) -> ResourceError:
 
 def _check_signature(path: Path) -> int:
     """The size of a file that begins as HDF5 does."""
-    if not path.exists():
-        raise DataError(f"{path} does not exist", "check the path; gptfl inspect FILE shows what a file holds")
-    if not path.is_file():
-        raise DataError(f"{path} is not a file", "name a file that gptfl wrote")
     try:
+        if not path.exists():
+            raise DataError(f"{path} does not exist", "check the path; gptfl inspect FILE shows what a file holds")
+        if not path.is_file():
+            raise DataError(f"{path} is not a file", "name a file that gptfl wrote")
         with path.open("rb") as file:
             start = file.read(len(_SIGNATURE))
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}", "mend its permissions") from error
+        raise DataError(f"{path} can't be read: {error.strerror}", "check the path and its permissions") from error
     if start != _SIGNATURE:
         raise DataError(f"{path} is {'no HDF5 file' if start else 'empty'}", "name a file that gptfl wrote")
     return size

@@ -75,16 +75,22 @@ class Workspace:
     def candidates(self, kind: str, stem: str | None = None, **conditions: str) -> list[Path]:
         """The files of a kind (dynamics, features, simulator, predictions), the one made last first.
 
-        ``conditions`` are of ``encoder``, ``estimator`` and ``metric``.
+        ``conditions`` are of ``encoder``, ``estimator`` and ``metric``. Raises ``ResourceError`` where
+        the folder can't be read.
         """
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             found = [
                 path
                 for path in self.root.iterdir()
                 if path.name.endswith(f".{kind}.h5") and path.name[0] != "." and _fits(path, kind, stem, conditions)
             ]
             return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-        return []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise ResourceError(
+                f"{self.shown} can't be read: {error.strerror}", "mend its permissions or use another --workspace"
+            ) from error
 
     def pick(self, kind: str, stem: str | None = None, **conditions: str) -> Picked:
         """The candidate made last, with the others.
@@ -141,7 +147,7 @@ class Workspace:
 
 def stem_for(task: str, model: str) -> str:
     """The stem of a recording's files: task and model, made safe for file names."""
-    return f"{_safe(task)}-{_safe(Path(model).name)}"
+    return f"{safe_name(task)}-{safe_name(Path(model).name)}"
 
 
 def stem_of(path: Path) -> str:
@@ -173,10 +179,11 @@ def _describe(owner: Path) -> str:
     return f"another {what} (process {process})" if what else "another process"
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
+    """The nearest name that may begin a file's name, or be a part of it, on every system."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "unnamed"
 
 
 def _part(name: str) -> str:
     """A name that may stand between the dots of a file name."""
-    return _safe(name).replace(".", "-")
+    return safe_name(name).replace(".", "-")

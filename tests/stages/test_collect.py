@@ -102,10 +102,10 @@ def test_a_dry_run_estimates_and_records_nothing(neox: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"lr": 2e-3}, DataError, r"was recorded with --lr 0\.001, not 0\.002"),
-        ({"steps": 5}, DataError, "was recorded with --steps 4, not 5"),
-        ({"metrics": ("accuracy",)}, DataError, "was recorded with --metric"),
-        ({"texts": False}, DataError, "was recorded with --no-texts"),
+        ({"lr": 2e-3}, DataError, r"was recorded with --lr 0\.001, not --lr 0\.002"),
+        ({"steps": 5}, DataError, "was recorded with --steps 4, not --steps 5"),
+        ({"metrics": ("accuracy",)}, DataError, r"was recorded with --metric loss, not --metric accuracy:"),
+        ({"texts": False}, DataError, "was recorded with --texts, not --no-texts"),
     ],
 )
 def test_other_settings_under_the_same_name_are_refused(
@@ -117,6 +117,22 @@ def test_other_settings_under_the_same_name_are_refused(
         record(neox, tmp_path, runs=2, **changed)
     assert path.read_bytes() == before
     assert record(neox, tmp_path, runs=1, name="beside", **changed).path.exists()
+
+
+def test_a_message_names_options_as_they_are_typed(neox: Path, tmp_path: Path) -> None:
+    record(neox, tmp_path, runs=1, texts=False, metrics=("loss", "accuracy"))
+    with pytest.raises(DataError, match="was recorded with --metric loss --metric accuracy, not --metric loss: "):
+        record(neox, tmp_path, runs=1, texts=False)
+    with pytest.raises(DataError, match="was recorded with --no-texts, not --texts"):
+        record(neox, tmp_path, runs=1, metrics=("loss", "accuracy"))
+    with pytest.raises(DataError, match="was recorded with no --train-layers, not --train-layers 1"):
+        record(neox, tmp_path, runs=1, texts=False, metrics=("loss", "accuracy"), train_layers=1)
+
+
+def test_a_metric_named_twice_is_recorded_once(neox: Path, tmp_path: Path) -> None:
+    path = record(neox, tmp_path, runs=1, metrics=("loss", "loss")).path
+    assert read_dynamics(path).settings["metrics"] == ["loss"]
+    assert record(neox, tmp_path, runs=1).recorded_now == 0
 
 
 def test_other_weights_under_the_same_name_are_refused(neox: Path, tmp_path: Path) -> None:
@@ -134,7 +150,19 @@ def test_other_weights_under_the_same_name_are_refused(neox: Path, tmp_path: Pat
     [
         ({"subset_size": 13}, UsageError, "--subset-size 13 is larger than --pool 12"),
         ({"runs": 0}, UsageError, "--runs is 0"),
-        ({"epochs": float("nan")}, UsageError, "--epochs is nan"),
+        ({"epochs": float("nan"), "steps": None}, UsageError, "--epochs is nan"),
+        ({"epochs": 3.0}, UsageError, "--epochs and --steps both say how long to train: give one of them"),
+        ({"steps": 10**12}, UsageError, r"--runs 3 of 1000000000000 steps.* GiB.*: lower --runs, --steps"),
+        ({"epochs": 1e300, "steps": None}, UsageError, r"lower --runs, --steps \(or --epochs\)"),
+        ({"runs": 10**12}, UsageError, "--runs 1000000000000 of 4 steps"),
+        ({"test": 10**12}, UsageError, "--test 1000000000000 examples"),
+        ({"batch_size": 10**12}, UsageError, "--batch-size 1000000000000"),
+        ({"seed": -1}, UsageError, "--seed is -1"),
+        ({"seed": 2**63}, UsageError, "--seed is 9223372036854775808"),
+        ({"name": "a/b"}, UsageError, "--name 'a/b' can't begin the names of files: .*such as 'a-b'"),
+        ({"name": "../../x"}, UsageError, "--name '../../x'"),
+        ({"name": ""}, UsageError, "--name ''"),
+        ({"name": "x" * 300}, UsageError, "--name 'x+'"),
         ({"lr": -1.0}, UsageError, "--lr is"),
         ({"schedule": "cosine"}, UsageError, "--schedule 'cosine' is unknown: use linear or constant"),
         ({"precision": "int8"}, UsageError, "--precision 'int8'"),
@@ -149,6 +177,14 @@ def test_settings_that_make_no_sense(
     with pytest.raises(error, match=message):
         record(neox, tmp_path, **changed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_that_the_system_refuses_are_one_line(neox: Path, tmp_path: Path) -> None:
+    for dry_run in (True, False):
+        with pytest.raises(ResourceError, match="File name too long"):
+            record(neox, tmp_path / ("x" * 300), dry_run=dry_run)
+    with pytest.raises(ResourceError, match=r"--data .*x can't be read: File name too long"):
+        collect(str(neox), "jsonl", data=tmp_path / ("x" * 300), workspace=tmp_path, **SMALL)
 
 
 def test_unknown_model_and_task(tmp_path: Path, neox: Path) -> None:
@@ -187,7 +223,7 @@ def test_a_diverging_run_is_kept_aside_and_the_finished_ones_stay(
     with pytest.raises(DataError, match=r"run 1: the loss is nan at step 3 of 4 .*lower --lr.*diverged\.h5"):
         record(neox, tmp_path)
     assert [run.index for run in read_dynamics(tmp_path / "errands-small-neox.dynamics.h5").runs] == [0]
-    (partial,) = read_dynamics(tmp_path / "errands-small-neox.diverged.h5").runs
+    (partial,) = read_dynamics(tmp_path / "errands-small-neox.run-0001.diverged.h5").runs
     assert (partial.index, partial.curriculum.steps) == (1, 2)
     monkeypatch.undo()
     record(neox, tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.store import fields
-from gptfl.store.files import Header, amend, create, open_file, read_header, remove_leftovers
+from gptfl.store.files import Header, amend, create, open_file, part_path, read_header, remove_leftovers
 from gptfl.store.kinds import FEATURES, KINDS, SIMULATOR
 
 
@@ -119,12 +119,18 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
 def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    dead, living, other = (tmp_path / name for name in (f".a.h5.{child.pid}.part", ".b.h5.1.part", ".c.h5.old.part"))
-    for path in (dead, living, other):
-        path.write_text("half")
-    assert remove_leftovers(tmp_path) == [dead]
-    assert living.exists()
-    assert other.exists()
+    ours = part_path(tmp_path / "a.h5").name
+    assert ours.endswith(f"-{os.getpid()}.part")
+    names = {
+        "dead": ours.replace(f"-{os.getpid()}.", f"-{child.pid}."),
+        "living": ours.replace(f"-{os.getpid()}.", "-1."),
+        "elsewhere": f".a.h5.another-host-{child.pid}.part",
+        "nobody": ".c.h5.old.part",
+    }
+    for name in names.values():
+        (tmp_path / name).write_text("half")
+    assert remove_leftovers(tmp_path) == [tmp_path / names.pop("dead")]
+    assert {path.name for path in tmp_path.iterdir()} == set(names.values())
 
 
 def test_wrong_kind_says_what_it_is_and_who_takes_it(tmp_path: Path) -> None:
@@ -151,6 +157,8 @@ def test_missing_and_foreign_paths(tmp_path: Path) -> None:
     for name, message in messages.items():
         with pytest.raises(DataError, match=message):
             read_header(tmp_path / name)
+    with pytest.raises(DataError, match="x can't be read: File name too long"):
+        read_header(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize(("name", "value"), [("format_version", np.int64(99)), ("kind", np.bytes_(b"gptfl-dreams"))])

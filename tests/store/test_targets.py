@@ -31,7 +31,7 @@ def test_another_kind_is_kept(tmp_path: Path, simulator: Path) -> None:
         check_target(tmp_path / "ids.txt", SIMULATOR)
     with pytest.raises(DataError, match="is not a file"):
         check_target(tmp_path, SIMULATOR)
-    with pytest.raises(DataError, match="--output .*name too long"):
+    with pytest.raises(DataError, match=r"--output .*name too long"):
         check_target(tmp_path / ("x" * 300), SIMULATOR)
 
 

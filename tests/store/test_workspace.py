@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError, ResourceError
+from gptfl.store.files import part_path
 from gptfl.store.workspace import Picked, Workspace, stem_for, stem_of
 
 
@@ -112,7 +113,8 @@ def test_a_second_process_is_refused_until_the_first_dies(tmp_path: Path) -> Non
             pass
         holder.kill()
         holder.wait()
-        (tmp_path / f".a.h5.{holder.pid}.part").write_text("half")
+        left = part_path(tmp_path / "a.h5").name.replace(f"-{os.getpid()}.", f"-{holder.pid}.")
+        (tmp_path / left).write_text("half")
         with space.lock("gptfl fit"):
             assert not list(tmp_path.glob(".*.part"))
 
@@ -139,4 +141,12 @@ def test_the_same_thread_may_lock_again_and_another_may_not(tmp_path: Path) -> N
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(ResourceError, match="taken can't be written"), Workspace(tmp_path / "taken").lock("gptfl fit"):
+        pass
+
+
+def test_a_folder_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / ("x" * 300))
+    with pytest.raises(ResourceError, match=r"x can't be read: File name too long: .*another --workspace"):
+        space.pick("dynamics")
+    with pytest.raises(ResourceError, match="File name too long"), space.lock("gptfl fit"):
         pass

@@ -16,13 +16,18 @@ SPLITS = {"pool": "train.jsonl", "test": "test.jsonl"}
 
 def split_file(folder: Path, split: str) -> Path:
     """The file of a split (``pool`` or ``test``) in a data folder, known to be there."""
-    if not folder.exists():
-        raise DataError(f"--data {folder} does not exist", "name a folder that holds train.jsonl and test.jsonl")
-    if not folder.is_dir():
-        raise DataError(f"--data {folder} is not a folder", "name the folder that holds train.jsonl and test.jsonl")
     path = folder / SPLITS[split]
-    if not path.is_file():
-        raise DataError(f"--data {folder} holds no {path.name}", "it must hold train.jsonl and test.jsonl")
+    try:
+        if not folder.exists():
+            raise DataError(f"--data {folder} does not exist", "name a folder that holds train.jsonl and test.jsonl")
+        if not folder.is_dir():
+            raise DataError(f"--data {folder} is not a folder", "name the folder that holds train.jsonl and test.jsonl")
+        if not path.is_file():
+            raise DataError(f"--data {folder} holds no {path.name}", "it must hold train.jsonl and test.jsonl")
+    except OSError as error:
+        raise ResourceError(
+            f"--data {folder} can't be read: {error.strerror or error}", "check the path and its rights"
+        ) from error
     return path
 
 
