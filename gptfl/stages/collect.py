@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, run_seed
 from gptfl.errors import UsageError
-from gptfl.interfaces import Executor, Metric, Plan, Task
+from gptfl.interfaces import Metric, Plan
 from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
+from gptfl.stages.guarding import make_executor, make_metric, make_task
 from gptfl.stages.recording import RecordingJob, TrainerMaker
+from gptfl.store.examples import check_labels
 from gptfl.store.safety import MAX_BYTES
 from gptfl.store.workspace import Workspace, safe_name, stem_for
 from gptfl.training.names import resolve_model
@@ -80,9 +82,9 @@ def collect(
     check_seed(seed)
     _check_name(name)
     registry = get_registry()
-    maker: Task = registry.make("task", task, data=data)
-    chosen: tuple[Metric, ...] = tuple(registry.make("metric", metric) for metric in dict.fromkeys(metrics))
-    runner: Executor = registry.make("executor", executor)
+    maker = make_task(registry, task, data=data)
+    chosen: tuple[Metric, ...] = tuple(make_metric(registry, metric) for metric in dict.fromkeys(metrics))
+    runner = make_executor(registry, executor)
     source = resolve_model(model)
     if subset_size is None:
         subset_size = max(1, round(PAPER_SHARE * pool))
@@ -104,6 +106,7 @@ def collect(
     total = _count_steps(steps, epochs, subset_size, batch_size)
     _check_size(runs, total, batch_size, record_every, test, len(chosen))
     examples = maker.load(pool, test, seed)
+    check_labels((*examples.pool, *examples.test), f"task {task!r}")
     for metric in chosen:
         metric.check(examples.test)
     settings = {

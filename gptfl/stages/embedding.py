@@ -11,6 +11,7 @@ from jaxtyping import Float
 from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import Encoder
 from gptfl.records import Example, Features, FeatureSet, Progress, fingerprint
+from gptfl.registry import MENDING, Part
 from gptfl.store.features import read_feature_rows
 
 Layout = dict[str, tuple[int, str]]
@@ -30,10 +31,13 @@ class Embedding:
     """
 
     def __init__(
-        self, name: str, encoder: Encoder, pool: Sequence[Example], test: Sequence[Example], progress: Progress
+        self, part: Part, encoder: Encoder, pool: Sequence[Example], test: Sequence[Example], progress: Progress
     ) -> None:
-        self.name, self.encoder, self.pool, self.test, self.progress = name, encoder, pool, test, progress
-        self.identity: dict[str, Any] = self._json_able(dict(encoder.identity()))
+        self.part, self.encoder, self.pool, self.test, self.progress = part, encoder, pool, test, progress
+        self.name = part.name
+        with part.blamed("identity"):
+            identity = dict(encoder.identity())
+        self.identity: dict[str, Any] = self._json_able(identity)
         self.embedded = 0
         self.notes: list[str] = []
         self._keys = [row_key(e) for e in pool], [row_key(e) for e in test]
@@ -109,7 +113,10 @@ class Embedding:
         return vectors
 
     def _encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
-        made = self.encoder.encode(pool, test)
+        with self.part.blamed("encode"):
+            made = self.encoder.encode(pool, test)
+        if not isinstance(made, Mapping) or not all(isinstance(one, FeatureSet) for one in made.values()):
+            raise self._broken("gave no mapping of names to sets of vectors")
         if not made:
             raise self._broken("gave no vectors")
         for name, one in made.items():
@@ -137,7 +144,7 @@ class Embedding:
         return same
 
     def _broken(self, what: str) -> PluginError:
-        return PluginError(f"encoder {self.name!r} {what}", "the encoder needs mending")
+        return PluginError(f"{self.part.who} {what}", MENDING)
 
 
 def _layout(sets: Mapping[str, FeatureSet]) -> Layout:

@@ -68,7 +68,7 @@ def featurize(
         made.progress = progress
     pool, test = with_texts(recorded, data, recording.path)
     target = Path(output).expanduser() if output is not None else space.features_path(recording.stem, name)
-    embedding = Embedding(name, made, pool, test, progress)
+    embedding = Embedding(get_registry().find("encoder", name), made, pool, test, progress)
     with space.lock("gptfl featurize"):
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
         sets = embedding.sets()

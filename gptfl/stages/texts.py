@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gptfl.errors import DataError
-from gptfl.interfaces import Task
+from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, Example
 from gptfl.registry import get_registry
+from gptfl.stages.guarding import make_task
 
 
 def with_texts(
@@ -15,9 +15,12 @@ def with_texts(
     """Pool and test examples with their texts.
 
     Where the recording keeps no texts, its task is loaded again with its settings, from ``data`` if
-    given. Raises ``DataError`` if that gives other examples than those recorded.
+    given. Raises ``DataError`` if that gives other examples than those recorded, ``UsageError`` for
+    ``data`` where the recording keeps its texts.
     """
     if all(example.text for example in (*dynamics.pool, *dynamics.test)):
+        if data is not None:
+            raise UsageError(f"--data {data} is not needed: {path} keeps its texts", "leave out --data")
         return dynamics.pool, dynamics.test
     settings = dynamics.settings
     missing = [name for name in ("task", "pool", "test", "seed") if name not in settings]
@@ -27,7 +30,7 @@ def with_texts(
             "make a recording that keeps its texts",
         )
     source = settings.get("data") if data is None else data
-    task: Task = get_registry().make("task", settings["task"], data=None if source is None else Path(source))
+    task = make_task(get_registry(), settings["task"], data=None if source is None else Path(source))
     loaded = task.load(settings["pool"], settings["test"], settings["seed"])
     where = settings["task"] if source is None else source
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")
