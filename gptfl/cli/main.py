@@ -18,6 +18,9 @@ from gptfl.errors import GptflError
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
 UsageProblem: type[BaseException] = typer.BadParameter.__mro__[2]
+NOTHING_LEFT = "nothing half-written was left"
+LEFT = {"gptfl.cli.collect": "finished runs are kept, the same command goes on from there"}
+"""What an interruption leaves behind, by the command's module."""
 COMMANDS = ("collect", "featurize", "fit", "simulate", "compare", "demo", "inspect", "plugins")
 
 app = typer.Typer(
@@ -54,7 +57,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt:
-            console.err.print("interrupted: finished work is kept, the same command goes on from there", style="red")
+            console.err.print(f"interrupted: {LEFT.get(command.__module__, NOTHING_LEFT)}", style="red")
             raise typer.Exit(INTERRUPTED) from None
 
     return stoppable

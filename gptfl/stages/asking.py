@@ -76,7 +76,11 @@ def open_source(
     for flag, wish, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
         if wish is not None and wish != has:
             raise UsageError(f"{path} is a simulator of {has}, not {wish}", f"leave out {flag}, or choose another file")
-    recording = open_recording(space.dynamics_path(stem_of(path)) if dynamics is None else dynamics, space.root)
+    if dynamics is None:
+        dynamics = space.dynamics_path(stem_of(path))
+        if not dynamics.exists():
+            raise DataError(f"the recording that {path} was fitted to is not at {dynamics}", "name it with --dynamics")
+    recording = open_recording(dynamics, space.root)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.dynamics != recording.dynamics.fingerprint:

@@ -14,6 +14,10 @@ from gptfl.store.examples import get_examples, metric_from_json, metric_to_json,
 from gptfl.store.kinds import DYNAMICS
 
 ROLES = (FIT, VALIDATION, TEST)
+COUNTS = ("pool", "test", "subset_size", "batch_size", "steps", "record_every")
+"""Settings that, where they are there, are whole numbers of at least 1."""
+WORDS = ("task", "model", "schedule")
+"""Settings that, where they are there, are texts."""
 
 
 def write_dynamics(path: Path, dynamics: Dynamics) -> None:
@@ -21,6 +25,7 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
 
     Raises ``DataError`` if a run does not fit its examples, ``ResourceError`` if it can't be written.
     """
+    _check_settings(dynamics.settings, path)
     for run in dynamics.runs:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
     inputs = {"examples": dynamics.examples}
@@ -49,6 +54,7 @@ def read_dynamics(path: Path) -> Dynamics:
     """Read a recording whole, its runs in order of index. Raises ``DataError``."""
     with files.open_file(path, DYNAMICS) as file:
         header = files.header_of(file)
+        _check_settings(header.settings, path)
         group = fields.get_group(file, "examples")
         pool, test = get_examples(group, "pool"), get_examples(group, "test")
         if header.inputs.get("examples") != examples_fingerprint(pool, test):
@@ -69,6 +75,19 @@ def check_run(run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo],
     problem = _problem_with(run, pool, test, metrics)
     if problem:
         raise DataError(f"{where}: {run.name} {problem}", "record it again with gptfl collect")
+
+
+def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise ``DataError`` where a setting that gptfl reads again is of the wrong type."""
+    wrong = [key for key in COUNTS if key in settings and (type(settings[key]) is not int or settings[key] < 1)]
+    wrong += [key for key in WORDS if key in settings and not isinstance(settings[key], str)]
+    if type(settings.get("seed", 0)) is not int or not 0 <= settings.get("seed", 0) < 2**63:
+        wrong.append("seed")
+    if not isinstance(settings.get("data"), str | None):
+        wrong.append("data")
+    if wrong:
+        shown = repr(settings[wrong[0]])[:50]
+        raise DataError(f"{path} has the setting {wrong[0]} = {shown}", "record it again with gptfl collect")
 
 
 def _problem_with(run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo]) -> str:

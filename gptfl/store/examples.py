@@ -10,22 +10,41 @@ from gptfl.errors import DataError
 from gptfl.records import Example, MetricInfo
 from gptfl.store import fields
 
+MAX_CLASSES = 10_000
+"""How many classes examples may have that don't list their choices."""
+
 
 def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> None:
-    """Keep examples as JSON lines."""
+    """Keep examples as JSON lines. Raises ``DataError`` as ``check_labels`` does."""
+    check_labels(examples, f"{fields.path_of(group)}: {group.name}/{name}")
     fields.put_lines(group, name, [_to_json(example) for example in examples])
 
 
 def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
-    """Read examples. Raises ``DataError`` if they are malformed or an id occurs twice."""
+    """Read examples. Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range."""
     where = f"{fields.path_of(group)}: {group.name}/{name}"
     examples = tuple(_from_json(row, f"{where} line {i + 1}") for i, row in enumerate(fields.get_lines(group, name)))
+    check_labels(examples, where)
     seen: set[str] = set()
     for example in examples:
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)
     return examples
+
+
+def check_labels(examples: Sequence[Example], where: str) -> None:
+    """Raise ``DataError``, naming ``where`` and the example, for a label that is no place in its choices.
+
+    What lists no choices may have up to ``MAX_CLASSES`` classes.
+    """
+    for example in examples:
+        classes = len(example.choices) or MAX_CLASSES
+        if example.label is not None and not 0 <= example.label < classes:
+            raise DataError(
+                f"{where}: example {example.id!r} has the label {example.label} of {classes} classes",
+                "number classes from 0, in the order of the choices",
+            )
 
 
 def _to_json(example: Example) -> dict[str, Any]:

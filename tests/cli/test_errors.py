@@ -175,6 +175,16 @@ def test_ctrl_c_exits_with_130_and_keeps_the_finished_runs(neox: Path, tmp_path:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert "interrupted: finished work is kept" in err
+    assert "interrupted: finished runs are kept" in err
     assert "Traceback" not in err
     assert len(read_dynamics(path).runs) >= 1
+
+
+def test_ctrl_c_promises_only_what_holds(gptfl: Command, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gptfl.stages.fit.fit", interrupted)
+    outcome = gptfl("fit", "--workspace", str(study))
+    assert outcome.code == 130
+    assert outcome.err == "interrupted: nothing half-written was left\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gptfl.builtin.encoders import minilm
-from gptfl.errors import DataError, PluginError, ResourceError
+from gptfl.errors import DataError, PluginError, ResourceError, UsageError
 from gptfl.records import Dynamics, Example, FeatureSet
 from gptfl.registry import get_registry
 from gptfl.stages import embedding
@@ -227,3 +227,8 @@ def test_a_row_is_known_by_all_that_an_encoder_can_read():
     assert embedding.row_key(one) == embedding.row_key(replace(one, id="b"))
     for change in ({"prompt": "q", "digest": ""}, {"label": 1}, {"choices": ("t", "v")}, {"fields": {}}):
         assert embedding.row_key(one) != embedding.row_key(replace(one, **change))
+
+
+def test_data_is_refused_where_the_recording_keeps_its_texts(tmp_path, recording):
+    with pytest.raises(UsageError, match=r"--data .* is not needed: .*a\.dynamics\.h5 keeps its texts"):
+        featurize("counting", workspace=tmp_path, data=tmp_path)

@@ -216,3 +216,11 @@ def test_outputs_overwrite_nothing_else(made: Path, tmp_path: Path, option: str)
     assert {path: path.read_bytes() for path in (*made.iterdir(), *tmp_path.iterdir())} == before
     for _ in range(2):
         gptfl.simulate(workspace=made, subset=POOL[:3], output=tmp_path / "x.h5")
+
+
+def test_a_simulator_kept_elsewhere_needs_its_recording_named(made: Path, tmp_path: Path) -> None:
+    path = gptfl.fit("mean-run", workspace=made, output=tmp_path / "mine.h5").path
+    for workspace in (None, made):
+        with pytest.raises(DataError, match=r"the recording that .*mine\.h5 was fitted to.*: name it with --dynamics"):
+            gptfl.simulate(path, workspace=workspace)
+    assert gptfl.simulate(path, dynamics=made / "made.dynamics.h5", output=tmp_path / "x.h5").estimator == "mean-run"

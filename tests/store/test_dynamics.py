@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,10 @@ from hypothesis.extra import numpy as arrays
 
 from gptfl.errors import DataError
 from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run
+from gptfl.store import fields, files
 from gptfl.store.dynamics import ROLES, append_run, read_dynamics, write_dynamics
+from gptfl.store.examples import get_examples
+from gptfl.store.kinds import DYNAMICS
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -25,9 +29,14 @@ mappings = st.dictionaries(st.text(max_size=6), json_values, max_size=3)
 def example_tuples(draw: st.DrawFn, most: int) -> tuple[Example, ...]:
     ids = draw(st.lists(st.text(max_size=6), min_size=1, max_size=most, unique=True))
     short, classes = st.text(max_size=20), st.lists(st.text(max_size=4), max_size=3)
-    label = st.none() | st.integers(0, 5)
-    made = (Example(i, draw(short), draw(short), tuple(draw(classes)), draw(label), draw(mappings)) for i in ids)
-    return tuple(one.without_texts() if draw(st.booleans()) else one for one in made)
+
+    def one(id: str) -> Example:
+        choices = tuple(draw(classes))
+        label = draw(st.none() | st.integers(0, len(choices) - 1 if choices else 5))
+        return Example(id, draw(short), draw(short), choices, label, draw(mappings))
+
+    made = map(one, ids)
+    return tuple(each.without_texts() if draw(st.booleans()) else each for each in made)
 
 
 @st.composite
@@ -116,3 +125,32 @@ def test_a_run_that_does_not_fit_is_refused(
     with pytest.raises(DataError, match=message):
         write_dynamics(path, replace(dynamics, runs=(run,)))
     assert read_dynamics(path).fingerprint == dynamics.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("batch_size", "abc"), ("batch_size", 0), ("steps", True), ("schedule", ["linear"]), ("seed", -1), ("data", 3)],
+)
+def test_settings_of_the_wrong_type_are_refused(tmp_path: Path, dynamics: Dynamics, key: str, value: object) -> None:
+    with pytest.raises(DataError, match=f"a.h5 has the setting {key} = "):
+        write_dynamics(tmp_path / "a.h5", replace(dynamics, settings={key: value}))
+    write_dynamics(tmp_path / "a.h5", dynamics)
+    with files.amend(tmp_path / "a.h5", DYNAMICS) as file:
+        del file["settings"]
+        fields.put_text(file, "settings", {key: value})
+    with pytest.raises(DataError, match=f"a.h5 has the setting {key} = "):
+        read_dynamics(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(("label", "choices"), [(10**11, ()), (-1, ()), (2, (" ja", " nein"))])
+def test_labels_out_of_range_are_refused(
+    tmp_path: Path, dynamics: Dynamics, label: int, choices: tuple[str, ...]
+) -> None:
+    odd = replace(dynamics.pool[0], label=label, choices=choices)
+    with pytest.raises(DataError, match=f"example 'p0' has the label {label} of"):
+        write_dynamics(tmp_path / "a.h5", replace(dynamics, pool=(odd, *dynamics.pool[1:])))
+    row = {"id": "p0", "prompt": "", "target": "", "choices": list(choices), "label": label, "fields": {}, "digest": ""}
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        fields.put_lines(file, "pool", [row])
+        with pytest.raises(DataError, match=f"example 'p0' has the label {label} of"):
+            get_examples(file, "pool")
