@@ -29,7 +29,7 @@ class TokenRow:
 class Tokenizer:
     """Tokenizes prompts and targets, and counts what it had to cut.
 
-    A prompt that is too long loses its far end (its beginning); a target is never cut.
+    A prompt that is too long loses its far end (its beginning); a target or choice is never cut.
     """
 
     tokenizer: Any
@@ -38,25 +38,30 @@ class Tokenizer:
     cut_tokens: int = 0
     _prompts: dict[str, list[int]] = field(default_factory=dict)
 
-    def pair(self, example: Example, target: str, flag: str) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt and of one target of it, at most ``max_length`` together."""
-        target_ids = self.tokenizer.encode(target, add_special_tokens=False)
-        if not target_ids:
-            raise DataError(f"{flag} example {example.id!r} has a target without tokens", "give it a target")
-        room = self.max_length - len(target_ids)
-        if room < 1:
-            raise DataError(
-                f"the target of {flag} example {example.id!r} has {len(target_ids)} tokens and --max-length is "
-                f"{self.max_length}",
-                "raise --max-length, or leave the example out",
-            )
-        return self._prompt(example.prompt)[-room:], target_ids
+    def pairs(self, example: Example, flag: str, choices: bool = False) -> tuple[list[int], dict[str, list[int]]]:
+        """Token ids of the prompt, and of the target and with ``choices`` of each choice by its text.
 
-    def count_cuts(self, examples: Sequence[Example]) -> None:
-        """Count the prompts that are cut and their lost tokens."""
+        The prompt is cut once, so that it fits with the longest of them into ``max_length``: choices are
+        only comparable after the same prompt.
+        """
+        asked = dict.fromkeys((example.target, *(example.choices if choices else ())))
+        answers = {text: list(self.tokenizer.encode(text, add_special_tokens=False)) for text in asked}
+        for text, ids in answers.items():
+            what = "target" if text == example.target else f"choice {text!r}"
+            if not ids:
+                raise DataError(f"{flag} example {example.id!r} has a {what} without tokens", "give it some text")
+            if len(ids) >= self.max_length:
+                raise DataError(
+                    f"the {what} of {flag} example {example.id!r} has {len(ids)} tokens and --max-length is "
+                    f"{self.max_length}",
+                    "raise --max-length, or leave the example out",
+                )
+        return self._prompt(example.prompt)[-(self.max_length - max(map(len, answers.values()))) :], answers
+
+    def count_cuts(self, examples: Sequence[Example], flag: str, choices: bool = False) -> None:
+        """Count the prompts that ``pairs`` cuts and their lost tokens."""
         for example in examples:
-            target_ids = self.tokenizer.encode(example.target, add_special_tokens=False)
-            lost = len(self._prompt(example.prompt)) + len(target_ids) - self.max_length
+            lost = len(self._prompt(example.prompt)) - len(self.pairs(example, flag, choices)[0])
             if lost > 0:
                 self.cut_examples += 1
                 self.cut_tokens += lost
@@ -78,8 +83,8 @@ def training_rows(tokenizer: Tokenizer, pool: Sequence[Example]) -> list[TokenRo
     """One row an example: its target's tokens, all in segment 0."""
     rows = []
     for example in pool:
-        prompt, target = tokenizer.pair(example, example.target, "pool")
-        rows.append(_row(prompt, target, 0))
+        prompt, answers = tokenizer.pairs(example, "pool")
+        rows.append(_row(prompt, answers[example.target], 0))
     return rows
 
 
@@ -115,16 +120,16 @@ def evaluation_rows(tokenizer: Tokenizer, test: Sequence[Example], choices: bool
         queries.extend((len(prompt) - 1 + i, token, which) for i, token in enumerate(target))
 
     for index, example in enumerate(test):
-        prompt, target = tokenizer.pair(example, example.target, "test")
-        target_tokens[index] = len(target)
-        ask(prompt, target, index)
+        prompt, answers = tokenizer.pairs(example, "test", choices)
+        target_tokens[index] = len(answers[example.target])
+        ask(prompt, answers[example.target], index)
         if choices:
             mine = []
             for choice in example.choices:
                 if choice == example.target:
                     mine.append(index)
                     continue
-                ask(*tokenizer.pair(example, choice, "test"), segment)
+                ask(prompt, answers[choice], segment)
                 mine.append(segment)
                 segment += 1
             choice_segments.append(np.array(mine))

@@ -7,11 +7,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Observation
 from gptfl.records import Example
 from gptfl.training.encoding import Tokenizer, evaluation_rows
 from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
+
+
+class NotFiniteError(DataError):
+    """What was measured of a test example is not a finite number."""
 
 
 class Evaluator:
@@ -34,7 +39,8 @@ class Evaluator:
         self.generate_tokens = generate_tokens
         needs = frozenset[str]().union(*(metric.needs for metric in metrics))
         self.generates = "generated" in needs
-        self.layout = evaluation_rows(tokenizer, test, "choices" in needs)
+        self.choices = "choices" in needs
+        self.layout = evaluation_rows(tokenizer, test, self.choices)
         rows = self.layout.rows
         order = plan_batches([len(row.input_ids) for row in rows], budget, overhead)
         hidden = network.lower(rows, order)
@@ -63,13 +69,33 @@ class Evaluator:
         )
 
     def measure(self) -> dict[str, Float[np.ndarray, " test"]]:
-        """Every metric of every test example, in float32."""
+        """Every metric of every test example, in float32.
+
+        Raises ``NotFiniteError`` where a value isn't finite, or a log-probability that it may come from: a
+        metric such as accuracy gives a number even for a model that is lost.
+        """
         observation = self.observe()
-        return {metric.info.name: metric.measure(observation).astype(np.float32) for metric in self.metrics}
+        self._check_finite("log-probability", observation.target_log_prob)
+        if observation.choice_log_probs is not None:
+            sums = np.array([scores.sum() for scores in observation.choice_log_probs])
+            self._check_finite("log-probability of a choice", sums)
+        values = {metric.info.name: metric.measure(observation).astype(np.float32) for metric in self.metrics}
+        for name, one in values.items():
+            self._check_finite(name, one)
+        return values
+
+    def _check_finite(self, what: str, values: Float[np.ndarray, " test"]) -> None:
+        bad = ~np.isfinite(values)
+        if bad.any():
+            which = int(bad.argmax())
+            raise NotFiniteError(
+                f"the {what} of test example {self.test[which].id!r} is {values[which]}",
+                "look at this example, or try another --precision",
+            )
 
     def _generate(self) -> tuple[str, ...]:
         """Greedy continuation of every test prompt, prompts of one length together (no padding)."""
-        prompts = [self.tokenizer.pair(example, example.target, "test")[0] for example in self.test]
+        prompts = [self.tokenizer.pairs(example, "test", self.choices)[0] for example in self.test]
         texts = [""] * len(prompts)
         by_length: dict[int, list[int]] = {}
         for index, prompt in enumerate(prompts):

@@ -12,7 +12,7 @@ from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Plan
 from gptfl.records import Curriculum, Example, Run
 from gptfl.training.encoding import Tokenizer, training_rows
-from gptfl.training.evaluation import Evaluator
+from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.layout import plan_batches
 from gptfl.training.models import LoadedModel
 from gptfl.training.network import Batch, Network
@@ -37,7 +37,7 @@ class Recipe:
 
 
 class DivergedError(DataError):
-    """The loss was not finite; ``run`` holds what was recorded before."""
+    """A loss or a measured value was not finite; ``run`` holds what was recorded before."""
 
     def __init__(self, problem: str, remedy: str, run: Run) -> None:
         super().__init__(problem, remedy)
@@ -79,7 +79,8 @@ class RecordingTrainer:
         self.pool = pool
         limit = getattr(loaded.model.config, "max_position_embeddings", None) or recipe.max_length
         self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
-        self.tokenizer.count_cuts((*pool, *test))
+        self.tokenizer.count_cuts(pool, "pool")
+        self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision)
         gpu = self.network.device.type != "cpu"
         budget = recipe.evaluation_tokens or (32768 if gpu else 2048)
@@ -124,7 +125,8 @@ class RecordingTrainer:
     def run(self, plan: Plan, on_step: Callable[[int, int], None]) -> Run:
         """Train along the plan's batches and measure at step 0 and every recorded step.
 
-        Raises ``DivergedError`` where a loss is not finite, with what was recorded before.
+        Raises ``DivergedError`` where a batch's loss or what is measured after it is not finite, with what
+        was recorded before, and ``NotFiniteError`` where that is so before any training.
         """
         total = len(plan.batches)
         rates = SCHEDULES[self.recipe.schedule](self.recipe.learning_rate, total)
@@ -136,16 +138,18 @@ class RecordingTrainer:
         track.add(0, self.evaluator.measure())
         for step, members in enumerate(plan.batches, start=1):
             loss = self.step(optimiser, self.batch(members), float(rates[step - 1]))
-            values = self.evaluator.measure() if step in due else {}
-            if not torch.isfinite(loss) or any(not np.isfinite(v).all() for v in values.values()):
-                done = step - 1
+            try:
+                if not torch.isfinite(loss):
+                    raise NotFiniteError(f"the loss of the batch is {float(loss)}")
+                if step in due:
+                    track.add(step, self.evaluator.measure())
+            except NotFiniteError as error:
                 ids = ", ".join(self.pool[i].id for i in members if i >= 0)
+                kept = track.run(plan, plan.batches[: step - 1], rates[: step - 1])
                 raise DivergedError(
-                    f"run {plan.index}: the loss is {float(loss)} at step {step} of {total} (batch: {ids})",
+                    f"{kept.name}: {error.problem} at step {step} of {total} (batch: {ids})",
                     "lower --lr, or look at these examples",
-                    track.run(plan, plan.batches[:done], rates[:done]),
-                )
-            if values:
-                track.add(step, values)
+                    kept,
+                ) from error
             on_step(step, total)
         return track.run(plan, plan.batches, rates)
