@@ -11,7 +11,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from gptfl.builtin.errands import corpus
 from gptfl.curricula import generator
 from gptfl.records import Progress, fingerprint, silent
-from gptfl.training.models import build_folder, cache_folder, quiet
+from gptfl.training.models import build_folder, cache_folder, is_built, quiet
 
 SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 VOCABULARY = 768
@@ -34,7 +34,7 @@ def build_tiny(progress: Progress = silent) -> Path:
     """
     identity = fingerprint(VERSION, SHAPE, VOCABULARY, CONTEXT, TEXTS, STEPS, BATCH, LENGTH, LEARNING_RATE, SEED)
     target = cache_folder() / "models" / f"tiny-{identity}"
-    if target.is_dir():
+    if is_built(target):
         return target
     texts = corpus(SEED, TEXTS)
     with quiet(), build_folder(target) as folder:

@@ -100,7 +100,7 @@ def convert_gguf(progress: Progress = silent) -> Path:
     package = Path(spec.submodule_search_locations[0])
     stat = (package / GGUF_FILE).stat()
     target = cache_folder() / "models" / f"{SMOLLM2_Q4}-{stat.st_size:x}"
-    if target.is_dir():
+    if is_built(target):
         return target
     missing = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
     if missing:
@@ -120,17 +120,45 @@ def convert_gguf(progress: Progress = silent) -> Path:
     return target
 
 
+def is_built(target: Path) -> bool:
+    """Whether a folder is there; no, too, where the system won't say, for building it then tells why."""
+    try:
+        return target.is_dir()
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def build_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes ``target`` when it is complete and vanishes when it is not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    """A folder to fill, which becomes ``target`` when it is complete and vanishes when it is not.
+
+    Raises ``ResourceError`` naming GPTFL_CACHE where the system refuses to make or fill it.
+    """
+    aside: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         yield aside
-        with contextlib.suppress(OSError):  # another process finished first: its folder serves as well
+        try:
             aside.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process finished first: its folder serves as well
+                raise
+    except Exception as error:
+        if not _is_systems(error):
+            raise
+        why = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise ResourceError(
+            f"{target} can't be written: {why}", "set GPTFL_CACHE to a folder that can be written to, with room"
+        ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_systems(error: Exception) -> bool:
+    """Whether the system refused something; safetensors and tokenizers tell it in the text alone."""
+    return (isinstance(error, OSError) and error.errno is not None) or "(os error " in str(error)
 
 
 @contextlib.contextmanager
