@@ -1,5 +1,6 @@
 """The pages: every command on them parses, every link leads somewhere, the Python on them runs."""
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 import pytest
 import typer
 
+from gptfl.cli.console import parse_settings
 from gptfl.cli.main import app
+from gptfl.errors import PluginError
+from gptfl.registry import get_registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -18,10 +22,10 @@ PAGES = sorted(
 
 def shell_lines(page: Path) -> list[str]:
     """The ``gptfl`` commands in a page's code blocks, continued lines joined."""
-    blocks = re.findall(
-        r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    # Every block is matched, so that the end of one in another language is not taken for a beginning.
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    code = "\n".join(text for language, text in blocks if language in ("", "sh", "bash", "console"))
+    lines = code.replace("\\\n", " ").splitlines()
     return [line.split("   #")[0].removeprefix("$ ").strip() for line in lines if re.match(r"(\$ )?gptfl ", line)]
 
 
@@ -36,6 +40,44 @@ def test_every_command_on_a_page_parses(page: str, line: str) -> None:
         return
     command = root.commands[words[0]]
     command.make_context(words[0], words[1:])
+
+
+def examples_in_help() -> list[tuple[str, str]]:
+    root: Any = typer.main.get_command(app)
+    return [(name, line) for name in root.commands for line in re.findall("`(gptfl .*?)`", root.commands[name].help)]
+
+
+def settings_of(line: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Kind, name and settings of each part that a command sets something of."""
+    words = shlex.split(line.split(" | ")[0].split(" > ")[0], comments=True)
+    after = list(itertools.pairwise(words))
+    pairs = [value for option, value in after if option == "--set"]
+    if words[1] == "compare":
+        named = [pair.partition(".") for pair in pairs]
+        return [("estimator", name, parse_settings([pair])) for name, _, pair in named]
+    kind = {"featurize": "encoder", "fit": "estimator"}[words[1]]
+    name = dict(after).get(f"--{kind}", {"encoder": "minilm", "estimator": "gptfluence"}[kind])
+    return [(kind, name, parse_settings(pairs))]
+
+
+SETTING = [(place, line) for place, line in [*COMMANDS, *examples_in_help()] if " --set " in line]
+
+
+@pytest.mark.parametrize(("place", "line"), SETTING)
+def test_every_setting_that_is_shown_is_one_of_its_part(place: str, line: str) -> None:
+    registry = get_registry()
+    for kind, name, settings in settings_of(line):
+        if name in registry.names(kind):
+            registry.make(kind, name, **settings)
+        else:
+            assert place == "writing-plugins.md", f"no {kind} {name}"
+
+
+def test_settings_are_shown_and_a_wrong_one_would_be_found() -> None:
+    assert {place for place, _ in SETTING} >= {"featurize", "fit", "compare", "writing-plugins.md"}
+    ((kind, name, settings),) = settings_of("gptfl featurize --encoder causal-lm --set model=a --set pooling=last")
+    with pytest.raises(PluginError, match="encoder 'causal-lm' has no setting 'pooling'"):
+        get_registry().make(kind, name, **settings)
 
 
 def test_the_pages_show_commands() -> None:
