@@ -220,7 +220,9 @@ def test_a_diverging_run_is_kept_aside_and_the_finished_ones_stay(
         return loss * float("nan") if rate > 0 and sum(r > 0 for r in seen) == 7 else loss
 
     monkeypatch.setattr(RecordingTrainer, "step", step)
-    with pytest.raises(DataError, match=r"run-0001: the loss of the batch is nan at step 3 of 4 .*lower --lr.*diverged\.h5"):
+    with pytest.raises(
+        DataError, match=r"run-0001: the loss of the batch is nan at step 3 of 4 .*lower --lr.*diverged\.h5"
+    ):
         record(neox, tmp_path)
     assert [run.index for run in read_dynamics(tmp_path / "errands-small-neox.dynamics.h5").runs] == [0]
     (partial,) = read_dynamics(tmp_path / "errands-small-neox.run-0001.diverged.h5").runs
