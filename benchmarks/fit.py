@@ -120,6 +120,7 @@ def plain_fit(data: FitData, learning_rate: float, seconds: float, goal: float) 
 
 def fast_fit(data: FitData, repeats: int) -> list[tuple[list[tuple[float, int, float]], float]]:
     """For every repeat, (seconds, epoch, validation MSE) at each check; the clock covers all that fit does."""
+    GPTfluence(epochs=1).fit(data)  # torch sets itself up at first use
     found = []
     for _ in range(repeats):
         seconds: list[float] = []

@@ -247,6 +247,6 @@ class Prediction:
     """
 
     values: Float[np.ndarray, "run recorded test"]
-    intervals: Mapping[
-        float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]
-    ] = field(default_factory=dict)
+    intervals: Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]] = (
+        field(default_factory=dict)
+    )

@@ -5,13 +5,14 @@ from gptfl.curricula import check_seed, fill_batches, generator
 from gptfl.errors import UsageError
 
 
-@pytest.mark.parametrize("steps, batch_size", [(7, 3), (1, 1), (4, 5), (0, 3)])
+@pytest.mark.parametrize(("steps", "batch_size"), [(7, 3), (1, 1), (4, 5), (0, 3)])
 def test_batches_cycle_through_fresh_shuffles(steps, batch_size):
     subset = np.array([8, 2, 5, 11])
     random = generator(3, 1)
     stream = [int(one) for _ in range(steps * batch_size) for one in random.permutation(subset)]
     batches = fill_batches(subset, batch_size, steps, seed=3)
-    assert batches.shape == (steps, batch_size) and batches.dtype == np.int64
+    assert batches.shape == (steps, batch_size)
+    assert batches.dtype == np.int64
     assert batches.ravel().tolist() == stream[: steps * batch_size]
 
 
