@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, run_seed
 from gptfl.errors import UsageError
-from gptfl.interfaces import Metric, Plan
+from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
 from gptfl.stages.guarding import make_executor, make_metric, make_task
@@ -136,14 +136,26 @@ def collect(
         left = job.left()
         return CollectResult(path, runs, 0, job.estimate(make_trainer(), left, announce))
     with space.lock("gptfl collect"):
-        if not job.left():
-            return CollectResult(path, runs, 0, None, (f"all {runs} runs are recorded already",))
-        trainer = make_trainer()
-        settings["weights"] = trainer.network.loaded.weights_hash
-        left = job.left()
-        guess = job.estimate(trainer, left, announce)
-        job.record(runner, make_trainer, left, progress)
-    return CollectResult(path, runs, len(left), guess)
+        return _carry_out(job, runner, make_trainer, announce, progress)
+
+
+def _carry_out(
+    job: RecordingJob,
+    runner: Executor,
+    make_trainer: TrainerMaker,
+    announce: Callable[["Estimate"], None] | None,
+    progress: Progress,
+) -> CollectResult:
+    """Record what is left; the model is loaded only if something is."""
+    runs = len(job.plans)
+    if not job.left():
+        return CollectResult(job.path, runs, 0, None, (f"all {runs} runs are recorded already",))
+    trainer = make_trainer()
+    job.settings["weights"] = trainer.network.loaded.weights_hash
+    left = job.left()  # again: now that the weights are known, they must be the recorded ones
+    guess = job.estimate(trainer, left, announce)
+    job.record(runner, make_trainer, left, progress)
+    return CollectResult(job.path, runs, len(left), guess)
 
 
 def _plan(index: int, seed: int, pool: int, subset: int, batch_size: int, steps: int) -> Plan:
