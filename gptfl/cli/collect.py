@@ -146,7 +146,20 @@ def command(
         console.say("Nothing was recorded (--dry-run).")
         return
     console.say(f"{result.path}: {result.runs} runs, {result.recorded_now} of them new")
-    console.say("next: gptfl featurize")
+    for which, (first, last) in result.moved.items():
+        console.say(f"{which} {first:.4g} → {last:.4g}, mean of all runs and test examples")
+    console.say(f"next: {_next_command()}")
+
+
+def _next_command() -> str:
+    from gptfl.errors import ResourceError
+    from gptfl.stages.featurize import default_encoder
+
+    try:
+        default_encoder()
+    except ResourceError:
+        return "gptfl featurize --encoder tfidf-svd (the weights of the default, minilm, are not on this machine)"
+    return "gptfl featurize"
 
 
 def _announce(plan: "Estimate") -> None:

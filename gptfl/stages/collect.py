@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, run_seed
 from gptfl.errors import UsageError
@@ -13,6 +15,7 @@ from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
 from gptfl.stages.guarding import make_executor, make_metric, make_task
 from gptfl.stages.recording import RecordingJob, TrainerMaker
+from gptfl.store.dynamics import read_dynamics
 from gptfl.store.examples import check_labels
 from gptfl.store.safety import MAX_BYTES
 from gptfl.store.workspace import Workspace, safe_name, stem_for
@@ -25,18 +28,24 @@ if TYPE_CHECKING:
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS = 3.0
+STILL = 0.01
+"""Below this share of its first value, a loss has hardly moved."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
 class CollectResult:
-    """What ``collect`` leaves: the recording's path, and how many runs were new."""
+    """What ``collect`` leaves: the recording's path, how many runs it holds and how many of them are new.
+
+    ``moved`` maps each metric to its mean over runs and test examples at the first and at the last step.
+    """
 
     path: Path
     runs: int
     recorded_now: int
     estimate: "Estimate | None"
     notes: tuple[str, ...] = ()
+    moved: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def collect(
@@ -147,15 +156,32 @@ def _carry_out(
     progress: Progress,
 ) -> CollectResult:
     """Record what is left; the model is loaded only if something is."""
-    runs = len(job.plans)
     if not job.left():
-        return CollectResult(job.path, runs, 0, None, (f"all {runs} runs are recorded already",))
+        return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
     job.settings["weights"] = trainer.network.loaded.weights_hash
     left = job.left()  # again: now that the weights are known, they must be the recorded ones
     guess = job.estimate(trainer, left, announce)
     job.record(runner, make_trainer, left, progress)
-    return CollectResult(job.path, runs, len(left), guess)
+    return _result(job, len(left), guess, ())
+
+
+def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[str, ...]) -> CollectResult:
+    recorded = read_dynamics(job.path)
+    ends = {
+        name: np.stack([run.metrics[name][[0, -1]] for run in recorded.runs]).astype(np.float64)
+        for name in recorded.metrics
+    }
+    for name, values in ends.items():
+        shift = np.abs(values[:, 1] - values[:, 0]).mean()
+        scale = np.abs(values[:, 0]).mean()
+        if name == "loss" and shift < STILL * scale:
+            notes += (
+                f"the {name} hardly moved ({shift / scale:.1%} on average): there is little to learn from such runs; "
+                f"try a --lr above {job.settings['learning_rate']:g}, or more --steps",
+            )
+    moved = {name: (float(values[:, 0].mean()), float(values[:, 1].mean())) for name, values in ends.items()}
+    return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved)
 
 
 def _plan(index: int, seed: int, pool: int, subset: int, batch_size: int, steps: int) -> Plan:

@@ -318,3 +318,16 @@ def test_a_killed_recording_loses_no_finished_run_and_ends_the_same(neox: Path, 
     final = record(neox, workspace, runs=12)
     same_recording(read_dynamics(final.path), read_dynamics(whole.path))
     assert not [p for p in workspace.iterdir() if p.name.endswith(".part")]
+
+
+def test_the_result_tells_how_far_the_metrics_moved_and_warns_if_they_did_not(neox: Path, tmp_path: Path) -> None:
+    moving = record(neox, tmp_path / "a", lr=1e-2)
+    losses = [run.metrics["loss"] for run in read_dynamics(moving.path).runs]
+    first, last = moving.moved["loss"]
+    assert first == pytest.approx(np.mean([loss[0] for loss in losses]))
+    assert last == pytest.approx(np.mean([loss[-1] for loss in losses]))
+    assert moving.notes == ()
+    still = record(neox, tmp_path / "b", lr=1e-7)
+    assert "the loss hardly moved" in still.notes[0]
+    fewer = record(neox, tmp_path / "a", lr=1e-2, runs=2)
+    assert (fewer.runs, fewer.recorded_now) == (3, 0)
