@@ -76,7 +76,8 @@ def _decode(line: bytes, blank: Row, first: bool) -> str:
 
 def _parse(text: str, blank: Row) -> dict[str, Any]:
     try:
-        values = json.loads(text, parse_constant=_no_constant)
+        # Behind a line break, the parser would count the columns of the next line.
+        values = json.loads(text.rstrip("\r\n"), parse_constant=_no_constant)
         if "\\u" in text:
             json.dumps(values, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
