@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,7 +104,8 @@ class Workspace:
         what = KINDS[f"gptfl-{kind}"]
         wanted = "".join(f" of {name} {value}" for name, value in conditions.items())
         wanted += f" for {stem}" if stem else ""
-        raise DataError(f"no {what.noun}{wanted} in {self.shown}", f"run {what.made_by} first")
+        asked = "".join(f" --{name} {shlex.quote(value)}" for name, value in conditions.items())
+        raise DataError(f"no {what.noun}{wanted} in {self.shown}", f"run {what.made_by}{asked} first")
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:

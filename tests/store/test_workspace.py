@@ -75,8 +75,16 @@ def test_simulators_are_picked_by_estimator_and_metric(tmp_path: Path) -> None:
     ("kind", "conditions", "message"),
     [
         ("dynamics", {}, r"no recording in .*: run gptfl collect --model MODEL --task TASK first"),
-        ("features", {"encoder": "minilm"}, "no features file of encoder minilm in .*: run gptfl featurize first"),
-        ("simulator", {"stem": "a", "metric": "loss"}, "no simulator of metric loss for a in .*: run gptfl fit first"),
+        (
+            "features",
+            {"encoder": "minilm"},
+            "no features file of encoder minilm in .*: run gptfl featurize --encoder minilm first",
+        ),
+        (
+            "simulator",
+            {"stem": "a", "metric": "loss"},
+            "no simulator of metric loss for a in .*: run gptfl fit --metric loss first",
+        ),
         ("predictions", {}, "no predictions file in .*: run gptfl simulate first"),
     ],
 )
