@@ -46,6 +46,11 @@ class Pool:
             named, what = ((f"{flag}, item {n}", str(name)) for n, name in enumerate(chosen, 1)), flag
         seen: dict[str, str] = {}
         for where, name in named:
+            pieces = re.split(r"[\s,]+", name.strip(" ,"))
+            if name not in self.places and len(pieces) > 1 and all(piece in self.places for piece in pieces):
+                raise DataError(
+                    f"{where}: {name!r} is not an id of the pool but {len(pieces)} of them", "write one id a line"
+                )
             self.place(name, where)
             if name in seen:
                 raise DataError(f"{where}: {name!r} was there before ({seen[name]})", "name each id once")
