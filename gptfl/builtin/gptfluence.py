@@ -167,6 +167,9 @@ class GPTfluence:
             start(self.sides_, parts, self.modal_, torch.Generator().manual_seed(data.seed)),
             on_check,
         )
+        stopped = fitted.checks[-1][0]
+        if stopped < self.epochs:
+            data.progress("fit gptfluence", stopped, stopped, "stopped early")
         if fitted.gained == self.epochs:
             self.notes_.append(f"gptfluence was still improving at its last epoch, {self.epochs}: try more epochs")
         return Fitted(fitted.parameters, fitted.gained, [(at, mse * self.scale_**2) for at, mse in fitted.checks])

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,23 +102,44 @@ def progress_bar() -> Iterator[ProgressCallback]:
         yield report
 
 
+@dataclass
+class _Pace:
+    """When a piece of work began, at which count, and what has been reported since."""
+
+    began: float
+    first: int
+    done: int
+    reports: int = 0
+
+
 class _Lines:
     """Reports progress as a line now and then."""
 
     EVERY = 30.0
+    FEWEST_REPORTS, FEWEST_SECONDS = 2, 2.0
+    """The time left is told after so many reports and seconds: a first step also warms up."""
 
     def __init__(self) -> None:
-        self.began: dict[str, tuple[float, int]] = {}
+        self.paces: dict[str, _Pace] = {}
         self.last = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
-        began, before = self.began.setdefault(what, (now, done))
-        if now - self.last < self.EVERY or done >= total:
+        pace = self.paces.get(what)
+        if pace is None or done < pace.done:
+            pace = self.paces[what] = _Pace(now, done, done)
+        else:
+            pace.done = done
+            pace.reports += 1
+        if done >= total:
+            del self.paces[what]
+            return
+        if now - self.last < self.EVERY:
             return
         self.last = now
-        left = (now - began) / (done - before) * (total - done) if done > before else None
-        until = "" if left is None else f", about {human_seconds(left)} left"
+        passed, advance = now - pace.began, done - pace.first
+        known = advance > 0 and pace.reports >= self.FEWEST_REPORTS and passed >= self.FEWEST_SECONDS
+        until = f", about {human_seconds(passed / advance * (total - done))} left" if known else ""
         err.print(f"{what}: {done} of {total}{until} {note}".rstrip(), markup=False, soft_wrap=True)
 
 

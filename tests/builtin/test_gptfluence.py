@@ -177,6 +177,16 @@ def test_progress_is_reported() -> None:
     assert "validation all-steps MSE" in calls[0][3]
 
 
+def test_progress_ends_complete_where_the_fit_stops_early() -> None:
+    runs, features = recording(runs=8)
+    calls: list[tuple[str, int, int, str]] = []
+    data = replace(fit_data(runs, features), progress=lambda *call: calls.append(call))
+    fitted = GPTfluence(epochs=2000, patience=1, learning_rate=1e-9).fit(data)
+    stopped = fitted.checks_[-1][0]
+    assert stopped < 2000
+    assert calls[-1] == ("fit gptfluence", stopped, stopped, "stopped early")
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"projection": "cubic"}, {"order": 0}, {"width": 0}, {"patience": 0}, {"learning_rate": 0.0}, {"epochs": -1}],
