@@ -123,11 +123,12 @@ def show(result: "Simulation") -> None:
     name = result.metric.name
     of = "1 curriculum" if len(result.labels) == 1 else f"{len(result.labels)} curricula"
     console.say(f"Simulated {result.what} ({of}) by {result.estimator}, {name} at step {result.steps[-1]}")
+    at = "" if result.reference.step == result.steps[-1] else f" at step {result.reference.step}"
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
     console.show_pairs(
         {
             "predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples",
-            "against": f"{result.mean_reference:.4g}, {result.reference.what}",
+            "against": f"{result.mean_reference:.4g}, {result.reference.what}{at}",
             "change": f"{result.mean_change:+.4g} ({_direction(result)})",
         }
     )
@@ -160,6 +161,7 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
         "higher_is_better": result.metric.higher_is_better,
         "what": result.what,
         "against": result.reference.what,
+        "against_step": result.reference.step,
         "curricula": len(result.labels),
         "step": int(result.steps[-1]),
         "predicted": _number(result.mean_final),

@@ -27,14 +27,14 @@ def draw_simulation(
     intervals: Mapping[float, tuple[Trajectories, Trajectories]],
     reference: Float[np.ndarray, "recorded test"],
     recorded: Trajectories | None,
-    shown: Sequence[tuple[str, int]],
+    shown: Sequence[tuple[str, int, str]],
     title: str,
     against: str,
     metric: MetricInfo,
 ) -> None:
     """Write the figure: on the left the mean over test examples, on the right up to four test examples.
 
-    ``shown`` names these and their places. Bands are the standard deviation over curricula, else the
+    ``shown`` has their names, places and what to say of them (helped or hurt). Bands are the standard deviation over curricula, else the
     estimator's own widest interval where there is one curriculum. Raises ``ResourceError`` if it can't be
     written.
     """
@@ -48,11 +48,9 @@ def draw_simulation(
     columns = -(-len(shown) // rows)
     grid = figure.add_gridspec(rows, 2 + columns)
     panels: list[tuple[Axes, str, int | None]] = [(figure.add_subplot(grid[:, :2]), "mean over test examples", None)]
-    for number, (name, place) in enumerate(shown):
+    for number, (name, place, word) in enumerate(shown):
         axes = figure.add_subplot(grid[number // columns, 2 + number % columns])
-        gain = (values[:, -1, place].mean() - reference[-1, place]) * (1 if metric.higher_is_better else -1)
-        word = "helped" if gain > 0 else "hurt"
-        panels.append((axes, f"{_short(name)} ({word})" if np.isfinite(gain) else _short(name), place))
+        panels.append((axes, f"{_short(name)} ({word})", place))
     bounds = intervals[max(intervals)] if len(values) == 1 and intervals else None
     for axes, name, one in panels:
         curves = _one(values, one)
@@ -71,7 +69,7 @@ def draw_simulation(
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, lw=0.6)
     main = panels[0][0]
-    main.set_xlabel("optimiser step")
+    main.set_xlabel("training step")
     main.set_ylabel(f"{metric.name} ({'higher' if metric.higher_is_better else 'lower'} is better)")
     main.legend(fontsize=8, frameon=False)
     figure.suptitle(_plain(title), fontsize=10)

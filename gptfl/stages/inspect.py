@@ -166,7 +166,11 @@ def _of_predictions(path: Path) -> Rows:
             (f"final {predictions.metric.name}: {label}", f"mean {final:.4g}")
             for label, final in zip(predictions.labels, finals, strict=True)
         ]
-        rows.append((f"final of {predictions.against}", f"mean {_finite_mean(predictions.reference)[-1]:.4g}"))
+        # What is held against may end earlier: it is compared at the last step at which it is known.
+        known = np.flatnonzero(np.isfinite(predictions.reference).any(axis=1))
+        last = int(known[-1]) if len(known) else recorded - 1
+        at = "" if last == recorded - 1 else f", at step {predictions.steps[last]}"
+        rows.append((f"final of {predictions.against}", f"mean {_finite_mean(predictions.reference)[last]:.4g}{at}"))
     return rows
 
 

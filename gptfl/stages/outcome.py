@@ -30,11 +30,13 @@ class Change:
 class Reference:
     """What effects are against: the average recorded run, or another subset.
 
-    ``values`` are its trajectories at the steps asked, NaN where not known; ``final`` is its last row,
-    at whatever step that was recorded.
+    ``values`` are its trajectories at the steps asked, NaN where not known; ``final`` is what predictions
+    are compared with: its values at ``step``, the last step asked or, where it isn't known there, the
+    nearest at which it is.
     """
 
     what: str
+    step: int
     values: Float[np.ndarray, "recorded test"]
     final: Float[np.ndarray, " test"]
     notes: tuple[str, ...] = ()

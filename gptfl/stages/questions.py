@@ -111,19 +111,30 @@ def against_average(source: Source, asked: Asked) -> Reference:
     """The average recorded run as mean-run knows it: of the runs to fit and to validate."""
     split = stored_split(source.recording.dynamics.runs)
     grid, mean = average_run(split.fit + split.validation, source.metric.name)
+    steps = asked.query.steps
+    known = (grid[0] <= steps) & (steps <= grid[-1])
+    values = np.full((len(steps), mean.shape[1]), np.nan)
+    # As mean-run interpolates, so that its own simulations change nothing.
+    values[known] = average.interpolate(grid, mean, steps[known])
+    last = int(steps[-1])
+    step = int(np.clip(last, grid[0], grid[-1]))
+    final = average.interpolate(grid, mean, np.array([step]))[0]
     notes: tuple[str, ...] = ()
-    if grid[-1] != asked.query.steps[-1]:
+    if step != last:
         notes = (
-            f"the average recorded run ends at step {grid[-1]} and this one at step {asked.query.steps[-1]}: "
-            "the change is also that of the length",
+            f"the average recorded run is known from step {grid[0]} to {grid[-1]} and this one ends at step {last}: "
+            f"compared with its step {step}, so the change is also that of the length",
         )
-    return Reference(AVERAGE_RUN, average.resample(grid, mean, asked.query.steps), mean[-1], notes)
+    elif last != grid[-1]:
+        notes = (f"compared at step {last}; the average recorded run goes on to step {grid[-1]}",)
+    return Reference(AVERAGE_RUN, step, values, final, notes)
 
 
-def other_subset(source: Source, against: Ids, asked: Asked, orders: int, seed: int) -> Reference:
-    """What another subset would give, by the same recipe and the same seeds."""
-    members = source.pool.select(against, "--against")
+def other_subset(
+    source: Source, against: Ids, members: Int[np.ndarray, " subset"], asked: Asked, orders: int, seed: int
+) -> Reference:
+    """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
     first = first_scores(source.recording.dynamics, source.metric, int(asked.recipe.grid[0]))
     values = mean_over(source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"
-    return Reference(f"{name} ({len(members)} examples)", values, values[-1])
+    return Reference(f"{name} ({len(members)} examples)", int(asked.query.steps[-1]), values, values[-1])

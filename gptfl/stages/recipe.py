@@ -49,7 +49,9 @@ class Recipe:
             rates = np.interp(at, np.arange(self.steps), self.learning_rates)
         gaps = np.diff(self.grid)
         every = int(np.bincount(gaps).argmax()) if len(gaps) else 1
-        grid = np.unique(np.append(np.arange(start, steps + 1, every), steps)).astype(np.int64)
+        # Where the recorded runs end, a longer one is held against them.
+        ends = [min(steps, int(self.grid[-1])), steps]
+        grid = np.unique(np.append(np.arange(start, steps + 1, every), ends)).astype(np.int64)
         return replace(self, learning_rates=rates, grid=grid)
 
     def with_peak(self, learning_rate: float) -> "Recipe":

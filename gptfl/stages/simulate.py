@@ -58,7 +58,8 @@ def simulate(
     a file of batches; with none of them, the held-out runs are simulated. A subset is trained on as the
     recording was (its steps, batch size and learning rates, cycling through fresh shuffles) unless
     ``epochs``, ``steps``, ``batch_size`` or ``lr`` say otherwise, in ``orders`` random orders.
-    Effects are against the average recorded run (as ``mean-run`` learns it), or against training on the subset ``against``.
+    Effects are against the average recorded run (as ``mean-run`` learns it) at the same step, or at its last step
+    where it isn't known that far, or against training on the subset ``against``.
 
     Raises ``UsageError`` for options that don't go together, and ``DataError`` where a file is missing or
     malformed, where simulator and recording don't belong together, or the estimator can't answer.
@@ -67,6 +68,13 @@ def simulate(
     overrides = Overrides(epochs, steps, batch_size, lr)
     _check_options(subset, drop, curriculum, orders, overrides)
     source = open_source(simulator, dynamics, workspace, estimator, metric)
+    if subset is not None or drop is not None:
+        asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
+    elif curriculum is not None:
+        asked = ask_curriculum(source, curriculum, lr)
+    else:
+        asked = ask_held_out(source)
+    rival = None if against is None else source.pool.select(against, "--against")
     target = Path(output).expanduser() if output is not None else source.default_output
     picture = (
         target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
@@ -75,23 +83,24 @@ def simulate(
     if output is not None:
         check_target(target, PREDICTIONS)
     check_plain_target(picture, "--figure")
-    if subset is not None or drop is not None:
-        asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
-    elif curriculum is not None:
-        asked = ask_curriculum(source, curriculum, lr)
-    else:
-        asked = ask_held_out(source)
     count = len(asked.labels)
     progress("simulate", 0, count, asked.what)
     prediction = source.ask(asked.query)
-    versus = against_average(source, asked) if against is None else other_subset(source, against, asked, orders, seed)
+    if against is None or rival is None:
+        versus = against_average(source, asked)
+    else:
+        versus = other_subset(source, against, rival, asked, orders, seed)
     progress("simulate", count, count, asked.what)
     result = _summarise(source, asked, prediction, versus, target, picture)
     settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(overrides)}
     write_predictions(
         target, _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
     )
-    shown = [change.id for change in (*result.helped[:2], *result.hurt[:2])]
+    shown = [
+        (change.id, result.tests.index(change.id), word)
+        for word, changes in (("helped", result.helped), ("hurt", result.hurt))
+        for change in changes[:2]
+    ]
     draw_simulation(
         picture,
         steps=result.steps,
@@ -99,7 +108,7 @@ def simulate(
         intervals=prediction.intervals,
         reference=versus.values,
         recorded=asked.recorded,
-        shown=[(name, result.tests.index(name)) for name in shown],
+        shown=shown,
         title=f"{result.estimator}: {asked.what}",
         against=versus.what,
         metric=result.metric,

@@ -90,7 +90,31 @@ def test_batches_from_a_file(made: Path, tmp_path: Path) -> None:
     short = gptfl.simulate(workspace=made, curriculum=path)
     assert any("recorded runs have 18 steps, this one has 5" in note for note in short.notes)
     assert short.steps.tolist() == [0, 3, 5]
-    assert any("ends at step 18 and this one at step 5" in note for note in short.notes)
+    assert any("compared at step 5; the average recorded run goes on to step 18" in note for note in short.notes)
+
+
+def test_a_shorter_run_is_compared_at_its_own_last_step(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict = {}
+    monkeypatch.setattr("gptfl.stages.simulate.draw_simulation", lambda path, **given: drawn.update(given))
+    result = gptfl.simulate(workspace=made, subset=POOL[:8], steps=5)
+    learned = (*DYNAMICS.with_role("fit"), *DYNAMICS.with_role("validation"))
+    mean = np.mean([run.metrics["loss"] for run in learned], axis=0)
+    grid = DYNAMICS.runs[0].steps
+    there = np.array([np.interp(5, grid, column) for column in mean.T])
+    np.testing.assert_allclose(result.reference.final, there)
+    assert result.reference.step == 5
+    assert np.array_equal(result.reference.values[-1], result.reference.final)
+    assert np.array_equal(result.change, result.final - result.reference.final)
+    stored = read_predictions(result.predictions)
+    assert np.array_equal(stored.reference[-1], result.reference.final)
+    assert dict(inspect(result.predictions).rows)["final of the average recorded run"] == f"mean {there.mean():.4g}"
+    assert np.array_equal(drawn["reference"][-1], result.reference.final)
+    sign = 1 if result.metric.higher_is_better else -1
+    for name, place, word in drawn["shown"]:
+        assert result.tests[place] == name
+        assert word == ("helped" if sign * (drawn["values"][:, -1, place].mean() - there[place]) > 0 else "hurt")
+    same = gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], steps=5)
+    assert np.array_equal(same.change, np.zeros(len(same.tests)))
 
 
 def test_effects_against_another_subset(made: Path) -> None:
@@ -137,7 +161,13 @@ def test_longer_than_recorded_goes_where_the_estimator_can(made: Path) -> None:
     result = gptfl.simulate(workspace=made, subset=POOL[:8], steps=30)
     assert np.isfinite(result.values).all()
     assert np.isnan(result.reference.values[-1]).all()
-    assert np.isfinite(result.change).all()
+    assert result.reference.step == 18
+    at = result.steps.tolist().index(18)
+    assert np.array_equal(result.reference.values[at], result.reference.final)
+    assert np.array_equal(result.change, result.final - result.reference.final)
+    assert any("compared with its step 18, so the change is also that of the length" in n for n in result.notes)
+    shown = dict(inspect(result.predictions).rows)["final of the average recorded run"]
+    assert shown == f"mean {result.mean_reference:.4g}, at step 18"
     with pytest.raises(DataError, match="outside"):
         gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], steps=30)
 
