@@ -17,7 +17,17 @@ from gptfl.report.trajectories import check_picture, draw_comparison
 from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
 from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs, unmet_need
 from gptfl.stages.sources import Recording, choose_metric, find_features, open_recording
-from gptfl.stages.splits import Split, check_fit_runs, cut_run, fold_splits, stacked, stored_split, usable_runs
+from gptfl.stages.splits import (
+    MORE_RUNS,
+    Split,
+    check_fit_runs,
+    cut_run,
+    fold_splits,
+    most_folds,
+    stacked,
+    stored_split,
+    usable_runs,
+)
 from gptfl.store.targets import check_plain_target
 
 ALWAYS = ("persistence", "mean-run", "class-share")
@@ -95,9 +105,9 @@ def compare(
 def _splits(runs: Sequence[Run], folds: int | None) -> list[Split]:
     splits = [stored_split(runs)] if folds is None else fold_splits(runs, folds)
     if not splits or not any(split.test for split in splits):
-        raise DataError(
-            "no usable run is held out for testing", "record more runs (gptfl collect --runs) or give --folds 4"
-        )
+        offer = most_folds(runs)
+        remedy = MORE_RUNS if offer is None else f"{MORE_RUNS} or give --folds {offer}"
+        raise DataError("no usable run is held out for testing", remedy)
     for split in splits:
         check_fit_runs(split)
     return splits

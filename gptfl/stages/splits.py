@@ -11,6 +11,8 @@ from gptfl.records import FIT, TEST, VALIDATION, MetricInfo, Query, Run
 
 FEWEST_FIT_RUNS = 2
 """With fewer runs to fit there is no average run to speak of."""
+RECOMMENDED_FOLDS = 4
+MORE_RUNS = "record more runs (gptfl collect --runs)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,12 @@ def fold_splits(runs: Sequence[Run], folds: int) -> list[Split]:
     if folds < 2:
         raise UsageError(f"--folds is {folds}", "give at least 2")
     if folds > len(runs):
-        raise UsageError(f"--folds {folds} is more than the {len(runs)} runs", "ask for fewer folds")
+        offer = most_folds(runs)
+        noun = "run" if len(runs) == 1 else "runs"
+        raise UsageError(
+            f"--folds {folds} is more than the {len(runs)} {noun}",
+            MORE_RUNS if offer is None else f"give --folds {offer}, or {MORE_RUNS}",
+        )
     splits = []
     for fold in range(folds):
         rest = [run for run in runs if run.index % folds != fold]
@@ -49,6 +56,14 @@ def fold_splits(runs: Sequence[Run], folds: int) -> list[Split]:
     return splits
 
 
+def most_folds(runs: Sequence[Run]) -> int | None:
+    """How many folds to recommend: up to 4, such that each leaves enough runs to fit; None where no number does."""
+    for folds in range(min(RECOMMENDED_FOLDS, len(runs)), 1, -1):
+        if all(len(split.fit) >= FEWEST_FIT_RUNS for split in fold_splits(runs, folds)):
+            return folds
+    return None
+
+
 def _place(index: int, fold: int, folds: int) -> int:
     """Which place an index has among all those that are not in the fold."""
     return index - (index - fold + folds - 1) // folds
@@ -57,10 +72,8 @@ def _place(index: int, fold: int, folds: int) -> int:
 def check_fit_runs(split: Split) -> None:
     """Raise ``DataError`` where there are too few runs to learn from."""
     if len(split.fit) < FEWEST_FIT_RUNS:
-        raise DataError(
-            f"there are {len(split.fit)} runs to fit and at least {FEWEST_FIT_RUNS} are needed",
-            "record more runs (gptfl collect --runs)",
-        )
+        count = f"is {len(split.fit)} run" if len(split.fit) == 1 else f"are {len(split.fit)} runs"
+        raise DataError(f"there {count} to fit and at least {FEWEST_FIT_RUNS} are needed", MORE_RUNS)
 
 
 def usable_runs(runs: Iterable[Run], metric: MetricInfo) -> tuple[list[Run], tuple[str, ...]]:

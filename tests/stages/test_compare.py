@@ -109,7 +109,10 @@ def test_what_was_asked_for_wrongly_stops_before_any_work(space, arguments, erro
 
 def test_no_held_out_run_says_what_to_do(space):
     write_dynamics(space / "syn.dynamics.h5", synthetic(3)[0])
-    with pytest.raises(DataError, match=r"no usable run is held out .* or give --folds 4"):
+    with pytest.raises(DataError, match=r"no usable run is held out .* or give --folds 3$"):
+        compare(workspace=space, estimators=[])
+    write_dynamics(space / "syn.dynamics.h5", synthetic(1)[0])
+    with pytest.raises(DataError, match=r"no usable run is held out .*: record more runs \(gptfl collect --runs\)$"):
         compare(workspace=space, estimators=[])
 
 

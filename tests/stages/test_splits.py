@@ -8,6 +8,7 @@ from gptfl.records import Curriculum
 from gptfl.stages.splits import (
     check_fit_runs,
     fold_splits,
+    most_folds,
     query_for,
     same_steps,
     stacked,
@@ -46,12 +47,24 @@ def test_folds_keep_their_roles_when_runs_are_added():
         assert indices(first.validation) == [i for i in indices(second.validation) if i < 12]
 
 
+@pytest.mark.parametrize(("count", "folds"), [(1, None), (2, None), (3, 3), (4, 4), (9, 4)])
+def test_the_folds_to_recommend_work(count, folds):
+    runs = synthetic(9)[0].runs[:count]
+    assert most_folds(runs) == folds
+    for split in fold_splits(runs, folds) if folds else ():
+        check_fit_runs(split)
+
+
 def test_senseless_folds_and_too_few_runs_are_refused():
     runs = synthetic(4)[0].runs
     for folds, match in ((1, "at least 2"), (5, "more than the 4 runs")):
         with pytest.raises(UsageError, match=match):
             fold_splits(runs, folds)
-    with pytest.raises(DataError, match="1 runs to fit and at least 2"):
+    with pytest.raises(UsageError, match=r"more than the 3 runs: give --folds 3, or record more runs"):
+        fold_splits(runs[:3], 4)
+    with pytest.raises(UsageError, match=r"more than the 1 run: record more runs \(gptfl collect --runs\)$"):
+        fold_splits(runs[:1], 4)
+    with pytest.raises(DataError, match="there is 1 run to fit and at least 2"):
         check_fit_runs(stored_split(runs[:1]))
 
 
