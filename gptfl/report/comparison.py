@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,8 +21,12 @@ from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
 NOTHING = "–"
 LONGEST = 14
+WIDTH = 80
+"""Columns of a terminal; where cells are wide, the gaps between them shrink to keep to it."""
 HOPELESS = -99.0
 """Below this a skill tells no more than that the estimator is far off."""
+ROUNDING = 1e-12
+"""A spread of this share of the value is what adding up in floating point leaves."""
 
 
 def number(name: str, value: float) -> str:
@@ -29,19 +34,27 @@ def number(name: str, value: float) -> str:
     if name == "skill" and value < HOPELESS:
         return f"< {HOPELESS:.0f}"
     if name in LOWER_IS_BETTER or abs(value) >= 10:
-        return f"{value:.3g}"
+        return _short_power(f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}")
     return f"{value:.3f}"
 
 
+def _short_power(text: str) -> str:
+    """1.2e-05 as 1.2e-5: what is saved keeps the table within 80 columns."""
+    return text.replace("e-0", "e-").replace("e+0", "e+")
+
+
 def spread(name: str, value: Value) -> str:
-    """The spread over runs or the bootstrap interval, to two digits; empty where there is none."""
+    """The spread over runs or the bootstrap interval, to two digits; empty where there is none, ±0 for mere rounding."""
     if name == "skill" and value.value < HOPELESS:
         return ""
     if value.interval is not None:
         low, high = (f"{bound:.0f}" if abs(bound) >= 10 else f"{bound:.2f}" for bound in value.interval)
         # A score that is what it is by definition has no uncertainty to show.
         return "" if value.interval[0] == value.interval[1] else f"[{low}, {high}]"
-    return "" if value.std is None else f"±{value.std:.2g}"
+    if value.std is None:
+        return ""
+    size = abs(value.value) if name in LOWER_IS_BETTER else 1.0
+    return "±0" if value.std <= ROUNDING * size else _short_power(f"±{value.std:.2g}")
 
 
 def seconds(row: Row) -> str:
@@ -59,8 +72,8 @@ def setting(comparison: Comparison) -> str:
     return f"{comparison.metric.name} of {comparison.recording}: {comparison.folds} folds over {comparison.runs} runs"
 
 
-def footnotes(comparison: Comparison) -> list[str]:
-    """What a reader must know to read the table right."""
+def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
+    """What a reader must know to read the table right; ``best`` says how the table marks the clear best."""
     within = "" if comparison.folds is None else ", each less its mean over the runs that the same fold held out"
     notes = [
         "MSE, MAE: over all steps after the first, ± standard deviation over runs. "
@@ -72,7 +85,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     ]
     compared = comparable(comparison.held_out.peers)
     if comparison.runs < FEWEST_RUNS:
-        notes.append(f"LDS is not shown for {comparison.runs} held-out runs; it takes {FEWEST_RUNS}.")
+        noun = "run" if comparison.runs == 1 else "runs"
+        notes.append(f"LDS is not shown for {comparison.runs} held-out {noun}; it takes {FEWEST_RUNS}.")
     elif compared < FEWEST_RUNS:
         fewer = "" if comparison.folds is None else "; fewer folds would do"
         notes.append(
@@ -84,7 +98,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     if comparison.runs < FEWEST_CLEAR:
         notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
     else:
-        notes.append("Bold: best, by paired differences to all others whose intervals exclude 0.")
+        notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
     kept = [row.estimator for row in comparison.rows if row.reused]
     if kept:
         notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
@@ -99,7 +113,7 @@ def rich_table(comparison: Comparison) -> Table:
     """The table for the terminal, 80 columns wide, with its footnotes as caption."""
     table = Table(
         title=Text(setting(comparison)),
-        caption=Text("\n".join(footnotes(comparison))),
+        caption=Text("\n".join(footnotes(comparison, "* (bold)"))),
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -113,6 +127,9 @@ def rich_table(comparison: Comparison) -> Table:
     for row in comparison.rows:
         cells = [_cell(row, name) for name in SCORES]
         table.add_row(Text(_in_lines(row.estimator)), *cells, Text(seconds(row)))
+    roomy = Console(width=10 * WIDTH, file=io.StringIO())
+    if roomy.measure(table).maximum > WIDTH:
+        table.padding = 0
     return table
 
 
@@ -125,13 +142,18 @@ def _cell(row: Row, name: str) -> Text:
     value = row.scores.get(name)
     if value is None:
         return Text(NOTHING, style="dim")
-    text = Text(_marked(row, name, value), style="bold" if name in row.best else "")
+    best = name in row.best
+    # Logs and pipes show no bold.
+    text = Text(_marked(row, name, value) + "*" * best, style="bold" if best else "")
     below = spread(name, value)
     return Text.assemble(text, "\n", Text(below, style="dim")) if below else text
 
 
 def _marked(row: Row, name: str, value: Value) -> str:
-    return number(name, value.value) + ("?" if name == "lds" and not row.lds_reliable else "")
+    doubtful = name == "lds" and not row.lds_reliable
+    # Of predictions that don't differ between runs, LDS is 0 by definition, however few the runs.
+    by_definition = value.value == 0 and value.interval == (0.0, 0.0)
+    return number(name, value.value) + ("?" if doubtful and not by_definition else "")
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

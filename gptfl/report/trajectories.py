@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gptfl.errors import UsageError
+from gptfl.report.comparison import number
 from gptfl.report.files import written_whole
 from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.lds import final_deviations
@@ -134,10 +135,10 @@ def _draw_agreement(comparison: Comparison, shown: list[str], figure: "FigureBas
         room = MAX_ROOM * float(np.abs(recorded).max(initial=0.0))
         beyond = int((np.abs(ours) > room).sum())
         ours = np.clip(ours, -room, room)
-        if beyond:
-            axes.annotate(f"{beyond} beyond the edge", (0.02, 0.97), xycoords="axes fraction", fontsize=8, va="top")
         axes.scatter(recorded, ours, s=9, alpha=0.45, color=colour, marker=marker, linewidths=0, rasterized=True)
-        axes.set_title(_headline(comparison, name), fontsize=9)
+        # Within the axes the remark would hide points.
+        remark = f"\n{beyond} beyond the edge" if beyond else ""
+        axes.set_title(_headline(comparison, name) + remark, fontsize=9)
         axes.set_xlabel(f"recorded {metric} - mean-run")
         _tidy(axes)
     panels[0].set_ylabel(f"simulated {metric} - mean-run")
@@ -147,7 +148,7 @@ def _draw_agreement(comparison: Comparison, shown: list[str], figure: "FigureBas
 def _headline(comparison: Comparison, name: str) -> str:
     row = next(row for row in comparison.rows if row.estimator == name)
     parts = [
-        f"{label} {row.scores[key].value:.2f}"
+        f"{label} {number(key, row.scores[key].value)}"
         for key, label in (("skill", "skill"), ("lds", "LDS"))
         if key in row.scores
     ]

@@ -9,8 +9,17 @@ from rich.console import Console
 
 from gptfl.errors import ResourceError, UsageError
 from gptfl.records import MetricInfo
-from gptfl.report.comparison import footnotes, latex_escaped, rich_table, to_csv, to_json, to_latex, write_table
-from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
+from gptfl.report.comparison import (
+    footnotes,
+    latex_escaped,
+    rich_table,
+    spread,
+    to_csv,
+    to_json,
+    to_latex,
+    write_table,
+)
+from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Outcome, Row, Value, score_rows
 
 
 def comparison(runs=10, **changes):
@@ -45,6 +54,44 @@ def test_the_terminal_table_fits_80_columns_and_tells_everything():
     assert "…" not in text
 
 
+def test_the_clear_best_is_told_apart_where_bold_is_not_shown():
+    made = comparison()
+    assert "mse" in made.rows[1].best
+    text = printed(rich_table(made))
+    (line,) = (line for line in text.splitlines() if line.split()[:1] == ["good_one"])
+    assert line.count("*") == len(made.rows[1].best)
+    assert "* (bold): best, by paired differences" in " ".join(text.split())
+    assert "Bold: best" in to_latex(made)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [(1.234e-05, "1.23e-5*"), (0.0001234, "1.23e-4*"), (0.001234, "0.00123*"), (12340, "1.23e+4*")]
+)
+def test_the_widest_cells_leave_the_table_at_80_columns(error, shown):
+    scores = {
+        "mse": Value(error, std=error / 7),
+        "mae": Value(error, std=error / 7),
+        "rho": Value(-0.1234, std=0.12),
+        "lds": Value(-0.1234, interval=(-0.12, -0.03)),
+        "skill": Value(-12.345, interval=(-99.4, -0.03)),
+    }
+    row = Row("fourteen-chars", scores, lds_reliable=False, best=frozenset(SCORES), seconds=123.4)
+    text = printed(rich_table(replace(comparison(), rows=(row,))))
+    assert max(map(len, text.splitlines())) <= 80
+    for part in (shown, "-0.123*", "-0.123?*", "[-0.12, -0.03]", "-12.3*", "[-99, -0.03]", " 123.4"):
+        assert part in text
+
+
+def test_what_is_so_by_definition_has_no_doubt_and_rounding_no_spread():
+    flat = Row("flat", {"lds": Value(0.0, interval=(0.0, 0.0)), "rho": Value(0.5, std=1.2e-16)}, lds_reliable=False)
+    text = printed(rich_table(replace(comparison(), rows=(flat,))))
+    assert "0.000 " in text
+    assert "0.000?" not in text
+    assert "±0 " in text
+    assert spread("mse", Value(2e-5, std=1e-5)) == "±1e-5"
+    assert spread("mse", Value(2.0, std=1e-16)) == "±0"
+
+
 def test_footnotes_define_skill_and_lds():
     notes = " ".join(footnotes(comparison()))
     assert "1 - SSE / SSE of mean-run" in notes
@@ -55,6 +102,7 @@ def test_footnotes_define_skill_and_lds():
     few = " ".join(footnotes(comparison(4)))
     assert "LDS is not shown for 4 held-out runs" in few
     assert "No best is marked" in few
+    assert "for 1 held-out run; it takes" in " ".join(footnotes(comparison(1)))
     assert "unreliable" not in " ".join(footnotes(comparison(20)))
 
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from gptfl.errors import UsageError
 from gptfl.records import MetricInfo
@@ -54,3 +55,14 @@ def test_other_formats_hold_no_date(tmp_path, suffix):
     assert b"CreationDate" not in (tmp_path / f"x{suffix}").read_bytes()
     with pytest.raises(UsageError, match="no known suffix for a picture"):
         draw_comparison(replace(made, notes=()), tmp_path / "x.txt")
+
+
+def test_what_lies_beyond_the_edge_is_told_above_the_panel_as_the_table_writes_it(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda axes, text, **settings: titles.append(text))
+    draw_comparison(comparison({"a": 0.1, "b": 1000.0}), tmp_path / "x.png")
+    near, far = titles[-2:]
+    assert near.startswith("a\nskill 0.9")
+    assert "edge" not in near
+    assert far.startswith("b\nskill < -99")
+    assert far.endswith(" beyond the edge")
