@@ -89,7 +89,7 @@ def test_classes_that_are_not_there_are_a_data_error(space):
 
 def test_too_few_runs_are_a_data_error(space):
     write_dynamics(space / "syn.dynamics.h5", synthetic(1)[0])
-    with pytest.raises(DataError, match="1 runs to fit and at least 2 are needed: record more runs"):
+    with pytest.raises(DataError, match="1 run to fit and at least 2 are needed: record more runs"):
         fit("mean-run", workspace=space)
 
 
