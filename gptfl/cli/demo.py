@@ -49,7 +49,7 @@ def command(
     recording = console.quoted(result.workspace / "errands-tiny.dynamics.h5")
     for line in (
         f"gptfl inspect {recording} --examples",
-        f"gptfl simulate --subset {console.quoted(result.subset)} -w {here}",
+        f"gptfl simulate --drop {console.quoted(result.subset)} -w {here}",
         "and on real data, with DIR holding train.jsonl and test.jsonl (fields: docs/data.md):",
         "gptfl collect --model smollm2-135m-instruct --task sst2 --data DIR --train-layers 6 --dry-run",
         "gptfl collect --model pythia-410m --task rte",

@@ -125,26 +125,34 @@ def show(result: "Simulation") -> None:
     console.say(f"Simulated {result.what} ({of}) by {result.estimator}, {name} at step {result.steps[-1]}")
     at = "" if result.reference.step == result.steps[-1] else f" at step {result.reference.step}"
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
-    console.show_pairs(
-        {
-            "predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples",
-            "against": f"{result.mean_reference:.4g}, {result.reference.what}{at}",
-            "change": f"{result.mean_change:+.4g} ({_direction(result)})",
-        }
-    )
+    pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
+    if result.mean_recorded is not None:
+        pairs["recorded"] = f"{result.mean_recorded:.4g}"
+    pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
+    pairs["change"] = f"{result.mean_change:+.4g} ({_direction(result)})"
+    if result.recorded is not None:
+        pairs["trust"] = result.trust
+    console.show_pairs(pairs)
+    _show_table(result)
+    console.say(f"predictions: {result.predictions}")
+    console.say(f"picture: {result.figure}")
+
+
+def _show_table(result: "Simulation") -> None:
+    held_out = result.recorded is not None
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("test example")
-    for heading in (f"predicted {name}", "against", "change"):
+    headings = (f"predicted {result.metric.name}", *(("recorded",) if held_out else ()), "against", "change")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for title, changes in (("helped most", result.helped), ("hurt most", result.hurt)):
         if changes:
-            table.add_row(f"[bold]{title}[/bold]", "", "", "")
+            table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
         for change in changes:
-            numbers = (f"{change.predicted:.4g}", f"{change.reference:.4g}", f"{change.change:+.3g}")
+            truth = () if change.recorded is None else (f"{change.recorded:.4g}",)
+            numbers = (f"{change.predicted:.4g}", *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             table.add_row(console.plain(f"  {change.id}"), *numbers)
     console.out.print(table)
-    console.say(f"predictions: {result.predictions}")
-    console.say(f"picture: {result.figure}")
 
 
 def _direction(result: "Simulation") -> str:
@@ -154,7 +162,8 @@ def _direction(result: "Simulation") -> str:
 
 
 def _as_dict(result: "Simulation") -> dict[str, object]:
-    rows = zip(result.tests, result.final, result.change, result.spread, strict=True)
+    truths = [math.nan] * len(result.tests) if result.recorded is None else result.recorded
+    rows = zip(result.tests, result.final, truths, result.change, result.spread, strict=True)
     return {
         "estimator": result.estimator,
         "metric": result.metric.name,
@@ -165,12 +174,20 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
         "curricula": len(result.labels),
         "step": int(result.steps[-1]),
         "predicted": _number(result.mean_final),
+        "recorded": None if result.mean_recorded is None else _number(result.mean_recorded),
         "reference": _number(result.mean_reference),
         "change": _number(result.mean_change),
         "spread": _number(result.mean_spread),
+        "skill": result.skill,
         "test": [
-            {"id": id, "predicted": _number(final), "change": _number(change), "spread": _number(spread)}
-            for id, final, change, spread in rows
+            {
+                "id": id,
+                "predicted": _number(final),
+                "recorded": _number(truth),
+                "change": _number(change),
+                "spread": _number(spread),
+            }
+            for id, final, truth, change, spread in rows
         ],
         "predictions": str(result.predictions),
         "picture": str(result.figure),

@@ -31,10 +31,11 @@ class Source:
         """The metric that it predicts."""
         return self.found.metric
 
-    @property
-    def default_output(self) -> Path:
-        """Where its predictions lie unless told otherwise."""
-        return self.recording.workspace.predictions_path(self.recording.stem, self.found.estimator, self.metric.name)
+    def output(self, key: str) -> Path:
+        """Where its predictions lie unless told otherwise; ``key`` tells questions apart."""
+        return self.recording.workspace.predictions_path(
+            self.recording.stem, self.found.estimator, self.metric.name, key
+        )
 
     def ask(self, query: Query) -> Prediction:
         """What the simulator answers. Raises ``PluginError`` where that has the wrong shape or isn't finite."""

@@ -17,6 +17,7 @@ class Change:
     """One test example's final metric, as predicted and as in what it is compared with.
 
     ``change`` is their difference, ``gain`` the same with a sign that is positive for the better.
+    ``recorded`` is what did happen, for held-out runs.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Change:
     reference: float
     change: float
     gain: float
+    recorded: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class Simulation:
     metric; ``change``, that less ``reference.final``; ``spread``, its standard deviation over curricula
     (NaN where there is one). ``mean_final``, ``mean_reference``, ``mean_change`` and ``mean_spread`` are of
     the mean over test examples. ``helped`` and ``hurt`` list those that changed most for the better and
-    for the worse.
+    for the worse. For held-out runs, ``recorded`` and ``mean_recorded`` are what ``final`` and ``mean_final``
+    were in truth, NaN where that wasn't recorded. ``skill`` is the simulator's on the held-out runs of its
+    recording, None where it can't be told; ``trust`` says it in words.
     """
 
     estimator: str
@@ -70,6 +74,10 @@ class Simulation:
     mean_spread: float
     helped: tuple[Change, ...]
     hurt: tuple[Change, ...]
+    recorded: Float[np.ndarray, " test"] | None
+    mean_recorded: float | None
+    skill: float | None
+    trust: str
     simulator: Path
     dynamics: Path
     predictions: Path
@@ -81,6 +89,12 @@ def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:
     """Mean over curricula, in double precision; of curricula that are all the same, exactly what each of them is."""
     values = values.astype(np.float64)
     return np.asarray(values[0] + (values - values[0]).mean(axis=0))
+
+
+def finite_mean(values: Float[np.ndarray, " test"]) -> float:
+    """Mean of what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def spread_of(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:
@@ -95,6 +109,7 @@ def most_changed(
     predicted: Float[np.ndarray, " test"],
     reference: Float[np.ndarray, " test"],
     metric: MetricInfo,
+    recorded: Float[np.ndarray, " test"] | None = None,
     count: int = SHOWN,
 ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """Those that are helped most, best first, and those that are hurt most, worst first."""
@@ -104,7 +119,8 @@ def most_changed(
 
     def change(place: int) -> Change:
         was, now = float(reference[place]), float(predicted[place])
-        return Change(tests[place], now, was, now - was, float(gains[place]))
+        truth = None if recorded is None else float(recorded[place])
+        return Change(tests[place], now, was, now - was, float(gains[place]), truth)
 
     helped = tuple(change(place) for place in order[:count] if gains[place] > 0)
     return helped, tuple(change(place) for place in order[::-1][:count] if gains[place] < 0)

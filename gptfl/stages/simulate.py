@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
-from gptfl.records import Prediction, Progress, silent
+from gptfl.records import Prediction, Progress, fingerprint, silent
 from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
+from gptfl.simulator.average import mean_over_runs
 from gptfl.stages.asking import Source, open_source
-from gptfl.stages.outcome import Reference, Simulation, mean_over, most_changed, spread_of
+from gptfl.stages.outcome import Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
 from gptfl.stages.plausible import range_note, share_note
 from gptfl.stages.questions import (
     Asked,
@@ -25,6 +27,7 @@ from gptfl.stages.questions import (
     other_subset,
 )
 from gptfl.stages.recipe import Overrides
+from gptfl.stages.trust import Trust, held_out_trust
 from gptfl.store.kinds import PREDICTIONS
 from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile
@@ -75,7 +78,9 @@ def simulate(
     else:
         asked = ask_held_out(source)
     rival = None if against is None else source.pool.select(against, "--against")
-    target = Path(output).expanduser() if output is not None else source.default_output
+    # Whatever asks for the same curricula against the same is the same question.
+    key = "" if asked.recorded is not None and against is None else _key(asked, rival)
+    target = Path(output).expanduser() if output is not None else source.output(key)
     picture = (
         target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
     )
@@ -91,7 +96,7 @@ def simulate(
     else:
         versus = other_subset(source, against, rival, asked, orders, seed)
     progress("simulate", count, count, asked.what)
-    result = _summarise(source, asked, prediction, versus, target, picture)
+    result = _summarise(source, asked, prediction, versus, held_out_trust(source), target, picture)
     settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(overrides)}
     write_predictions(
         target, _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
@@ -116,6 +121,11 @@ def simulate(
     return result
 
 
+def _key(asked: Asked, rival: Int[np.ndarray, " subset"] | None) -> str:
+    query = asked.query
+    return fingerprint(query.batches, query.learning_rates, query.steps, None if rival is None else rival.tolist())
+
+
 def _check_options(
     subset: Ids | None, drop: Ids | None, curriculum: str | Path | None, orders: int, overrides: Overrides
 ) -> None:
@@ -136,12 +146,20 @@ def _check_options(
 
 
 def _summarise(
-    source: Source, asked: Asked, prediction: Prediction, reference: Reference, target: Path, picture: Path
+    source: Source,
+    asked: Asked,
+    prediction: Prediction,
+    reference: Reference,
+    trust: Trust,
+    target: Path,
+    picture: Path,
 ) -> Simulation:
     tests = tuple(example.id for example in source.recording.dynamics.test)
     last = prediction.values[:, -1].astype(np.float64)
     final = mean_over(last)
-    helped, hurt = most_changed(tests, final, reference.final, source.metric)
+    # A run may lack the last score of some test examples.
+    recorded = None if asked.recorded is None else mean_over_runs(asked.recorded[:, -1:])[0]
+    helped, hurt = most_changed(tests, final, reference.final, source.metric, recorded)
     return Simulation(
         estimator=source.found.estimator,
         metric=source.metric,
@@ -160,6 +178,10 @@ def _summarise(
         mean_spread=float(spread_of(last.mean(axis=1))),
         helped=helped,
         hurt=hurt,
+        recorded=recorded,
+        mean_recorded=None if recorded is None else finite_mean(recorded),
+        skill=trust.skill,
+        trust=trust.text,
         simulator=source.path,
         dynamics=source.recording.path,
         predictions=target,
@@ -171,6 +193,7 @@ def _summarise(
             *reference.notes,
             *share_note(source.recording.dynamics, asked.query.batches),
             *range_note(final, source.metric),
+            *((trust.note,) if asked.recorded is None else ()),
         ),
     )
 

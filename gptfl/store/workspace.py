@@ -69,9 +69,10 @@ class Workspace:
         tail = f"-{key[:_KEY]}" if key else ""
         return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}{tail}.simulator.h5"
 
-    def predictions_path(self, stem: str, estimator: str, metric: str) -> Path:
-        """Where the last predictions of an estimator lie."""
-        return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}.predictions.h5"
+    def predictions_path(self, stem: str, estimator: str, metric: str, key: str = "") -> Path:
+        """Where an estimator's predictions lie; ``key`` tells apart those of other questions."""
+        tail = f"-{key[:_KEY]}" if key else ""
+        return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}{tail}.predictions.h5"
 
     def candidates(self, kind: str, stem: str | None = None, **conditions: str) -> list[Path]:
         """The files of a kind (dynamics, features, simulator, predictions), the one made last first.
@@ -168,7 +169,7 @@ def _fits(path: Path, kind: str, stem: str | None, conditions: dict[str, str]) -
         if name not in parts:
             raise TypeError(f"a {kind} file has no {name}")
         keyed = re.fullmatch(rf"{re.escape(_part(value))}(-[0-9a-f]{{{_KEY}}})?", parts[name])
-        if parts[name] != _part(value) and not (keyed and name == "metric" and kind == "simulator"):
+        if parts[name] != _part(value) and not (keyed and name == "metric" and kind in ("simulator", "predictions")):
             return False
     return True
 

@@ -13,6 +13,7 @@ from gptfl.store.dynamics import write_dynamics
 from gptfl.store.features import write_features
 from gptfl.store.predictions import read_predictions
 from gptfl.store.simulators import read_simulator, write_simulator
+from gptfl.store.workspace import Workspace
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=10)
@@ -48,6 +49,58 @@ def test_the_held_out_runs_are_simulated_by_the_simulator_made_last(made: Path) 
     assert np.array_equal(stored.values, result.values)
     assert stored.simulator == read_simulator(result.simulator).key
     assert result.figure.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_held_out_runs_come_with_what_was_recorded_and_the_skill(made: Path) -> None:
+    result = gptfl.simulate(workspace=made)
+    tested = DYNAMICS.with_role("test")
+    truth = np.stack([run.metrics["loss"] for run in tested])
+    assert result.recorded is not None
+    np.testing.assert_allclose(result.recorded, truth[:, -1].mean(axis=0))
+    assert result.mean_recorded == pytest.approx(truth[:, -1].mean())
+    for change in (*result.helped, *result.hurt):
+        assert change.recorded == result.recorded[result.tests.index(change.id)]
+    learned = (*DYNAMICS.with_role("fit"), *DYNAMICS.with_role("validation"))
+    mean = np.mean([run.metrics["loss"] for run in learned], axis=0)
+    left = ((result.values - truth)[:, 1:] ** 2).sum()
+    assert result.skill == pytest.approx(1 - left / ((mean - truth)[:, 1:] ** 2).sum())
+    assert not any(note.startswith("trust") for note in result.notes)
+    asked = gptfl.simulate(workspace=made, subset=POOL[:8])
+    assert (asked.recorded, asked.mean_recorded, asked.skill) == (None, None, result.skill)
+    assert asked.notes[-1].startswith(f"trust: on the {len(tested)} held-out run")
+    assert f"has skill {result.skill:.2f} (" in asked.notes[-1]
+    assert gptfl.simulate(workspace=made, estimator="mean-run").skill == pytest.approx(0, abs=1e-12)
+
+
+def test_without_held_out_runs_there_is_no_skill(tmp_path: Path) -> None:
+    runs = tuple(replace(run, role="fit") if run.role == "test" else run for run in DYNAMICS.runs)
+    write_dynamics(tmp_path / "made.dynamics.h5", replace(DYNAMICS, runs=runs))
+    gptfl.fit("mean-run", workspace=tmp_path)
+    result = gptfl.simulate(workspace=tmp_path, subset=POOL[:8])
+    assert result.skill is None
+    assert result.notes[-1].startswith("trust: not known, for the recording has no held-out run; see gptfl compare")
+
+
+def test_other_questions_get_other_files_and_the_same_one_its_own(made: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\n".join(POOL[:4]))
+    questions = [
+        {},
+        {"against": POOL[:4]},
+        {"subset": ids},
+        {"subset": POOL[:5]},
+        {"drop": ids},
+        {"subset": ids, "orders": 2},
+        {"subset": ids, "steps": 5},
+        {"subset": ids, "lr": 0.5},
+        {"subset": ids, "against": POOL[:5]},
+    ]
+    names = [gptfl.simulate(workspace=made, **question).predictions.name for question in questions]
+    assert len(set(names)) == len(names)
+    assert names[0] == "made.gptfluence.loss.predictions.h5"
+    assert gptfl.simulate(workspace=made, subset=POOL[:4]).predictions.name == names[2]
+    found = Workspace(made).candidates("predictions", estimator="gptfluence", metric="loss")
+    assert set(names) <= {path.name for path in found}
 
 
 def test_a_subset_in_several_orders(made: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_names_of_files(tmp_path: Path) -> None:
         space.simulator_path(stem, "mean-run", "rouge-l", "0123456789abcdef"),
         space.simulator_path(stem, "mean-run", "loss"),
         space.predictions_path(stem, "a.b/c", "loss"),
+        space.predictions_path(stem, "mean-run", "loss", "0123456789abcdef"),
     ]
     assert [path.name for path in paths] == [
         "rte-pythia-1.4b.dynamics.h5",
@@ -34,6 +35,7 @@ def test_names_of_files(tmp_path: Path) -> None:
         "rte-pythia-1.4b.mean-run.rouge-l-012345.simulator.h5",
         "rte-pythia-1.4b.mean-run.loss.simulator.h5",
         "rte-pythia-1.4b.a-b-c.loss.predictions.h5",
+        "rte-pythia-1.4b.mean-run.loss-012345.predictions.h5",
     ]
     assert {stem_of(path) for path in paths} == {stem}
 
