@@ -81,11 +81,16 @@ class Estimator(Protocol):
     """Fits recorded dynamics, then predicts trajectories. Its factory takes its settings by keyword.
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
+
+    Three members are optional; ``generalises``, ``is_oracle`` and ``metrics_of`` read them:
+    ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not fitted
+    to (``Query.unseen``); ``oracle``, whether it looks along the very runs that it is asked about, so that tables
+    mark it; ``metrics``, the only metrics that it predicts.
     """
 
     name: str
     requires: frozenset[str]
-    """Of ``{"features", "classes"}``, what must be there before ``fit`` is called."""
+    """Of ``NEEDS``, what must be there: ``derivatives`` in the runs asked about, the others before ``fit``."""
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting of the factory, resolved and JSON-able."""
@@ -106,6 +111,26 @@ class Estimator(Protocol):
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
         ...
+
+
+NEEDS = frozenset({"features", "classes", "gradients", "derivatives"})
+"""What an estimator can require."""
+
+
+def generalises(estimator: Estimator) -> frozenset[str]:
+    """On which sides, ``train`` and ``test``, an estimator answers about examples that it was not fitted to."""
+    return frozenset(getattr(estimator, "generalises", ()))
+
+
+def is_oracle(estimator: Estimator) -> bool:
+    """Whether an estimator looks along the very runs that it is asked about."""
+    return bool(getattr(estimator, "oracle", False))
+
+
+def metrics_of(estimator: Estimator) -> frozenset[str] | None:
+    """The only metrics that an estimator predicts; None for any."""
+    named = getattr(estimator, "metrics", None)
+    return None if named is None else frozenset(named)
 
 
 @runtime_checkable

@@ -114,6 +114,9 @@ class Run:
 
     ``steps`` are the recorded steps in ascending order; 0 is the model before any update.
     ``metrics`` maps a metric's name to its values, NaN where not recorded.
+    ``derivatives``, where recorded, maps a direction (``gradient``, ``update``) to the change of each test
+    example's loss that the gradients along this very run foretell to first order; row k tells the change from
+    recorded step k - 1 to k, row 0 is 0.
     """
 
     index: int
@@ -122,6 +125,7 @@ class Run:
     curriculum: Curriculum
     steps: Int[np.ndarray, " recorded"]
     metrics: Mapping[str, Float[np.ndarray, "recorded test"]]
+    derivatives: Mapping[str, Float[np.ndarray, "recorded test"]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -143,14 +147,44 @@ def role_of(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class GradientProducts:
+    """Dot products of the examples' loss gradients, at points along one reference run.
+
+    ``steps`` are the points (0 is the model before any update). ``raw[k, i, j]`` is the product of pool example
+    i's gradient with test example j's; in ``preconditioned`` the pool side is divided by the root of the
+    optimiser's bias-corrected second moment (plus its epsilon), NaN at points where there is none. ``self_raw``
+    and ``self_preconditioned`` are each pool example's product with itself (only one side divided).
+    All trained parameters count. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
+    """
+
+    seed: int
+    steps: Int[np.ndarray, " point"]
+    learning_rates: Float[np.ndarray, " step"]
+    raw: Float[np.ndarray, "point pool test"]
+    preconditioned: Float[np.ndarray, "point pool test"]
+    self_raw: Float[np.ndarray, "point pool"]
+    self_preconditioned: Float[np.ndarray, "point pool"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of every product."""
+        arrays = (self.raw, self.preconditioned, self.self_raw, self.self_preconditioned)
+        return fingerprint(self.seed, self.steps, self.learning_rates, *arrays)
+
+
+@dataclass(frozen=True, slots=True)
 class Dynamics:
-    """Many runs over one pool and one test set."""
+    """Many runs over one pool and one test set.
+
+    ``gradients`` are there only if they were asked for (``collect --gradients``).
+    """
 
     pool: tuple[Example, ...]
     test: tuple[Example, ...]
     metrics: Mapping[str, MetricInfo]
     runs: tuple[Run, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    gradients: GradientProducts | None = None
 
     @property
     def examples(self) -> str:
@@ -170,8 +204,12 @@ class Dynamics:
 def run_fingerprint(run: Run) -> str:
     """Identify one run by its curriculum and everything recorded along it."""
     metrics = [item for name in sorted(run.metrics) for item in (name, run.metrics[name])]
+    # A run without derivatives keeps the fingerprint it had before there were any.
+    derived = [item for name in sorted(run.derivatives) for item in (f"d {name}", run.derivatives[name])]
     curriculum = run.curriculum
-    return fingerprint(run.index, run.role, curriculum.batches, curriculum.learning_rates, run.steps, *metrics)
+    return fingerprint(
+        run.index, run.role, curriculum.batches, curriculum.learning_rates, run.steps, *metrics, *derived
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +246,8 @@ class FitData:
     """All that an estimator may learn from: nothing of a test run is in here.
 
     ``fit_runs`` and ``validation_runs`` carry the metric named by ``metric`` among others;
-    ``features`` is None unless the estimator requires it or the user gave it.
+    ``features`` is None unless the estimator requires it or the user gave it, and ``gradients`` unless it
+    requires them.
     """
 
     pool: tuple[Example, ...]
@@ -219,6 +258,7 @@ class FitData:
     features: Features | None = None
     seed: int = 0
     progress: Progress = silent
+    gradients: GradientProducts | None = None
 
     def recorded(self, run: Run) -> Float[np.ndarray, "recorded test"]:
         """The recorded values of the metric that is being fitted."""
@@ -231,12 +271,33 @@ class Query:
 
     All curricula share the ``steps`` to predict at; ``steps[0]`` is where ``first`` was recorded
     (0 unless imported). Shorter runs are padded with batches of -1 and learning rate 0.
+
+    ``unseen`` is there where the question is about examples that the estimator was not fitted to.
+    ``derivatives`` are those of the asked runs (see ``Run``), for estimators that require them.
     """
 
     batches: Int[np.ndarray, "run step batch"]
     learning_rates: Float[np.ndarray, "run step"]
     steps: Int[np.ndarray, " recorded"]
     first: Float[np.ndarray, "run test"]
+    unseen: "Unseen | None" = None
+    derivatives: Mapping[str, Float[np.ndarray, "run recorded test"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The examples that a question is about, where they are others than those fitted.
+
+    ``batches`` of the query then index ``pool`` and ``first`` belongs to ``test``; ``pool_seen`` and ``test_seen``
+    give each one's place among the examples fitted, -1 where it was not. ``features`` are of these examples, in
+    the same sets as those fitted.
+    """
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    pool_seen: Int[np.ndarray, " pool"]
+    test_seen: Int[np.ndarray, " test"]
+    features: Features | None = None
 
 
 @dataclass(frozen=True, slots=True)

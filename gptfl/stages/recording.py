@@ -21,6 +21,9 @@ FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
+ADDED: Mapping[str, Any] = {}
+"""Settings that recordings made before there were such lack, with the value that those were made with."""
+
 
 @dataclass
 class TrainerMaker:
@@ -79,8 +82,9 @@ class RecordingJob:
             raise cannot_write(self.path, error) from error
         existing = read_dynamics(self.path)
         for key in sorted(self.settings.keys() - NOT_IDENTITY):
-            if existing.settings.get(key) != self.settings[key]:
-                was, asked = typed(key, existing.settings.get(key)), typed(key, self.settings[key])
+            recorded = existing.settings.get(key, ADDED.get(key))
+            if recorded != self.settings[key]:
+                was, asked = typed(key, recorded), typed(key, self.settings[key])
                 raise DataError(
                     f"{self.path} was recorded with {was}, not {asked}",
                     "record under another --name, or ask for the same settings to go on",

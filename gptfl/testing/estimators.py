@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.interfaces import Estimator
+from gptfl.interfaces import NEEDS, Estimator
 from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Features, FitData, Prediction, Query, fingerprint
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
 
-NEEDS = frozenset({"features", "classes"})
 Factory = Callable[..., Estimator]
 
 
