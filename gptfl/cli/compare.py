@@ -6,7 +6,19 @@ from typing import Annotated, Any
 import typer
 
 from gptfl.cli import console
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Encoder, Features, Metric, Seed, Workspace, complete
+from gptfl.cli.options import (
+    FILES,
+    PRECISE,
+    RESULT,
+    Dynamics,
+    Encoder,
+    Every,
+    Features,
+    Metric,
+    Seed,
+    Workspace,
+    complete,
+)
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.errors import UsageError
 
@@ -37,6 +49,7 @@ def command(
             rich_help_panel=PRECISE,
         ),
     ] = None,
+    every: Every = 1,
     seed: Seed = 42,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -74,6 +87,7 @@ def command(
             encoder=encoder,
             metric=metric,
             folds=folds,
+            every=every,
             settings=_by_estimator(settings),
             seed=seed,
             output=output,

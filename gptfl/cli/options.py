@@ -55,6 +55,14 @@ Metric = Annotated[
     str | None,
     typer.Option(help="Recorded metric.", show_default="the only one, else loss", autocompletion=complete("metric")),
 ]
+Every = Annotated[
+    int,
+    typer.Option(
+        help="Learn from every K-th recorded score only, and predict at those steps.",
+        metavar="K",
+        rich_help_panel=PRECISE,
+    ),
+]
 Encoder = Annotated[
     str | None,
     typer.Option(

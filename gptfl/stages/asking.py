@@ -81,7 +81,10 @@ def open_source(
         dynamics = space.dynamics_path(stem_of(path))
         if not dynamics.exists():
             raise DataError(f"the recording that {path} was fitted to is not at {dynamics}", "name it with --dynamics")
-    recording = open_recording(dynamics, space.root)
+    every = found.info.get("every", 1)
+    if type(every) is not int or every < 1:
+        raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
+    recording = open_recording(dynamics, space.root, every)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.dynamics != recording.dynamics.fingerprint:

@@ -43,6 +43,7 @@ def compare(
     encoder: str | None = None,
     metric: str | None = None,
     folds: int | None = None,
+    every: int = 1,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 42,
     output: str | Path | None = None,
@@ -54,6 +55,7 @@ def compare(
     ``estimators`` are by default all that are registered and find what they need; persistence,
     mean-run and, where there are classes, class-share are always among them. ``folds`` refits that
     many times and tests every run once; without it the roles stored in the recording hold.
+    With ``every`` only every so many-th recorded score is learned from, predicted and scored.
     ``settings`` maps an estimator's name to settings of its own. ``output`` is a .json, .csv or
     .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
     False for none. Fits whose inputs and settings match are taken from the workspace.
@@ -69,7 +71,7 @@ def compare(
         check_picture(Path(figure))
         check_plain_target(Path(figure).expanduser(), "--figure")
     check_seed(seed)
-    recording = open_recording(dynamics, workspace)
+    recording = open_recording(dynamics, workspace, every)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     found, feature_notes = find_features(recording, features, encoder)
     given = features is not None or encoder is not None

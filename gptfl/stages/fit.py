@@ -40,6 +40,7 @@ def fit(
     encoder: str | None = None,
     metric: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    every: int = 1,
     seed: int = 42,
     output: str | Path | None = None,
     progress: Progress = silent,
@@ -48,7 +49,8 @@ def fit(
 
     ``dynamics`` and ``features`` are paths, by default those made last in the workspace; ``metric``
     is by default the only one recorded, else the loss; ``settings`` are the estimator's own.
-    Test runs are not looked at.
+    Test runs are not looked at. With ``every`` only every so many-th recorded score is learned from, and the
+    simulator then predicts at those steps.
 
     Raises ``PluginError`` for an unknown estimator or setting, ``UsageError`` for a value that makes
     no sense, and ``DataError``, before any work, where the estimator needs what isn't there
@@ -60,7 +62,7 @@ def fit(
     check_seed(seed)
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
-    recording = open_recording(dynamics, workspace)
+    recording = open_recording(dynamics, workspace, every)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     found: Features | None = None
     feature_notes: tuple[str, ...] = ()

@@ -116,6 +116,7 @@ def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> Non
         info={
             "seconds": round(fitted.seconds, 3),
             "seed": data.seed,
+            "every": recording.every,
             "provider": fitted.contender.part.owner,
             "fit_runs": [run.index for run in data.fit_runs],
             "validation_runs": [run.index for run in data.validation_runs],

@@ -1,12 +1,13 @@
 """Finds what a stage works from: the recording, its features, its metric."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, Features, MetricInfo
 from gptfl.registry import suggest
+from gptfl.stages.splits import thinned
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import check_features, read_features
 from gptfl.store.workspace import Picked, Workspace, stem_of
@@ -21,14 +22,20 @@ class Recording:
     dynamics: Dynamics
     workspace: Workspace
     notes: tuple[str, ...] = ()
+    every: int = 1
 
 
-def open_recording(dynamics: str | Path | None = None, workspace: str | Path | None = None) -> Recording:
+def open_recording(
+    dynamics: str | Path | None = None, workspace: str | Path | None = None, every: int = 1
+) -> Recording:
     """Read the recording at a path, else the one made last in the workspace.
 
-    Where only a path is given, its folder is the workspace. Raises ``DataError`` where there is
-    none, or it can't be read.
+    Where only a path is given, its folder is the workspace. Of every run, the first recorded score, each
+    ``every``-th after it and the last are kept (the paper's checkpoint interval). Raises ``DataError`` where
+    there is no recording, or it can't be read.
     """
+    if every < 1:
+        raise UsageError(f"--every is {every}", "give at least 1")
     if dynamics is None:
         space = Workspace.resolve(workspace)
         picked = space.pick("dynamics")
@@ -36,7 +43,10 @@ def open_recording(dynamics: str | Path | None = None, workspace: str | Path | N
     else:
         path, notes = Path(dynamics).expanduser(), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
-    return Recording(path, stem_of(path), read_dynamics(path), space, notes)
+    found = read_dynamics(path)
+    if every > 1:
+        found = replace(found, runs=tuple(thinned(run, every) for run in found.runs))
+    return Recording(path, stem_of(path), found, space, notes, every)
 
 
 def find_features(

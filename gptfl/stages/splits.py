@@ -101,6 +101,12 @@ def cut_run(run: Run, rows: Int[np.ndarray, " kept"]) -> Run:
     return replace(run, steps=run.steps[rows], metrics={name: values[rows] for name, values in run.metrics.items()})
 
 
+def thinned(run: Run, every: int) -> Run:
+    """The run with its first recorded step, each ``every``-th after it, and the last."""
+    rows = np.arange(0, len(run.steps), every)
+    return cut_run(run, np.unique(np.append(rows, max(len(run.steps) - 1, 0))) if len(run.steps) else rows)
+
+
 def query_for(runs: Sequence[Run], metric: MetricInfo) -> Query:
     """What an estimator is asked about runs that were recorded at the same steps."""
     longest = max(run.curriculum.steps for run in runs)

@@ -198,3 +198,14 @@ def test_a_seed_that_no_file_holds_is_refused(space, seed):
         compare(workspace=space, estimators=["recall"], figure=False, seed=seed)
     with pytest.raises(UsageError, match=f"--seed is {seed}"):
         fit("recall", workspace=space, seed=seed)
+
+
+def test_every_learns_predicts_and_scores_at_every_kth_recorded_step(space):
+    dynamics, _ = synthetic(24)
+    comparison = compare(workspace=space, estimators=["recall"], every=4, figure=False)
+    recorded = dynamics.with_role("test")[0].steps
+    kept = recorded[sorted({*range(0, len(recorded), 4), len(recorded) - 1})]
+    np.testing.assert_array_equal(comparison.held_out.steps[0], kept)
+    assert {values.shape[1] for values in comparison.predicted.values()} == {len(kept)}
+    with pytest.raises(UsageError, match="--every is 0"):
+        compare(workspace=space, every=0, figure=False)

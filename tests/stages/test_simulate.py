@@ -307,3 +307,12 @@ def test_a_simulator_kept_elsewhere_needs_its_recording_named(made: Path, tmp_pa
         with pytest.raises(DataError, match=r"the recording that .*mine\.h5 was fitted to.*: name it with --dynamics"):
             gptfl.simulate(path, workspace=workspace)
     assert gptfl.simulate(path, dynamics=made / "made.dynamics.h5", output=tmp_path / "x.h5").estimator == "mean-run"
+
+
+def test_a_simulator_of_every_kth_score_predicts_at_those_steps(tmp_path):
+    dynamics, _ = synthetic(24)
+    write_dynamics(tmp_path / "syn.dynamics.h5", dynamics)
+    fitted = gptfl.fit("mean-run", workspace=tmp_path, every=4)
+    recorded = dynamics.runs[0].steps
+    result = gptfl.simulate(fitted.path, workspace=tmp_path)
+    assert list(result.steps) == [int(recorded[i]) for i in sorted({*range(0, len(recorded), 4), len(recorded) - 1})]

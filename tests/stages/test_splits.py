@@ -13,6 +13,7 @@ from gptfl.stages.splits import (
     same_steps,
     stacked,
     stored_split,
+    thinned,
     usable_runs,
 )
 from tests.synthetic import LOSS, synthetic
@@ -109,3 +110,14 @@ def test_runs_are_grouped_by_their_steps_and_stacked_with_padding():
     assert whole.shape == (3, 7, 8)
     assert np.isnan(whole[1, 2:]).all()
     np.testing.assert_array_equal(whole[2], runs[2].metrics["loss"])
+
+
+def test_thinning_keeps_the_first_every_kth_and_the_last_recorded_step():
+    dynamics, _ = synthetic(2)
+    run = dynamics.runs[0]
+    found = thinned(run, 5)
+    rows = sorted({*range(0, len(run.steps), 5), len(run.steps) - 1})
+    np.testing.assert_array_equal(found.steps, run.steps[rows])
+    np.testing.assert_array_equal(found.metrics["loss"], run.metrics["loss"][rows])
+    assert found.curriculum is run.curriculum
+    assert thinned(run, 1) is run
