@@ -1,6 +1,6 @@
 """The paper's simulator: an n-order Markov recurrence whose factors come from example vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -14,12 +14,13 @@ from gptfl.errors import DataError
 from gptfl.records import FeatureSet, FitData, Prediction, Query, Run
 from gptfl.simulator.intervals import interval_counts, join, modal_size
 from gptfl.simulator.numerics import flushed_denormals, one_thread
-from gptfl.simulator.projection import Form
+from gptfl.simulator.projection import Form, fresh, uninformed
 from gptfl.simulator.recurrence import rollout
 from gptfl.simulator.start import start
 from gptfl.simulator.training import (
     Fitted,
     FreeRunning,
+    Rows,
     Schedule,
     Sides,
     Trajectory,
@@ -34,6 +35,11 @@ SMALL = 10_000_000
 """Multiplications in the largest matrix product of a fit below which it runs on one thread."""
 MOST_ORDER, MOST_WIDTH = 64, 65_536
 """Beyond these a fit fills the memory of most machines before it learns anything."""
+STARTS: Mapping[str, Callable[[Sides, Sequence[Rows], int, torch.Generator], dict[str, Tensor]]] = {
+    "average": start,
+    "persistence": lambda sides, parts, modal, random: fresh(sides.form, modal, random),
+    "random": lambda sides, parts, modal, random: uninformed(sides.form, random),
+}
 SETTINGS = (
     "order",
     "projection",
@@ -44,6 +50,7 @@ SETTINGS = (
     "epochs",
     "patience",
     "feature_set",
+    "start",
 )
 
 
@@ -63,7 +70,10 @@ class GPTfluence:
     ``learning_rate``: of Adam, which takes one step an epoch, over the whole recording; 0.005 over the number of
     a vector's entries unless given. It rises over 20 epochs, then falls linearly to 0.
     ``epochs``, ``patience``: an upper bound, and how many may pass without the roll-out of the validation runs
-    gaining 0.5 %. The fit starts from each test example's average recurrence, found in closed form.
+    gaining 0.5 %.
+    ``start``: where the fit begins. "average", each test example's average recurrence, found in closed form;
+    "persistence", small random parameters around "nothing changes"; "random", PyTorch's own filling of a linear
+    layer, as in the paper's public code.
     ``feature_set``: which of the features' named sets to use; needed only where there are several.
 
     The metric is divided by its root mean square for the fit (alpha stays as it is, beta scales along), so
@@ -90,6 +100,7 @@ class GPTfluence:
         epochs: int = 2000,
         patience: int = 300,
         feature_set: str | None = None,
+        start: str = "average",
     ) -> None:
         who = f"estimator {self.name}"
         self.order = settings.whole(who, "order", order, 1, MOST_ORDER)
@@ -103,6 +114,7 @@ class GPTfluence:
         self.epochs = settings.whole(who, "epochs", epochs, low=0)
         self.patience = settings.whole(who, "patience", patience, low=1)
         self.feature_set = None if feature_set is None else settings.text(who, "feature_set", feature_set)
+        self.start = settings.one_of(who, "start", start, tuple(STARTS))
         self.notes_: list[str] = []
 
     def settings(self) -> Mapping[str, Any]:
@@ -164,7 +176,7 @@ class GPTfluence:
             Schedule(
                 self.learning_rate or PACE / self.sides_.form.inputs, self.weight_decay, self.epochs, self.patience
             ),
-            start(self.sides_, parts, self.modal_, torch.Generator().manual_seed(data.seed)),
+            STARTS[self.start](self.sides_, parts, self.modal_, torch.Generator().manual_seed(data.seed)),
             on_check,
         )
         stopped = fitted.checks[-1][0]

@@ -59,6 +59,17 @@ def fresh(form: Form, modal: int, random: torch.Generator) -> dict[str, Tensor]:
     return parameters
 
 
+def uninformed(form: Form, random: torch.Generator) -> dict[str, Tensor]:
+    """Random parameters as PyTorch fills a linear layer, and so as in the paper's public code: uniform within
+    one over the root of the layer's inputs, biases too. Nothing makes the first roll-outs sound.
+    """
+    parameters: dict[str, Tensor] = {}
+    for name, shape in form.shapes().items():
+        inputs = form.inputs if ".hidden." in name or form.projection == "linear" else form.width
+        parameters[name] = (2 * torch.rand(shape, generator=random) - 1) / math.sqrt(inputs)
+    return parameters
+
+
 def project(
     vectors: Float[Tensor, "example d"], parameters: Mapping[str, Tensor], side: str
 ) -> Float[Tensor, "factor example width"]:

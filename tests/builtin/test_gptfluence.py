@@ -215,3 +215,20 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
 def test_an_unfitted_one_says_so() -> None:
     with pytest.raises(DataError, match="isn't fitted"):
         GPTfluence().predict(held_out(recording(runs=6)[0])[0])
+
+
+def test_the_fit_can_begin_at_persistence_or_as_pytorch_fills_a_layer():
+    runs, features = recording(6)
+    data = fit_data(runs, features)
+    still = GPTfluence(start="persistence", epochs=0, width=8).fit(data)
+    run = runs[3].curriculum
+    query = Query(run.batches[None], run.learning_rates[None], runs[3].steps, runs[3].metrics["loss"][:1])
+    values = still.predict(query).values
+    np.testing.assert_allclose(values, np.broadcast_to(values[:, :1], values.shape), rtol=0.1)
+    parameters = GPTfluence(start="random", epochs=0, width=8).fit(data).parameters_
+    inputs = still.sides_.form.inputs
+    hidden, out = parameters["train.hidden.weight"], parameters["train.out.weight"]
+    assert 0.8 / inputs**0.5 < float(hidden.abs().max()) <= 1 / inputs**0.5
+    assert 0.8 / 8**0.5 < float(out.abs().max()) <= 1 / 8**0.5
+    with pytest.raises(UsageError, match="start"):
+        GPTfluence(start="warm")
