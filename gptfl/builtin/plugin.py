@@ -35,13 +35,14 @@ class Lazy:
 
 @hookimpl
 def gptfl_tasks() -> Mapping[str, Callable[..., Any]]:
-    """The paper's five tasks, any JSON lines, and the generated one."""
+    """The paper's six tasks, any JSON lines, and the generated one."""
     return {
         "rte": Lazy("tasks", "Rte"),
         "sst2": Lazy("tasks", "Sst2"),
         "boolq": Lazy("tasks", "BoolQ"),
         "webnlg": Lazy("tasks", "WebNlg"),
         "wmt16_de_en": Lazy("tasks", "Wmt16DeEn"),
+        "cnn_dailymail": Lazy("tasks", "CnnDailyMail"),
         "jsonl": Lazy("tasks", "JsonLines"),
         "errands": Lazy("errands", "Errands"),
     }

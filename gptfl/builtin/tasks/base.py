@@ -1,10 +1,13 @@
 """What all tasks over given data share: local files or the Hub, and the seeded choice of rows."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from gptfl.builtin.tasks import local
+from gptfl.builtin.tasks.instructions import instructed
 from gptfl.builtin.tasks.parquet import HubFile, read_parquet
 from gptfl.builtin.tasks.rows import Row
 from gptfl.curricula import generator
@@ -13,6 +16,16 @@ from gptfl.records import Example, TaskData
 
 T = TypeVar("T")
 _STREAMS = {"pool": 2, "test": 3}
+
+
+class TooFewError(DataError):
+    """A split has fewer rows than were asked for."""
+
+    def __init__(self, split: str, asked: int, found: int, place: str) -> None:
+        self.split, self.asked, self.found, self.place = split, asked, found, place
+        super().__init__(
+            f"--{split} {asked} is more than the {found} examples of {place}", f"use --{split} {found} or fewer"
+        )
 
 
 def draw(rows: Sequence[T], count: int | None, split: str, seed: int, place: str) -> list[T]:
@@ -26,9 +39,7 @@ def draw(rows: Sequence[T], count: int | None, split: str, seed: int, place: str
     if not rows:
         raise DataError(f"{place} holds no examples", "give it at least one")
     if count is not None and count > len(rows):
-        raise DataError(
-            f"--{split} {count} is more than the {len(rows)} examples of {place}", f"use --{split} {len(rows)} or fewer"
-        )
+        raise TooFewError(split, count, len(rows), place)
     return [rows[i] for i in generator(seed, _STREAMS[split]).permutation(len(rows))[:count]]
 
 
@@ -45,9 +56,20 @@ class DataTask:
     licence: ClassVar[str] = ""
     files: ClassVar[dict[str, HubFile]] = {}
     """The Hub's file of each split."""
+    wording: ClassVar[str] = ""
+    """The prompt, with the names of ``parts`` in braces."""
+    templates: ClassVar[tuple[str, ...]] = ()
+    """Wordings of the prompt as an instruction; none where the task has none of its own."""
 
     def __init__(self, data: Path | str | None = None) -> None:
         self.data = None if data is None else Path(data)
+        self.instructions = False
+
+    def with_instructions(self) -> Self:
+        """The same task, each of whose prompts is worded by one of ``templates``."""
+        other = copy(self)
+        other.instructions = True
+        return other
 
     def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
         """Draw the pool and the test examples; see ``draw``."""
@@ -61,6 +83,14 @@ class DataTask:
         """The example that a row holds. Raises ``DataError`` naming the row's place."""
         raise NotImplementedError
 
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """What ``wording`` and ``templates`` make a prompt of. Raises ``DataError`` naming the row's place."""
+        raise NotImplementedError
+
+    def prompt(self, row: Row) -> str:
+        """The prompt in its plain wording."""
+        return self.wording.format(**self.parts(row))
+
     def from_hub(self, rows: Sequence[Row]) -> list[Row]:
         """The Hub's rows with the fields of local ones."""
         raise NotImplementedError
@@ -68,7 +98,7 @@ class DataTask:
     def _split(self, split: str, count: int | None, seed: int) -> tuple[tuple[Example, ...], str]:
         if self.data is not None:
             path = local.split_file(self.data, split)
-            examples = self._read(path)
+            examples = unique(local.read_rows(path, self.expected), partial(self._make, seed))
             return tuple(draw(examples, count, split, seed, str(path))), str(self.data)
         if split not in self.files:
             raise UsageError(
@@ -77,10 +107,11 @@ class DataTask:
         file = self.files[split]
         rows, source = read_parquet(file, self.name, self.expected)
         chosen = draw(self.from_hub(rows), count, split, seed, file.place)
-        return tuple(self.example(row, row.id(0)) for row in chosen), source
+        return tuple(self._make(seed, row, row.id(0)) for row in chosen), source
 
-    def _read(self, path: Path) -> list[Example]:
-        return unique(local.read_rows(path, self.expected), self.example)
+    def _make(self, seed: int, row: Row, id: str) -> Example:
+        example = self.example(row, id)
+        return instructed(example, self.templates, self.parts(row), seed) if self.instructions else example
 
 
 def unique(rows: Iterable[Row], make: Callable[[Row, str], Example]) -> list[Example]:

@@ -4,9 +4,10 @@ The Hub's train split is the pool; its validation split is the test set, for GLU
 of its own test splits to itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from gptfl.builtin.tasks import instructions
 from gptfl.builtin.tasks.base import DataTask
 from gptfl.builtin.tasks.parquet import HubFile
 from gptfl.builtin.tasks.rows import Row, tidy
@@ -29,10 +30,6 @@ def _files(repo: str, revision: str, folder: str, columns: tuple[str, ...]) -> d
 class _Classification(DataTask):
     answers: ClassVar[tuple[str, ...]]
 
-    def prompt(self, row: Row) -> str:
-        """The question that one of the answers completes."""
-        raise NotImplementedError
-
     def example(self, row: Row, id: str) -> Example:
         """The example that a row holds."""
         label = row.label("label", len(self.answers))
@@ -48,10 +45,12 @@ class Rte(_Classification):
     licence = "none stated by GLUE; built from the PASCAL RTE challenges, for research"
     files: ClassVar = _files(GLUE, GLUE_REVISION, "rte", ("sentence1", "sentence2", "label", "idx"))
 
-    def prompt(self, row: Row) -> str:
-        """Text, claim and question."""
-        claim = row.text("hypothesis")
-        return f"Text: {row.text('premise')}\nClaim: {claim}\nDoes the claim follow from the text?"
+    wording = "Text: {premise}\nClaim: {hypothesis}\nDoes the claim follow from the text?"
+    templates = instructions.RTE
+
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """Text and claim."""
+        return {"premise": row.text("premise"), "hypothesis": row.text("hypothesis")}
 
     def from_hub(self, rows: Sequence[Row]) -> list[Row]:
         """GLUE's sentence1 is the premise, sentence2 the hypothesis."""
@@ -67,9 +66,12 @@ class Sst2(_Classification):
     licence = "none stated; Stanford Sentiment Treebank, for research"
     files: ClassVar = _files(GLUE, GLUE_REVISION, "sst2", ("sentence", "label", "idx"))
 
-    def prompt(self, row: Row) -> str:
-        """The review and an unfinished sentence about it."""
-        return f"Film review: {row.text('sentence')}\nThe reviewer's opinion of the film is"
+    wording = "Film review: {sentence}\nThe reviewer's opinion of the film is"
+    templates = instructions.SST2
+
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """The review."""
+        return {"sentence": row.text("sentence")}
 
     def from_hub(self, rows: Sequence[Row]) -> list[Row]:
         """GLUE's columns have the names of the local fields."""
@@ -85,10 +87,14 @@ class BoolQ(_Classification):
     licence = "CC BY-SA 3.0"
     files: ClassVar = _files(BOOLQ, BOOLQ_REVISION, "data", ("question", "passage", "answer"))
 
-    def prompt(self, row: Row) -> str:
-        """The passage first, because what does not fit is cut from the front."""
+    # The passage first, because what does not fit is cut from the front.
+    wording = "{passage}\nQuestion: {question}\nAnswer:"
+    templates = instructions.BOOLQ
+
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """The passage and the question, which ends in a question mark."""
         question = tidy(row.raw_text("question")).removesuffix("?")
-        return f"{row.text('passage')}\nQuestion: {question}?\nAnswer:"
+        return {"passage": row.text("passage"), "question": f"{question}?"}
 
     def from_hub(self, rows: Sequence[Row]) -> list[Row]:
         """BoolQ's answer, true or false, is the label."""

@@ -1,9 +1,10 @@
-"""WebNLG and WMT16 German to English: free text to write."""
+"""WebNLG, WMT16 German to English and CNN/Daily Mail: free text to write."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from gptfl.builtin.tasks import instructions
 from gptfl.builtin.tasks.base import DataTask
 from gptfl.builtin.tasks.parquet import HubFile
 from gptfl.builtin.tasks.rows import Row, shown, tidy
@@ -15,6 +16,8 @@ WEBNLG = "GEM/web_nlg"
 WEBNLG_REVISION = "refs/convert/parquet"
 WMT16 = "wmt/wmt16"
 WMT16_REVISION = "41d8a4013aa1489f28fea60ec0932af246086482"
+CNN = "abisee/cnn_dailymail"
+CNN_REVISION = "96df5e686bee6baa90b8bee7c28b81fa3fa6223d"
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -41,6 +44,13 @@ class WebNlg(DataTask):
         for split, name in (("pool", "train"), ("test", "test"))
     }
 
+    wording = "Facts:\n{facts}\nThe same in plain words:"
+    templates = instructions.WEBNLG
+
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """The triples, a line each."""
+        return {"facts": linearise(_triples(row))}
+
     def example(self, row: Row, id: str) -> Example:
         """The example that a row holds; all references are in ``fields``."""
         triples = _triples(row)
@@ -48,9 +58,7 @@ class WebNlg(DataTask):
         fields: dict[str, Any] = {"triples": triples, "references": references}
         if isinstance(row.values.get("category"), str):
             fields["category"] = row.values["category"]
-        return Example(
-            id, f"Facts:\n{linearise(triples)}\nThe same in plain words:", f" {references[0]}", fields=fields
-        )
+        return Example(id, self.prompt(row), f" {references[0]}", fields=fields)
 
     def from_hub(self, rows: Sequence[Row]) -> list[Row]:
         """Gather the rows of one set of facts (the Hub has one for each way of saying it)."""
@@ -95,12 +103,49 @@ class Wmt16DeEn(DataTask):
         for split, name in (("pool", "validation"), ("test", "test"))
     }
 
+    wording = "Translate into English.\nGerman: {german}\nEnglish:"
+    templates = instructions.WMT16_DE_EN
+
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """The German sentence."""
+        return {"german": row.text("de")}
+
     def example(self, row: Row, id: str) -> Example:
         """The example that a row holds."""
         english = row.text("en")
-        prompt = f"Translate into English.\nGerman: {row.text('de')}\nEnglish:"
-        return Example(id, prompt, f" {english}", fields={"references": [english]})
+        return Example(id, self.prompt(row), f" {english}", fields={"references": [english]})
 
     def from_hub(self, rows: Sequence[Row]) -> list[Row]:
         """A row's one column holds both languages."""
         return [row.having(**row.values["translation"], id=number) for number, row in enumerate(rows)]
+
+
+class CnnDailyMail(DataTask):
+    """CNN/Daily Mail: sum up a news article in a few sentences.
+
+    From the Hub: the validation split (13,368 articles) is the pool; the training split's 287,113 are left alone.
+    """
+
+    name = "cnn_dailymail"
+    expected = "article and highlights (texts)"
+    licence = "Apache 2.0 for the collection; the articles are CNN's and the Daily Mail's, for research"
+    files: ClassVar = {
+        split: HubFile(CNN, CNN_REVISION, f"3.0.0/{name}-00000-of-00001.parquet", ("article", "highlights", "id"))
+        for split, name in (("pool", "validation"), ("test", "test"))
+    }
+    # The article first: where it is too long, its beginning is lost and not what is asked.
+    wording = "Article: {article}\nThe article in a few sentences:"
+    templates = instructions.CNN_DAILYMAIL
+
+    def parts(self, row: Row) -> Mapping[str, str]:
+        """The article."""
+        return {"article": row.text("article")}
+
+    def example(self, row: Row, id: str) -> Example:
+        """The example that a row holds; its highlights, one after another, are the target."""
+        highlights = row.text("highlights")
+        return Example(id, self.prompt(row), f" {highlights}", fields={"references": [highlights]})
+
+    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+        """The Hub's columns have the names of the local fields."""
+        return list(rows)
