@@ -86,6 +86,9 @@ class Estimator(Protocol):
     ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not fitted
     to (``Query.unseen``); ``oracle``, whether it looks along the very runs that it is asked about, so that tables
     mark it; ``metrics``, the only metrics that it predicts.
+
+    Two methods are optional as well (``InfluencesTests``, ``InfluencesItself``): a fitted estimator that has them
+    tells influences directly, and ``gptfl rank`` takes them instead of simulating.
     """
 
     name: str
@@ -131,6 +134,32 @@ def metrics_of(estimator: Estimator) -> frozenset[str] | None:
     """The only metrics that an estimator predicts; None for any."""
     named = getattr(estimator, "metrics", None)
     return None if named is None else frozenset(named)
+
+
+@runtime_checkable
+class InfluencesTests(Protocol):
+    """What an estimator may also offer once it is fitted: influence on the test examples, to first order.
+
+    Positive means that training on the example makes the metric better (a loss lower, an accuracy higher). Only
+    the order and the ratios count: values need not be in the metric's units.
+    """
+
+    def influence(self) -> Float[np.ndarray, "pool test"]:
+        """The influence of each pool example on each test example. Raises ``DataError`` where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class InfluencesItself(Protocol):
+    """What an estimator may also offer once it is fitted: influence on the training examples themselves."""
+
+    def self_influence(self) -> Float[np.ndarray, " pool"]:
+        """How much training on each pool example betters the metric of that very example, to first order.
+
+        Signed as ``InfluencesTests`` is: for gradients, a sum of learning rates times squared gradient norms,
+        which is large for an example that has to be learned by heart.
+        """
+        ...
 
 
 @runtime_checkable
