@@ -110,6 +110,12 @@ class Registry:
             _check_members(part, made)
         return made
 
+    def takes(self, kind: str, name: str, setting: str) -> bool:
+        """Whether a part's factory names this setting among its parameters. Raises ``PluginError``."""
+        part = self.find(kind, name)
+        with part.blamed("its factory"):
+            return setting in (_parameters(part) or ())
+
     def note(self, owner: str, reason: str) -> None:
         """Remember what is wrong with a plugin."""
         self.problems.append(Problem(owner, " ".join(reason.split())))
@@ -133,16 +139,21 @@ def interface_members(kind: str) -> list[str]:
     return annotated + [name for name in vars(protocol) if callable(getattr(protocol, name)) and name[0] != "_"]
 
 
+def _parameters(part: Part) -> Mapping[str, inspect.Parameter] | None:
+    """What a part's factory takes by name; None where that can't be told."""
+    try:
+        parameters = inspect.signature(part.factory).parameters
+    except (TypeError, ValueError):
+        return None  # some callables have no signature; calling them tells
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind not in positional}
+
+
 def _check_known(part: Part, settings: Mapping[str, Any]) -> None:
     """Raise ``PluginError`` for a setting that the part's factory doesn't take, where that can be told."""
-    try:
-        parameters = inspect.signature(part.factory).parameters.values()
-    except (TypeError, ValueError):
-        return  # some callables have no signature; calling them tells
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+    known = _parameters(part)
+    if known is None or any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
         return
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
-    known = [parameter.name for parameter in parameters if parameter.kind not in positional]
     for name in settings:
         if name not in known:
             remedy = suggest(name, known) if known else "it takes none"

@@ -1,16 +1,31 @@
-"""Checks of the settings that a part's factory is given: ``--set NAME=VALUE`` can be anything.
+"""Reads and checks the settings that a part's factory is given: ``--set NAME=VALUE`` can be anything.
 
-Each takes who is asked (as messages call it: "estimator gptfluence"), the setting's name and the
+Each check takes who is asked (as messages call it: "estimator gptfluence"), the setting's name and the
 value, and gives the value back in its proper type, or raises ``UsageError`` naming all three and
 what is allowed.
 """
 
+import json
 import math
 import reprlib
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from gptfl.errors import UsageError
+
+PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+"""What Python writes otherwise than JSON does."""
+
+
+def parse_value(text: str) -> Any:
+    """A value as users write it: JSON, or True, False or None as Python has them, else the text itself."""
+    if text in PYTHON:
+        return PYTHON[text]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        # ValueError is more than JSONDecodeError: Python reads no number of thousands of digits.
+        return text
 
 
 def whole(who: str, setting: str, value: object, low: int | None = None, high: int | None = None) -> int:

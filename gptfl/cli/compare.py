@@ -27,7 +27,8 @@ def command(
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            help="Estimator to compare, beside the naive ones; may be given several times.",
+            help="Estimator to compare, beside the naive ones; may be given several times, also the same with other settings.",
+            metavar="NAME[:SETTING=VALUE,...]",
             show_default="all that find what they need",
             autocompletion=complete("estimator"),
         ),
@@ -49,6 +50,13 @@ def command(
             rich_help_panel=PRECISE,
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Scale what can be scaled (raw gradient scores are in no metric's unit) on the fitted runs.",
+        ),
+    ] = False,
     every: Every = 1,
     seed: Seed = 42,
     dynamics: Dynamics = None,
@@ -89,6 +97,7 @@ def command(
             folds=folds,
             every=every,
             settings=_by_estimator(settings),
+            calibrate=calibrate,
             seed=seed,
             output=output,
             figure=True if figure is None else figure,

@@ -26,13 +26,10 @@ from rich.text import Text
 
 from gptfl.errors import UsageError
 from gptfl.records import Progress as ProgressCallback
+from gptfl.settings import parse_value
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-
-PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
-"""What Python writes otherwise than JSON does."""
 
 
 def say(text: str = "") -> None:
@@ -150,18 +147,8 @@ def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise UsageError(f"--set {pair!r} is not NAME=VALUE", "write for example --set order=2")
-        settings[name.replace("-", "_")] = _parse_value(value)
+        settings[name.replace("-", "_")] = parse_value(value)
     return settings
-
-
-def _parse_value(value: str) -> Any:
-    if value in PYTHON:
-        return PYTHON[value]
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        # ValueError is more than JSONDecodeError: Python reads no number of thousands of digits.
-        return value
 
 
 def human_bytes(count: float) -> str:

@@ -20,6 +20,8 @@ from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
 TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
 NOTHING = "–"
+ORACLE = "†"
+"""Marks the rows of estimators that looked along the runs that they predict."""
 LONGEST = 14
 WIDTH = 80
 """Columns of a terminal; where cells are wide, the gaps between them shrink to keep to it."""
@@ -99,6 +101,11 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
     else:
         notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
+    if any(row.oracle for row in comparison.rows):
+        notes.append(
+            f"{ORACLE} Oracle: it looked along the very runs that it predicts, which no prediction of a run that was "
+            "not made can do. It is never marked best."
+        )
     kept = [row.estimator for row in comparison.rows if row.reused]
     if kept:
         notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
@@ -126,16 +133,23 @@ def rich_table(comparison: Comparison) -> Table:
     table.add_column("fit s", justify="right", no_wrap=True)
     for row in comparison.rows:
         cells = [_cell(row, name) for name in SCORES]
-        table.add_row(Text(_in_lines(row.estimator)), *cells, Text(seconds(row)))
+        table.add_row(Text(_in_lines(row)), *cells, Text(seconds(row)))
     roomy = Console(width=10 * WIDTH, file=io.StringIO())
     if roomy.measure(table).maximum > WIDTH:
         table.padding = 0
     return table
 
 
-def _in_lines(name: str) -> str:
-    """A long name broken behind a hyphen: rows have two lines anyway."""
-    return name if len(name) <= LONGEST else name.replace("-", "-\n", 1)
+def _label(row: Row) -> str:
+    return f"{row.estimator} {ORACLE}" if row.oracle else row.estimator
+
+
+def _in_lines(row: Row) -> str:
+    """The label, a long name broken behind a hyphen and each setting on a line: rows have two lines anyway."""
+    name, bracket, told = row.estimator.partition(" (")
+    mark = f" {ORACLE}" if row.oracle else ""
+    lines = (name + mark) if len(name + mark) <= LONGEST else name.replace("-", "-\n", 1) + mark
+    return lines + ("\n(" + told.replace(", ", ",\n ") if bracket else "")
 
 
 def _cell(row: Row, name: str) -> Text:
@@ -183,6 +197,8 @@ def _row_dict(row: Row) -> dict[str, Any]:
     }
     return {
         "estimator": row.estimator,
+        "name": row.name or row.estimator,
+        "oracle": row.oracle,
         "scores": scores,
         "lds_reliable": row.lds_reliable,
         "clearly_best": sorted(row.best),
@@ -208,19 +224,20 @@ def _finite(value: Any) -> Any:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line an estimator; each score has its value, its std or its interval's bounds."""
+    """One line an estimator; each score has its value, its std or its interval's bounds; oracles are told apart."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     spreads = {name: ("low", "high") if name in ("lds", "skill") else ("std",) for name in SCORES}
     header = [column for name in SCORES for column in (name, *(f"{name}_{part}" for part in spreads[name]))]
-    writer.writerow(["estimator", *header, "clearly_best", "seconds", "error"])
+    writer.writerow(["estimator", *header, "clearly_best", "seconds", "error", "oracle"])
     for row in comparison.rows:
         cells: list[Any] = []
         for name in SCORES:
             value = row.scores.get(name)
             parts = (None,) * len(spreads[name]) if value is None else (value.interval or (value.std,))
             cells += [None if value is None else value.value, *parts]
-        writer.writerow([row.estimator, *cells, " ".join(sorted(row.best)), round(row.seconds, 3), row.error])
+        best, oracle = " ".join(sorted(row.best)), "yes" if row.oracle else ""
+        writer.writerow([row.estimator, *cells, best, round(row.seconds, 3), row.error, oracle])
     return out.getvalue()
 
 
@@ -230,6 +247,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "ρ": r"$\rho$",
+    ORACLE: r"\textdagger{}",
     "–": "--",
     "<": r"$<$",
     ">": r"$>$",
@@ -258,7 +276,7 @@ def to_latex(comparison: Comparison) -> str:
     ]
     for row in comparison.rows:
         cells = " & ".join(_latex_cell(row, name) for name in SCORES)
-        lines.append(rf"    {latex_escaped(row.estimator)} & {cells} \\")
+        lines.append(rf"    {latex_escaped(_label(row))} & {cells} \\")
     notes = " ".join(footnotes(comparison))
     lines += [r"    \bottomrule", r"  \end{tabular}", rf"  \par\footnotesize {latex_escaped(notes)}", r"\end{table}"]
     return "\n".join(lines) + "\n"

@@ -34,14 +34,14 @@ SUFFIXES = (".png", ".svg", ".pdf")
 def main_estimators(comparison: Comparison) -> list[str]:
     """Whose trajectories are shown: gptfluence and the ones with the highest skill, in order of skill.
 
-    Persistence and mean-run are not among them: the one is a flat line, the other always drawn.
+    An oracle comes after all that predict. Persistence and mean-run are not among them: the one is a flat line, the other always drawn.
     """
     rows = [row for row in comparison.rows if not row.error and row.estimator not in ("persistence", "mean-run")]
-    ranked = sorted(rows, key=_skill, reverse=True)
+    ranked = sorted(rows, key=lambda row: (row.oracle, -_skill(row)))
     shown = ranked[:PANELS]
-    own = [row for row in ranked[PANELS:] if row.estimator == "gptfluence"]
-    if own:
-        shown[-1:] = own
+    own = [row for row in ranked if row.name == "gptfluence"]
+    if own and not any(row in own for row in shown):
+        shown[-1] = own[0]
     return [row.estimator for row in shown]
 
 
@@ -107,7 +107,8 @@ def _draw_trajectories(comparison: Comparison, shown: list[str], figure: "Figure
         axes.plot(steps, held.recorded[run, known, test], color=RECORDED, lw=2.0, label="recorded")
         for name, colour, dash in zip(shown, COLOURS, DASHES, strict=False):
             values = comparison.predicted[name][run, known, test]
-            axes.plot(steps, values, color=colour, ls=dash, lw=1.8, label=f"{name}, simulated")
+            how = "oracle" if _row(comparison, name).oracle else "simulated"
+            axes.plot(steps, values, color=colour, ls=dash, lw=1.8, label=f"{name}, {how}")
         axes.set_title(f"{_short(held.tests[test])} in {held.names[run]}\n({why})", fontsize=9)
         axes.set_xlabel("training step")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -145,14 +146,19 @@ def _draw_agreement(comparison: Comparison, shown: list[str], figure: "FigureBas
     figure.suptitle("Final deviation from the average run, every held-out run and test example", fontsize=10)
 
 
+def _row(comparison: Comparison, name: str) -> Row:
+    return next(row for row in comparison.rows if row.estimator == name)
+
+
 def _headline(comparison: Comparison, name: str) -> str:
-    row = next(row for row in comparison.rows if row.estimator == name)
+    row = _row(comparison, name)
     parts = [
         f"{label} {number(key, row.scores[key].value)}"
         for key, label in (("skill", "skill"), ("lds", "LDS"))
         if key in row.scores
     ]
-    return f"{name}\n{', '.join(parts)}"
+    mark = " (oracle)" if row.oracle else ""
+    return f"{name}{mark}\n{', '.join(parts)}"
 
 
 def _tidy(axes: "Axes") -> None:

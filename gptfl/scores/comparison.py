@@ -54,7 +54,11 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one estimator predicted for the held-out runs, or why it couldn't."""
+    """What one estimator predicted for the held-out runs, or why it couldn't.
+
+    ``estimator`` is the label of its row, ``name`` what it is registered as where that is shorter; an ``oracle``
+    looked along the very runs that it predicted.
+    """
 
     estimator: str
     predicted: Float[np.ndarray, "run recorded test"] | None = None
@@ -63,6 +67,8 @@ class Outcome:
     reused: bool = False
     notes: tuple[str, ...] = ()
     error: str | None = None
+    name: str = ""
+    oracle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class Row:
     """One line of the table; ``scores`` lacks what can't be told, ``best`` names where it clearly leads.
 
     ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
+    ``estimator`` is its label, ``name`` what is registered; an ``oracle`` is never best, for it looked along the runs.
     """
 
     estimator: str
@@ -81,6 +88,8 @@ class Row:
     reused: bool = False
     notes: tuple[str, ...] = ()
     error: str | None = None
+    name: str = ""
+    oracle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,8 @@ def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tu
     """Score every outcome under the same bootstrap draws, and mark what clearly leads."""
     weights = bootstrap.draw_weights(len(held_out.names), seed)
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
-    leaders = _leaders(scored) if len(held_out.names) >= FEWEST_CLEAR else {}
+    rivals = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
+    leaders = _leaders(rivals) if len(held_out.names) >= FEWEST_CLEAR else {}
     rows = []
     for outcome in outcomes:
         row = Row(
@@ -134,6 +144,8 @@ def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tu
             reused=outcome.reused,
             notes=outcome.notes,
             error=outcome.error,
+            name=outcome.name or outcome.estimator,
+            oracle=outcome.oracle,
         )
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)

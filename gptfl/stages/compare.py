@@ -9,13 +9,15 @@ import numpy as np
 
 from gptfl.builtin.baselines import MeanRun
 from gptfl.curricula import check_seed
-from gptfl.errors import DataError, GptflError, PluginError, UsageError
+from gptfl.errors import DataError, PluginError
+from gptfl.interfaces import is_oracle
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
 from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
-from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs, unmet_need
+from gptfl.stages.entries import Entry, choose_entries
+from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs
 from gptfl.stages.sources import Recording, choose_metric, find_features, open_recording
 from gptfl.stages.splits import (
     MORE_RUNS,
@@ -30,9 +32,6 @@ from gptfl.stages.splits import (
 )
 from gptfl.store.targets import check_plain_target
 
-ALWAYS = ("persistence", "mean-run", "class-share")
-"""The estimators that no table goes without, where the recording has what they need."""
-
 
 def compare(
     *,
@@ -45,6 +44,7 @@ def compare(
     folds: int | None = None,
     every: int = 1,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    calibrate: bool = False,
     seed: int = 42,
     output: str | Path | None = None,
     figure: str | Path | bool = True,
@@ -52,11 +52,13 @@ def compare(
 ) -> Comparison:
     """Fit every estimator to the same runs and score what it predicts for the held-out ones.
 
-    ``estimators`` are by default all that are registered and find what they need; persistence,
+    ``estimators`` are names, or with settings ``NAME:SETTING=VALUE,...``, so that one can take part several
+    times; by default all that are registered and find what they need. Persistence,
     mean-run and, where there are classes, class-share are always among them. ``folds`` refits that
     many times and tests every run once; without it the roles stored in the recording hold.
     With ``every`` only every so many-th recorded score is learned from, predicted and scored.
-    ``settings`` maps an estimator's name to settings of its own. ``output`` is a .json, .csv or
+    ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
+    at their default. ``calibrate`` sets that setting in every estimator that has one so named. ``output`` is a .json, .csv or
     .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
     False for none. Fits whose inputs and settings match are taken from the workspace.
 
@@ -75,7 +77,9 @@ def compare(
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     found, feature_notes = find_features(recording, features, encoder)
     given = features is not None or encoder is not None
-    entries, left_out = _entries(recording, found, estimators, settings or {})
+    entries, left_out = choose_entries(
+        get_registry(), recording, found, chosen, estimators, settings, calibrate=calibrate
+    )
     runs, run_notes = usable_runs(recording.dynamics.runs, chosen)
     splits = _splits(runs, folds)
     job = _Job(recording, chosen, found, given, seed, progress, len(entries))
@@ -86,7 +90,7 @@ def compare(
             f"no held-out run has a {chosen.name} within the steps at which the average training run is known",
             "record more runs of the same length",
         )
-    outcomes = [job.outcome(name, own) for name, own in entries.items()]
+    outcomes = [job.outcome(entry) for entry in entries]
     held_out = job.held_out()
     comparison = Comparison(
         recording=recording.path.name,
@@ -113,42 +117,6 @@ def _splits(runs: Sequence[Run], folds: int | None) -> list[Split]:
     for split in splits:
         check_fit_runs(split)
     return splits
-
-
-def _entries(
-    recording: Recording,
-    features: Features | None,
-    named: Sequence[str] | None,
-    settings: Mapping[str, Mapping[str, Any]],
-) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
-    """The estimators to compare with their settings, and those left out with the reason.
-
-    What was named must work: for those every problem is raised, before any work.
-    """
-    registry = get_registry()
-    others = registry.names("estimator") if named is None else list(named)
-    names = list(dict.fromkeys((*ALWAYS, *others)))
-    unused = sorted(settings.keys() - set(names))
-    if unused:
-        raise UsageError(
-            f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
-        )
-    entries: dict[str, Mapping[str, Any]] = {}
-    left_out: dict[str, str] = {}
-    for name in names:
-        own = settings.get(name, {})
-        must = name in settings or name in (named or ())
-        try:
-            problem: GptflError | None = unmet_need(registry.make("estimator", name, **own), recording, features)
-        except GptflError as error:
-            problem = error
-        if problem is None:
-            entries[name] = own
-        elif must:
-            raise problem
-        else:
-            left_out[name] = str(problem)
-    return entries, left_out
 
 
 @dataclass
@@ -191,9 +159,9 @@ class _Job:
             contender = Contender(get_registry().find("estimator", anchor.name), anchor)
             self.means += predict_runs(contender, tests, self.metric)
 
-    def data(self, split: Split, features: Features | None) -> FitData:
-        """What an estimator gets to see of a division."""
-        return fit_data(self.recording, split, self.metric, features, self.seed, self.progress)
+    def data(self, split: Split, features: Features | None, requires: frozenset[str] = frozenset()) -> FitData:
+        """What an estimator that ``requires`` this gets to see of a division."""
+        return fit_data(self.recording, split, self.metric, features, self.seed, self.progress, requires)
 
     def held_out(self) -> HeldOut:
         """All test runs of all divisions."""
@@ -215,34 +183,44 @@ class _Job:
         """How many fits there are to make."""
         return len(self.splits) * self.estimators
 
-    def outcome(self, name: str, settings: Mapping[str, Any]) -> Outcome:
+    def outcome(self, entry: Entry) -> Outcome:
         """Fit one estimator on every division and ask it about the runs held out there."""
         registry = get_registry()
-        part = registry.find("estimator", name)
+        part = registry.find("estimator", entry.name)
+        label = entry.label
         trajectories: list[np.ndarray] = []
         fits: list[Fitted] = []
         for number, split in enumerate(self.splits):
-            note = f"{name}, fold {number + 1} of {len(self.splits)}" if len(self.splits) > 1 else name
+            note = f"{label}, fold {number + 1} of {len(self.splits)}" if len(self.splits) > 1 else label
             self.progress("compare", self.done, self.total, note)
             self.done += 1
-            contender = Contender(part, registry.make("estimator", name, **settings))
-            wanted = self.features_given or "features" in contender.estimator.requires
+            contender = Contender(part, registry.make("estimator", entry.name, **entry.settings))
+            estimator = contender.estimator
+            features = self.features if self.features_given or "features" in estimator.requires else None
             try:
-                fitted = fit_or_load(contender, self.recording, self.data(split, self.features if wanted else None))
+                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator.requires))
                 trajectories += predict_runs(fitted.contender, split.test, self.metric)
             except (DataError, PluginError) as error:
                 self.done += len(self.splits) - number - 1
-                self.progress("compare", self.done, self.total, f"{name} failed")
-                return Outcome(name, settings=dict(settings), error=str(error))
+                self.progress("compare", self.done, self.total, f"{label} failed")
+                return Outcome(
+                    label,
+                    settings=dict(entry.settings),
+                    error=str(error),
+                    name=entry.name,
+                    oracle=is_oracle(estimator),
+                )
             fits.append(fitted)
-        self.progress("compare", self.done, self.total, name)
+        self.progress("compare", self.done, self.total, label)
         return Outcome(
-            name,
+            label,
             stacked(trajectories),
             settings=dict(fits[-1].contender.estimator.settings()),
             seconds=sum(fitted.seconds for fitted in fits),
             reused=all(fitted.reused for fitted in fits),
             notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
+            name=entry.name,
+            oracle=is_oracle(fits[-1].contender.estimator),
         )
 
 

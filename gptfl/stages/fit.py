@@ -68,12 +68,12 @@ def fit(
     feature_notes: tuple[str, ...] = ()
     if "features" in contender.estimator.requires or features is not None or encoder is not None:
         found, feature_notes = find_features(recording, features, encoder)
-    problem = unmet_need(contender.estimator, recording, found)
+    problem = unmet_need(contender.estimator, recording, found, chosen)
     if problem is not None:
         raise problem
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split)
-    data = fit_data(recording, split, chosen, found, seed, progress)
+    data = fit_data(recording, split, chosen, found, seed, progress, contender.estimator.requires)
     fitted = fit_fresh(contender, recording, data)
     path = (
         recording.workspace.simulator_path(recording.stem, estimator, chosen.name, fitted.key)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import Estimator
+from gptfl.interfaces import NEEDS, Estimator, metrics_of
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.sources import Recording
@@ -42,28 +42,56 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def unmet_need(estimator: Estimator, recording: Recording, features: Features | None) -> DataError | None:
-    """Why an estimator can't be fitted to what there is, if so."""
-    name = estimator.name
+def unmet_need(
+    estimator: Estimator, recording: Recording, features: Features | None, metric: MetricInfo
+) -> DataError | None:
+    """Why an estimator can't be fitted to this metric of what there is, if so."""
+    name, dynamics = estimator.name, recording.dynamics
+    predicted = metrics_of(estimator)
+    if predicted is not None and metric.name not in predicted:
+        only = ", ".join(sorted(predicted))
+        shared = sorted(predicted & dynamics.metrics.keys())
+        remedy = f"give --metric {shared[0]}, or use another estimator" if shared else "use another estimator"
+        return DataError(f"{name} predicts {only} only, not {metric.name}", remedy)
     for need in sorted(estimator.requires):
         if need == "features" and features is None:
             return DataError(
                 f"{name} needs features, and {recording.workspace.shown} holds none of {recording.stem}",
                 "run gptfl featurize first",
             )
-        if need == "classes" and any(example.label is None for example in recording.dynamics.pool):
+        if need == "classes" and any(example.label is None for example in dynamics.pool):
             return DataError(f"{name} needs classes, and the recording's task has none", "use another estimator")
-        if need not in ("features", "classes"):
+        if need == "gradients" and dynamics.gradients is None:
+            return _not_recorded(recording, name, need, "reference")
+        if need == "derivatives" and not all(run.derivatives for run in dynamics.runs):
+            return _not_recorded(recording, name, need, "own")
+        if need not in NEEDS:
             return DataError(f"{name} needs {need}, which the recording doesn't hold", "use another estimator")
     return None
 
 
+def _not_recorded(recording: Recording, name: str, need: str, option: str) -> DataError:
+    return DataError(
+        f"{name} needs {need}, which {recording.path.name} doesn't hold",
+        f"record them with gptfl collect --gradients {option}",
+    )
+
+
 def fit_data(
-    recording: Recording, split: Split, metric: MetricInfo, features: Features | None, seed: int, progress: Progress
+    recording: Recording,
+    split: Split,
+    metric: MetricInfo,
+    features: Features | None,
+    seed: int,
+    progress: Progress,
+    requires: frozenset[str] = frozenset(),
 ) -> FitData:
-    """What an estimator gets to see."""
-    pool, test = recording.dynamics.pool, recording.dynamics.test
-    return FitData(pool, test, metric, split.fit, split.validation, features, seed, progress)
+    """What an estimator that ``requires`` this gets to see."""
+    dynamics = recording.dynamics
+    gradients = dynamics.gradients if "gradients" in requires else None
+    return FitData(
+        dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients
+    )
 
 
 def simulator_key(contender: Contender, recording: Recording, data: FitData) -> str:
@@ -81,6 +109,8 @@ def simulator_key(contender: Contender, recording: Recording, data: FitData) -> 
         [run_fingerprint(run) for run in data.fit_runs],
         [run_fingerprint(run) for run in data.validation_runs],
         None if data.features is None else data.features.fingerprint,
+        # Nothing is added where there are none, so that fits from before gradients keep their keys.
+        *(() if data.gradients is None else (data.gradients.fingerprint,)),
     )
 
 

@@ -95,10 +95,27 @@ def usable_runs(runs: Iterable[Run], metric: MetricInfo) -> tuple[list[Run], tup
 
 
 def cut_run(run: Run, rows: Int[np.ndarray, " kept"]) -> Run:
-    """The same run with some of its recorded steps."""
+    """The same run with some of its recorded steps, in order.
+
+    A row of derivatives tells the change since the row before: what was told at the rows left out is added to the
+    next one kept, and the first kept row is where changes begin.
+    """
     if len(rows) == len(run.steps):
         return run
-    return replace(run, steps=run.steps[rows], metrics={name: values[rows] for name, values in run.metrics.items()})
+    return replace(
+        run,
+        steps=run.steps[rows],
+        metrics={name: values[rows] for name, values in run.metrics.items()},
+        derivatives={name: _between(changes, rows) for name, changes in run.derivatives.items()},
+    )
+
+
+def _between(changes: Float[np.ndarray, "recorded test"], rows: Int[np.ndarray, " kept"]) -> np.ndarray:
+    """The sum of the changes after each kept row's predecessor, up to itself; 0 at the first."""
+    result = np.zeros((len(rows), *changes.shape[1:]), dtype=changes.dtype)
+    if len(rows) > 1:
+        result[1:] = np.add.reduceat(changes[: rows[-1] + 1], rows[:-1] + 1, axis=0)
+    return result
 
 
 def thinned(run: Run, every: int) -> Run:
@@ -118,7 +135,9 @@ def query_for(runs: Sequence[Run], metric: MetricInfo) -> Query:
         batches[row, :steps, :width] = run.curriculum.batches
         rates[row, :steps] = run.curriculum.learning_rates
     first = np.stack([run.metrics[metric.name][0] for run in runs]).astype(np.float64)
-    return Query(batches, rates, runs[0].steps, first)
+    directions = sorted(set.intersection(*(set(run.derivatives) for run in runs)))
+    derivatives = {name: np.stack([run.derivatives[name] for run in runs]) for name in directions}
+    return Query(batches, rates, runs[0].steps, first, derivatives=derivatives)
 
 
 def same_steps(runs: Sequence[Run]) -> list[list[int]]:

@@ -168,3 +168,32 @@ def test_refuses_other_suffixes_and_tells_when_it_cannot_write(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="can't be written"):
         write_table(comparison(), tmp_path / "file" / "table.json")
+
+
+def with_oracle():
+    made = comparison()
+    rows = (*made.rows, replace(made.rows[1], estimator="own-run (rescale)", name="own-run", oracle=True))
+    return replace(made, rows=rows)
+
+
+def test_an_oracle_is_marked_in_every_format():
+    made = with_oracle()
+    line = next(line for line in printed(rich_table(made)).splitlines() if line.split()[:1] == ["own-run"])
+    assert line.split()[1] == "†"
+    assert "† Oracle: it looked along the very runs" in " ".join(printed(rich_table(made)).split())
+    assert r"own-run (rescale) \textdagger{} &" in to_latex(made)
+    assert r"\textdagger{} Oracle: it looked along" in to_latex(made)
+    assert [row["oracle"] for row in json.loads(to_json(made))["estimators"]] == [False, False, False, True]
+    rows = list(csv.DictReader(io.StringIO(to_csv(made))))
+    assert [row["oracle"] for row in rows] == ["", "", "", "yes"]
+    assert not any("Oracle" in note for note in footnotes(comparison()))
+
+
+def test_settings_in_a_label_take_a_line_each():
+    row = replace(comparison().rows[1], estimator="good (calibrate, order=3)")
+    text = printed(rich_table(replace(comparison(), rows=(row,))))
+    assert [line.split()[0] for line in text.splitlines() if line.strip().startswith(("good", "(cal", "order"))] == [
+        "good",
+        "(calibrate,",
+        "order=3)",
+    ]

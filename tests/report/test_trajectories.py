@@ -30,6 +30,12 @@ def test_shows_the_best_by_skill_and_always_gptfluence():
     assert main_estimators(comparison(noises)) == ["a", "b", "c"]
 
 
+def test_an_oracle_comes_after_what_predicts():
+    made = comparison({"a": 0.2, "own": 0.1, "c": 0.4})
+    rows = tuple(replace(row, oracle=row.estimator == "own") for row in made.rows)
+    assert main_estimators(replace(made, rows=rows)) == ["a", "c", "own"]
+
+
 def test_picks_the_largest_and_typical_deviations():
     made = comparison({"a": 0.1})
     chosen = telling_trajectories(made)

@@ -31,6 +31,15 @@ def test_the_clear_leader_is_marked_and_a_tie_is_not():
     assert all(row.best == frozenset() for row in tie)
 
 
+def test_an_oracle_is_not_best_and_keeps_nobody_from_being_it():
+    held = held_out()
+    oracle, good, bad = outcomes(held, oracle=0.01, good=0.1, bad=1.0)
+    rows = score_rows(held, [replace(oracle, oracle=True), good, bad])
+    assert rows[0].oracle
+    assert not rows[0].best
+    assert rows[1].best >= {"mse", "mae", "skill", "lds"}
+
+
 def test_the_best_must_be_clear_of_every_other_not_just_of_the_next():
     held = held_out(14)
 

@@ -7,6 +7,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.records import Curriculum
 from gptfl.stages.splits import (
     check_fit_runs,
+    cut_run,
     fold_splits,
     most_folds,
     query_for,
@@ -121,3 +122,27 @@ def test_thinning_keeps_the_first_every_kth_and_the_last_recorded_step():
     np.testing.assert_array_equal(found.metrics["loss"], run.metrics["loss"][rows])
     assert found.curriculum is run.curriculum
     assert thinned(run, 1) is run
+
+
+def test_derivatives_of_rows_left_out_count_at_the_next_row_kept():
+    run = synthetic(1)[0].runs[0]
+    changes = np.random.default_rng(0).normal(size=run.metrics["loss"].shape)
+    changes[0] = 0
+    told = np.cumsum(changes, axis=0)
+    run = replace(run, derivatives={"gradient": changes})
+    for rows in ([0, 2, 5], [1, 2, 4], [3], []):
+        cut = cut_run(run, np.array(rows, dtype=int))
+        expected = told[rows] - (told[rows[0]] if rows else 0)
+        np.testing.assert_allclose(np.cumsum(cut.derivatives["gradient"], axis=0), expected, atol=1e-12)
+        assert cut.derivatives["gradient"].shape == cut.metrics["loss"].shape
+
+
+def test_a_query_carries_the_derivatives_that_all_runs_have():
+    runs = [
+        replace(run, derivatives=dict.fromkeys(names, run.metrics["loss"]))
+        for run, names in zip(synthetic(2)[0].runs, (("gradient", "update"), ("update",)), strict=True)
+    ]
+    query = query_for(runs, LOSS)
+    assert list(query.derivatives) == ["update"]
+    np.testing.assert_array_equal(query.derivatives["update"][1], runs[1].metrics["loss"])
+    assert query_for(synthetic(2)[0].runs, LOSS).derivatives == {}

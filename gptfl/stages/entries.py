@@ -1,0 +1,135 @@
+"""Which estimators a comparison holds against each other, and with which settings."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gptfl.errors import GptflError, UsageError
+from gptfl.interfaces import Estimator
+from gptfl.records import Features, MetricInfo
+from gptfl.registry import Registry
+from gptfl.settings import parse_value
+from gptfl.stages.fitting import unmet_need
+from gptfl.stages.sources import Recording
+
+ALWAYS = ("persistence", "mean-run", "class-share")
+"""The estimators that no table goes without, where the recording has what they need."""
+CALIBRATE = "calibrate"
+"""The setting that ``--calibrate`` turns on wherever there is one."""
+_NEXT = re.compile(r",(?=\s*[A-Za-z_][\w-]*=)")
+"""A comma that begins another setting; others belong to a value, such as a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row to be: the estimator's registered name, the settings given, and a label that no other row has."""
+
+    label: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Read ``NAME`` or ``NAME:SETTING=VALUE,SETTING=VALUE``; values are as in ``--set``.
+
+    Raises ``UsageError`` for anything else.
+    """
+    name, colon, rest = spec.partition(":")
+    example = "write NAME:SETTING=VALUE,..., for example gptfluence:order=2,epochs=100"
+    if not name or (colon and not rest):
+        raise UsageError(f"--estimator {spec!r} names no {'setting' if name else 'estimator'}", example)
+    settings: dict[str, Any] = {}
+    for pair in _NEXT.split(rest) if colon else ():
+        key, sign, value = pair.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign or not key.isidentifier():
+            raise UsageError(f"--estimator {spec!r}: {pair!r} is not SETTING=VALUE", example)
+        if key in settings:
+            raise UsageError(f"--estimator {spec!r} gives {key} twice", "give it once")
+        settings[key] = parse_value(value)
+    return name, settings
+
+
+def label_for(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The estimator's name, and in brackets each resolved setting that isn't at its default."""
+    told = [_told(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value]
+    return f"{name} ({', '.join(told)})" if told else name
+
+
+def _told(key: str, value: Any) -> str:
+    if value is True:
+        return key
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def choose_entries(
+    registry: Registry,
+    recording: Recording,
+    features: Features | None,
+    metric: MetricInfo,
+    specs: Sequence[str] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    calibrate: bool = False,
+) -> tuple[tuple[Entry, ...], dict[str, str]]:
+    """The rows to be, and the estimators left out with the reason.
+
+    ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
+    estimator's name to settings for each of its rows; what a spec says itself goes before. ``calibrate`` sets the
+    setting of that name in every row that has it and doesn't say otherwise. What was named must work: for those
+    every problem is raised, before any work.
+    """
+    settings = settings or {}
+    asked = [parse_spec(spec) for spec in specs or ()]
+    rows: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ALWAYS]
+    rows += [(name, {}) for name in registry.names("estimator")] if specs is None else asked
+    names = list(dict.fromkeys(name for name, _ in rows))
+    unused = sorted(settings.keys() - set(names))
+    if unused:
+        raise UsageError(
+            f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
+        )
+    required = {*settings, *(name for name, _ in asked)}
+    entries: dict[str, Entry] = {}
+    left_out: dict[str, str] = {}
+    calibrated = False
+    for name, own in rows:
+        given = {**settings.get(name, {}), **own}
+        try:
+            if calibrate and registry.takes("estimator", name, CALIBRATE):
+                given = {CALIBRATE: True, **given}
+            estimator = registry.make("estimator", name, **given)
+            label = _label(registry, name, estimator) if given else name
+            problem: GptflError | None = unmet_need(estimator, recording, features, metric)
+        except GptflError as error:
+            problem = error
+        if problem is None:
+            entries[label] = Entry(label, name, given)
+            calibrated = calibrated or CALIBRATE in given
+        elif name in required:
+            raise problem
+        else:
+            left_out[name] = str(problem)
+    if calibrate and not calibrated:
+        able = [name for name in registry.names("estimator") if _takes(registry, name)]
+        remedy = f"name one that can be, with --estimator: {', '.join(able)}" if able else "leave it out"
+        raise UsageError("--calibrate: none of the estimators compared can be calibrated", remedy)
+    return tuple(entries.values()), left_out
+
+
+def _takes(registry: Registry, name: str) -> bool:
+    try:
+        return registry.takes("estimator", name, CALIBRATE)
+    except GptflError:
+        return False
+
+
+def _label(registry: Registry, name: str, estimator: Estimator) -> str:
+    with registry.find("estimator", name).blamed("settings"):
+        settings = dict(estimator.settings())
+        try:
+            defaults = dict(registry.make("estimator", name).settings())
+        except GptflError:
+            defaults = {}  # it can't be made without settings
+    return label_for(name, settings, defaults)

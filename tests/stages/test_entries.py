@@ -1,0 +1,158 @@
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gptfl.errors import DataError, UsageError
+from gptfl.hookspecs import hookimpl
+from gptfl.records import GradientProducts
+from gptfl.registry import build
+from gptfl.stages.compare import compare
+from gptfl.stages.entries import Entry, choose_entries, label_for, parse_spec
+from gptfl.stages.fitting import unmet_need
+from gptfl.stages.sources import choose_metric, open_recording
+from tests.stages.plugin_estimators import Recall
+from tests.stages.test_compare import rows_of
+
+
+class Scaled(Recall):
+    """Recall with something to calibrate."""
+
+    name = "scaled"
+    metrics = frozenset({"loss"})
+
+    def __init__(self, calibrate=False, order=1):
+        super().__init__(2.0 if calibrate else 1.0)
+        self.own = {"calibrate": calibrate, "order": order}
+
+    def settings(self):
+        return self.own
+
+
+class Along(Recall):
+    name = "along"
+    oracle = True
+
+
+class Products(Recall):
+    name = "products"
+    requires = frozenset({"gradients"})
+
+
+class Derived(Recall):
+    name = "derived"
+    requires = frozenset({"derivatives"})
+
+
+@hookimpl
+def gptfl_estimators():
+    return {part.name: part for part in (Recall, Scaled, Along, Products, Derived)}
+
+
+@pytest.fixture
+def known(monkeypatch):
+    built = build([sys.modules[__name__]])
+    monkeypatch.setattr("gptfl.stages.compare.get_registry", lambda: built)
+    return built
+
+
+@pytest.fixture
+def choose(space, known):
+    recording = open_recording(workspace=space)
+    metric = choose_metric(recording.dynamics)[0]
+    return lambda *arguments, **options: choose_entries(known, recording, None, metric, *arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "read"),
+    [
+        ("recall", ("recall", {})),
+        ("recall:scale=2", ("recall", {"scale": 2})),
+        ("tracin-cp:calibrate=true,preconditioned=False", ("tracin-cp", {"calibrate": True, "preconditioned": False})),
+        ("a:list=[1,2],text=x,y,feature-set=z w", ("a", {"list": [1, 2], "text": "x,y", "feature_set": "z w"})),
+        ("a:path=b=c", ("a", {"path": "b=c"})),
+    ],
+)
+def test_a_spec_is_a_name_and_its_settings(spec, read):
+    assert parse_spec(spec) == read
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ("", "names no estimator"),
+        (":a=1", "names no estimator"),
+        ("recall:", "'recall:' names no setting: write NAME:SETTING=VALUE"),
+        ("recall:scale", "'scale' is not SETTING=VALUE"),
+        ("recall:scale=1,scale=2", "gives scale twice"),
+        ("recall:sc ale=1", "'sc ale=1' is not"),
+    ],
+)
+def test_a_spec_that_is_none_is_told_in_one_line(spec, match):
+    with pytest.raises(UsageError, match=match) as caught:
+        parse_spec(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_label_tells_what_is_not_at_its_default():
+    defaults = {"calibrate": False, "order": 1, "width": None}
+    assert label_for("a", dict(defaults), defaults) == "a"
+    settings = {"calibrate": True, "order": 3, "width": None, "kind": "big"}
+    assert label_for("a", settings, defaults) == "a (calibrate, order=3, kind=big)"
+    assert label_for("a", {"calibrate": False}, {"calibrate": True}) == "a (calibrate=false)"
+
+
+def test_the_same_estimator_takes_part_several_times(choose):
+    entries, left_out = choose(["recall", "recall:scale=2.0", "recall:scale=1.0"])
+    assert [entry.label for entry in entries[3:]] == ["recall", "recall (scale=2.0)"]
+    assert entries[4] == Entry("recall (scale=2.0)", "recall", {"scale": 2.0})
+    assert left_out == {}
+
+
+def test_settings_hold_for_every_row_that_does_not_say_otherwise(choose):
+    entries, _ = choose(["scaled:order=2", "scaled:order=3,calibrate=false"], {"scaled": {"calibrate": True}})
+    assert [entry.settings for entry in entries[3:]] == [
+        {"calibrate": True, "order": 2},
+        {"calibrate": False, "order": 3},
+    ]
+
+
+def test_calibrate_reaches_whatever_has_such_a_setting(choose):
+    entries, _ = choose(["scaled", "recall", "scaled:calibrate=false"], calibrate=True)
+    assert [entry.label for entry in entries[3:]] == ["scaled (calibrate)", "recall", "scaled"]
+    with pytest.raises(UsageError, match=r"none of the estimators compared .*--estimator: scaled$"):
+        choose(["recall"], calibrate=True)
+
+
+def test_the_table_has_a_row_for_each_and_its_label(space, known):
+    comparison = compare(workspace=space, estimators=["recall:scale=2.0", "recall", "along"], figure=False)
+    rows = rows_of(comparison)
+    assert [row.name for row in comparison.rows[3:]] == ["recall", "recall", "along"]
+    assert rows["recall"].scores["mse"] != rows["recall (scale=2.0)"].scores["mse"]
+    assert rows["recall (scale=2.0)"].settings == {"scale": 2.0}
+    assert [row.estimator for row in comparison.rows if row.oracle] == ["along"]
+    assert not rows["along"].best
+    assert set(comparison.predicted) == set(rows)
+
+
+def test_what_was_not_recorded_is_told_with_the_option_that_records_it(space, known):
+    recording = open_recording(workspace=space)
+    metric, pool, test = recording.dynamics.metrics["loss"], 24, 8
+    asked = {name: known.make("estimator", name) for name in ("products", "derived", "scaled")}
+    assert str(unmet_need(asked["products"], recording, None, metric)) == (
+        "products needs gradients, which syn.dynamics.h5 doesn't hold: "
+        "record them with gptfl collect --gradients reference"
+    )
+    assert str(unmet_need(asked["derived"], recording, None, metric)).endswith("with gptfl collect --gradients own")
+    other = replace(metric, name="accuracy")
+    assert str(unmet_need(asked["scaled"], recording, None, other)) == (
+        "scaled predicts loss only, not accuracy: give --metric loss, or use another estimator"
+    )
+    products, own = np.zeros((1, pool, test)), np.zeros((1, pool))
+    gradients = GradientProducts(0, np.array([0]), np.ones(3), products, products, own, own)
+    runs = tuple(replace(run, derivatives={"gradient": run.metrics["loss"]}) for run in recording.dynamics.runs)
+    full = replace(recording, dynamics=replace(recording.dynamics, gradients=gradients, runs=runs))
+    assert all(unmet_need(estimator, full, None, metric) is None for estimator in asked.values())
+    with pytest.raises(DataError, match="--gradients reference"):
+        compare(workspace=space, estimators=["products"])
