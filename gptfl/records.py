@@ -60,9 +60,35 @@ class Example:
         """Prompt and target together, what an encoder embeds by default."""
         return self.prompt + self.target
 
+    @property
+    def task(self) -> str | None:
+        """The task of a mixture that the example is of; None outside a mixture."""
+        named = self.fields.get("task")
+        return named if isinstance(named, str) else None
+
     def without_texts(self) -> "Example":
-        """The same example with its texts gone; id, class and digest stay."""
-        return Example(self.id, "", "", (), self.label, {}, self.digest)
+        """The same example with its texts gone; id, class, digest, task and the ``WORDLESS`` fields stay."""
+        # A file's own fields may have these names and hold anything.
+        kept = {name: self.fields[name] for name in WORDLESS if isinstance(self.fields.get(name), int)}
+        if self.task is not None:
+            kept["task"] = self.task
+        return Example(self.id, "", "", (), self.label, kept, self.digest)
+
+
+WORDLESS = ("template", "flipped", "clean_label")
+"""Fields that tell in a number what was done to an example."""
+
+
+def classes_of(examples: Sequence[Example]) -> list[tuple[str, int | None]] | None:
+    """The class of each example as (task, label); None unless there are classes for all of them.
+
+    The task is empty outside a mixture. In a mixture, the examples of a task that has no labels make one class.
+    """
+    classes = [(example.task or "", example.label) for example in examples]
+    if any(not task and label is None for task, label in classes):
+        return None
+    told_apart = len({task for task, _ in classes}) > 1 or all(label is not None for _, label in classes)
+    return classes if told_apart else None
 
 
 def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> str:

@@ -98,6 +98,7 @@ class Errands:
 
     name: ClassVar[str] = "errands"
     learning_rate: ClassVar[float] = 1e-3
+    generated: ClassVar[bool] = True
 
     def __init__(self, data: Path | str | None = None) -> None:
         if data is not None:

@@ -26,7 +26,7 @@ def command(
     task: Annotated[
         str,
         typer.Option(
-            help="Where the examples come from (see gptfl plugins).",
+            help="Where the examples come from (see gptfl plugins); several, separated by commas, are a mixture.",
             autocompletion=complete("task"),
             rich_help_panel=WHAT,
         ),
@@ -34,7 +34,27 @@ def command(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with train.jsonl and test.jsonl, instead of the Hub.", show_default=False, rich_help_panel=WHAT
+            help="Folder with train.jsonl and test.jsonl, instead of the Hub; of a mixture, with a folder a task.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    instructions: Annotated[
+        bool | None,
+        typer.Option(
+            "--instructions/--no-instructions",
+            help="Word each prompt by one of several instruction templates.",
+            show_default="of a mixture",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    flip_labels: Annotated[
+        float | None,
+        typer.Option(
+            help="Mislabel this share of the pool, as in 0.4; the recording keeps which.",
+            metavar="SHARE",
+            show_default=False,
+            rich_help_panel=WHAT,
         ),
     ] = None,
     metric: Annotated[
@@ -47,8 +67,21 @@ def command(
         ),
     ] = None,
     runs: Annotated[int, typer.Option(help="How many runs; more later keep the first.", rich_help_panel=DESIGN)] = 32,
-    pool: Annotated[int, typer.Option(help="Training examples that runs draw from.", rich_help_panel=DESIGN)] = 200,
-    test: Annotated[int, typer.Option(help="Test examples that are measured.", rich_help_panel=DESIGN)] = 200,
+    pool: Annotated[
+        int | None,
+        typer.Option(
+            help="Training examples that runs draw from, of all tasks.", show_default="200", rich_help_panel=DESIGN
+        ),
+    ] = None,
+    per_task: Annotated[
+        int | None,
+        typer.Option(
+            help="Training examples of each task, instead of --pool.", show_default=False, rich_help_panel=DESIGN
+        ),
+    ] = None,
+    test: Annotated[
+        int, typer.Option(help="Test examples that are measured, of all tasks.", rich_help_panel=DESIGN)
+    ] = 200,
     subset_size: Annotated[
         int | None,
         typer.Option(help="Examples of each run.", show_default="64 % of the pool", rich_help_panel=DESIGN),
@@ -120,6 +153,7 @@ def command(
             name=name,
             runs=runs,
             pool=pool,
+            per_task=per_task,
             test=test,
             subset_size=subset_size,
             batch_size=batch_size,
@@ -135,6 +169,8 @@ def command(
             record_every=record_every,
             metrics=tuple(metric or ["loss"]),
             texts=texts,
+            instructions=instructions,
+            flip_labels=flip_labels,
             executor=executor,
             dry_run=dry_run,
             progress=progress,

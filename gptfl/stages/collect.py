@@ -13,7 +13,9 @@ from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
-from gptfl.stages.guarding import make_executor, make_metric, make_task
+from gptfl.stages.corrupting import check_share
+from gptfl.stages.guarding import make_executor, make_metric
+from gptfl.stages.mixture import Source, open_task, task_names
 from gptfl.stages.recording import RecordingJob, TrainerMaker
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.examples import check_labels
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
     from gptfl.training.trainer import Recipe
 
+PAPER_POOL = 200
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS = 3.0
@@ -56,7 +59,8 @@ def collect(
     workspace: str | Path | None = None,
     name: str | None = None,
     runs: int = 32,
-    pool: int = 200,
+    pool: int | None = None,
+    per_task: int | None = None,
     test: int = 200,
     subset_size: int | None = None,
     batch_size: int = 4,
@@ -72,12 +76,18 @@ def collect(
     record_every: int = 1,
     metrics: Sequence[str] = ("loss",),
     texts: bool = True,
+    instructions: bool | None = None,
+    flip_labels: float | None = None,
     executor: str = "local",
     dry_run: bool = False,
     progress: Progress = silent,
     announce: Callable[["Estimate"], None] | None = None,
 ) -> CollectResult:
     """Fine-tune ``model`` on ``runs`` random subsets of the task's pool and record every test example.
+
+    ``task`` may name several, separated by commas: ``pool`` (200) and ``test`` then count in all, ``per_task`` is
+    the pool of each, and ``data`` holds a folder for each. ``instructions`` words the prompts by instruction
+    templates, by default those of a mixture. ``flip_labels`` is a share of the pool to mislabel.
 
     The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
     finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
@@ -91,10 +101,16 @@ def collect(
     check_seed(seed)
     _check_name(name)
     registry = get_registry()
-    maker = make_task(registry, task, data=data)
+    names = task_names(task)
+    task = ",".join(names)
+    check_share(flip_labels)
+    if instructions is None:
+        instructions = len(names) > 1
+    maker = open_task(registry, task, None if data is None else Path(data))
     chosen: tuple[Metric, ...] = tuple(make_metric(registry, metric) for metric in dict.fromkeys(metrics))
     runner = make_executor(registry, executor)
     source = resolve_model(model)
+    pool = _pool(pool, per_task, len(names))
     if subset_size is None:
         subset_size = max(1, round(PAPER_SHARE * pool))
     _check_counts(
@@ -114,7 +130,7 @@ def collect(
     )
     total = _count_steps(steps, epochs, subset_size, batch_size)
     _check_size(runs, total, batch_size, record_every, test, len(chosen))
-    examples = maker.load(pool, test, seed)
+    examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
     check_labels((*examples.pool, *examples.test), f"task {task!r}")
     for metric in chosen:
         metric.check(examples.test)
@@ -132,6 +148,8 @@ def collect(
         "device": kind,
         "metrics": [metric.info.name for metric in chosen],
         "texts": texts,
+        "instructions": instructions,
+        "flip_labels": flip_labels,
         "data_source": examples.source,
         "licence": examples.licence,
         **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()},
@@ -215,6 +233,15 @@ def _count_steps(steps: int | None, epochs: float | None, subset: int, batch_siz
     if not 0 < epochs < math.inf:
         raise UsageError(f"--epochs is {epochs}", "give a positive number")
     return count_steps(subset, batch_size, epochs)
+
+
+def _pool(pool: int | None, per_task: int | None, tasks: int) -> int:
+    if per_task is None:
+        return PAPER_POOL if pool is None else pool
+    if pool is not None:
+        raise UsageError(f"--pool {pool} and --per-task {per_task} both say how large the pool is", "give one of them")
+    _check_counts({"--per-task": per_task})
+    return per_task * tasks
 
 
 def _check_name(name: str | None) -> None:

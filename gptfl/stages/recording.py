@@ -21,7 +21,7 @@ FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
-ADDED: Mapping[str, Any] = {}
+ADDED: Mapping[str, Any] = {"instructions": False, "flip_labels": None}
 """Settings that recordings made before there were such lack, with the value that those were made with."""
 
 
@@ -153,6 +153,8 @@ def typed(key: str, value: Any) -> str:
     """A setting as the option that makes it is typed."""
     if key == "texts":
         return "--texts" if value else "--no-texts"
+    if key == "instructions":
+        return "--instructions" if value else "--no-instructions"
     flag = FLAGS.get(key, f"--{key.replace('_', '-')}")
     if value is None:
         return f"no {flag}"

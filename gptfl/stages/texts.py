@@ -6,7 +6,7 @@ from pathlib import Path
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, Example
 from gptfl.registry import get_registry
-from gptfl.stages.guarding import make_task
+from gptfl.stages.mixture import Source
 
 
 def with_texts(
@@ -30,8 +30,8 @@ def with_texts(
             "make a recording that keeps its texts",
         )
     source = settings.get("data") if data is None else data
-    task = make_task(get_registry(), settings["task"], data=None if source is None else Path(source))
-    loaded = task.load(settings["pool"], settings["test"], settings["seed"])
+    examples = Source.of_settings(get_registry(), settings, None if source is None else Path(source))
+    loaded = examples.load(settings["pool"], settings["test"], settings["seed"])
     where = settings["task"] if source is None else source
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")
     _same(dynamics.test, loaded.test, f"test example of {path} and of {where}")

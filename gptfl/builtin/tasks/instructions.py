@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gptfl.records import Example, fingerprint
 
-FIELD = "instruction"
+FIELD = "template"
 """The field that keeps which of its task's templates an example got, from 0."""
 
 RTE = (
@@ -85,6 +85,6 @@ def instructed(example: Example, templates: Sequence[str], parts: Mapping[str, s
 
     Seed and id alone choose which, so that a larger pool leaves the examples of a smaller one as they are.
     """
-    number = int(fingerprint("instruction", seed, example.id), 16) % len(templates)
+    number = int(fingerprint("template", seed, example.id), 16) % len(templates)
     fields = {**example.fields, FIELD: number}
     return replace(example, prompt=templates[number].format(**parts), fields=fields, digest="")

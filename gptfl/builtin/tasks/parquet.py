@@ -39,7 +39,7 @@ def read_parquet(file: HubFile, task: str, expected: str) -> tuple[list[Row], st
         revision=file.revision,
         repo_type="dataset",
         where=f"--task {task}",
-        instead="pass --data DIR with train.jsonl and test.jsonl",
+        instead="pass --data DIR with train.jsonl and test.jsonl (of a mixture: DIR/TASK)",
     )
     try:
         found = pyarrow.parquet.read_schema(local).names
