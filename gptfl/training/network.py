@@ -1,7 +1,7 @@
 """A causal language model as the recorder sees it: token rows in, asked log-probabilities out."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gptfl.errors import DataError
+from gptfl.training.distributed import local_part, whole
 from gptfl.training.encoding import TokenRow
+from gptfl.training.lora import attach, parse_lora
 from gptfl.training.models import LoadedModel
+from gptfl.training.precision import DTYPES
 
+BLOCKS = ("layers", "h")
+"""How decoders call the list of their blocks."""
 TOLERANCE = 1e-3
 """How far two ways of computing the same log-probability may lie apart, in nats (float32)."""
 
@@ -24,10 +29,13 @@ class _BoundaryReached(Exception):
 class Batch:
     """Rows padded on the right to one length, with the flat places of what is asked.
 
-    Padding lies behind every asked position, so causal attention needs no mask.
+    Padding lies behind every asked position, so causal attention needs no mask. ``of`` is the number of
+    examples of the whole batch where these rows are a part of it; infinite, they count nothing.
     """
 
-    def __init__(self, rows: Sequence[TokenRow], hidden: Sequence[Tensor] | None, device: torch.device) -> None:
+    def __init__(
+        self, rows: Sequence[TokenRow], hidden: Sequence[Tensor] | None, device: torch.device, of: float | None = None
+    ) -> None:
         lengths = [len(row.input_ids) for row in rows]
         width = max(lengths)
         if hidden is None:
@@ -42,7 +50,7 @@ class Batch:
         self.tokens = torch.from_numpy(np.concatenate([row.tokens for row in rows])).to(device)
         self.segments = torch.from_numpy(np.concatenate([row.segments for row in rows])).to(device)
         counts = np.array([len(row.tokens) for row in rows])
-        weights = np.repeat(1.0 / (counts * len(rows)), counts).astype(np.float32)
+        weights = np.repeat(1.0 / (counts * (len(rows) if of is None else of)), counts).astype(np.float32)
         self.weights = torch.from_numpy(weights).to(device)
         """Mean over examples of the mean over target tokens, as weights of the asked tokens."""
 
@@ -51,22 +59,63 @@ class Network:
     """The model, whole or from block ``-train_layers`` up, with its trainable weights kept aside.
 
     With ``train_layers`` only the top blocks and the final norm are trained, and rows enter as the
-    hidden states below them (``lower``), computed once. Raises ``DataError`` where the
-    architecture can't be taken apart so that both ways give the same log-probabilities.
+    hidden states below them (``lower``), computed once. With ``lora`` (as ``--lora`` takes it) the
+    adapters alone are trained, in these blocks or all; their first values depend on ``seed``. Raises
+    ``DataError`` where the architecture can't be taken apart so that both ways give the same log-probabilities.
     """
 
-    def __init__(self, loaded: LoadedModel, train_layers: int | None, precision: str) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        train_layers: int | None,
+        precision: str,
+        *,
+        lora: str | None = None,
+        seed: int = 0,
+    ) -> None:
         self.loaded = loaded
         self.model: Any = loaded.model
         self.device: torch.device = next(self.model.parameters()).device
         self.train_layers = train_layers
         self.precision = precision
+        self.sharded = False
         self.base: Any = self.model.base_model
         self.head: nn.Module = self.model.get_output_embeddings()
         self.top: _Top | None = None if train_layers is None else _Top(self.base, train_layers)
-        self._mark_trainable()
-        self.trainable = [p for p in self.model.parameters() if p.requires_grad]
-        self._initial = [p.detach().clone() for p in self.trainable]
+        if lora is None:
+            self._mark_trainable()
+        else:
+            attach(self.model, parse_lora(lora), None if self.top is None else list(self.top.blocks), seed)
+        self._scorer = _Scorer(self)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Note the trainable weights, by name and in order, and keep their values."""
+        named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.names = list(named)
+        self.trainable = list(named.values())
+        self._initial = [local_part(p.detach()).clone() for p in self.trainable]
+
+    def shard(self, device: torch.device) -> None:
+        """Spread the weights over the processes, each keeping its part on ``device`` (FSDP).
+
+        From now on every process must compute as many batches as the others, and log-probabilities
+        come from ``log_probs`` alone.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+        blocks = decoder_blocks(self.base)
+        if not blocks:
+            raise DataError(f"--shard: {type(self.base).__name__} has no blocks that gptfl knows", "leave --shard out")
+        for block in blocks:
+            fully_shard(block, mesh=mesh, reshard_after_forward=True)
+        # Kept unsharded after a measurement, the rest would miss what restore() puts back.
+        fully_shard(self._scorer, mesh=mesh, reshard_after_forward=True)
+        self.device = device
+        self.sharded = True
+        self._remember()
 
     def _mark_trainable(self) -> None:
         if self.top is None:
@@ -79,7 +128,23 @@ class Network:
     def restore(self) -> None:
         """Put the initial weights back, from memory."""
         with torch.no_grad():
-            torch._foreach_copy_(self.trainable, self._initial)
+            torch._foreach_copy_([local_part(p) for p in self.trainable], self._initial)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trainable weights by name, on the CPU; every process must ask where they are sharded."""
+        pairs = zip(self.names, self.trainable, strict=True)
+        return {name: whole(weight.detach()).cpu() for name, weight in pairs}
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Put in trainable weights that ``weights`` gave."""
+        with torch.no_grad():
+            for name, weight in zip(self.names, self.trainable, strict=True):
+                weight.copy_(weights[name])
+
+    def measuring(self) -> contextlib.AbstractContextManager[Any]:
+        """Within, nothing is kept for gradients."""
+        # FSDP gathers weights into tensors that training goes on with, which inference mode would forbid.
+        return torch.no_grad() if self.sharded else torch.inference_mode()
 
     def switch(self, training: bool) -> None:
         """Turn dropout on for a training step, off for a measurement."""
@@ -92,7 +157,9 @@ class Network:
             return None
         hidden: list[Tensor] = [torch.empty(0)] * len(rows)
         for batch in batches:
-            states = self.top.states_below(Batch([rows[i] for i in batch], None, self.device).inputs, self.autocast())
+            inputs = Batch([rows[i] for i in batch], None, self.device).inputs
+            with self.autocast():
+                states = self.top.states_below(inputs, self._scorer if self.sharded else None)
             for state, index in zip(states, batch, strict=True):
                 hidden[index] = state[: len(rows[index].input_ids)].clone()
         return hidden
@@ -101,17 +168,12 @@ class Network:
         """Mixed precision where asked for; master weights stay in float32."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(self.device.type, DTYPES[self.precision])
 
     def log_probs(self, batch: Batch) -> Float[Tensor, " asked"]:
         """Log-probability of each asked token; logits are computed at asked positions only."""
         with self.autocast():
-            if self.top is None:
-                hidden = self.base(input_ids=batch.inputs, use_cache=False).last_hidden_state
-            else:
-                with self.top.alone():
-                    hidden = self.base(inputs_embeds=batch.inputs, use_cache=False).last_hidden_state
-            logits = self.head(hidden.flatten(0, 1)[batch.places])
+            logits = self._scorer(batch.inputs, batch.places)
         return -nn.functional.cross_entropy(logits.float(), batch.tokens, reduction="none")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
@@ -137,12 +199,37 @@ class Network:
             )
 
 
+def decoder_blocks(base: Any) -> nn.ModuleList:
+    """The blocks of a decoder, from below; none where gptfl doesn't know where they are."""
+    lists = (getattr(base, name, None) for name in BLOCKS)
+    return next((blocks for blocks in lists if isinstance(blocks, nn.ModuleList)), nn.ModuleList())
+
+
+class _Scorer(nn.Module):
+    """From a batch's inputs to logits at the asked places, as one module: sharding gathers what it holds."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.top: Any = network.top
+        self.base, self.head = network.base, network.head
+
+    def forward(self, inputs: Tensor, places: Tensor) -> Tensor:
+        """Logits at the flat ``places`` of inputs: token ids, or hidden states below the trained blocks."""
+        if not inputs.is_floating_point():
+            hidden = self.base(input_ids=inputs, use_cache=False).last_hidden_state
+        else:
+            with self.top.alone():
+                hidden = self.base(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        logits: Tensor = self.head(hidden.flatten(0, 1)[places])
+        return logits
+
+
 class _Top:
     """The top blocks of a decoder, run alone on the hidden states that enter them."""
 
     def __init__(self, base: Any, count: int) -> None:
         self.base = base
-        self.name = next((name for name in ("layers", "h") if isinstance(getattr(base, name, None), nn.ModuleList)), "")
+        self.name = next((name for name in BLOCKS if isinstance(getattr(base, name, None), nn.ModuleList)), "")
         norms = [getattr(base, name) for name in ("norm", "final_layer_norm", "ln_f") if hasattr(base, name)]
         if not self.name or not norms:
             raise DataError(
@@ -158,18 +245,25 @@ class _Top:
         if isinstance(getattr(base, "wpe", None), nn.Embedding):
             self._replaced["wpe"] = _NoPositions()
 
-    def states_below(self, ids: Tensor, autocast: contextlib.AbstractContextManager[Any]) -> Tensor:
-        """What enters the lowest trained block for these token ids, in float32."""
+    def states_below(self, ids: Tensor, through: nn.Module | None = None) -> Tensor:
+        """What enters the lowest trained block for these token ids, in float32.
+
+        A sharded model has to be run ``through`` to its end, or it would be left half gathered.
+        """
         caught: list[Tensor] = []
 
         def catch(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
             caught.append(args[0] if args else kwargs["hidden_states"])
-            raise _BoundaryReached
+            if through is None:
+                raise _BoundaryReached
 
         handle = self.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
         try:
-            with torch.no_grad(), autocast, contextlib.suppress(_BoundaryReached):
-                self.base(input_ids=ids, use_cache=False)
+            with torch.no_grad(), contextlib.suppress(_BoundaryReached):
+                if through is None:
+                    self.base(input_ids=ids, use_cache=False)
+                else:
+                    through(ids, torch.zeros(1, dtype=torch.int64, device=ids.device))
         finally:
             handle.remove()
         return caught[0].float()
