@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -91,6 +91,17 @@ def classes_of(examples: Sequence[Example]) -> list[tuple[str, int | None]] | No
     return classes if told_apart else None
 
 
+def in_order(classes: Iterable[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
+    """The different classes by task and number."""
+    return sorted(set(classes), key=lambda one: (one[0], -1 if one[1] is None else one[1]))
+
+
+def tasks_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The task of each example of a mixture; nothing where they are not of several tasks."""
+    tasks = tuple(example.task or "" for example in examples)
+    return tasks if all(tasks) and len(set(tasks)) > 1 else ()
+
+
 def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> str:
     """Identify a pool and a test set by ids and texts, in order."""
     return fingerprint([[e.id, e.digest] for e in pool], [[e.id, e.digest] for e in test])
@@ -157,6 +168,19 @@ class Run:
     def name(self) -> str:
         """How messages and files call this run."""
         return f"run-{self.index:04d}"
+
+
+def changes_between(
+    changes: Float[np.ndarray, "*run recorded test"], rows: Int[np.ndarray, " kept"]
+) -> Float[np.ndarray, "*run kept test"]:
+    """Derivatives (see ``Run``) as they are when only some recorded rows are kept, in order.
+
+    What was told at the rows left out is added to the next one kept; the first kept row is where changes begin.
+    """
+    result = np.zeros((*changes.shape[:-2], len(rows), changes.shape[-1]), dtype=changes.dtype)
+    if len(rows) > 1:
+        result[..., 1:, :] = np.add.reduceat(changes[..., : rows[-1] + 1, :], rows[:-1] + 1, axis=-2)
+    return result
 
 
 FIT, VALIDATION, TEST = "fit", "validation", "test"

@@ -264,3 +264,47 @@ def test_the_synthetic_recording_is_whole_and_seeded() -> None:
     assert np.isfinite(run.metrics["loss"][0]).all()
     assert any(np.isnan(run.metrics["loss"]).any() for run in one.runs)
     assert testing.make_features(one).examples == one.examples
+
+
+class Along(Drift):
+    """Drift that also looks at the recorded derivatives."""
+
+    name = "along"
+    requires = frozenset({"derivatives", "gradients"})
+
+    def fit(self, data: FitData) -> Self:
+        if data.gradients is None:
+            raise DataError("there are no gradients", "record them")
+        return super().fit(data)
+
+    def predict(self, query: Query) -> Prediction:
+        if "gradient" not in query.derivatives:
+            raise DataError("there are no derivatives", "record them")
+        return Prediction(query.first[:, None] + np.cumsum(query.derivatives["gradient"], axis=1))
+
+
+def test_what_an_estimator_requires_is_there_and_then_is_not() -> None:
+    testing.check_estimator(Along)
+    with pytest.raises(AssertionError, match="'along': fit\\(\\) without the gradients it requires raises nothing"):
+        testing.check_estimator(changed(Along, fit=Drift.fit))
+    with pytest.raises(AssertionError, match=r"predict\(\) without the derivatives it requires raises nothing"):
+        testing.check_estimator(changed(Along, predict=Drift.predict))
+    with pytest.raises(AssertionError, match="none of which the recording has"):
+        testing.check_estimator(changed(Along, metrics=frozenset({"accuracy"})))
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_the_gradients_of_a_synthetic_recording_tell_exactly_what_happens(every: int) -> None:
+    dynamics = testing.make_dynamics(gradients=True, steps=14, every=every)
+    products = dynamics.gradients
+    assert products is not None
+    for run in dynamics.runs:
+        values = run.metrics["loss"]
+        np.testing.assert_allclose(values[0] + np.cumsum(run.derivatives["gradient"], axis=0), values, atol=1e-12)
+        told = values[0].copy()
+        for step, (batch, rate) in enumerate(zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True)):
+            point = max(k for k, start in enumerate(products.steps) if start <= step)
+            told -= rate * np.mean([products.raw[point, i] for i in batch], axis=0)
+        np.testing.assert_allclose(values[-1], told, atol=1e-12)
+    assert np.isnan(products.preconditioned[0]).all()
+    assert np.isfinite(products.preconditioned[1:]).all()

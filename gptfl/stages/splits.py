@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import FIT, TEST, VALIDATION, MetricInfo, Query, Run
+from gptfl.records import FIT, TEST, VALIDATION, MetricInfo, Query, Run, changes_between
 
 FEWEST_FIT_RUNS = 2
 """With fewer runs to fit there is no average run to speak of."""
@@ -95,27 +95,15 @@ def usable_runs(runs: Iterable[Run], metric: MetricInfo) -> tuple[list[Run], tup
 
 
 def cut_run(run: Run, rows: Int[np.ndarray, " kept"]) -> Run:
-    """The same run with some of its recorded steps, in order.
-
-    A row of derivatives tells the change since the row before: what was told at the rows left out is added to the
-    next one kept, and the first kept row is where changes begin.
-    """
+    """The same run with some of its recorded steps, in order; derivatives are summed over those left out."""
     if len(rows) == len(run.steps):
         return run
     return replace(
         run,
         steps=run.steps[rows],
         metrics={name: values[rows] for name, values in run.metrics.items()},
-        derivatives={name: _between(changes, rows) for name, changes in run.derivatives.items()},
+        derivatives={name: changes_between(changes, rows) for name, changes in run.derivatives.items()},
     )
-
-
-def _between(changes: Float[np.ndarray, "recorded test"], rows: Int[np.ndarray, " kept"]) -> np.ndarray:
-    """The sum of the changes after each kept row's predecessor, up to itself; 0 at the first."""
-    result = np.zeros((len(rows), *changes.shape[1:]), dtype=changes.dtype)
-    if len(rows) > 1:
-        result[1:] = np.add.reduceat(changes[: rows[-1] + 1], rows[:-1] + 1, axis=0)
-    return result
 
 
 def thinned(run: Run, every: int) -> Run:

@@ -7,7 +7,7 @@ Nothing here loads torch or another heavy library; the part under test may.
 from gptfl.testing.encoders import check_encoder
 from gptfl.testing.estimators import check_estimator
 from gptfl.testing.metrics import check_metric
-from gptfl.testing.synthetic import make_dynamics, make_examples, make_features, make_query
+from gptfl.testing.synthetic import make_dynamics, make_examples, make_features, make_gradients, make_query
 from gptfl.testing.tasks import check_task
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "make_dynamics",
     "make_examples",
     "make_features",
+    "make_gradients",
     "make_query",
 ]

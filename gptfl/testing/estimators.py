@@ -6,8 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.interfaces import NEEDS, Estimator
-from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Features, FitData, Prediction, Query, fingerprint
+from gptfl.interfaces import NEEDS, Estimator, metrics_of
+from gptfl.records import (
+    FIT,
+    TEST,
+    VALIDATION,
+    Dynamics,
+    Features,
+    FitData,
+    Prediction,
+    Query,
+    changes_between,
+    fingerprint,
+)
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
@@ -25,10 +36,9 @@ def check_estimator(
     """Check that ``factory(**settings)`` makes an estimator that keeps every promise of its interface.
 
     It is fitted on ``dynamics`` (a small synthetic recording of a loss by default) with
-    ``features(dynamics)`` where it requires features (random embeddings by default).
-    Settings that make the fit quick are welcome: it is fitted five times.
+    ``features(dynamics)`` where it requires features (random embeddings by default); the default recording has
+    gradients and derivatives where it requires those. Settings that make the fit quick are welcome: it is fitted five times.
     """
-    dynamics = dynamics or make_dynamics()
     made = factory(**settings)
     promises.require_members(made, Estimator, ("name", "requires", "settings", "fit", "predict", "state", "restore"))
     name = f"estimator {promises.require_name(made)!r}"
@@ -36,8 +46,9 @@ def check_estimator(
         isinstance(made.requires, frozenset) and made.requires <= NEEDS,
         f"{name} requires {made.requires!r}, not a frozenset of {sorted(NEEDS)}",
     )
+    dynamics = dynamics or make_dynamics(gradients=bool(made.requires & {"gradients", "derivatives"}))
     _check_settings(factory, made, name)
-    data = _fit_data(dynamics, (features or make_features)(dynamics) if "features" in made.requires else None)
+    data = _fit_data(dynamics, made, (features or make_features)(dynamics) if "features" in made.requires else None)
     query = make_query(dynamics.with_role(TEST), data.metric.name)
     fitted = _check_fit(made, data, name)
     values = _check_prediction(fitted, query, name)
@@ -46,12 +57,21 @@ def check_estimator(
     _check_restore(factory, fitted, query, values, name)
     _check_curricula(fitted, query, values, name)
     _check_sparse(factory, settings, data, query, name)
+    if "gradients" in made.requires:
+        without = dataclasses.replace(data, gradients=None)
+        promises.refuses(lambda: factory(**settings).fit(without), f"{name}: fit() without the gradients it requires")
+    if "derivatives" in made.requires:
+        bare = dataclasses.replace(query, derivatives={})
+        promises.refuses(lambda: fitted.predict(bare), f"{name}: predict() without the derivatives it requires")
 
 
-def _fit_data(dynamics: Dynamics, features: Features | None) -> FitData:
-    metric = next(iter(dynamics.metrics.values()))
+def _fit_data(dynamics: Dynamics, made: Estimator, features: Features | None) -> FitData:
+    metrics, predicted = dynamics.metrics, metrics_of(made)
+    known = [metrics[name] for name in metrics if predicted is None or name in predicted]
+    require(bool(known), f"{made.name} predicts {predicted}, none of which the recording has")
     runs = dynamics.with_role(FIT), dynamics.with_role(VALIDATION)
-    return FitData(dynamics.pool, dynamics.test, metric, *runs, features=features, seed=7)
+    gradients = dynamics.gradients if "gradients" in made.requires else None
+    return FitData(dynamics.pool, dynamics.test, known[0], *runs, features=features, seed=7, gradients=gradients)
 
 
 def _check_settings(factory: Factory, made: Estimator, name: str) -> None:
@@ -70,11 +90,14 @@ def _data_fingerprint(data: FitData) -> str:
     recorded = [
         item for run in data.fit_runs + data.validation_runs for item in (run.curriculum.batches, data.recorded(run))
     ]
-    return fingerprint(*recorded, data.features.fingerprint if data.features else None)
+    derived = [changes for run in data.fit_runs for _, changes in sorted(run.derivatives.items())]
+    extras = [part.fingerprint if part else None for part in (data.features, data.gradients)]
+    return fingerprint(*recorded, *derived, *extras)
 
 
 def _query_fingerprint(query: Query) -> str:
-    return fingerprint(query.batches, query.learning_rates, query.steps, query.first)
+    derived = [changes for _, changes in sorted(query.derivatives.items())]
+    return fingerprint(query.batches, query.learning_rates, query.steps, query.first, *derived)
 
 
 def _check_fit(made: Estimator, data: FitData, name: str) -> Estimator:
@@ -147,15 +170,20 @@ def _check_curricula(fitted: Estimator, query: Query, values: np.ndarray, name: 
     promises.require_close(
         values, values_of(**longer), f"{name} predicts differently when a run is padded with empty steps"
     )
-    alone = values_of(batches=query.batches[:1], learning_rates=query.learning_rates[:1], first=query.first[:1])
+    one = {"batches": query.batches[:1], "learning_rates": query.learning_rates[:1], "first": query.first[:1]}
+    alone = values_of(**one, derivatives={key: changes[:1] for key, changes in query.derivatives.items()})
     promises.require_close(values[:1], alone, f"{name} predicts a curriculum differently when it is asked alone")
     middle = len(query.steps) // 2
     future = query.batches.copy()
     future[:, query.steps[middle] :] = np.roll(future[:, query.steps[middle] :], 1, axis=0)
     early = values_of(batches=future)[:, : middle + 1]
     promises.require_close(values[:, : middle + 1], early, f"{name} lets later batches change earlier predictions")
-    coarse = np.unique(query.steps[[0, middle, -1]])
-    promises.require_finite(values_of(steps=coarse), f"what {name} predicts at steps {coarse.tolist()}")
+    rows = np.unique([0, middle, len(query.steps) - 1])
+    summed = {key: changes_between(changes, rows) for key, changes in query.derivatives.items()}
+    coarse = query.steps[rows]
+    promises.require_finite(
+        values_of(steps=coarse, derivatives=summed), f"what {name} predicts at steps {coarse.tolist()}"
+    )
     smaller = query.batches.copy()
     smaller[:, :, width // 2 + 1 :] = -1
     promises.require_finite(values_of(batches=smaller), f"what {name} predicts for smaller batches")

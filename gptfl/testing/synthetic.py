@@ -6,7 +6,19 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.curricula import draw_subset, fill_batches, generator, linear_decay, recorded_steps, run_seed
-from gptfl.records import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Query, Run, role_of
+from gptfl.records import (
+    Curriculum,
+    Dynamics,
+    Example,
+    Features,
+    FeatureSet,
+    GradientProducts,
+    MetricInfo,
+    Query,
+    Run,
+    changes_between,
+    role_of,
+)
 
 CHOICES = (" yes", " no")
 THINGS = ("kettle", "ladder", "window", "parcel", "bicycle", "lantern", "garden", "bridge")
@@ -33,30 +45,79 @@ def make_dynamics(
     every: int = 1,
     missing: float = 0.0,
     seed: int = 0,
+    gradients: bool = False,
 ) -> Dynamics:
     """A recording whose loss falls towards a floor, faster where the batch holds kin of the test example.
 
     A run's subset is half of the pool. ``missing`` is the share of recorded values after the
     first that are NaN. Roles go by index, as in any recording.
+
+    With ``gradients`` it is the recording of a model whose losses are linear in its parameters and that plain
+    gradient descent trains, so that what its gradient products and derivatives foretell is exactly what is
+    recorded (see ``make_gradients``).
     """
     random = generator(seed, 2)
     pull = 1.0 + random.normal(size=(pool, test))
     start = 2.0 + random.random(test)
+    products = make_gradients(pool, test, steps, seed) if gradients else None
     curricula = [_curriculum(pool, steps, batch_size, run_seed(seed, index)) for index in range(runs)]
     made = []
     for index, curriculum in enumerate(curricula):
-        values = _trajectory(curriculum, pull, start)
         grid = recorded_steps(steps, every)
-        recorded = values[grid]
+        values = _trajectory(curriculum, pull, start) if products is None else _descent(curriculum, products, start)
+        recorded, derivatives = values[grid], {}
+        if products is not None:
+            changes = changes_between(np.diff(values, axis=0, prepend=values[:1]), grid)
+            # Gradient descent is the optimiser, so that its updates are the gradients.
+            derivatives = {"gradient": changes, "update": changes}
         recorded[1:][random.random(recorded[1:].shape) < missing] = np.nan
-        made.append(Run(index, run_seed(seed, index), role_of(index), curriculum, grid, {"loss": recorded}))
+        made.append(
+            Run(index, run_seed(seed, index), role_of(index), curriculum, grid, {"loss": recorded}, derivatives)
+        )
     return Dynamics(
         make_examples(pool, "pool", seed),
         make_examples(test, "test", seed),
         {"loss": MetricInfo("loss", higher_is_better=False, low=0.0)},
         tuple(made),
         {"task": "synthetic", "seed": seed},
+        products,
     )
+
+
+def make_gradients(pool: int, test: int, steps: int, seed: int = 0) -> GradientProducts:
+    """Gradient products of a model whose losses are linear in its parameters.
+
+    Gradients are as constant as such a model's, but for a factor that falls from each point of the reference run
+    to the next: 1, 1/2, 1/3, ... at steps 0, a third, two thirds and the whole of the run. The last counts for no
+    step. In the preconditioned ones each of the pool's gradients is divided by constants; step 0 has none.
+    """
+    random = generator(seed, 4)
+    of_pool, of_test = random.normal(size=(pool, 8)), random.normal(size=(test, 8))
+    roots = 0.5 + random.random(8)
+    points = recorded_steps(steps, max(1, steps // 3))
+    factors = 1.0 / np.arange(1, len(points) + 1)
+    none_yet = np.where(points == 0, np.nan, 1.0)
+    raw, itself = of_pool @ of_test.T, (of_pool**2).sum(axis=1)
+    divided, divided_itself = (of_pool / roots) @ of_test.T, (of_pool**2 / roots).sum(axis=1)
+    return GradientProducts(
+        seed=run_seed(seed, 0),
+        steps=points,
+        learning_rates=linear_decay(0.1, steps),
+        raw=factors[:, None, None] * raw,
+        preconditioned=(factors * none_yet)[:, None, None] * divided,
+        self_raw=factors[:, None] * itself,
+        self_preconditioned=(factors * none_yet)[:, None] * divided_itself,
+    )
+
+
+def _descent(
+    curriculum: Curriculum, products: GradientProducts, start: Float[np.ndarray, " test"]
+) -> Float[np.ndarray, "step test"]:
+    values = [start]
+    for step, (batch, rate) in enumerate(zip(curriculum.batches, curriculum.learning_rates, strict=True)):
+        point = np.flatnonzero(products.steps <= step)[-1]
+        values.append(values[-1] - rate * products.raw[point][batch].mean(axis=0))
+    return np.array(values)
 
 
 def _curriculum(pool: int, steps: int, batch_size: int, seed: int) -> Curriculum:
@@ -93,4 +154,5 @@ def make_query(runs: Sequence[Run], metric: str = "loss") -> Query:
         np.stack([run.curriculum.learning_rates for run in runs]),
         runs[0].steps,
         np.stack([run.metrics[metric][0] for run in runs]),
+        derivatives={name: np.stack([run.derivatives[name] for run in runs]) for name in runs[0].derivatives},
     )
