@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError
-from gptfl.records import FitData, Prediction, Query, Run
+from gptfl.records import FitData, Prediction, Query, Run, classes_of, in_order
 from gptfl.settings import number
 from gptfl.simulator import average
 from gptfl.simulator.exposures import exposures, shares
@@ -92,7 +92,7 @@ class MeanRun:
 class ClassShare:
     """Mean-run plus what each class's share of the examples seen so far explains.
 
-    At every step, the deviation of each test example is regressed on the share of each class,
+    In a mixture of tasks, each class of each task is one, and a task without classes is one by itself. At every step, the deviation of each test example is regressed on the share of each class,
     examples weighted by the step size at which they were seen. ``strength`` is the ridge penalty in
     multiples of the shares' variance; None takes the one with the least leave-one-run-out error
     over all steps and test examples, infinity (mean-run itself) among the candidates.
@@ -210,10 +210,11 @@ def training_runs(data: FitData) -> tuple[Run, ...]:
 
 
 def _class_indices(data: FitData) -> Int[np.ndarray, " pool"]:
-    labels = [-1 if example.label is None else example.label for example in data.pool]
-    if min(labels, default=-1) < 0:
+    classes = classes_of(data.pool)
+    if not classes:
         raise DataError("class-share needs the class of every pool example", "use a task with classes")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    places = {one: place for place, one in enumerate(in_order(classes))}
+    return np.array([places[one] for one in classes], dtype=np.int64)
 
 
 def _complete_blocks(

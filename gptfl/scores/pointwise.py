@@ -5,6 +5,8 @@ given point, which no score counts. NaN in ``recorded`` means not recorded and i
 with fewer recorded steps than the longest is padded with NaN.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -93,6 +95,14 @@ def skill(
     if reference == 0:
         return float("nan")
     return float(1.0 - squared_errors(predicted, recorded).sum() / reference)
+
+
+def mean_over_parts(parts: Sequence[Float[np.ndarray, " run"]]) -> Float[np.ndarray, " run"]:
+    """The mean over parts of the test set of each run's score; parts that are NaN are left out, NaN where all are."""
+    values = np.stack(parts)
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def mean_and_std(per_run: Float[np.ndarray, " run"]) -> tuple[float, float]:

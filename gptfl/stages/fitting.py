@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import NEEDS, Estimator, metrics_of
-from gptfl.records import Features, FitData, MetricInfo, Progress, Run, fingerprint, run_fingerprint
+from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.sources import Recording
 from gptfl.stages.splits import Split, query_for, same_steps
@@ -59,7 +59,7 @@ def unmet_need(
                 f"{name} needs features, and {recording.workspace.shown} holds none of {recording.stem}",
                 "run gptfl featurize first",
             )
-        if need == "classes" and any(example.label is None for example in dynamics.pool):
+        if need == "classes" and classes_of(dynamics.pool) is None:
             return DataError(f"{name} needs classes, and the recording's task has none", "use another estimator")
         if need == "gradients" and dynamics.gradients is None:
             return _not_recorded(recording, name, need, "reference")

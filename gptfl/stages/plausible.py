@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import Dynamics, MetricInfo
+from gptfl.records import Dynamics, MetricInfo, classes_of, in_order
 
 
 def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[str, ...]:
@@ -19,13 +19,13 @@ def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[s
 
 def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -> tuple[str, ...]:
     """A line if a class takes a share of the batches that no recorded run comes near."""
-    labels = [-1 if example.label is None else example.label for example in dynamics.pool]
-    if not labels or min(labels) < 0 or not dynamics.runs:
+    own = classes_of(dynamics.pool)
+    if not own or not dynamics.runs:
         return ()
     # A file's class numbers may be of any size: count places among those that occur.
-    classes = sorted(set(labels))
-    number = {label: place for place, label in enumerate(classes)}
-    places = np.array([number[label] for label in labels])
+    classes = in_order(own)
+    number = {one: place for place, one in enumerate(classes)}
+    places = np.array([number[one] for one in own])
     recorded = np.stack([_shares(places, run.curriculum.batches) for run in dynamics.runs])
     asked = np.stack([_shares(places, one) for one in batches]).mean(axis=0)
     low, high = recorded.min(axis=0), recorded.max(axis=0)
@@ -34,16 +34,19 @@ def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -
     if beyond[worst] <= 0:
         return ()
     return (
-        f"{asked[worst]:.0%} of what is trained on has the class {_name(dynamics, classes[worst])}, in the recorded "
+        f"{asked[worst]:.0%} of what is trained on {_told(dynamics, *classes[worst])}, in the recorded "
         f"runs {low[worst]:.0%} to {high[worst]:.0%}: this extrapolates",
     )
 
 
-def _name(dynamics: Dynamics, label: int) -> str:
-    """A class by its choice, where all examples have the same choices to put behind a prompt; else by its number."""
-    choices = {example.choices for example in dynamics.pool}
+def _told(dynamics: Dynamics, task: str, label: int | None) -> str:
+    """A class by its choice, where all examples of its task have the same choices; else by its number."""
+    if label is None:
+        return f"is of the task {task}"
+    choices = {example.choices for example in dynamics.pool if (example.task or "") == task}
     names = choices.pop() if len(choices) == 1 else ()
-    return repr(names[label].strip()) if label < len(names) else f"number {label}"
+    name = repr(names[label].strip()) if label < len(names) else f"number {label}"
+    return f"has the class {name} of {task}" if task else f"has the class {name}"
 
 
 def _shares(places: Int[np.ndarray, " pool"], batches: Int[np.ndarray, "step batch"]) -> Float[np.ndarray, " class"]:
