@@ -19,6 +19,11 @@ Even if all runs agreed on its sign, chance would do that in more than 5 % of ca
 """
 SCORES = ("mse", "mae", "rho", "lds", "skill")
 LOWER_IS_BETTER = frozenset({"mse", "mae"})
+PER_RUN: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
+    "mse": pointwise.all_steps_mse,
+    "mae": pointwise.all_steps_mae,
+    "rho": pointwise.final_spearman,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class HeldOut:
 
     ``folds`` numbers the fold that held each run out; ``mean_run`` is fitted on the training runs
     of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
+    ``tasks`` names the task of each test example of a mixture.
     """
 
     names: tuple[str, ...]
@@ -35,6 +41,22 @@ class HeldOut:
     steps: Int[np.ndarray, "run recorded"]
     recorded: Float[np.ndarray, "run recorded test"]
     mean_run: Float[np.ndarray, "run recorded test"]
+    tasks: tuple[str, ...] = ()
+
+    def places(self) -> dict[str, Int[np.ndarray, " part"]]:
+        """The places of each task's test examples, in order of first appearance; nothing outside a mixture."""
+        own = np.array(self.tasks)
+        return {task: np.flatnonzero(own == task) for task in dict.fromkeys(self.tasks)}
+
+    def at(self, places: Int[np.ndarray, " part"]) -> "HeldOut":
+        """The same runs with these test examples only."""
+        return replace(
+            self,
+            tests=tuple(self.tests[place] for place in places),
+            recorded=self.recorded[:, :, places],
+            mean_run=self.mean_run[:, :, places],
+            tasks=(),
+        )
 
     @property
     def peers(self) -> Int[np.ndarray, " run"]:
@@ -50,6 +72,14 @@ class Value:
     value: float
     std: float | None = None
     interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one simulated trajectory of one test example takes: seconds, and operations where they can be counted."""
+
+    seconds: float
+    flops: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +99,15 @@ class Outcome:
     error: str | None = None
     name: str = ""
     oracle: bool = False
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table; ``scores`` lacks what can't be told, ``best`` names where it clearly leads.
+
+    ``by_task`` are the scores on each task of a mixture. There, ``scores`` has the mean over the tasks of MSE, MAE and
+    rho, as the paper does; skill and LDS take all test examples together.
 
     ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
     ``estimator`` is its label, ``name`` what is registered; an ``oracle`` is never best, for it looked along the runs.
@@ -90,6 +124,8 @@ class Row:
     error: str | None = None
     name: str = ""
     oracle: bool = False
+    cost: Cost | None = None
+    by_task: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +158,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The values of one estimator, and each score in each bootstrap draw."""
+    """The values of one estimator, each score in each bootstrap draw, and the values of each task of a mixture."""
 
     values: Mapping[str, Value]
     draws: Mapping[str, Float[np.ndarray, " draw"]]
+    by_task: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
 def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tuple[Row, ...]:
@@ -146,10 +183,12 @@ def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tu
             error=outcome.error,
             name=outcome.name or outcome.estimator,
             oracle=outcome.oracle,
+            cost=outcome.cost,
         )
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
-            row = replace(row, scores=scored[outcome.estimator].values, best=best)
+            own = scored[outcome.estimator]
+            row = replace(row, scores=own.values, best=best, by_task=own.by_task)
         rows.append(row)
     return tuple(rows)
 
@@ -160,13 +199,10 @@ def _score(
     recorded, mean_run = held_out.recorded, held_out.mean_run
     values: dict[str, Value] = {}
     draws: dict[str, Float[np.ndarray, " draw"]] = {}
-    per_run: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
-        "mse": pointwise.all_steps_mse,
-        "mae": pointwise.all_steps_mae,
-        "rho": pointwise.final_spearman,
-    }
-    for name, score in per_run.items():
-        each = score(predicted, recorded)
+    parts = held_out.places()
+    whole = list(parts.values()) or [np.arange(recorded.shape[2])]
+    for name, score in PER_RUN.items():
+        each = pointwise.mean_over_parts([score(predicted[:, :, own], recorded[:, :, own]) for own in whole])
         mean, std = pointwise.mean_and_std(each)
         values[name] = Value(mean, std=std if np.isfinite(std) else None)
         draws[name] = bootstrap.weighted_means(each, weights)
@@ -181,7 +217,8 @@ def _score(
         if np.isfinite(agreement):
             draws["lds"] = lds_draws(predicted, recorded, peers, weights)
             values["lds"] = Value(agreement, interval=bootstrap.interval(draws["lds"]))
-    return _Scored(values, draws)
+    by_task = {task: _score(held_out.at(own), predicted[:, :, own], weights).values for task, own in parts.items()}
+    return _Scored(values, draws, by_task)
 
 
 def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gptfl.builtin.baselines import MeanRun
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import is_oracle
-from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent
+from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent, tasks_of
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
@@ -176,6 +176,7 @@ class _Job:
             steps=steps,
             recorded=stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs]),
             mean_run=stacked(self.means),
+            tasks=tasks_of(self.recording.dynamics.test),
         )
 
     @property
