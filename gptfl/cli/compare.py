@@ -21,6 +21,7 @@ from gptfl.cli.options import (
 )
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.errors import UsageError
+from gptfl.settings import parse_value
 
 
 def command(
@@ -58,6 +59,16 @@ def command(
         ),
     ] = False,
     every: Every = 1,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS=V1,V2,...",
+            help="Vary a setting of the estimator (gptfluence unless named), every, or encoder; several make a grid.",
+        ),
+    ] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Also measure seconds and FLOPs of a simulated trajectory.")
+    ] = False,
     seed: Seed = 42,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -80,12 +91,34 @@ def command(
 
     Example: `gptfl compare --folds 4 --set gptfluence.order=2 --csv`
     """
-    from gptfl.report.comparison import footnotes, rich_table, to_csv, to_json, to_latex
+    from gptfl.report.comparison import cost_table, footnotes, rich_table, to_csv, to_json, to_latex
     from gptfl.stages.compare import compare
 
     if as_json + as_csv + as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")
     warn_of_problems()
+    if sweep:
+        if as_latex or cost or calibrate:
+            other = "--latex" if as_latex else "--cost" if cost else "--calibrate"
+            raise UsageError(f"{other} does not go with --sweep", "leave out one of them")
+        _sweep(
+            sweep,
+            estimator,
+            as_json,
+            as_csv,
+            dynamics=dynamics,
+            features=features,
+            workspace=workspace,
+            encoder=encoder,
+            metric=metric,
+            folds=folds,
+            every=every,
+            settings=_by_estimator(settings),
+            seed=seed,
+            output=output,
+            figure=True if figure is None else figure,
+        )
+        return
     with console.progress_bar() as progress:
         result = compare(
             dynamics=dynamics,
@@ -98,6 +131,7 @@ def command(
             every=every,
             settings=_by_estimator(settings),
             calibrate=calibrate,
+            cost=cost,
             seed=seed,
             output=output,
             figure=True if figure is None else figure,
@@ -110,8 +144,44 @@ def command(
             console.say(render(result).rstrip())
             return
     console.out.print(rich_table(result))
+    costs = cost_table(result)
+    if costs is not None:
+        console.out.print(costs)
     if result.figure is not None:
         console.say(f"picture: {result.figure}")
+
+
+def _sweep(axes: list[str], estimators: list[str] | None, as_json: bool, as_csv: bool, **options: Any) -> None:
+    from gptfl.report.sweep import sweep_csv, sweep_json, sweep_table
+    from gptfl.stages.sweep import SWEPT, sweep
+
+    if estimators is not None and (len(estimators) > 1 or ":" in estimators[0]):
+        raise UsageError(
+            f"--sweep varies one estimator, and --estimator names {', '.join(map(repr, estimators))}",
+            "name one, without settings; --set holds settings still",
+        )
+    with console.progress_bar() as progress:
+        found = sweep(_axes(axes), estimator=estimators[0] if estimators else SWEPT, progress=progress, **options)
+    if as_json or as_csv:
+        console.say((sweep_json if as_json else sweep_csv)(found).rstrip())
+        return
+    console.out.print(sweep_table(found))
+    if found.figure is not None:
+        console.say(f"picture: {found.figure}")
+
+
+def _axes(given: list[str]) -> dict[str, list[Any]]:
+    """Read ``axis=value,value`` pairs; a value is read as ``--set`` reads it."""
+    axes: dict[str, list[Any]] = {}
+    for pair in given:
+        axis, sign, values = pair.partition("=")
+        axis = axis.strip().replace("-", "_")
+        if not sign or not axis.isidentifier() or not all(value.strip() for value in values.split(",")):
+            raise UsageError(f"--sweep {pair!r} is not AXIS=V1,V2,...", "write for example order=1,2,3")
+        if axis in axes:
+            raise UsageError(f"--sweep {axis} is given twice", "give all its values at once")
+        axes[axis] = [parse_value(value.strip()) for value in values.split(",")]
+    return axes
 
 
 def _by_estimator(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

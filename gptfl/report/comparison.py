@@ -140,6 +140,29 @@ def rich_table(comparison: Comparison) -> Table:
     return table
 
 
+def cost_table(comparison: Comparison) -> Table | None:
+    """Seconds and operations a simulated trajectory, for the terminal; None where they weren't measured."""
+    known = [(row, row.cost) for row in comparison.rows if row.cost is not None]
+    if not known:
+        return None
+    table = Table(
+        title=Text("Cost of one simulated trajectory of one test example"),
+        caption=Text(
+            "Measured on this machine, many trajectories at a time. FLOPs: an estimator's own count, else those of its "
+            f"matrix products; {NOTHING} where neither is known. What was recorded or embedded before is not in it."
+        ),
+        caption_justify="left",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for head in ("estimator", "seconds", "FLOPs", "fit s"):
+        table.add_column(head, justify="left" if head == "estimator" else "right")
+    for row, cost in known:
+        flops = NOTHING if cost.flops is None else _short_power(f"{cost.flops:.2g}")
+        table.add_row(Text(_label(row)), _short_power(f"{cost.seconds:.2g}"), flops, seconds(row))
+    return table
+
+
 def _label(row: Row) -> str:
     return f"{row.estimator} {ORACLE}" if row.oracle else row.estimator
 
@@ -204,6 +227,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "clearly_best": sorted(row.best),
         "settings": dict(row.settings),
         "seconds": round(row.seconds, 3),
+        **({} if row.cost is None else {"cost": {"seconds": row.cost.seconds, "flops": row.cost.flops}}),
         "reused": row.reused,
         "notes": list(row.notes),
         "error": row.error,
@@ -229,7 +253,9 @@ def to_csv(comparison: Comparison) -> str:
     writer = csv.writer(out, lineterminator="\n")
     spreads = {name: ("low", "high") if name in ("lds", "skill") else ("std",) for name in SCORES}
     header = [column for name in SCORES for column in (name, *(f"{name}_{part}" for part in spreads[name]))]
-    writer.writerow(["estimator", *header, "clearly_best", "seconds", "error", "oracle"])
+    costs = any(row.cost is not None for row in comparison.rows)
+    more = ["trajectory_seconds", "trajectory_flops"] if costs else []
+    writer.writerow(["estimator", *header, "clearly_best", "seconds", "error", "oracle", *more])
     for row in comparison.rows:
         cells: list[Any] = []
         for name in SCORES:
@@ -237,7 +263,8 @@ def to_csv(comparison: Comparison) -> str:
             parts = (None,) * len(spreads[name]) if value is None else (value.interval or (value.std,))
             cells += [None if value is None else value.value, *parts]
         best, oracle = " ".join(sorted(row.best)), "yes" if row.oracle else ""
-        writer.writerow([row.estimator, *cells, best, round(row.seconds, 3), row.error, oracle])
+        cost = [] if not costs else [row.cost and row.cost.seconds, row.cost and row.cost.flops]
+        writer.writerow([row.estimator, *cells, best, round(row.seconds, 3), row.error, oracle, *cost])
     return out.getvalue()
 
 

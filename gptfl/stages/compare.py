@@ -16,6 +16,7 @@ from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
 from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
+from gptfl.stages.cost import measure_cost
 from gptfl.stages.entries import Entry, choose_entries
 from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs
 from gptfl.stages.sources import Recording, choose_metric, find_features, open_recording
@@ -45,6 +46,7 @@ def compare(
     every: int = 1,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     calibrate: bool = False,
+    cost: bool = False,
     seed: int = 42,
     output: str | Path | None = None,
     figure: str | Path | bool = True,
@@ -58,7 +60,8 @@ def compare(
     many times and tests every run once; without it the roles stored in the recording hold.
     With ``every`` only every so many-th recorded score is learned from, predicted and scored.
     ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
-    at their default. ``calibrate`` sets that setting in every estimator that has one so named. ``output`` is a .json, .csv or
+    at their default. ``calibrate`` sets that setting in every estimator that has one so named. With ``cost``
+    each answer is timed (``stages.cost``). ``output`` is a .json, .csv or
     .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
     False for none. Fits whose inputs and settings match are taken from the workspace.
 
@@ -82,7 +85,7 @@ def compare(
     )
     runs, run_notes = usable_runs(recording.dynamics.runs, chosen)
     splits = _splits(runs, folds)
-    job = _Job(recording, chosen, found, given, seed, progress, len(entries))
+    job = _Job(recording, chosen, found, given, seed, progress, len(entries), cost)
     for split in splits:
         job.hold_out(split)
     if not job.tests:
@@ -130,6 +133,7 @@ class _Job:
     seed: int
     progress: Progress
     estimators: int
+    cost: bool = False
     splits: list[Split] = field(default_factory=list)
     tests: list[tuple[int, Run]] = field(default_factory=list)
     means: list[np.ndarray] = field(default_factory=list)
@@ -222,6 +226,7 @@ class _Job:
             notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
             name=entry.name,
             oracle=is_oracle(fits[-1].contender.estimator),
+            cost=measure_cost(fits[-1].contender, self.splits[-1].test, self.metric) if self.cost else None,
         )
 
 

@@ -188,3 +188,31 @@ def test_ctrl_c_promises_only_what_holds(gptfl: Command, study: Path, monkeypatc
     outcome = gptfl("fit", "--workspace", str(study))
     assert outcome.code == 130
     assert outcome.err == "interrupted: nothing half-written was left\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--sweep", "order"), "is not AXIS=V1,V2"),
+        (("--sweep", "order=1,,2"), "is not AXIS=V1,V2"),
+        (("--sweep", "order=1", "--sweep", "order=2"), "given twice"),
+        (("--sweep", "order=1", "--cost"), "--cost does not go with --sweep"),
+        (("--sweep", "order=1", "--estimator", "gptfluence:order=2"), "varies one estimator"),
+        (("--sweep", "order=0"), "order"),
+        (("--every", "0"), "--every is 0"),
+    ],
+)
+def test_wrong_sweeps_are_one_line(gptfl: Command, finished_study: Path, options: tuple[str, ...], words: str) -> None:
+    refuses(gptfl("compare", "-w", str(finished_study), *options), 2, words)
+
+
+def test_costs_and_sweeps_are_tables(gptfl: Command, finished_study: Path, tmp_path: Path) -> None:
+    small = ("-w", str(finished_study), "--set", "gptfluence.epochs=5", "--figure", str(tmp_path / "a.png"))
+    costs = gptfl("compare", "--cost", *small)
+    assert costs.code == 0
+    assert "Cost of one simulated trajectory" in costs.out
+    swept = gptfl("compare", "--sweep", "order=1,2", "--sweep", "every=1,2", "--csv", *small)
+    assert swept.code == 0
+    lines = swept.out.strip().splitlines()
+    assert lines[0].startswith("estimator,order,every,mse,")
+    assert [line.split(",")[1:3] for line in lines[1:]] == [["1", "1"], ["1", "2"], ["2", "1"], ["2", "2"]]

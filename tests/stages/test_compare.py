@@ -10,6 +10,7 @@ from gptfl.records import role_of
 from gptfl.scores import pointwise
 from gptfl.stages import fitting
 from gptfl.stages.compare import compare
+from gptfl.stages.cost import measure_cost
 from gptfl.stages.fit import fit
 from gptfl.store.dynamics import write_dynamics
 from tests.stages.plugin_estimators import Recall
@@ -209,3 +210,32 @@ def test_every_learns_predicts_and_scores_at_every_kth_recorded_step(space):
     assert {values.shape[1] for values in comparison.predicted.values()} == {len(kept)}
     with pytest.raises(UsageError, match="--every is 0"):
         compare(workspace=space, every=0, figure=False)
+
+
+class Counted(Recall):
+    """Says itself what a query costs."""
+
+    name = "counted"
+
+    def flops(self, query):
+        return 7.0 * query.batches.shape[0] * query.first.shape[1]
+
+
+def test_cost_is_seconds_and_operations_a_trajectory(space, registry, monkeypatch):
+    assert all(row.cost is None for row in compare(workspace=space, estimators=["recall"], figure=False).rows)
+    comparison = compare(workspace=space, estimators=["recall", "gptfluence:epochs=2,width=5"], cost=True, figure=False)
+    found = {row.name: row.cost for row in comparison.rows}
+    assert all(cost.seconds > 0 for cost in found.values())
+    assert found["mean-run"].flops is None
+    dynamics, features = synthetic(24)
+    (vectors,) = features.sets.values()
+    pool, tests, inputs = len(dynamics.pool), len(dynamics.test), vectors.train.shape[1]
+    # Two layers on both sides for two factors, and the inner products of all pairs: twice the multiplications.
+    layers = 2 * 2 * (pool + tests) * (inputs * 5 + 5 * 5)
+    pairs = 2 * 2 * pool * tests * 5
+    runs = comparison.runs
+    assert found["gptfluence"].flops * runs * tests == pytest.approx(layers + pairs)
+    counted, run = Counted(), dynamics.runs[3]
+    counted.level = np.zeros(tests)
+    contender = fitting.Contender(registry.find("estimator", "recall"), counted)
+    assert measure_cost(contender, [run], dynamics.metrics["loss"]).flops == 7.0
