@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.files import written_whole
-from gptfl.scores.comparison import FEWEST_CLEAR, LOWER_IS_BETTER, SCORES, Comparison, Row, Value
+from gptfl.scores.comparison import FEWEST_CLEAR, SCORES, Comparison, Row, Value
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
-TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
-NOTHING = "–"
 ORACLE = "†"
 """Marks the rows of estimators that looked along the runs that they predict."""
 LONGEST = 14
 WIDTH = 80
 """Columns of a terminal; where cells are wide, the gaps between them shrink to keep to it."""
-HOPELESS = -99.0
-"""Below this a skill tells no more than that the estimator is far off."""
-ROUNDING = 1e-12
-"""A spread of this share of the value is what adding up in floating point leaves."""
-
-
-def number(name: str, value: float) -> str:
-    """A score's value as tables show it: three decimals where it lies near 0 to 1, else three digits."""
-    if name == "skill" and value < HOPELESS:
-        return f"< {HOPELESS:.0f}"
-    if name in LOWER_IS_BETTER or abs(value) >= 10:
-        return _short_power(f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}")
-    return f"{value:.3f}"
-
-
-def _short_power(text: str) -> str:
-    """1.2e-05 as 1.2e-5: what is saved keeps the table within 80 columns."""
-    return text.replace("e-0", "e-").replace("e+0", "e+")
-
-
-def spread(name: str, value: Value) -> str:
-    """The spread over runs or the bootstrap interval, to two digits; empty where there is none, ±0 for mere rounding."""
-    if name == "skill" and value.value < HOPELESS:
-        return ""
-    if value.interval is not None:
-        low, high = (f"{bound:.0f}" if abs(bound) >= 10 else f"{bound:.2f}" for bound in value.interval)
-        # A score that is what it is by definition has no uncertainty to show.
-        return "" if value.interval[0] == value.interval[1] else f"[{low}, {high}]"
-    if value.std is None:
-        return ""
-    size = abs(value.value) if name in LOWER_IS_BETTER else 1.0
-    return "±0" if value.std <= ROUNDING * size else _short_power(f"±{value.std:.2g}")
-
-
-def seconds(row: Row) -> str:
-    """How many seconds the fits took."""
-    if row.error:
-        return NOTHING
-    return f"{row.seconds:.1f}" if row.seconds >= 0.1 else "<0.1"
 
 
 def setting(comparison: Comparison) -> str:
@@ -101,6 +61,11 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
     else:
         notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
+    if any(row.by_task for row in comparison.rows):
+        notes.append(
+            "Below each estimator, its scores on each task of the mixture. Above them, MSE, MAE and final ρ are the means "
+            "of the tasks' own, as in the paper; LDS and skill take all test examples together."
+        )
     if any(row.oracle for row in comparison.rows):
         notes.append(
             f"{ORACLE} Oracle: it looked along the very runs that it predicts, which no prediction of a run that was "
@@ -134,6 +99,8 @@ def rich_table(comparison: Comparison) -> Table:
     for row in comparison.rows:
         cells = [_cell(row, name) for name in SCORES]
         table.add_row(Text(_in_lines(row)), *cells, Text(seconds(row)))
+        for task, own in row.of_tasks().items():
+            table.add_row(Text(f" {task}", style="dim"), *(_short_cell(own, name) for name in SCORES))
     roomy = Console(width=10 * WIDTH, file=io.StringIO())
     if roomy.measure(table).maximum > WIDTH:
         table.padding = 0
@@ -158,8 +125,8 @@ def cost_table(comparison: Comparison) -> Table | None:
     for head in ("estimator", "seconds", "FLOPs", "fit s"):
         table.add_column(head, justify="left" if head == "estimator" else "right")
     for row, cost in known:
-        flops = NOTHING if cost.flops is None else _short_power(f"{cost.flops:.2g}")
-        table.add_row(Text(_label(row)), _short_power(f"{cost.seconds:.2g}"), flops, seconds(row))
+        flops = NOTHING if cost.flops is None else short_power(f"{cost.flops:.2g}")
+        table.add_row(Text(_label(row)), short_power(f"{cost.seconds:.2g}"), flops, seconds(row))
     return table
 
 
@@ -184,6 +151,12 @@ def _cell(row: Row, name: str) -> Text:
     text = Text(_marked(row, name, value) + "*" * best, style="bold" if best else "")
     below = spread(name, value)
     return Text.assemble(text, "\n", Text(below, style="dim")) if below else text
+
+
+def _short_cell(row: Row, name: str) -> Text:
+    """One line, for a mixture has many: the spread is in the other formats."""
+    value = row.scores.get(name)
+    return Text(NOTHING if value is None else _marked(row, name, value), style="dim")
 
 
 def _marked(row: Row, name: str, value: Value) -> str:
@@ -214,15 +187,12 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _row_dict(row: Row) -> dict[str, Any]:
-    scores = {
-        name: {"value": value.value, "std": value.std, "interval": value.interval and list(value.interval)}
-        for name, value in row.scores.items()
-    }
     return {
         "estimator": row.estimator,
         "name": row.name or row.estimator,
         "oracle": row.oracle,
-        "scores": scores,
+        "scores": _scores_dict(row.scores),
+        "by_task": {task: _scores_dict(scores) for task, scores in row.by_task.items()},
         "lds_reliable": row.lds_reliable,
         "clearly_best": sorted(row.best),
         "settings": dict(row.settings),
@@ -231,6 +201,13 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "reused": row.reused,
         "notes": list(row.notes),
         "error": row.error,
+    }
+
+
+def _scores_dict(scores: Mapping[str, Value]) -> dict[str, Any]:
+    return {
+        name: {"value": value.value, "std": value.std, "interval": value.interval and list(value.interval)}
+        for name, value in scores.items()
     }
 
 
@@ -248,16 +225,23 @@ def _finite(value: Any) -> Any:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line an estimator; each score has its value, its std or its interval's bounds; oracles are told apart."""
+    """One line an estimator; each score has its value, its std or its interval's bounds; oracles are told apart.
+
+    A mixture has a column more, the task: a line for all, and one for each.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     spreads = {name: ("low", "high") if name in ("lds", "skill") else ("std",) for name in SCORES}
     header = [column for name in SCORES for column in (name, *(f"{name}_{part}" for part in spreads[name]))]
     costs = any(row.cost is not None for row in comparison.rows)
     more = ["trajectory_seconds", "trajectory_flops"] if costs else []
-    writer.writerow(["estimator", *header, "clearly_best", "seconds", "error", "oracle", *more])
-    for row in comparison.rows:
-        cells: list[Any] = []
+    mixed = any(row.by_task for row in comparison.rows)
+    writer.writerow(
+        ["estimator", *(["task"] if mixed else []), *header, "clearly_best", "seconds", "error", "oracle", *more]
+    )
+    lines = [(task, one) for row in comparison.rows for task, one in (("all", row), *row.of_tasks().items())]
+    for task, row in lines:
+        cells: list[Any] = [task] if mixed else []
         for name in SCORES:
             value = row.scores.get(name)
             parts = (None,) * len(spreads[name]) if value is None else (value.interval or (value.std,))
@@ -304,6 +288,9 @@ def to_latex(comparison: Comparison) -> str:
     for row in comparison.rows:
         cells = " & ".join(_latex_cell(row, name) for name in SCORES)
         lines.append(rf"    {latex_escaped(_label(row))} & {cells} \\")
+        for task, own in row.of_tasks().items():
+            cells = " & ".join(_latex_cell(own, name) for name in SCORES)
+            lines.append(rf"    \quad {latex_escaped(task)} & {cells} \\")
     notes = " ".join(footnotes(comparison))
     lines += [r"    \bottomrule", r"  \end{tabular}", rf"  \par\footnotesize {latex_escaped(notes)}", r"\end{table}"]
     return "\n".join(lines) + "\n"

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
-from gptfl.report.comparison import NOTHING, TITLES, footnotes, number, seconds, setting, spread
+from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
+from gptfl.report.comparison import footnotes, setting
 from gptfl.report.files import written_whole
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, Row

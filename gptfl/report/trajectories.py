@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gptfl.errors import UsageError
-from gptfl.report.comparison import number
+from gptfl.report.cells import number
 from gptfl.report.files import written_whole
 from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.lds import final_deviations

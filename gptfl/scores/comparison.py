@@ -127,6 +127,12 @@ class Row:
     cost: Cost | None = None
     by_task: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
+    def of_tasks(self) -> "dict[str, Row]":
+        """The same row with the scores on one task only, for each; nothing is marked best there."""
+        return {
+            task: replace(self, scores=scores, best=frozenset(), by_task={}) for task, scores in self.by_task.items()
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from gptfl.errors import ResourceError, UsageError
 from gptfl.records import MetricInfo
+from gptfl.report.cells import spread
 from gptfl.report.comparison import (
     footnotes,
     latex_escaped,
     rich_table,
-    spread,
     to_csv,
     to_json,
     to_latex,

@@ -1,0 +1,45 @@
+"""Scores as tables show them: a number, its spread, the seconds that a fit took."""
+
+from gptfl.scores.comparison import LOWER_IS_BETTER, Row, Value
+
+TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
+NOTHING = "–"
+HOPELESS = -99.0
+"""Below this a skill tells no more than that the estimator is far off."""
+ROUNDING = 1e-12
+"""A spread of this share of the value is what adding up in floating point leaves."""
+
+
+def number(name: str, value: float) -> str:
+    """A score's value as tables show it: three decimals where it lies near 0 to 1, else three digits."""
+    if name == "skill" and value < HOPELESS:
+        return f"< {HOPELESS:.0f}"
+    if name in LOWER_IS_BETTER or abs(value) >= 10:
+        return short_power(f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}")
+    return f"{value:.3f}"
+
+
+def short_power(text: str) -> str:
+    """1.2e-05 as 1.2e-5: what is saved keeps the table within 80 columns."""
+    return text.replace("e-0", "e-").replace("e+0", "e+")
+
+
+def spread(name: str, value: Value) -> str:
+    """The spread over runs or the bootstrap interval, to two digits; empty where there is none, ±0 for mere rounding."""
+    if name == "skill" and value.value < HOPELESS:
+        return ""
+    if value.interval is not None:
+        low, high = (f"{bound:.0f}" if abs(bound) >= 10 else f"{bound:.2f}" for bound in value.interval)
+        # A score that is what it is by definition has no uncertainty to show.
+        return "" if value.interval[0] == value.interval[1] else f"[{low}, {high}]"
+    if value.std is None:
+        return ""
+    size = abs(value.value) if name in LOWER_IS_BETTER else 1.0
+    return "±0" if value.std <= ROUNDING * size else short_power(f"±{value.std:.2g}")
+
+
+def seconds(row: Row) -> str:
+    """How many seconds the fits took."""
+    if row.error:
+        return NOTHING
+    return f"{row.seconds:.1f}" if row.seconds >= 0.1 else "<0.1"
