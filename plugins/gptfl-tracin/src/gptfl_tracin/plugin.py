@@ -1,0 +1,14 @@
+"""Registers the two predictive estimators and the oracle."""
+
+from collections.abc import Callable, Mapping
+
+from gptfl.hookspecs import hookimpl
+from gptfl.interfaces import Estimator
+from gptfl_tracin.own_run import OwnRun
+from gptfl_tracin.predictive import GradDot, TracInCP
+
+
+@hookimpl
+def gptfl_estimators() -> Mapping[str, Callable[..., Estimator]]:
+    """TracIn over the points of a reference run, Grad-Dot at its end, and TracIn along the asked run itself."""
+    return {"tracin-cp": TracInCP, "grad-dot": GradDot, "tracin-own-run": OwnRun}
