@@ -82,10 +82,11 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Three members are optional; ``generalises``, ``is_oracle`` and ``metrics_of`` read them:
-    ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not fitted
-    to (``Query.unseen``); ``oracle``, whether it looks along the very runs that it is asked about, so that tables
-    mark it; ``metrics``, the only metrics that it predicts.
+    Four members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle`` and ``metrics_of`` read
+    them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not
+    fitted to (``Query.unseen``); ``blind``, whether it learns nothing of single training examples, so that whole
+    runs may be given to it even where some of their examples are set aside; ``oracle``, whether it looks along the
+    very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it predicts.
 
     Two methods are optional as well (``InfluencesTests``, ``InfluencesItself``): a fitted estimator that has them
     tells influences directly, and ``gptfl rank`` takes them instead of simulating.
@@ -123,6 +124,11 @@ NEEDS = frozenset({"features", "classes", "gradients", "derivatives"})
 def generalises(estimator: Estimator) -> frozenset[str]:
     """On which sides, ``train`` and ``test``, an estimator answers about examples that it was not fitted to."""
     return frozenset(getattr(estimator, "generalises", ()))
+
+
+def is_blind(estimator: Estimator) -> bool:
+    """Whether an estimator learns nothing of single training examples: at most of the classes in a batch."""
+    return bool(getattr(estimator, "blind", False))
 
 
 def is_oracle(estimator: Estimator) -> bool:

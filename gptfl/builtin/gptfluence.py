@@ -6,12 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from gptfl import settings
+from gptfl.builtin.vectors import Standard, chosen_set
 from gptfl.errors import DataError
-from gptfl.records import FeatureSet, FitData, Prediction, Query, Run
+from gptfl.records import FitData, Prediction, Query, Run, Unseen
 from gptfl.simulator.intervals import interval_counts, join, modal_size
 from gptfl.simulator.numerics import flushed_denormals, one_thread
 from gptfl.simulator.projection import Form, fresh, uninformed
@@ -80,11 +80,15 @@ class GPTfluence:
     that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
     metric's range: the paper's form is not. Learning rates are not looked at. Where recorded points lie
     several steps apart, one step of the recurrence goes from one to the next and the batch is all examples in
-    between; where it holds another number of examples than usual, alpha is scaled by usual / number.
+    between; where it holds another number of examples than usual, alpha is scaled by usual / number. Runs may begin
+    at any step: before a run's first score the history repeats it.
+
+    Examples that it wasn't fitted to are projected from their own vectors.
     """
 
     name = "gptfluence"
     requires = frozenset({"features"})
+    generalises = frozenset({"train", "test"})
     ignores = frozenset({"learning rates"})
     """What a query may hold that doesn't change the answer."""
 
@@ -116,6 +120,7 @@ class GPTfluence:
         self.feature_set = None if feature_set is None else settings.text(who, "feature_set", feature_set)
         self.start = settings.one_of(who, "start", start, tuple(STARTS))
         self.notes_: list[str] = []
+        self.standard_: Standard | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting, as given or by default."""
@@ -125,12 +130,12 @@ class GPTfluence:
         """Learn the projections from the runs to fit and stop by the validation runs.
 
         Without a validation run, the last run to fit is held out for stopping (the only one serves for
-        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``scale_``, ``modal_`` and
+        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``standard_``, ``scale_``, ``modal_`` and
         ``checks_``, the (epoch, validation MSE) pairs. Raises ``DataError`` where there is nothing to
         learn from.
         """
         self.notes_ = []
-        vectors = chosen_set(data, self.feature_set)
+        vectors = chosen_set(data.features, self.feature_set, len(data.pool), len(data.test))
         fit_runs, validation_runs = self._split(data)
         pool = len(vectors.train)
         counts = join([interval_counts(run.batches[None], run.steps, pool) for run in fit_runs])
@@ -138,7 +143,8 @@ class GPTfluence:
         seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
-        self.sides_ = self._sides(*standardised(vectors))
+        self.standard_ = Standard.of_pool(vectors.train)
+        self.sides_ = self._sides(self.standard_(vectors.train), self.standard_(vectors.test))
         form = self.sides_.form
         with flushed_denormals(), one_thread((pool + len(vectors.test)) * form.inputs * form.width < SMALL):
             fitted = self._train(fit_runs, validation_runs, data)
@@ -147,19 +153,23 @@ class GPTfluence:
 
     def _split(self, data: FitData) -> tuple[list[Trajectory], list[Trajectory]]:
         """The runs to fit and those to stop by; what is chosen for want of validation runs goes to notes_."""
-        fit_runs = [kept for run in data.fit_runs if (kept := recorded(run, data)) is not None]
+        fit_runs = [(run.index, kept) for run in data.fit_runs if (kept := recorded(run, data)) is not None]
         validation = [kept for run in data.validation_runs if (kept := recorded(run, data)) is not None]
+        validation = [run for run in validation if np.isfinite(run.values[1:, np.isfinite(run.values[0])]).any()]
         if not fit_runs:
             raise DataError(
                 f"no run to fit has {data.metric.name!r} recorded at two steps", "record more runs or more steps"
             )
         if validation:
-            return fit_runs, validation
-        if len(fit_runs) == 1:
+            return [run for _, run in fit_runs], validation
+        # Pieces of one run share its index.
+        last = fit_runs[-1][0]
+        rest, held = ([run for index, run in fit_runs if (index == last) == side] for side in (False, True))
+        if not rest:
             self.notes_.append("no validation run: gptfluence stopped by the only run it was fitted to")
-            return fit_runs, fit_runs
+            return held, held
         self.notes_.append("no validation run: gptfluence held out the last run to fit and stopped by it")
-        return fit_runs[:-1], fit_runs[-1:]
+        return rest, held
 
     def _train(self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData) -> Fitted:
         pool = len(self.sides_.train)
@@ -193,19 +203,35 @@ class GPTfluence:
         as far apart as the recorded ones: a finer or coarser grid is another roll-out, with other values.
 
         Raises ``DataError`` before a fit, on batches or first scores that don't fit the pool or the test
-        examples, and where a roll-out leaves the range of numbers.
+        examples, for unseen examples without vectors, and where a roll-out leaves the range of numbers.
         """
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
+        sides = self.sides_ if query.unseen is None else self._asked(query.unseen)
         with torch.inference_mode():
-            train, test = self.sides_.project(self.parameters_)
+            train, test = sides.project(self.parameters_)
         values = rollout(train, test, query.batches, query.steps, query.first / self.scale_, self.modal_)
         values *= self.scale_
         values[:, 0] = query.first
         return Prediction(values)
 
+    def _asked(self, asked: Unseen) -> Sides:
+        if self.standard_ is None:
+            raise DataError(
+                "this gptfluence simulator was fitted before there were unseen examples and can't place their vectors",
+                "run gptfl fit again",
+            )
+        vectors = chosen_set(asked.features, self.feature_set, len(asked.pool), len(asked.test))
+        train = self.standard_.beside(self.sides_.train, vectors.train, asked.pool_seen)
+        return replace(
+            self.sides_, train=train, test=self.standard_.beside(self.sides_.test, vectors.test, asked.test_seen)
+        )
+
     def state(self) -> Mapping[str, np.ndarray]:
-        """Parameters, standardised vectors, the metric's scale and the modal batch, as float32 arrays."""
+        """Parameters, standardised vectors, the metric's scale and the modal batch, as float32 arrays.
+
+        The mean and the scale of the pool's vectors, in double precision, place those of other examples.
+        """
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         return {
@@ -214,6 +240,11 @@ class GPTfluence:
             "vectors.test": self.sides_.test.numpy(),
             "scale": np.array(self.scale_, dtype=np.float32),
             "modal": np.array(self.modal_, dtype=np.float32),
+            **(
+                {}
+                if self.standard_ is None
+                else {"vectors.mean": self.standard_.mean, "vectors.scale": np.array(self.standard_.scale)}
+            ),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -231,6 +262,7 @@ class GPTfluence:
         if scale <= 0 or modal < 1 or modal != int(modal):
             raise DataError(f"gptfluence's scale {scale} or modal batch {modal} is out of range", "fit it again")
         self.sides_, self.parameters_, self.scale_, self.modal_ = sides, parameters, scale, int(modal)
+        self.standard_ = standard_of(state, sides.form.inputs)
         return self
 
     def _sides(self, train: Tensor, test: Tensor) -> Sides:
@@ -239,39 +271,6 @@ class GPTfluence:
         inputs = train.shape[1]
         form = Form(self.order + 1, self.projection, self.shared, inputs, self.width or inputs)
         return Sides(form, train, test)
-
-
-def chosen_set(data: FitData, name: str | None) -> FeatureSet:
-    """The named feature set, or the only one. Raises ``DataError`` where that isn't evident or doesn't fit."""
-    if data.features is None:
-        raise DataError("gptfluence needs the examples' vectors", "run `gptfl featurize` first")
-    sets = data.features.sets
-    if name is None and len(sets) != 1:
-        raise DataError(
-            f"the features of {data.features.encoder!r} hold {len(sets)} sets: {', '.join(sorted(sets))}",
-            "choose one with gptfluence's setting feature_set",
-        )
-    name = next(iter(sets)) if name is None else name
-    if name not in sets:
-        raise DataError(f"the features hold no set {name!r}", f"known: {', '.join(sorted(sets))}")
-    found = sets[name]
-    if (len(found.train), len(found.test)) != (len(data.pool), len(data.test)):
-        raise DataError(
-            f"feature set {name!r} has vectors for {len(found.train)} pool and {len(found.test)} test examples, "
-            f"the recording has {len(data.pool)} and {len(data.test)}",
-            "featurize this recording",
-        )
-    if not (np.isfinite(found.train).all() and np.isfinite(found.test).all()):
-        raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
-    return found
-
-
-def standardised(vectors: FeatureSet) -> tuple[Float[Tensor, "pool d"], Float[Tensor, "test d"]]:
-    """Both sides less the pool's mean, over the pool's root mean square: one shift, one number, no whitening."""
-    train, test = (np.asarray(side, dtype=np.float64) for side in (vectors.train, vectors.test))
-    mean = train.mean(axis=0)
-    scale = float(np.sqrt(np.mean(np.square(train - mean)))) or 1.0
-    return tuple(torch.from_numpy(((side - mean) / scale).astype(np.float32)) for side in (train, test))  # type: ignore[return-value]
 
 
 def recorded(run: Run, data: FitData) -> Trajectory | None:
@@ -299,3 +298,15 @@ def array_of(state: Mapping[str, np.ndarray], name: str, ndim: int) -> Tensor:
             "fit the simulator again",
         )
     return torch.from_numpy(np.array(found, dtype=np.float32))
+
+
+def standard_of(state: Mapping[str, np.ndarray], inputs: int) -> Standard | None:
+    """Where vectors lay before they were standardised; None for a simulator from before that was kept."""
+    if "vectors.mean" not in state and "vectors.scale" not in state:
+        return None
+    for name, ndim in (("vectors.mean", 1), ("vectors.scale", 0)):
+        array_of(state, name, ndim)
+    mean, scale = np.asarray(state["vectors.mean"], dtype=np.float64), float(state["vectors.scale"])
+    if len(mean) != inputs or scale <= 0:
+        raise DataError("gptfluence's vectors.mean and vectors.scale don't fit its vectors", "fit the simulator again")
+    return Standard(mean, scale)

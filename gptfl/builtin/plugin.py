@@ -71,7 +71,7 @@ def gptfl_estimators() -> Mapping[str, Callable[..., Any]]:
         "gptfluence": Lazy("gptfluence", "GPTfluence"),
         "persistence": Lazy("baselines", "Persistence"),
         "mean-run": Lazy("baselines", "MeanRun"),
-        "class-share": Lazy("baselines", "ClassShare"),
+        "class-share": Lazy("class_share", "ClassShare"),
     }
 
 

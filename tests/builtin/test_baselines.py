@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.baselines import ClassShare, MeanRun, Persistence
+from gptfl.builtin.baselines import MeanRun, Persistence
+from gptfl.builtin.class_share import ClassShare
 from gptfl.errors import DataError, UsageError
 from gptfl.records import FitData, Query
 from gptfl.registry import get_registry

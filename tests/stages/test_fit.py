@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.builtin.baselines import ClassShare
+from gptfl.builtin.class_share import ClassShare
 from gptfl.errors import DataError, PluginError
 from gptfl.records import role_of
 from gptfl.stages.fit import fit
