@@ -60,8 +60,13 @@ def gptfl_encoders() -> Mapping[str, Callable[..., Any]]:
 
 @hookimpl
 def gptfl_metrics() -> Mapping[str, Callable[..., Any]]:
-    """Loss and accuracy."""
-    return {"loss": Lazy("metrics", "Loss"), "accuracy": Lazy("metrics", "Accuracy")}
+    """Loss, accuracy, and what is measured of generated text."""
+    return {
+        "loss": Lazy("metrics", "Loss"),
+        "accuracy": Lazy("metrics", "Accuracy"),
+        "bleu": Lazy("metrics", "Bleu"),
+        "rougeL": Lazy("metrics", "RougeL"),
+    }
 
 
 @hookimpl

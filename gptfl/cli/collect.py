@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
 
 WHAT, DESIGN, RECIPE = "What to record", "Runs", "Fine-tuning (defaults: the paper's)"
+WRITING = "Generated text (--metric bleu, rougeL)"
 
 
 def command(
@@ -87,6 +88,31 @@ def command(
         typer.Option(help="Examples of each run.", show_default="64 % of the pool", rich_help_panel=DESIGN),
     ] = None,
     record_every: Annotated[int, typer.Option(help="Measure at every N-th step.", rich_help_panel=DESIGN)] = 1,
+    generate_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Generate text for bleu and rougeL at step 0, every N-th step and the last; a multiple of --record-every.",
+            metavar="N",
+            show_default="--record-every",
+            rich_help_panel=WRITING,
+        ),
+    ] = None,
+    generate_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest generated answer, in tokens.",
+            metavar="N",
+            show_default="1.5 x the longest reference, at most 256",
+            rich_help_panel=WRITING,
+        ),
+    ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="greedy, or nucleus: sampled as in the paper (top-p 0.95, temperature 0.2), each example with its own fixed seed.",
+            rich_help_panel=WRITING,
+        ),
+    ] = "greedy",
     batch_size: Annotated[int, typer.Option(help="Examples a step.", rich_help_panel=RECIPE)] = 4,
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the subset.", show_default="3", rich_help_panel=RECIPE)
@@ -167,6 +193,9 @@ def command(
             device=device,
             train_layers=train_layers,
             record_every=record_every,
+            generate_every=generate_every,
+            generate_tokens=generate_tokens,
+            decode=decode,
             metrics=tuple(metric or ["loss"]),
             texts=texts,
             instructions=instructions,
@@ -198,6 +227,15 @@ def _next_command() -> str:
     return "gptfl featurize"
 
 
+def _generation(plan: "Estimate") -> dict[str, str]:
+    if not plan.generated:
+        return {}
+    return {
+        "generating": f"{plan.generated} times a run, at most {plan.generated_tokens} tokens for each test example: "
+        f"up to {console.human_seconds(plan.seconds_per_generation)} each time, in the time below"
+    }
+
+
 def _announce(plan: "Estimate") -> None:
     recorded = plan.runs - plan.runs_left
     trained = console.human_count(plan.trained_parameters)
@@ -207,6 +245,7 @@ def _announce(plan: "Estimate") -> None:
             "runs": f"{plan.runs}" + (f" ({recorded} recorded already)" if recorded else ""),
             "each run": f"{plan.steps} steps of {plan.batch_size}, {plan.subset} of {plan.pool} examples, "
             f"measured {plan.recorded} times on {plan.test} test examples",
+            **_generation(plan),
             "training": f"{trained} of {console.human_count(plan.parameters)} parameters, "
             f"lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
             "tokens": f"{console.human_count(plan.forward_tokens)} forward, "

@@ -14,6 +14,7 @@ from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
 from gptfl.stages.corrupting import check_share
+from gptfl.stages.generating import GENERATION, check_generation
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.mixture import Source, open_task, task_names
 from gptfl.stages.recording import RecordingJob, TrainerMaker
@@ -74,6 +75,9 @@ def collect(
     device: str = "auto",
     train_layers: int | None = None,
     record_every: int = 1,
+    generate_every: int | None = None,
+    generate_tokens: int | None = None,
+    decode: str = "greedy",
     metrics: Sequence[str] = ("loss",),
     texts: bool = True,
     instructions: bool | None = None,
@@ -88,6 +92,10 @@ def collect(
     ``task`` may name several, separated by commas: ``pool`` (200) and ``test`` then count in all, ``per_task`` is
     the pool of each, and ``data`` holds a folder for each. ``instructions`` words the prompts by instruction
     templates, by default those of a mixture. ``flip_labels`` is a share of the pool to mislabel.
+
+    Metrics of generated text (``bleu``, ``rougeL``) are recorded at step 0, every ``generate_every``-th step (a
+    multiple of ``record_every``, by default that itself) and the last; ``decode`` is ``greedy`` or ``nucleus``, and
+    ``generate_tokens`` the longest answer, by default half as long again as the longest reference, at most 256.
 
     The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
     finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
@@ -116,7 +124,10 @@ def collect(
     _check_counts(
         {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}
         | {"--steps": steps, "--max-length": max_length, "--record-every": record_every, "--train-layers": train_layers}
+        | {"--generate-every": generate_every, "--generate-tokens": generate_tokens}
     )
+    generates = any("generated" in metric.needs for metric in chosen)
+    generate_every = check_generation(generates, decode, generate_every, generate_tokens, record_every)
     if subset_size > pool:
         raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
     recipe, kind = _recipe(
@@ -127,6 +138,10 @@ def collect(
         device=device,
         train_layers=train_layers,
         record_every=record_every,
+        generate_every=generate_every,
+        generate_tokens=generate_tokens,
+        decode=decode,
+        seed=seed,
     )
     total = _count_steps(steps, epochs, subset_size, batch_size)
     _check_size(runs, total, batch_size, record_every, test, len(chosen))
@@ -154,6 +169,8 @@ def collect(
         "licence": examples.licence,
         **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()},
     }
+    if not generates:
+        settings = {key: value for key, value in settings.items() if key not in GENERATION}
     plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]
     space = Workspace.resolve(workspace)
     path = space.dynamics_path(name or stem_for(task, source.stem))

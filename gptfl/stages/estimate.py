@@ -5,18 +5,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gptfl.interfaces import Plan
+from gptfl.training.generation import Generator
 from gptfl.training.trainer import RecordingTrainer
 
 TIMED_STEPS = 3
 TIMED_SECONDS = 2.0
+TIMED_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of the runs that are left; seconds from timed steps, bytes from shapes."""
+    """The cost of the runs that are left; seconds from timed steps, bytes from shapes.
+
+    ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
+    is as long as it may be.
+    """
 
     runs: int
     runs_left: int
@@ -39,6 +46,9 @@ class Estimate:
     memory_bytes: int
     file_bytes: int
     notes: tuple[str, ...] = ()
+    generated: int = 0
+    generated_tokens: int = 0
+    seconds_per_generation: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +62,15 @@ class Size:
     subset: int
     batch_size: int
     metrics: int
+    generated: int = 0
 
 
 def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> Estimate:
     """Time a few steps and a part of one evaluation, and put the weights back."""
     per_step = _time_steps(trainer, plan)
     per_evaluation = _time_evaluation(trainer)
+    generator = trainer.evaluator.generator
+    per_generation = 0.0 if generator is None else _time_generation(trainer, generator)
     lengths = [len(row.input_ids) for row in trainer.rows]
     batch_tokens = size.batch_size * sum(lengths) / len(lengths)
     training = int(size.runs_left * size.steps * batch_tokens)
@@ -89,11 +102,15 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
         backward_tokens=training,
         seconds_per_step=per_step,
         seconds_per_evaluation=per_evaluation,
-        seconds=size.runs_left * (size.steps * per_step + size.recorded * per_evaluation),
+        seconds=size.runs_left
+        * (size.steps * per_step + size.recorded * per_evaluation + size.generated * per_generation),
         memory_bytes=memory,
         file_bytes=texts
         + size.runs * (size.recorded * test * size.metrics * 4 + size.steps * (size.batch_size + 1) * 8),
         notes=notes,
+        generated=size.generated,
+        generated_tokens=0 if generator is None else generator.prompts.limit,
+        seconds_per_generation=per_generation,
     )
 
 
@@ -120,6 +137,25 @@ def _time_evaluation(trainer: RecordingTrainer) -> float:
         if spent > TIMED_SECONDS:
             break
     return spent * trainer.evaluator.tokens / tokens
+
+
+def _time_generation(trainer: RecordingTrainer, generator: Generator) -> float:
+    """Seconds of generating for every test example, from one batch: its prompts read, and a few tokens decoded.
+
+    All rows are taken to go on to the longest answer, so that this is what it takes at most.
+    """
+    trainer.network.switch(training=False)
+    sizes = [sum(len(generator.prompts.ids[index]) for index in batch) for batch in generator.batches]
+    chosen = int(np.argsort(sizes)[len(sizes) // 2])
+    batch = generator.batches[chosen]
+    generator.continuations(batch[:1], 1)  # a warm-up
+    reading = _timed(trainer, lambda: generator.continuations(batch, 1))
+    few = min(generator.prompts.limit, 1 + TIMED_TOKENS)
+    decoding = max(0.0, _timed(trainer, lambda: generator.continuations(batch, few)) - reading) / max(1, few - 1)
+    return float(
+        reading * sum(sizes) / sizes[chosen]
+        + decoding * (generator.prompts.limit - 1) * sum(map(len, generator.batches)) / len(batch)
+    )
 
 
 def _timed(trainer: RecordingTrainer, work: Callable[[], object]) -> float:

@@ -21,7 +21,7 @@ FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
-ADDED: Mapping[str, Any] = {"instructions": False, "flip_labels": None}
+ADDED: Mapping[str, Any] = {"instructions": False, "flip_labels": None, "generate_every": None, "decode": "greedy"}
 """Settings that recordings made before there were such lack, with the value that those were made with."""
 
 
@@ -81,7 +81,8 @@ class RecordingJob:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         existing = read_dynamics(self.path)
-        for key in sorted(self.settings.keys() - NOT_IDENTITY):
+        # Metrics first: what else differs may follow from them.
+        for key in sorted(self.settings.keys() - NOT_IDENTITY, key=lambda key: (key != "metrics", key)):
             recorded = existing.settings.get(key, ADDED.get(key))
             if recorded != self.settings[key]:
                 was, asked = typed(key, recorded), typed(key, self.settings[key])
@@ -108,7 +109,11 @@ class RecordingJob:
         steps = self.settings["steps"]
         recorded = len(recorded_steps(steps, self.settings["record_every"]))
         subset, batch = self.settings["subset_size"], self.settings["batch_size"]
-        size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics))
+        generated = 0
+        if "decode" in self.settings:
+            every = self.settings["generate_every"] or self.settings["record_every"]
+            generated = len(recorded_steps(steps, every))
+        size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics), generated)
         guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
         if announce is not None:
             announce(guess)

@@ -1,7 +1,6 @@
 """Measures every test example of a model, in the layout that costs least."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +10,12 @@ from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Observation
 from gptfl.records import Example
 from gptfl.training.encoding import Tokenizer, evaluation_rows
+from gptfl.training.generation import Decoding, Generator, Prompts
 from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
+
+KEPT_TOKENS = 4
+"""A batch of generation holds this many times the tokens of one of evaluation: it keeps no logits but the last."""
 
 
 class NotFiniteError(DataError):
@@ -30,15 +33,13 @@ class Evaluator:
         metrics: Sequence[Metric],
         budget: int,
         overhead: int,
-        generate_tokens: int,
+        decoding: Decoding,
     ) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.test = tuple(test)
         self.metrics = tuple(metrics)
-        self.generate_tokens = generate_tokens
         needs = frozenset[str]().union(*(metric.needs for metric in metrics))
-        self.generates = "generated" in needs
         self.choices = "choices" in needs
         self.layout = evaluation_rows(tokenizer, test, self.choices)
         rows = self.layout.rows
@@ -50,9 +51,12 @@ class Evaluator:
         ]
         self.tokens = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in self.batches)
         """Padded tokens of one pass over the test set."""
+        self.generator: Generator | None = None
+        if "generated" in needs:
+            self.generator = Generator(network, Prompts(tokenizer, test, decoding, self.choices), budget * KEPT_TOKENS)
 
-    def observe(self) -> Observation:
-        """What the model says of every test example now."""
+    def observe(self, generate: bool = True) -> Observation:
+        """What the model says of every test example now; texts only where a metric needs them and ``generate``."""
         self.network.switch(training=False)
         sums = torch.zeros(self.layout.segments, dtype=torch.float64, device=self.network.device)
         with torch.inference_mode():
@@ -65,23 +69,28 @@ class Evaluator:
             target_log_prob=totals[: len(self.test)],
             target_tokens=self.layout.target_tokens,
             choice_log_probs=None if choices is None else tuple(totals[segments] for segments in choices),
-            generated=self._generate() if self.generates else None,
+            generated=self.generator.texts() if self.generator is not None and generate else None,
         )
 
-    def measure(self) -> dict[str, Float[np.ndarray, " test"]]:
-        """Every metric of every test example, in float32.
+    def measure(self, generate: bool = True) -> dict[str, Float[np.ndarray, " test"]]:
+        """Every metric of every test example, in float32; without ``generate``, NaN for those of generated text.
 
         Raises ``NotFiniteError`` where a value isn't finite, or a log-probability that it may come from: a
         metric such as accuracy gives a number even for a model that is lost.
         """
-        observation = self.observe()
+        observation = self.observe(generate)
         self._check_finite("log-probability", observation.target_log_prob)
         if observation.choice_log_probs is not None:
             sums = np.array([scores.sum() for scores in observation.choice_log_probs])
             self._check_finite("log-probability of a choice", sums)
-        values = {metric.info.name: metric.measure(observation).astype(np.float32) for metric in self.metrics}
-        for name, one in values.items():
-            self._check_finite(name, one)
+        values = {}
+        for metric in self.metrics:
+            name = metric.info.name
+            if "generated" in metric.needs and not generate:
+                values[name] = np.full(len(self.test), np.nan, dtype=np.float32)
+                continue
+            values[name] = metric.measure(observation).astype(np.float32)
+            self._check_finite(name, values[name])
         return values
 
     def _check_finite(self, what: str, values: Float[np.ndarray, " test"]) -> None:
@@ -92,26 +101,3 @@ class Evaluator:
                 f"the {what} of test example {self.test[which].id!r} is {values[which]}",
                 "look at this example, or try another --precision",
             )
-
-    def _generate(self) -> tuple[str, ...]:
-        """Greedy continuation of every test prompt, prompts of one length together (no padding)."""
-        prompts = [self.tokenizer.pairs(example, "test", self.choices)[0] for example in self.test]
-        texts = [""] * len(prompts)
-        by_length: dict[int, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            by_length.setdefault(len(prompt), []).append(index)
-        model: Any = self.network.model
-        stop = self.tokenizer.tokenizer.eos_token_id
-        for length, members in sorted(by_length.items()):
-            ids = torch.tensor([prompts[i] for i in members], device=self.network.device)
-            with torch.inference_mode(), self.network.autocast():
-                out = model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=self.generate_tokens,
-                    do_sample=False,
-                    pad_token_id=stop if stop is not None else 0,
-                )
-            for index, line in zip(members, out[:, length:], strict=True):
-                texts[index] = self.tokenizer.tokenizer.decode(line, skip_special_tokens=True)
-        return tuple(texts)

@@ -31,3 +31,13 @@ def plan_batches(lengths: Sequence[int], budget: int, overhead: int) -> list[lis
         batches.append([int(i) for i in order[start:end]])
         end = start
     return batches[::-1]
+
+
+def plan_shares(lengths: Sequence[int], budget: int, overhead: int, processes: int) -> list[list[list[int]]]:
+    """Share the rows out among processes, as evenly in length as can be, and partition each share as above."""
+    order = [int(i) for i in np.argsort(lengths, kind="stable")]
+    shares = (order[process::processes] for process in range(processes))
+    return [
+        [[share[i] for i in batch] for batch in plan_batches([lengths[i] for i in share], budget, overhead)]
+        for share in shares
+    ]

@@ -13,6 +13,7 @@ from gptfl.interfaces import Metric, Plan
 from gptfl.records import Curriculum, Example, Run
 from gptfl.training.encoding import Tokenizer, training_rows
 from gptfl.training.evaluation import Evaluator, NotFiniteError
+from gptfl.training.generation import Decoding
 from gptfl.training.layout import plan_batches
 from gptfl.training.models import LoadedModel
 from gptfl.training.network import Batch, Network
@@ -33,7 +34,13 @@ class Recipe:
     record_every: int = 1
     evaluation_tokens: int = 0
     """Padded tokens of an evaluation batch; 0 chooses by device."""
-    generate_tokens: int = 64
+    generate_tokens: int | None = None
+    """The longest answer that metrics of generated text let the model give; None takes it from the references."""
+    generate_every: int | None = None
+    """How often text is generated, a multiple of ``record_every``; None at every recorded step."""
+    decode: str = "greedy"
+    seed: int = 0
+    """What is drawn when text is sampled depends on it."""
 
 
 class DivergedError(DataError):
@@ -87,9 +94,8 @@ class RecordingTrainer:
         overhead = 1024 if gpu else 32
         self.rows = training_rows(self.tokenizer, pool)
         self.network.check(self.rows[0])
-        self.evaluator = Evaluator(
-            self.network, self.tokenizer, test, metrics, budget, overhead, recipe.generate_tokens
-        )
+        decoding = Decoding(recipe.decode, recipe.generate_tokens, recipe.seed)
+        self.evaluator = Evaluator(self.network, self.tokenizer, test, metrics, budget, overhead, decoding)
         layout = plan_batches([len(row.input_ids) for row in self.rows], budget, overhead)
         self.hidden = self.network.lower(self.rows, layout)
 
@@ -131,6 +137,7 @@ class RecordingTrainer:
         total = len(plan.batches)
         rates = SCHEDULES[self.recipe.schedule](self.recipe.learning_rate, total)
         due = set(recorded_steps(total, self.recipe.record_every).tolist())
+        generated = set(recorded_steps(total, self.recipe.generate_every or self.recipe.record_every).tolist())
         track = Track()
         torch.manual_seed(plan.seed)
         self.network.restore()
@@ -142,7 +149,7 @@ class RecordingTrainer:
                 if not torch.isfinite(loss):
                     raise NotFiniteError(f"the loss of the batch is {float(loss)}")
                 if step in due:
-                    track.add(step, self.evaluator.measure())
+                    track.add(step, self.evaluator.measure(step in generated))
             except NotFiniteError as error:
                 ids = ", ".join(self.pool[i].id for i in members if i >= 0)
                 kept = track.run(plan, plan.batches[: step - 1], rates[: step - 1])
