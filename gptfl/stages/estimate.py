@@ -118,8 +118,8 @@ def _time_steps(trainer: RecordingTrainer, plan: Plan) -> float:
     optimiser = trainer.optimiser()
     times = []
     for members in plan.batches[: TIMED_STEPS + 1]:
-        batch = trainer.batch(members)
-        times.append(_timed(trainer, lambda batch=batch: trainer.step(optimiser, batch, 0.0)))  # type: ignore[misc]
+        pieces = trainer.pieces(members)
+        times.append(_timed(trainer, lambda pieces=pieces: trainer.step(optimiser, pieces, 0.0)))  # type: ignore[misc]
     trainer.network.restore()
     return statistics.median(times[1:] or times)  # the first step also allocates
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ class Group:
     rank: int = 0
     size: int = 1
     shard: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def main(self) -> bool:
@@ -114,7 +115,7 @@ def join(device: str, shard: bool) -> Group:
             "ask for as many processes as there are GPUs, or --device cpu",
         )
     state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
-    return Group(state.process_index, state.num_processes, shard)
+    return Group(state.process_index, state.num_processes, shard, torch.device(own_device(device)))
 
 
 def own_device(device: str) -> str:

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Observation
 from gptfl.records import Example
+from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer, evaluation_rows
 from gptfl.training.generation import Decoding, Generator, Prompts
-from gptfl.training.layout import plan_batches
+from gptfl.training.layout import plan_shares
 from gptfl.training.network import Batch, Network
 
 KEPT_TOKENS = 4
@@ -23,7 +24,10 @@ class NotFiniteError(DataError):
 
 
 class Evaluator:
-    """The test set laid out once: tokenized, batched by length, hidden states below computed."""
+    """The test set laid out once: tokenized, batched by length, hidden states below computed.
+
+    Each process of a group lays out and measures its share of the rows; the sums are everyone's.
+    """
 
     def __init__(
         self,
@@ -34,8 +38,10 @@ class Evaluator:
         budget: int,
         overhead: int,
         decoding: Decoding,
+        group: Group = ALONE,
     ) -> None:
         self.network = network
+        self.group = group
         self.tokenizer = tokenizer
         self.test = tuple(test)
         self.metrics = tuple(metrics)
@@ -43,26 +49,35 @@ class Evaluator:
         self.choices = "choices" in needs
         self.layout = evaluation_rows(tokenizer, test, self.choices)
         rows = self.layout.rows
-        order = plan_batches([len(row.input_ids) for row in rows], budget, overhead)
+        lengths = [len(row.input_ids) for row in rows]
+        shares = plan_shares(lengths, budget, overhead, group.size)
+        order = shares[group.rank]
+        counted = len(order)
+        if group.shard:
+            order += [[0]] * (max(map(len, shares)) - counted)
         hidden = network.lower(rows, order)
         self.batches = [
             Batch([rows[i] for i in batch], None if hidden is None else [hidden[i] for i in batch], network.device)
             for batch in order
         ]
-        self.tokens = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in self.batches)
-        """Padded tokens of one pass over the test set."""
+        for batch in self.batches[counted:]:  # computed for the others' sake; its sums are nobody's
+            batch.segments.fill_(self.layout.segments)
+        self.tokens = sum(len(batch) * max(lengths[i] for i in batch) for share in shares for batch in share)
+        """Padded tokens of one pass over the test set, of all processes."""
         self.generator: Generator | None = None
         if "generated" in needs:
-            self.generator = Generator(network, Prompts(tokenizer, test, decoding, self.choices), budget * KEPT_TOKENS)
+            prompts = Prompts(tokenizer, test, decoding, self.choices)
+            self.generator = Generator(network, prompts, budget * KEPT_TOKENS, group)
 
     def observe(self, generate: bool = True) -> Observation:
         """What the model says of every test example now; texts only where a metric needs them and ``generate``."""
         self.network.switch(training=False)
-        sums = torch.zeros(self.layout.segments, dtype=torch.float64, device=self.network.device)
-        with torch.inference_mode():
+        sums = torch.zeros(self.layout.segments + 1, dtype=torch.float64, device=self.network.device)
+        with self.network.measuring():
             for batch in self.batches:
                 sums.index_add_(0, batch.segments, self.network.log_probs(batch).double())
-        totals = sums.cpu().numpy()
+        self.group.add([sums])
+        totals = sums[:-1].cpu().numpy()
         choices = self.layout.choice_segments
         return Observation(
             examples=self.test,

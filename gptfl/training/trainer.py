@@ -1,22 +1,29 @@
 """Fine-tunes a model along a plan and records what it scores: the loop that everything is about."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from gptfl.curricula import SCHEDULES, recorded_steps
+from gptfl.curricula import SCHEDULES, recorded_steps, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Plan
 from gptfl.records import Curriculum, Example, Run
+from gptfl.training.checkpoints import Keeper
+from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer, training_rows
 from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.generation import Decoding
 from gptfl.training.layout import plan_batches
 from gptfl.training.models import LoadedModel
 from gptfl.training.network import Batch, Network
+from gptfl.training.precision import loss_scaler
+
+SCALINGS = 24
+"""How often the loss scale of fp16 is halved for one step: to 2**-8 from where it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,15 @@ class Recipe:
     generate_every: int | None = None
     """How often text is generated, a multiple of ``record_every``; None at every recorded step."""
     decode: str = "greedy"
+    lora: str | None = None
+    """Adapters to train instead of the weights, as ``--lora`` takes them."""
+    accumulate: int = 1
+    """Into how many passes the computing of a batch is cut; the mathematics is the same."""
+    processes: int = 1
+    shard: bool = False
+    """Whether each process keeps only its part of the model (FSDP)."""
     seed: int = 0
-    """What is drawn when text is sampled depends on it."""
+    """What the adapters' first values come from, and what is drawn when text is sampled."""
 
 
 class DivergedError(DataError):
@@ -81,27 +95,37 @@ class RecordingTrainer:
         test: tuple[Example, ...],
         metrics: tuple[Metric, ...],
         recipe: Recipe,
+        group: Group = ALONE,
+        keeper: Keeper | None = None,
     ) -> None:
         self.recipe = recipe
+        self.group = group
+        self.keeper = keeper
         self.pool = pool
         limit = getattr(loaded.model.config, "max_position_embeddings", None) or recipe.max_length
         self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
         self.tokenizer.count_cuts(pool, "pool")
         self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
-        self.network = Network(loaded, recipe.train_layers, recipe.precision)
+        self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
+        self.rows = training_rows(self.tokenizer, pool)
+        self.network.check(self.rows[0])
+        if group.shard:
+            self.network.shard(group.device)
         gpu = self.network.device.type != "cpu"
         budget = recipe.evaluation_tokens or (32768 if gpu else 2048)
         overhead = 1024 if gpu else 32
-        self.rows = training_rows(self.tokenizer, pool)
-        self.network.check(self.rows[0])
         decoding = Decoding(recipe.decode, recipe.generate_tokens, recipe.seed)
-        self.evaluator = Evaluator(self.network, self.tokenizer, test, metrics, budget, overhead, decoding)
+        self.evaluator = Evaluator(
+            self.network, self.tokenizer, test, metrics, budget, overhead, decoding, group
+        )
         layout = plan_batches([len(row.input_ids) for row in self.rows], budget, overhead)
         self.hidden = self.network.lower(self.rows, layout)
+        self.scaler = loss_scaler(recipe.precision, self.network.device)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """A fresh AdamW over the trainable weights."""
+        """A fresh AdamW over the trainable weights, and a fresh loss scale with it."""
         recipe = self.recipe
+        self.scaler = loss_scaler(recipe.precision, self.network.device)
         return torch.optim.AdamW(
             self.network.trainable,
             lr=recipe.learning_rate,
@@ -112,21 +136,59 @@ class RecordingTrainer:
         )
 
     def batch(self, members: Int[np.ndarray, " batch"]) -> Batch:
-        """The batch of these pool examples (-1 is padding)."""
-        chosen = [int(i) for i in members if i >= 0]
-        hidden = None if self.hidden is None else [self.hidden[i] for i in chosen]
-        return Batch([self.rows[i] for i in chosen], hidden, self.network.device)
+        """The batch of these pool examples (-1 is padding), in one piece."""
+        return self._piece([int(i) for i in members if i >= 0], None)
 
-    def step(self, optimiser: torch.optim.Optimizer, batch: Batch, learning_rate: float) -> torch.Tensor:
-        """One update; returns the loss before it, still on the device."""
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate
+    def pieces(self, members: Int[np.ndarray, " batch"]) -> list[Batch]:
+        """This process's part of the batch, in as many pieces as ``accumulate`` says; their losses add up.
+
+        It may be none, where the batch has fewer examples than there are processes.
+        """
+        chosen = [int(i) for i in members if i >= 0]
+        mine = np.array(self.group.share(chosen), dtype=np.int64)
+        parts = [part.tolist() for part in np.array_split(mine, self.recipe.accumulate)]
+        if self.group.shard:  # all must compute equally often: an empty part becomes one that counts nothing
+            return [self._piece(part or [0], len(chosen) if part else math.inf) for part in parts]
+        return [self._piece(part, len(chosen)) for part in parts if part]
+
+    def _piece(self, members: list[int], of: float | None) -> Batch:
+        hidden = None if self.hidden is None else [self.hidden[i] for i in members]
+        return Batch([self.rows[i] for i in members], hidden, self.network.device, of)
+
+    def step(self, optimiser: torch.optim.Optimizer, pieces: Sequence[Batch], learning_rate: float) -> torch.Tensor:
+        """One update by the pieces of a batch; returns the loss before it, still on the device.
+
+        Where fp16 overflows, the scaler leaves the weights alone and halves the loss's scale; the same batch is then
+        computed again, so that no step of the curriculum is lost. A loss is infinite where no scale fits.
+        """
+        for settings in optimiser.param_groups:
+            settings["lr"] = learning_rate
         self.network.switch(training=True)
-        loss = self.network.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        return loss.detach()
+        for _ in range(SCALINGS):
+            loss = self._differentiate(pieces)
+            scale = self.scaler.get_scale()
+            self.scaler.step(optimiser)
+            self.scaler.update()
+            optimiser.zero_grad(set_to_none=True)
+            if self.scaler.get_scale() >= scale or not torch.isfinite(loss):
+                return loss
+        return torch.full_like(loss, math.inf)
+
+    def _differentiate(self, pieces: Sequence[Batch]) -> torch.Tensor:
+        """Fill in the (scaled) gradients of the whole batch's loss, summed over all processes; returns the loss."""
+        total = torch.zeros((), device=self.network.device)
+        for piece in pieces:
+            loss = self.network.loss(piece)
+            # FSDP averages the gradients of the processes, and what is wanted is their sum.
+            self.scaler.scale(loss * self.group.size if self.group.shard else loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        if self.group.size > 1 and not self.group.shard:
+            for weight in self.network.trainable:
+                if weight.grad is None:  # this process had no example
+                    weight.grad = torch.zeros_like(weight)
+            self.group.add(weight.grad for weight in self.network.trainable if weight.grad is not None)
+        self.group.add([total])
+        return total
 
     def run(self, plan: Plan, on_step: Callable[[int, int], None]) -> Run:
         """Train along the plan's batches and measure at step 0 and every recorded step.
@@ -139,17 +201,18 @@ class RecordingTrainer:
         due = set(recorded_steps(total, self.recipe.record_every).tolist())
         generated = set(recorded_steps(total, self.recipe.generate_every or self.recipe.record_every).tolist())
         track = Track()
-        torch.manual_seed(plan.seed)
+        # Dropout draws other masks in each process, or different examples would share theirs.
+        torch.manual_seed(plan.seed if self.group.main else run_seed(plan.seed, self.group.rank))
         self.network.restore()
         optimiser = self.optimiser()
-        track.add(0, self.evaluator.measure())
+        self._record(track, plan, 0, True)
         for step, members in enumerate(plan.batches, start=1):
-            loss = self.step(optimiser, self.batch(members), float(rates[step - 1]))
+            loss = self.step(optimiser, self.pieces(members), float(rates[step - 1]))
             try:
                 if not torch.isfinite(loss):
                     raise NotFiniteError(f"the loss of the batch is {float(loss)}")
                 if step in due:
-                    track.add(step, self.evaluator.measure(step in generated))
+                    self._record(track, plan, step, step in generated)
             except NotFiniteError as error:
                 ids = ", ".join(self.pool[i].id for i in members if i >= 0)
                 kept = track.run(plan, plan.batches[: step - 1], rates[: step - 1])
@@ -160,3 +223,8 @@ class RecordingTrainer:
                 ) from error
             on_step(step, total)
         return track.run(plan, plan.batches, rates)
+
+    def _record(self, track: Track, plan: Plan, step: int, generate: bool) -> None:
+        track.add(step, self.evaluator.measure(generate))
+        if self.keeper is not None:
+            self.keeper.keep(self.network, self.group, plan.index, step)

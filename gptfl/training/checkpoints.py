@@ -1,0 +1,125 @@
+"""Trained weights along a run, in safetensors: written as they come, read back into the model they belong to."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gptfl.errors import DataError, ResourceError, UsageError
+from gptfl.store.files import cannot_write
+from gptfl.training.distributed import Group
+from gptfl.training.network import Network
+
+KIND, VERSION = "gptfl-checkpoint", "1"
+ALL = "all"
+RECORDED_BYTES = 4
+"""Weights are kept in float32 and saved as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Which weights a checkpoint holds: those of run ``run`` after ``step`` updates."""
+
+    run: int
+    step: int
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Saves the trained weights at some of the recorded steps of every run, in a folder a run."""
+
+    folder: Path
+    steps: tuple[int, ...]
+
+    def path(self, run: int, step: int) -> Path:
+        """Where the weights of a run after ``step`` updates lie."""
+        return self.folder / f"run-{run:04d}" / f"step-{step:06d}.safetensors"
+
+    def missing(self, run: int) -> bool:
+        """Whether a checkpoint of this run is not there."""
+        return not all(self.path(run, step).is_file() for step in self.steps)
+
+    def keep(self, network: Network, group: Group, run: int, step: int) -> None:
+        """Save the weights if this is a step to save at; the main process writes, all of a group must call.
+
+        Raises ``ResourceError`` where the system refuses; a file that has its name is whole.
+        """
+        if step not in self.steps:
+            return
+        weights = network.weights()
+        if group.main:
+            about = {"kind": KIND, "format_version": VERSION, "weights": network.loaded.weights_hash}
+            write_checkpoint(self.path(run, step), weights, about | {"run": str(run), "step": str(step)})
+
+
+def checkpoint_steps(asked: str, recorded: Sequence[int]) -> tuple[int, ...]:
+    """The recorded steps to save at: all, or so many evenly spaced, the first and the last among them.
+
+    Raises ``UsageError`` unless ``asked`` is ``all`` or a whole number of at least 2.
+    """
+    if asked == ALL:
+        return tuple(int(step) for step in recorded)
+    if not asked.isascii() or not asked.isdigit() or not 2 <= int(asked) < 10**6:
+        raise UsageError(
+            f"--checkpoints {asked}", "give how many of each run, from 2 on, or all (at every recorded step)"
+        )
+    places = np.linspace(0, len(recorded) - 1, min(int(asked), len(recorded))).round().astype(int)
+    return tuple(int(recorded[place]) for place in places)
+
+
+def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, str]) -> None:
+    """Write weights and what they are into a file that takes its name when it is whole."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=about)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except SafetensorError as error:  # how safetensors tells what the system refused
+        raise ResourceError(f"{path} can't be written: {error}", "make room, or ask for fewer --checkpoints") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+def read_checkpoint(path: Path, network: Network) -> Checkpoint:
+    """The weights that were saved along a run of this network.
+
+    Raises ``DataError`` where there is none, or it is damaged, foreign, from another model, or of other
+    trained weights (``--lora``, ``--train-layers``).
+    """
+    if not path.is_file():
+        raise DataError(f"checkpoint {path} is missing", "record it with gptfl collect --checkpoints")
+    again = "record it again with gptfl collect --checkpoints"
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            if about.get("kind") != KIND:
+                raise DataError(f"{path} is no checkpoint of gptfl", again)
+            if about.get("format_version") != VERSION:
+                raise DataError(f"{path} has checkpoint format {about.get('format_version')}", "update gptfl")
+            if about.get("weights") != network.loaded.weights_hash:
+                raise DataError(
+                    f"{path}: checkpoints from another model than {network.loaded.source.name}",
+                    "name the --model that they were recorded with",
+                )
+            expected = {name: list(weight.shape) for name, weight in zip(network.names, network.trainable, strict=True)}
+            if {name: file.get_slice(name).get_shape() for name in file.keys()} != expected:  # noqa: SIM118
+                raise DataError(
+                    f"{path} holds other trained weights than these",
+                    "use the --lora and --train-layers of the recording",
+                )
+            run, step = int(about.get("run", "")), int(about.get("step", ""))
+            return Checkpoint(run, step, {name: file.get_tensor(name) for name in expected})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error})", again) from error
