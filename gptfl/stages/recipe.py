@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from gptfl.curricula import SCHEDULES, count_steps, fill_batches, run_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, MetricInfo, Query
+from gptfl.stages.origin import lacks_rates
 
 MAX_NUMBERS = 2**25
 """A question has at most this many batch entries, and as many answers; more are a slip of the finger."""
@@ -122,8 +123,14 @@ class Overrides:
 def adjusted(recipe: Recipe, dynamics: Dynamics, subset: int, overrides: Overrides, orders: int = 1) -> Recipe:
     """The recipe with the user's overrides, for a subset of that many examples in that many orders.
 
-    Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``.
+    Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``, and
+    ``DataError`` for a learning rate where those of the recording are not known.
     """
+    if overrides.learning_rate is not None and lacks_rates(dynamics.settings):
+        raise DataError(
+            f"--lr {overrides.learning_rate:g}: the learning rates of the recording are not known",
+            "leave out --lr, or import it again with --lr and --schedule",
+        )
     if overrides.batch_size is not None:
         recipe = replace(recipe, batch_size=overrides.batch_size)
     _check_size(orders * recipe.batch_size, "batch entries", overrides, orders)

@@ -9,6 +9,7 @@ from gptfl.curricula import recorded_steps
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Dynamics, Progress, Run, TaskData, silent
+from gptfl.stages.origin import is_imported
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
@@ -81,6 +82,8 @@ class RecordingJob:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         existing = read_dynamics(self.path)
+        if is_imported(existing.settings):
+            raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
         # Metrics first: what else differs may follow from them.
         for key in sorted(self.settings.keys() - NOT_IDENTITY, key=lambda key: (key != "metrics", key)):
             recorded = existing.settings.get(key, ADDED.get(key))

@@ -1,0 +1,60 @@
+"""Reads the texts that a recording in another layout lacks: JSON lines of ids and texts."""
+
+from pathlib import Path
+
+from gptfl.errors import DataError
+from gptfl.records import Example
+from gptfl.store.jsonlines import Line, read_json_lines, shown
+
+TRAIN_TEXTS, TEST_TEXTS = "train_texts.json", "test_texts.json"
+MAX_EXAMPLES = 1_000_000
+TEXT_FORM = '{"id": 0, "input": "prompt and target together"} and, if you like, "target"'
+
+
+def read_texts(path: Path) -> tuple[Example, ...]:
+    """The examples of a file of texts. Where ``target`` is given, it must end the input, and is split from it.
+
+    ``choices``, ``label`` and ``fields``, which gptfl adds when it exports, are taken back. Raises ``DataError``.
+    """
+    examples: list[Example] = []
+    seen: dict[str, int] = {}
+    for line in read_json_lines(path, TEXT_FORM):
+        example = _example(line)
+        if example.id in seen:
+            raise line.wrong(
+                f"the id {shown(example.id)} was there before (line {seen[example.id]})", "make ids unique"
+            )
+        seen[example.id] = line.number
+        examples.append(example)
+        if len(examples) > MAX_EXAMPLES:
+            raise line.wrong(f"there are more than {MAX_EXAMPLES} texts", "keep those of the runs")
+    if not examples:
+        raise DataError(f"{path} holds no text", f"write one a line: {TEXT_FORM}")
+    return tuple(examples)
+
+
+def _example(line: Line) -> Example:
+    whole, target = line.values.get("input"), line.values.get("target")
+    if not isinstance(whole, str) or not whole.strip():
+        raise line.wrong(f'"input" is {line.what("input")}', f"expected {TEXT_FORM}")
+    if target is not None and not isinstance(target, str):
+        raise line.wrong(f'"target" is {shown(target)}, not a text', f"expected {TEXT_FORM}")
+    cut = 0
+    if target and target.strip():
+        # White space around either may have been cut; the input itself is never changed.
+        body = whole if whole.endswith(target) else whole.rstrip()
+        ending = target if body.endswith(target) else target.strip()
+        if not body.endswith(ending):
+            raise line.wrong(
+                f"the input does not end with its target {shown(target)}", "put both into the input, or drop the target"
+            )
+        cut = len(body) - len(ending)
+    choices, label, fields = (line.values.get(name) for name in ("choices", "label", "fields"))
+    choices, fields = choices or [], fields or {}
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise line.wrong(f'"choices" is {shown(choices)}, not a list of texts', "mend it, or leave it out")
+    if label is not None and (type(label) is not int or not 0 <= label < (len(choices) or MAX_EXAMPLES)):
+        raise line.wrong(f'"label" is {shown(label)} of {len(choices)} choices', "number them from 0")
+    if not isinstance(fields, dict):
+        raise line.wrong(f'"fields" is {shown(fields)}, not an object', "mend it, or leave it out")
+    return Example(line.id(line.values.get("id"), TEXT_FORM), whole[:cut], whole[cut:], tuple(choices), label, fields)
