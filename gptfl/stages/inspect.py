@@ -1,6 +1,7 @@
 """Tells what a file of gptfl holds."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gptfl.errors import DataError
-from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run
+from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of
 from gptfl.store import kinds
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import read_features
@@ -85,6 +86,7 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
         ("pool", f"{len(dynamics.pool)} examples"),
         ("test", f"{len(dynamics.test)} examples"),
         ("texts", "kept" if known else "not kept"),
+        *_mixed_or_flipped(dynamics),
         ("runs", f"{len(runs)} ({roles})"),
     ]
     if runs:
@@ -96,6 +98,16 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
         ]
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
     return [*rows, ("fingerprint", dynamics.fingerprint)]
+
+
+def _mixed_or_flipped(dynamics: Dynamics) -> Rows:
+    pools, tests = (Counter(tasks_of(side)) for side in (dynamics.pool, dynamics.test))
+    rows = [(f"task: {task}", f"{pools[task]} pool + {tests[task]} test examples") for task in pools | tests]
+    flipped = sum(example.fields.get("flipped") is True for example in dynamics.pool)
+    if flipped:
+        share = f"{flipped} of {len(dynamics.pool)} pool examples ({flipped / len(dynamics.pool):.0%})"
+        rows.append(("flipped labels", f"{share}; --examples shows which"))
+    return rows
 
 
 def _distinct(run: Run) -> int:
@@ -196,8 +208,14 @@ def _plain(text: str) -> str:
 def _label(example: Example) -> str:
     if example.label is None:
         return ""
-    named = 0 <= example.label < len(example.choices)
-    return example.choices[example.label].strip() if named else str(example.label)
+    clean = example.fields.get("clean_label")
+    if example.fields.get("flipped") is True and isinstance(clean, int):
+        return f"{_class_name(example, example.label)} (flipped from {_class_name(example, clean)})"
+    return _class_name(example, example.label)
+
+
+def _class_name(example: Example, label: int) -> str:
+    return example.choices[label].strip() if 0 <= label < len(example.choices) else str(label)
 
 
 def _span(values: Iterable[int]) -> str:

@@ -166,3 +166,28 @@ def test_class_share_refuses_examples_it_does_not_know():
     query = query_of(dynamics.runs[:1])
     with pytest.raises(DataError, match="class it doesn't know"):
         ClassShare().fit(data_of(dynamics)).predict(replace(query, batches=query.batches + 24))
+
+
+def in_mixture(examples):
+    """Every second example is of a task without classes."""
+    return tuple(
+        replace(e, fields={"task": "sst2"}) if i % 4 < 2 else replace(e, choices=(), label=None, fields={"task": "wmt"})
+        for i, e in enumerate(examples)
+    )
+
+
+def test_class_share_takes_a_task_without_classes_as_one():
+    dynamics, _ = synthetic()
+    mixed = replace(dynamics, pool=in_mixture(dynamics.pool), test=in_mixture(dynamics.test))
+    classes = [0 if i % 4 == 0 else 1 if i % 4 == 1 else 2 for i in range(len(dynamics.pool))]
+    alike = replace(dynamics, pool=tuple(replace(e, label=c) for e, c in zip(dynamics.pool, classes, strict=True)))
+    query = query_of(dynamics.with_role("test"))
+    fitted = ClassShare().fit(data_of(mixed))
+    assert fitted.slope_.shape[1] == 3
+    np.testing.assert_array_equal(fitted.predict(query).values, ClassShare().fit(data_of(alike)).predict(query).values)
+
+
+def test_class_share_keeps_the_classes_of_two_tasks_apart():
+    dynamics, _ = synthetic()
+    pool = tuple(replace(e, fields={"task": ("rte", "sst2")[i % 3 == 0]}) for i, e in enumerate(dynamics.pool))
+    assert ClassShare().fit(data_of(replace(dynamics, pool=pool))).slope_.shape[1] == 4

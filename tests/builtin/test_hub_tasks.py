@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from gptfl.builtin.tasks import BoolQ, Rte, Sst2, WebNlg, Wmt16DeEn
+from gptfl.builtin.tasks import BoolQ, CnnDailyMail, Rte, Sst2, WebNlg, Wmt16DeEn
 from gptfl.builtin.tasks.classification import BOOLQ, BOOLQ_REVISION, GLUE, GLUE_REVISION
-from gptfl.builtin.tasks.generation import WEBNLG, WMT16, WMT16_REVISION
+from gptfl.builtin.tasks.generation import CNN, CNN_REVISION, WEBNLG, WMT16, WMT16_REVISION
 from gptfl.errors import DataError, ResourceError
 from tests.hub import add_file, add_parquet, add_rte, offline_environment, use_cache
 
@@ -74,7 +74,17 @@ def test_wmt16_takes_news_tests(tmp_path, monkeypatch):
     assert Wmt16DeEn().load(1, 1, 0).pool[0].target == " Good day"
 
 
-@pytest.mark.parametrize("task", [Rte, Sst2, BoolQ, WebNlg, Wmt16DeEn])
+def test_cnn_dailymail_takes_the_validation_split_for_its_pool(tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path)
+    for name, id in (("validation", "aa"), ("test", "bb")):
+        rows = [{"article": "It rained.\nAll day.", "highlights": "Rain .", "id": id}]
+        add_parquet(tmp_path, CNN, CNN_REVISION, f"3.0.0/{name}-00000-of-00001.parquet", rows)
+    loaded = CnnDailyMail().load(1, 1, 0)
+    assert (loaded.pool[0].id, loaded.test[0].id, loaded.source) == ("aa", "bb", f"{CNN}@{CNN_REVISION}")
+    assert loaded.pool[0].target == " Rain ."
+
+
+@pytest.mark.parametrize("task", [Rte, Sst2, BoolQ, WebNlg, Wmt16DeEn, CnnDailyMail])
 def test_without_cache_and_network_it_says_what_to_pass_instead(tmp_path, monkeypatch, task):
     use_cache(monkeypatch, tmp_path)
     with pytest.raises(

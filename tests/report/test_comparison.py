@@ -195,3 +195,34 @@ def test_settings_in_a_label_take_a_line_each():
     words = [line.split()[:1] for line in text.splitlines()]
     place = words.index(["good"])
     assert words[place : place + 3] == [["good"], ["(calibrate,"], ["order=3)"]]
+
+
+def mixture():
+    made = comparison()
+    tasks = ("rte", "cnn_dailymail", "rte", "cnn_dailymail", "rte")
+    held = replace(made.held_out, tasks=tasks)
+    outcomes = [Outcome(name, predicted) for name, predicted in made.predicted.items()]
+    return replace(made, held_out=held, rows=(*score_rows(held, outcomes), made.rows[2]))
+
+
+def test_a_mixture_has_a_line_a_task_in_the_terminal():
+    text = printed(rich_table(mixture()))
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line.split() for line in text.splitlines()]
+    assert [line[0] for line in lines if line and line[0] in ("rte", "cnn_dailymail")] == ["rte", "cnn_dailymail"] * 2
+    assert "MSE, MAE and final ρ are the means of the tasks' own" in " ".join(text.split())
+    assert "means of the tasks" not in printed(rich_table(comparison()))
+
+
+def test_a_mixture_in_the_formats_for_programs_and_papers():
+    made = mixture()
+    lines = list(csv.DictReader(io.StringIO(to_csv(made))))
+    expected = [(name, task) for name in ("mean-run", "good_one") for task in ("all", "rte", "cnn_dailymail")]
+    assert [(line["estimator"], line["task"]) for line in lines] == [*expected, ("broken", "all")]
+    good = json.loads(to_json(made))["estimators"][1]
+    assert set(good["by_task"]) == {"rte", "cnn_dailymail"}
+    assert good["by_task"]["rte"]["mse"]["value"] == made.rows[1].by_task["rte"]["mse"].value
+    assert float(lines[4]["mse"]) == good["by_task"]["rte"]["mse"]["value"]
+    assert float(lines[3]["mse"]) == good["scores"]["mse"]["value"]
+    assert to_latex(made).count(r"\quad cnn\_dailymail &") == 2
+    assert "task" not in next(csv.reader(io.StringIO(to_csv(comparison()))))

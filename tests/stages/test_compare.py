@@ -239,3 +239,25 @@ def test_cost_is_seconds_and_operations_a_trajectory(space, registry, monkeypatc
     counted.level = np.zeros(tests)
     contender = fitting.Contender(registry.find("estimator", "recall"), counted)
     assert measure_cost(contender, [run], dynamics.metrics["loss"]).flops == 7.0
+
+
+def test_a_mixture_is_scored_on_each_task(space):
+    dynamics, _ = synthetic(24)
+    sides = [
+        tuple(
+            replace(e, fields={"task": "qa"}) if i % 2 else replace(e, choices=(), label=None, fields={"task": "news"})
+            for i, e in enumerate(side)
+        )
+        for side in (dynamics.pool, dynamics.test)
+    ]
+    write_dynamics(space / "mix.dynamics.h5", replace(dynamics, pool=sides[0], test=sides[1]))
+    comparison = compare(dynamics=space / "mix.dynamics.h5", estimators=[], figure=False, output=space / "table.json")
+    rows = rows_of(comparison)
+    assert set(rows) == {"persistence", "mean-run", "class-share"}
+    for row in rows.values():
+        assert set(row.by_task) == {"news", "qa"}
+        assert row.scores["mse"].value == pytest.approx(np.mean([own["mse"].value for own in row.by_task.values()]))
+    alone = comparison.held_out.recorded[:, :, [1, 3, 5, 7]], comparison.predicted["class-share"][:, :, [1, 3, 5, 7]]
+    assert rows["class-share"].by_task["qa"]["mse"].value == pytest.approx(pointwise.all_steps_mse(*alone).mean())
+    written = json.loads((space / "table.json").read_text())["estimators"]
+    assert all(set(row["by_task"]) == {"news", "qa"} for row in written)

@@ -54,3 +54,17 @@ def test_class_numbers_of_any_size_take_no_room() -> None:
     )
     batches = np.full((1, 1, 4), int(np.argmax([e.label for e in huge.pool])))
     assert f"has the class number {max(e.label or 0 for e in huge.pool)}," in share_note(huge, batches)[0]
+
+
+def test_in_a_mixture_the_class_is_named_with_its_task_and_a_task_without_classes_by_itself() -> None:
+    dynamics = make_dynamics()
+    pool = tuple(
+        replace(e, fields={"task": "one"}) if place % 2 else replace(e, choices=(), label=None, fields={"task": "two"})
+        for place, e in enumerate(dynamics.pool)
+    )
+    mixed = replace(dynamics, pool=pool)
+    shape = dynamics.runs[0].curriculum.batches.shape
+    (line,) = share_note(mixed, np.zeros((1, *shape), dtype=int))
+    assert line.startswith("100% of what is trained on is of the task two, in the recorded runs ")
+    (line,) = share_note(mixed, np.ones((1, *shape), dtype=int))
+    assert f"has the class {pool[1].choices[pool[1].label or 0].strip()!r} of one, in the recorded" in line
