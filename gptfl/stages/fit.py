@@ -1,7 +1,7 @@
 """Learns a simulator from a recording."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
 from gptfl.stages.sources import choose_metric, find_features, open_recording
 from gptfl.stages.splits import check_fit_runs, stored_split
+from gptfl.stages.unseen import aside_notes, refusal, set_aside
+from gptfl.stages.withholding import left_note, without
 from gptfl.store.kinds import SIMULATOR
 from gptfl.store.targets import check_target
 
@@ -41,6 +43,8 @@ def fit(
     metric: str | None = None,
     settings: Mapping[str, Any] | None = None,
     every: int = 1,
+    unseen: str | None = None,
+    unseen_share: float | None = None,
     seed: int = 42,
     output: str | Path | None = None,
     progress: Progress = silent,
@@ -50,11 +54,12 @@ def fit(
     ``dynamics`` and ``features`` are paths, by default those made last in the workspace; ``metric``
     is by default the only one recorded, else the loss; ``settings`` are the estimator's own.
     Test runs are not looked at. With ``every`` only every so many-th recorded score is learned from, and the
-    simulator then predicts at those steps.
+    simulator then predicts at those steps. ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
+    aside, chosen by ``seed``: nothing is learned from them, and ``simulate`` tells them apart.
 
     Raises ``PluginError`` for an unknown estimator or setting, ``UsageError`` for a value that makes
     no sense, and ``DataError``, before any work, where the estimator needs what isn't there
-    (features, classes), there are too few runs, or
+    (features, classes) or can't answer about what was set aside, there are too few runs, or
     ``output`` would overwrite what is no simulator.
     """
     if output is not None:
@@ -63,17 +68,20 @@ def fit(
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
     recording = open_recording(dynamics, workspace, every)
+    recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     found: Features | None = None
     feature_notes: tuple[str, ...] = ()
     if "features" in contender.estimator.requires or features is not None or encoder is not None:
         found, feature_notes = find_features(recording, features, encoder)
-    problem = unmet_need(contender.estimator, recording, found, chosen)
+    sides = () if recording.aside is None else recording.aside.sides
+    problem = unmet_need(contender.estimator, recording, found, chosen) or refusal(contender.estimator, sides)
     if problem is not None:
         raise problem
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split)
-    data = fit_data(recording, split, chosen, found, seed, progress, contender.estimator.requires)
+    whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator.requires)
+    data = without(whole, recording.aside, contender.estimator)
     fitted = fit_fresh(contender, recording, data)
     path = (
         recording.workspace.simulator_path(recording.stem, estimator, chosen.name, fitted.key)
@@ -91,5 +99,12 @@ def fit(
         key=fitted.key,
         settings=dict(fitted.contender.estimator.settings()),
         encoder=None if found is None else found.encoder,
-        notes=(*recording.notes, *metric_notes, *feature_notes, *fitted.notes),
+        notes=(
+            *recording.notes,
+            *metric_notes,
+            *feature_notes,
+            *aside_notes(recording.dynamics, recording.aside, found),
+            *left_note(whole, data),
+            *fitted.notes,
+        ),
     )

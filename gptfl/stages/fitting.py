@@ -13,6 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import NEEDS, Estimator, metrics_of
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
+from gptfl.stages.scope import Scope
 from gptfl.stages.sources import Recording
 from gptfl.stages.splits import Split, query_for, same_steps
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
@@ -111,6 +112,7 @@ def simulator_key(contender: Contender, recording: Recording, data: FitData) -> 
         None if data.features is None else data.features.fingerprint,
         # Nothing is added where there are none, so that fits from before gradients keep their keys.
         *(() if data.gradients is None else (data.gradients.fingerprint,)),
+        *(() if recording.aside is None else (recording.aside.to_json(recording.dynamics),)),
     )
 
 
@@ -148,10 +150,11 @@ def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> Non
             "seed": data.seed,
             "every": recording.every,
             "provider": fitted.contender.part.owner,
-            "fit_runs": [run.index for run in data.fit_runs],
-            "validation_runs": [run.index for run in data.validation_runs],
+            "fit_runs": list(dict.fromkeys(run.index for run in data.fit_runs)),
+            "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),
             "encoder": None if data.features is None else data.features.encoder,
             "notes": list(fitted.notes),
+            "unseen": None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         },
     )
     write_simulator(path, simulator)
@@ -186,16 +189,18 @@ def _restored(contender: Contender, found: SimulatorFile) -> Fitted:
 
 
 def predict_runs(
-    contender: Contender, runs: Sequence[Run], metric: MetricInfo
+    contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
 ) -> list[Float[np.ndarray, "recorded test"]]:
     """The trajectories that a fitted estimator predicts for these runs' curricula.
 
-    Raises ``PluginError`` where the answer has the wrong shape or isn't finite.
+    ``scope`` says which examples the runs are about, where these aren't just those fitted. Raises ``PluginError``
+    where the answer has the wrong shape or isn't finite.
     """
     answers: list[Float[np.ndarray, "recorded test"]] = [np.empty((0, 0))] * len(runs)
     who = contender.part.who
     for places in same_steps(runs):
         query = query_for([runs[place] for place in places], metric)
+        query = query if scope is None else scope.about(query)
         expected = (len(places), len(query.steps), query.first.shape[1])
         with contender.part.blamed("predict"):
             values = np.asarray(contender.estimator.predict(query).values, dtype=np.float64)

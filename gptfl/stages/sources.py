@@ -8,6 +8,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, Features, MetricInfo
 from gptfl.registry import suggest
 from gptfl.stages.splits import thinned
+from gptfl.stages.unseen import SetAside
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import check_features, read_features
 from gptfl.store.workspace import Picked, Workspace, stem_of
@@ -15,7 +16,10 @@ from gptfl.store.workspace import Picked, Workspace, stem_of
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that was read, where its other files lie, and what was chosen on the way."""
+    """A recording that was read, where its other files lie, and what was chosen on the way.
+
+    ``aside`` are the examples that fits to it don't see.
+    """
 
     path: Path
     stem: str
@@ -23,6 +27,7 @@ class Recording:
     workspace: Workspace
     notes: tuple[str, ...] = ()
     every: int = 1
+    aside: SetAside | None = None
 
 
 def open_recording(

@@ -76,14 +76,18 @@ def check_fit_runs(split: Split) -> None:
         raise DataError(f"there {count} to fit and at least {FEWEST_FIT_RUNS} are needed", MORE_RUNS)
 
 
-def usable_runs(runs: Iterable[Run], metric: MetricInfo) -> tuple[list[Run], tuple[str, ...]]:
+def usable_runs(
+    runs: Iterable[Run], metric: MetricInfo, tests: Int[np.ndarray, " chosen"] | None = None
+) -> tuple[list[Run], tuple[str, ...]]:
     """The runs that can be rolled out, each cut to begin where every test example has a first value.
 
-    The notes name the runs left out: those without such a step, or without a later one.
+    Only those at ``tests`` are looked at, where given. The notes name the runs left out: those without such a
+    step, or without a later one.
     """
     kept, lost = [], []
     for run in runs:
-        known = np.isfinite(run.metrics[metric.name])
+        values = run.metrics[metric.name]
+        known = np.isfinite(values if tests is None else values[:, tests])
         complete = np.flatnonzero(known.all(axis=1))
         if len(complete) == 0 or not known[complete[0] + 1 :].any():
             lost.append(run.name)

@@ -5,31 +5,22 @@ estimator is fitted to. An unseen training example can't be taken out of runs th
 are cut into pieces that leave out every interval between recorded scores in which one of them was seen.
 """
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from gptfl.curricula import generator
-from gptfl.errors import DataError, UsageError
-from gptfl.interfaces import Estimator, generalises, is_blind
+from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.interfaces import Estimator, generalises
 from gptfl.records import (
-    Curriculum,
     Dynamics,
     Example,
     Features,
-    FeatureSet,
-    FitData,
-    GradientProducts,
-    Query,
-    Run,
-    Unseen,
-    examples_fingerprint,
 )
-from gptfl.stages.splits import cut_run
+from gptfl.registry import get_registry
 
 TRAIN, TEST, BOTH = "train", "test", "both"
 SIDES: Mapping[str, tuple[str, ...]] = {TRAIN: (TRAIN,), TEST: (TEST,), BOTH: (TRAIN, TEST)}
@@ -54,6 +45,11 @@ class SetAside:
     seed: int
     pool: tuple[int, ...]
     test: tuple[int, ...]
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The sides on which examples are set aside."""
+        return SIDES[self.side]
 
     def told(self, dynamics: Dynamics) -> str:
         """What is set aside, in words."""
@@ -144,170 +140,23 @@ def kept(count: int, aside: Sequence[int]) -> Int[np.ndarray, " kept"]:
     return np.setdiff1d(np.arange(count), np.asarray(aside, dtype=np.int64))
 
 
-def of_tests(run: Run, tests: Int[np.ndarray, " chosen"]) -> Run:
-    """The same run with what was recorded of some test examples."""
-    return replace(
-        run,
-        metrics={name: values[:, tests] for name, values in run.metrics.items()},
-        derivatives={name: changes[:, tests] for name, changes in run.derivatives.items()},
-    )
-
-
-def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitData:
-    """What the estimator may be fitted to when these examples are set aside.
-
-    Pool, batches, test examples, metrics, features and gradients are those of the others alone, renumbered; runs
-    become pieces (see ``pieces``). An estimator that is ``blind`` keeps the pool and the runs whole. Raises
-    ``DataError`` where no piece to fit is left.
-    """
+def aside_notes(dynamics: Dynamics, aside: SetAside | None, features: Features | None) -> tuple[str, ...]:
+    """What is set aside, and what of it features may know all the same."""
     if aside is None:
-        return data
-    hidden = () if is_blind(estimator) else aside.pool
-    pool, tests = kept(len(data.pool), hidden), kept(len(data.test), aside.test)
-    place = np.full(len(data.pool) + 1, -1)  # the last entry is for padding
-    place[pool] = np.arange(len(pool))
-    gone = np.zeros(len(data.pool) + 1, dtype=bool)
-    gone[list(hidden)] = True
-
-    def reduced(runs: Sequence[Run]) -> tuple[Run, ...]:
-        return tuple(_renumbered(of_tests(piece, tests), place) for run in runs for piece in pieces(run, gone))
-
-    fit_runs = reduced(data.fit_runs)
-    if not fit_runs:
-        raise DataError(
-            f"between any two recorded scores of the runs to fit, one of the {len(hidden)} training examples set "
-            "aside was trained on",
-            "give a smaller --unseen-share, or record more often (gptfl collect --record-every)",
-        )
-    seen_pool, seen_test = tuple(data.pool[i] for i in pool), tuple(data.test[i] for i in tests)
-    return replace(
-        data,
-        pool=seen_pool,
-        test=seen_test,
-        fit_runs=fit_runs,
-        validation_runs=reduced(data.validation_runs),
-        features=None if data.features is None else features_of(data.features, seen_pool, seen_test, pool, tests),
-        gradients=None if data.gradients is None else _gradients_of(data.gradients, pool, tests),
-    )
-
-
-def pieces(run: Run, gone: Bool[np.ndarray, " pool_and_padding"]) -> Iterator[Run]:
-    """The stretches of a run, of two recorded scores or more, in which no example of ``gone`` was trained on.
-
-    A piece begins at a recorded step, whatever led there; its batches outside the stretch are empty. A run
-    without such examples is its own only piece.
-    """
-    batches = run.curriculum.batches
-    touched = gone[batches].any(axis=1)
-    if not touched.any():
-        yield run
-        return
-    edges = run.steps
-    dirty = np.array([touched[a:b].any() for a, b in itertools.pairwise(edges)], dtype=bool)
-    begin = 0
-    for interval in range(len(dirty) + 1):
-        if interval < len(dirty) and not dirty[interval]:
-            continue
-        if interval > begin:
-            cut = cut_run(run, np.arange(begin, interval + 1))
-            inside = np.arange(len(batches))[:, None]
-            within = (inside >= edges[begin]) & (inside < edges[interval])
-            yield replace(cut, curriculum=Curriculum(np.where(within, batches, -1), run.curriculum.learning_rates))
-        begin = interval + 1
-
-
-def _renumbered(run: Run, place: Int[np.ndarray, " pool_and_padding"]) -> Run:
-    return replace(run, curriculum=Curriculum(place[run.curriculum.batches], run.curriculum.learning_rates))
-
-
-def features_of(
-    features: Features,
-    pool: tuple[Example, ...],
-    test: tuple[Example, ...],
-    pool_rows: Int[np.ndarray, " kept"],
-    test_rows: Int[np.ndarray, " chosen"],
-) -> Features:
-    """The features of some of the examples."""
-    sets = {
-        name: FeatureSet(one.train[pool_rows], one.test[test_rows], one.kind) for name, one in features.sets.items()
-    }
-    return Features(features.encoder, features.identity, examples_fingerprint(pool, test), sets)
-
-
-def _gradients_of(
-    gradients: GradientProducts, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]
-) -> GradientProducts:
-    return replace(
-        gradients,
-        raw=gradients.raw[:, pool][:, :, tests],
-        preconditioned=gradients.preconditioned[:, pool][:, :, tests],
-        self_raw=gradients.self_raw[:, pool],
-        self_preconditioned=gradients.self_preconditioned[:, pool],
-    )
-
-
-def left_note(whole: FitData, data: FitData) -> tuple[str, ...]:
-    """How much of the runs to fit their pieces hold; nothing where nothing was cut away."""
-    before, after = (sum(len(run.steps) - 1 for run in one.fit_runs) for one in (whole, data))
-    if before == after:
         return ()
-    return (
-        f"{after} of the {before} intervals between recorded scores are left to learn from; in the others a training "
-        "example that was set aside was trained on",
-    )
+    share = "" if aside.share is None else f"share {aside.share:g}, "
+    notes: tuple[str, ...] = (f"set aside as unseen: {aside.told(dynamics)} ({share}seed {aside.seed})",)
+    if features is not None and not _per_example(features.encoder):
+        notes += (
+            f"{features.encoder} fits its vectors to all texts together, also to those of the unseen examples; "
+            "their recorded scores are not looked at",
+        )
+    return notes
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The examples that questions are about, and the place of each among those that an estimator was fitted to.
-
-    ``pool_seen`` and ``test_seen`` are -1 where it was fitted without one.
-    """
-
-    pool: tuple[Example, ...]
-    test: tuple[Example, ...]
-    pool_seen: Int[np.ndarray, " pool"]
-    test_seen: Int[np.ndarray, " test"]
-    features: Features | None = None
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        """On which sides there are unseen examples."""
-        return tuple(side for side, seen in ((TRAIN, self.pool_seen), (TEST, self.test_seen)) if (seen < 0).any())
-
-    def about(self, query: Query) -> Query:
-        """The query as the estimator is to get it; the same where it was fitted to all the examples."""
-        if not self.sides:
-            return query
-        return replace(query, unseen=Unseen(self.pool, self.test, self.pool_seen, self.test_seen, self.features))
-
-
-def scope_of(
-    dynamics: Dynamics,
-    aside: SetAside | None,
-    estimator: Estimator,
-    features: Features | None,
-    tests: Int[np.ndarray, " chosen"] | None = None,
-) -> Scope:
-    """Questions about a recording's whole pool and its test examples, or those at ``tests``.
-
-    ``features`` are of the whole recording.
-    """
-    pool, test = len(dynamics.pool), len(dynamics.test)
-    hidden = () if aside is None or is_blind(estimator) else aside.pool
-    chosen = np.arange(test) if tests is None else tests
-    asked = tuple(dynamics.test[i] for i in chosen)
-    return Scope(
-        dynamics.pool,
-        asked,
-        _seen(pool, hidden),
-        _seen(test, () if aside is None else aside.test)[chosen],
-        None if features is None else features_of(features, dynamics.pool, asked, np.arange(pool), chosen),
-    )
-
-
-def _seen(count: int, aside: Sequence[int]) -> Int[np.ndarray, " example"]:
-    places = np.full(count, -1, dtype=np.int64)
-    there = kept(count, aside)
-    places[there] = np.arange(len(there))
-    return places
+def _per_example(encoder: str) -> bool:
+    """Whether each vector depends on its own example alone; taken as true of an encoder that isn't installed."""
+    try:
+        return bool(get_registry().make("encoder", encoder).per_example)
+    except GptflError:
+        return True
