@@ -1,0 +1,1 @@
+"""Linear datamodels for gptfl."""

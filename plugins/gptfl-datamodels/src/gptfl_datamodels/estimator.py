@@ -1,0 +1,207 @@
+"""Linear datamodels (Ilyas et al., 2022): each test example's metric, regressed on what the run has seen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.builtin.baselines import average_run, training_runs
+from gptfl.errors import DataError
+from gptfl.records import FitData, Prediction, Query, Run
+from gptfl.settings import flag, number, one_of
+from gptfl.simulator import average
+from gptfl.simulator.ridge import STRENGTHS
+from gptfl_datamodels.dual import least_error, pieces_of
+from gptfl_datamodels.tally import Tally, columns_of
+
+FINAL, EVERY = "final", "every"
+ENTRIES = 8_000_000
+"""How many exposures of asked runs are held at once (64 MB), unless a single run has more."""
+ARRAYS = {"steps": 1, "intercept": 2, "weights": 3, "batches": 3, "rates": 2, "pool": 0, "sign": 0}
+
+
+class Datamodels:
+    """A linear function of how often the run has seen each training example so far.
+
+    With ``steps="final"`` it is fitted to the final values; on the way there the average run is followed, and what
+    was seen so far counts as it does at the end. With ``"every"`` each recorded step has a function of its own.
+    ``weighted`` counts by step size. ``strength`` is the ridge penalty in multiples of the exposures' variance over
+    runs; None takes the one with the least leave-one-run-out error, infinity (mean-run itself) among the candidates.
+    """
+
+    name = "datamodels"
+    requires: frozenset[str] = frozenset()
+
+    # The functions are kept in their dual form: training runs (batches, rates) and a weight for each of them.
+    steps_: Int[np.ndarray, " grid"]
+    intercept_: Float[np.ndarray, "grid test"]
+    weights_: Float[np.ndarray, "function run test"]
+    batches_: Int[np.ndarray, "run step batch"]
+    rates_: Float[np.ndarray, "run step"]
+    pool_: int
+    sign_: int
+    notes_: tuple[str, ...] = ()
+
+    def __init__(self, steps: str = FINAL, weighted: bool = False, strength: float | None = None) -> None:
+        who = f"estimator {self.name}"
+        self.steps = one_of(who, "steps", steps, (FINAL, EVERY))
+        self.weighted = flag(who, "weighted", weighted)
+        self.strength = None if strength is None else number(who, "strength", strength, positive=True)
+
+    def settings(self) -> Mapping[str, Any]:
+        """All three."""
+        return {"steps": self.steps, "weighted": self.weighted, "strength": self.strength}
+
+    def fit(self, data: FitData) -> Self:
+        """Regress on the runs to fit and to validate. Raises ``DataError`` where no step is known for all tests."""
+        runs = training_runs(data)
+        self.steps_, self.intercept_ = average_run(runs, data.metric.name)
+        self.batches_, self.rates_ = _stacked(runs)
+        self.pool_, self.sign_ = len(data.pool), 1 if data.metric.higher_is_better else -1
+        recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
+        rows = np.arange(len(self.steps_)) if self.steps == EVERY else np.array([len(self.steps_) - 1])
+        tally = self._learned()
+        problems = []
+        for row in rows:
+            seen = tally.forward(int(self.steps_[row])).seen
+            problems.append(pieces_of(seen @ seen.T, recorded[:, row]))
+        strength = least_error(problems, STRENGTHS) if self.strength is None else self.strength
+        self.weights_ = np.zeros((len(rows), len(runs), recorded.shape[2]))
+        for place, pieces in enumerate(problems):
+            for piece in pieces:
+                intercept, weights = piece.spectrum.solve(piece.values, strength)
+                self.weights_[place][np.ix_(piece.rows, piece.columns)] = weights
+                if self.steps == EVERY:
+                    self.intercept_[place, piece.columns] = intercept
+        if self.steps == FINAL:
+            self._follow_the_average()
+        self.notes_ = () if np.isfinite(strength) else (f"{self.name}: no more than the average run was found",)
+        return self
+
+    def _follow_the_average(self) -> None:
+        """Make the intercepts such that a run which has seen what the runs did on average goes as they did."""
+        end = self._learned().forward(int(self.steps_[-1])).seen
+        tally = self._learned()
+        for row, step in enumerate(self.steps_):
+            usual = tally.forward(int(step)).seen.mean(axis=0)
+            self.intercept_[row] -= (usual @ end.T) @ self.weights_[0]
+
+    def _learned(self) -> Tally:
+        """The exposures of the training runs, from the start; examples that none of them saw are left out."""
+        return self._tally(self.batches_, self.rates_)
+
+    def _tally(self, batches: Int[np.ndarray, "run step batch"], rates: Float[np.ndarray, "run step"]) -> Tally:
+        return Tally(batches, rates if self.weighted else None, columns_of(self.batches_, self.pool_))
+
+    def predict(self, query: Query) -> Prediction:
+        """The function's value at each asked step. Raises ``DataError`` beyond the recorded steps.
+
+        Between recorded steps, functions are interpolated. An example that no training run saw counts for nothing.
+        """
+        self._check(query)
+        steps = query.steps[1:]
+        values = np.empty((len(query.first), len(query.steps), query.first.shape[1]))
+        values[:, 0] = query.first
+        values[:, 1:] = average.interpolate(self.steps_, self.intercept_, steps)
+        size = max(1, ENTRIES // max(1, self._learned().seen.shape[1]))
+        for start in range(0, len(values), size):
+            part = slice(start, start + size)
+            values[part, 1:] += self._deviations(query.batches[part], query.learning_rates[part], steps)
+        return Prediction(values)
+
+    def _deviations(
+        self, batches: Int[np.ndarray, "run step batch"], rates: Float[np.ndarray, "run step"], steps: np.ndarray
+    ) -> Float[np.ndarray, "run recorded test"]:
+        asked = self._tally(batches, rates)
+        result = np.zeros((len(batches), len(steps), self.weights_.shape[2]))
+        if self.steps == FINAL:
+            end = self._learned().forward(int(self.steps_[-1])).seen
+            for row, step in enumerate(steps):
+                result[:, row] = (asked.forward(int(step)).seen @ end.T) @ self.weights_[0]
+            return result
+        before, after = self._learned(), self._learned()
+        for row, step in enumerate(steps):
+            left = max(0, min(int(np.searchsorted(self.steps_, step, side="right")) - 1, len(self.steps_) - 2))
+            right = min(left + 1, len(self.steps_) - 1)
+            low, high = int(self.steps_[left]), int(self.steps_[right])
+            share = (step - low) / max(high - low, 1)
+            seen = asked.forward(int(step)).seen
+            for learned, place, weight in ((before, left, 1.0 - share), (after, right, share)):
+                if weight:
+                    at = learned.forward(int(self.steps_[place])).seen
+                    result[:, row] += weight * ((seen @ at.T) @ self.weights_[place])
+        return result
+
+    def _check(self, query: Query) -> None:
+        if not hasattr(self, "weights_"):
+            raise DataError(f"{self.name} isn't fitted", "call fit or restore first")
+        tests = self.weights_.shape[2]
+        if query.first.shape[1] != tests:
+            raise DataError(
+                f"{self.name} was fitted on {tests} test examples, asked about {query.first.shape[1]}",
+                "ask about the recording it was fitted on; it knows no other test examples",
+            )
+        highest = int(query.batches.max(initial=-1))
+        if highest >= self.pool_:
+            raise DataError(
+                f"{self.name} was fitted on a pool of {self.pool_}, asked about example number {highest}",
+                "ask about the recording it was fitted on; it knows no other examples",
+            )
+
+    def influence(self) -> Float[np.ndarray, "pool test"]:
+        """What one more exposure adds to each final value, positive where it makes the metric better.
+
+        0 for an example that no training run saw. In units of the metric a time seen, or a unit of step size.
+        """
+        end = self._learned().forward(int(self.steps_[-1])).seen
+        columns = columns_of(self.batches_, self.pool_)
+        result = np.zeros((self.pool_, self.weights_.shape[2]))
+        result[columns >= 0] = self.sign_ * (end.T @ self.weights_[-1])
+        return result
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Everything in the class's annotations; ``pool`` is its size, ``sign`` 1 where more is better, else -1."""
+        return {
+            "steps": self.steps_,
+            "intercept": self.intercept_,
+            "weights": self.weights_,
+            "batches": self.batches_,
+            "rates": self.rates_,
+            "pool": np.array(self.pool_),
+            "sign": np.array(self.sign_),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
+        missing = [name for name, axes in ARRAYS.items() if name not in state or np.ndim(state[name]) != axes]
+        if missing:
+            raise DataError(
+                f"{self.name}: its array {missing[0]!r} is missing or ill-shaped", "fit it again (gptfl fit)"
+            )
+        steps, intercept, weights = state["steps"], state["intercept"], state["weights"]
+        batches, rates, pool = state["batches"], state["rates"], int(state["pool"])
+        functions = len(steps) if self.steps == EVERY else 1
+        if (
+            len(steps) == 0
+            or len(intercept) != len(steps)
+            or weights.shape != (functions, len(batches), intercept.shape[1])
+            or rates.shape != batches.shape[:2]
+            or int(batches.max(initial=-1)) >= pool
+        ):
+            raise DataError(f"{self.name}: the shapes of its arrays don't agree", "fit it again (gptfl fit)")
+        self.steps_, self.intercept_, self.weights_ = steps, intercept, weights
+        self.batches_, self.rates_, self.pool_, self.sign_ = batches, rates, pool, int(state["sign"])
+        return self
+
+
+def _stacked(runs: Sequence[Run]) -> tuple[Int[np.ndarray, "run step batch"], Float[np.ndarray, "run step"]]:
+    """The curricula of runs in one array each, padded with -1 and 0."""
+    longest = max(run.curriculum.steps for run in runs)
+    widest = max(run.curriculum.batches.shape[1] for run in runs)
+    batches, rates = np.full((len(runs), longest, widest), -1, dtype=np.int64), np.zeros((len(runs), longest))
+    for row, run in enumerate(runs):
+        steps, width = run.curriculum.batches.shape
+        batches[row, :steps, :width] = run.curriculum.batches
+        rates[row, :steps] = run.curriculum.learning_rates
+    return batches, rates
