@@ -1,7 +1,7 @@
 """Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics.
 
 Each stage is a function of the same name as its command: ``collect``, ``featurize``, ``fit``,
-``simulate`` and ``compare``. They are loaded when first used, so that ``import gptfl`` is light.
+``simulate``, ``compare`` and ``rank``. They are loaded when first used, so that ``import gptfl`` is light.
 """
 
 import importlib
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from gptfl.stages.featurize import featurize
     from gptfl.stages.fit import fit
     from gptfl.stages.inspect import inspect
+    from gptfl.stages.rank import rank
     from gptfl.stages.simulate import simulate
 
-__all__ = ["collect", "compare", "featurize", "fit", "inspect", "simulate"]
+__all__ = ["collect", "compare", "featurize", "fit", "inspect", "rank", "simulate"]
 __version__ = version("gptfl")
 
 

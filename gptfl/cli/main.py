@@ -21,7 +21,7 @@ UsageProblem: type[BaseException] = typer.BadParameter.__mro__[2]
 NOTHING_LEFT = "nothing half-written was left"
 LEFT = {"gptfl.cli.collect": "finished runs are kept, the same command goes on from there"}
 """What an interruption leaves behind, by the command's module."""
-COMMANDS = ("collect", "featurize", "fit", "simulate", "compare", "demo", "inspect", "plugins")
+COMMANDS = ("collect", "featurize", "fit", "simulate", "compare", "rank", "demo", "inspect", "plugins")
 
 app = typer.Typer(
     name="gptfl",
@@ -64,7 +64,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for name in COMMANDS:
-    app.command(name)(_stoppable(importlib.import_module(f"gptfl.cli.{name}").command))
+    app.command(name)(_stoppable(importlib.import_module(f"gptfl.cli.{name.replace('-', '_')}").command))
 
 
 def run() -> None:

@@ -20,18 +20,19 @@ BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a
 
 
 class Pool:
-    """The ids of a pool and their places."""
+    """The ids of a pool, or of another set of examples that ``noun`` names, and their places."""
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Sequence[Example], noun: str = "pool") -> None:
+        self.noun = noun
         self.places = {example.id: place for place, example in enumerate(examples)}
 
     def place(self, name: str, where: str) -> int:
         """The place of an id. Raises ``DataError`` with the nearest known one."""
         if name not in self.places:
             close = suggest(name, self.places) if len(self.places) <= 20_000 else ""
-            listing = "list the pool's ids with gptfl inspect FILE --examples"
+            listing = f"list the {self.noun}'s ids with gptfl inspect FILE --examples"
             remedy = close if close.startswith("did") else listing
-            raise DataError(f"{where}: {name!r} is not an id of the pool of {len(self.places)}", remedy)
+            raise DataError(f"{where}: {name!r} is not an id of the {self.noun} of {len(self.places)}", remedy)
         return self.places[name]
 
     def select(self, chosen: str | Path | Sequence[str], flag: str) -> Int[np.ndarray, " subset"]:
@@ -49,7 +50,7 @@ class Pool:
             pieces = re.split(r"[\s,]+", name.strip(" ,"))
             if name not in self.places and len(pieces) > 1 and all(piece in self.places for piece in pieces):
                 raise DataError(
-                    f"{where}: {name!r} is not an id of the pool but {len(pieces)} of them", "write one id a line"
+                    f"{where}: {name!r} is not an id of the {self.noun} but {len(pieces)} of them", "write one id a line"
                 )
             self.place(name, where)
             if name in seen:

@@ -1,0 +1,251 @@
+"""The influence of each training example as a fitted simulator tells it: directly, or by simulating."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.errors import DataError, PluginError, UsageError
+from gptfl.interfaces import InfluencesItself, InfluencesTests, generalises, is_oracle
+from gptfl.records import Dynamics, Features, FeatureSet, Progress, Unseen
+from gptfl.registry import suggest
+from gptfl.stages.asking import Source
+from gptfl.stages.ownscores import OwnScores
+from gptfl.stages.recipe import Recipe, first_scores, recorded_recipe
+from gptfl.stages.selection import Pool
+from gptfl.stages.typical import Drop, Final, Reading, Replace, drops, replacements
+from gptfl.store.features import read_features
+
+SELF, MEAN = "self", "mean"
+REPLACE, DROP, DERIVATIVE = "replace", "drop", "derivative"
+HOWS = (REPLACE, DROP, DERIVATIVE)
+MAX_NUMBERS = 2**22
+"""So many batch entries and predicted values are held at once (32 MB)."""
+ALMOST = 1e-9
+"""A spread of influences below this share of the metric's own size is rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """On what influence is told: the mean of the test examples at ``tests``, or, if None, each example itself."""
+
+    name: str
+    tests: Int[np.ndarray, " chosen"] | None
+
+    @property
+    def itself(self) -> bool:
+        """Whether each training example's influence on itself is asked for."""
+        return self.tests is None
+
+    @property
+    def text(self) -> str:
+        """How messages and tables call it."""
+        if self.tests is None:
+            return "itself"
+        if self.name == MEAN:
+            return f"the mean of all {len(self.tests)} test examples"
+        if self.name.startswith("test:"):
+            return f"test example {self.name.removeprefix('test:')}"
+        return f"the mean of {len(self.tests)} test examples"
+
+
+def subject_of(on: str | Sequence[str], dynamics: Dynamics) -> Subject:
+    """Read ``--on``: ``self``, ``mean``, ``test:ID`` or ``group:FILE`` (test ids, one a line), or a sequence of ids.
+
+    Raises ``UsageError`` for another word and ``DataError`` for an id that no test example has.
+    """
+    if on == SELF:
+        return Subject(SELF, None)
+    if on == MEAN:
+        return Subject(MEAN, np.arange(len(dynamics.test)))
+    tests = Pool(dynamics.test, "test set")
+    if not isinstance(on, str):
+        return Subject("group", tests.select(tuple(on), "--on"))
+    kind, _, rest = on.partition(":")
+    if kind == "test" and rest:
+        return Subject(on, np.array([tests.place(rest, f"--on {on}")]))
+    if kind == "group" and rest:
+        return Subject(on, tests.select(Path(rest), "--on"))
+    hint = f"did you mean test:{on}?" if on in tests.places else ""
+    raise UsageError(f"--on {on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)")
+
+
+def check_how(how: str | None) -> None:
+    """Raise ``UsageError`` for an unknown way to tell influence."""
+    if how is not None and how not in HOWS:
+        close = suggest(how, HOWS)
+        raise UsageError(f"--how {how!r} is unknown", close if close.startswith("did") else f"use {', '.join(HOWS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The influence of each pool example, positive where it makes the metric better, and how it was found."""
+
+    influence: Float[np.ndarray, " pool"]
+    how: str
+    step: int | None
+    notes: tuple[str, ...] = ()
+
+
+def tell(
+    source: Source,
+    subject: Subject,
+    how: str | None,
+    own: OwnScores | None,
+    features: str | Path | None,
+    orders: int,
+    seed: int,
+    progress: Progress,
+) -> Told:
+    """The influence of each pool example, in the way asked for; by default directly where the estimator offers it.
+
+    ``own`` are the pool examples' first scores, where known. Raises ``DataError`` where the estimator can't answer.
+    """
+    estimator = source.contender.estimator
+    direct = isinstance(estimator, InfluencesItself if subject.itself else InfluencesTests)
+    if how == DERIVATIVE and not direct:
+        kind = "self_influence" if subject.itself else "influence"
+        raise DataError(
+            f"{source.found.estimator} can't tell --how derivative on {subject.name} (it has no {kind})",
+            "use --how replace or drop, or another estimator",
+        )
+    if how == DERIVATIVE or (how is None and direct):
+        return Told(_direct(source, subject), DERIVATIVE, None)
+    if is_oracle(estimator):
+        raise DataError(
+            f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
+            "use another estimator",
+        )
+    return _simulated(source, subject, how or REPLACE, own, features, orders, seed, progress)
+
+
+def _direct(source: Source, subject: Subject) -> Float[np.ndarray, " pool"]:
+    """What the estimator's own method says. Raises ``PluginError`` where that is ill-shaped or not finite."""
+    part, estimator = source.contender.part, source.contender.estimator
+    dynamics = source.recording.dynamics
+    shape: tuple[int, ...] = (len(dynamics.pool),)
+    if isinstance(estimator, InfluencesItself) and subject.tests is None:
+        with part.blamed("self_influence"):
+            told = np.asarray(estimator.self_influence(), dtype=np.float64)
+    elif isinstance(estimator, InfluencesTests):
+        shape = (*shape, len(dynamics.test))
+        with part.blamed("influence"):
+            told = np.asarray(estimator.influence(), dtype=np.float64)
+    if told.shape != shape or not np.isfinite(told).all():
+        raise PluginError(f"{part.who} told influences of shape {told.shape}, not finite ones of {shape}", "mend it")
+    return told if subject.tests is None else np.asarray(told[:, subject.tests].mean(axis=1))
+
+
+def _simulated(
+    source: Source,
+    subject: Subject,
+    how: str,
+    own: OwnScores | None,
+    features: str | Path | None,
+    orders: int,
+    seed: int,
+    progress: Progress,
+) -> Told:
+    dynamics, pool = source.recording.dynamics, len(source.recording.dynamics.pool)
+    recipe = typical_recipe(source)
+    first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
+    unseen: Unseen | None = None
+    notes: tuple[str, ...] = ()
+    if subject.itself:
+        unseen = _pool_as_test(source, features)
+        first, notes = _own_first(source, recipe, own, first)
+    trials: list[Drop] | list[Replace]
+    if how == DROP:
+        trials = list(drops(recipe, pool, orders, seed))
+        notes += (
+            "--how drop leaves an example's places empty; the recorded runs, all of one length, show only what "
+            "replacing examples by others does: a drop without replacement is an extrapolation",
+        )
+    else:
+        trials = list(replacements(recipe, pool, orders, seed))
+    total, done = sum(trial.size for trial in trials), 0
+    chunk = max(1, MAX_NUMBERS // (recipe.steps * recipe.batch_size + len(recipe.grid) * len(first)))
+
+    def final(batches: Int[np.ndarray, "run step batch"]) -> Float[np.ndarray, "run test"]:
+        nonlocal done
+        query = replace(recipe.query(batches, first), unseen=unseen)
+        values = source.ask(query).values[:, -1]
+        done += len(batches)
+        progress("rank", done, total, f"{source.found.estimator}, --how {how}")
+        return values
+
+    influence = mean_effects(trials, final, Reading(subject.tests), pool, chunk)
+    sign = 1.0 if source.metric.higher_is_better else -1.0
+    if np.ptp(influence) <= ALMOST * max(float(np.abs(first).mean()), 1e-30):
+        notes += (f"{source.found.estimator} tells no example from another: all have the same influence",)
+        influence = np.full(pool, influence.mean())
+    return Told(sign * influence, how, int(recipe.grid[-1]), notes)
+
+
+def mean_effects(
+    trials: Sequence[Drop] | Sequence[Replace], final: Final, reading: Reading, pool: int, chunk: int
+) -> Float[np.ndarray, " pool"]:
+    """The mean effect of each example over the trials that tell of it."""
+    total, count = np.zeros(pool), np.zeros(pool)
+    for trial in trials:
+        total[trial.due] += trial.effects(final, reading, chunk)
+        count[trial.due] += 1
+    return total / count
+
+
+def typical_recipe(source: Source) -> Recipe:
+    """What most runs followed; where they saw different numbers of examples, the number in the middle."""
+    dynamics = source.recording.dynamics
+    recipe = recorded_recipe(dynamics, source.metric)
+    if recipe.subset is not None:
+        return recipe
+    sizes = [len(np.setdiff1d(run.curriculum.batches, [-1])) for run in dynamics.runs]
+    return replace(recipe, subset=int(np.median(sizes)))
+
+
+def _pool_as_test(source: Source, features: str | Path | None) -> Unseen:
+    """The pool's examples on both sides. Raises ``DataError`` where the estimator can't predict them."""
+    dynamics, name = source.recording.dynamics, source.found.estimator
+    if "test" not in generalises(source.contender.estimator):
+        raise DataError(
+            f"{name} can't tell influence on self: it predicts only the test examples that it was fitted to",
+            "use --on mean or test:ID, or an estimator that takes other test examples, such as gptfluence",
+        )
+    found = None if source.found.features is None else _features_of(source, features)
+    if found is not None:
+        sets = {key: FeatureSet(one.train, one.train, one.kind) for key, one in found.sets.items()}
+        found = replace(found, sets=sets)
+    count = len(dynamics.pool)
+    return Unseen(dynamics.pool, dynamics.pool, np.arange(count), np.full(count, -1), found)
+
+
+def _features_of(source: Source, features: str | Path | None) -> Features:
+    """The features that the simulator was fitted with. Raises ``DataError`` where they are not to be found."""
+    space, stem = source.recording.workspace, source.recording.stem
+    paths = space.candidates("features", stem) if features is None else [Path(features).expanduser()]
+    for path in paths:
+        found = read_features(path)
+        if found.fingerprint == source.found.features:
+            return found
+    where = str(features) if features is not None else f"{space.shown} (features of {stem})"
+    raise DataError(
+        f"the features that {source.path} was fitted to are not in {where}",
+        "name the file with --features, or run gptfl fit again",
+    )
+
+
+def _own_first(
+    source: Source, recipe: Recipe, own: OwnScores | None, first: Float[np.ndarray, " test"]
+) -> tuple[Float[np.ndarray, " pool"], tuple[str, ...]]:
+    """Where each pool example starts: as measured, else as the test examples do on average."""
+    if own is not None and int(recipe.grid[0]) == 0:
+        return own.values, ()
+    pool = len(source.recording.dynamics.pool)
+    if own is not None:
+        why = f"the recorded runs begin at step {int(recipe.grid[0])}, not at the untrained model"
+    else:
+        why = f"their own first {source.metric.name} isn't known; --model measures it"
+    note = f"each pool example is taken to start from the mean of the test examples, {first.mean():.4g}: {why}"
+    return np.full(pool, first.mean()), (note,)

@@ -1,0 +1,273 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gptfl
+from gptfl.errors import DataError, PluginError, UsageError
+from gptfl.records import Example, Query
+from gptfl.registry import build
+from gptfl.stages import asking, influence
+from gptfl.stages import fit as fit_module
+from gptfl.stages.asking import open_source
+from gptfl.stages.influence import typical_recipe
+from gptfl.stages.recipe import first_scores
+from gptfl.stages.typical import drops, replacements
+from gptfl.store.dynamics import write_dynamics
+from gptfl.store.features import write_features
+from gptfl.store.simulators import read_simulator, write_simulator
+from tests.stages import kin
+from tests.synthetic import synthetic
+
+POOL, TEST = 14, 5
+DYNAMICS, FEATURES = synthetic(runs=10, pool=POOL, test=TEST, subset=6, batch_size=3, steps=8, every=2)
+IDS = [example.id for example in DYNAMICS.pool]
+TESTS = [example.id for example in DYNAMICS.test]
+FLIPS = [1, 4, 5, 9, 12]
+
+
+def flip(example: Example) -> Example:
+    label = 1 - (example.label or 0)
+    fields = {"flipped": True, "clean_label": example.label}
+    return replace(example, label=label, target=example.choices[label], fields=fields, digest="")
+
+
+FLIPPED = replace(DYNAMICS, pool=tuple(flip(e) if i in FLIPS else e for i, e in enumerate(DYNAMICS.pool)))
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    built = build([kin])
+    for module in (fit_module, asking):
+        monkeypatch.setattr(module, "get_registry", lambda: built)
+
+
+def write(folder: Path, dynamics=DYNAMICS) -> Path:
+    write_dynamics(folder / "syn.dynamics.h5", dynamics)
+    write_features(folder / "syn.synthetic.features.h5", replace(FEATURES, examples=dynamics.examples))
+    return folder
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    return write(tmp_path)
+
+
+def loop(source, trial_of, reading):
+    """The definition, one curriculum at a time through ``predict``."""
+    recipe = typical_recipe(source)
+    first = first_scores(DYNAMICS, source.metric, 0)
+
+    def final(batches):
+        query = Query(batches[None], recipe.learning_rates[None], recipe.grid, first[None])
+        return reading(source.contender.estimator.predict(query).values[0, -1].astype(np.float64))
+
+    return trial_of(recipe, final)
+
+
+def dropped(recipe, final):
+    told = [[] for _ in range(POOL)]
+    for trial in drops(recipe, POOL, 2, 5):
+        for place in trial.due:
+            assert place in trial.base
+            without = [[-1 if one == place else one for one in batch] for batch in trial.base]
+            told[place].append(final(np.array(without)) - final(trial.base))
+    return np.array([np.mean(one) for one in told])
+
+
+def replaced(recipe, final):
+    told = [[] for _ in range(POOL)]
+    for trial in replacements(recipe, POOL, 2, 5):
+        names = [*trial.others, None]
+
+        def run(candidate, names=names, trial=trial):
+            return final(np.array([[candidate if p == -1 else names[p] for p in batch] for batch in trial.template]))
+
+        ends = {int(candidate): run(int(candidate)) for candidate in trial.candidates}
+        assert not set(ends) & set(trial.others.tolist())
+        assert len(ends) + len(trial.others) == POOL
+        for place in trial.due:
+            told[place].append(np.mean([end for other, end in ends.items() if other != place]) - ends[int(place)])
+    return np.array([np.mean(one) for one in told])
+
+
+@pytest.mark.parametrize(("how", "plainly"), [("drop", dropped), ("replace", replaced)])
+@pytest.mark.parametrize("numbers", [influence.MAX_NUMBERS, 200])
+def test_batched_influences_are_those_of_a_plain_loop(space, monkeypatch, how, plainly, numbers) -> None:
+    monkeypatch.setattr(influence, "MAX_NUMBERS", numbers)
+    fitted = gptfl.fit("gptfluence", workspace=space, settings={"epochs": 30})
+    source = open_source(fitted.path, None, space, None, None)
+    for on, reading in (("mean", np.mean), (f"test:{TESTS[2]}", lambda values: values[2])):
+        result = gptfl.rank(workspace=space, on=on, how=how, orders=2, seed=5)
+        expected = loop(source, plainly, reading)
+        np.testing.assert_allclose(result.rankings[0].influence, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["drop", "replace"])
+def test_an_additive_simulator_gives_back_its_own_influences(space, how) -> None:
+    gptfl.fit("kin", workspace=space)
+    vectors = np.asarray(FEATURES.sets["vectors"].train, dtype=float)
+    tests = np.asarray(FEATURES.sets["vectors"].test, dtype=float)
+    for on, truth in (("mean", vectors @ tests.mean(axis=0)), ("self", (vectors**2).sum(axis=1))):
+        told = gptfl.rank(workspace=space, on=on, how=how, orders=40).rankings[0].influence
+        assert np.corrcoef(told, truth)[0, 1] > 0.9
+
+
+def test_self_asks_about_the_pool_as_test_examples(space, monkeypatch) -> None:
+    asked: list[Query] = []
+    predict = kin.Kin.predict
+    monkeypatch.setattr(kin.Kin, "predict", lambda self, query: asked.append(query) or predict(self, query))
+    gptfl.fit("kin", workspace=space)
+    result = gptfl.rank(workspace=space, on="self", how="drop", orders=1)
+    unseen = next(query.unseen for query in asked if query.unseen is not None)
+    assert unseen.pool == unseen.test == DYNAMICS.pool
+    assert unseen.pool_seen.tolist() == list(range(POOL))
+    assert set(unseen.test_seen.tolist()) == {-1}
+    one = unseen.features.sets["vectors"]
+    assert np.array_equal(one.train, one.test)
+    start = np.mean([run.metrics["loss"][0] for run in DYNAMICS.runs])
+    assert any(f"the mean of the test examples, {start:.4g}" in note for note in result.notes)
+    assert any("extrapolation" in note for note in result.notes)
+    first = next(query.first for query in asked if query.unseen is not None)
+    np.testing.assert_allclose(first, start)
+
+
+def test_own_first_scores_that_were_measured_are_taken(space) -> None:
+    gptfl.fit("kin", workspace=space)
+    values = dict(zip(IDS, np.linspace(1, 2, POOL).tolist(), strict=True))
+    told = {"recording": DYNAMICS.examples, "metric": "loss", "model": "m", "values": values}
+    path = space / "syn.loss.first-scores.json"
+    path.write_text(json.dumps(told))
+    assert not any("taken to start" in note for note in gptfl.rank(workspace=space, on="self").notes)
+    path.write_text(json.dumps({**told, "values": {}}))
+    with pytest.raises(DataError, match=r"first-scores.json is damaged \(KeyError\): delete it"):
+        gptfl.rank(workspace=space, on="self")
+    path.write_text(json.dumps({**told, "recording": "another"}))
+    assert any("taken to start" in note for note in gptfl.rank(workspace=space, on="self").notes)
+
+
+def test_what_an_estimator_says_itself_is_taken_by_default(space) -> None:
+    gptfl.fit("teller", workspace=space)
+    vectors, tests = (np.asarray(one, float) for one in (FEATURES.sets["vectors"].train, FEATURES.sets["vectors"].test))
+    ranked = gptfl.rank(workspace=space, on="self").rankings[0]
+    assert (ranked.how, ranked.step) == ("derivative", None)
+    np.testing.assert_allclose(ranked.influence, (vectors**2).sum(axis=1))
+    group = gptfl.rank(workspace=space, on=TESTS[:2]).rankings[0]
+    np.testing.assert_allclose(group.influence, (vectors @ tests[:2].T).mean(axis=1))
+    ids = space / "ids.txt"
+    ids.write_text("\n".join(TESTS[:2]))
+    filed = gptfl.rank(workspace=space, on=f"group:{ids}", how="derivative").rankings[0]
+    assert np.array_equal(filed.influence, group.influence)
+    assert gptfl.rank(workspace=space, how="replace").rankings[0].step == 8
+
+
+def test_ties_stay_in_the_pools_order(space) -> None:
+    gptfl.fit("mean-run", workspace=space)
+    result = gptfl.rank(workspace=space)
+    assert result.rankings[0].order == list(range(POOL))
+    assert np.ptp(result.rankings[0].influence) == 0
+    assert any("tells no example from another" in note for note in result.notes)
+
+
+def test_the_same_seed_gives_the_same_ranking(space) -> None:
+    gptfl.fit("gptfluence", workspace=space, settings={"epochs": 5})
+    once, again, other = (gptfl.rank(workspace=space, seed=seed).rankings[0].influence for seed in (1, 1, 2))
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other)
+
+
+def test_a_metric_to_be_high_turns_the_sign(tmp_path) -> None:
+    gained = replace(DYNAMICS, metrics={"loss": replace(DYNAMICS.metrics["loss"], higher_is_better=True)})
+    signs = []
+    for name, dynamics in (("low", DYNAMICS), ("high", gained)):
+        folder = tmp_path / name
+        folder.mkdir()
+        write(folder, dynamics)
+        gptfl.fit("kin", workspace=folder)
+        signs.append(gptfl.rank(workspace=folder).rankings[0].influence)
+    np.testing.assert_allclose(signs[0], -signs[1])
+
+
+def test_flips_are_looked_for_where_influence_is_suspect(tmp_path, monkeypatch) -> None:
+    space = write(tmp_path, FLIPPED)
+    gptfl.fit("teller", workspace=space)
+    told = np.where(np.isin(np.arange(POOL), FLIPS), 2.0, 1.0)
+    monkeypatch.setattr(kin.Teller, "self_influence", lambda self: told)
+    monkeypatch.setattr(kin.Teller, "influence", lambda self: np.repeat(-told[:, None], TEST, axis=1))
+    for on in ("self", "mean"):
+        result = gptfl.rank(workspace=space, on=on)
+        assert result.detections["teller"].area == pytest.approx(1.0)
+        assert result.flipped.tolist() == [place in FLIPS for place in range(POOL)]
+        assert result.figure == space / f"syn.loss.{on}.flips.png"
+        assert result.figure.read_bytes()[:4] == b"\x89PNG"
+    gptfl.fit("mean-run", workspace=space)
+    values = {example.id: float(place in FLIPS) for place, example in enumerate(FLIPPED.pool)}
+    first = {"recording": FLIPPED.examples, "metric": "loss", "model": "m", "values": values}
+    (space / "syn.loss.first-scores.json").write_text(json.dumps(first))
+    out = space / "out.json"
+    both = gptfl.rank(workspace=space, estimators=["teller", "mean-run"], figure=space / "a.pdf", output=out)
+    areas = {name: one.area for name, one in both.detections.items()}
+    assert areas == pytest.approx({"teller": 1.0, "mean-run": 0.5, "own first loss": 1.0})
+    stored = json.loads(out.read_text())
+    assert stored["flipped"] == len(FLIPS)
+    assert stored["detection"]["mean-run"]["found"] == pytest.approx(stored["detection"]["mean-run"]["checked"])
+    assert [row["flipped"] for row in stored["rankings"][0]["examples"]].count(True) == len(FLIPS)
+
+
+def test_two_simulators_of_one_estimator_keep_apart(space) -> None:
+    made = [gptfl.fit("gptfluence", workspace=space, settings={"epochs": epochs}) for epochs in (1, 2)]
+    result = gptfl.rank([one.path for one in made], workspace=space)
+    assert [one.label for one in result.rankings] == [one.path.name.removesuffix(".simulator.h5") for one in made]
+
+
+def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> None:
+    dynamics, features = synthetic(runs=8, pool=6, test=3, subset=6, batch_size=3, steps=4, every=1)
+    write_dynamics(tmp_path / "all.dynamics.h5", dynamics)
+    write_features(tmp_path / "all.synthetic.features.h5", features)
+    gptfl.fit("kin", workspace=tmp_path)
+    with pytest.raises(DataError, match=r"--how replace: the recorded runs see all 6 .*: use --how drop"):
+        gptfl.rank(workspace=tmp_path, how="replace")
+    assert len(gptfl.rank(workspace=tmp_path, how="drop").rankings[0].influence) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"how": "foo"}, UsageError, "--how 'foo' is unknown: use replace, drop, derivative"),
+        ({"how": "drp"}, UsageError, "--how 'drp' is unknown: did you mean 'drop'"),
+        ({"top": 0}, UsageError, "--top is 0: give 1 or more"),
+        ({"orders": 0}, UsageError, "--orders is 0: give 1 or more"),
+        ({"on": "everything"}, UsageError, "--on 'everything' is unknown: use mean, self, test:ID or group:FILE"),
+        ({"on": "test-1"}, UsageError, "--on 'test-1' is unknown: did you mean test:test-1"),
+        ({"on": "test:tst-1"}, DataError, r"--on test:tst-1: 'tst-1' is not an id of the test set of 5: did you mean"),
+        ({"on": "group:absent.txt"}, DataError, "absent.txt can't be read"),
+        ({"on": "self", "estimators": ["local"]}, DataError, "local can't tell influence on self: .*use --on mean"),
+        ({"how": "derivative"}, DataError, r"mean-run can't tell --how derivative on mean \(it has no influence\)"),
+        ({"figure": "x.png"}, DataError, "has no flipped labels, and --figure x.png would"),
+        ({"output": "x.tex"}, UsageError, "--output x.tex has no known suffix for a table: end it in .csv or .json"),
+        ({"estimators": ["liar"], "how": "derivative"}, PluginError, r"influences of shape \(2, 2\), not finite"),
+        ({"estimators": ["witness"]}, DataError, "witness looks along the runs that it explains"),
+        ({"estimators": ["class-share"]}, DataError, "no simulator of estimator class-share"),
+    ],
+)
+def test_what_cannot_be_ranked_is_told_in_one_line(space, options, error, says) -> None:
+    for name in ("local", "liar", "witness", "mean-run"):
+        gptfl.fit(name, workspace=space)
+    with pytest.raises(error, match=says) as caught:
+        gptfl.rank(workspace=space, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_simulators_of_two_recordings_or_metrics_are_not_mixed(space, tmp_path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, FLIPPED)
+    paths = [gptfl.fit("kin", workspace=folder).path for folder in (space, other)]
+    with pytest.raises(DataError, match="was fitted to other examples than"):
+        gptfl.rank(paths)
+    found = read_simulator(paths[0])
+    write_simulator(space / "syn.kin.gain.simulator.h5", replace(found, metric=replace(found.metric, name="gain")))
+    with pytest.raises(UsageError, match="is a simulator of gain, not loss"):
+        gptfl.rank([paths[0], space / "syn.kin.gain.simulator.h5"])
