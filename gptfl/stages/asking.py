@@ -10,7 +10,7 @@ from gptfl.records import MetricInfo, Prediction, Query
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender
 from gptfl.stages.selection import Pool
-from gptfl.stages.sources import Recording, open_recording, picked_note
+from gptfl.stages.sources import Recording, focused, open_recording, picked_note
 from gptfl.store.simulators import SimulatorFile, read_simulator
 from gptfl.store.workspace import Workspace, stem_of
 
@@ -87,6 +87,8 @@ def open_source(
     recording = open_recording(dynamics, space.root, every)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
+    if found.metric.name in recording.dynamics.metrics:
+        recording = focused(recording, found.metric)
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
     return Source(recording, path, found, _restored(found, path), Pool(recording.dynamics.pool), notes)

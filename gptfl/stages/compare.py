@@ -10,7 +10,7 @@ import numpy as np
 from gptfl.builtin.baselines import MeanRun
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import is_oracle
+from gptfl.interfaces import Estimator, is_oracle
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent, tasks_of
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
@@ -19,7 +19,8 @@ from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
 from gptfl.stages.cost import measure_cost
 from gptfl.stages.entries import Entry, choose_entries
 from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs
-from gptfl.stages.sources import Recording, choose_metric, find_features, open_recording
+from gptfl.stages.scope import Scope, scope_of
+from gptfl.stages.sources import Recording, choose_metric, find_features, focused, open_recording
 from gptfl.stages.splits import (
     MORE_RUNS,
     Split,
@@ -31,6 +32,8 @@ from gptfl.stages.splits import (
     stored_split,
     usable_runs,
 )
+from gptfl.stages.unseen import aside_notes, kept, refusal, set_aside
+from gptfl.stages.withholding import left_note, of_tests, without
 from gptfl.store.targets import check_plain_target
 
 
@@ -47,6 +50,8 @@ def compare(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     calibrate: bool = False,
     cost: bool = False,
+    unseen: str | None = None,
+    unseen_share: float | None = None,
     seed: int = 42,
     output: str | Path | None = None,
     figure: str | Path | bool = True,
@@ -61,11 +66,12 @@ def compare(
     With ``every`` only every so many-th recorded score is learned from, predicted and scored.
     ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
     at their default. ``calibrate`` sets that setting in every estimator that has one so named. With ``cost``
-    each answer is timed (``stages.cost``). ``output`` is a .json, .csv or
+    each answer is timed (``stages.cost``). With ``unseen`` (train, test or both) nothing is learned from
+    ``unseen_share`` of these examples; where test examples are set aside, they alone are scored. ``output`` is a .json, .csv or
     .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
     False for none. Fits whose inputs and settings match are taken from the workspace.
 
-    An estimator that fails is a row with the reason. Raises ``DataError`` where no run is held
+    An estimator that fails, or that can't answer about unseen examples, is a row with the reason. Raises ``DataError`` where no run is held
     out or too few are left to fit, where a named estimator lacks what it needs, or where ``output``
     or ``figure`` would overwrite a file of another type.
     """
@@ -77,15 +83,16 @@ def compare(
         check_plain_target(Path(figure).expanduser(), "--figure")
     check_seed(seed)
     recording = open_recording(dynamics, workspace, every)
+    recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    recording = focused(recording, chosen)
     found, feature_notes = find_features(recording, features, encoder)
     given = features is not None or encoder is not None
     entries, left_out = choose_entries(
         get_registry(), recording, found, chosen, estimators, settings, calibrate=calibrate
     )
-    runs, run_notes = usable_runs(recording.dynamics.runs, chosen)
-    splits = _splits(runs, folds)
     job = _Job(recording, chosen, found, given, seed, progress, len(entries), cost)
+    splits, run_notes = job.divide(folds)
     for split in splits:
         job.hold_out(split)
     if not job.tests:
@@ -106,7 +113,15 @@ def compare(
         folds=folds,
         seed=seed,
         left_out=left_out,
-        notes=(*recording.notes, *metric_notes, *feature_notes, *run_notes, *job.notes),
+        notes=(
+            *recording.notes,
+            *metric_notes,
+            *feature_notes,
+            *aside_notes(recording.dynamics, recording.aside, found),
+            *run_notes,
+            *dict.fromkeys(job.notes),
+        ),
+        unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
     )
     return _write(comparison, recording, output, figure)
 
@@ -140,10 +155,36 @@ class _Job:
     notes: list[str] = field(default_factory=list)
     done: int = 0
 
+    @property
+    def scored(self) -> np.ndarray:
+        """The places of the test examples that count: the unseen ones where some are set aside, else all."""
+        aside = self.recording.aside
+        return np.array(aside.test) if aside and aside.test else np.arange(len(self.recording.dynamics.test))
+
+    def divide(self, folds: int | None) -> tuple[list[Split], tuple[str, ...]]:
+        """The divisions of the usable runs; runs that test are cut to the test examples that count."""
+        runs, aside = self.recording.dynamics.runs, self.recording.aside
+        seen = None if aside is None else kept(len(self.recording.dynamics.test), aside.test)
+        usable, notes = usable_runs(runs, self.metric, seen)
+        splits = _splits(usable, folds)
+        if aside is None:
+            return splits, notes
+        told, more = usable_runs(runs, self.metric, self.scored)
+        asked = {run.index: of_tests(run, self.scored) for run in told}
+        splits = [
+            replace(split, test=tuple(asked[run.index] for run in split.test if run.index in asked))
+            for split in splits
+        ]
+        return splits, tuple(dict.fromkeys(notes + more))
+
+    def scope(self, estimator: Estimator, features: Features | None) -> Scope:
+        """What the estimator is asked about."""
+        return scope_of(self.recording.dynamics, self.recording.aside, estimator, features, self.scored)
+
     def hold_out(self, split: Split) -> None:
         """Add a division; its test runs are cut to the steps where its average training run is known."""
-        data = self.data(split, None)
-        anchor = MeanRun().fit(data)
+        anchor = MeanRun()
+        anchor.fit(self.data(split, None, anchor))
         low, high = int(anchor.steps_[0]), int(anchor.steps_[-1])
         tests = []
         for run in split.test:
@@ -161,26 +202,31 @@ class _Job:
             self.splits.append(replace(split, test=tuple(tests)))
             self.tests += [(split.fold, run) for run in tests]
             contender = Contender(get_registry().find("estimator", anchor.name), anchor)
-            self.means += predict_runs(contender, tests, self.metric)
+            self.means += predict_runs(contender, tests, self.metric, self.scope(anchor, None))
 
-    def data(self, split: Split, features: Features | None, requires: frozenset[str] = frozenset()) -> FitData:
-        """What an estimator that ``requires`` this gets to see of a division."""
-        return fit_data(self.recording, split, self.metric, features, self.seed, self.progress, requires)
+    def data(self, split: Split, features: Features | None, estimator: Estimator) -> FitData:
+        """What an estimator gets to see of a division."""
+        requires = estimator.requires
+        whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, requires)
+        data = without(whole, self.recording.aside, estimator)
+        self.notes += left_note(whole, data)
+        return data
 
     def held_out(self) -> HeldOut:
         """All test runs of all divisions."""
         runs = [run for _, run in self.tests]
+        scored = [self.recording.dynamics.test[place] for place in self.scored]
         steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
         for row, run in enumerate(runs):
             steps[row, : len(run.steps)] = run.steps
         return HeldOut(
             names=tuple(run.name for run in runs),
-            tests=tuple(example.id for example in self.recording.dynamics.test),
+            tests=tuple(example.id for example in scored),
             folds=np.array([fold for fold, _ in self.tests], dtype=np.int64),
             steps=steps,
             recorded=stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs]),
             mean_run=stacked(self.means),
-            tasks=tasks_of(self.recording.dynamics.test),
+            tasks=tasks_of(scored),
         )
 
     @property
@@ -203,8 +249,12 @@ class _Job:
             estimator = contender.estimator
             features = self.features if self.features_given or "features" in estimator.requires else None
             try:
-                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator.requires))
-                trajectories += predict_runs(fitted.contender, split.test, self.metric)
+                problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
+                if problem is not None:
+                    raise problem
+                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator))
+                scope = self.scope(fitted.contender.estimator, features)
+                trajectories += predict_runs(fitted.contender, split.test, self.metric, scope)
             except (DataError, PluginError) as error:
                 self.done += len(self.splits) - number - 1
                 self.progress("compare", self.done, self.total, f"{label} failed")
@@ -226,7 +276,7 @@ class _Job:
             notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
             name=entry.name,
             oracle=is_oracle(fits[-1].contender.estimator),
-            cost=measure_cost(fits[-1].contender, self.splits[-1].test, self.metric) if self.cost else None,
+            cost=measure_cost(fits[-1].contender, self.splits[-1].test, self.metric, scope) if self.cost else None,
         )
 
 

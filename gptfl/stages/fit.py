@@ -9,7 +9,7 @@ from gptfl.curricula import check_seed
 from gptfl.records import Features, Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
-from gptfl.stages.sources import choose_metric, find_features, open_recording
+from gptfl.stages.sources import choose_metric, find_features, focused, open_recording
 from gptfl.stages.splits import check_fit_runs, stored_split
 from gptfl.stages.unseen import aside_notes, refusal, set_aside
 from gptfl.stages.withholding import left_note, without
@@ -70,6 +70,7 @@ def fit(
     recording = open_recording(dynamics, workspace, every)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    recording = focused(recording, chosen)
     found: Features | None = None
     feature_notes: tuple[str, ...] = ()
     if "features" in contender.estimator.requires or features is not None or encoder is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, Features, MetricInfo
 from gptfl.registry import suggest
-from gptfl.stages.splits import thinned
+from gptfl.stages.splits import measured, thinned
 from gptfl.stages.unseen import SetAside
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import check_features, read_features
@@ -35,9 +35,8 @@ def open_recording(
 ) -> Recording:
     """Read the recording at a path, else the one made last in the workspace.
 
-    Where only a path is given, its folder is the workspace. Of every run, the first recorded score, each
-    ``every``-th after it and the last are kept (the paper's checkpoint interval). Raises ``DataError`` where
-    there is no recording, or it can't be read.
+    Where only a path is given, its folder is the workspace. ``every`` is the checkpoint interval that ``focused``
+    goes by. Raises ``DataError`` where there is no recording, or it can't be read.
     """
     if every < 1:
         raise UsageError(f"--every is {every}", "give at least 1")
@@ -49,9 +48,17 @@ def open_recording(
         path, notes = Path(dynamics).expanduser(), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     found = read_dynamics(path)
-    if every > 1:
-        found = replace(found, runs=tuple(thinned(run, every) for run in found.runs))
     return Recording(path, stem_of(path), found, space, notes, every)
+
+
+def focused(recording: Recording, metric: MetricInfo) -> Recording:
+    """The recording at the steps that count for one metric.
+
+    Steps at which it was measured on no test example are left out. Of the others the first, each ``every``-th
+    after it and the last are kept (the paper's checkpoint interval).
+    """
+    runs = tuple(thinned(measured(run, metric), recording.every) for run in recording.dynamics.runs)
+    return replace(recording, dynamics=replace(recording.dynamics, runs=runs))
 
 
 def find_features(

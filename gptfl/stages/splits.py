@@ -110,6 +110,15 @@ def cut_run(run: Run, rows: Int[np.ndarray, " kept"]) -> Run:
     )
 
 
+def measured(run: Run, metric: MetricInfo) -> Run:
+    """The run at the steps at which a test example has the metric: generated text is not measured at every one.
+
+    A run that has it nowhere stays as it is.
+    """
+    rows = np.flatnonzero(np.isfinite(run.metrics[metric.name]).any(axis=1))
+    return cut_run(run, rows) if len(rows) else run
+
+
 def thinned(run: Run, every: int) -> Run:
     """The run with its first recorded step, each ``every``-th after it, and the last."""
     rows = np.arange(0, len(run.steps), every)
