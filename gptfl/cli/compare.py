@@ -16,6 +16,8 @@ from gptfl.cli.options import (
     Features,
     Metric,
     Seed,
+    Unseen,
+    UnseenShare,
     Workspace,
     complete,
 )
@@ -69,6 +71,8 @@ def command(
     cost: Annotated[
         bool, typer.Option("--cost", help="Also measure seconds and FLOPs of a simulated trajectory.")
     ] = False,
+    unseen: Unseen = None,
+    unseen_share: UnseenShare = None,
     seed: Seed = 42,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -98,8 +102,8 @@ def command(
         raise UsageError("--json, --csv and --latex were given together", "choose one")
     warn_of_problems()
     if sweep:
-        if as_latex or cost or calibrate:
-            other = "--latex" if as_latex else "--cost" if cost else "--calibrate"
+        if as_latex or cost or calibrate or unseen is not None:
+            other = "--latex" if as_latex else "--cost" if cost else "--calibrate" if calibrate else "--unseen"
             raise UsageError(f"{other} does not go with --sweep", "leave out one of them")
         _sweep(
             sweep,
@@ -132,6 +136,8 @@ def command(
             settings=_by_estimator(settings),
             calibrate=calibrate,
             cost=cost,
+            unseen=unseen,
+            unseen_share=unseen_share,
             seed=seed,
             output=output,
             figure=True if figure is None else figure,

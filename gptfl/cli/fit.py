@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gptfl.cli import console
-from gptfl.cli.options import FILES, Dynamics, Encoder, Every, Features, Seed, Settings, Workspace, complete
+from gptfl.cli.options import (
+    FILES,
+    Dynamics,
+    Encoder,
+    Every,
+    Features,
+    Seed,
+    Settings,
+    Unseen,
+    UnseenShare,
+    Workspace,
+    complete,
+)
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.errors import UsageError
 
@@ -29,6 +41,8 @@ def command(
     encoder: Encoder = None,
     settings: Settings = None,
     every: Every = 1,
+    unseen: Unseen = None,
+    unseen_share: UnseenShare = None,
     seed: Seed = 42,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -61,6 +75,8 @@ def command(
                 metric=one,
                 settings=console.parse_settings(settings),
                 every=every,
+                unseen=unseen,
+                unseen_share=unseen_share,
                 seed=seed,
                 output=output,
                 progress=progress,

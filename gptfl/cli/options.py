@@ -63,6 +63,24 @@ Every = Annotated[
         rich_help_panel=PRECISE,
     ),
 ]
+Unseen = Annotated[
+    str | None,
+    typer.Option(
+        metavar="train|test|both",
+        help="Set examples of this side aside and learn nothing from them.",
+        show_default="all are learned from",
+        rich_help_panel=PRECISE,
+    ),
+]
+UnseenShare = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of each side that --unseen sets aside.",
+        show_default="0.2 of the pool, 0.25 of the test examples",
+        rich_help_panel=PRECISE,
+    ),
+]
 Encoder = Annotated[
     str | None,
     typer.Option(

@@ -28,10 +28,18 @@ WIDTH = 80
 
 def setting(comparison: Comparison) -> str:
     """What was compared on what, in one line."""
+    name = f"{comparison.metric.name} of {comparison.recording}"
     if comparison.folds is None:
         runs = f"fitted on {comparison.fit_runs} runs (validated on {comparison.validation_runs})"
-        return f"{comparison.metric.name} of {comparison.recording}: {runs}, tested on {comparison.runs}"
-    return f"{comparison.metric.name} of {comparison.recording}: {comparison.folds} folds over {comparison.runs} runs"
+        return f"{name}: {runs}, tested on {comparison.runs}{_unseen(comparison)}"
+    return f"{name}: {comparison.folds} folds over {comparison.runs} runs{_unseen(comparison)}"
+
+
+def _unseen(comparison: Comparison) -> str:
+    counts = {"training": "train", "test": "test"}
+    told = [(noun, len((comparison.unseen or {}).get(side, ()))) for noun, side in counts.items()]
+    parts = [f"{count} unseen {noun} examples" for noun, count in told if count]
+    return f", {' and '.join(parts)}" if parts else ""
 
 
 def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
@@ -45,6 +53,11 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         "TRAK's averages over seeds; the two aren't comparable.",
         "Brackets: 95 % bootstrap intervals over runs.",
     ]
+    if (comparison.unseen or {}).get("test"):
+        notes.append(
+            "Only the unseen test examples are scored. Mean-run gives them the average change of the others, "
+            "regressed on the first score."
+        )
     compared = comparable(comparison.held_out.peers)
     if comparison.runs < FEWEST_RUNS:
         noun = "run" if comparison.runs == 1 else "runs"
@@ -178,6 +191,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         },
         "folds": comparison.folds,
         "seed": comparison.seed,
+        **({} if comparison.unseen is None else {"unseen": dict(comparison.unseen)}),
         "estimators": [_row_dict(row) for row in comparison.rows],
         "left_out": dict(comparison.left_out),
         "notes": list(comparison.notes),

@@ -139,7 +139,8 @@ class Comparison:
     """One table: what was compared, on what, and how it came out.
 
     ``left_out`` maps estimators that were not asked to the reason; ``predicted`` holds the
-    trajectories of each row without an error.
+    trajectories of each row without an error. ``unseen`` says what was set aside from fitting, if anything was:
+    the ids under ``train`` and ``test``, and how they were chosen.
     """
 
     recording: str
@@ -155,6 +156,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     figure: Path | None = None
     output: Path | None = None
+    unseen: Mapping[str, Any] | None = None
 
     @property
     def runs(self) -> int:

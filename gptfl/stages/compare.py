@@ -172,8 +172,7 @@ class _Job:
         told, more = usable_runs(runs, self.metric, self.scored)
         asked = {run.index: of_tests(run, self.scored) for run in told}
         splits = [
-            replace(split, test=tuple(asked[run.index] for run in split.test if run.index in asked))
-            for split in splits
+            replace(split, test=tuple(asked[run.index] for run in split.test if run.index in asked)) for split in splits
         ]
         return splits, tuple(dict.fromkeys(notes + more))
 
