@@ -12,7 +12,11 @@ from gptfl.records import Example, FeatureSet, FitData, MetricInfo, Prediction, 
 
 @runtime_checkable
 class Task(Protocol):
-    """Where examples come from. Its factory takes ``data``: a local folder or file, or None."""
+    """Where examples come from. Its factory takes ``data``: a local folder or file, or None.
+
+    One member is optional: ``generated``, True where the task makes its examples up, so that it needs no folder in the
+    ``--data`` of a mixture.
+    """
 
     name: str
     learning_rate: float

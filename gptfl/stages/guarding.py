@@ -44,6 +44,7 @@ class GuardedTask:
     def __post_init__(self) -> None:
         self.name: str = self.made.name
         self.learning_rate: float = self.made.learning_rate
+        self.generated = bool(getattr(self.made, "generated", False))
 
     def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
         """What the task loads. Raises ``PluginError`` where that is no ``TaskData``."""

@@ -1,6 +1,7 @@
 """Mixtures of tasks, instructions and flipped labels: what is drawn, what is kept, what is refused."""
 
 import json
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,34 @@ def test_tasks_templates_and_flips_are_found_again(neox: Path, data: Path, tmp_p
 def test_without_texts_no_word_of_a_field_is_kept() -> None:
     fields = {"task": "a name", "template": 3, "flipped": "these are words", "clean_label": ["more"], "other": "text"}
     assert Example("i", "p", " t", fields=fields).without_texts().fields == {"task": "a name", "template": 3}
+
+
+def test_json_lines_that_name_tasks_are_a_mixture(tmp_path: Path) -> None:
+    lines = [{"prompt": f"p{i}", "target": " t", "task": ("sums", "names", "sums")[i % 3]} for i in range(6)]
+    for name in ("train.jsonl", "test.jsonl"):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    loaded = load("jsonl", tmp_path, 6)
+    assert set(tasks_of(loaded.pool)) == {"sums", "names"}
+    assert set(classes_of(loaded.pool) or ()) == {("sums", None), ("names", None)}
+
+
+def test_a_generated_task_of_a_plugin_needs_no_folder(data: Path) -> None:
+    from gptfl.hookspecs import hookimpl
+    from gptfl.registry import build
+
+    class Made:
+        name, learning_rate, generated = "made", 1e-4, True
+
+        def __init__(self, data: Path | None = None) -> None:
+            assert data is None
+
+        def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
+            examples = tuple(Example(str(i), f"p{i}", " t") for i in range(9))
+            return TaskData(self.name, examples[:pool], examples[:test])
+
+    plugin = types.ModuleType("acme")
+    plugin.gptfl_tasks = hookimpl(lambda: {"made": Made}, specname="gptfl_tasks")  # type: ignore[attr-defined]
+    registry = build([plugin])
+    loaded = Source(open_task(registry, "made,rte", data), instructions=True).load(4, 2, 0)
+    assert [e.task for e in loaded.pool] == ["made", "rte"] * 2
+    assert loaded.pool[0].prompt.endswith("\np0")
