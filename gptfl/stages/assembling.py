@@ -152,8 +152,7 @@ def with_classes(
     everyone = (*pool, *test)
     in_pool = [example.target for example in pool]
     choices = tuple(sorted({example.target for example in everyone}))
-    given = any(example.label is not None or example.choices for example in everyone)
-    if given or not all(example.prompt for example in everyone) or not 2 <= len(choices) <= MOST_CLASSES:
+    if not all(example.prompt for example in everyone) or not 2 <= len(choices) <= MOST_CLASSES:
         return tuple(pool), tuple(test), ""
     if any(in_pool.count(choice) < 2 for choice in choices):
         return tuple(pool), tuple(test), ""

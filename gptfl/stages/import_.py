@@ -81,8 +81,9 @@ def import_(
     folder = Path(folder).expanduser()
     infos = {metric: _info(metric) for metric in metrics}
     found, without = find_runs(folder)
-    pool = read_texts(_texts(folder, train_texts, TRAIN_TEXTS, "--train-texts"))
-    everyone = read_texts(_texts(folder, test_texts, TEST_TEXTS, "--test-texts"))
+    trained = read_texts(_texts(folder, train_texts, TRAIN_TEXTS, "--train-texts"))
+    tested = read_texts(_texts(folder, test_texts, TEST_TEXTS, "--test-texts"))
+    pool, everyone = trained.examples, tested.examples
     space = Workspace.resolve(workspace)
     stem = name or safe_name(folder.resolve().name)
     path = space.dynamics_path(stem)
@@ -93,7 +94,9 @@ def import_(
     if not made.runs:
         raise DataError(f"no run in {folder} has a score", f"it belongs into {SCORES.format('loss')} of each run")
     test, kept = only_scored(made, everyone)
-    pool, test, classes = with_classes(pool, test)
+    classes = ""
+    if not trained.tells_classes and not tested.tells_classes:
+        pool, test, classes = with_classes(pool, test)
     runs, rates = _rated(made, lr, schedule)
     settings = {
         **_settings(layout, folder, made, runs, len(pool), len(test)),

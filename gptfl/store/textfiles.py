@@ -1,5 +1,6 @@
 """Reads the texts that a recording in another layout lacks: JSON lines of ids and texts."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.errors import DataError
@@ -11,13 +12,22 @@ MAX_EXAMPLES = 1_000_000
 TEXT_FORM = '{"id": 0, "input": "prompt and target together"} and, if you like, "target"'
 
 
-def read_texts(path: Path) -> tuple[Example, ...]:
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The examples of a file; ``tells_classes`` is whether a line says what the class is, if only that there is none."""
+
+    examples: tuple[Example, ...]
+    tells_classes: bool
+
+
+def read_texts(path: Path) -> Texts:
     """The examples of a file of texts. Where ``target`` is given, it must end the input, and is split from it.
 
     ``choices``, ``label`` and ``fields``, which gptfl adds when it exports, are taken back. Raises ``DataError``.
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
+    tells_classes = False
     for line in read_json_lines(path, TEXT_FORM):
         example = _example(line)
         if example.id in seen:
@@ -26,11 +36,12 @@ def read_texts(path: Path) -> tuple[Example, ...]:
             )
         seen[example.id] = line.number
         examples.append(example)
+        tells_classes |= "label" in line.values or "choices" in line.values
         if len(examples) > MAX_EXAMPLES:
             raise line.wrong(f"there are more than {MAX_EXAMPLES} texts", "keep those of the runs")
     if not examples:
         raise DataError(f"{path} holds no text", f"write one a line: {TEXT_FORM}")
-    return tuple(examples)
+    return Texts(tuple(examples), tells_classes)
 
 
 def _example(line: Line) -> Example:
@@ -39,8 +50,8 @@ def _example(line: Line) -> Example:
         raise line.wrong(f'"input" is {line.what("input")}', f"expected {TEXT_FORM}")
     if target is not None and not isinstance(target, str):
         raise line.wrong(f'"target" is {shown(target)}, not a text', f"expected {TEXT_FORM}")
-    cut = 0
-    if target and target.strip():
+    cut = 0 if target is None else len(whole)
+    if target:
         # White space around either may have been cut; the input itself is never changed.
         body = whole if whole.endswith(target) else whole.rstrip()
         ending = target if body.endswith(target) else target.strip()
