@@ -1,7 +1,8 @@
 """Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics.
 
 Each stage is a function of the same name as its command: ``collect``, ``featurize``, ``fit``,
-``simulate``, ``compare`` and ``rank``. They are loaded when first used, so that ``import gptfl`` is light.
+``simulate``, ``compare``, ``rank``, ``import_`` (a word that Python keeps for itself) and ``export``. They are
+loaded when first used, so that ``import gptfl`` is light.
 """
 
 import importlib
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gptfl.stages.collect import collect
     from gptfl.stages.compare import compare
+    from gptfl.stages.export import export
     from gptfl.stages.featurize import featurize
     from gptfl.stages.fit import fit
+    from gptfl.stages.import_ import import_
     from gptfl.stages.inspect import inspect
     from gptfl.stages.rank import rank
     from gptfl.stages.simulate import simulate
 
-__all__ = ["collect", "compare", "featurize", "fit", "inspect", "rank", "simulate"]
+__all__ = ["collect", "compare", "export", "featurize", "fit", "import_", "inspect", "rank", "simulate"]
 __version__ = version("gptfl")
 
 

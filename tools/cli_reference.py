@@ -45,7 +45,7 @@ def row(parameter: Any) -> str:
     else:
         names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
         if parameter.metavar:
-            names += f" {parameter.metavar}"
+            names += " " + parameter.metavar.replace("|", "\\|")
     text = (parameter.help or "").replace("|", "\\|")
     if getattr(parameter, "required", False):
         return f"| {names} | {text} Required. |"

@@ -4,6 +4,7 @@ import functools
 import importlib
 import io
 import itertools
+import keyword
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ UsageProblem: type[BaseException] = typer.BadParameter.__mro__[2]
 NOTHING_LEFT = "nothing half-written was left"
 LEFT = {"gptfl.cli.collect": "finished runs are kept, the same command goes on from there"}
 """What an interruption leaves behind, by the command's module."""
-COMMANDS = ("collect", "featurize", "fit", "simulate", "compare", "rank", "demo", "inspect", "plugins")
+COMMANDS = ("collect", "import", "featurize", "fit", "simulate", "compare", "rank", "demo", "inspect", "export", "plugins")
 
 app = typer.Typer(
     name="gptfl",
@@ -63,8 +64,13 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return stoppable
 
 
+def _module(name: str) -> str:
+    """The module of a command; a word that Python keeps for itself gets an underscore."""
+    return f"gptfl.cli.{name.replace('-', '_')}{'_' * keyword.iskeyword(name)}"
+
+
 for name in COMMANDS:
-    app.command(name)(_stoppable(importlib.import_module(f"gptfl.cli.{name.replace('-', '_')}").command))
+    app.command(name)(_stoppable(importlib.import_module(_module(name)).command))
 
 
 def run() -> None:
