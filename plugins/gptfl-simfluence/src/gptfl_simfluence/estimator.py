@@ -1,17 +1,21 @@
 """Simfluence (Guu et al., 2023): one free alpha and beta for each training and test example."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.records import FitData, Prediction, Query
-from gptfl.settings import number
+from gptfl.settings import number, one_of
+from gptfl_simfluence.descent import Descent
 from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_interval
 from gptfl_simfluence.ridge import Regression, free_running_errors
 
+RIDGE, GRADIENT = "ridge", "gradient"
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 LONE_STRENGTH = 1.0
 FOLDS = 4
@@ -21,29 +25,86 @@ class Simfluence:
     """phi_t = (1 + sum of alpha over the batch) phi_{t-1} + sum of beta over the batch.
 
     ``form`` is ``linear``, ``additive`` (alpha is 0) or ``multiplicative`` (beta is 0).
-    ``strength`` is the ridge's weight relative to how often the average example was seen;
-    None chooses it. A pool example that no fitted run has seen changes nothing.
+    ``fit`` is ``ridge``, the closed form, or ``gradient``, Adam on the same errors as in the paper. ``strength`` is
+    the ridge's weight relative to how often the average example was seen; None chooses it. The others are the
+    gradient fit's: ``epochs`` at most (with 0 nothing ever changes), ``learning_rate``, ``weight_decay`` and
+    ``batch_size``, how many recorded intervals a step of Adam takes. A pool example that no fitted run has seen
+    changes nothing.
     """
 
     requires: frozenset[str] = frozenset()
+    notes_: tuple[str, ...] = ()
 
-    def __init__(self, form: str = "linear", strength: float | None = None) -> None:
+    def __init__(
+        self,
+        form: str = "linear",
+        strength: float | None = None,
+        fit: str = RIDGE,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+    ) -> None:
         self.name = f"simfluence-{form}"
         self.form = form
-        self.strength = (
-            None if strength is None else number(f"estimator {self.name}", "strength", strength, positive=True)
-        )
+        who = f"estimator {self.name}"
+        self.how = one_of(who, "fit", fit, (RIDGE, GRADIENT))
+        given = {
+            "epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size
+        }  # fmt: skip
+        for setting, value in ({"strength": strength} if self.how == GRADIENT else given).items():
+            if value is not None:
+                other = RIDGE if self.how == GRADIENT else GRADIENT
+                raise UsageError(
+                    f"{who}: {setting} is {value}, but fit is {self.how}", f"set fit={other} or leave it out"
+                )
+        self.strength = None if strength is None else number(who, "strength", strength, positive=True)
+        self.descent = Descent.of(who, **given)
 
     def settings(self) -> Mapping[str, Any]:
-        """The setting of the form's factory."""
-        return {"strength": self.strength}
+        """The settings of the form's factory; those of the fit that isn't used are None."""
+        descent = asdict(self.descent)
+        return {
+            "strength": self.strength,
+            "fit": self.how,
+            **(descent if self.how == GRADIENT else dict.fromkeys(descent)),
+        }
 
     def fit(self, data: FitData) -> Self:
-        """Solve one ridge regression a test example. Raises ``DataError`` if no run has two recorded steps."""
+        """Find alpha and beta in the way chosen. Raises ``DataError`` if no run has two recorded steps."""
         runs = [intervals_of(data, run) for run in data.fit_runs]
         if not sum(len(run.counts) for run in runs):
             raise DataError(f"{self.name} has no recorded run to learn from", "record runs with at least two steps")
         validation = [intervals_of(data, run) for run in data.validation_runs]
+        self.notes_ = ()
+        if self.how == GRADIENT:
+            self._descend(data, runs, validation)
+        else:
+            self._solve(data, runs, validation)
+        self.exposures_ = sum(run.counts.sum(axis=0) for run in runs)
+        self.interval_ = usual_interval(data.fit_runs)
+        return self
+
+    def _descend(self, data: FitData, runs: list[Intervals], validation: list[Intervals]) -> None:
+        """By gradients; torch is imported only here."""
+        from gptfl_simfluence.gradient import descend
+
+        how = self.descent
+
+        def report(epoch: int, error: float) -> None:
+            note = f"validation all-steps MSE {error:.4g}" if validation else ""
+            data.progress(f"fit {self.name}", epoch, how.epochs, note)
+
+        found = descend(runs, validation, self.form, how, data.seed, report)
+        data.progress(f"fit {self.name}", how.epochs, how.epochs)
+        self.alpha_, self.beta_, self.strength_ = found.alpha, found.beta, math.nan
+        if found.best < found.epochs:
+            self.notes_ = (f"{self.name} is taken from epoch {found.best}, the best of {found.epochs} on validation",)
+        elif validation and how.epochs:
+            self.notes_ = (f"{self.name} was still improving at its last epoch, {how.epochs}: try more epochs",)
+
+    def _solve(self, data: FitData, runs: list[Intervals], validation: list[Intervals]) -> None:
+        """One ridge regression a test example."""
         groups = [runs] if validation or self.strength else _folds(runs)
         strengths = self._candidates(comparable=bool(validation) or len(groups) > 1)
         usual = float(sum((run.counts**2).sum(axis=0) for run in runs).mean())
@@ -62,9 +123,6 @@ class Simfluence:
         best = int(np.argmin(errors))
         self.strength_ = strengths[best]
         self.alpha_, self.beta_ = found[best].copy()
-        self.exposures_ = sum(run.counts.sum(axis=0) for run in runs)
-        self.interval_ = usual_interval(data.fit_runs)
-        return self
 
     def _candidates(self, comparable: bool) -> tuple[float, ...]:
         if self.strength is not None:
@@ -94,7 +152,7 @@ class Simfluence:
         return Prediction(values)
 
     def state(self) -> Mapping[str, np.ndarray]:
-        """Alpha and beta, the steps of one interval, the strength taken, and how often each example was seen."""
+        """Alpha and beta, the steps of one interval, the strength taken (NaN by gradients), each example's count."""
         return {
             "alpha": self.alpha_,
             "beta": self.beta_,

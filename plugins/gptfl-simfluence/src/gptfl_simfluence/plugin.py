@@ -9,10 +9,17 @@ from gptfl.interfaces import Estimator
 def form(name: str) -> Callable[..., Estimator]:
     """A factory of one form, which imports scipy only when it is called."""
 
-    def factory(strength: float | None = None) -> Estimator:
+    def factory(
+        strength: float | None = None,
+        fit: str = "ridge",
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+    ) -> Estimator:
         from gptfl_simfluence.estimator import Simfluence
 
-        return Simfluence(name, strength)
+        return Simfluence(name, strength, fit, epochs, learning_rate, weight_decay, batch_size)
 
     return factory
 
