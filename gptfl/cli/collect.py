@@ -147,6 +147,23 @@ def command(
         str, typer.Option(help="auto (bf16 on a GPU, else fp32), fp32 or bf16.", rich_help_panel=PRECISE)
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=PRECISE)] = "auto",
+    gradients: Annotated[
+        str | None,
+        typer.Option(
+            help="What gradient baselines need: reference (products of all examples' gradients along one more run; may "
+            "be added to a finished recording), own (what the gradients along every run foretell of it) or both.",
+            show_default="none",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    gradient_points: Annotated[
+        int | None,
+        typer.Option(
+            help="At how many steps of the reference run gradients are multiplied, first and last included.",
+            show_default="4",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     executor: Annotated[
         str,
         typer.Option(help="Where runs are carried out.", autocompletion=complete("executor"), rich_help_panel=PRECISE),
@@ -204,6 +221,8 @@ def command(
             texts=texts,
             instructions=instructions,
             flip_labels=flip_labels,
+            gradients=gradients,
+            gradient_points=gradient_points,
             executor=executor,
             dry_run=dry_run,
             progress=progress,
@@ -240,6 +259,23 @@ def _generation(plan: "Estimate") -> dict[str, str]:
     }
 
 
+def _gradients(plan: "Estimate") -> dict[str, str]:
+    rows = {}
+    if plan.seconds_per_derivative:
+        rows["derivatives"] = (
+            f"along every run; {console.human_seconds(plan.seconds_per_derivative)} at each measurement, "
+            "within the time above"
+        )
+    if plan.gradients is not None:
+        cost = plan.gradients
+        rows["gradients"] = (
+            f"one reference run besides; {cost.pool} x {cost.test} products at steps {', '.join(map(str, cost.points))}: "
+            f"about {console.human_seconds(cost.seconds)} and {console.human_bytes(cost.memory_bytes)} of memory more, "
+            f"{console.human_bytes(cost.file_bytes)} of file"
+        )
+    return rows
+
+
 def _announce(plan: "Estimate") -> None:
     recorded = plan.runs - plan.runs_left
     trained = console.human_count(plan.trained_parameters)
@@ -259,6 +295,7 @@ def _announce(plan: "Estimate") -> None:
             f"{console.human_seconds(plan.seconds_per_evaluation)} a measurement)",
             "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
             "file": f"about {console.human_bytes(plan.file_bytes)}",
+            **_gradients(plan),
         }
     )
     for text in plan.notes:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from gptfl.records import Progress, role_of, silent
 from gptfl.registry import get_registry
 from gptfl.stages.corrupting import check_share
 from gptfl.stages.generating import GENERATION, check_generation
+from gptfl.stages.gradients import ReferenceJob, check_size, read_request
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.mixture import Source, open_task, task_names
 from gptfl.stages.recording import RecordingJob, TrainerMaker
@@ -82,6 +83,8 @@ def collect(
     texts: bool = True,
     instructions: bool | None = None,
     flip_labels: float | None = None,
+    gradients: str | None = None,
+    gradient_points: int | None = None,
     executor: str = "local",
     dry_run: bool = False,
     progress: Progress = silent,
@@ -96,6 +99,10 @@ def collect(
     Metrics of generated text (``bleu``, ``rougeL``) are recorded at step 0, every ``generate_every``-th step (a
     multiple of ``record_every``, by default that itself) and the last; ``decode`` is ``greedy`` or ``nucleus``, and
     ``generate_tokens`` the longest answer, by default half as long again as the longest reference, at most 256.
+
+    ``gradients`` records what gradient baselines need: ``reference``, the products of all pool and test examples'
+    gradients at ``gradient_points`` steps (4) of one more run, which may be added to a finished recording; ``own``,
+    what the gradients along every run foretell of it; or ``both``.
 
     The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
     finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
@@ -144,6 +151,9 @@ def collect(
         seed=seed,
     )
     total = _count_steps(steps, epochs, subset_size, batch_size)
+    wanted = read_request(gradients, gradient_points, total, [metric.info.name for metric in chosen])
+    check_size(wanted.points, pool, test)
+    recipe = replace(recipe, derivatives=wanted.own)
     _check_size(runs, total, batch_size, record_every, test, len(chosen))
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
     check_labels((*examples.pool, *examples.test), f"task {task!r}")
@@ -174,7 +184,8 @@ def collect(
     plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]
     space = Workspace.resolve(workspace)
     path = space.dynamics_path(name or stem_for(task, source.stem))
-    job = RecordingJob(path, settings, examples, chosen, plans, texts)
+    reference = ReferenceJob(path, pool, batch_size, total, seed, wanted.points) if wanted.points else None
+    job = RecordingJob(path, settings, examples, chosen, plans, texts, reference)
     make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress)
     if dry_run:
         left = job.left()
@@ -191,14 +202,19 @@ def _carry_out(
     progress: Progress,
 ) -> CollectResult:
     """Record what is left; the model is loaded only if something is."""
-    if not job.left():
+    if not job.left() and not job.lacks_gradients():
         return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
     job.settings["weights"] = trainer.network.loaded.weights_hash
     left = job.left()  # again: now that the weights are known, they must be the recorded ones
     guess = job.estimate(trainer, left, announce)
-    job.record(runner, make_trainer, left, progress)
-    return _result(job, len(left), guess, ())
+    if left:
+        job.record(runner, make_trainer, left, progress)
+    notes: tuple[str, ...] = () if left else (f"all {len(job.plans)} runs are recorded already",)
+    if job.reference is not None and job.lacks_gradients():
+        job.reference.record(trainer, progress)
+        notes += (f"gradient products at steps {', '.join(map(str, job.reference.points))} of a reference run added",)
+    return _result(job, len(left), guess, notes)
 
 
 def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[str, ...]) -> CollectResult:

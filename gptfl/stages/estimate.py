@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from gptfl.interfaces import Plan
+from gptfl.stages.gradients import GradientCost
 from gptfl.training.generation import Generator
+from gptfl.training.gradients.directional import DIRECTIONS, AlongRun
 from gptfl.training.trainer import RecordingTrainer
 
 TIMED_STEPS = 3
@@ -22,7 +24,8 @@ class Estimate:
     """The cost of the runs that are left; seconds from timed steps, bytes from shapes.
 
     ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
-    is as long as it may be.
+    is as long as it may be. ``seconds_per_derivative`` is what the derivatives along a run take at each recorded
+    step, 0 where they aren't recorded; ``gradients`` tells of the reference run, and ``seconds`` leaves it out.
     """
 
     runs: int
@@ -49,6 +52,8 @@ class Estimate:
     generated: int = 0
     generated_tokens: int = 0
     seconds_per_generation: float = 0.0
+    seconds_per_derivative: float = 0.0
+    gradients: GradientCost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
     per_step = _time_steps(trainer, plan)
     per_evaluation = _time_evaluation(trainer)
     generator = trainer.evaluator.generator
+    per_derivative = 0.0 if trainer.along is None else _time_derivatives(trainer, trainer.along)
     per_generation = 0.0 if generator is None else _time_generation(trainer, generator)
     lengths = [len(row.input_ids) for row in trainer.rows]
     batch_tokens = size.batch_size * sum(lengths) / len(lengths)
@@ -82,7 +88,10 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
     recipe = trainer.recipe
     # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
     memory = 4 * (whole + 4 * trained + hidden)
+    if trainer.along is not None:  # the weights of the last recorded step, and two directions from there
+        memory += 4 * 3 * trained
     test = len(trainer.evaluator.test)
+    kinds = 0 if trainer.along is None else len(DIRECTIONS)
     texts = sum(len(e.text.encode()) for e in (*trainer.pool, *trainer.evaluator.test))
     return Estimate(
         runs=size.runs,
@@ -103,14 +112,20 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
         seconds_per_step=per_step,
         seconds_per_evaluation=per_evaluation,
         seconds=size.runs_left
-        * (size.steps * per_step + size.recorded * per_evaluation + size.generated * per_generation),
+        * (
+            size.steps * per_step
+            + size.recorded * per_evaluation
+            + size.generated * per_generation
+            + (size.recorded - 1) * per_derivative
+        ),
         memory_bytes=memory,
         file_bytes=texts
-        + size.runs * (size.recorded * test * size.metrics * 4 + size.steps * (size.batch_size + 1) * 8),
+        + size.runs * (size.recorded * test * (size.metrics + kinds) * 4 + size.steps * (size.batch_size + 1) * 8),
         notes=notes,
         generated=size.generated,
         generated_tokens=0 if generator is None else generator.prompts.limit,
         seconds_per_generation=per_generation,
+        seconds_per_derivative=per_derivative,
     )
 
 
@@ -137,6 +152,13 @@ def _time_evaluation(trainer: RecordingTrainer) -> float:
         if spent > TIMED_SECONDS:
             break
     return spent * trainer.evaluator.tokens / tokens
+
+
+def _time_derivatives(trainer: RecordingTrainer, along: AlongRun) -> float:
+    """Seconds of all directions at one recorded step, from one of them along the weights themselves."""
+    weights = [weight.detach() for weight in trainer.network.trainable]
+    along.slopes.along(weights, weights, batches=1)  # the first derivative also sets up the forward mode
+    return len(DIRECTIONS) * _timed(trainer, lambda: along.slopes.along(weights, weights))
 
 
 def _time_generation(trainer: RecordingTrainer, generator: Generator) -> float:

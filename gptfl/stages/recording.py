@@ -1,7 +1,7 @@
 """A recording on its way to disk: what is left to do, whether it may go on, and keeping each run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Dynamics, Progress, Run, TaskData, silent
 from gptfl.stages.origin import is_imported
+from gptfl.stages.gradients import ReferenceJob
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
@@ -22,7 +23,7 @@ FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
-ADDED: Mapping[str, Any] = {"instructions": False, "flip_labels": None, "generate_every": None, "decode": "greedy"}
+ADDED: Mapping[str, Any] = {"derivatives": False} | {"instructions": False, "flip_labels": None, "generate_every": None, "decode": "greedy"}
 """Settings that recordings made before there were such lack, with the value that those were made with."""
 
 
@@ -65,6 +66,7 @@ class RecordingJob:
     metrics: tuple[Metric, ...]
     plans: list[Plan]
     texts: bool
+    reference: ReferenceJob | None = None
 
     def left(self) -> list[Plan]:
         """The plans that no recorded run carries out yet.
@@ -74,6 +76,10 @@ class RecordingJob:
         existing = self._existing()
         done = set() if existing is None else {run.index for run in existing.runs}
         return [plan for plan in self.plans if plan.index not in done]
+
+    def lacks_gradients(self) -> bool:
+        """Whether gradient products along a reference run are asked for and not there yet; raises as ``left``."""
+        return self.reference is not None and self.reference.left(self._existing())
 
     def _existing(self) -> Dynamics | None:
         try:
@@ -118,6 +124,8 @@ class RecordingJob:
             generated = len(recorded_steps(steps, every))
         size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics), generated)
         guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        if self.reference is not None and self.lacks_gradients():
+            guess = replace(guess, gradients=self.reference.cost(trainer, guess.seconds_per_step))
         if announce is not None:
             announce(guess)
         return guess
@@ -161,6 +169,8 @@ def typed(key: str, value: Any) -> str:
     """A setting as the option that makes it is typed."""
     if key == "texts":
         return "--texts" if value else "--no-texts"
+    if key == "derivatives":
+        return "--gradients own" if value else "no --gradients own"
     if key == "instructions":
         return "--instructions" if value else "--no-instructions"
     flag = FLAGS.get(key, f"--{key.replace('_', '-')}")

@@ -8,9 +8,20 @@ import h5py
 import numpy as np
 
 from gptfl.errors import DataError
-from gptfl.records import FIT, TEST, VALIDATION, Curriculum, Dynamics, MetricInfo, Run, examples_fingerprint
+from gptfl.records import (
+    FIT,
+    TEST,
+    VALIDATION,
+    Curriculum,
+    Dynamics,
+    GradientProducts,
+    MetricInfo,
+    Run,
+    examples_fingerprint,
+)
 from gptfl.store import fields, files
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
+from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
 
 ROLES = (FIT, VALIDATION, TEST)
@@ -39,6 +50,8 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
         runs = file.create_group("runs")
         for run in dynamics.runs:
             _put_run(runs, run)
+        if dynamics.gradients is not None:
+            put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
 
 
 def append_run(path: Path, run: Run) -> None:
@@ -48,6 +61,13 @@ def append_run(path: Path, run: Run) -> None:
         counts = fields.get_int(examples, "pool"), fields.get_int(examples, "test")
         check_run(run, *counts, _get_metrics(file), str(path))
         _put_run(fields.get_group(file, "runs"), run)
+
+
+def append_gradients(path: Path, gradients: GradientProducts) -> None:
+    """Add gradient products to a recording. Raises ``DataError`` if it has some or they don't fit."""
+    with files.amend(path, DYNAMICS) as file:
+        examples = fields.get_group(file, "examples")
+        put_gradients(file, gradients, fields.get_int(examples, "pool"), fields.get_int(examples, "test"))
 
 
 def read_dynamics(path: Path) -> Dynamics:
@@ -62,12 +82,13 @@ def read_dynamics(path: Path) -> Dynamics:
         metrics = _get_metrics(file)
         group = fields.get_group(file, "runs")
         runs = [_get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
+        gradients = get_gradients(file, len(pool), len(test))
     for run in runs:
         check_run(run, len(pool), len(test), metrics, str(path))
     runs.sort(key=lambda run: run.index)
     if len({run.index for run in runs}) < len(runs):
         raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
-    return Dynamics(pool, test, metrics, tuple(runs), header.settings)
+    return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients)
 
 
 def check_run(run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo], where: str) -> None:
@@ -109,6 +130,9 @@ def _problem_with(run: Run, pool: int, test: int, metrics: Mapping[str, MetricIn
     for name, values in run.metrics.items():
         if values.shape != (len(steps), test) or values.dtype.kind != "f":
             return f"has {name} of shape {values.shape}, not {(len(steps), test)}"
+    for name, values in run.derivatives.items():
+        if values.shape != (len(steps), test) or values.dtype.kind != "f":
+            return f"has derivatives ({name}) of shape {values.shape}, not {(len(steps), test)}"
     return ""
 
 
@@ -125,10 +149,15 @@ def _put_run(runs: h5py.Group, run: Run) -> None:
     metrics = group.create_group("metrics")
     for name, values in run.metrics.items():
         fields.put_array(metrics, name, values)
+    if run.derivatives:
+        derivatives = group.create_group("derivatives")
+        for name, values in run.derivatives.items():
+            fields.put_array(derivatives, name, values)
 
 
 def _get_run(group: h5py.Group) -> Run:
     metrics = fields.get_group(group, "metrics")
+    derivatives = fields.get_group(group, "derivatives") if "derivatives" in group else {}
     return Run(
         index=fields.get_int(group, "index"),
         seed=fields.get_int(group, "seed"),
@@ -138,6 +167,7 @@ def _get_run(group: h5py.Group) -> Run:
         ),
         steps=fields.get_array(group, "steps", 1, "i"),
         metrics={name: fields.get_array(metrics, name, 2, "f") for name in fields.names_in(metrics)},
+        derivatives={name: fields.get_array(derivatives, name, 2, "f") for name in fields.names_in(derivatives)},
     )
 
 

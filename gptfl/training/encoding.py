@@ -79,11 +79,13 @@ class Tokenizer:
         return self._prompts[prompt]
 
 
-def training_rows(tokenizer: Tokenizer, pool: Sequence[Example]) -> list[TokenRow]:
-    """One row an example: its target's tokens, all in segment 0."""
+def training_rows(
+    tokenizer: Tokenizer, examples: Sequence[Example], flag: str = "pool", choices: bool = False
+) -> list[TokenRow]:
+    """One row an example: its target's tokens, all in segment 0; prompts as ``Tokenizer.pairs`` cuts them."""
     rows = []
-    for example in pool:
-        prompt, answers = tokenizer.pairs(example, "pool")
+    for example in examples:
+        prompt, answers = tokenizer.pairs(example, flag, choices)
         rows.append(_row(prompt, answers[example.target], 0))
     return rows
 

@@ -17,6 +17,8 @@ from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer, training_rows
 from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.generation import Decoding
+from gptfl.training.gradients.directional import AlongRun
+from gptfl.training.gradients.sides import test_side
 from gptfl.training.layout import plan_batches
 from gptfl.training.models import LoadedModel
 from gptfl.training.network import Batch, Network
@@ -55,6 +57,8 @@ class Recipe:
     """Whether each process keeps only its part of the model (FSDP)."""
     seed: int = 0
     """What the adapters' first values come from, and what is drawn when text is sampled."""
+    derivatives: bool = False
+    """Whether to record what the gradients along each run foretell of its test losses."""
 
 
 class DivergedError(DataError):
@@ -71,6 +75,7 @@ class Track:
 
     steps: list[int] = field(default_factory=list)
     values: list[Mapping[str, Float[np.ndarray, " test"]]] = field(default_factory=list)
+    derivatives: Mapping[str, Float[np.ndarray, "recorded test"]] = field(default_factory=dict)
 
     def add(self, step: int, values: Mapping[str, Float[np.ndarray, " test"]]) -> None:
         """Keep what was measured after ``step`` updates."""
@@ -82,7 +87,8 @@ class Track:
         names = self.values[0] if self.values else {}
         metrics = {name: np.stack([values[name] for values in self.values]) for name in names}
         steps = np.array(self.steps, dtype=np.int64)
-        return Run(plan.index, plan.seed, plan.role, Curriculum(batches, rates), steps, metrics)
+        curriculum = Curriculum(batches, rates)
+        return Run(plan.index, plan.seed, plan.role, curriculum, steps, metrics, self.derivatives)
 
 
 class RecordingTrainer:
@@ -121,6 +127,9 @@ class RecordingTrainer:
         layout = plan_batches([len(row.input_ids) for row in self.rows], budget, overhead)
         self.hidden = self.network.lower(self.rows, layout)
         self.scaler = loss_scaler(recipe.precision, self.network.device)
+        self.along: AlongRun | None = None
+        if recipe.derivatives:
+            self.along = AlongRun(self.network, test_side(self.network, self.tokenizer, self.evaluator))
 
     def optimiser(self) -> torch.optim.Optimizer:
         """A fresh AdamW over the trainable weights, and a fresh loss scale with it."""
@@ -167,8 +176,12 @@ class RecordingTrainer:
         for _ in range(SCALINGS):
             loss = self._differentiate(pieces)
             scale = self.scaler.get_scale()
+            if self.along is not None:
+                self.scaler.unscale_(optimiser)
             self.scaler.step(optimiser)
             self.scaler.update()
+            if self.along is not None and self.scaler.get_scale() >= scale:
+                self.along.add(learning_rate)
             optimiser.zero_grad(set_to_none=True)
             if self.scaler.get_scale() >= scale or not torch.isfinite(loss):
                 return loss
@@ -226,5 +239,7 @@ class RecordingTrainer:
 
     def _record(self, track: Track, plan: Plan, step: int, generate: bool) -> None:
         track.add(step, self.evaluator.measure(generate))
+        if self.along is not None:
+            track.derivatives = self.along.record(step)
         if self.keeper is not None:
             self.keeper.keep(self.network, self.group, plan.index, step)

@@ -1,0 +1,64 @@
+"""Gradient products inside a recording."""
+
+import h5py
+import numpy as np
+
+from gptfl.errors import DataError
+from gptfl.records import GradientProducts
+from gptfl.store import fields
+
+PRODUCTS = ("raw", "preconditioned")
+OWN = ("self_raw", "self_preconditioned")
+REMEDY = "record it again with gptfl collect --gradients reference"
+
+
+def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test: int) -> None:
+    """Keep products in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
+    check_gradients(gradients, pool, test, str(fields.path_of(file)))
+    if "gradients" in file:
+        raise DataError(f"{fields.path_of(file)} has gradient products already", "record under another --name")
+    group = file.create_group("gradients")
+    fields.put_number(group, "seed", gradients.seed)
+    fields.put_array(group, "steps", gradients.steps)
+    fields.put_array(group, "learning_rates", gradients.learning_rates)
+    for name in (*PRODUCTS, *OWN):
+        fields.put_array(group, name, getattr(gradients, name))
+
+
+def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | None:
+    """The products of a recording; None if it has none. Raises ``DataError`` where they don't fit it."""
+    if "gradients" not in file:
+        return None
+    group = fields.get_group(file, "gradients")
+    gradients = GradientProducts(
+        seed=fields.get_int(group, "seed"),
+        steps=fields.get_array(group, "steps", 1, "i"),
+        learning_rates=fields.get_array(group, "learning_rates", 1, "f"),
+        **{name: fields.get_array(group, name, 3, "f") for name in PRODUCTS},
+        **{name: fields.get_array(group, name, 2, "f") for name in OWN},
+    )
+    check_gradients(gradients, pool, test, str(fields.path_of(file)))
+    return gradients
+
+
+def check_gradients(gradients: GradientProducts, pool: int, test: int, where: str) -> None:
+    """Raise ``DataError`` unless products belong to ``pool`` and ``test`` examples and one run."""
+    problem = _problem_with(gradients, pool, test)
+    if problem:
+        raise DataError(f"{where}: its gradient products {problem}", REMEDY)
+
+
+def _problem_with(gradients: GradientProducts, pool: int, test: int) -> str:
+    steps, rates = gradients.steps, gradients.learning_rates
+    if rates.ndim != 1 or not np.isfinite(rates).all() or (rates < 0).any():
+        return "have a learning rate that is negative or not finite"
+    if steps.ndim != 1 or steps.dtype.kind != "i" or not len(steps) or (np.diff(steps) <= 0).any():
+        return "are at steps that don't ascend"
+    if not (steps[0] >= 0 and steps[-1] <= len(rates)):
+        return f"are at step {int(steps[-1])} of {len(rates)}"
+    shapes = dict.fromkeys(PRODUCTS, (len(steps), pool, test)) | dict.fromkeys(OWN, (len(steps), pool))
+    for name, shape in shapes.items():
+        found = getattr(gradients, name)
+        if found.shape != shape or found.dtype.kind != "f":
+            return f"({name}) have the shape {found.shape}, not {shape}"
+    return ""

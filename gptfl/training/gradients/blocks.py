@@ -1,0 +1,140 @@
+"""Which examples are held at once, so that the products of all pool with all test examples fit into the memory allowed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gptfl.training.gradients.held import Block, join
+from gptfl.training.gradients.products import Denominator, Products, multiply
+from gptfl.training.gradients.sides import Side
+from gptfl.training.gradients.tape import Tape
+
+CPU_MEMORY = 3 * 2**29
+GPU_SHARE = 0.5
+"""Of a GPU's free memory, what gradients may take unless told."""
+GRAPH_SHARE, WRITTEN_SHARE = 0.25, 0.05
+"""Of the memory allowed, what a backward pass and gradients written out may take; factors take the rest."""
+GRAPH = 3.0
+"""What a backward pass keeps, in multiples of the factors that come of it."""
+
+
+def default_memory(device: torch.device) -> int:
+    """Bytes that gradients may take: 1.5 GiB on a CPU, half of what is free on a GPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+    return CPU_MEMORY
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Bytes that the factors of an example take: for each token, and for each token asked."""
+
+    token: float
+    asked: float
+
+    @classmethod
+    def measured(cls, tape: Tape, side: Side) -> "Weights":
+        """Measured on one example of middling length."""
+        order = sorted(range(len(side)), key=side.lengths.__getitem__)
+        probe = side.take([order[len(order) // 2]])
+        row = probe.rows[0]
+        total = tape.record(probe).bytes
+        words, width = next(p.shape for p in tape.network.head.parameters() if p.dim() == 2)
+        logits = 4.0 * words
+        head = logits + 4.0 * width if any(module is tape.network.head for module in tape.modules) else 0.0
+        token = max(total - head * len(row.positions), 0.0) / len(row.input_ids)
+        return cls(token, max(head, logits))
+
+    def of(self, side: Side, example: int) -> float:
+        """Bytes of one example."""
+        row = side.rows[example]
+        return self.token * len(row.input_ids) + self.asked * len(row.positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The blocks of test and of pool examples, each cut into the pieces of one backward pass."""
+
+    tests: tuple[tuple[tuple[int, ...], ...], ...]
+    pools: tuple[tuple[tuple[int, ...], ...], ...]
+    room: int
+
+    @classmethod
+    def fit(cls, pool: Side, test: Side, weights: Weights, memory: int) -> "Arrangement":
+        """The fewest blocks: as many test examples at once as leave room for a good part of the pool."""
+        graph, written = GRAPH_SHARE * memory, int(WRITTEN_SHARE * memory)
+        free = memory - graph - written
+        needed = sum(weights.of(test, i) for i in range(len(test)))
+        for_tests = needed if needed <= 0.6 * free else 0.5 * free
+        piece = graph / GRAPH
+
+        def blocks(side: Side, limit: float) -> tuple[tuple[tuple[int, ...], ...], ...]:
+            order = sorted(range(len(side)), key=side.lengths.__getitem__)
+            sizes = {i: weights.of(side, i) for i in order}
+            return tuple(
+                tuple(tuple(part) for part in _packed(block, sizes, piece)) for block in _packed(order, sizes, limit)
+            )
+
+        return cls(blocks(test, max(for_tests, 1.0)), blocks(pool, max(free - for_tests, 1.0)), written)
+
+
+def _packed(order: Sequence[int], sizes: dict[int, float], limit: float) -> Iterator[list[int]]:
+    """Cut a sequence into even runs that stay within the limit, or hold one item."""
+    runs = max(1, -int(-sum(sizes[i] for i in order) // limit))
+    even = sum(sizes[i] for i in order) / runs
+    run: list[int] = []
+    filled = 0.0
+    for item in order:
+        if run and (filled + sizes[item] > limit or filled >= even):
+            yield run
+            run, filled = [], 0.0
+        run.append(item)
+        filled += sizes[item]
+    yield run
+
+
+def record_block(tape: Tape, side: Side, pieces: Sequence[Sequence[int]]) -> Block:
+    """The gradients of a block of examples, a backward pass a piece."""
+    return join([tape.record(side.take(piece)) for piece in pieces])
+
+
+def all_products(
+    tape: Tape,
+    pool: Side,
+    test: Side,
+    denominator: Denominator | None,
+    arrangement: Arrangement,
+    on_pairs: Callable[[int], None] = lambda pairs: None,
+) -> Products:
+    """Products of every pool with every test example's gradient, and of every pool example's with itself.
+
+    ``on_pairs`` is told how many pairs have been done since it was last called.
+    """
+
+    def zeros(*shape: int) -> torch.Tensor:
+        return torch.zeros(*shape, dtype=torch.float64, device=tape.network.device)
+
+    divided = denominator is not None
+    total = Products(
+        zeros(len(pool), len(test)),
+        zeros(len(pool), len(test)) if divided else None,
+        zeros(len(pool)),
+        zeros(len(pool)) if divided else None,
+    )
+    for place, test_pieces in enumerate(arrangement.tests):
+        there = record_block(tape, test, test_pieces)
+        columns = torch.tensor([i for piece in test_pieces for i in piece], device=total.raw.device)
+        for pool_pieces in arrangement.pools:
+            here = record_block(tape, pool, pool_pieces)
+            rows = torch.tensor([i for piece in pool_pieces for i in piece], device=total.raw.device)
+            found = multiply(here, there, denominator, own=place == 0, room=arrangement.room)
+            total.raw[rows[:, None], columns] = found.raw
+            if total.divided is not None and found.divided is not None:
+                total.divided[rows[:, None], columns] = found.divided
+            if total.own is not None and found.own is not None:
+                total.own[rows] = found.own
+            if total.own_divided is not None and found.own_divided is not None:
+                total.own_divided[rows] = found.own_divided
+            on_pairs(len(rows) * len(columns))
+    return total

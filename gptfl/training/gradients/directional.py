@@ -1,0 +1,114 @@
+"""How fast each test example's loss changes along a direction in the space of trained weights."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gptfl.training.gradients.sides import Side, measured_exactly
+from gptfl.training.layout import plan_batches
+from gptfl.training.network import Batch, Network
+
+DIRECTIONS = ("gradient", "update")
+
+
+class _Asked(nn.Module):
+    """A network as one module, whose weights can be stood in for."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.model: nn.Module = network.model
+        self.log_probs = network.log_probs
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.log_probs(batch)
+
+
+class Slopes:
+    """Derivatives of the examples' losses along a direction: one Jacobian-vector product a batch, in forward mode.
+
+    No gradient is made: the derivative travels with the values, at about twice the cost of a forward pass.
+    """
+
+    def __init__(self, network: Network, side: Side, budget: int = 0) -> None:
+        self.network = network
+        gpu = network.device.type != "cpu"
+        self.order = plan_batches(side.lengths, budget or (16384 if gpu else 1024), 1024 if gpu else 32)
+        self.sides = [side.take(members) for members in self.order]
+        self.count = len(side)
+        self._module = _Asked(network)
+
+    def along(
+        self, weights: Sequence[Tensor], direction: Sequence[Tensor], batches: int | None = None
+    ) -> Float[np.ndarray, " example"]:
+        """d/dε of each example's loss at ``weights`` + ε ``direction``, both in the order of ``network.trainable``.
+
+        NaN for examples beyond the first ``batches``, where that is given.
+        """
+        names = [f"model.{name}" for name in self.network.names]
+        found = np.full(self.count, np.nan)
+        # Fused attention has no forward mode; the plain one does.
+        with measured_exactly(self.network), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _no_advice():
+            for members, side in list(zip(self.order, self.sides, strict=True))[:batches]:
+                with forward_ad.dual_level():
+                    duals = {
+                        name: forward_ad.make_dual(weight, tangent)  # type: ignore[no-untyped-call]
+                        for name, weight, tangent in zip(names, weights, direction, strict=True)
+                    }
+                    asked = functional_call(self._module, duals, (side.batch(self.network),))
+                    slope = forward_ad.unpack_dual(asked).tangent  # type: ignore[no-untyped-call]
+                found[members] = _means(slope, [len(row.tokens) for row in side.rows])
+        return -found
+
+
+def _means(values: Tensor | None, counts: Sequence[int]) -> Float[np.ndarray, " example"]:
+    if values is None:  # the loss doesn't depend on the weights at all
+        return np.zeros(len(counts))
+    starts = np.cumsum(counts) - counts
+    sums: Float[np.ndarray, " example"] = np.add.reduceat(values.double().cpu().numpy(), starts.astype(np.intp))
+    return np.asarray(sums / np.asarray(counts))
+
+
+def _no_advice() -> "warnings.catch_warnings[None]":
+    """What torch says of the kinds of attention that were not asked for is of no use to anyone."""
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
+
+
+class AlongRun:
+    """What the gradients along a run foretell of the test losses' changes, from one recorded step to the next.
+
+    ``gradient``: along the sum of -η_t ∇L_t, the steps that plain gradient descent would have taken, at the weights where
+    the interval begins. ``update``: along the change of the weights that the optimiser made.
+    """
+
+    def __init__(self, network: Network, side: Side) -> None:
+        self.network = network
+        self.slopes = Slopes(network, side)
+        self._rows: dict[str, list[Float[np.ndarray, " test"]]] = {}
+        self._before: list[Tensor] = []
+        self._descent: list[Tensor] = []
+
+    def add(self, learning_rate: float) -> None:
+        """Count in a step that has just been made, its gradients still there."""
+        for total, weight in zip(self._descent, self.network.trainable, strict=bool(self._descent)):
+            if weight.grad is not None:
+                total.add_(weight.grad, alpha=-learning_rate)
+
+    def record(self, step: int) -> dict[str, Float[np.ndarray, "recorded test"]]:
+        """An interval ends at a recorded step (at 0, a run begins); returns the foretold changes so far."""
+        if step == 0:
+            self._rows = {name: [np.zeros(self.slopes.count)] for name in DIRECTIONS}
+        else:
+            with torch.no_grad():
+                moved = [p.detach() - before for p, before in zip(self.network.trainable, self._before, strict=True)]
+            self._rows["gradient"].append(self.slopes.along(self._before, self._descent))
+            self._rows["update"].append(self.slopes.along(self._before, moved))
+        self._before = [p.detach().clone() for p in self.network.trainable]
+        self._descent = [torch.zeros_like(p) for p in self._before]
+        return {name: np.stack(rows).astype(np.float32) for name, rows in self._rows.items()}

@@ -1,0 +1,151 @@
+"""The gradients of a block of examples, parameter by parameter, in the factors they come in.
+
+A matrix's gradient for one example is a sum of outer products, one for each token that went through the layer:
+of the layer's input and the loss's gradient at its output. The factors take far less room than the product.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """One use of a matrix: example e's gradient is the sum, over its tokens s, of ``left[s]`` ⊗ ``right[s]``.
+
+    ``left`` is (token, row), or (token,) whole numbers where each stands for a one-hot row (embeddings);
+    ``right`` is (token, column). Tokens lie in order of examples, ``counts[e]`` for each.
+    """
+
+    left: Tensor
+    right: Tensor
+    counts: tuple[int, ...]
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether ``left`` says which row is 1."""
+        return self.left.dim() == 1
+
+    def owners(self) -> Tensor:
+        """The example of each token."""
+        return owners_of(self.counts, self.right.device)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each example's tokens begin and end."""
+        spans, end = [], 0
+        for count in self.counts:
+            spans.append((end, end + count))
+            end += count
+        return spans
+
+
+def owners_of(counts: Sequence[int], device: torch.device) -> Tensor:
+    """The example that each token belongs to, from the tokens of each example."""
+    return torch.repeat_interleave(torch.arange(len(counts), device=device), torch.tensor(counts, device=device))
+
+
+@dataclass(slots=True)
+class Held:
+    """One parameter's gradients for the examples of a block: the sum of all its uses.
+
+    ``whole`` is (example, numbers of the parameter), for what doesn't come as outer products.
+    """
+
+    shape: tuple[int, ...]
+    outers: list[Outer] = field(default_factory=list)
+    whole: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that the parameter is taken to have; what is no matrix has one."""
+        return self.shape[0] if self.outers else 1
+
+    def add(self, part: Outer | Tensor) -> None:
+        """Count in one more use of the parameter."""
+        if isinstance(part, Outer):
+            self.outers.append(part)
+        else:
+            self.whole = part if self.whole is None else self.whole + part
+
+    def dense(self, count: int, first: int, last: int) -> Float[Tensor, "example number"]:
+        """The gradients of ``count`` examples at rows ``first`` to ``last``, written out."""
+        if not self.outers:
+            assert self.whole is not None
+            return self.whole
+        columns = self.shape[1]
+        device, dtype = self.outers[0].right.device, self.outers[0].right.dtype
+        written = torch.empty(count, last - first, columns, device=device, dtype=dtype)
+        for place, outer in enumerate(self.outers):
+            _write_outer(written, outer, first, last, more=place > 0)
+        flat = written.flatten(1)
+        if self.whole is not None:
+            flat += self.whole[:, first * columns : last * columns]
+        return flat
+
+
+def _write_outer(written: Tensor, outer: Outer, first: int, last: int, more: bool) -> None:
+    if not more and outer.one_hot:
+        written.zero_()
+    for example, (begin, end) in enumerate(outer.spans()):
+        into, right = written[example], outer.right[begin:end]
+        if outer.one_hot:
+            rows = outer.left[begin:end]
+            inside = (rows >= first) & (rows < last)
+            into.index_add_(0, rows[inside] - first, right[inside])
+        elif more:
+            into.addmm_(outer.left[begin:end, first:last].T, right)
+        else:
+            torch.mm(outer.left[begin:end, first:last].T, right, out=into)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The gradients of ``count`` examples: what is held of each trained parameter, by its place among them.
+
+    A parameter on which no example's loss depends is absent.
+    """
+
+    count: int
+    held: Mapping[int, Held]
+
+    @property
+    def bytes(self) -> int:
+        """Room that the factors take; those that several parameters share count once."""
+        seen: dict[int, int] = {}
+        for held in self.held.values():
+            for tensor in (held.whole, *(x for outer in held.outers for x in (outer.left, outer.right))):
+                if tensor is not None:
+                    seen[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return sum(seen.values())
+
+
+def join(blocks: Sequence[Block]) -> Block:
+    """One block of the examples of several, in order."""
+    if len(blocks) == 1:
+        return blocks[0]
+    kept: dict[tuple[int, ...], Tensor] = {}
+
+    def cat(parts: list[Tensor]) -> Tensor:
+        key = tuple(map(id, parts))  # a layer input that several parameters share stays shared
+        if key not in kept:
+            kept[key] = torch.cat(parts)
+        return kept[key]
+
+    joined = {}
+    for place in sorted(set().union(*(block.held for block in blocks))):
+        parts = [block.held[place] for block in blocks]
+        uses = zip(*(part.outers for part in parts), strict=True)
+        outers = [
+            Outer(
+                cat([use.left for use in one]),
+                cat([use.right for use in one]),
+                tuple(count for use in one for count in use.counts),
+            )
+            for one in uses
+        ]
+        wholes = [part.whole for part in parts if part.whole is not None]
+        joined[place] = Held(parts[0].shape, outers, torch.cat(wholes) if wholes else None)
+    return Block(sum(block.count for block in blocks), joined)

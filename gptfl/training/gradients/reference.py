@@ -1,0 +1,183 @@
+"""Gradient products at points along one reference run, which is trained for nothing else."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gptfl.curricula import SCHEDULES, fill_batches
+from gptfl.errors import DataError
+from gptfl.interfaces import Plan
+from gptfl.records import GradientProducts
+from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
+from gptfl.training.gradients.products import Denominator, Products, own_products
+from gptfl.training.gradients.sides import Side, measured_exactly, test_side
+from gptfl.training.gradients.tape import Tape
+from gptfl.training.network import Network
+from gptfl.training.trainer import RecordingTrainer
+
+TOLERANCE = 1e-2
+"""How far the squared length of a gradient, taken from the layers, may lie from autograd's, as a share of it."""
+ROLE = "reference"
+
+
+def spread_points(steps: int, count: int) -> Int[np.ndarray, " point"]:
+    """``count`` steps from 0 to the last, evenly spaced; one is step 0."""
+    return np.unique(np.linspace(0, steps, count).round().astype(np.int64))
+
+
+def reference_plan(pool: int, batch_size: int, steps: int, seed: int) -> Plan:
+    """A run that goes through the whole pool in random order, again and again."""
+    return Plan(0, seed, ROLE, fill_batches(np.arange(pool), batch_size, steps, seed))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The two sides of the products for a trainer's pool and test examples, and how they are held.
+
+    ``memory`` are the bytes that gradients take at most.
+    """
+
+    tape: Tape
+    pool: Side
+    test: Side
+    arrangement: Arrangement
+    memory: int
+
+    @classmethod
+    def of(cls, trainer: RecordingTrainer, memory: int | None = None) -> "Setup":
+        """Lay out a trainer's examples in ``memory`` bytes.
+
+        Raises ``DataError`` for a model whose gradients can't be taken apart by example.
+        """
+        tape = Tape(trainer.network)
+        pool, test = (
+            Side(trainer.rows, trainer.hidden),
+            test_side(trainer.network, trainer.tokenizer, trainer.evaluator),
+        )
+        check_against_autograd(tape, pool)
+        memory = memory or default_memory(trainer.network.device)
+        weights = Weights.measured(tape, pool)
+        taken = sum(weights.of(side, i) for side in (pool, test) for i in range(len(side)))
+        arrangement = Arrangement.fit(pool, test, weights, memory)
+        return cls(tape, pool, test, arrangement, int(min(memory, taken * (1 + GRAPH))))
+
+
+def check_against_autograd(tape: Tape, side: Side) -> None:
+    """Raise ``DataError`` where the layers' gradients of one example don't add up to what autograd says."""
+    order = sorted(range(len(side)), key=side.lengths.__getitem__)
+    network = tape.network
+    block = tape.record(side.take(order[:2]))
+    got = torch.zeros((), dtype=torch.float64, device=network.device)
+    for held in block.held.values():
+        if held.whole is None:
+            got += own_products(held, 1)[0]
+        else:
+            got += held.dense(block.count, 0, held.rows)[0].double().square().sum()
+    expected = _squared_gradient(tape, side.take(order[:1]))
+    if not torch.isclose(got, expected, rtol=TOLERANCE, atol=0.0):
+        raise DataError(
+            f"{network.loaded.source.name}: gradients of single examples can't be told in "
+            f"{type(network.model).__name__} (squared length {float(got):.4g}, not {float(expected):.4g})",
+            "choose another model, or leave --gradients out",
+        )
+
+
+def _squared_gradient(tape: Tape, side: Side) -> Tensor:
+    network = tape.network
+    with measured_exactly(network):
+        loss = network.loss(side.batch(network))
+        gradients = torch.autograd.grad(loss, network.trainable, allow_unused=True)
+    found = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
+    return torch.stack(found).sum()
+
+
+def adam_denominator(network: Network, optimiser: torch.optim.Optimizer) -> Denominator | None:
+    """By what AdamW divides a gradient now: √v̂ + ε, v̂ being corrected for its start; None before any step."""
+    if not optimiser.state:
+        return None
+    (group,) = optimiser.param_groups
+    decay, epsilon = group["betas"][1], group["eps"]
+
+    def denominator(place: int, rows: slice) -> Tensor:
+        parameter = network.trainable[place]
+        state = optimiser.state.get(parameter)
+        if not state:  # never had a gradient
+            return torch.full_like(parameter[rows], epsilon).flatten()
+        second: Tensor = state["exp_avg_sq"][rows]
+        corrected: Tensor = second / (1 - decay ** float(state["step"]))
+        return corrected.sqrt().add(epsilon).flatten()
+
+    return denominator
+
+
+def along_reference(
+    trainer: RecordingTrainer,
+    plan: Plan,
+    points: Sequence[int],
+    setup: Setup,
+    on_pairs: Callable[[int, int, int], None],
+) -> GradientProducts:
+    """Carry out the reference run and multiply all gradients at the given steps.
+
+    ``on_pairs(point, step, pairs)`` is told of every block of pairs that is done. The weights are those of the
+    start again afterwards. Raises ``DataError`` where the run's loss or a product is not finite.
+    """
+    total = len(plan.batches)
+    rates: Float[np.ndarray, " step"] = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, total)
+    torch.manual_seed(plan.seed)
+    trainer.network.restore()
+    optimiser = trainer.optimiser()
+    found: list[Products] = []
+    try:
+        for step in range(max(points) + 1):
+            if step:
+                loss = trainer.step(optimiser, trainer.pieces(plan.batches[step - 1]), float(rates[step - 1]))
+                if not torch.isfinite(loss):
+                    raise DataError(
+                        f"the reference run's loss is {float(loss)} at step {step} of {total}", "lower --lr"
+                    )
+            if step in points:
+                place = len(found)
+                one = all_products(
+                    setup.tape,
+                    setup.pool,
+                    setup.test,
+                    adam_denominator(trainer.network, optimiser),
+                    setup.arrangement,
+                    lambda pairs, place=place, step=step: on_pairs(place, step, pairs),  # type: ignore[misc]
+                )
+                _check_finite(one, step, trainer)
+                found.append(one)
+    finally:
+        trainer.network.restore()
+    return GradientProducts(
+        seed=plan.seed,
+        steps=np.array(sorted(points), dtype=np.int64),
+        learning_rates=rates,
+        raw=_stacked([one.raw for one in found]),
+        preconditioned=_stacked(
+            [torch.full_like(one.raw, np.nan) if one.divided is None else one.divided for one in found]
+        ),
+        self_raw=_stacked([one.own for one in found if one.own is not None]),
+        self_preconditioned=_stacked(
+            [torch.full_like(one.raw[:, 0], np.nan) if one.own_divided is None else one.own_divided for one in found]
+        ),
+    )
+
+
+def _stacked(values: list[Tensor]) -> np.ndarray:
+    return torch.stack(values).cpu().numpy().astype(np.float32)
+
+
+def _check_finite(products: Products, step: int, trainer: RecordingTrainer) -> None:
+    for values in (products.raw, products.divided):
+        if values is not None and not torch.isfinite(values).all():
+            bad = int((~torch.isfinite(values)).any(dim=1).int().argmax())
+            raise DataError(
+                f"the gradient of pool example {trainer.pool[bad].id!r} is not finite at step {step} of the reference run",
+                "lower --lr, or look at this example",
+            )

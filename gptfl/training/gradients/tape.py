@@ -1,0 +1,84 @@
+"""Runs examples through the network and keeps, at every trained layer, what their gradients are made of."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gptfl.errors import DataError
+from gptfl.training.gradients.held import Block, Held
+from gptfl.training.gradients.layers import Call, Layout, parts_of
+from gptfl.training.gradients.sides import Side, measured_exactly
+from gptfl.training.network import Network
+
+
+class Tape:
+    """Listens at every module of a network that holds trained parameters.
+
+    Raises ``DataError`` where the weights are spread over several processes.
+    """
+
+    def __init__(self, network: Network) -> None:
+        if network.sharded:
+            raise DataError("gradients of examples can't be computed while --shard spreads the weights", "leave it out")
+        self.network = network
+        self.places = {id(p): place for place, p in enumerate(network.trainable)}
+        self.modules: list[nn.Module] = [
+            module
+            for module in network.model.modules()
+            if any(id(p) in self.places for p in module.parameters(recurse=False))
+        ]
+
+    def record(self, side: Side) -> Block:
+        """The gradients of each example's loss (mean over its target's tokens), by one backward pass."""
+        batch = side.batch(self.network)
+        layout = Layout.of(side.rows, batch)
+        counts = np.array([len(row.tokens) for row in side.rows])
+        weights = torch.from_numpy(np.repeat(1.0 / counts, counts)).to(self.network.device)
+        calls: list[Call] = []
+        with measured_exactly(self.network), self._listening(calls, layout), torch.enable_grad():
+            log_probs = self.network.log_probs(batch)
+            loss = -(log_probs * weights.to(log_probs.dtype)).sum()
+            # Asking at the outputs alone spares the gradients of the weights, summed over the batch.
+            slopes = torch.autograd.grad(loss, [call.output for call in calls], allow_unused=True)
+        held: dict[int, Held] = {}
+        flat: dict[int, Tensor] = {}
+        with torch.no_grad():
+            for call, slope in zip(calls, slopes, strict=True):
+                if slope is None:
+                    continue
+                for parameter, part in parts_of(call, slope, layout, flat):
+                    place = self.places.get(id(parameter))
+                    if place is not None:
+                        held.setdefault(place, Held(tuple(parameter.shape))).add(part)
+        return Block(len(side), held)
+
+    @contextlib.contextmanager
+    def _listening(self, calls: list[Call], layout: Layout) -> Iterator[None]:
+        def widen(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            # Positions come once for the whole batch; each example needs its own to be told apart.
+            if isinstance(module, nn.Embedding) and args and args[0].shape[0] == 1 < layout.examples:
+                return (args[0].expand(layout.examples, *args[0].shape[1:]), *args[1:])
+            return None
+
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise DataError(
+                    f"gradients of single examples can't be told from {type(module).__name__}, which returns no tensor",
+                    "choose another model, or leave --gradients out",
+                )
+            calls.append(Call(module, args, kwargs, output))
+
+        handles = []
+        try:
+            for module in self.modules:
+                if isinstance(module, nn.Embedding):
+                    handles.append(module.register_forward_pre_hook(widen))
+                handles.append(module.register_forward_hook(keep, with_kwargs=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
