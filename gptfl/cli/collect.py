@@ -1,5 +1,6 @@
 """``gptfl collect``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,9 +144,55 @@ def command(
             rich_help_panel=RECIPE,
         ),
     ] = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(
+            help="Train low-rank adapters (LoRA) instead of the weights, as in r=8,alpha=4,dropout=0.05; targets=A+B "
+            "names the modules to adapt.",
+            metavar="r=N,...",
+            show_default="none; targets: query, key, value",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            help="Save the trained weights of every run: at N of the recorded steps, or at all of them.",
+            metavar="N|all",
+            show_default="none",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     precision: Annotated[
-        str, typer.Option(help="auto (bf16 on a GPU, else fp32), fp32 or bf16.", rich_help_panel=PRECISE)
+        str,
+        typer.Option(
+            help="auto (on a GPU bf16, or fp16 on one without; else fp32), fp32, bf16 or fp16.", rich_help_panel=PRECISE
+        ),
     ] = "auto",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            help="Compute each batch in K passes, which take less memory; the mathematics is the same.",
+            metavar="K",
+            rich_help_panel=PRECISE,
+        ),
+    ] = 1,
+    processes: Annotated[
+        int,
+        typer.Option(
+            help="Share each run out among N processes of this machine, a GPU each where there are any.",
+            metavar="N",
+            rich_help_panel=PRECISE,
+        ),
+    ] = 1,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Spread the model over the --processes (FSDP): for one that fits on no single GPU.",
+            rich_help_panel=PRECISE,
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=PRECISE)] = "auto",
     gradients: Annotated[
         str | None,
@@ -213,6 +260,11 @@ def command(
             precision=precision,
             device=device,
             train_layers=train_layers,
+            lora=lora,
+            accumulate=accumulate,
+            processes=processes,
+            shard=shard,
+            checkpoints=checkpoints,
             record_every=record_every,
             generate_every=generate_every,
             generate_tokens=generate_tokens,
@@ -228,6 +280,8 @@ def command(
             progress=progress,
             announce=_announce,
         )
+    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one talks
+        return
     for text in result.notes:
         console.note(text)
     if dry_run:
@@ -257,6 +311,11 @@ def _generation(plan: "Estimate") -> dict[str, str]:
         "generating": f"{plan.generated} times a run, at most {plan.generated_tokens} tokens for each test example: "
         f"up to {console.human_seconds(plan.seconds_per_generation)} each time, in the time below"
     }
+
+
+def _checkpoints(plan: "Estimate") -> dict[str, str]:
+    size = plan.checkpoint_bytes
+    return {"checkpoints": f"{console.human_bytes(size)} more, in files of their own"} if size else {}
 
 
 def _gradients(plan: "Estimate") -> dict[str, str]:
@@ -293,8 +352,10 @@ def _announce(plan: "Estimate") -> None:
             "time": f"about {console.human_seconds(plan.seconds)} "
             f"({console.human_seconds(plan.seconds_per_step)} a step, "
             f"{console.human_seconds(plan.seconds_per_evaluation)} a measurement)",
-            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
+            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations"
+            + (f", in each of {plan.processes} processes" if plan.processes > 1 else ""),
             "file": f"about {console.human_bytes(plan.file_bytes)}",
+            **_checkpoints(plan),
             **_gradients(plan),
         }
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, run_seed
+from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, recorded_steps, run_seed
 from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Progress, role_of, silent
@@ -18,15 +18,18 @@ from gptfl.stages.generating import GENERATION, check_generation
 from gptfl.stages.gradients import ReferenceJob, check_size, read_request
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.mixture import Source, open_task, task_names
-from gptfl.stages.recording import RecordingJob, TrainerMaker
+from gptfl.stages.recording import RecordingJob, TrainerMaker, identity
+from gptfl.stages.together import check_together, join_others, launch, take_part
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.examples import check_labels
 from gptfl.store.safety import MAX_BYTES
 from gptfl.store.workspace import Workspace, safe_name, stem_for
+from gptfl.training.lora import parse_lora
 from gptfl.training.names import resolve_model
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
+    from gptfl.training.checkpoints import Keeper
     from gptfl.training.trainer import Recipe
 
 PAPER_POOL = 200
@@ -35,7 +38,6 @@ PAPER_SHARE = 128 / 200
 PAPER_EPOCHS = 3.0
 STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ def collect(
     precision: str = "auto",
     device: str = "auto",
     train_layers: int | None = None,
+    lora: str | None = None,
+    accumulate: int = 1,
+    processes: int = 1,
+    shard: bool = False,
+    checkpoints: str | int | None = None,
     record_every: int = 1,
     generate_every: int | None = None,
     generate_tokens: int | None = None,
@@ -104,6 +111,11 @@ def collect(
     gradients at ``gradient_points`` steps (4) of one more run, which may be added to a finished recording; ``own``,
     what the gradients along every run foretell of it; or ``both``.
 
+    ``lora`` (as in ``r=8,alpha=4,dropout=0.05``) trains adapters instead of the weights, ``accumulate`` computes
+    each batch in so many passes, ``processes`` shares the work of each run out among so many processes (a GPU
+    each, where there are any), with ``shard`` the model too. ``checkpoints`` saves the trained weights of every run
+    at so many recorded steps, or at ``all``.
+
     The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
     finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
     ``epochs`` are 3 unless they or ``steps`` are given.
@@ -113,6 +125,7 @@ def collect(
     existing recording don't fit or a run diverges, ``PluginError`` for an unknown name, and
     ``ResourceError`` where disk, network or another process is in the way.
     """
+    arguments = {key: value for key, value in locals().items() if key not in ("progress", "announce")}
     check_seed(seed)
     _check_name(name)
     registry = get_registry()
@@ -131,6 +144,7 @@ def collect(
     _check_counts(
         {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}
         | {"--steps": steps, "--max-length": max_length, "--record-every": record_every, "--train-layers": train_layers}
+        | {"--accumulate": accumulate, "--processes": processes}
         | {"--generate-every": generate_every, "--generate-tokens": generate_tokens}
     )
     generates = any("generated" in metric.needs for metric in chosen)
@@ -149,16 +163,27 @@ def collect(
         generate_tokens=generate_tokens,
         decode=decode,
         seed=seed,
+        lora=None if lora is None else parse_lora(lora).text,
+        accumulate=accumulate,
+        shard=shard,
     )
     total = _count_steps(steps, epochs, subset_size, batch_size)
     wanted = read_request(gradients, gradient_points, total, [metric.info.name for metric in chosen])
     check_size(wanted.points, pool, test)
     recipe = replace(recipe, derivatives=wanted.own)
     _check_size(runs, total, batch_size, record_every, test, len(chosen))
+    saved = None if checkpoints is None else _saved(checkpoints, total, record_every)
+    check_together(processes, shard, device, recipe.precision, executor, generates, gradients)
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
     check_labels((*examples.pool, *examples.test), f"task {task!r}")
     for metric in chosen:
         metric.check(examples.test)
+    group = join_others(processes, kind, shard)
+    if group is None:
+        return launch(processes, arguments, progress, announce)
+    recipe = replace(recipe, processes=group.size)
+    if not group.main:
+        progress, announce = silent, None
     settings = {
         "task": task,
         "data": None if data is None else str(data),
@@ -183,12 +208,17 @@ def collect(
         settings = {key: value for key, value in settings.items() if key not in GENERATION}
     plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]
     space = Workspace.resolve(workspace)
-    path = space.dynamics_path(name or stem_for(task, source.stem))
+    stem = name or stem_for(task, source.stem)
+    path = space.dynamics_path(stem)
+    keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, identity(settings, examples))
     reference = ReferenceJob(path, pool, batch_size, total, seed, wanted.points) if wanted.points else None
-    job = RecordingJob(path, settings, examples, chosen, plans, texts, reference)
-    make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress)
+    job = RecordingJob(path, settings, examples, chosen, plans, texts, reference, keeper)
+    make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress, group, keeper)
+    if not group.main:
+        take_part(job, runner, make_trainer, dry_run)
+        return CollectResult(path, runs, 0, None)
     if dry_run:
-        left = job.left()
+        left = group.told(job.left())
         return CollectResult(path, runs, 0, job.estimate(make_trainer(), left, announce))
     with space.lock("gptfl collect"):
         return _carry_out(job, runner, make_trainer, announce, progress)
@@ -202,11 +232,12 @@ def _carry_out(
     progress: Progress,
 ) -> CollectResult:
     """Record what is left; the model is loaded only if something is."""
-    if not job.left() and not job.lacks_gradients():
+    left = make_trainer.group.told(job.left())
+    if not left and not job.lacks_gradients():
         return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
     job.settings["weights"] = trainer.network.loaded.weights_hash
-    left = job.left()  # again: now that the weights are known, they must be the recorded ones
+    left = make_trainer.group.told(job.left())  # again: now that the weights are known, they must be the recorded ones
     guess = job.estimate(trainer, left, announce)
     if left:
         job.record(runner, make_trainer, left, progress)
@@ -244,18 +275,27 @@ def _plan(index: int, seed: int, pool: int, subset: int, batch_size: int, steps:
 def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[Recipe, str]":
     """The recipe and the kind of device it runs on, with ``auto`` resolved."""
     from gptfl.training.models import pick_device
+    from gptfl.training.precision import resolve_precision
     from gptfl.training.trainer import Recipe
 
     if schedule not in SCHEDULES:
         raise UsageError(f"--schedule {schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
-    if precision not in PRECISIONS:
-        raise UsageError(f"--precision {precision!r} is unknown", f"use {', '.join(PRECISIONS)}")
     if not 0 < learning_rate < math.inf:
         raise UsageError(f"--lr is {learning_rate}", "give a positive number")
     kind = pick_device(device).type
-    if precision == "auto":
-        precision = "bf16" if kind == "cuda" else "fp32"
-    return Recipe(learning_rate, schedule, precision=precision, **rest), kind
+    return Recipe(learning_rate, schedule, precision=resolve_precision(precision, kind), **rest), kind
+
+
+def _saved(asked: str | int, total: int, every: int) -> tuple[int, ...]:
+    from gptfl.training.checkpoints import checkpoint_steps
+
+    return checkpoint_steps(str(asked), recorded_steps(total, every).tolist())
+
+
+def _keeper(folder: Path, steps: tuple[int, ...], recording: str) -> "Keeper":
+    from gptfl.training.checkpoints import Keeper
+
+    return Keeper(folder, steps, recording)
 
 
 def _count_steps(steps: int | None, epochs: float | None, subset: int, batch_size: int) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from gptfl.interfaces import Plan
 from gptfl.stages.gradients import GradientCost
+from gptfl.training.checkpoints import BYTES
 from gptfl.training.generation import Generator
 from gptfl.training.gradients.directional import DIRECTIONS, AlongRun
 from gptfl.training.trainer import RecordingTrainer
@@ -48,6 +49,8 @@ class Estimate:
     seconds: float
     memory_bytes: int
     file_bytes: int
+    processes: int = 1
+    checkpoint_bytes: int = 0
     notes: tuple[str, ...] = ()
     generated: int = 0
     generated_tokens: int = 0
@@ -73,21 +76,25 @@ class Size:
 def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> Estimate:
     """Time a few steps and a part of one evaluation, and put the weights back."""
     per_step = _time_steps(trainer, plan)
-    per_evaluation = _time_evaluation(trainer)
+    # The other processes do as much meanwhile; all take part only where the model is spread over them.
+    timed = trainer.group.main or trainer.group.shard
+    per_evaluation = _time_evaluation(trainer) if timed else 0.0
     generator = trainer.evaluator.generator
     per_derivative = 0.0 if trainer.along is None else _time_derivatives(trainer, trainer.along)
-    per_generation = 0.0 if generator is None else _time_generation(trainer, generator)
+    per_generation = 0.0 if generator is None or not timed else _time_generation(trainer, generator)
     lengths = [len(row.input_ids) for row in trainer.rows]
     batch_tokens = size.batch_size * sum(lengths) / len(lengths)
     training = int(size.runs_left * size.steps * batch_tokens)
     network = trainer.network
     trained = sum(p.numel() for p in network.trainable)
     whole = sum(p.numel() for p in network.model.parameters())
+    parts = trainer.group.size if trainer.group.shard else 1
+    points = 0 if trainer.keeper is None else len(trainer.keeper.steps)
     hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
     hidden += sum(b.inputs.numel() for b in trainer.evaluator.batches if b.inputs.is_floating_point())
     recipe = trainer.recipe
     # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
-    memory = 4 * (whole + 4 * trained + hidden)
+    memory = 4 * ((whole + 4 * trained) // parts + hidden)
     if trainer.along is not None:  # the weights of the last recorded step, and two directions from there
         memory += 4 * 3 * trained
     test = len(trainer.evaluator.test)
@@ -121,6 +128,8 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
         memory_bytes=memory,
         file_bytes=texts
         + size.runs * (size.recorded * test * (size.metrics + kinds) * 4 + size.steps * (size.batch_size + 1) * 8),
+        processes=trainer.group.size,
+        checkpoint_bytes=size.runs_left * points * trained * BYTES,
         notes=notes,
         generated=size.generated,
         generated_tokens=0 if generator is None else generator.prompts.limit,
@@ -143,15 +152,17 @@ def _time_evaluation(trainer: RecordingTrainer) -> float:
     """Seconds of one evaluation: its batches from the longest down until enough time is measured."""
     batches = trainer.evaluator.batches[::-1]
     spent = tokens = 0.0
+    mine = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in batches)
     for index, batch in enumerate((batches[-1], *batches)):  # the shortest first, uncounted, as a warm-up
-        with torch.inference_mode():
+        with trainer.network.measuring():
             seconds = _timed(trainer, lambda batch=batch: trainer.network.log_probs(batch))  # type: ignore[misc]
         if index:
             spent += seconds
             tokens += batch.inputs.shape[0] * batch.inputs.shape[1]
-        if spent > TIMED_SECONDS:
+        enough = spent > TIMED_SECONDS
+        if trainer.group.told(enough) if trainer.group.shard else enough:
             break
-    return spent * trainer.evaluator.tokens / tokens
+    return spent * mine / tokens
 
 
 def _time_derivatives(trainer: RecordingTrainer, along: AlongRun) -> float:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from gptfl.curricula import recorded_steps
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
-from gptfl.records import Dynamics, Progress, Run, TaskData, silent
-from gptfl.stages.origin import is_imported
+from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent
 from gptfl.stages.gradients import ReferenceJob
+from gptfl.stages.origin import is_imported
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
+    from gptfl.training.checkpoints import Keeper
+    from gptfl.training.distributed import Group
     from gptfl.training.trainer import Recipe, RecordingTrainer
 
 FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
@@ -23,8 +25,18 @@ FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
-ADDED: Mapping[str, Any] = {"derivatives": False} | {"instructions": False, "flip_labels": None, "generate_every": None, "decode": "greedy"}
+ADDED: Mapping[str, Any] = (
+    {"lora": None, "accumulate": 1, "processes": 1, "shard": False}
+    | {"derivatives": False}
+    | {"instructions": False, "flip_labels": None, "generate_every": None, "decode": "greedy"}
+)
 """Settings that recordings made before there were such lack, with the value that those were made with."""
+
+
+def _alone() -> "Group":
+    from gptfl.training.distributed import ALONE
+
+    return ALONE
 
 
 @dataclass
@@ -37,6 +49,9 @@ class TrainerMaker:
     metrics: tuple[Metric, ...]
     recipe: "Recipe"
     progress: Progress = silent
+    group: "Group" = field(default_factory=_alone)
+    """The processes that record together; this one by itself unless told otherwise."""
+    keeper: "Keeper | None" = None
     _made: "RecordingTrainer | None" = field(default=None, repr=False)
 
     def __call__(self) -> "RecordingTrainer":
@@ -45,9 +60,18 @@ class TrainerMaker:
             from gptfl.builtin.models import load_model
             from gptfl.training.trainer import RecordingTrainer
 
-            loaded = load_model(self.model, device=self.device, progress=self.progress)
+            group = self.group
+            if not group.main:
+                group.wait()  # what has to be fetched or built is so once
+            # A model that fits on no device is spread over them from the memory of the machine.
+            device = "cpu" if group.shard else self.device if group.size == 1 else str(group.device)
+            loaded = load_model(self.model, device=device, progress=self.progress)
+            if group.main:
+                group.wait()
             self.progress("set up", 0, 1, "tokenizing and laying out the examples")
-            self._made = RecordingTrainer(loaded, self.data.pool, self.data.test, self.metrics, self.recipe)
+            self._made = RecordingTrainer(
+                loaded, self.data.pool, self.data.test, self.metrics, self.recipe, group, self.keeper
+            )
             self.progress("set up", 1, 1)
         return self._made
 
@@ -67,14 +91,17 @@ class RecordingJob:
     plans: list[Plan]
     texts: bool
     reference: ReferenceJob | None = None
+    keeper: "Keeper | None" = None
+    _present: frozenset[int] = frozenset()
 
     def left(self) -> list[Plan]:
-        """The plans that no recorded run carries out yet.
+        """The plans that no recorded run carries out yet, and those of which a checkpoint is missing.
 
         Raises ``DataError`` if the path holds a recording of other settings, examples or weights.
         """
         existing = self._existing()
-        done = set() if existing is None else {run.index for run in existing.runs}
+        self._present = frozenset() if existing is None else frozenset(run.index for run in existing.runs)
+        done = {index for index in self._present if self.keeper is None or not self.keeper.missing(index)}
         return [plan for plan in self.plans if plan.index not in done]
 
     def lacks_gradients(self) -> bool:
@@ -128,6 +155,8 @@ class RecordingJob:
             guess = replace(guess, gradients=self.reference.cost(trainer, guess.seconds_per_step))
         if announce is not None:
             announce(guess)
+        if self.keeper is not None:
+            self.keeper.check_room(guess.checkpoint_bytes)
         return guess
 
     def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
@@ -150,7 +179,9 @@ class RecordingJob:
             raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
 
     def keep(self, run: Run) -> None:
-        """Put one finished run on disk."""
+        """Put one finished run on disk, unless it is there and was only carried out again for its checkpoints."""
+        if run.index in self._present:
+            return
         if self.path.exists():
             append_run(self.path, run)
         else:
@@ -165,6 +196,12 @@ class RecordingJob:
         return Dynamics(pool, test, infos, runs, self.settings)
 
 
+def identity(settings: Mapping[str, Any], data: TaskData) -> str:
+    """Fingerprint of what all the calls that make one recording share."""
+    shared = {key: value for key, value in settings.items() if key not in NOT_IDENTITY}
+    return fingerprint(shared, examples_fingerprint(data.pool, data.test))
+
+
 def typed(key: str, value: Any) -> str:
     """A setting as the option that makes it is typed."""
     if key == "texts":
@@ -174,8 +211,10 @@ def typed(key: str, value: Any) -> str:
     if key == "instructions":
         return "--instructions" if value else "--no-instructions"
     flag = FLAGS.get(key, f"--{key.replace('_', '-')}")
-    if value is None:
+    if value is None or value is False:
         return f"no {flag}"
+    if value is True:
+        return flag
     return " ".join(f"{flag} {one}" for one in (value if isinstance(value, list) else [value]))
 
 
@@ -187,6 +226,12 @@ def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
             f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
             f"({cut.cut_tokens} tokens in all)"
         )
-    if trainer.recipe.train_layers:
-        notes.append(f"only the top {trainer.recipe.train_layers} blocks and the final norm are trained")
+    recipe = trainer.recipe
+    if recipe.lora:
+        where = f" in the top {recipe.train_layers} blocks" if recipe.train_layers else ""
+        notes.append(f"only adapters ({recipe.lora}){where} are trained")
+    elif recipe.train_layers:
+        notes.append(f"only the top {recipe.train_layers} blocks and the final norm are trained")
+    if recipe.processes > 1 and trainer.network.drops:
+        notes.append("each process draws its own dropout: with another --processes the outcome would be another")
     return tuple(filter(None, notes))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ from gptfl.training.network import Network
 
 KIND, VERSION = "gptfl-checkpoint", "1"
 ALL = "all"
-RECORDED_BYTES = 4
-"""Weights are kept in float32 and saved as they are."""
+BYTES = 4
+"""Of each weight: they are kept in float32 and saved as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,26 @@ class Keeper:
 
     folder: Path
     steps: tuple[int, ...]
+    recording: str = ""
+    """What identifies the recording, so that files of an earlier one under the same name aren't taken for its."""
 
     def path(self, run: int, step: int) -> Path:
         """Where the weights of a run after ``step`` updates lie."""
         return self.folder / f"run-{run:04d}" / f"step-{step:06d}.safetensors"
 
     def missing(self, run: int) -> bool:
-        """Whether a checkpoint of this run is not there."""
-        return not all(self.path(run, step).is_file() for step in self.steps)
+        """Whether a checkpoint of this run is not there, or of another recording."""
+        return not all(_recording_of(self.path(run, step)) == self.recording for step in self.steps)
+
+    def check_room(self, needed: int) -> None:
+        """Raise ``ResourceError`` unless the disk has room for so many bytes more."""
+        place = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise ResourceError(
+                f"--checkpoints: they take {needed / 1e9:.3g} GB and {place} has {free / 1e9:.3g} GB free",
+                "ask for fewer --checkpoints or --runs, train less (--lora, --train-layers), or use another --workspace",
+            )
 
     def keep(self, network: Network, group: Group, run: int, step: int) -> None:
         """Save the weights if this is a step to save at; the main process writes, all of a group must call.
@@ -55,8 +68,18 @@ class Keeper:
             return
         weights = network.weights()
         if group.main:
-            about = {"kind": KIND, "format_version": VERSION, "weights": network.loaded.weights_hash}
+            about = {"weights": network.loaded.weights_hash, "recording": self.recording}
             write_checkpoint(self.path(run, step), weights, about | {"run": str(run), "step": str(step)})
+
+
+def _recording_of(path: Path) -> str | None:
+    """Which recording a checkpoint is of; None where there is no whole one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return None
+    return about.get("recording") if about.get("kind") == KIND else None
 
 
 def checkpoint_steps(asked: str, recorded: Sequence[int]) -> tuple[int, ...]:
@@ -75,7 +98,8 @@ def checkpoint_steps(asked: str, recorded: Sequence[int]) -> tuple[int, ...]:
 
 
 def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, str]) -> None:
-    """Write weights and what they are into a file that takes its name when it is whole."""
+    """Write weights and what they are ``about`` into a file that takes its name when it is whole."""
+    about = {"kind": KIND, "format_version": VERSION, **about}
     aside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

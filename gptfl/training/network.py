@@ -130,6 +130,11 @@ class Network:
         with torch.no_grad():
             torch._foreach_copy_([local_part(p) for p in self.trainable], self._initial)
 
+    @property
+    def drops(self) -> bool:
+        """Whether training draws random numbers for dropout."""
+        return any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.model.modules())
+
     def weights(self) -> dict[str, Tensor]:
         """The trainable weights by name, on the CPU; every process must ask where they are sharded."""
         pairs = zip(self.names, self.trainable, strict=True)

@@ -1,0 +1,286 @@
+"""Several processes that record one run together: started, listened to, and ended when one of them ends.
+
+The process that asks for them computes nothing: it starts the others (``work``), which carry out the same
+``collect`` as members of one group, and hears from them by lines of JSON. The first of them writes the files.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from gptfl import errors
+from gptfl.errors import GptflError, ResourceError, UsageError
+from gptfl.records import Progress
+
+if TYPE_CHECKING:
+    from gptfl.interfaces import Executor
+    from gptfl.stages.collect import CollectResult
+    from gptfl.stages.estimate import Estimate
+    from gptfl.stages.recording import RecordingJob, TrainerMaker
+    from gptfl.training.distributed import Group
+
+Announce = Callable[["Estimate"], None]
+SETTLING = 3.0
+"""Seconds to wait, when something fails, for what the other processes have to say of it."""
+KEPT = "finished runs are kept, the same command goes on from there"
+
+
+@dataclass
+class _Failure:
+    """Why a process stopped; the one of the lowest ``rank`` (a number, not a process) is told."""
+
+    rank: int
+    error: Exception
+
+
+@dataclass
+class _Crew:
+    """The processes, and what they say."""
+
+    processes: list[subprocess.Popen[str]]
+    noise: IO[str]
+    """What they print beside their words."""
+    words: "queue.Queue[tuple[int, dict[str, Any]]]" = field(default_factory=queue.Queue)
+
+    def listen(self) -> None:
+        """Pass on every line that a process says, and that it has ended."""
+        for number, process in enumerate(self.processes):
+            threading.Thread(target=self._hear, args=(number, process), daemon=True).start()
+
+    def _hear(self, number: int, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None  # opened as a pipe
+        for line in process.stdout:
+            self.words.put((number, json.loads(line)))
+        self.words.put((number, {"kind": "ended", "code": process.wait()}))
+
+    def failure(self, number: int, word: Mapping[str, Any]) -> _Failure | None:
+        """What a word says of a failure, if it does."""
+        who = f"process {number + 1} of {len(self.processes)}"
+        if word["kind"] == "refused":
+            error: Exception = getattr(errors, word["error"])(word["problem"], word["remedy"])
+            return _Failure(0 if number == 0 else 1, error)
+        if word["kind"] == "crashed":
+            # A group that one leaves breaks in all the others, who tell of that alone.
+            return _Failure(3, RuntimeError(f"{who}: {word['trace']}"))
+        if word["kind"] == "ended" and word["code"] < 0:
+            name = signal.Signals(-word["code"]).name
+            hint = "; if memory ran out, ask for fewer --processes or --shard" if name == "SIGKILL" else ""
+            return _Failure(2, ResourceError(f"{who} was ended by {name}", f"{KEPT}{hint}"))
+        if word["kind"] == "ended" and word["code"] > 0:
+            self.noise.seek(0)
+            said = self.noise.read().strip().splitlines()[-1:]
+            return _Failure(4, ResourceError(f"{who} ended with exit code {word['code']}: {''.join(said)}", KEPT))
+        return None
+
+    def reason(self, first: _Failure) -> Exception:
+        """Of all that fails within a moment of the first failure, what explains the others."""
+        failures = [first]
+        until = time.monotonic() + SETTLING
+        ended = 0
+        while failures[0].rank > 0 and ended < len(self.processes) and time.monotonic() < until:
+            with contextlib.suppress(queue.Empty):
+                number, word = self.words.get(timeout=0.1)
+                ended += word["kind"] == "ended"
+                another = self.failure(number, word)
+                failures = sorted([*failures, *filter(None, [another])], key=lambda failure: failure.rank)
+        return failures[0].error
+
+
+def check_together(
+    processes: int,
+    shard: bool,
+    device: str,
+    precision: str,
+    executor: str,
+    generates: bool,
+    gradients: str | None,
+) -> None:
+    """Raise ``UsageError`` where options of one process don't go with several, or the other way about."""
+    from gptfl.training.distributed import started_size
+
+    started = started_size()
+    if started > 1 and processes not in (1, started):
+        raise UsageError(f"--processes {processes}, and {started} were started", "leave --processes out")
+    if max(processes, started) == 1:
+        if shard:
+            raise UsageError("--shard spreads a model over several processes", "give --processes, at least 2")
+        return
+    many = f"--processes {max(processes, started)}"
+    if device.startswith("cuda:"):
+        raise UsageError(f"{many} with --device {device}: each process takes a GPU of its own", "use --device cuda")
+    if executor != "local":
+        raise UsageError(f"{many} with --executor {executor}", "leave one of them out")
+    if gradients is not None:
+        raise UsageError(
+            f"{many} with --gradients {gradients}: gradients are multiplied by one process", "leave one of them out"
+        )
+    if shard and precision == "fp16":
+        raise UsageError("--shard with --precision fp16: its loss scale needs whole gradients", "use bf16 or fp32")
+    if shard and generates:
+        raise UsageError(
+            "--shard with a --metric of generated text, which needs the whole model in each process",
+            "leave --shard or that --metric out",
+        )
+
+
+def join_others(processes: int, device: str, shard: bool) -> "Group | None":
+    """The group that this process belongs to, itself alone for one; None where it has to start the others."""
+    from gptfl.training.distributed import join, started_size
+
+    return None if processes > started_size() else join(device, shard)
+
+
+def launch(
+    processes: int, arguments: Mapping[str, Any], progress: Progress, announce: Announce | None
+) -> "CollectResult":
+    """Carry out ``collect(**arguments)`` by so many processes of this machine.
+
+    Raises what the first of them raises, and ``ResourceError`` where one is killed. However this process ends,
+    the others end with it.
+    """
+    from gptfl.stages.collect import CollectResult
+    from gptfl.stages.estimate import Estimate
+
+    result: CollectResult | None = None
+    estimate: Estimate | None = None
+    with _started(processes, arguments) as crew:
+        left = processes
+        while left:
+            number, word = crew.words.get()
+            failure = crew.failure(number, word)
+            if failure is not None:
+                raise crew.reason(failure)
+            if word["kind"] == "progress":
+                progress(*word["given"])
+            elif word["kind"] == "estimate":
+                estimate = Estimate(**{**word["given"], "notes": tuple(word["given"]["notes"])})
+                if announce is not None:
+                    announce(estimate)
+            elif word["kind"] == "result":
+                given = word["given"]
+                given["moved"] = {name: tuple(ends) for name, ends in given["moved"].items()}
+                result = CollectResult(
+                    **{**given, "path": Path(given["path"]), "notes": tuple(given["notes"]), "estimate": estimate}
+                )
+            left -= word["kind"] == "ended"
+    assert result is not None  # a first process that says no result has failed above
+    return result
+
+
+@contextlib.contextmanager
+def _started(processes: int, arguments: Mapping[str, Any]) -> Iterator[_Crew]:
+    """Processes at work; they are gone when the block ends, however it ends."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as noise:
+        crew = _Crew([], noise)
+        try:
+            port = _free_port()
+            for number in range(processes):
+                crew.processes.append(_start(number, processes, port, noise))
+            crew.listen()
+            for process in crew.processes:
+                assert process.stdin is not None  # opened as a pipe, and kept open: it closes when this process ends
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(json.dumps(dict(arguments), default=str) + "\n")
+                    process.stdin.flush()
+            yield crew
+        finally:
+            for process in crew.processes:
+                process.kill()
+            for process in crew.processes:
+                process.wait()
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()  # type: ignore[union-attr]
+
+
+def _start(number: int, processes: int, port: int, noise: IO[str]) -> "subprocess.Popen[str]":
+    cores = max(1, (os.cpu_count() or 1) // processes)
+    environment = {"OMP_NUM_THREADS": str(cores), **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
+    environment |= {"LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", "from gptfl.stages.together import work; work()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=noise,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the process that started them
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def work() -> None:
+    """Be one of the processes that ``launch`` starts."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever else is printed is no word to the process that listens
+    with os.fdopen(0, encoding="utf-8", closefd=False) as given:
+        arguments = json.loads(given.readline())
+    threading.Thread(target=_end_with_the_starter, daemon=True).start()
+    telling = threading.Lock()
+
+    def say(kind: str, **word: Any) -> None:
+        with telling:
+            out.write(json.dumps({"kind": kind, **word}, default=str) + "\n")
+            out.flush()
+
+    def report(what: str, done: int, total: int, note: str = "") -> None:
+        say("progress", given=(what, done, total, note))
+
+    try:
+        from gptfl.stages.collect import collect
+        from gptfl.training.distributed import leave
+
+        result = collect(**arguments, progress=report, announce=lambda plan: say("estimate", given=asdict(plan)))
+        leave()
+        if os.environ["RANK"] == "0":
+            say("result", given={**asdict(result), "estimate": None})
+    except GptflError as error:
+        kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == errors.__name__)
+        say("refused", error=kind, problem=error.problem, remedy=error.remedy)
+    except Exception:
+        say("crashed", trace=traceback.format_exc())
+
+
+def _end_with_the_starter() -> None:
+    """End this process as soon as the one that started it is gone, which closes the pipe between them."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerMaker", dry_run: bool) -> None:
+    """What the other processes do of a recording: compute their share of every run, and write nothing."""
+    from gptfl.training.trainer import DivergedError
+
+    group = make_trainer.group
+    left = group.told(job.plans)
+    if not left and not dry_run:
+        return
+    trainer = make_trainer()
+    if dry_run:
+        job.estimate(trainer, left, None)
+        return
+    left = group.told(job.plans)
+    job.estimate(trainer, left, None)
+    with contextlib.suppress(DivergedError):  # the first process knows as much, and tells
+        for _ in executor.execute(make_trainer, left, lambda index, done, total: None):
+            pass
