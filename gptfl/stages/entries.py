@@ -53,7 +53,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def label_for(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """The estimator's name, and in brackets each resolved setting that isn't at its default."""
+    """The estimator's name, and in brackets each of the settings that isn't at its default."""
     told = [_told(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value]
     return f"{name} ({', '.join(told)})" if told else name
 
@@ -100,7 +100,7 @@ def choose_entries(
             if calibrate and registry.takes("estimator", name, CALIBRATE):
                 given = {CALIBRATE: True, **given}
             estimator = registry.make("estimator", name, **given)
-            label = _label(registry, name, estimator) if given else name
+            label = _label(registry, name, estimator, given) if given else name
             problem: GptflError | None = unmet_need(estimator, recording, features, metric)
         except GptflError as error:
             problem = error
@@ -125,9 +125,11 @@ def _takes(registry: Registry, name: str) -> bool:
         return False
 
 
-def _label(registry: Registry, name: str, estimator: Estimator) -> str:
+def _label(registry: Registry, name: str, estimator: Estimator, given: Mapping[str, Any]) -> str:
+    """The row's label tells what was given; where one setting resolves others, those would only take room."""
     with registry.find("estimator", name).blamed("settings"):
-        settings = dict(estimator.settings())
+        resolved = dict(estimator.settings())
+        settings = {key: resolved.get(key, value) for key, value in given.items()}
         try:
             defaults = dict(registry.make("estimator", name).settings())
         except GptflError:

@@ -110,6 +110,12 @@ def test_the_same_estimator_takes_part_several_times(choose):
     assert left_out == {}
 
 
+def test_a_label_tells_what_was_given_and_not_what_follows_from_it(choose, monkeypatch):
+    monkeypatch.setattr(Scaled, "settings", lambda self: {**self.own, "pace": 7 if self.own["calibrate"] else None})
+    entries, _ = choose(["scaled:calibrate=true,order=1.0"])
+    assert entries[3].label == "scaled (calibrate)"
+
+
 def test_settings_hold_for_every_row_that_does_not_say_otherwise(choose):
     entries, _ = choose(["scaled:order=2", "scaled:order=3,calibrate=false"], {"scaled": {"calibrate": True}})
     assert [entry.settings for entry in entries[3:]] == [
