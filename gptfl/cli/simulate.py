@@ -9,13 +9,14 @@ from rich import box
 from rich.table import Table
 
 from gptfl.cli import console
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete
+from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 
 if TYPE_CHECKING:
     from gptfl.stages.outcome import Simulation
 
 ASKED, CHANGED = "What to simulate (default: the held-out runs)", "Changes to the recorded recipe"
+NEW = "Examples that the recording lacks"
 
 
 def command(
@@ -53,6 +54,31 @@ def command(
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate.", show_default="as recorded", rich_help_panel=CHANGED)
     ] = None,
+    new_train: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON lines of new training examples, which --subset, --drop and --curriculum may then name.",
+            show_default=False,
+            rich_help_panel=NEW,
+        ),
+    ] = None,
+    new_test: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON lines of new test examples, with their first scores in the field 'first'.",
+            show_default=False,
+            rich_help_panel=NEW,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The recorded model, to measure first scores that --new-test doesn't give.",
+            show_default=False,
+            autocompletion=complete_model,
+            rich_help_panel=NEW,
+        ),
+    ] = None,
     estimator: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +95,14 @@ def command(
         typer.Option(help="Simulator file to use.", show_default="the one made last", rich_help_panel=FILES),
     ] = None,
     dynamics: Dynamics = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Features file that the simulator was fitted on; read only for unseen examples.",
+            show_default="in the workspace",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     workspace: Workspace = None,
     output: Annotated[
         Path | None,
@@ -101,6 +135,10 @@ def command(
             batch_size=batch_size,
             lr=lr,
             against=against,
+            new_train=new_train,
+            new_test=new_test,
+            model=model,
+            features=features,
             metric=metric,
             estimator=estimator,
             seed=seed,
@@ -132,6 +170,8 @@ def show(result: "Simulation") -> None:
     pairs["change"] = f"{result.mean_change:+.4g} ({_direction(result)})"
     if result.recorded is not None:
         pairs["trust"] = result.trust
+    for group in result.groups:
+        pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {group.count} test examples"
     console.show_pairs(pairs)
     _show_table(result)
     console.say(f"predictions: {result.predictions}")
@@ -140,6 +180,7 @@ def show(result: "Simulation") -> None:
 
 def _show_table(result: "Simulation") -> None:
     held_out = result.recorded is not None
+    marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("test example")
     headings = (f"predicted {result.metric.name}", *(("recorded",) if held_out else ()), "against", "change")
@@ -151,7 +192,8 @@ def _show_table(result: "Simulation") -> None:
         for change in changes:
             truth = () if change.recorded is None else (f"{change.recorded:.4g}",)
             numbers = (f"{change.predicted:.4g}", *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
-            table.add_row(console.plain(f"  {change.id}"), *numbers)
+            mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
+            table.add_row(console.plain(f"  {change.id}{mark}"), *numbers)
     console.out.print(table)
 
 
@@ -163,7 +205,8 @@ def _direction(result: "Simulation") -> str:
 
 def _as_dict(result: "Simulation") -> dict[str, object]:
     truths = [math.nan] * len(result.tests) if result.recorded is None else result.recorded
-    rows = zip(result.tests, result.final, truths, result.change, result.spread, strict=True)
+    marks = result.marks or ("",) * len(result.tests)
+    rows = zip(result.tests, result.final, truths, result.change, result.spread, marks, strict=True)
     return {
         "estimator": result.estimator,
         "metric": result.metric.name,
@@ -186,9 +229,14 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
                 "recorded": _number(truth),
                 "change": _number(change),
                 "spread": _number(spread),
+                "fitted": mark or "seen",
             }
-            for id, final, truth, change, spread in rows
+            for id, final, truth, change, spread, mark in rows
         ],
+        "groups": {
+            group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}
+            for group in result.groups
+        },
         "predictions": str(result.predictions),
         "picture": str(result.figure),
     }

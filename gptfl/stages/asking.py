@@ -1,23 +1,35 @@
 """Opens a simulator together with the recording that it was fitted to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.records import MetricInfo, Prediction, Query
+from gptfl.interfaces import is_blind
+from gptfl.records import Dynamics, MetricInfo, Prediction, Progress, Query, silent
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender
+from gptfl.stages.measuring import measure_first
+from gptfl.stages.newcomers import Newcomers
+from gptfl.stages.placing import beside, fitted_features
+from gptfl.stages.recipe import first_scores
+from gptfl.stages.scope import Scope, scope_of
 from gptfl.stages.selection import Pool
 from gptfl.stages.sources import Recording, focused, open_recording, picked_note
+from gptfl.stages.unseen import TEST, TRAIN, aside_from_json, refusal
 from gptfl.store.simulators import SimulatorFile, read_simulator
 from gptfl.store.workspace import Workspace, stem_of
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The simulator, restored, and the recording that it was fitted to."""
+    """The simulator, restored, and the recording that it was fitted to.
+
+    Questions are about the examples of ``scope``: the recording's, some of which may have been set aside from the
+    fit, and those of ``new``, which the recording lacks; ``pool`` has the ids of those to train on.
+    """
 
     recording: Recording
     path: Path
@@ -25,11 +37,29 @@ class Source:
     contender: Contender
     pool: Pool
     notes: tuple[str, ...]
+    scope: Scope
+    new: Newcomers | None = None
 
     @property
     def metric(self) -> MetricInfo:
         """The metric that it predicts."""
         return self.found.metric
+
+    @property
+    def world(self) -> Dynamics:
+        """The recording, with the examples that questions are about in the place of its own."""
+        return replace(self.recording.dynamics, pool=self.scope.pool, test=self.scope.test)
+
+    def first(self, step: int) -> Float[np.ndarray, " test"]:
+        """What every test example starts from at a step (see ``first_scores``)."""
+        recorded = first_scores(self.recording.dynamics, self.metric, step)
+        return recorded if self.new is None else np.concatenate([recorded, self.new.first])
+
+    def marks(self) -> tuple[str, ...]:
+        """For each test example, that it is ``unseen`` (set aside from the fit) or ``new``; nothing for the others."""
+        recorded = len(self.recording.dynamics.test)
+        seen = self.scope.test_seen
+        return tuple("" if seen[i] >= 0 else "unseen" if i < recorded else "new" for i in range(len(seen)))
 
     def output(self, key: str) -> Path:
         """Where its predictions lie unless told otherwise; ``key`` tells questions apart."""
@@ -38,7 +68,11 @@ class Source:
         )
 
     def ask(self, query: Query) -> Prediction:
-        """What the simulator answers. Raises ``PluginError`` where that has the wrong shape or isn't finite."""
+        """What the simulator answers about the examples of its scope.
+
+        Raises ``PluginError`` where that has the wrong shape or isn't finite.
+        """
+        query = self.scope.about(query)
         who = f"estimator {self.contender.part.name!r} of {self.contender.part.owner}"
         expected = (len(query.first), len(query.steps), query.first.shape[1])
         with self.contender.part.blamed("predict"):
@@ -57,8 +91,12 @@ def open_source(
     workspace: str | Path | None,
     estimator: str | None,
     metric: str | None,
+    features: str | Path | None = None,
 ) -> Source:
     """The simulator at a path, else the one made last that fits; the recording at a path, else its own.
+
+    ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
+    where examples were set aside from the fit.
 
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
@@ -91,7 +129,83 @@ def open_source(
         recording = focused(recording, found.metric)
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
-    return Source(recording, path, found, _restored(found, path), Pool(recording.dynamics.pool), notes)
+    recording = replace(recording, aside=aside_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
+    contender = _restored(found, path)
+    return Source(
+        recording,
+        path,
+        found,
+        contender,
+        Pool(recording.dynamics.pool),
+        notes,
+        _scope(recording, found, contender, features),
+    )
+
+
+def _scope(
+    recording: Recording, found: SimulatorFile, contender: Contender, features: str | Path | None, new: bool = False
+) -> Scope:
+    """What the simulator knows of its recording, with the features where there are examples that it wasn't fitted to."""
+    scope = scope_of(recording.dynamics, recording.aside, contender.estimator, None)
+    problem = refusal(contender.estimator, scope.sides)
+    if problem is not None:
+        raise problem
+    if found.features is None or not (scope.sides or new):
+        return scope
+    known = fitted_features(recording, found, is_blind(contender.estimator), features)
+    return scope_of(recording.dynamics, recording.aside, contender.estimator, known)
+
+
+def with_newcomers(
+    source: Source, new: Newcomers, features: str | Path | None, model: str | None, progress: Progress = silent
+) -> Source:
+    """The same simulator, asked about examples beside those of the recording.
+
+    First scores that ``new`` lacks are measured with ``model``. Raises ``DataError`` where the estimator can't
+    answer about such examples, where a first score is missing and no model given, and where vectors or first
+    scores can't be made as the recording's were.
+    """
+    estimator = source.contender.estimator
+    sides = tuple(side for side, some in ((TRAIN, new.pool), (TEST, new.test)) if some)
+    problem = refusal(estimator, sides)
+    if problem is not None:
+        raise problem
+    if new.test and "derivatives" in estimator.requires:
+        raise DataError(
+            f"{estimator.name} looks along the recorded runs, which didn't measure new test examples",
+            "leave out --new-test, or use another estimator",
+        )
+    new = _with_first(source, new, model, progress)
+    whole = _scope(source.recording, source.found, source.contender, features, new=True)
+    scope = Scope(
+        (*whole.pool, *new.pool),
+        (*whole.test, *new.test),
+        np.append(whole.pool_seen, np.full(len(new.pool), -1)),
+        np.append(whole.test_seen, np.full(len(new.test), -1)),
+        None if whole.features is None else beside(whole.features, new.pool, new.test, source.recording, progress),
+    )
+    return replace(source, pool=Pool(scope.pool), scope=scope, new=new)
+
+
+def _with_first(source: Source, new: Newcomers, model: str | None, progress: Progress) -> Newcomers:
+    missing = np.flatnonzero(np.isnan(new.first))
+    if len(missing) == 0:
+        return new
+    if model is None:
+        raise DataError(
+            f"new test example {new.test[missing[0]].id!r} has no first {source.metric.name}",
+            "give it in the field 'first' of its line, or measure it with --model",
+        )
+    start = min(int(run.steps[0]) for run in source.recording.dynamics.runs)
+    if start > 0:
+        raise DataError(
+            f"--model {model} measures at step 0, and the recording begins at step {start}",
+            "give first scores of that step in the field 'first' of each line",
+        )
+    first = new.first.copy()
+    asked = [new.test[place] for place in missing]
+    first[missing] = measure_first(model, asked, source.recording.dynamics, source.metric, progress)
+    return replace(new, first=first)
 
 
 def _restored(found: SimulatorFile, path: Path) -> Contender:

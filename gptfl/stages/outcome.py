@@ -45,6 +45,16 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Scores of some of the test examples over the held-out runs: all-steps MSE and the final step's rho."""
+
+    name: str
+    count: int
+    mse: float
+    rho: float
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     """Trajectories ``values`` of every curriculum in ``labels``, and what they come to.
 
@@ -55,6 +65,10 @@ class Simulation:
     for the worse. For held-out runs, ``recorded`` and ``mean_recorded`` are what ``final`` and ``mean_final``
     were in truth, NaN where that wasn't recorded. ``skill`` is the simulator's on the held-out runs of its
     recording, None where it can't be told; ``trust`` says it in words.
+
+    Where the simulator was fitted without some of the examples asked about, ``marks`` says of each test example
+    whether it is ``unseen`` (set aside from the fit) or ``new`` (not in the recording), and is empty for the
+    others; for held-out runs, ``groups`` has the scores of those seen and those unseen.
     """
 
     estimator: str
@@ -83,6 +97,8 @@ class Simulation:
     predictions: Path
     figure: Path
     notes: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:

@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 
 from gptfl.builtin.baselines import average_run
 from gptfl.errors import DataError
-from gptfl.records import Query
+from gptfl.records import Query, Run
 from gptfl.simulator import average
 from gptfl.stages.asking import Source
 from gptfl.stages.outcome import Reference, mean_over
-from gptfl.stages.recipe import Overrides, Recipe, adjusted, caveats, first_scores, recorded_recipe
+from gptfl.stages.recipe import Overrides, Recipe, adjusted, caveats, recorded_recipe
 from gptfl.stages.selection import Pool
 from gptfl.stages.splits import query_for, same_steps, stored_split, usable_runs
 from gptfl.store.predictions import AVERAGE_RUN
@@ -51,10 +51,9 @@ def ask_subset(
     """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
     dynamics = source.recording.dynamics
     recorded = recorded_recipe(dynamics, source.metric)
-    recipe = adjusted(recorded, dynamics, len(members), overrides, orders)
-    first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
-    query = recipe.query(recipe.orders(members, orders, seed), first)
-    dropped = f", all but {len(dynamics.pool) - len(members)} of the pool" if is_rest else ""
+    recipe = adjusted(recorded, source.world, len(members), overrides, orders)
+    query = recipe.query(recipe.orders(members, orders, seed), source.first(int(recipe.grid[0])))
+    dropped = f", all but {len(source.pool.places) - len(members)} of the pool" if is_rest else ""
     labels = tuple(f"order {number}" for number in range(1, orders + 1))
     notes = caveats(dynamics, recorded, query, len(members), is_rest)
     return Asked(
@@ -68,8 +67,8 @@ def ask_curriculum(source: Source, path: str | Path, lr: float | None) -> Asked:
     batches = source.pool.batches(path)
     overrides = Overrides(steps=len(batches), learning_rate=lr)
     recorded = recorded_recipe(dynamics, source.metric)
-    recipe = adjusted(recorded, dynamics, len(batches), overrides)
-    query = recipe.query(batches[None], first_scores(dynamics, source.metric, int(recipe.grid[0])))
+    recipe = adjusted(recorded, source.world, len(batches), overrides)
+    query = recipe.query(batches[None], source.first(int(recipe.grid[0])))
     name = Path(path).name
     notes = caveats(dynamics, recorded, query, len(np.setdiff1d(batches, [-1])), False)
     return Asked(
@@ -95,7 +94,9 @@ def ask_held_out(source: Source) -> Asked:
         others = ", ".join(runs[place].name for group in groups[1:] for place in group)
         notes += (f"left out, for being recorded at other steps than most: {others}",)
     recorded = np.stack([run.metrics[source.metric.name] for run in shown])
-    query = query_for(shown, source.metric)
+    query = _with_new(source, query_for(shown, source.metric))
+    if source.new is not None:
+        recorded = _widened(recorded, np.full(len(source.new.test), np.nan))
     longest = max((run.curriculum for run in shown), key=lambda curriculum: curriculum.steps)
     # What they are held against must be asked at their steps, which needn't be those of most runs.
     recipe = replace(
@@ -107,8 +108,21 @@ def ask_held_out(source: Source) -> Asked:
     return Asked(query, labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
 
 
+def _with_new(source: Source, query: Query) -> Query:
+    """A query about recorded runs, with the new test examples after the recorded ones."""
+    return query if source.new is None else replace(query, first=_widened(query.first, source.new.first))
+
+
+def _widened(values: Float[np.ndarray, "*any test"], more: Float[np.ndarray, " new"]) -> Float[np.ndarray, "*any both"]:
+    return np.concatenate([values, np.broadcast_to(more, (*values.shape[:-1], len(more)))], axis=-1)
+
+
 def against_average(source: Source, asked: Asked) -> Reference:
-    """The average recorded run as mean-run knows it: of the runs to fit and to validate."""
+    """The average recorded run as mean-run knows it: of the runs to fit and to validate.
+
+    New test examples were never recorded; for these it is the mean of what the simulator itself predicts for the
+    same runs.
+    """
     split = stored_split(source.recording.dynamics.runs)
     grid, mean = average_run(split.fit + split.validation, source.metric.name)
     steps = asked.query.steps
@@ -127,14 +141,35 @@ def against_average(source: Source, asked: Asked) -> Reference:
         )
     elif last != grid[-1]:
         notes = (f"compared at step {last}; the average recorded run goes on to step {grid[-1]}",)
+    if source.new is not None and source.new.test:
+        own_grid, own = _average_prediction(source, split.fit + split.validation)
+        values = np.concatenate([values, average.resample(own_grid, own, steps)], axis=1)
+        final = np.append(final, average.resample(own_grid, own, np.array([step]))[0])
+        notes += (
+            f"new test examples are compared with the mean of what {source.found.estimator} predicts for the runs "
+            "that the average is of",
+        )
     return Reference(AVERAGE_RUN, step, values, final, notes)
+
+
+def _average_prediction(
+    source: Source, runs: Sequence[Run]
+) -> tuple[Int[np.ndarray, " grid"], Float[np.ndarray, "grid new"]]:
+    """The mean of what the simulator predicts of new test examples for the runs that share most runs' steps."""
+    usable, _ = usable_runs(runs, source.metric)
+    if not usable:
+        raise DataError("no recorded run is complete enough to compare new test examples with", "give --against")
+    members = [usable[place] for place in max(same_steps(usable), key=len)]
+    query = _with_new(source, query_for(members, source.metric))
+    values = mean_over(source.ask(query).values[:, :, len(source.recording.dynamics.test) :])
+    return query.steps, values
 
 
 def other_subset(
     source: Source, against: Ids, members: Int[np.ndarray, " subset"], asked: Asked, orders: int, seed: int
 ) -> Reference:
     """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
-    first = first_scores(source.recording.dynamics, source.metric, int(asked.recipe.grid[0]))
+    first = source.first(int(asked.recipe.grid[0]))
     values = mean_over(source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"
     return Reference(f"{name} ({len(members)} examples)", int(asked.query.steps[-1]), values, values[-1])

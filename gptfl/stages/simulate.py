@@ -12,9 +12,11 @@ from gptfl.errors import UsageError
 from gptfl.records import Prediction, Progress, fingerprint, silent
 from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
+from gptfl.scores import pointwise
 from gptfl.simulator.average import mean_over_runs
-from gptfl.stages.asking import Source, open_source
-from gptfl.stages.outcome import Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
+from gptfl.stages.asking import Source, open_source, with_newcomers
+from gptfl.stages.newcomers import read_newcomers
+from gptfl.stages.outcome import Group, Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
 from gptfl.stages.plausible import range_note, share_note
 from gptfl.stages.questions import (
     Asked,
@@ -33,6 +35,8 @@ from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile
 from gptfl.store.targets import check_plain_target, check_target
 
+_SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
+
 
 def simulate(
     simulator: str | Path | None = None,
@@ -48,6 +52,10 @@ def simulate(
     batch_size: int | None = None,
     lr: float | None = None,
     against: Ids | None = None,
+    new_train: str | Path | None = None,
+    new_test: str | Path | None = None,
+    model: str | None = None,
+    features: str | Path | None = None,
     metric: str | None = None,
     estimator: str | None = None,
     seed: int = 42,
@@ -64,13 +72,24 @@ def simulate(
     Effects are against the average recorded run (as ``mean-run`` learns it) at the same step, or at its last step
     where it isn't known that far, or against training on the subset ``against``.
 
+    ``new_train`` and ``new_test`` are files of examples that the recording lacks, one JSON object a line (see
+    ``read_newcomers``); those to train on may then be named like the pool's. The first scores of new test examples
+    are in their file, or measured with ``model``, which must be the one recorded. Their vectors come from the
+    encoder that the simulator's ``features`` are by; these are looked for in the workspace unless named, and needed
+    only for examples that it wasn't fitted to.
+
     Raises ``UsageError`` for options that don't go together, and ``DataError`` where a file is missing or
     malformed, where simulator and recording don't belong together, or the estimator can't answer.
     """
     check_seed(seed)
     overrides = Overrides(epochs, steps, batch_size, lr)
     _check_options(subset, drop, curriculum, orders, overrides)
-    source = open_source(simulator, dynamics, workspace, estimator, metric)
+    _check_new(subset, drop, curriculum, new_train, new_test, model)
+    known = open_source(simulator, dynamics, workspace, estimator, metric, features)
+    source = known
+    if new_train is not None or new_test is not None:
+        new = read_newcomers(new_train, new_test, known.recording.dynamics, known.metric)
+        source = with_newcomers(known, new, features, model, progress)
     if subset is not None or drop is not None:
         asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
     elif curriculum is not None:
@@ -79,7 +98,8 @@ def simulate(
         asked = ask_held_out(source)
     rival = None if against is None else source.pool.select(against, "--against")
     # Whatever asks for the same curricula against the same is the same question.
-    key = "" if asked.recorded is not None and against is None else _key(asked, rival)
+    plain = asked.recorded is not None and against is None and source.new is None
+    key = "" if plain else _key(source, asked, rival)
     target = Path(output).expanduser() if output is not None else source.output(key)
     picture = (
         target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
@@ -96,8 +116,11 @@ def simulate(
     else:
         versus = other_subset(source, against, rival, asked, orders, seed)
     progress("simulate", count, count, asked.what)
-    result = _summarise(source, asked, prediction, versus, held_out_trust(source), target, picture)
+    result = _summarise(source, asked, prediction, versus, held_out_trust(known), target, picture)
     settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(overrides)}
+    if source.new is not None:
+        ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
+        settings |= ids
     write_predictions(
         target, _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
     )
@@ -121,9 +144,30 @@ def simulate(
     return result
 
 
-def _key(asked: Asked, rival: Int[np.ndarray, " subset"] | None) -> str:
-    query = asked.query
-    return fingerprint(query.batches, query.learning_rates, query.steps, None if rival is None else rival.tolist())
+def _key(source: Source, asked: Asked, rival: Int[np.ndarray, " subset"] | None) -> str:
+    query, new = asked.query, source.new
+    added = (
+        () if new is None else ([[e.id, e.digest] for e in new.pool], [[e.id, e.digest] for e in new.test], new.first)
+    )
+    against = None if rival is None else rival.tolist()
+    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added)
+
+
+def _check_new(
+    subset: Ids | None,
+    drop: Ids | None,
+    curriculum: str | Path | None,
+    new_train: str | Path | None,
+    new_test: str | Path | None,
+    model: str | None,
+) -> None:
+    if new_train is not None and subset is None and drop is None and curriculum is None:
+        raise UsageError(
+            f"--new-train {new_train} adds examples, but nothing says to train on them",
+            "name them beside the pool's in --subset or --curriculum, or give --drop",
+        )
+    if model is not None and new_test is None:
+        raise UsageError(f"--model {model} measures the first scores of --new-test", "leave it out, or give --new-test")
 
 
 def _check_options(
@@ -154,7 +198,8 @@ def _summarise(
     target: Path,
     picture: Path,
 ) -> Simulation:
-    tests = tuple(example.id for example in source.recording.dynamics.test)
+    tests = tuple(example.id for example in source.scope.test)
+    marks = source.marks()
     last = prediction.values[:, -1].astype(np.float64)
     final = mean_over(last)
     # A run may lack the last score of some test examples.
@@ -189,13 +234,44 @@ def _summarise(
         notes=(
             *source.notes,
             *source.recording.notes,
+            *_unseen_notes(source, asked),
             *asked.notes,
             *reference.notes,
-            *share_note(source.recording.dynamics, asked.query.batches),
+            *share_note(source.world, asked.query.batches),
             *range_note(final, source.metric),
             *((trust.note,) if asked.recorded is None else ()),
         ),
+        marks=marks if any(marks) else (),
+        groups=_groups(asked, prediction, marks),
     )
+
+
+def _unseen_notes(source: Source, asked: Asked) -> tuple[str, ...]:
+    """What of a question the simulator wasn't fitted to."""
+    notes: tuple[str, ...] = ()
+    recording, batches = source.recording, asked.query.batches
+    if recording.aside is not None:
+        notes += (f"the simulator was fitted without {recording.aside.told(recording.dynamics)}",)
+    used = np.unique(batches[batches >= 0])
+    strange = int((source.scope.pool_seen[used] < 0).sum())
+    if strange:
+        notes += (f"{strange} of the {len(used)} examples trained on are ones that the simulator was not fitted to",)
+    if asked.recorded is not None and source.new is not None:
+        notes += ("what was recorded is of the recording's test examples, without the new ones",)
+    return notes
+
+
+def _groups(asked: Asked, prediction: Prediction, marks: tuple[str, ...]) -> tuple[Group, ...]:
+    """The scores of seen and of unseen test examples, where there are both held-out runs and something unseen."""
+    groups = []
+    for name, mark in (("seen", ""), ("unseen", "unseen")):
+        places = np.array([place for place, one in enumerate(marks) if one == mark], dtype=np.int64)
+        if asked.recorded is None or "unseen" not in marks or len(places) == 0:
+            continue
+        pair = prediction.values[:, :, places].astype(np.float64), asked.recorded[:, :, places].astype(np.float64)
+        mse, rho = (pointwise.mean_and_std(score(*pair))[0] for score in _SCORES)
+        groups.append(Group(name, len(places), mse, rho))
+    return tuple(groups)
 
 
 def _file_of(

@@ -118,9 +118,9 @@ def aside_from_json(told: object, dynamics: Dynamics, where: str) -> SetAside | 
             raise DataError(f"{where} is damaged: what was set aside is not of its recording", "run gptfl fit again")
         places[side] = tuple(sorted({known[id] for id in ids}))
     which, share, seed = (kept_of.get(name) for name in ("side", "share", "seed"))
-    if which not in SIDES or type(seed) is not int or not (share is None or isinstance(share, float)):
+    if not isinstance(which, str) or which not in SIDES or type(seed) is not int or not (share is None or isinstance(share, float)):
         raise DataError(f"{where} is damaged: it doesn't say how examples were set aside", "run gptfl fit again")
-    return SetAside(str(which), share, seed, places[TRAIN], places[TEST])
+    return SetAside(which, share, seed, places[TRAIN], places[TEST])
 
 
 def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
@@ -131,7 +131,7 @@ def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
     noun = {TRAIN: "training", TEST: "test"}[lacking[0]]
     return DataError(
         f"{estimator.name} answers only about the {noun} examples that it was fitted to",
-        f"leave out --unseen and --new-{lacking[0]}, or use an estimator that generalises, such as gptfluence",
+        "use an estimator that generalises, such as gptfluence",
     )
 
 

@@ -36,28 +36,45 @@ class TfidfSvd:
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """One set, ``text``. It has fewer than ``dims`` numbers where the texts span no more."""
+        vectors = self._encoded((*pool, *test), ())
+        return {"text": FeatureSet(vectors[: len(pool)], vectors[len(pool) :])}
+
+    def encode_new(
+        self, new: Sequence[Example], pool: Sequence[Example], test: Sequence[Example]
+    ) -> Mapping[str, Float[np.ndarray, "new d"]]:
+        """The vectors of other examples, by what is fitted to the pool and the test examples alone.
+
+        Words that occur in none of these count for nothing.
+        """
+        return {"text": self._encoded((*pool, *test), new)[len(pool) + len(test) :]}
+
+    def _encoded(self, known: Sequence[Example], new: Sequence[Example]) -> Float[np.ndarray, "example d"]:
+        """Vectors of all examples, fitted to the known ones."""
         from scipy import sparse
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         parts = ("prompt", "target") if self.text == "both" else (self.text,)
         blocks = []
         for part in parts:
-            texts = [text_of(example, part) for example in (*pool, *test)]
             words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, dtype=np.float64)
-            blocks.append(words.fit_transform(texts))
-        vectors = reduce(sparse.hstack(blocks, format="csr"), self.dims)
-        return {"text": FeatureSet(vectors[: len(pool)], vectors[len(pool) :])}
+            fitted = words.fit_transform([text_of(example, part) for example in known])
+            others = [words.transform([text_of(example, part) for example in new])] if new else []
+            blocks.append(sparse.vstack([fitted, *others], format="csr"))
+        return reduce(sparse.hstack(blocks, format="csr"), self.dims, len(known))
 
 
-def reduce(weights: Any, dims: int) -> Float[np.ndarray, "text d"]:
-    """Project sparse rows (text by word) on their leading right singular vectors, not centred.
+def reduce(weights: Any, dims: int, fitted: int | None = None) -> Float[np.ndarray, "text d"]:
+    """Project sparse rows (text by word) on the leading right singular vectors of the first ``fitted`` (all).
 
-    Each direction points to where its largest loading is positive; directions without weight are left out.
+    They are not centred. Each direction points to where its largest loading is positive; directions without weight are left out.
     """
     from sklearn.decomposition import TruncatedSVD
 
-    svd = TruncatedSVD(n_components=min(dims, *weights.shape), n_iter=10, random_state=0)
-    vectors = svd.fit_transform(weights)
+    fitted = weights.shape[0] if fitted is None else fitted
+    svd = TruncatedSVD(n_components=min(dims, fitted, weights.shape[1]), n_iter=10, random_state=0)
+    vectors = svd.fit_transform(weights[:fitted])
+    if fitted < weights.shape[0]:
+        vectors = np.concatenate([vectors, svd.transform(weights[fitted:])])
     largest = np.abs(svd.components_).argmax(axis=1)
     vectors *= np.sign(svd.components_[np.arange(len(largest)), largest])
     kept = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_.max()

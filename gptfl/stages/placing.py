@@ -1,0 +1,129 @@
+"""Finds the features that a simulator was fitted on, and gives examples that the recording lacks vectors alike."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.errors import DataError
+from gptfl.interfaces import Encoder
+from gptfl.records import Example, Features, FeatureSet, Progress, examples_fingerprint, fingerprint
+from gptfl.registry import Part, get_registry
+from gptfl.stages.embedding import Embedding
+from gptfl.stages.sources import Recording
+from gptfl.stages.texts import with_texts
+from gptfl.stages.unseen import kept
+from gptfl.stages.withholding import features_of
+from gptfl.store.features import check_features, read_features
+from gptfl.store.simulators import SimulatorFile
+
+CLOSE = 1e-3
+"""How far vectors made again may lie from those kept, relative to the largest entry."""
+
+
+def fitted_features(
+    recording: Recording, found: SimulatorFile, blind: bool, given: str | Path | None = None
+) -> Features:
+    """The features of the whole recording, of which the simulator was fitted to those that weren't set aside.
+
+    They are in the file ``given``, else by the same encoder in the workspace. Raises ``DataError`` where they
+    aren't.
+    """
+    dynamics, aside, space = recording.dynamics, recording.aside, recording.workspace
+    encoder = str(found.info.get("encoder"))
+    hidden = () if blind or aside is None else aside.pool
+    pool, test = kept(len(dynamics.pool), hidden), kept(len(dynamics.test), () if aside is None else aside.test)
+    seen = tuple(dynamics.pool[i] for i in pool), tuple(dynamics.test[i] for i in test)
+    paths = (
+        [Path(given).expanduser()]
+        if given is not None
+        else space.candidates("features", recording.stem, encoder=encoder)
+    )
+    for path in paths:
+        features = read_features(path)
+        check_features(features, dynamics, path)
+        if features_of(features, *seen, pool, test).fingerprint == found.features:
+            return features
+    where = f"{given} holds" if given is not None else f"{space.shown} holds"
+    raise DataError(
+        f"{where} no features of {recording.stem} like those that the simulator was fitted on (by {encoder})",
+        f"name their file with --features, or run gptfl featurize --encoder {encoder} and gptfl fit again",
+    )
+
+
+def beside(
+    features: Features,
+    pool: tuple[Example, ...],
+    test: tuple[Example, ...],
+    recording: Recording,
+    progress: Progress,
+) -> Features:
+    """The features of a recording with those of more training and test examples after them, by the same encoder.
+
+    Raises ``DataError`` where the encoder isn't the same any more, or fits its vectors to all examples together
+    and can't place others among them.
+    """
+    registry = get_registry()
+    name = features.encoder
+    if name not in registry.names("encoder"):
+        raise DataError(
+            f"the vectors of {recording.stem} are by {name!r}, which is no encoder that is installed",
+            "featurize and fit with one that is, such as minilm, to ask about new examples",
+        )
+    part = registry.find("encoder", name)
+    taken = inspect.signature(part.factory).parameters
+    encoder: Encoder = registry.make("encoder", name, **{k: v for k, v in features.identity.items() if k in taken})
+    if hasattr(encoder, "progress"):
+        encoder.progress = progress
+    # An encoder never gets an empty side.
+    asked = Embedding(part, encoder, pool or test, test or pool, progress)
+    if fingerprint(asked.identity) != fingerprint(dict(features.identity)):
+        raise DataError(
+            f"the encoder {name} is not the one any more that the features of {recording.stem} are by",
+            f"run gptfl featurize --encoder {name} and gptfl fit again",
+        )
+    if encoder.per_example:
+        made = {key: (one.train[: len(pool)], one.test[: len(test)]) for key, one in asked.sets().items()}
+    else:
+        placed = _placed(part, encoder, features, (*pool, *test), recording)
+        made = {key: (vectors[: len(pool)], vectors[len(pool) :]) for key, vectors in placed.items()}
+    dynamics = recording.dynamics
+    examples = examples_fingerprint((*dynamics.pool, *pool), (*dynamics.test, *test))
+    sets = {}
+    for key, one in features.sets.items():
+        if key not in made or made[key][0].shape[1] != one.train.shape[1]:
+            raise DataError(
+                f"the encoder {name} gives new examples no vectors like those of the set {key!r}",
+                f"run gptfl featurize --encoder {name} and gptfl fit again",
+            )
+        train, tests = (np.concatenate([old, new]) for old, new in zip((one.train, one.test), made[key], strict=True))
+        sets[key] = FeatureSet(train, tests, one.kind)
+    return Features(name, features.identity, examples, sets)
+
+
+def _placed(
+    part: Part, encoder: Encoder, features: Features, new: Sequence[Example], recording: Recording
+) -> dict[str, Float[np.ndarray, "new d"]]:
+    """Vectors by an encoder that is fitted to a recording's examples, made again and held against those kept."""
+    encode_new = getattr(encoder, "encode_new", None)
+    if encode_new is None:
+        raise DataError(
+            f"{features.encoder} fits its vectors to all examples together and can't place new ones among them",
+            "featurize and fit with an encoder that takes each example by itself, such as minilm",
+        )
+    pool, test = with_texts(recording.dynamics, None, recording.path)
+    with part.blamed("encode_new"):
+        made = {name: np.asarray(rows) for name, rows in encode_new((*pool, *test, *new), pool, test).items()}
+    recorded = len(pool) + len(test)
+    for name, one in features.sets.items():
+        old = np.concatenate([one.train, one.test])
+        again = made.get(name, np.empty((0, 0)))[:recorded]
+        if again.shape != old.shape or np.abs(again - old).max() > CLOSE * np.abs(old).max():
+            raise DataError(
+                f"{features.encoder} gives the examples of {recording.stem} other vectors here than the simulator was "
+                "fitted on",
+                f"run gptfl featurize --encoder {features.encoder} and gptfl fit again",
+            )
+    return {name: rows[recorded:] for name, rows in made.items()}
