@@ -255,7 +255,7 @@ def _about(dynamics: Dynamics) -> list[str]:
         values = np.concatenate([run.metrics[name].ravel() for run in dynamics.runs])
         outside = int(((values < info.low) | (values > info.high)).sum())
         if outside:
-            notes.append(f"{outside} scores of {name} are outside its range, {info.low:g} to {info.high:g}")
+            notes.append(f"outside the range of {name}, {info.low:g} to {info.high:g}: {counted(outside, 'score')}")
     if dynamics.gradients is not None:
         what = "" if not lacks_rates(dynamics.settings) else " (and its step sizes are not known)"
         notes.append(

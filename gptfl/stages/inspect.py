@@ -11,6 +11,7 @@ import numpy as np
 
 from gptfl.errors import DataError
 from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of
+from gptfl.stages.origin import lacks_rates
 from gptfl.store import kinds
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import read_features
@@ -96,6 +97,8 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
             ("different examples in a run", _span(_distinct(run) for run in runs)),
             ("recorded", _recorded(runs)),
         ]
+    if lacks_rates(dynamics.settings):
+        rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
     return [*rows, ("fingerprint", dynamics.fingerprint)]
 

@@ -1,0 +1,83 @@
+"""Times ``gptfl import`` and ``gptfl export`` on a made-up recording of the released size, and takes their peak memory.
+
+The default is the size of the RTE recording: 25 runs of 96 steps, 277 test examples, in JSON lines. Each command runs in a
+process of its own; its peak memory is told beside that of the same process when it has only loaded gptfl. The
+time is the stage's own, without starting Python.
+
+Run by hand: python benchmarks/import_.py
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+CHILD = """
+import resource, sys, time
+from pathlib import Path
+from gptfl.stages.export import export
+from gptfl.stages.import_ import import_
+import gptfl.store.tables
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.perf_counter()
+{call}
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(seconds, before / 1024, peak / 1024)
+"""
+
+
+def write(folder: Path, arguments: argparse.Namespace) -> int:
+    """Write the recording; returns its size in bytes."""
+    random = np.random.default_rng(0)
+    for name, count in (("train", arguments.pool), ("test", arguments.test)):
+        lines = (json.dumps({"id": i, "input": f"{name} text {i} yes", "target": "yes"}) for i in range(count))
+        (folder / f"{name}_texts.json").write_text("\n".join(lines), encoding="utf-8")
+    for seed in range(1, arguments.runs + 1):
+        run = folder / f"output_rte_bs-4_seed-{seed}"
+        run.mkdir()
+        with (run / "train_samples_id.json").open("w", encoding="utf-8") as file:
+            for step in range(1, arguments.steps + 1):
+                batch = random.integers(0, arguments.pool, size=4).tolist()
+                file.write(json.dumps({"step": step, "samples_id": batch}) + "\n")
+        with (run / "all_loss_trajectory.out").open("w", encoding="utf-8") as file:
+            for test in range(arguments.test):
+                scores = random.uniform(0, 4, size=arguments.steps).tolist()
+                entries = [{"step": step, "loss": score} for step, score in enumerate(scores, 1)]
+                file.write(json.dumps({"id": test, "loss_trajectory": entries}) + "\n")
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Make the recording and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (("runs", 25), ("steps", 96), ("test", 277), ("pool", 200)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        (root / "rte").mkdir()
+        size = write(root / "rte", arguments)
+        print(f"{arguments.runs} runs x {arguments.steps} steps x {arguments.test} test examples, {size / 1e6:.1f} MB")
+        print("\n| | seconds | peak memory | of it, loading gptfl |\n| --- | --- | --- | --- |")
+        recording = f'dynamics=r"{root}/ws/rte.dynamics.h5"'
+        calls = {
+            "import gptdynamics": f'import_("gptdynamics", r"{root}/rte", workspace=r"{root}/ws")',
+            "export gptdynamics": f'export(r"{root}/out", {recording})',
+            "export parquet": f'export(r"{root}/tables", format="parquet", {recording})',
+            "export csv": f'export(r"{root}/csv", format="csv", {recording})',
+        }
+        for name, call in calls.items():
+            done = subprocess.run(
+                [sys.executable, "-c", CHILD.format(call=call)], capture_output=True, text=True, check=True
+            )
+            seconds, before, peak = map(float, done.stdout.split())
+            print(f"| {name} | {seconds:.2f} | {peak:.0f} MiB | {before:.0f} MiB |")
+
+
+if __name__ == "__main__":
+    main()
