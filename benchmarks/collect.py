@@ -8,6 +8,13 @@ Two ratios, each from one run on one machine:
   test set in the best batch layout found by trying several);
 - gain: the plain way (whole logits, test examples in their order, padded to the longest of all) /
   collecting, for the same steps and the same measurements.
+
+With ``--generate`` it is about metrics of generated text, on a task that has some:
+
+    python benchmarks/collect.py --generate --task wmt16_de_en --data DIR
+
+- speed: tokens a second of generating for the whole test set / those of a plain loop over ``model.generate``, one
+  prompt after the other and told beforehand where each answer ends, for the same tokens.
 """
 
 import argparse
@@ -109,6 +116,39 @@ def plain_step(trainer: RecordingTrainer, tests: int) -> tuple[float, float]:
     return seconds(train), seconds(measure) * len(rows) / tests
 
 
+def generation(trainer: RecordingTrainer) -> None:
+    """Print tokens a second of the recorder and of one prompt after the other."""
+    generator = trainer.evaluator.generator
+    assert generator is not None
+    network, ids = trainer.network, generator.prompts.ids
+    network.switch(training=False)
+    answers: dict[int, list[int]] = {}
+
+    def together() -> None:
+        for batch in generator.batches:
+            answers.update(zip(batch, generator.continuations(batch), strict=True))
+
+    def plain(index: int) -> list[int]:
+        prompt = torch.tensor([ids[index]])
+        settings = {"do_sample": False, "max_new_tokens": len(answers[index]), "min_new_tokens": len(answers[index])}
+        with torch.inference_mode():
+            out = network.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **settings)
+        return out[0, len(ids[index]) :].tolist()  # type: ignore[no-any-return]
+
+    before = min(seconds(together), seconds(together))  # the first also allocates
+    asked = [index for index in sorted(answers) if answers[index]]
+    plain(asked[0])
+    found: dict[int, list[int]] = {}
+    slow = seconds(lambda: found.update((index, plain(index)) for index in asked))
+    fast = (before + seconds(together)) / 2  # on both sides, so that a slow moment of the machine hits both
+    tokens = sum(map(len, answers.values()))
+    same = sum(found[index] == answers[index] for index in asked)
+    print(f"{tokens} tokens after {len(answers)} prompts, at most {generator.prompts.limit} each")
+    print(f"generating, batched      {tokens / fast:8.1f} tokens a second")
+    print(f"one prompt at a time     {tokens / slow:8.1f} tokens a second ({same} of {len(asked)} answers the same)")
+    print(f"speed: batched / one at a time = {slow / fast:.2f}   (target >= 4)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct-q4")
@@ -122,14 +162,18 @@ def main() -> None:
     parser.add_argument(
         "--plain-test", type=int, default=8, help="test examples the plain way is timed on, then scaled"
     )
+    parser.add_argument("--generate", action="store_true", help="time generated text instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     registry = get_registry()
     data = registry.make("task", options.task, data=options.data).load(200, options.test, 42)
     recipe = Recipe(1e-6, train_layers=options.train_layers)
-    trainer = RecordingTrainer(
-        load_model(options.model), data.pool, data.test, (registry.make("metric", "loss"),), recipe
-    )
+    metric = registry.make("metric", "bleu" if options.generate else "loss")
+    trainer = RecordingTrainer(load_model(options.model), data.pool, data.test, (metric,), recipe)
+    if options.generate:
+        print(f"{options.model}, {options.task}, {options.test} test examples, {options.threads} threads")
+        generation(trainer)
+        return
     batches = fill_batches(draw_subset(200, 128, 0), 4, options.steps, 0)
     plan = Plan(0, 0, "fit", batches)
     optimiser = trainer.optimiser()

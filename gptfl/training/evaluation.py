@@ -67,7 +67,7 @@ class Evaluator:
         self.generator: Generator | None = None
         if "generated" in needs:
             prompts = Prompts(tokenizer, test, decoding, self.choices)
-            self.generator = Generator(network, prompts, budget * KEPT_TOKENS, group)
+            self.generator = Generator(network, prompts, budget * KEPT_TOKENS, overhead, group)
 
     def observe(self, generate: bool = True) -> Observation:
         """What the model says of every test example now; texts only where a metric needs them and ``generate``."""

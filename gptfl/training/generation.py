@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from gptfl.curricula import generator
 from gptfl.errors import DataError
 from gptfl.records import Example, fingerprint
 from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer
-from gptfl.training.layout import plan_shares
+from gptfl.training.layout import plan_batches, plan_shares
 from gptfl.training.network import Network
 from gptfl.training.references import references_of
 
@@ -27,8 +29,6 @@ ROOM = 1.5
 """How much longer than the longest reference an answer may grow, unless told otherwise ..."""
 MOST_TOKENS = 256
 """... but no longer than this."""
-STEP_COST = 16
-"""What a decoding step costs whatever it holds (reading every weight), in tokens of a full batch."""
 LIKELIEST = 128
 """The nucleus is looked for among this many tokens first: sorting the whole vocabulary takes far longer."""
 
@@ -93,9 +93,14 @@ def _draws(test: Sequence[Example], seed: int, tokens: int) -> Float[np.ndarray,
 
 
 class Generator:
-    """Answers the test prompts, batched by length once and for all; each process of a group its share."""
+    """Answers the test prompts, batched once and for all; each process of a group its share.
 
-    def __init__(self, network: Network, prompts: Prompts, budget: int, group: Group = ALONE) -> None:
+    ``budget`` is the padded tokens of a batch, ``overhead`` what a pass through the model costs beside them.
+    Prompts are read in groups of about one length, so that little padding is computed, and then decoded together,
+    as many as the budget allows: a decoding step takes about as long for many rows as for one.
+    """
+
+    def __init__(self, network: Network, prompts: Prompts, budget: int, overhead: int, group: Group = ALONE) -> None:
         if group.shard:
             raise DataError(
                 "--shard: a metric of generated text needs the whole model on each device",
@@ -104,8 +109,9 @@ class Generator:
         self.network = network
         self.prompts = prompts
         self.group = group
+        self.budget, self.overhead = budget, overhead
         lengths = [len(ids) + room for ids, room in zip(prompts.ids, prompts.rooms, strict=True)]
-        self.batches = plan_shares(lengths, budget, STEP_COST * prompts.limit, group.size)[group.rank]
+        self.batches = plan_shares(lengths, budget, budget, group.size)[group.rank]
         self._ends = _end_tokens(network.model, prompts.tokenizer)
         takes = inspect.signature(network.model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
@@ -125,34 +131,54 @@ class Generator:
     def continuations(self, members: Sequence[int], limit: int | None = None) -> list[list[int]]:
         """The tokens that follow these prompts, decoded together; at most ``limit``, where given.
 
-        Prompts are padded on the left, and rows leave the batch when they are finished.
+        Rows leave the batch when they are finished.
         """
-        answers: list[list[int]] = [[] for _ in members]
-        active = list(range(len(members)))
-        ids, mask = self._padded([self.prompts.ids[index] for index in members])
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.network.model.config)
-        for count in range(limit or self.prompts.limit):
-            with self.network.measuring(), self.network.autocast():
-                logits = self._logits(ids, mask, positions, cache)
-                chosen = self._choose(logits, [members[row] for row in active], count)
-            kept = []
-            for place, (row, token) in enumerate(zip(active, chosen.tolist(), strict=True)):
-                if token not in self._ends:
-                    answers[row].append(token)
-                    if not self.prompts.is_finished(members[row], answers[row]):
-                        kept.append(place)
-            if not kept:
-                break
-            chosen, positions = chosen[:, None], positions[:, -1:] + 1
-            if len(kept) < len(active):
-                which = torch.tensor(kept, device=mask.device)
-                active = [active[place] for place in kept]
-                chosen, positions, mask = chosen[which], positions[which], mask[which]
-                cache.batch_select_indices(which)
-            ids = chosen
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        return answers
+        answers: dict[int, list[int]] = {index: [] for index in members}
+        with self.network.measuring(), self.network.autocast():
+            active, logits, mask, cache = self._read(members)
+            positions = mask.sum(dim=1, keepdim=True)
+            for count in range(limit or self.prompts.limit):
+                chosen = self._choose(logits, active, count)
+                kept = []
+                for place, (index, token) in enumerate(zip(active, chosen.tolist(), strict=True)):
+                    if token not in self._ends:
+                        answers[index].append(token)
+                        if not self.prompts.is_finished(index, answers[index]):
+                            kept.append(place)
+                if not kept or count + 1 == limit:
+                    break
+                if len(kept) < len(active):
+                    which = torch.tensor(kept, device=mask.device)
+                    active = [active[place] for place in kept]
+                    chosen, positions, mask = chosen[which], positions[which], mask[which]
+                    cache.batch_select_indices(which)
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+                logits = self._logits(chosen[:, None], mask, positions, cache)
+                positions = positions + 1
+        return [answers[index] for index in members]
+
+    def _read(
+        self, members: Sequence[int]
+    ) -> tuple[list[int], Float[Tensor, "row vocabulary"], Int[Tensor, "row width"], DynamicCache]:
+        """The prompts in the order of their rows, what follows each, and all keys and values in one cache."""
+        lengths = [len(self.prompts.ids[index]) for index in members]
+        parts = []
+        for group in self._groups(lengths):
+            ids, mask = self._padded([self.prompts.ids[members[place]] for place in group])
+            cache = DynamicCache(config=self.network.model.config)
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            parts.append((group, self._logits(ids, mask, positions, cache), mask, cache))
+        groups, logits, masks, caches = zip(*parts, strict=True)
+        width = max(lengths)
+        order = [members[place] for group in groups for place in group]
+        mask = torch.cat([functional.pad(mask, (width - mask.shape[1], 0)) for mask in masks])
+        return order, torch.cat(logits), mask, caches[0] if len(caches) == 1 else _joined(caches, width)
+
+    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        layers = DynamicCache(config=self.network.model.config).layers
+        if any(type(layer) is not DynamicLayer for layer in layers):
+            return [list(range(len(lengths)))]  # what such layers keep can't be put together afterwards
+        return plan_batches(lengths, self.budget, self.overhead)
 
     def _padded(self, prompts: Sequence[list[int]]) -> tuple[Int[Tensor, "row width"], Int[Tensor, "row width"]]:
         """Token ids and mask of these prompts, which all end in the last column."""
@@ -183,6 +209,19 @@ class Generator:
             return logits.argmax(dim=-1)
         uniforms = torch.from_numpy(self.prompts.uniforms[list(examples), count]).to(logits.device)
         return nucleus(logits, uniforms)
+
+
+def _joined(caches: Sequence[DynamicCache], width: int) -> DynamicCache:
+    """One cache of the rows of several, each padded on the left to ``width`` tokens; the mask hides the padding."""
+    joined = DynamicCache()
+    for number in range(len(caches[0].layers)):
+        layers = [cache.layers[number] for cache in caches]
+        keys, values = (
+            torch.cat([functional.pad(one, (0, 0, width - one.shape[-2], 0)) for one in kept])
+            for kept in ([layer.keys for layer in layers], [layer.values for layer in layers])
+        )
+        joined.update(keys, values, number)
+    return joined
 
 
 def nucleus(

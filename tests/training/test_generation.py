@@ -14,8 +14,16 @@ from gptfl.training.generation import Decoding, Generator, Prompts, nucleus
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.network import Network
+from tests.models import save_small
 
-WORDS = ("the sun is red ?", "who sees it", "the moon was blue and the sea is", "is it", "a land", "shine on the sea and")
+WORDS = (
+    "the sun is red ?",
+    "who sees it",
+    "the moon was blue and the sea is",
+    "is it",
+    "a land",
+    "shine on the sea and",
+)
 TEST = tuple(
     Example(f"t{i}", " ".join((WORDS * 2)[i : i + 1 + i % 4]), " yes the sun shines on the land") for i in range(9)
 )
@@ -26,7 +34,24 @@ def make(folder: Path, decoding: Decoding, test: tuple[Example, ...] = TEST, **m
     loaded = load_pretrained(resolve_model(str(folder)), torch.device("cpu"))
     network = Network(loaded, more.pop("train_layers", None), more.pop("precision", "fp32"))
     tokenizer = Tokenizer(loaded.tokenizer, more.pop("max_length", 128))
-    return Generator(network, Prompts(tokenizer, test, decoding, False), more.pop("budget", 4096))
+    return Generator(
+        network, Prompts(tokenizer, test, decoding, False), more.pop("budget", 4096), more.pop("overhead", 0)
+    )
+
+
+def with_lines(test: tuple[Example, ...]) -> tuple[Example, ...]:
+    """The same prompts, whose answers may have line breaks."""
+    return tuple(Example(e.id, e.prompt, e.target, fields={"references": ["two\nlines"]}) for e in test)
+
+
+def end_at_a_common_token(generator: Generator) -> None:
+    """Random models never end a text: call a token the end that some answers hold, and at different places."""
+    answers = all_rows(generator)
+    places = {token: {a.index(token) for a in answers if token in a} for token in {t for a in answers for t in a}}
+    end = max(sorted(places), key=lambda token: len(places[token] - {0}))
+    assert len(places[end]) > 1
+    generator.network.model.generation_config.eos_token_id = [0, end]
+    generator._ends |= {end}
 
 
 def one_by_one(generator: Generator, test: tuple[Example, ...], tokens: int) -> list[list[int]]:
@@ -40,7 +65,8 @@ def one_by_one(generator: Generator, test: tuple[Example, ...], tokens: int) -> 
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
             )
         answer = out[0, ids.shape[1] :].tolist()
-        answers.append(answer[: answer.index(0)] if 0 in answer else answer)
+        ends = [place for place, token in enumerate(answer) if token in generator._ends]
+        answers.append(answer[: ends[0]] if ends else answer)
     return answers
 
 
@@ -52,11 +78,129 @@ def all_rows(generator: Generator) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("train_layers", [None, 2])
-def test_many_rows_at_a_time_equal_the_models_own_generation(any_model: Path, train_layers: int | None) -> None:
-    free = tuple(Example(e.id, e.prompt, e.target, fields={"references": ["two\nlines"]}) for e in TEST)
-    generator = make(any_model, Decoding(tokens=20), free, train_layers=train_layers)
-    expected = one_by_one(generator, free, 20)
+@pytest.mark.parametrize("overhead", [0, 10**6], ids=["read in groups", "read together"])
+def test_many_rows_at_a_time_equal_the_models_own_generation(
+    any_model: Path, train_layers: int | None, overhead: int
+) -> None:
+    test = with_lines(TEST)
+    generator = make(any_model, Decoding(tokens=20), test, train_layers=train_layers, overhead=overhead)
+    end_at_a_common_token(generator)
+    expected = one_by_one(generator, test, 20)
+    assert len({len(answer) for answer in expected}) > 1, "all rows finish together"
     assert len(generator.batches) == 1
+    assert (len(generator._groups([len(prompt) for prompt in generator.prompts.ids])) > 1) == (overhead == 0)
     assert all_rows(generator) == expected
-    assert len({len(prompt) for prompt in generator.prompts.ids}) > 3
-    assert len({len(answer) for answer in expected}) > 1, "no row finished before the others"
+
+
+def test_layers_that_keep_a_window_are_read_together(tmp_path: Path) -> None:
+    test = with_lines(TEST)
+    generator = make(save_small(tmp_path / "gemma2", "gemma2"), Decoding(tokens=12), test)
+    assert len(generator._groups([3, 9, 27])) == 1
+    assert all_rows(generator) == one_by_one(generator, test, 12)
+
+
+def test_the_batches_change_nothing(neox: Path) -> None:
+    together = make(neox, Decoding(tokens=12))
+    apart = make(neox, Decoding(tokens=12), budget=1)
+    assert len(together.batches) == 1
+    assert len(apart.batches) == len(TEST)
+    assert together.texts() == apart.texts()
+
+
+def test_samples_depend_on_the_seed_and_the_example_alone(neox: Path) -> None:
+    decoding = Decoding("nucleus", 12, seed=5)
+    texts = make(neox, decoding).texts()
+    assert make(neox, decoding, budget=1).texts() == texts
+    some = make(neox, decoding, TEST[4:1:-1])
+    assert some.texts() == texts[4:1:-1]
+    assert some.texts() == some.texts()
+    assert make(neox, Decoding("nucleus", 12, seed=6)).texts() != texts
+    assert make(neox, Decoding(tokens=12)).texts() != texts
+
+
+def test_a_sample_does_not_depend_on_how_long_answers_may_be(neox: Path) -> None:
+    short = all_rows(make(neox, Decoding("nucleus", 4, seed=5), with_lines(TEST)))
+    long = all_rows(make(neox, Decoding("nucleus", 9, seed=5), with_lines(TEST)))
+    assert [answer[:4] for answer in long] == short
+
+
+def nucleus_by_hand(logits: np.ndarray, uniform: float, top_p: float, temperature: float) -> int:
+    """The definition, one row in a plain loop."""
+    shares = np.exp(logits / temperature - (logits / temperature).max())
+    shares /= shares.sum()
+    order = sorted(range(len(shares)), key=lambda token: -shares[token])
+    kept: list[int] = []
+    while sum(shares[token] for token in kept) < top_p:
+        kept.append(order[len(kept)])
+    total, reached = sum(shares[token] for token in kept), 0.0
+    for token in kept:
+        reached += shares[token] / total
+        if uniform < reached:
+            return token
+    return kept[-1]
+
+
+@pytest.mark.parametrize("likeliest", [1, 3, 50], ids=lambda count: f"the first {count} tried first")
+@pytest.mark.parametrize(("top_p", "temperature"), [(0.95, 0.2), (0.6, 1.0), (0.999, 2.0)])
+def test_the_nucleus_is_that_of_its_definition(likeliest: int, top_p: float, temperature: float) -> None:
+    random = np.random.default_rng(0)
+    logits, uniforms = random.normal(size=(200, 50)), random.random(200)
+    got = nucleus(torch.from_numpy(logits), torch.from_numpy(uniforms), top_p, temperature, likeliest)
+    expected = [nucleus_by_hand(row, u, top_p, temperature) for row, u in zip(logits, uniforms, strict=True)]
+    assert got.tolist() == expected
+    assert len(set(expected)) > 10
+
+
+def test_the_paper_samples_from_95_percent_at_temperature_02() -> None:
+    assert (generation.TOP_P, generation.TEMPERATURE) == (0.95, 0.2)
+
+
+def test_an_answer_ends_at_a_line_break_where_no_reference_has_one(neox: Path) -> None:
+    """Every second example's references have line breaks; the token that most answers hold stands for one."""
+    test = tuple(e if i % 2 else with_lines((e,))[0] for i, e in enumerate(TEST))
+    generator = make(neox, Decoding(tokens=20), test)
+    whole = all_rows(make(neox, Decoding(tokens=20), with_lines(TEST)))
+    common = max({t for a in whole for t in a}, key=lambda token: sum(token in a[3:] for a in whole))
+    decode = generator.prompts.tokenizer.decode
+
+    class Breaking:
+        """The tokenizer, but for one token that it takes for a line break."""
+
+        def decode(self, ids: list[int], **settings: Any) -> str:
+            return "".join("\n" if one == common else decode([one], **settings) for one in ids)
+
+    generator.prompts.tokenizer = Breaking()
+    answers, texts = all_rows(generator), generator.texts()
+    broken = 0
+    for index, (answer, text, full) in enumerate(zip(answers, texts, whole, strict=True)):
+        if index % 2 and common in full:
+            broken += 1
+            assert answer == full[: full.index(common) + 1]
+            assert text == "".join(decode([one]) for one in answer[:-1])
+        else:
+            assert answer == full
+            assert index % 2 or text.count("\n") == full.count(common)
+    assert broken
+
+
+def test_the_longest_answer_follows_from_the_longest_reference_unless_it_is_given(neox: Path) -> None:
+    count = len(make(neox, Decoding()).prompts.tokenizer.encode(TEST[0].target, add_special_tokens=False))
+    assert make(neox, Decoding()).prompts.limit == -(-3 * count // 2)
+    longer = (*TEST, Example("long", "it is", " yes", fields={"references": ["no", "yes " * 40]}))
+    longest = len(make(neox, Decoding()).prompts.tokenizer.encode(" " + ("yes " * 40).strip()))
+    assert make(neox, Decoding(), longer).prompts.limit == -(-3 * longest // 2)
+    assert make(neox, Decoding(), (Example("x", "it is", " yes" * 900),), max_length=2000).prompts.limit == 256
+    assert make(neox, Decoding(tokens=7)).prompts.limit == 7
+
+
+def test_prompt_and_answer_fit_into_the_longest_text(neox: Path) -> None:
+    lines = with_lines(TEST)
+    generator = make(neox, Decoding(tokens=50), lines, max_length=24)
+    for index, answer in enumerate(all_rows(generator)):
+        assert len(generator.prompts.ids[index]) + len(answer) == min(24, len(generator.prompts.ids[index]) + 50)
+
+
+def test_bfloat16_generates(neox: Path) -> None:
+    texts = make(neox, Decoding(tokens=6), precision="bf16").texts()
+    assert len(texts) == len(TEST)
+    assert any(texts)
