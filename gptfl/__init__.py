@@ -18,9 +18,21 @@ if TYPE_CHECKING:
     from gptfl.stages.import_ import import_
     from gptfl.stages.inspect import inspect
     from gptfl.stages.rank import rank
+    from gptfl.stages.relabel_study import relabel_study
     from gptfl.stages.simulate import simulate
 
-__all__ = ["collect", "compare", "export", "featurize", "fit", "import_", "inspect", "rank", "simulate"]
+__all__ = [
+    "collect",
+    "compare",
+    "export",
+    "featurize",
+    "fit",
+    "import_",
+    "inspect",
+    "rank",
+    "relabel_study",
+    "simulate",
+]
 __version__ = version("gptfl")
 
 

@@ -20,9 +20,25 @@ INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
 UsageProblem: type[BaseException] = typer.BadParameter.__mro__[2]
 NOTHING_LEFT = "nothing half-written was left"
-LEFT = {"gptfl.cli.collect": "finished runs are kept, the same command goes on from there"}
+LEFT = {
+    "gptfl.cli.collect": "finished runs are kept, the same command goes on from there",
+    "gptfl.cli.relabel_study": "finished trainings are kept, the same command goes on from there",
+}
 """What an interruption leaves behind, by the command's module."""
-COMMANDS = ("collect", "import", "featurize", "fit", "simulate", "compare", "rank", "demo", "inspect", "export", "plugins")
+COMMANDS = (
+    "collect",
+    "import",
+    "featurize",
+    "fit",
+    "simulate",
+    "compare",
+    "rank",
+    "relabel-study",
+    "demo",
+    "inspect",
+    "export",
+    "plugins",
+)
 
 app = typer.Typer(
     name="gptfl",

@@ -8,15 +8,17 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.interfaces import InfluencesItself, InfluencesTests, generalises, is_oracle
-from gptfl.records import Dynamics, Features, FeatureSet, Progress, Unseen
+from gptfl.interfaces import InfluencesItself, InfluencesTests, generalises, is_blind, is_oracle
+from gptfl.records import Dynamics, Features, FeatureSet, Progress
 from gptfl.registry import suggest
 from gptfl.stages.asking import Source
 from gptfl.stages.ownscores import OwnScores
-from gptfl.stages.recipe import Recipe, first_scores, recorded_recipe
+from gptfl.stages.placing import fitted_features
+from gptfl.stages.recipe import Recipe, recorded_recipe
+from gptfl.stages.scope import Scope
 from gptfl.stages.selection import Pool
 from gptfl.stages.typical import Drop, Final, Reading, Replace, drops, replacements
-from gptfl.store.features import read_features
+from gptfl.stages.unseen import TEST
 
 SELF, MEAN = "self", "mean"
 REPLACE, DROP, DERIVATIVE = "replace", "drop", "derivative"
@@ -125,6 +127,11 @@ def _direct(source: Source, subject: Subject) -> Float[np.ndarray, " pool"]:
     """What the estimator's own method says. Raises ``PluginError`` where that is ill-shaped or not finite."""
     part, estimator = source.contender.part, source.contender.estimator
     dynamics = source.recording.dynamics
+    if source.recording.aside is not None:
+        raise DataError(
+            f"{source.path} was fitted with examples set aside, and tells no influence of or on those",
+            "use --how replace, or fit without --unseen",
+        )
     shape: tuple[int, ...] = (len(dynamics.pool),)
     if isinstance(estimator, InfluencesItself) and subject.tests is None:
         with part.blamed("self_influence"):
@@ -148,13 +155,12 @@ def _simulated(
     seed: int,
     progress: Progress,
 ) -> Told:
-    dynamics, pool = source.recording.dynamics, len(source.recording.dynamics.pool)
+    pool = len(source.recording.dynamics.pool)
     recipe = typical_recipe(source)
-    first = first_scores(dynamics, source.metric, int(recipe.grid[0]))
-    unseen: Unseen | None = None
+    first = source.first(int(recipe.grid[0]))
     notes: tuple[str, ...] = ()
     if subject.itself:
-        unseen = _pool_as_test(source, features)
+        source = replace(source, scope=_pool_as_test(source, features))
         first, notes = _own_first(source, recipe, own, first)
     trials: list[Drop] | list[Replace]
     if how == DROP:
@@ -170,8 +176,7 @@ def _simulated(
 
     def final(batches: Int[np.ndarray, "run step batch"]) -> Float[np.ndarray, "run test"]:
         nonlocal done
-        query = replace(recipe.query(batches, first), unseen=unseen)
-        values = source.ask(query).values[:, -1]
+        values = source.ask(recipe.query(batches, first)).values[:, -1]
         done += len(batches)
         progress("rank", done, total, f"{source.found.estimator}, --how {how}")
         return values
@@ -205,35 +210,22 @@ def typical_recipe(source: Source) -> Recipe:
     return replace(recipe, subset=int(np.median(sizes)))
 
 
-def _pool_as_test(source: Source, features: str | Path | None) -> Unseen:
+def _pool_as_test(source: Source, features: str | Path | None) -> Scope:
     """The pool's examples on both sides. Raises ``DataError`` where the estimator can't predict them."""
-    dynamics, name = source.recording.dynamics, source.found.estimator
-    if "test" not in generalises(source.contender.estimator):
+    recording, estimator = source.recording, source.contender.estimator
+    if TEST not in generalises(estimator):
         raise DataError(
-            f"{name} can't tell influence on self: it predicts only the test examples that it was fitted to",
+            f"{source.found.estimator} can't tell influence on self: it predicts only the test examples that it was "
+            "fitted to",
             "use --on mean or test:ID, or an estimator that takes other test examples, such as gptfluence",
         )
-    found = None if source.found.features is None else _features_of(source, features)
-    if found is not None:
+    found: Features | None = None
+    if source.found.features is not None:
+        found = fitted_features(recording, source.found, is_blind(estimator), features)
         sets = {key: FeatureSet(one.train, one.train, one.kind) for key, one in found.sets.items()}
         found = replace(found, sets=sets)
-    count = len(dynamics.pool)
-    return Unseen(dynamics.pool, dynamics.pool, np.arange(count), np.full(count, -1), found)
-
-
-def _features_of(source: Source, features: str | Path | None) -> Features:
-    """The features that the simulator was fitted with. Raises ``DataError`` where they are not to be found."""
-    space, stem = source.recording.workspace, source.recording.stem
-    paths = space.candidates("features", stem) if features is None else [Path(features).expanduser()]
-    for path in paths:
-        found = read_features(path)
-        if found.fingerprint == source.found.features:
-            return found
-    where = str(features) if features is not None else f"{space.shown} (features of {stem})"
-    raise DataError(
-        f"the features that {source.path} was fitted to are not in {where}",
-        "name the file with --features, or run gptfl fit again",
-    )
+    pool = recording.dynamics.pool
+    return Scope(pool, pool, source.scope.pool_seen, np.full(len(pool), -1), found)
 
 
 def _own_first(

@@ -1,24 +1,18 @@
 """The metric of each pool example before any training: measured once with the recording's model, then kept."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Example, Progress, TaskData
-from gptfl.registry import get_registry
+from gptfl.records import Dynamics, MetricInfo, Progress
 from gptfl.report.files import written_whole
-from gptfl.stages.guarding import make_metric
-from gptfl.stages.recording import TrainerMaker
+from gptfl.stages.measuring import measure_first
 from gptfl.stages.sources import Recording
 from gptfl.stages.texts import with_texts
-
-if TYPE_CHECKING:
-    from gptfl.training.trainer import Recipe
 
 MAX_BYTES = 256 * 2**20
 
@@ -32,7 +26,7 @@ class OwnScores:
 
 
 def own_scores(
-    recording: Recording, metric: str, model: str | None, data: str | Path | None, device: str, progress: Progress
+    recording: Recording, metric: MetricInfo, model: str | None, data: str | Path | None, progress: Progress
 ) -> OwnScores | None:
     """What was measured before, else what ``model`` says now; None where neither is to be had.
 
@@ -40,60 +34,21 @@ def own_scores(
     not those that the recording started from, the texts can't be had, or the file of an earlier measurement is
     damaged.
     """
-    path = recording.workspace.root / f"{recording.stem}.{metric}.first-scores.json"
-    kept = _read(path, recording.dynamics, metric)
+    path = recording.workspace.root / f"{recording.stem}.{metric.name}.first-scores.json"
+    kept = _read(path, recording.dynamics, metric.name)
     if kept is not None or model is None:
         return kept
+    if recording.dynamics.settings.get("weights") is None:
+        raise DataError(
+            f"--model {model}: {recording.path} doesn't say which weights it was made with", "leave out --model"
+        )
     pool, _ = with_texts(recording.dynamics, data, recording.path)
-    values = _measure(recording, pool, metric, model, device, progress)
+    values = measure_first(model, pool, recording.dynamics, metric, progress)
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
-    told = {"recording": recording.dynamics.examples, "metric": metric, "model": model, "values": rows}
+    told = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
     with written_whole(path) as aside:
         aside.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return OwnScores(metric, values)
-
-
-def _measure(
-    recording: Recording, pool: tuple[Example, ...], metric: str, model: str, device: str, progress: Progress
-) -> Float[np.ndarray, " pool"]:
-    measured = make_metric(get_registry(), metric)
-    measured.check(pool)
-    recipe = replace(recipe_of(recording.dynamics), train_layers=None)
-    data = TaskData(str(recording.dynamics.settings.get("task", "")), pool, pool)
-    trainer = TrainerMaker(model, device, data, (measured,), recipe, progress)()
-    check_weights(recording, trainer.network.loaded.weights_hash, model)
-    progress("measure", 0, 1, f"first {metric} of {len(pool)} pool examples")
-    values = trainer.evaluator.measure()[metric]
-    progress("measure", 1, 1)
-    return np.asarray(values, dtype=np.float64)
-
-
-def check_weights(recording: Recording, found: str, model: str) -> None:
-    """Raise ``DataError`` where a model is not the one that the recording started from."""
-    known = recording.dynamics.settings.get("weights")
-    if known is not None and found != known:
-        raise DataError(
-            f"--model {model} has other weights than {recording.path} was recorded from",
-            f"name the recording's own model ({recording.dynamics.settings.get('model')})",
-        )
-
-
-def recipe_of(dynamics: Dynamics) -> "Recipe":
-    """How the recorded runs were trained, from the recording's settings.
-
-    Raises ``DataError`` where the recording doesn't say, as imported ones don't.
-    """
-    from gptfl.training.trainer import Recipe
-
-    settings = dynamics.settings
-    if "learning_rate" not in settings:
-        raise DataError("the recording doesn't say how its runs were trained", "use one that gptfl collect made")
-    known: dict[str, Any] = {}
-    for field in fields(Recipe):
-        if field.name in settings:
-            value = settings[field.name]
-            known[field.name] = tuple(value) if isinstance(value, list) else value
-    return Recipe(**known)
+    return OwnScores(metric.name, values)
 
 
 def _read(path: Path, dynamics: Dynamics, metric: str) -> OwnScores | None:

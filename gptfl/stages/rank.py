@@ -39,7 +39,6 @@ def rank(
     orders: int = 4,
     model: str | None = None,
     data: str | Path | None = None,
-    device: str = "auto",
     seed: int = 42,
     top: int | None = None,
     reverse: bool = False,
@@ -67,13 +66,13 @@ def rank(
     if output is not None:
         check_table(Path(output))
         check_plain_target(Path(output).expanduser(), "--output")
-    sources = open_sources(simulators, estimators, dynamics, workspace, metric)
+    sources = open_sources(simulators, estimators, dynamics, workspace, metric, features)
     first = sources[0]
     recording = first.recording
     subject = subject_of(on, recording.dynamics)
     flipped = flipped_of(recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
-    own = own_scores(recording, first.metric.name, model, data, device, progress)
+    own = own_scores(recording, first.metric, model, data, progress)
     asked = Asked(subject, how, own, features, orders, seed)
     rankings, notes = rankings_of(sources, asked, progress)
     result = RankResult(
@@ -123,6 +122,7 @@ def open_sources(
     dynamics: str | Path | None,
     workspace: str | Path | None,
     metric: str | None,
+    features: str | Path | None,
 ) -> list[Source]:
     """The simulators that were named, else the one made last; all of the first one's recording and metric.
 
@@ -132,7 +132,7 @@ def open_sources(
     wanted += [(None, name) for name in estimators]
     sources: list[Source] = []
     for path, name in wanted or [(None, None)]:
-        source = open_source(path, dynamics, workspace, name, metric)
+        source = open_source(path, dynamics, workspace, name, metric, features)
         sources.append(source)
         dynamics, metric = source.recording.path, source.metric.name
     return sources

@@ -260,6 +260,16 @@ def test_what_cannot_be_ranked_is_told_in_one_line(space, options, error, says) 
     assert "\n" not in str(caught.value)
 
 
+def test_examples_set_aside_from_the_fit_are_ranked_with_the_others(space) -> None:
+    vectors, tests = (np.asarray(one, float) for one in (FEATURES.sets["vectors"].train, FEATURES.sets["vectors"].test))
+    gptfl.fit("teller", workspace=space, unseen="both")
+    for on, truth in (("mean", vectors @ tests.mean(axis=0)), ("self", (vectors**2).sum(axis=1))):
+        told = gptfl.rank(workspace=space, on=on, how="replace", orders=40).rankings[0].influence
+        assert np.corrcoef(told, truth)[0, 1] > 0.9
+        with pytest.raises(DataError, match=r"was fitted with examples set aside.*use --how replace"):
+            gptfl.rank(workspace=space, on=on)
+
+
 def test_simulators_of_two_recordings_or_metrics_are_not_mixed(space, tmp_path) -> None:
     other = tmp_path / "other"
     other.mkdir()

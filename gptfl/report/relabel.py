@@ -1,0 +1,142 @@
+"""What correcting labels in one order or another comes to: the picture, the table and the numbers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gptfl.records import MetricInfo
+from gptfl.report.files import written_whole
+from gptfl.report.rank import COLOURS, DASHES, RANDOM
+
+PERFECT_ORDER, RANDOM_ORDER = "perfect order", "random order"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A pool retrained on after checking and correcting the first part of it, by several orders of checking.
+
+    ``shares`` are the parts of the pool checked, 0 and 1 among them; ``found`` are the shares of flips thereby
+    corrected, and ``values`` maps each metric to its mean over the test examples at the end of each training. In
+    each repeat all trainings go through the same examples in the same batches. ``trained`` counts the trainings that
+    differ, ``trained_now`` those of them that this call carried out.
+    """
+
+    recording: str
+    on: str
+    orders: tuple[str, ...]
+    shares: tuple[float, ...]
+    found: Float[np.ndarray, "order share repeat"]
+    values: Mapping[str, Float[np.ndarray, "order share repeat"]]
+    metrics: Mapping[str, MetricInfo]
+    flips: int
+    pool: int
+    test: int
+    steps: int
+    trained: int
+    trained_now: int
+    output: Path
+    figure: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def repeats(self) -> int:
+        """How often each point was trained."""
+        return int(self.found.shape[2])
+
+
+def to_json(study: Study) -> str:
+    """Everything, every repeat apart."""
+    told: dict[str, Any] = {
+        "recording": study.recording,
+        "on": study.on,
+        "pool": study.pool,
+        "flipped": study.flips,
+        "test": study.test,
+        "steps": study.steps,
+        "repeats": study.repeats,
+        "shares": list(study.shares),
+        "orders": [
+            {
+                "order": name,
+                "found": study.found[place].tolist(),
+                **{metric: values[place].tolist() for metric, values in study.values.items()},
+            }
+            for place, name in enumerate(study.orders)
+        ],
+        "figure": str(study.figure),
+        "notes": list(study.notes),
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_study(study: Study) -> None:
+    """Write the numbers to ``study.output``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(study.output) as aside:
+        aside.write_text(to_json(study), encoding="utf-8")
+
+
+def study_table(study: Study, metric: str) -> Table:
+    """One metric: a row an order of checking, a column a share checked, with the standard deviation over repeats."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("order of checking")
+    for share in study.shares:
+        table.add_column(f"{share:.0%}", justify="right")
+    for name, rows in zip(study.orders, study.values[metric], strict=True):
+        table.add_row(Text(name), *(_cell(values) for values in rows))
+    return table
+
+
+def _cell(values: Float[np.ndarray, " repeat"]) -> str:
+    spread = f" ±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{spread}"
+
+
+def draw_study(study: Study) -> None:
+    """Write the figure: a panel a metric, its end against the share of the pool checked and corrected.
+
+    Bands are one standard deviation over repeats. Raises ``ResourceError`` if it can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(4.9 * len(study.values), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(study.values), squeeze=False)[0]
+    for axes, (metric, values) in zip(panels, study.values.items(), strict=True):
+        number = 0
+        for name, rows in zip(study.orders, values, strict=True):
+            if name in (PERFECT_ORDER, RANDOM_ORDER):
+                colour, dash = ("#000000", (0, (1, 2))) if name == PERFECT_ORDER else (RANDOM, "solid")
+            else:
+                colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+                number += 1
+            mean = rows.mean(axis=1)
+            axes.plot(study.shares, mean, color=colour, ls=dash, lw=1.8, marker="o", ms=3.5, label=_plain(name))
+            if study.repeats > 1:
+                spread = rows.std(axis=1, ddof=1)
+                axes.fill_between(study.shares, mean - spread, mean + spread, color=colour, alpha=0.12, lw=0)
+        better = "higher" if study.metrics[metric].higher_is_better else "lower"
+        axes.set_ylabel(f"test {metric} at step {study.steps} ({better} is better)")
+        axes.set_xlabel("share of training examples checked and corrected")
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, lw=0.6)
+    panels[0].legend(fontsize=8, frameon=False)
+    shared = f"{study.flips} of {study.pool} labels flipped, {study.repeats} trainings a point"
+    figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
+    with written_whole(study.figure) as aside:
+        figure.savefig(aside, dpi=150, format=study.figure.suffix[1:].lower())
+
+
+def _plain(text: str) -> str:
+    # A dollar sign would start mathematics.
+    return text.replace("$", r"\$")

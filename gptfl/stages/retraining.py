@@ -1,0 +1,205 @@
+"""Trainings on a pool with some of its flipped labels corrected: one model in memory, every result on disk at once."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.curricula import fill_batches, run_seed
+from gptfl.errors import DataError
+from gptfl.interfaces import Executor, Metric, Plan
+from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprint
+from gptfl.report.files import written_whole
+from gptfl.stages.flips import corrected, flipped_of
+from gptfl.stages.recording import TrainerMaker
+from gptfl.stages.sources import Recording
+from gptfl.store.jsonlines import read_json_lines
+
+if TYPE_CHECKING:
+    from gptfl.stages.estimate import Estimate
+    from gptfl.training.trainer import Recipe
+
+LINE = '{"key": "...", "metrics": {...}}, as gptfl relabel-study writes them'
+Values = Mapping[str, float]
+"""The mean of each metric over the test examples at the end of a training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training: in which repeat, and at which places of the pool flipped labels are corrected beforehand."""
+
+    repeat: int
+    corrected: tuple[int, ...]
+
+
+@dataclass
+class Retrainer:
+    """Trains on corrected versions of one pool by the recording's recipe, and keeps what came out in ``path``."""
+
+    recording: Recording
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metrics: tuple[Metric, ...]
+    model: str
+    device: str
+    steps: int
+    batch_size: int
+    seed: int
+    path: Path
+    progress: Progress
+    weights: str = ""
+    done: dict[str, Values] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Only the end of each training is looked at.
+        self.recipe = replace(
+            recipe_of(self.recording.dynamics), record_every=self.steps, derivatives=False, processes=1, shard=False
+        )
+        self.flips = np.flatnonzero(flipped_of(self.pool))
+        clean = tuple(corrected(self.pool[place]) for place in self.flips)
+        # Both versions of a flipped example are in the trainer's pool: correcting one only turns batches to the other.
+        data = TaskData(str(self.recording.dynamics.settings.get("task", "")), (*self.pool, *clean), self.test)
+        self.make_trainer = TrainerMaker(self.model, self.device, data, self.metrics, self.recipe, self.progress)
+
+    def open(self) -> None:
+        """Load the model, and read what was trained before. Raises ``DataError`` where either doesn't fit."""
+        self.weights = self.make_trainer().network.loaded.weights_hash
+        check_weights(self.recording, self.weights, self.model)
+        self.done = _read(self.path, [metric.info.name for metric in self.metrics])
+
+    def key(self, training: Training) -> str:
+        """Fingerprint of everything that determines what a training comes to."""
+        recipe = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.recipe).items()
+        }
+        return fingerprint(
+            self.recording.dynamics.examples,
+            self.weights,
+            recipe,
+            [self.steps, self.batch_size, self.seed, training.repeat],
+            list(training.corrected),
+        )
+
+    def left(self, trainings: Sequence[Training]) -> list[Training]:
+        """Those that are not done yet."""
+        return [training for training in trainings if self.key(training) not in self.done]
+
+    def plan(self, index: int, training: Training) -> Plan:
+        """The training's batches; those of one repeat differ only in which version of an example they name."""
+        seed = run_seed(self.seed, training.repeat)
+        version = np.arange(len(self.pool))
+        places = np.array(training.corrected, dtype=np.int64)
+        version[places] = len(self.pool) + np.searchsorted(self.flips, places)
+        return Plan(
+            index, seed, FIT, version[fill_batches(np.arange(len(self.pool)), self.batch_size, self.steps, seed)]
+        )
+
+    def estimate(self, trainings: Sequence[Training]) -> "Estimate":
+        """What is left will cost."""
+        from gptfl.stages.estimate import Size, estimate
+
+        left = self.left(trainings)
+        size = Size(
+            runs=len(trainings),
+            runs_left=len(left),
+            steps=self.steps,
+            recorded=2,
+            subset=len(self.pool),
+            batch_size=self.batch_size,
+            metrics=len(self.metrics),
+        )
+        return estimate(self.make_trainer(), self.plan(0, trainings[0]), size, ())
+
+    def carry_out(self, executor: Executor, trainings: Sequence[Training]) -> int:
+        """Do what is left; each result is on disk before the next is begun. Returns how many there were."""
+        left = self.left(trainings)
+        plans = [self.plan(index, training) for index, training in enumerate(left)]
+
+        def on_step(index: int, done: int, total: int) -> None:
+            note = f"training {index + 1} of {len(left)}"
+            self.progress("retrain", index * self.steps + done, len(left) * self.steps, note)
+
+        for run in executor.execute(self.make_trainer, plans, on_step):
+            ends = {name: float(values[-1].astype(np.float64).mean()) for name, values in run.metrics.items()}
+            self.done[self.key(left[run.index])] = ends
+            _write(self.path, self.done)
+        return len(left)
+
+    def result(self, training: Training) -> Values:
+        """What a training came to."""
+        return self.done[self.key(training)]
+
+
+def orders_of(
+    suspicions: Mapping[str, np.ndarray], shuffle: Int[np.ndarray, " pool"]
+) -> dict[str, Int[np.ndarray, " pool"]]:
+    """The pool in each order of checking, most suspect first; those suspected alike as ``shuffle`` has them."""
+    return {name: shuffle[np.argsort(-suspicion[shuffle], kind="stable")] for name, suspicion in suspicions.items()}
+
+
+def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
+    if not path.exists():
+        return {}
+    done: dict[str, Values] = {}
+    for line in read_json_lines(path, LINE):
+        key, values = line.values.get("key"), line.values.get("metrics")
+        if not isinstance(key, str) or not isinstance(values, dict):
+            raise line.wrong("no result of a training", f"delete {path} to train again, or expected {LINE}")
+        if not all(isinstance(values.get(name), float) for name in metrics):
+            raise line.wrong(f"a training without {' and '.join(metrics)}", f"delete {path} to train again")
+        done[key] = values
+    return done
+
+
+def _write(path: Path, done: Mapping[str, Values]) -> None:
+    lines: list[dict[str, Any]] = [{"key": key, "metrics": dict(values)} for key, values in done.items()]
+    with written_whole(path) as aside:
+        aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def model_of(recording: Recording, given: str | None) -> str:
+    """The model to train: the one given, else the recording's own. Raises ``DataError`` where that isn't known."""
+    settings = recording.dynamics.settings
+    source = settings.get("source")
+    if given is not None:
+        return given
+    if isinstance(source, str) and Path(source).is_dir():
+        return source
+    if not isinstance(settings.get("model"), str):
+        raise DataError(f"{recording.path} doesn't say which model it was recorded from", "name it with --model")
+    return str(settings["model"])
+
+
+def check_weights(recording: Recording, found: str, model: str) -> None:
+    """Raise ``DataError`` where a model is not the one that the recording started from."""
+    known = recording.dynamics.settings.get("weights")
+    if known is not None and found != known:
+        raise DataError(
+            f"--model {model} has other weights than {recording.path} was recorded from",
+            f"name the recording's own model ({recording.dynamics.settings.get('model')})",
+        )
+
+
+def recipe_of(dynamics: Dynamics) -> "Recipe":
+    """How the recorded runs were trained, from the recording's settings.
+
+    Raises ``DataError`` where the recording doesn't say, as imported ones don't.
+    """
+    from gptfl.training.trainer import Recipe
+
+    settings = dynamics.settings
+    if "learning_rate" not in settings:
+        raise DataError("the recording doesn't say how its runs were trained", "use one that gptfl collect made")
+    known: dict[str, Any] = {}
+    for one in fields(Recipe):
+        if one.name in settings:
+            value = settings[one.name]
+            known[one.name] = tuple(value) if isinstance(value, list) else value
+    return Recipe(**known)
+
+
+Announce = Callable[["Estimate"], None]
