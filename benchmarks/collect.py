@@ -177,7 +177,7 @@ def main() -> None:
     batches = fill_batches(draw_subset(200, 128, 0), 4, options.steps, 0)
     plan = Plan(0, 0, "fit", batches)
     optimiser = trainer.optimiser()
-    ready = [trainer.batch(members) for members in batches]
+    ready = [trainer.pieces(members) for members in batches]
     forward, layout = best_forward(trainer)
 
     def bare() -> None:
