@@ -86,9 +86,8 @@ def command(
     for text in result.notes:
         console.note(text)
     _tell(result)
-    console.say(
-        "next: gptfl featurize, unless these are the features to use" if result.features else "next: gptfl featurize"
-    )
+    alone = f", or gptfl fit --set feature_set={result.sets[-1]}" if result.sets else ""
+    console.say(f"next: gptfl featurize{alone}")
 
 
 def _tell(result: "ImportResult") -> None:
@@ -110,4 +109,4 @@ def _tell(result: "ImportResult") -> None:
     )
     console.show_pairs(rows)
     if result.features is not None:
-        console.say(f"{result.features}: gradients")
+        console.say(f"{result.features}: gradients, {', '.join(result.sets)}")

@@ -17,7 +17,7 @@ from gptfl.registry import get_registry
 from gptfl.stages.assembling import Assembly, Counts, assemble, counted, listed, only_scored, with_classes, with_rates
 from gptfl.stages.guarding import make_metric
 from gptfl.stages.origin import IMPORTED, UNKNOWN_RATE, is_imported, lacks_rates
-from gptfl.stages.sketching import features_of, products_of
+from gptfl.stages.sketching import ENCODER, features_of, products_of
 from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.features import write_features
 from gptfl.store.gptdynamics import SCORES, Oddities, RunFiles, find_runs
@@ -36,7 +36,7 @@ class ImportResult:
     """Where the recording lies and what was found.
 
     ``metrics`` counts what there is of each; ``batches`` what repeats among the batches. ``features`` is the file
-    of the gradient sketches, where some were given. ``notes`` tell what was chosen, left out or is odd.
+    of the gradient sketches, where some were given, and ``sets`` its sets of vectors. ``notes`` tell what was chosen, left out or is odd.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class ImportResult:
     metrics: Mapping[str, Counts]
     batches: Oddities = field(default_factory=Oddities)
     features: Path | None = None
+    sets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -105,11 +106,12 @@ def import_(
     }
     gradients = products_of(points, kept, _reference_rates(points, runs, settings)) if points else None
     dynamics = Dynamics(pool, test, infos, tuple(runs), settings, gradients)
-    features = space.features_path(stem, "gradients") if points else None
+    features = features_of(points, kept, dynamics, Path(sketches or "").name) if points else None
+    features_path = space.features_path(stem, ENCODER)
     with space.lock("gptfl import"):
         write_dynamics(path, dynamics)
         if features is not None:
-            write_features(features, features_of(points, kept, dynamics, Path(sketches or "").name))
+            write_features(features_path, features)
     notes = (
         *([f"left out, for having no batches: {listed(without)}"] if without else []),
         *([f"left out, for being no metric that gptfl knows: {listed(unknown)}"] if unknown else []),
@@ -128,7 +130,8 @@ def import_(
         test=len(test),
         metrics=made.counts,
         batches=made.batches,
-        features=features,
+        features=None if features is None else features_path,
+        sets=() if features is None else tuple(features.sets),
         notes=notes,
     )
 
