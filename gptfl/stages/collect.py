@@ -239,13 +239,16 @@ def _carry_out(
     job.settings["weights"] = trainer.network.loaded.weights_hash
     left = make_trainer.group.told(job.left())  # again: now that the weights are known, they must be the recorded ones
     guess = job.estimate(trainer, left, announce)
+    again = job.again(left)
     if left:
         job.record(runner, make_trainer, left, progress)
     notes: tuple[str, ...] = () if left else (f"all {len(job.plans)} runs are recorded already",)
     if job.reference is not None and job.lacks_gradients():
         job.reference.record(trainer, progress)
         notes += (f"gradient products at steps {', '.join(map(str, job.reference.points))} of a reference run added",)
-    return _result(job, len(left), guess, notes)
+    if again:
+        notes += (f"{again} recorded runs were carried out again for checkpoints that were missing",)
+    return _result(job, len(left) - again, guess, notes)
 
 
 def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[str, ...]) -> CollectResult:

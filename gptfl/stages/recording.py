@@ -108,6 +108,10 @@ class RecordingJob:
         """Whether gradient products along a reference run are asked for and not there yet; raises as ``left``."""
         return self.reference is not None and self.reference.left(self._existing())
 
+    def again(self, left: list[Plan]) -> int:
+        """How many of these are recorded already and are only carried out again for their checkpoints."""
+        return sum(plan.index in self._present for plan in left)
+
     def _existing(self) -> Dynamics | None:
         try:
             if not self.path.exists():

@@ -54,16 +54,19 @@ class _Crew:
     noise: IO[str]
     """What they print beside their words."""
     words: "queue.Queue[tuple[int, dict[str, Any]]]" = field(default_factory=queue.Queue)
+    ears: list[threading.Thread] = field(default_factory=list)
 
     def listen(self) -> None:
         """Pass on every line that a process says, and that it has ended."""
         for number, process in enumerate(self.processes):
-            threading.Thread(target=self._hear, args=(number, process), daemon=True).start()
+            self.ears.append(threading.Thread(target=self._hear, args=(number, process), daemon=True))
+            self.ears[-1].start()
 
     def _hear(self, number: int, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None  # opened as a pipe
-        for line in process.stdout:
-            self.words.put((number, json.loads(line)))
+        with process.stdout:
+            for line in process.stdout:
+                self.words.put((number, json.loads(line)))
         self.words.put((number, {"kind": "ended", "code": process.wait()}))
 
     def failure(self, number: int, word: Mapping[str, Any]) -> _Failure | None:
@@ -203,6 +206,8 @@ def _started(processes: int, arguments: Mapping[str, Any]) -> Iterator[_Crew]:
                 process.wait()
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.close()  # type: ignore[union-attr]
+            for ear in crew.ears:
+                ear.join()
 
 
 def _start(number: int, processes: int, port: int, noise: IO[str]) -> "subprocess.Popen[str]":

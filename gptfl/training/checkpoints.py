@@ -1,11 +1,13 @@
 """Trained weights along a run, in safetensors: written as they come, read back into the model they belong to."""
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,7 +19,9 @@ from gptfl.store.files import cannot_write
 from gptfl.training.distributed import Group
 from gptfl.training.network import Network
 
-KIND, VERSION = "gptfl-checkpoint", "1"
+KIND, VERSION = "gptfl-checkpoint", 1
+ENTRY = "gptfl"
+"""The metadata of a file that says what it is, as JSON."""
 ALL = "all"
 BYTES = 4
 """Of each weight: they are kept in float32 and saved as they are."""
@@ -68,18 +72,26 @@ class Keeper:
             return
         weights = network.weights()
         if group.main:
-            about = {"weights": network.loaded.weights_hash, "recording": self.recording}
-            write_checkpoint(self.path(run, step), weights, about | {"run": str(run), "step": str(step)})
+            about = {"weights": network.loaded.weights_hash, "recording": self.recording, "run": run, "step": step}
+            write_checkpoint(self.path(run, step), weights, about)
 
 
 def _recording_of(path: Path) -> str | None:
     """Which recording a checkpoint is of; None where there is no whole one."""
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
+            return _about(file.metadata()).get("recording")
     except (SafetensorError, OSError):
         return None
-    return about.get("recording") if about.get("kind") == KIND else None
+
+
+def _about(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """What a file says that it is; nothing if it is no checkpoint."""
+    try:
+        about = json.loads((metadata or {}).get(ENTRY, ""))
+    except (ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) and about.get("kind") == KIND else {}
 
 
 def checkpoint_steps(asked: str, recorded: Sequence[int]) -> tuple[int, ...]:
@@ -91,19 +103,21 @@ def checkpoint_steps(asked: str, recorded: Sequence[int]) -> tuple[int, ...]:
         return tuple(int(step) for step in recorded)
     if not asked.isascii() or not asked.isdigit() or not 2 <= int(asked) < 10**6:
         raise UsageError(
-            f"--checkpoints {asked}", "give how many of each run, from 2 on, or all (at every recorded step)"
+            f"--checkpoints {asked!r}", "give how many of each run, from 2 on, or all (at every recorded step)"
         )
     places = np.linspace(0, len(recorded) - 1, min(int(asked), len(recorded))).round().astype(int)
     return tuple(int(recorded[place]) for place in places)
 
 
-def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, str]) -> None:
+def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Write weights and what they are ``about`` into a file that takes its name when it is whole."""
     about = {"kind": KIND, "format_version": VERSION, **about}
+    # One entry: safetensors writes several in any order, and the same weights are to make the same file.
+    metadata = {ENTRY: json.dumps(about, sort_keys=True)}
     aside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=about)
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=metadata)
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
@@ -127,8 +141,8 @@ def read_checkpoint(path: Path, network: Network) -> Checkpoint:
     again = "record it again with gptfl collect --checkpoints"
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            if about.get("kind") != KIND:
+            about = _about(file.metadata())
+            if not about:
                 raise DataError(f"{path} is no checkpoint of gptfl", again)
             if about.get("format_version") != VERSION:
                 raise DataError(f"{path} has checkpoint format {about.get('format_version')}", "update gptfl")
@@ -143,7 +157,9 @@ def read_checkpoint(path: Path, network: Network) -> Checkpoint:
                     f"{path} holds other trained weights than these",
                     "use the --lora and --train-layers of the recording",
                 )
-            run, step = int(about.get("run", "")), int(about.get("step", ""))
+            run, step = about.get("run"), about.get("step")
+            if not isinstance(run, int) or not isinstance(step, int):
+                raise DataError(f"{path} doesn't say of which run and step it is", again)
             return Checkpoint(run, step, {name: file.get_tensor(name) for name in expected})
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError) as error:
         raise DataError(f"{path} is damaged ({error})", again) from error

@@ -41,10 +41,6 @@ class Group:
         """This process's part of the items: every ``size``-th, so that neighbours in length are spread evenly."""
         return list(items[self.rank :: self.size])
 
-    def shares(self, items: Sequence[T]) -> list[list[T]]:
-        """Every process's part."""
-        return [list(items[rank :: self.size]) for rank in range(self.size)]
-
     def add(self, tensors: Iterable[Tensor]) -> None:
         """Replace every tensor by its sum over the processes, in place; they are of one type and device."""
         if self.size == 1:

@@ -1,0 +1,174 @@
+"""Recordings by several processes, from the call to the file; and how they end when one of them does."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gptfl.errors import DataError, GptflError, ResourceError, UsageError
+from gptfl.stages import together
+from gptfl.stages.estimate import Estimate
+from gptfl.stages.together import check_together, launch
+from gptfl.store.dynamics import read_dynamics
+from tests.stages.test_collect import record, same_recording
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[str]]]:
+    """Every process that is started meanwhile."""
+    real = together._start
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*given: Any) -> subprocess.Popen[str]:
+        processes.append(real(*given))
+        return processes[-1]
+
+    monkeypatch.setattr(together, "_start", start)
+    yield processes
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
+    neox: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    alone = read_dynamics(record(neox, tmp_path / "alone", runs=6, metrics=("loss", "accuracy")).path)
+    told: list[Estimate] = []
+    seen: list[tuple[str, int, int]] = []
+    both = {"metrics": ("loss", "accuracy"), "processes": 2, "runs": 6}
+
+    def kill_one(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "collect" and done == 10:  # in the third run
+            started[1].kill()
+
+    with pytest.raises(ResourceError, match=r"process 2 of 2 was ended by SIGKILL: finished runs are kept, the same"):
+        record(neox, tmp_path / "two", **both, progress=kill_one)
+    path = tmp_path / "two" / "errands-small-neox.dynamics.h5"
+    assert 2 <= len(read_dynamics(path).runs) < 6
+    result = record(
+        neox, tmp_path / "two", **both, announce=told.append, progress=lambda what, *rest: seen.append((what, *rest[:2]))
+    )  # fmt: skip
+    assert result.path == path
+    assert result.runs == 6
+    assert result.estimate == told[0]
+    assert told[0].processes == 2
+    assert told[0].notes == ()
+    assert ("collect", told[0].runs_left * 4, told[0].runs_left * 4) in seen
+    assert result.moved.keys() == {"loss", "accuracy"}
+    recorded = read_dynamics(path)
+    for run, expected in zip(recorded.runs, alone.runs, strict=True):
+        np.testing.assert_array_equal(run.curriculum.batches, expected.curriculum.batches)
+        for name, values in expected.metrics.items():
+            np.testing.assert_allclose(run.metrics[name], values, atol=1e-4)
+    whole = record(neox, tmp_path / "whole", **both)
+    same_recording(recorded, read_dynamics(whole.path))
+    with pytest.raises(DataError, match="was recorded with --processes 2, not --processes 1"):
+        record(neox, tmp_path / "two", metrics=("loss", "accuracy"), runs=7)
+
+
+def test_a_refusal_of_the_first_process_is_the_callers(neox: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run-0000: .* at step \d of 4.*diverged\.h5") as caught:
+        record(neox, tmp_path, lr=1e30, schedule="constant", processes=2)
+    assert type(caught.value) is DataError
+    assert list(tmp_path.glob("*.diverged.h5"))
+
+
+def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)process \d of 2: Traceback.*TypeError: collect\(\) got an unexpected"):
+        launch(2, {"model": "tiny", "task": "errands", "unheard": 1}, lambda *given: None, None)
+
+
+COLLECT = ("--task", "errands", "--runs", "5000", "--pool", "12", "--test", "6", "--steps", "4", "--processes", "2")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_the_processes_end_with_the_one_that_started_them(neox: Path, tmp_path: Path, how: signal.Signals) -> None:
+    path = tmp_path / "errands-small-neox.dynamics.h5"
+    command = [sys.executable, "-m", "gptfl", "collect", "--model", str(neox), *COLLECT, "-w", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 200
+        while not path.exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        process.send_signal(how)
+        _, err = process.communicate()
+    finally:
+        process.kill()
+    assert len(children) == 2
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert err.splitlines()[-1:] == (
+        ["interrupted: finished runs are kept, the same command goes on from there"] if how == signal.SIGINT else []
+    )
+    for child in children:
+        deadline = time.monotonic() + 20
+        while _runs(child) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _runs(child)
+    assert len(read_dynamics(path).runs) >= 1
+
+
+def _runs(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"shard": True, "processes": 1}, "--shard spreads a model over several processes: give --processes"),
+        ({"device": "cuda:1"}, "--processes 2 with --device cuda:1: .*: use --device cuda"),
+        ({"executor": "ray"}, "--processes 2 with --executor ray"),
+        ({"gradients": "own"}, "--processes 2 with --gradients own"),
+        ({"shard": True, "precision": "fp16"}, "--shard with --precision fp16: .*: use bf16 or fp32"),
+        ({"shard": True, "generates": True}, "--shard with a --metric of generated text"),
+    ],
+)
+def test_options_that_do_not_go_together(changed: dict[str, Any], message: str) -> None:
+    fine = {"processes": 2, "shard": False, "device": "auto", "precision": "fp32", "executor": "local"}
+    given: dict[str, Any] = {**fine, "generates": False, "gradients": None}
+    check_together(**given)
+    with pytest.raises(UsageError, match=message):
+        check_together(**{**given, **changed})
+
+
+def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    given: dict[str, Any] = {"device": "cpu", "precision": "fp32", "executor": "local", "generates": False}
+    check_together(1, True, **given, gradients=None)
+    with pytest.raises(UsageError, match="--processes 2, and 3 were started: leave --processes out"):
+        check_together(2, False, **given, gradients=None)
+
+
+def test_of_all_that_fails_the_cause_is_told() -> None:
+    """A killed process breaks the group in the other, which may tell of that first."""
+
+    class Ended:
+        stdout: tuple[str, ...] = ()
+
+        def wait(self) -> int:
+            return 0
+
+    crew = together._Crew([Ended(), Ended()], sys.stderr)  # type: ignore[list-item]
+    broken = crew.failure(0, {"kind": "crashed", "trace": "connection closed"})
+    assert broken is not None
+    threading.Timer(0.2, crew.words.put, [(1, {"kind": "ended", "code": -9})]).start()
+    reason = crew.reason(broken)
+    assert isinstance(reason, ResourceError)
+    assert "process 2 of 2 was ended by SIGKILL" in reason.problem
+    assert "--shard" in reason.remedy
+    assert crew.failure(1, {"kind": "ended", "code": 0}) is None
+    assert crew.failure(1, {"kind": "progress", "given": []}) is None
+    refused = crew.failure(1, {"kind": "refused", "error": "UsageError", "problem": "p", "remedy": "r"})
+    assert refused is not None
+    assert isinstance(refused.error, GptflError)
+    assert str(refused.error) == "p: r"
