@@ -22,6 +22,7 @@ from gptfl.records import (
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
+from gptfl.testing.unseen import check_unseen
 
 Factory = Callable[..., Estimator]
 
@@ -37,7 +38,8 @@ def check_estimator(
 
     It is fitted on ``dynamics`` (a small synthetic recording of a loss by default) with
     ``features(dynamics)`` where it requires features (random embeddings by default); the default recording has
-    gradients and derivatives where it requires those. Settings that make the fit quick are welcome: it is fitted five times.
+    gradients and derivatives where it requires those. What it says that it ``generalises`` to is asked of it.
+    Settings that make the fit quick are welcome: it is fitted six times.
     """
     made = factory(**settings)
     promises.require_members(made, Estimator, ("name", "requires", "settings", "fit", "predict", "state", "restore"))
@@ -57,6 +59,7 @@ def check_estimator(
     _check_restore(factory, fitted, query, values, name)
     _check_curricula(fitted, query, values, name)
     _check_sparse(factory, settings, data, query, name)
+    check_unseen(lambda: factory(**settings), data, query, name)
     if "gradients" in made.requires:
         without = dataclasses.replace(data, gradients=None)
         promises.refuses(lambda: factory(**settings).fit(without), f"{name}: fit() without the gradients it requires")

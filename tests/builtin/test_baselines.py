@@ -6,9 +6,10 @@ import pytest
 from gptfl.builtin.baselines import MeanRun, Persistence
 from gptfl.builtin.class_share import ClassShare
 from gptfl.errors import DataError, UsageError
-from gptfl.records import FitData, Query
+from gptfl.records import FitData, Query, Unseen
 from gptfl.registry import get_registry
 from gptfl.scores.pointwise import skill
+from gptfl.simulator.carrying import carried_over
 from tests.synthetic import LOSS, synthetic
 
 
@@ -191,3 +192,72 @@ def test_class_share_keeps_the_classes_of_two_tasks_apart():
     dynamics, _ = synthetic()
     pool = tuple(replace(e, fields={"task": ("rte", "sst2")[i % 3 == 0]}) for i, e in enumerate(dynamics.pool))
     assert ClassShare().fit(data_of(replace(dynamics, pool=pool))).slope_.shape[1] == 4
+
+
+def unseen_of(dynamics, pool, test):
+    """A question about the whole recording by an estimator that was fitted to its first test examples."""
+    seen = np.arange(len(dynamics.test))
+    return Unseen(dynamics.pool, dynamics.test, np.arange(pool), np.where(seen < test, seen, -1))
+
+
+def only_first(data, test):
+    runs = tuple(replace(run, metrics={"loss": run.metrics["loss"][:, :test]}) for run in data.fit_runs)
+    return replace(data, test=data.test[:test], fit_runs=runs, validation_runs=())
+
+
+def test_mean_run_carries_the_average_change_over_to_unseen_test_examples():
+    dynamics, _ = synthetic(8)
+    query = replace(query_of(dynamics.runs), unseen=unseen_of(dynamics, 24, 6))
+    fitted = MeanRun().fit(only_first(data_of(dynamics), 6))
+    values = fitted.predict(query).values
+    assert values.shape[2] == 8
+    np.testing.assert_array_equal(values[:, 0], query.first)
+    plain = fitted.predict(replace(query, first=query.first[:, :6], unseen=None)).values
+    np.testing.assert_array_equal(values[:, :, :6], plain)
+    np.testing.assert_allclose(values[:, :, 6:], carried_over(fitted.mean_, query.first[:, 6:]))
+
+
+def test_class_share_moves_an_unseen_test_example_as_those_of_its_class_do():
+    dynamics, _ = synthetic(10)
+    query = replace(query_of(dynamics.runs), unseen=unseen_of(dynamics, 24, 6))
+    fitted = ClassShare(1e-3).fit(only_first(data_of(dynamics), 6))
+    values = fitted.predict(query).values
+    plain = fitted.predict(replace(query, first=query.first[:, :6], unseen=None)).values
+    np.testing.assert_allclose(values[:, :, :6], plain)
+    base = MeanRun().fit(only_first(data_of(dynamics), 6)).predict(query).values[:, :, 6:]
+    for run in range(len(query.first)):
+        for step in range(1, len(query.steps)):
+            own = fitted._shares_of(dynamics.runs[run])[0, step]
+            for column, example in enumerate(dynamics.test[6:]):
+                kin = [i for i in range(6) if dynamics.test[i].label == example.label]
+                pull = (own - fitted.share_[step]) @ fitted.slope_[step][:, kin].mean(axis=1)
+                assert values[run, step, 6 + column] == pytest.approx(base[run, step, column] + pull)
+
+
+def test_class_share_counts_a_new_training_example_for_its_class():
+    dynamics, _ = synthetic(8)
+    fitted = ClassShare(0.1).fit(data_of(dynamics))
+    query = query_of(dynamics.runs)
+    twin = replace(dynamics.pool[3], id="twin")
+    asked = Unseen((*dynamics.pool, twin), dynamics.test, np.append(np.arange(24), -1), np.arange(8))
+    batches = np.where(query.batches == 3, 24, query.batches)
+    assert (batches == 24).any()
+    values = fitted.predict(replace(query, batches=batches, unseen=asked)).values
+    np.testing.assert_array_equal(values, fitted.predict(query).values)
+    strange = replace(asked, pool=(*dynamics.pool, replace(twin, label=None)))
+    with pytest.raises(DataError, match="training example 'twin' is of no class that it was fitted to"):
+        fitted.predict(replace(query, batches=batches, unseen=strange))
+
+
+def test_a_class_share_of_before_answers_what_it_could():
+    dynamics, _ = synthetic(8)
+    fitted = ClassShare(0.1).fit(only_first(data_of(dynamics), 6))
+    old = {name: array for name, array in fitted.state().items() if name not in ("share", "test_classes")}
+    restored = ClassShare(0.1).restore(old)
+    query = query_of(dynamics.runs)
+    plain = replace(query, first=query.first[:, :6])
+    np.testing.assert_array_equal(restored.predict(plain).values, fitted.predict(plain).values)
+    with pytest.raises(DataError, match="fitted before there were unseen test examples: run gptfl fit again"):
+        restored.predict(replace(query, unseen=unseen_of(dynamics, 24, 6)))
+    with pytest.raises(DataError, match="'test_classes' is missing"):
+        ClassShare(0.1).restore({**old, "share": fitted.share_})

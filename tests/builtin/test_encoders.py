@@ -44,6 +44,18 @@ def test_tfidf_leaves_out_directions_without_weight_and_turns_the_others_one_way
     assert (vectors > 0).all()
 
 
+def test_tfidf_places_new_texts_by_what_it_was_fitted_to():
+    pool, test = examples("p", 9), examples("t", 5)
+    for made in (TfidfSvd(), TfidfSvd(dims=4, text="prompt")):
+        fitted = made.encode(pool, test)["text"]
+        again = made.encode_new([*pool, *test], pool, test)["text"]
+        np.testing.assert_allclose(again, np.concatenate([fitted.train, fitted.test]), atol=1e-6)
+        strange = Example("n", "zebra quagga", " okapi")
+        mixed = made.encode_new([strange, test[2]], pool, test)["text"]
+        np.testing.assert_allclose(mixed[0], 0.0, atol=1e-12)
+        np.testing.assert_allclose(mixed[1], fitted.test[2], atol=1e-6)
+
+
 def test_tfidf_lets_a_short_target_count_as_much_as_a_long_prompt():
     pool = [
         Example(str(i), "the very same long prompt " * 5, target) for i, target in enumerate((" yes", " no", " yes"))

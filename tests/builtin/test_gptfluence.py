@@ -6,7 +6,7 @@ import torch
 
 from gptfl.builtin.gptfluence import GPTfluence
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run, role_of
+from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run, Unseen, role_of
 from gptfl.simulator.recurrence import rollout
 
 POOL, TEST, STEPS, BATCH = 20, 6, 16, 4
@@ -236,3 +236,48 @@ def test_the_fit_can_begin_at_persistence_or_as_pytorch_fills_a_layer():
     assert 0.8 / 8**0.5 < float(out.abs().max()) <= 1 / 8**0.5
     with pytest.raises(UsageError, match="start"):
         GPTfluence(start="warm")
+
+
+def questions(runs, features, pool, test):
+    """What held-out runs are asked of an estimator fitted to the first examples, with all vectors given."""
+    query = held_out(runs)[0]
+    examples = fit_data(runs, features)
+    seen = (np.where(np.arange(count) < first, np.arange(count), -1) for count, first in ((POOL, pool), (TEST, test)))
+    return replace(query, unseen=Unseen(examples.pool, examples.test, *seen, features))
+
+
+def test_unseen_examples_are_placed_by_the_standard_of_the_fit() -> None:
+    runs, features = recording(runs=8)
+    vectors = features.sets["vectors"]
+    whole = GPTfluence(epochs=5).fit(fit_data(runs, features))
+    query = held_out(runs)[0]
+    asked = questions(runs, features, 0, 0)
+    # Nothing is taken for seen, and yet the vectors come out where the fit has them.
+    np.testing.assert_allclose(whole.predict(asked).values, whole.predict(query).values, rtol=1e-5)
+    again = GPTfluence(**whole.settings()).restore(whole.state())
+    np.testing.assert_array_equal(again.predict(asked).values, whole.predict(asked).values)
+    # Of what was fitted the vectors are known, whatever is given.
+    other = replace(features, sets={"vectors": replace(vectors, train=vectors.train + 1, test=vectors.test - 1)})
+    known = whole.predict(questions(runs, other, POOL, TEST)).values
+    np.testing.assert_array_equal(known, whole.predict(query).values)
+
+
+def test_unseen_examples_without_vectors_are_refused() -> None:
+    runs, features = recording(runs=8)
+    fitted = GPTfluence(epochs=1).fit(fit_data(runs, features))
+    asked = questions(runs, features, 18, TEST)
+    wide = FeatureSet(np.zeros((POOL, 7)), np.zeros((TEST, 7)))
+    for given, problem in (
+        (None, "needs the examples' vectors"),
+        (replace(features, sets={"vectors": wide}), "vectors of 7 numbers, those fitted of 4"),
+    ):
+        with pytest.raises(DataError, match=problem):
+            fitted.predict(replace(asked, unseen=replace(asked.unseen, features=given)))
+    with pytest.raises(DataError, match="asked for example 40 of 20 that were fitted"):
+        fitted.predict(replace(asked, unseen=replace(asked.unseen, pool_seen=np.arange(POOL) + 21)))
+    old = {name: array for name, array in fitted.state().items() if name not in ("vectors.mean", "vectors.scale")}
+    restored = GPTfluence(epochs=1).restore(old)
+    query = held_out(runs)[0]
+    np.testing.assert_array_equal(restored.predict(query).values, fitted.predict(query).values)
+    with pytest.raises(DataError, match=r"fitted before there were unseen examples .*: run gptfl fit again"):
+        restored.predict(asked)
