@@ -90,7 +90,9 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     notes += [f"{row.estimator} failed: {row.error}" for row in comparison.rows if row.error]
     notes += [f"{name} left out: {reason}" for name, reason in comparison.left_out.items()]
     for row in comparison.rows:
-        notes += [note if note.startswith(row.estimator) else f"{row.estimator}: {note}" for note in row.notes]
+        name = row.name or row.estimator
+        told = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in row.notes)
+        notes += [f"{row.estimator}{rest}" for rest in told]
     return [*notes, *comparison.notes]
 
 

@@ -189,6 +189,13 @@ def test_an_oracle_is_marked_in_every_format():
     assert not any("Oracle" in note for note in footnotes(comparison()))
 
 
+def test_a_note_is_told_under_the_label_of_its_row():
+    notes = ("good stopped after epoch 3", "it is tired")
+    row = replace(comparison().rows[1], estimator="good (order=3)", name="good", notes=notes)
+    told = footnotes(replace(comparison(), rows=(row,), notes=()))
+    assert told[-2:] == ["good (order=3) stopped after epoch 3", "good (order=3): it is tired"]
+
+
 def test_settings_in_a_label_take_a_line_each():
     row = replace(comparison().rows[1], estimator="good (calibrate, order=3)")
     text = printed(rich_table(replace(comparison(), rows=(row,))))

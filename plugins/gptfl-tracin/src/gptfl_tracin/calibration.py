@@ -32,4 +32,4 @@ def least_squares_scale(
 def scale_note(name: str, scale: float) -> str:
     """What to tell of a fitted scale."""
     wrong = "; it is negative: on these runs the foretold changes have the wrong sign" if scale < 0 else ""
-    return f"{name}: foretold changes are multiplied by {scale:.3g}, fitted to the training runs{wrong}"
+    return f"{name}: foretold changes are multiplied by {scale:.2g}, fitted to the training runs{wrong}"
