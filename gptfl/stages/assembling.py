@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.records import Curriculum, Example, Progress, Run, role_of
 from gptfl.stages.origin import UNKNOWN_RATE
 from gptfl.store.gptdynamics import Batches, Budget, Oddities, RunFiles, longest, read_batches, read_scores
+from gptfl.store.jsonlines import printable
 
 MOST_CLASSES = 10
 """Targets of up to so many different texts, each of them met again in the pool, are taken for classes."""
@@ -165,7 +166,7 @@ def with_classes(
 
 def listed(names: "Sequence[str] | map[str]") -> str:
     """The first few of some names."""
-    names = list(names)
+    names = [printable(name) for name in names]
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 

@@ -39,7 +39,7 @@ class Line:
         """An id, whole number or text, as text; ``form`` is what the line should look like. Raises ``DataError``."""
         if type(value) is int:
             return str(value)
-        if not isinstance(value, str) or not value or value != value.strip() or len(value.splitlines()) > 1:
+        if not isinstance(value, str) or not value or value != value.strip() or not value.isprintable():
             raise self.wrong(f'"id" is {"missing" if value is None else shown(value)}, no id', f"expected {form}")
         return value
 
@@ -76,8 +76,14 @@ def read_json_lines(path: Path, expected: str) -> Iterator[Line]:
 def _parse(data: bytes, place: str, expected: str) -> dict[str, Any]:
     try:
         values = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_constant)
+        if b"\\ud" in data or b"\\uD" in data:  # an escape may be half a character, which no file can hold
+            json.dumps(values, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         raise DataError(f"{place} is not UTF-8 text (byte {error.start + 1})", "save the file as UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place} holds half a character (a lone surrogate)", "write it whole, or leave it out"
+        ) from error
     except _Refused as error:
         raise DataError(f"{place}: {error}", f"expected {expected}") from error
     except RecursionError as error:
@@ -107,5 +113,10 @@ def _constant(name: str) -> NoReturn:
 
 def shown(value: object) -> str:
     """A value as a message shows it: short, on one line."""
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    text = printable(json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value))
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def printable(text: str) -> str:
+    """A text without control characters: a file of unknown origin mustn't drive the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gptfl.errors import DataError
 from gptfl.records import Example
+from gptfl.store.examples import MAX_CLASSES
 from gptfl.store.jsonlines import Line, read_json_lines, shown
 
 TRAIN_TEXTS, TEST_TEXTS = "train_texts.json", "test_texts.json"
@@ -14,7 +15,7 @@ TEXT_FORM = '{"id": 0, "input": "prompt and target together"} and, if you like, 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The examples of a file; ``tells_classes`` is whether a line says what the class is, if only that there is none."""
+    """The examples of a file; ``tells_classes`` is whether a line has choices, if only none to choose from."""
 
     examples: tuple[Example, ...]
     tells_classes: bool
@@ -23,7 +24,8 @@ class Texts:
 def read_texts(path: Path) -> Texts:
     """The examples of a file of texts. Where ``target`` is given, it must end the input, and is split from it.
 
-    ``choices``, ``label`` and ``fields``, which gptfl adds when it exports, are taken back. Raises ``DataError``.
+    ``choices`` with their ``label``, and ``fields``, which gptfl adds when it exports, are taken back; whatever
+    else a line holds is passed over. Raises ``DataError``.
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
@@ -36,7 +38,7 @@ def read_texts(path: Path) -> Texts:
             )
         seen[example.id] = line.number
         examples.append(example)
-        tells_classes |= "label" in line.values or "choices" in line.values
+        tells_classes |= line.values.get("choices") is not None
         if len(examples) > MAX_EXAMPLES:
             raise line.wrong(f"there are more than {MAX_EXAMPLES} texts", "keep those of the runs")
     if not examples:
@@ -60,12 +62,25 @@ def _example(line: Line) -> Example:
                 f"the input does not end with its target {shown(target)}", "put both into the input, or drop the target"
             )
         cut = len(body) - len(ending)
-    choices, label, fields = (line.values.get(name) for name in ("choices", "label", "fields"))
-    choices, fields = choices or [], fields or {}
+    choices, label = _class(line)
+    fields = line.values.get("fields")
+    return Example(
+        line.id(line.values.get("id"), TEXT_FORM),
+        whole[:cut],
+        whole[cut:],
+        choices,
+        label,
+        fields if isinstance(fields, dict) else {},
+    )
+
+
+def _class(line: Line) -> tuple[tuple[str, ...], int | None]:
+    """Choices and label. Without choices, what others call a label may be anything, and is passed over."""
+    choices, label = line.values.get("choices"), line.values.get("label")
+    if choices is None:
+        return (), None
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise line.wrong(f'"choices" is {shown(choices)}, not a list of texts', "mend it, or leave it out")
-    if label is not None and (type(label) is not int or not 0 <= label < (len(choices) or MAX_EXAMPLES)):
+    if label is not None and (type(label) is not int or not 0 <= label < (len(choices) or MAX_CLASSES)):
         raise line.wrong(f'"label" is {shown(label)} of {len(choices)} choices', "number them from 0")
-    if not isinstance(fields, dict):
-        raise line.wrong(f'"fields" is {shown(fields)}, not an object', "mend it, or leave it out")
-    return Example(line.id(line.values.get("id"), TEXT_FORM), whole[:cut], whole[cut:], tuple(choices), label, fields)
+    return tuple(choices), label

@@ -95,7 +95,14 @@ def test_texts_tell_their_classes_only_where_a_line_says_so(tmp_path: Path) -> N
     assert found.tells_classes
     assert (found.examples[0].choices, found.examples[0].label) == (("no", "yes"), 1)
     assert found.examples[0].fields == {"from": "here"}
-    assert read_texts(lines(tmp_path / "t.json", [{**plain, "label": None}])).tells_classes
+    assert read_texts(lines(tmp_path / "t.json", [{**plain, "choices": []}])).tells_classes
+
+
+def test_what_others_call_a_label_is_passed_over(tmp_path: Path) -> None:
+    row = {"id": "a", "input": "x yes", "target": "yes", "label": "entailment", "fields": [1], "instruction": {}}
+    found = read_texts(lines(tmp_path / "t.json", [row]))
+    assert not found.tells_classes
+    assert (found.examples[0].label, found.examples[0].fields) == (None, {})
 
 
 def batches(path: Path) -> object:
@@ -157,7 +164,10 @@ TEXT = {"id": 0, "input": "a b"}
         (read_texts, {**TEXT, "target": "c"}, ('does not end with its target "c"',)),
         (read_texts, {**TEXT, "choices": [1]}, ('"choices" is [1]',)),
         (read_texts, {**TEXT, "choices": ["b"], "label": 1}, ('"label" is 1 of 1 choices',)),
-        (read_texts, {**TEXT, "fields": 1}, ('"fields" is 1',)),
+        (read_texts, {**TEXT, "choices": [], "label": 10_000}, ('"label" is 10000 of 0 choices',)),
+        (read_texts, {**TEXT, "id": "a\x1b[2J"}, ('"id" is "a\\u001b[2J"',)),
+        (read_texts, {**TEXT, "id": "a\x9b2J"}, ('"id" is "a?2J"',)),
+        (read_texts, '{"id": 1, "input": "\\ud800"}', ("lone surrogate",)),
     ],
 )
 def test_what_is_wrong_is_told_with_file_and_line(
