@@ -13,6 +13,7 @@ from gptfl.cli.console import parse_settings
 from gptfl.cli.main import app
 from gptfl.errors import PluginError
 from gptfl.registry import get_registry
+from gptfl.stages.entries import parse_spec
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -54,13 +55,17 @@ def settings_of(line: str) -> list[tuple[str, str, dict[str, Any]]]:
     pairs = [value for option, value in after if option == "--set"]
     if words[1] == "compare":
         named = [pair.partition(".") for pair in pairs]
-        return [("estimator", name, parse_settings([pair])) for name, _, pair in named]
+        specs = [parse_spec(value) for option, value in after if option == "--estimator"]
+        given = [("estimator", name, parse_settings([pair])) for name, _, pair in named]
+        return given + [("estimator", name, settings) for name, settings in specs]
     kind = {"featurize": "encoder", "fit": "estimator"}[words[1]]
     name = dict(after).get(f"--{kind}", {"encoder": "minilm", "estimator": "gptfluence"}[kind])
     return [(kind, name, parse_settings(pairs))]
 
 
-SETTING = [(place, line) for place, line in [*COMMANDS, *examples_in_help()] if " --set " in line]
+SETTING = [
+    (place, line) for place, line in [*COMMANDS, *examples_in_help()] if re.search(r" --set |--estimator \S+:", line)
+]
 
 
 @pytest.mark.parametrize(("place", "line"), SETTING)
@@ -76,6 +81,11 @@ def test_every_setting_that_is_shown_is_one_of_its_part(place: str, line: str) -
 def test_settings_are_shown_and_a_wrong_one_would_be_found() -> None:
     assert {place for place, _ in SETTING} >= {"featurize", "fit", "compare", "writing-plugins.md"}
     ((kind, name, settings),) = settings_of("gptfl featurize --encoder causal-lm --set model=a --set pooling=last")
+    assert settings_of("gptfl compare --estimator a --set b.c=1 --estimator d:e=2,f=g") == [
+        ("estimator", "b", {"c": 1}),
+        ("estimator", "a", {}),
+        ("estimator", "d", {"e": 2, "f": "g"}),
+    ]
     with pytest.raises(PluginError, match="encoder 'causal-lm' has no setting 'pooling'"):
         get_registry().make(kind, name, **settings)
 
