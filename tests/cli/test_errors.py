@@ -191,6 +191,23 @@ def test_ctrl_c_promises_only_what_holds(gptfl: Command, study: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--estimator", "mean-run:"), 2, "--estimator 'mean-run:' names no setting: write NAME:SETTING=VALUE"),
+        (("--estimator", "gptfluence:order"), 2, "'order' is not SETTING=VALUE"),
+        (("--estimator", "gptfluence:order=1,order=2"), 2, "gives order twice"),
+        (("--estimator", "gptfluence:ordr=1"), 4, "has no setting 'ordr': did you mean 'order'?"),
+        (("--estimator", "gptfluence:order=0"), 2, "order is 0"),
+        (("--estimator", "mean-run", "--calibrate"), 2, "none of the estimators compared can be calibrated"),
+    ],
+)
+def test_wrong_estimators_to_compare_are_one_line(
+    gptfl: Command, finished_study: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
+    refuses(gptfl("compare", "-w", str(finished_study), *options), code, words)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--sweep", "order"), "is not AXIS=V1,V2"),

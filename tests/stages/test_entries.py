@@ -6,12 +6,13 @@ import pytest
 
 from gptfl.errors import DataError, UsageError
 from gptfl.hookspecs import hookimpl
-from gptfl.records import GradientProducts
+from gptfl.records import GradientProducts, silent
 from gptfl.registry import build
 from gptfl.stages.compare import compare
 from gptfl.stages.entries import Entry, choose_entries, label_for, parse_spec
-from gptfl.stages.fitting import unmet_need
+from gptfl.stages.fitting import Contender, fit_data, simulator_key, unmet_need
 from gptfl.stages.sources import choose_metric, open_recording
+from gptfl.stages.splits import stored_split
 from tests.stages.plugin_estimators import Recall
 from tests.stages.test_compare import rows_of
 
@@ -162,3 +163,23 @@ def test_what_was_not_recorded_is_told_with_the_option_that_records_it(space, kn
     assert all(unmet_need(estimator, full, None, metric) is None for estimator in asked.values())
     with pytest.raises(DataError, match="--gradients reference"):
         compare(workspace=space, estimators=["products"])
+
+
+def test_gradients_reach_only_what_requires_them_and_count_in_its_key(space, known):
+    recording = open_recording(workspace=space)
+    metric, split = recording.dynamics.metrics["loss"], stored_split(recording.dynamics.runs)
+    bare = recording, split, metric, None, 1, silent
+    fits = {}
+    for size in (1.0, 2.0):
+        products, own = np.full((1, 24, 8), size), np.full((1, 24), size)
+        gradients = GradientProducts(0, np.array([0]), np.ones(3), products, products, own, own)
+        full = replace(recording, dynamics=replace(recording.dynamics, gradients=gradients))
+        for name in ("recall", "products"):
+            contender = Contender(known.find("estimator", name), known.make("estimator", name))
+            data = fit_data(full, *bare[1:], contender.estimator.requires)
+            assert data.gradients is (gradients if name == "products" else None)
+            fits[name, size] = simulator_key(contender, full, data)
+    assert fits["recall", 1.0] == fits["recall", 2.0]
+    assert fits["products", 1.0] != fits["products", 2.0]
+    recall = Contender(known.find("estimator", "recall"), known.make("estimator", "recall"))
+    assert simulator_key(recall, recording, fit_data(*bare)) == fits["recall", 1.0]
