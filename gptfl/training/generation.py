@@ -49,7 +49,8 @@ class Prompts:
     """The test prompts as tokens, and where the answer to each ends.
 
     That is before the model's end-of-text token, at ``limit`` tokens, or where prompt and answer fill
-    ``--max-length``. Where none of the example's references holds a line break, the answer is cut at its first one.
+    ``--max-length``. Where none of the example's references holds a line break, the answer is its first line, white
+    space before it apart.
     """
 
     def __init__(self, tokenizer: Tokenizer, test: Sequence[Example], decoding: Decoding, choices: bool) -> None:
@@ -68,12 +69,16 @@ class Prompts:
         return min(MOST_TOKENS, math.ceil(ROOM * longest))
 
     def is_finished(self, index: int, answer: Sequence[int]) -> bool:
-        """Whether nothing that may follow these tokens would count."""
-        return len(answer) >= self.rooms[index] or (self.one_line[index] and self._breaks_line(answer[-1]))
+        """Whether nothing that may follow these tokens would count; asked of an answer at every token."""
+        if len(answer) >= self.rooms[index]:
+            return True
+        if not self.one_line[index] or not self._breaks_line(answer[-1]):
+            return False
+        return "\n" in self._decode(answer).lstrip()
 
     def text(self, index: int, answer: Sequence[int]) -> str:
-        """The answer in words."""
-        text = self._decode(answer)
+        """The answer in words, without the white space before it."""
+        text = self._decode(answer).lstrip()
         return text.partition("\n")[0] if self.one_line[index] else text
 
     def _breaks_line(self, token: int) -> bool:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from gptfl.errors import DataError
 from gptfl.records import Example
 from gptfl.training import generation
+from gptfl.training.distributed import Group
 from gptfl.training.encoding import Tokenizer
 from gptfl.training.generation import Decoding, Generator, Prompts, nucleus
 from gptfl.training.models import load_pretrained
@@ -155,12 +157,32 @@ def test_the_paper_samples_from_95_percent_at_temperature_02() -> None:
     assert (generation.TOP_P, generation.TEMPERATURE) == (0.95, 0.2)
 
 
-def test_an_answer_ends_at_a_line_break_where_no_reference_has_one(neox: Path) -> None:
-    """Every second example's references have line breaks; the token that most answers hold stands for one."""
-    test = tuple(e if i % 2 else with_lines((e,))[0] for i, e in enumerate(TEST))
-    generator = make(neox, Decoding(tokens=20), test)
+@pytest.mark.parametrize(
+    ("written", "one_line", "many_lines"),
+    [
+        (" the sun\nthe moon", "the sun", "the sun\nthe moon"),
+        ("\n\n the sun \n", "the sun ", "the sun \n"),
+        (" \n ", "", ""),
+        ("Größe ?\nno", "Größe ?", "Größe ?\nno"),
+    ],
+)
+def test_an_answer_is_its_first_line_where_no_reference_has_two(
+    neox: Path, written: str, one_line: str, many_lines: str
+) -> None:
+    prompts = make(neox, Decoding(tokens=90), (TEST[0], *with_lines(TEST[1:2]))).prompts
+    ids = prompts.tokenizer.encode(written)
+    assert (prompts.text(0, ids), prompts.text(1, ids)) == (one_line, many_lines)
+    finished = [prompts.is_finished(0, ids[: count + 1]) for count in range(len(ids))]
+    broken = ["\n" in prompts.tokenizer.decode(ids[: count + 1]).lstrip() for count in range(len(ids))]
+    assert finished[: broken.index(True) + 1] == broken[: broken.index(True) + 1] if any(broken) else not any(finished)
+    assert not any(prompts.is_finished(1, ids[: count + 1]) for count in range(len(ids)))
+
+
+def test_a_finished_line_is_not_gone_on_with(neox: Path) -> None:
+    """A token that many answers hold stands for a line break."""
     whole = all_rows(make(neox, Decoding(tokens=20), with_lines(TEST)))
     common = max({t for a in whole for t in a}, key=lambda token: sum(token in a[3:] for a in whole))
+    generator = make(neox, Decoding(tokens=20))
     decode = generator.prompts.tokenizer.decode
 
     class Breaking:
@@ -170,17 +192,42 @@ def test_an_answer_ends_at_a_line_break_where_no_reference_has_one(neox: Path) -
             return "".join("\n" if one == common else decode([one], **settings) for one in ids)
 
     generator.prompts.tokenizer = Breaking()
-    answers, texts = all_rows(generator), generator.texts()
-    broken = 0
-    for index, (answer, text, full) in enumerate(zip(answers, texts, whole, strict=True)):
-        if index % 2 and common in full:
-            broken += 1
-            assert answer == full[: full.index(common) + 1]
-            assert text == "".join(decode([one]) for one in answer[:-1])
-        else:
-            assert answer == full
-            assert index % 2 or text.count("\n") == full.count(common)
-    assert broken
+    cut = 0
+    for answer, full in zip(all_rows(generator), whole, strict=True):
+        ends = [k for k in range(len(full)) if "\n" in Breaking().decode(full[: k + 1]).lstrip()]
+        cut += bool(ends)
+        assert answer == (full[: ends[0] + 1] if ends else full)
+    assert cut
+
+
+def test_processes_share_the_prompts(neox: Path) -> None:
+    class Other(Group):
+        """One of two processes, that has been told what the other generated."""
+
+        def gathered(self, value: Any) -> list[Any]:
+            shares[self.rank] = value
+            return [*shares.values()]
+
+    shares: dict[int, Any] = {}
+    alone = make(neox, Decoding(tokens=8))
+    for rank in range(2):
+        generator = Generator(alone.network, alone.prompts, 4096, 0, Other(rank, 2))
+        assert sum(map(len, generator.batches)) == (5, 4)[rank]
+        if rank == 0:
+            generator.group.gathered(
+                {
+                    i: alone.prompts.text(i, a)
+                    for m in generator.batches
+                    for i, a in zip(m, generator.continuations(m), strict=True)
+                }
+            )
+    assert generator.texts() == alone.texts()
+
+
+def test_a_model_in_parts_generates_nothing(neox: Path) -> None:
+    alone = make(neox, Decoding(tokens=8))
+    with pytest.raises(DataError, match="--shard: a metric of generated text needs the whole model"):
+        Generator(alone.network, alone.prompts, 4096, 0, Group(0, 2, shard=True))
 
 
 def test_the_longest_answer_follows_from_the_longest_reference_unless_it_is_given(neox: Path) -> None:
