@@ -130,12 +130,13 @@ def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, An
             aside.unlink()
 
 
-def read_checkpoint(path: Path, network: Network) -> Checkpoint:
+def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:
     """The weights that were saved along a run of this network.
 
     Raises ``DataError`` where there is none, or it is damaged, foreign, from another model, or of other
     trained weights (``--lora``, ``--train-layers``).
     """
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"checkpoint {path} is missing", "record it with gptfl collect --checkpoints")
     again = "record it again with gptfl collect --checkpoints"

@@ -155,6 +155,8 @@ class RecordingTrainer:
         """
         chosen = [int(i) for i in members if i >= 0]
         mine = np.array(self.group.share(chosen), dtype=np.int64)
+        if self.recipe.accumulate > 1:  # rows of about one length in a piece: less padding is computed
+            mine = mine[np.argsort([len(self.rows[i].input_ids) for i in mine], kind="stable")]
         parts = [part.tolist() for part in np.array_split(mine, self.recipe.accumulate)]
         if self.group.shard:  # all must compute equally often: an empty part becomes one that counts nothing
             return [self._piece(part or [0], len(chosen) if part else math.inf) for part in parts]
