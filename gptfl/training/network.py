@@ -179,7 +179,7 @@ class Network:
         """Log-probability of each asked token; logits are computed at asked positions only."""
         with self.autocast():
             logits = self._scorer(batch.inputs, batch.places)
-        return -nn.functional.cross_entropy(logits.float(), batch.tokens, reduction="none")
+        return -nn.functional.cross_entropy(_full(logits), batch.tokens, reduction="none")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the batch's examples of the mean over their target tokens."""
@@ -190,7 +190,7 @@ class Network:
         precision, self.precision = self.precision, "fp32"
         with torch.no_grad():
             ids = torch.tensor([row.input_ids], device=self.device)
-            logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
+            logits = _full(self.model(input_ids=ids, use_cache=False).logits[0])
             tokens = torch.from_numpy(row.tokens).to(self.device)
             whole = logits[torch.from_numpy(row.positions).to(self.device)].log_softmax(-1)
             expected = whole.gather(1, tokens[:, None])[:, 0]
@@ -208,6 +208,11 @@ def decoder_blocks(base: Any) -> nn.ModuleList:
     """The blocks of a decoder, from below; none where gptfl doesn't know where they are."""
     lists = (getattr(base, name, None) for name in BLOCKS)
     return next((blocks for blocks in lists if isinstance(blocks, nn.ModuleList)), nn.ModuleList())
+
+
+def _full(values: Tensor) -> Tensor:
+    """In float32, or better where they are."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 class _Scorer(nn.Module):
@@ -271,7 +276,7 @@ class _Top:
                     through(ids, torch.zeros(1, dtype=torch.int64, device=ids.device))
         finally:
             handle.remove()
-        return caught[0].float()
+        return _full(caught[0])
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

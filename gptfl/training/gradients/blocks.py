@@ -26,6 +26,13 @@ def default_memory(device: torch.device) -> int:
     return CPU_MEMORY
 
 
+MIN_SHARE = 0.15
+"""Of the room for factors, what stays for the pool's at least."""
+CHOICES = 12
+"""Into how many different numbers of blocks the test examples are tried to be cut."""
+ROUNDING = 1.001
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Bytes that the factors of an example take: for each token, and for each token asked."""
@@ -61,12 +68,27 @@ class Arrangement:
     room: int
 
     @classmethod
-    def fit(cls, pool: Side, test: Side, weights: Weights, memory: int) -> "Arrangement":
-        """The fewest blocks: as many test examples at once as leave room for a good part of the pool."""
+    def fit(cls, pool: Side, test: Side, weights: Weights, memory: int, divided: bool = True) -> "Arrangement":
+        """The arrangement that computes least.
+
+        The more test examples are held at once, the fewer times the pool's gradients are computed; the fewer pool
+        examples fit beside them, the more often the test's are written out, which products of ``divided``
+        gradients need.
+        """
         graph, written = GRAPH_SHARE * memory, int(WRITTEN_SHARE * memory)
         free = memory - graph - written
-        needed = sum(weights.of(test, i) for i in range(len(test)))
-        for_tests = needed if needed <= 0.6 * free else 0.5 * free
+        tests, pools = (sum(weights.of(side, i) for i in range(len(side))) for side in (test, pool))
+
+        def work(parts: int) -> float:
+            rest = free - tests / parts
+            if rest < MIN_SHARE * free:
+                return float("inf")
+            rounds = max(1.0, -(-pools // rest))
+            recorded = 2 * (parts * sum(pool.lengths) + sum(test.lengths))
+            return recorded + (parts * sum(pool.lengths) + rounds * sum(test.lengths) if divided else 0)
+
+        least = max(1, int(-(-tests // ((1 - MIN_SHARE) * free))))
+        parts = min(range(least, least + CHOICES), key=work)
         piece = graph / GRAPH
 
         def blocks(side: Side, limit: float) -> tuple[tuple[tuple[int, ...], ...], ...]:
@@ -76,7 +98,7 @@ class Arrangement:
                 tuple(tuple(part) for part in _packed(block, sizes, piece)) for block in _packed(order, sizes, limit)
             )
 
-        return cls(blocks(test, max(for_tests, 1.0)), blocks(pool, max(free - for_tests, 1.0)), written)
+        return cls(blocks(test, tests / parts * ROUNDING), blocks(pool, max(free - tests / parts, 1.0)), written)
 
 
 def _packed(order: Sequence[int], sizes: dict[int, float], limit: float) -> Iterator[list[int]]:

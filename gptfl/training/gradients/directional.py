@@ -1,7 +1,8 @@
 """How fast each test example's loss changes along a direction in the space of trained weights."""
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -75,9 +76,13 @@ def _means(values: Tensor | None, counts: Sequence[int]) -> Float[np.ndarray, " 
     return np.asarray(sums / np.asarray(counts))
 
 
-def _no_advice() -> "warnings.catch_warnings[None]":
-    """What torch says of the kinds of attention that were not asked for is of no use to anyone."""
-    return warnings.catch_warnings(action="ignore", category=UserWarning)
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Silences what torch says of its own insides: which attention it left aside, and how it builds its forward mode."""
+    with warnings.catch_warnings():
+        for kind in (UserWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", category=kind, module=r"torch|transformers|contextlib")
+        yield
 
 
 class AlongRun:

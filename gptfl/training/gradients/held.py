@@ -4,12 +4,12 @@ A matrix's gradient for one example is a sum of outer products, one for each tok
 of the layer's input and the loss's gradient at its output. The factors take far less room than the product.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +70,48 @@ class Held:
         else:
             self.whole = part if self.whole is None else self.whole + part
 
-    def dense(self, count: int, first: int, last: int) -> Float[Tensor, "example number"]:
-        """The gradients of ``count`` examples at rows ``first`` to ``last``, written out."""
+    def writer(self, count: int) -> Callable[[int, int], Float[Tensor, "example number"]]:
+        """Writes the gradients of ``count`` examples out: ``write(first, last)`` gives rows ``first`` to ``last``."""
+        whole = self.whole
         if not self.outers:
-            assert self.whole is not None
-            return self.whole
+            assert whole is not None
+            return lambda first, last: whole
         columns = self.shape[1]
-        device, dtype = self.outers[0].right.device, self.outers[0].right.dtype
-        written = torch.empty(count, last - first, columns, device=device, dtype=dtype)
-        for place, outer in enumerate(self.outers):
-            _write_outer(written, outer, first, last, more=place > 0)
-        flat = written.flatten(1)
-        if self.whole is not None:
-            flat += self.whole[:, first * columns : last * columns]
-        return flat
+        writers = [_outer_writer(outer, count) for outer in self.outers]
+
+        def write(first: int, last: int) -> Tensor:
+            written = writers[0](first, last)
+            for more in writers[1:]:
+                written = written + more(first, last)
+            flat = written.flatten(1)
+            return flat if whole is None else flat + whole[:, first * columns : last * columns]
+
+        return write
+
+    def dense(self, count: int) -> Float[Tensor, "example number"]:
+        """The gradients of ``count`` examples, written out whole."""
+        return self.writer(count)(0, self.rows)
 
 
-def _write_outer(written: Tensor, outer: Outer, first: int, last: int, more: bool) -> None:
-    if not more and outer.one_hot:
-        written.zero_()
-    for example, (begin, end) in enumerate(outer.spans()):
-        into, right = written[example], outer.right[begin:end]
-        if outer.one_hot:
-            rows = outer.left[begin:end]
-            inside = (rows >= first) & (rows < last)
-            into.index_add_(0, rows[inside] - first, right[inside])
-        elif more:
-            into.addmm_(outer.left[begin:end, first:last].T, right)
-        else:
-            torch.mm(outer.left[begin:end, first:last].T, right, out=into)
+def _outer_writer(outer: Outer, count: int) -> Callable[[int, int], Float[Tensor, "example row column"]]:
+    right = outer.right
+    if outer.one_hot:
+        owners = outer.owners()
+
+        def scatter(first: int, last: int) -> Tensor:
+            inside = (outer.left >= first) & (outer.left < last)
+            places = owners[inside] * (last - first) + outer.left[inside] - first
+            written = right.new_zeros(count * (last - first), right.shape[1])
+            return written.index_add_(0, places, right[inside]).view(count, last - first, -1)
+
+        return scatter
+    lefts, rights = _padded(outer.left, outer.counts), _padded(right, outer.counts)
+    return lambda first, last: torch.bmm(lefts[:, :, first:last].transpose(1, 2), rights)
+
+
+def _padded(factor: Tensor, counts: Sequence[int]) -> Float[Tensor, "example token width"]:
+    """A factor's tokens by example, with zeros behind those of shorter examples."""
+    return nn.utils.rnn.pad_sequence(list(torch.split(factor, list(counts))), batch_first=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ def _linear(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor]) 
     if id(call.input) not in flat:
         flat[id(call.input)] = layout.tokens(call.input.detach().to(slope.dtype), 1)[0]
     inputs = flat[id(call.input)]
-    used = right.ne(0).any(dim=1)
+    some = right[:, 0].ne(0)
+    used = some if int(some.sum()) >= SPARSE * len(right) else right.ne(0).any(dim=1)
     if int(used.sum()) < SPARSE * len(right):
         owners = owners_of(counts, right.device)[used]
         counts = tuple(torch.bincount(owners, minlength=layout.examples).tolist())

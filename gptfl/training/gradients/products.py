@@ -17,6 +17,13 @@ from gptfl.training.gradients.held import Block, Held, Outer
 Denominator = Callable[[int, slice], Tensor]
 """``denominator(place, rows)`` is by what these rows of a parameter's gradients are divided, in one dimension."""
 
+KEPT = 4
+"""Tables of token products that are kept at a time."""
+CACHE = 2**24
+"""Bytes of gradients that a CPU writes out at a time: what stays in its cache is multiplied fastest."""
+WRITING = 2.0
+"""What an operation that writes gradients out costs beside one of a large matrix product."""
+
 
 @dataclass(slots=True)
 class Products:
@@ -30,6 +37,27 @@ class Products:
     divided: Tensor | None
     own: Tensor | None
     own_divided: Tensor | None
+
+
+class _Grams:
+    """Products of all tokens of one block with all of another; the last few are kept, for layers with one input."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._kept: dict[tuple[int, int], Tensor] = {}
+
+    def fit(self, one: Outer, other: Outer) -> bool:
+        """Whether all pairs of tokens fit into the room at once."""
+        return len(one.right) * len(other.right) * 4 * (KEPT + 2) <= self.room
+
+    def of(self, one: Tensor, other: Tensor) -> Tensor:
+        """(token, token) products of the factors; not to be changed."""
+        key = (id(one), id(other))
+        if key not in self._kept:
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = _gram(one, other)
+        return self._kept[key]
 
 
 def multiply(pool: Block, test: Block, denominator: Denominator | None, own: bool, room: int) -> Products:
@@ -51,42 +79,45 @@ def multiply(pool: Block, test: Block, denominator: Denominator | None, own: boo
         own=zeros(count) if own else None,
         own_divided=zeros(count) if own and denominator is not None else None,
     )
+    grams = _Grams(room)
     for place in sorted(pool.held):
         other = test.held.get(place, Held(pool.held[place].shape))
         divisor = None if denominator is None else partial(denominator, place)
-        _add(total, pool.held[place], other, test.count, divisor, room)
+        _add(total, pool.held[place], other, test.count, divisor, grams)
     return total
 
 
 def _add(
-    total: Products, pool: Held, test: Held, tests: int, divisor: Callable[[slice], Tensor] | None, room: int
+    total: Products, pool: Held, test: Held, tests: int, divisor: Callable[[slice], Tensor] | None, grams: _Grams
 ) -> None:
     count = len(total.raw)
     has_test = bool(test.outers) or test.whole is not None
     factors_only = bool(pool.outers) and pool.whole is None and test.whole is None
     from_factors = factors_only and has_test and is_cheaper_from_factors(pool, test, count, tests, divisor is not None)
     if from_factors:
-        total.raw += sum(_from_factors(one, other, room) for one in pool.outers for other in test.outers)
+        total.raw += sum(_from_factors(one, other, grams) for one in pool.outers for other in test.outers)
     if divisor is None and factors_only and (from_factors or not has_test):
         if total.own is not None:
             total.own += own_products(pool, count)
         return
     columns = pool.shape[1] if pool.outers else 1
     size = pool.outers[0].right.element_size() if pool.outers else 4
+    room = grams.room if total.raw.device.type != "cpu" else min(grams.room, CACHE)
     step = max(1, room // (size * columns * (count + tests)))
+    write_pool, write_test = pool.writer(count), test.writer(tests) if has_test else None
     for first in range(0, pool.rows, step):
         last = min(first + step, pool.rows)
-        mine = pool.dense(count, first, last)
+        mine = write_pool(first, last)
         rows = slice(first, last) if pool.outers else slice(None)
         inverse = None if divisor is None else divisor(rows).reciprocal()
-        if has_test:
-            theirs = test.dense(tests, first, last)
+        if write_test is not None:
+            theirs = write_test(first, last)
             if not from_factors:
                 total.raw += mine @ theirs.T
             if inverse is not None and total.divided is not None:
                 total.divided += mine @ (theirs * inverse).T
         if total.own is not None:
-            squares = mine.square_()
+            squares = mine.square()
             total.own += squares.sum(dim=1)
             if inverse is not None and total.own_divided is not None:
                 total.own_divided += squares @ inverse
@@ -107,50 +138,33 @@ def is_cheaper_from_factors(pool: Held, test: Held, count: int, tests: int, writ
         len(outer.right) * (columns if outer.one_hot else rows * columns) for outer in (*pool.outers, *test.outers)
     )
     multiplying = count * tests * rows * columns
-    return factors < multiplying + (0 if written else writing)
+    return factors < multiplying + (0 if written else WRITING * writing)
 
 
-def operations(pool: Held, test: Held, count: int, tests: int, divided: bool) -> float:
-    """Multiplications that the products of two blocks come to, as ``multiply`` does them."""
-    if not pool.outers or not test.outers:
-        return float(count * tests * max(1, pool.rows))
-    rows, columns = pool.shape
-    factors = sum(
-        len(one.right) * len(other.right) * (columns + (0 if one.one_hot or other.one_hot else rows))
-        for one in pool.outers
-        for other in test.outers
-    )
-    writing = sum(len(outer.right) * rows * columns for outer in (*pool.outers, *test.outers) if not outer.one_hot)
-    multiplying = count * tests * rows * columns
-    if divided:
-        return float(writing + multiplying + min(factors, multiplying))
-    return float(min(factors, writing + multiplying))
+def _gram(one: Tensor, other: Tensor) -> Tensor:
+    """(token, token) products of two factors, either of which may name one-hot rows."""
+    if one.dim() == 1 and other.dim() == 1:
+        return one[:, None] == other[None, :]
+    if one.dim() == 1:
+        return other.T[one]
+    return one[:, other] if other.dim() == 1 else one @ other.T
 
 
-def _from_factors(one: Outer, other: Outer, room: int) -> Tensor:
+def _from_factors(one: Outer, other: Outer, grams: _Grams) -> Tensor:
     """Products of every example of one with every example of the other, (example, example)."""
-    step = max(1, room // (8 * max(1, len(other.right))))
-    sums = one.right.new_zeros(len(one.counts), len(other.right))
-    owners = one.owners()
-    for first in range(0, len(one.right), step):
-        part = slice(first, first + step)
-        pairs = one.right[part] @ other.right.T
-        _times_left(pairs, one.left[part], other.left)
-        sums.index_add_(0, owners[part], pairs)
+    if grams.fit(one, other):
+        pairs = grams.of(one.right, other.right) * grams.of(one.left, other.left)
+        sums = pairs.new_zeros(len(one.counts), len(other.right)).index_add_(0, one.owners(), pairs)
+    else:
+        step = max(1, grams.room // (8 * max(1, len(other.right))))
+        sums = one.right.new_zeros(len(one.counts), len(other.right))
+        owners = one.owners()
+        for first in range(0, len(one.right), step):
+            part = slice(first, first + step)
+            pairs = _gram(one.right[part], other.right) * _gram(one.left[part], other.left)
+            sums.index_add_(0, owners[part], pairs)
     out = sums.new_zeros(len(one.counts), len(other.counts))
     return out.index_add_(1, other.owners(), sums)
-
-
-def _times_left(pairs: Tensor, one: Tensor, other: Tensor) -> None:
-    """Multiply (token, token) pairs in place by the products of their left factors."""
-    if one.dim() == 1 and other.dim() == 1:
-        pairs *= one[:, None] == other[None, :]
-    elif one.dim() == 1:
-        pairs *= other.T[one]
-    elif other.dim() == 1:
-        pairs *= one[:, other]
-    else:
-        pairs *= one @ other.T
 
 
 def own_products(held: Held, count: int) -> Tensor:
@@ -164,14 +178,9 @@ def own_products(held: Held, count: int) -> Tensor:
             for outer, span in zip(held.outers, spans, strict=True)
         ]
         tokens = sum(len(part.right) for part in parts)
-        if tokens * (rows + columns) > rows * columns and not any(part.one_hot for part in parts):
-            found.append(Held(held.shape, parts).dense(1, 0, rows).square().sum())
+        if tokens * (rows + columns) > WRITING * rows * columns and not any(part.one_hot for part in parts):
+            found.append(Held(held.shape, parts).dense(1).square().sum())
         else:
-            found.append(torch.stack([_own_pairs(one, other) for one in parts for other in parts]).sum())
+            pairs = [_gram(one.right, other.right) * _gram(one.left, other.left) for one in parts for other in parts]
+            found.append(torch.stack([each.sum() for each in pairs]).sum())
     return torch.stack(found)
-
-
-def _own_pairs(one: Outer, other: Outer) -> Tensor:
-    pairs = one.right @ other.right.T
-    _times_left(pairs, one.left, other.left)
-    return pairs.sum()

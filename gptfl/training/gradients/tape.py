@@ -47,7 +47,10 @@ class Tape:
         held: dict[int, Held] = {}
         flat: dict[int, Tensor] = {}
         with torch.no_grad():
-            for call, slope in zip(calls, slopes, strict=True):
+            given: list[Tensor | None] = list(slopes)
+            del slopes
+            for turn, call in enumerate(calls):
+                slope, given[turn] = given[turn], None  # let go of each as soon as it is used
                 if slope is None:
                     continue
                 for parameter, part in parts_of(call, slope, layout, flat):
