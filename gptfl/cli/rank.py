@@ -165,7 +165,7 @@ def show(result: "RankResult", top: int, reverse: bool) -> None:
             "" if ranking.step is None else f", {result.metric.name} at step {ranking.step}"
         )
         console.say(
-            f"Influence of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
+            f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
         )
         console.out.print(rich_table(result, ranking, top, reverse))
     if result.flipped is not None:

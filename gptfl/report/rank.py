@@ -147,11 +147,11 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("rank", "influence"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("id", overflow="fold")
-    table.add_column("class", no_wrap=True)
-    if result.flipped is not None:
-        table.add_column("flipped", no_wrap=True)
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    names = ("id", "class", *(() if result.flipped is None else ("flipped",)))
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    # Where the terminal is narrow, the text alone gives way.
+    table.add_column("text", overflow="fold")
     for rank, place in shown(ranking, top, reverse):
         row = _row(result, ranking, rank, place)
         cells = [str(rank), f"{row['influence']:+.3g}", row["id"], row["class"]]

@@ -86,16 +86,16 @@ def write_study(study: Study) -> None:
 def study_table(study: Study, metric: str) -> Table:
     """One metric: a row an order of checking, a column a share checked, with the standard deviation over repeats."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("order of checking")
+    table.add_column("order of checking", no_wrap=True)
     for share in study.shares:
-        table.add_column(f"{share:.0%}", justify="right")
+        table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
     for name, rows in zip(study.orders, study.values[metric], strict=True):
         table.add_row(Text(name), *(_cell(values) for values in rows))
     return table
 
 
 def _cell(values: Float[np.ndarray, " repeat"]) -> str:
-    spread = f" ±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
+    spread = f"\n±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
     return f"{values.mean():.3f}{spread}"
 
 

@@ -47,7 +47,7 @@ def test_the_table_and_how_early_flips_are_found(gptfl: Callable, flipped: Path)
     assert shown.code == 0, shown.err
     lines = [line.strip() for line in shown.out.splitlines()]
     assert lines[0] == (
-        "Influence of 14 training examples on the mean of all 5 test examples, by gptfluence "
+        "Influence of each of 14 training examples on the mean of all 5 test examples, by gptfluence "
         "(--how replace, loss at step 8)"
     )
     head = next(place for place, line in enumerate(lines) if line.split()[:2] == ["rank", "influence"])
