@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, MetricInfo, Progress
 from gptfl.report.files import written_whole
 from gptfl.stages.measuring import measure_first
@@ -32,17 +32,19 @@ def own_scores(
 
     ``data`` is where the texts are, if the recording keeps none. Raises ``DataError`` where the model's weights are
     not those that the recording started from, the texts can't be had, or the file of an earlier measurement is
-    damaged.
+    damaged, and ``UsageError`` for ``data`` that nothing asks for.
     """
+    if data is not None and model is None:
+        raise UsageError(f"--data {data} gives the texts to measure, but no model does", "add --model, or leave it out")
     path = recording.workspace.root / f"{recording.stem}.{metric.name}.first-scores.json"
     kept = _read(path, recording.dynamics, metric.name)
     if kept is not None or model is None:
         return kept
+    pool, _ = with_texts(recording.dynamics, data, recording.path)
     if recording.dynamics.settings.get("weights") is None:
         raise DataError(
             f"--model {model}: {recording.path} doesn't say which weights it was made with", "leave out --model"
         )
-    pool, _ = with_texts(recording.dynamics, data, recording.path)
     values = measure_first(model, pool, recording.dynamics, metric, progress)
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
     told = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}

@@ -133,6 +133,8 @@ def test_another_model_measures_nothing(gptfl: Callable, study: Path, tmp_path: 
         (("--output", "out.tex"), 2, ("--output out.tex", ".csv or .json")),
         (("--figure", "out.doc"), 2, ("out.doc", ".png")),
         (("--data", "folder", "--model", "tiny"), 2, ("--data folder is not needed",)),
+        (("--data", "folder"), 2, ("--data folder", "add --model")),
+        (("--model", "tiny"), 3, ("--model tiny", "doesn't say which weights", "leave out --model")),
     ],
 )
 def test_bad_input_is_one_line(
