@@ -118,7 +118,12 @@ def aside_from_json(told: object, dynamics: Dynamics, where: str) -> SetAside | 
             raise DataError(f"{where} is damaged: what was set aside is not of its recording", "run gptfl fit again")
         places[side] = tuple(sorted({known[id] for id in ids}))
     which, share, seed = (kept_of.get(name) for name in ("side", "share", "seed"))
-    if not isinstance(which, str) or which not in SIDES or type(seed) is not int or not (share is None or isinstance(share, float)):
+    if (
+        not isinstance(which, str)
+        or which not in SIDES
+        or type(seed) is not int
+        or not (share is None or isinstance(share, float))
+    ):
         raise DataError(f"{where} is damaged: it doesn't say how examples were set aside", "run gptfl fit again")
     return SetAside(which, share, seed, places[TRAIN], places[TEST])
 
