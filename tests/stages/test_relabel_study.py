@@ -184,3 +184,18 @@ def test_a_damaged_file_of_trainings_is_told(space: Path) -> None:
     kept.write_text("[]\n")
     with pytest.raises(DataError, match="line 1 is"):
         gptfl.relabel_study(workspace=space, repeats=1)
+
+
+def test_a_recording_without_texts_loads_them_anew_with_its_flips(space: Path, neox: Path, tmp_path: Path) -> None:
+    bare = gptfl.collect(
+        str(neox), "errands", workspace=tmp_path / "bare", runs=4, pool=POOL, test=4, subset_size=5, batch_size=2,
+        steps=4, lr=1e-2, flip_labels=0.4, texts=False,
+    )  # fmt: skip
+    gptfl.fit("class-share", dynamics=bare.path)
+    once, again = (gptfl.relabel_study(workspace=root, shares=(), repeats=1) for root in (space, tmp_path / "bare"))
+    assert once is not None
+    assert again is not None
+    for name in once.values:
+        np.testing.assert_array_equal(once.values[name][:, [0, -1]], again.values[name][:, [0, -1]])
+    measured = gptfl.rank(workspace=tmp_path / "bare", model=str(neox))
+    assert "own first loss" in measured.detections
