@@ -100,7 +100,22 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
     if lacks_rates(dynamics.settings):
         rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
-    return [*rows, ("fingerprint", dynamics.fingerprint)]
+    return [*rows, *_gradients(dynamics), ("fingerprint", dynamics.fingerprint)]
+
+
+def _gradients(dynamics: Dynamics) -> Rows:
+    rows = []
+    names = sorted({name for run in dynamics.runs for name in run.derivatives})
+    if names:
+        held = sum(bool(run.derivatives) for run in dynamics.runs)
+        rows.append(("derivatives", f"along {', '.join(names)}, in {held} of {len(dynamics.runs)} runs"))
+    found = dynamics.gradients
+    if found is not None:
+        _, pool, test = found.raw.shape
+        steps = ", ".join(map(str, found.steps.tolist()))
+        divided = "raw and preconditioned" if np.isfinite(found.preconditioned).any() else "raw"
+        rows.append(("gradients", f"{pool} x {test} products at steps {steps} of a reference run, {divided}"))
+    return rows
 
 
 def _mixed_or_flipped(dynamics: Dynamics) -> Rows:
