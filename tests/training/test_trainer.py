@@ -233,7 +233,8 @@ def test_a_metric_can_read_what_the_model_generates(any_model: Path, top: int | 
             if step == tokenizer.eos_token_id:
                 break
             ids = torch.cat([ids, step[None, None]], 1)
-        assert text == tokenizer.decode(ids[0, len(tokenizer.encode(example.prompt)) :], skip_special_tokens=True)
+        answer = tokenizer.decode(ids[0, len(tokenizer.encode(example.prompt)) :], skip_special_tokens=True)
+        assert text == answer.lstrip()
 
 
 def test_train_layers_out_of_range_is_refused(neox: Path) -> None:
