@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,13 +141,15 @@ def _recorded(runs: Iterable[Run]) -> str:
     return f"at {len(steps)} steps: {', '.join(shown)}"
 
 
-def _course(metric: MetricInfo, runs: Iterable[Run]) -> str:
+def _course(metric: MetricInfo, runs: Sequence[Run]) -> str:
     better = f"{'higher' if metric.higher_is_better else 'lower'} is better"
     ends = [_finite_mean(run.metrics[metric.name][[0, -1]]) for run in runs if len(run.steps)]
     if not ends:
         return f"nothing recorded yet ({better})"
     start, end = _finite_mean(np.array(ends).T, axis=1)
-    return f"mean {start:.4g} → {end:.4g} ({better})"
+    counts = _span(int(np.isfinite(run.metrics[metric.name]).any(axis=1).sum()) for run in runs if len(run.steps))
+    seldom = any(not np.isfinite(run.metrics[metric.name]).any(axis=1).all() for run in runs)
+    return f"mean {start:.4g} → {end:.4g}{f' at {counts} of these steps' if seldom else ''} ({better})"
 
 
 def _finite_mean(values: np.ndarray, axis: int = 1) -> np.ndarray:

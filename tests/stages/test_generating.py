@@ -16,6 +16,7 @@ from gptfl.records import Dynamics, MetricInfo
 from gptfl.stages.collect import CollectResult, collect
 from gptfl.stages.estimate import Estimate
 from gptfl.stages.generating import check_generation
+from gptfl.stages.inspect import inspect
 from gptfl.stages.sources import focused, open_recording
 from gptfl.store.dynamics import read_dynamics, write_dynamics
 
@@ -60,6 +61,9 @@ def test_text_is_generated_at_the_first_every_so_many_th_and_the_last_step(
         for name in ("bleu", "rougeL"):
             known = np.isfinite(run.metrics[name])
             assert known.all(axis=1).tolist() == known.any(axis=1).tolist() == [True, False, False, True, True]
+    rows = dict(inspect(result.path).rows)
+    assert "at 3 of these steps (higher is better)" in rows["metric: bleu"]
+    assert "of these steps" not in rows["metric: loss"]
     assert set(result.moved) == {"loss", "bleu", "rougeL"}
     assert np.isfinite(list(result.moved.values())).all()
 
