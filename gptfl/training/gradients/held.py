@@ -4,12 +4,16 @@ A matrix's gradient for one example is a sum of outer products, one for each tok
 of the layer's input and the loss's gradient at its output. The factors take far less room than the product.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+RECENT = 6
+"""Joined factors that are remembered; parameters with a common layer input lie no further apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Block:
     """
 
     count: int
-    held: Mapping[int, Held]
+    held: dict[int, Held]
 
     @property
     def bytes(self) -> int:
@@ -136,20 +140,22 @@ class Block:
 
 
 def join(blocks: Sequence[Block]) -> Block:
-    """One block of the examples of several, in order."""
+    """One block of the examples of several, in order; theirs are used up."""
     if len(blocks) == 1:
         return blocks[0]
-    kept: dict[tuple[int, ...], Tensor] = {}
+    # A layer input that several parameters share stays shared; these come one after the other.
+    recent: deque[tuple[list[Tensor], Tensor]] = deque(maxlen=RECENT)
 
     def cat(parts: list[Tensor]) -> Tensor:
-        key = tuple(map(id, parts))  # a layer input that several parameters share stays shared
-        if key not in kept:
-            kept[key] = torch.cat(parts)
-        return kept[key]
+        for known, made in recent:
+            if all(one is other for one, other in zip(known, parts, strict=True)):
+                return made
+        recent.append((parts, torch.cat(parts)))
+        return recent[-1][1]
 
     joined = {}
     for place in sorted(set().union(*(block.held for block in blocks))):
-        parts = [block.held[place] for block in blocks]
+        parts = [block.held.pop(place) for block in blocks]
         uses = zip(*(part.outers for part in parts), strict=True)
         outers = [
             Outer(

@@ -20,12 +20,12 @@ SPARSE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a module in a forward pass."""
+    """One call of a module in a forward pass; ``shape`` is its output's."""
 
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    output: Tensor
+    shape: tuple[int, ...]
 
     @property
     def input(self) -> Tensor:
@@ -180,10 +180,10 @@ def _any(call: Call, slope: Tensor, layout: Layout) -> Parts:
     """Any other module: computed again for one example after the other."""
     module = call.module
     own = [p for p in module.parameters(recurse=False) if p.requires_grad]
-    if call.output.shape[0] != layout.examples or not isinstance(call.input, Tensor):
+    if call.shape[0] != layout.examples or not isinstance(call.input, Tensor):
         raise DataError(
             f"gradients of single examples can't be told from {type(module).__name__}, whose output has shape "
-            f"{tuple(call.output.shape)}",
+            f"{call.shape}",
             "choose another model, or leave --gradients out",
         )
     found: list[list[Tensor]] = [[] for _ in own]

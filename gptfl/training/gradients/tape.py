@@ -39,18 +39,18 @@ class Tape:
         counts = np.array([len(row.tokens) for row in side.rows])
         weights = torch.from_numpy(np.repeat(1.0 / counts, counts)).to(self.network.device)
         calls: list[Call] = []
-        with measured_exactly(self.network), self._listening(calls, layout), torch.enable_grad():
+        outputs: list[Tensor] = []
+        with measured_exactly(self.network), self._listening(calls, outputs, layout), torch.enable_grad():
             log_probs = self.network.log_probs(batch)
             loss = -(log_probs * weights.to(log_probs.dtype)).sum()
             # Asking at the outputs alone spares the gradients of the weights, summed over the batch.
-            slopes = torch.autograd.grad(loss, [call.output for call in calls], allow_unused=True)
+            slopes: list[Tensor | None] = list(torch.autograd.grad(loss, outputs, allow_unused=True))
+            outputs.clear()
         held: dict[int, Held] = {}
         flat: dict[int, Tensor] = {}
         with torch.no_grad():
-            given: list[Tensor | None] = list(slopes)
-            del slopes
             for turn, call in enumerate(calls):
-                slope, given[turn] = given[turn], None  # let go of each as soon as it is used
+                slope, slopes[turn] = slopes[turn], None  # let go of each as soon as it is used
                 if slope is None:
                     continue
                 for parameter, part in parts_of(call, slope, layout, flat):
@@ -60,7 +60,7 @@ class Tape:
         return Block(len(side), held)
 
     @contextlib.contextmanager
-    def _listening(self, calls: list[Call], layout: Layout) -> Iterator[None]:
+    def _listening(self, calls: list[Call], outputs: list[Tensor], layout: Layout) -> Iterator[None]:
         def widen(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             # Positions come once for the whole batch; each example needs its own to be told apart.
             if isinstance(module, nn.Embedding) and args and args[0].shape[0] == 1 < layout.examples:
@@ -73,7 +73,8 @@ class Tape:
                     f"gradients of single examples can't be told from {type(module).__name__}, which returns no tensor",
                     "choose another model, or leave --gradients out",
                 )
-            calls.append(Call(module, args, kwargs, output))
+            calls.append(Call(module, args, kwargs, tuple(output.shape)))
+            outputs.append(output)
 
         handles = []
         try:
