@@ -81,7 +81,7 @@ class Held:
             assert whole is not None
             return lambda first, last: whole
         columns = self.shape[1]
-        writers = [_outer_writer(outer, count) for outer in self.outers]
+        writers = [outer_writer(outer, count) for outer in self.outers]
 
         def write(first: int, last: int) -> Tensor:
             written = writers[0](first, last)
@@ -97,7 +97,7 @@ class Held:
         return self.writer(count)(0, self.rows)
 
 
-def _outer_writer(outer: Outer, count: int) -> Callable[[int, int], Float[Tensor, "example row column"]]:
+def outer_writer(outer: Outer, count: int) -> Callable[[int, int], Float[Tensor, "example row column"]]:
     right = outer.right
     if outer.one_hot:
         owners = outer.owners()
