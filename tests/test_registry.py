@@ -140,7 +140,7 @@ def test_unknown_names_get_a_suggestion() -> None:
     found = registry.build([])
     with pytest.raises(PluginError, match=r"unknown encoder 'minlm': did you mean 'minilm'\?"):
         found.find("encoder", "minlm")
-    with pytest.raises(PluginError, match="unknown metric 'x': known: accuracy, loss"):
+    with pytest.raises(PluginError, match="unknown metric 'x': known: accuracy, bleu, loss, rougeL"):
         found.find("metric", "x")
 
 

@@ -4,8 +4,8 @@
     python tools/reproduction.py run --data DIR [--workspace W] [NAME ...]
     python tools/reproduction.py page
 
-``run`` carries out the commands of each study as they stand on the page; recordings that are there already are
-kept, and what a command writes goes to docs/reproduction/. ``page`` renders what lies there.
+``run`` carries out the commands of each study as they stand on the page; recordings and results that are there
+already are kept (delete a JSON file of docs/reproduction to make it again). ``page`` renders what lies there.
 """
 
 import argparse
@@ -24,8 +24,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reproduction.md"
 RAW = ROOT / "docs" / "reproduction"
+LOCAL = frozenset({"figure", "simulator", "text"})
 SCORES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
 TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
+MIXED = ("rte", "sst2", "boolq", "webnlg", "wmt16_de_en")
 MODEL = "smollm2-135m-instruct-q4"
 
 
@@ -55,7 +57,7 @@ def recording(task: str) -> str:
         "webnlg": "--runs 16 --record-every 4 --metric loss --metric bleu --metric rougeL --generate-every 24",
         "wmt16_de_en": "--runs 16 --record-every 4 --metric loss --metric bleu --metric rougeL --generate-every 24",
     }[task]
-    gradients = "--gradients reference --gradient-points 10"
+    gradients = "--gradients reference --gradient-points 4"
     return f"gptfl collect --task {task} --data {{data}}/{task} --name {task} {common} {own} {gradients}"
 
 
@@ -131,6 +133,26 @@ def title(name: str) -> str:
     return name.split("-", 1)[1].replace("-", " ") if "-" in name else name
 
 
+def by_task(found: Mapping[str, Any]) -> str:
+    """A line an estimator and task, the average over tasks first."""
+    (result,) = found.values()
+    rows = []
+    for row in result["estimators"]:
+        if row["error"]:
+            continue
+        rows.append([label(row), "all", *(cell(name, row["scores"].get(name), False) for name in SCORES)])
+        for task, scores in row.get("by_task", {}).items():
+            rows.append(["", task, *(number(name, (scores.get(name) or {}).get("value")) for name in SCORES)])
+    return table(["estimator", "task", *SCORES.values()], rows)
+
+
+def detections(found: Mapping[str, Any]) -> str:
+    """A line an order: the area under the curve of flips found."""
+    (result,) = found.values()
+    rows = [[name, f"{one['area']:.3f}"] for name, one in result["detection"].items()]
+    return table(["order", "area (0.5 random, 1 perfect)"], rows)
+
+
 def sweeps(found: Mapping[str, Any]) -> str:
     """A table for each sweep: a line a combination."""
     tables = []
@@ -200,12 +222,24 @@ STUDIES = (
     Study(
         "unseen",
         tuple(
-            compare(task, f"unseen-{task}-{side}", f"--folds 4 --unseen {side}")
+            compare(task, f"unseen-{task}-{side}", f"--folds 4 --unseen {side}{more}")
             for task in ("rte", "webnlg")
-            for side in ("train", "test", "both")
+            for side, more in (("train", " --unseen-share 0.1"), ("test", ""), ("both", " --unseen-share 0.1"))
         ),
         tuple(f"unseen-{task}-{side}" for task in ("rte", "webnlg") for side in ("train", "test", "both")),
         many_comparisons,
+    ),
+    Study(
+        "instruction",
+        (
+            f"gptfl collect --task {','.join(MIXED)} --data {{data}} --per-task 40 --name mixture --model {MODEL} "
+            "--train-layers 6 --runs 16 --subset-size 64 --batch-size 8 --accumulate 4 --steps 48 --lr 2e-5 --test 50 "
+            "--record-every 4 --gradients reference --gradient-points 4",
+            f"gptfl featurize {dynamics('mixture')}",
+            compare("mixture", "loss-mixture"),
+        ),
+        ("loss-mixture",),
+        by_task,
     ),
     Study("cost", (compare("rte", "cost-rte", "--cost"),), ("cost-rte",), costs),
     Study(
@@ -217,6 +251,46 @@ STUDIES = (
         ),
         ("sweep-sst2-order", "sweep-sst2-every"),
         sweeps,
+    ),
+    Study(
+        "encoders",
+        (
+            f"gptfl featurize {dynamics('sst2')} --encoder tfidf-svd",
+            f"gptfl featurize {dynamics('sst2')} --encoder causal-lm --set model={MODEL}",
+            f"gptfl compare {dynamics('sst2')} --sweep encoder=minilm,causal-lm,tfidf-svd "
+            "--output {raw}/sweep-sst2-encoder.json --figure {raw}/sweep-sst2-encoder.png",
+        ),
+        ("sweep-sst2-encoder",),
+        sweeps,
+    ),
+    Study(
+        "mislabelled",
+        (
+            f"gptfl collect --task sst2 --data {{data}}/sst2 --name flipped --model {MODEL} --train-layers 6 "
+            "--flip-labels 0.4 --runs 16 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 8 "
+            "--metric loss --metric accuracy --gradients reference --gradient-points 4",
+            f"gptfl featurize {dynamics('flipped')}",
+            f"gptfl rank {dynamics('flipped')} --estimator tracin-cp --estimator gptfluence --on self "
+            "--output {raw}/flips-sst2.json --figure {raw}/flips-sst2.png",
+        ),
+        ("flips-sst2",),
+        detections,
+    ),
+    Study(
+        "variants",
+        (
+            f"gptfl compare {dynamics('sst2')} --estimator gptfluence --estimator gptfluence:start=persistence "
+            "--estimator gptfluence:start=random --estimator gptfluence:shared=true "
+            "--estimator gptfluence:weight_decay=5e-6 --estimator gptfluence:weight_decay=0 "
+            "--estimator gptfluence:shared=true,start=random,weight_decay=5e-6 "
+            "--output {raw}/variants-sst2-cls.json --figure {raw}/variants-sst2-cls.png",
+            f"gptfl featurize {dynamics('sst2')} --encoder minilm --set pooling=mean "
+            "--output $GPTFL_WORKSPACE/mean-pooled.h5",
+            f"gptfl compare {dynamics('sst2')} --estimator gptfluence --features $GPTFL_WORKSPACE/mean-pooled.h5 "
+            "--output {raw}/variants-sst2-mean.json --figure {raw}/variants-sst2-mean.png",
+        ),
+        ("variants-sst2-cls", "variants-sst2-mean"),
+        variants,
     ),
 )
 """In the order of the page."""
@@ -277,11 +351,28 @@ def run(names: Sequence[str], data: str, workspace: str) -> None:
         if names and study.name not in names:
             continue
         for command in study.commands:
-            line = command.format(raw=RAW, data=data).replace("$GPTFL_WORKSPACE", workspace)
+            raw = RAW.relative_to(ROOT)
+            line = command.format(raw=raw, data=data).replace("$GPTFL_WORKSPACE", workspace)
+            written = [
+                ROOT / word for word in shlex.split(line) if word.startswith(f"{raw}/") and word.endswith(".json")
+            ]
+            if written and written[0].is_file():
+                continue
             started = time.perf_counter()
             print(f"$ {line}", flush=True)
-            done = subprocess.run([sys.executable, "-m", *shlex.split(line)], env=environment, check=False)
+            done = subprocess.run([sys.executable, "-m", *shlex.split(line)], env=environment, cwd=ROOT, check=False)
             print(f"  {done.returncode} after {time.perf_counter() - started:.0f} s", flush=True)
+        for path in (RAW / f"{name}.json" for name in study.results):
+            if path.is_file():
+                kept = scrubbed(json.loads(path.read_text(encoding="utf-8")))
+                path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def scrubbed(value: Any) -> Any:
+    """A result without what is of this machine (paths) or of the data sets (texts)."""
+    if isinstance(value, dict):
+        return {key: scrubbed(item) for key, item in value.items() if key not in LOCAL}
+    return [scrubbed(item) for item in value] if isinstance(value, list) else value
 
 
 def main() -> None:

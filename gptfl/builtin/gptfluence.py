@@ -60,7 +60,8 @@ class GPTfluence:
     A factor is the sum over the batch of <P(h_i), Q(h')>, where h are the vectors of ``featurize``, centred
     on the pool and divided by one number, their root mean square.
 
-    ``order``: n, how many earlier scores the next one depends on.
+    ``order``: n, how many earlier scores the next one depends on. In the first n - 1 steps, where fewer are known,
+    the first score stands for those before it, in the fit and in the roll-out alike; nothing is padded with zeros.
     ``projection``: "mlp" (Linear-ReLU-Linear, as in the paper's public code) or "linear" (an affine map).
     ``shared``: whether the training side and the test side share P = Q, as in the paper's public code. Apart,
     as in the paper's equations, is the default: a shared map gives an example a positive effect on whatever
