@@ -37,6 +37,10 @@ class Persistence:
         """The first value of each test example, again and again."""
         return Prediction(np.repeat(query.first[:, None, :], len(query.steps), axis=1).astype(np.float64))
 
+    def flops(self, query: Query) -> float:
+        """It computes nothing."""
+        return 0.0
+
     def state(self) -> Mapping[str, np.ndarray]:
         """Nothing."""
         return {}
@@ -87,6 +91,10 @@ class MeanRun:
         # The first step is given, and may lie before those at which the average run is known.
         grid = np.append(np.clip(steps[:1], self.steps_[0], self.steps_[-1]), steps[1:])
         return carried_over(average.interpolate(self.steps_, self.mean_, grid), first)
+
+    def flops(self, query: Query) -> float:
+        """Interpolating the average run once, for all curricula."""
+        return average.FLOPS * float((len(query.steps) - 1) * query.first.shape[1])
 
     def state(self) -> Mapping[str, np.ndarray]:
         """``steps`` [grid] and ``mean`` [grid, test]."""

@@ -140,6 +140,13 @@ class ClassShare:
             base[:, :, column] += np.einsum("rsc,sc->rs", share - usual, own)
         return base
 
+    def flops(self, query: Query) -> float:
+        """Interpolating slopes and intercepts, counting shares, and a product with each class's slope."""
+        runs, tests = (float(size) for size in query.first.shape)
+        recorded, classes = len(query.steps), float(self.slope_.shape[1])
+        seen = float((query.batches >= 0).sum())
+        return average.FLOPS * recorded * tests * (classes + 1) + 2 * seen + 2 * runs * recorded * tests * classes
+
     def state(self) -> Mapping[str, np.ndarray]:
         """``steps`` [grid], ``intercept`` [grid, test], ``slope`` [grid, class, test], ``classes`` [pool].
 

@@ -58,6 +58,10 @@ def known_span(values: Float[np.ndarray, "grid test"]) -> slice:
     return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
 
 
+FLOPS = 3.0
+"""Operations that interpolating one value takes."""
+
+
 def interpolate(
     grid: Int[np.ndarray, " grid"], values: Float[np.ndarray, "grid ..."], steps: Int[np.ndarray, " recorded"]
 ) -> Float[np.ndarray, "recorded ..."]:

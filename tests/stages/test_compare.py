@@ -226,7 +226,8 @@ def test_cost_is_seconds_and_operations_a_trajectory(space, registry, monkeypatc
     comparison = compare(workspace=space, estimators=["recall", "gptfluence:epochs=2,width=5"], cost=True, figure=False)
     found = {row.name: row.cost for row in comparison.rows}
     assert all(cost.seconds > 0 for cost in found.values())
-    assert found["mean-run"].flops is None
+    assert found["recall"].flops is None
+    assert found["persistence"].flops == 0.0
     dynamics, features = synthetic(24)
     (vectors,) = features.sets.values()
     pool, tests, inputs = len(dynamics.pool), len(dynamics.test), vectors.train.shape[1]

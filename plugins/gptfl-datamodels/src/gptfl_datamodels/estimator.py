@@ -110,6 +110,13 @@ class Datamodels:
             values[part, 1:] += self._deviations(query.batches[part], query.learning_rates[part], steps)
         return Prediction(values)
 
+    def flops(self, query: Query) -> float:
+        """Products of exposures with those of every training run, then with the weights, at each asked step."""
+        runs, tests = (float(size) for size in query.first.shape)
+        learned, pool = (float(size) for size in self._learned().seen.shape)
+        recorded = len(query.steps) - 1
+        return 2.0 * runs * recorded * learned * (pool + tests) + average.FLOPS * recorded * tests
+
     def _deviations(
         self, batches: Int[np.ndarray, "run step batch"], rates: Float[np.ndarray, "run step"], steps: np.ndarray
     ) -> Float[np.ndarray, "run recorded test"]:

@@ -151,6 +151,11 @@ class Simfluence:
             )
         return Prediction(values)
 
+    def flops(self, query: Query) -> float:
+        """Adding up A and B of every example seen, then a multiplication and an addition a recorded step."""
+        runs, tests = (float(size) for size in query.first.shape)
+        return tests * (2.0 * float((query.batches >= 0).sum()) + 2.0 * runs * (len(query.steps) - 1))
+
     def state(self) -> Mapping[str, np.ndarray]:
         """Alpha and beta, the steps of one interval, the strength taken (NaN by gradients), each example's count."""
         return {

@@ -59,6 +59,10 @@ class OwnRun:
         changes[:, 0] = 0.0
         return Prediction(query.first[:, None, :] + self.scale_ * np.cumsum(changes, axis=1))
 
+    def flops(self, query: Query) -> float:
+        """Scaling and adding up what was recorded; the derivatives themselves are not in it."""
+        return 2.0 * float(query.first.size * len(query.steps))
+
     def _changes(self, derivatives: Mapping[str, np.ndarray]) -> np.ndarray:
         if not derivatives:
             raise DataError(

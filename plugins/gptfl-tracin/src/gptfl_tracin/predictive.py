@@ -103,6 +103,11 @@ class FromReference:
         told = [self._trajectory(batches, rates, query.steps) for batches, rates in runs]
         return Prediction(query.first[:, None, :] + np.array(told).reshape(len(told), len(query.steps), tests))
 
+    def flops(self, query: Query) -> float:
+        """Adding up the products of every example seen, then scaling and adding up the steps."""
+        runs, tests = (float(size) for size in query.first.shape)
+        return tests * (float((query.batches >= 0).sum()) + 3.0 * runs * query.batches.shape[1])
+
     def influence(self) -> Float[np.ndarray, "pool test"]:
         """How much lower each test example's loss gets if a training example is taken once at every point.
 
