@@ -106,7 +106,8 @@ class FromReference:
     def flops(self, query: Query) -> float:
         """Adding up the products of every example seen, then scaling and adding up the steps."""
         runs, tests = (float(size) for size in query.first.shape)
-        return tests * (float((query.batches >= 0).sum()) + 3.0 * runs * query.batches.shape[1])
+        steps = float(query.batches.shape[1])
+        return tests * (float((query.batches >= 0).sum()) + 3.0 * runs * steps)
 
     def influence(self) -> Float[np.ndarray, "pool test"]:
         """How much lower each test example's loss gets if a training example is taken once at every point.
