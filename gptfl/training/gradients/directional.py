@@ -34,7 +34,7 @@ class _Asked(nn.Module):
 class Slopes:
     """Derivatives of the examples' losses along a direction: one Jacobian-vector product a batch, in forward mode.
 
-    No gradient is made: the derivative travels with the values, at about twice the cost of a forward pass.
+    No gradient is made: the derivative travels with the values, at three to four times the cost of a forward pass.
     """
 
     def __init__(self, network: Network, side: Side, budget: int = 0) -> None:
