@@ -50,7 +50,8 @@ class Pool:
             pieces = re.split(r"[\s,]+", name.strip(" ,"))
             if name not in self.places and len(pieces) > 1 and all(piece in self.places for piece in pieces):
                 raise DataError(
-                    f"{where}: {name!r} is not an id of the {self.noun} but {len(pieces)} of them", "write one id a line"
+                    f"{where}: {name!r} is not an id of the {self.noun} but {len(pieces)} of them",
+                    "write one id a line",
                 )
             self.place(name, where)
             if name in seen:

@@ -102,7 +102,8 @@ class DataTask:
             return tuple(draw(examples, count, split, seed, str(path))), str(self.data)
         if split not in self.files:
             raise UsageError(
-                f"task {self.name!r} has no data of its own", "pass --data DIR with train.jsonl and test.jsonl (of a mixture: DIR/TASK)"
+                f"task {self.name!r} has no data of its own",
+                "pass --data DIR with train.jsonl and test.jsonl (of a mixture: DIR/TASK)",
             )
         file = self.files[split]
         rows, source = read_parquet(file, self.name, self.expected)
