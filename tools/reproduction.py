@@ -30,6 +30,19 @@ TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
 MIXED = ("rte", "sst2", "boolq", "webnlg", "wmt16_de_en")
 MODEL = "smollm2-135m-instruct-q4"
 
+LEARNED = "--estimator gptfluence --estimator simfluence-linear --estimator datamodels"
+GRADIENTS = " ".join(
+    f"--estimator {spec}"
+    for spec in (
+        "tracin-cp",
+        "tracin-cp:calibrate=true",
+        "tracin-cp:calibrate=true,preconditioned=true",
+        "grad-dot",
+        "grad-dot:calibrate=true",
+    )
+)
+ESTIMATORS = f"{LEARNED} {GRADIENTS}"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -54,7 +67,7 @@ def recording(task: str) -> str:
         "sst2": "--runs 24 --record-every 2 --metric loss --metric accuracy",
         "rte": "--runs 24 --record-every 2 --metric loss --metric accuracy",
         "boolq": "--runs 16 --record-every 4 --metric loss --metric accuracy",
-        "webnlg": "--runs 16 --record-every 4",
+        "webnlg": "--runs 16 --record-every 4 --accumulate 4",
         "wmt16_de_en": "--runs 16 --record-every 4 --metric loss --metric bleu --metric rougeL --generate-every 24",
     }[task]
     gradients = "--gradients reference --gradient-points 4"
@@ -63,8 +76,7 @@ def recording(task: str) -> str:
 
 def compare(name: str, result: str, options: str = "--folds 4") -> str:
     """The command that compares all estimators on a recording."""
-    figure = f"--figure {{raw}}/{result}.png"
-    return f"gptfl compare {dynamics(name)} {options} --output {{raw}}/{result}.json {figure}"
+    return f"gptfl compare {dynamics(name)} {options} --output {{raw}}/{result}.json"
 
 
 # ---------------------------------------------------------------- tables
@@ -205,7 +217,7 @@ STUDIES = (
     ),
     Study(
         "loss",
-        tuple(compare(task, f"loss-{task}") for task in TASKS),
+        tuple(compare(task, f"loss-{task}", f"--folds 4 {ESTIMATORS}") for task in TASKS),
         tuple(f"loss-{task}" for task in TASKS),
         many_comparisons,
     ),
@@ -213,10 +225,10 @@ STUDIES = (
         "generation",
         tuple(
             compare(task, f"{metric}-{task}", f"--folds 4 --metric {metric}")
-            for task in ("webnlg", "wmt16_de_en")
+            for task in ("webnlg-text", "wmt16_de_en")
             for metric in ("bleu", "rougeL")
         ),
-        tuple(f"{metric}-{task}" for task in ("webnlg", "wmt16_de_en") for metric in ("bleu", "rougeL")),
+        tuple(f"{metric}-{task}" for task in ("webnlg-text", "wmt16_de_en") for metric in ("bleu", "rougeL")),
         many_comparisons,
     ),
     Study(
@@ -233,10 +245,10 @@ STUDIES = (
         "instruction",
         (
             f"gptfl collect --task {','.join(MIXED)} --data {{data}} --per-task 40 --name mixture --model {MODEL} "
-            "--train-layers 6 --runs 16 --subset-size 64 --batch-size 8 --accumulate 4 --steps 48 --lr 2e-5 --test 50 "
-            "--record-every 4 --gradients reference --gradient-points 4",
+            "--train-layers 6 --runs 12 --subset-size 64 --batch-size 8 --accumulate 4 --steps 48 --lr 2e-5 --test 40 "
+            "--record-every 8",
             f"gptfl featurize {dynamics('mixture')}",
-            compare("mixture", "loss-mixture"),
+            compare("mixture", "loss-mixture", f"--folds 4 {LEARNED}"),
         ),
         ("loss-mixture",),
         by_task,
@@ -283,11 +295,11 @@ STUDIES = (
             "--estimator gptfluence:start=random --estimator gptfluence:shared=true "
             "--estimator gptfluence:weight_decay=5e-6 --estimator gptfluence:weight_decay=0 "
             "--estimator gptfluence:shared=true,start=random,weight_decay=5e-6 "
-            "--output {raw}/variants-sst2-cls.json --figure {raw}/variants-sst2-cls.png",
+            "--output {raw}/variants-sst2-cls.json",
             f"gptfl featurize {dynamics('sst2')} --encoder minilm --set pooling=mean "
             "--output $GPTFL_WORKSPACE/mean-pooled.h5",
             f"gptfl compare {dynamics('sst2')} --estimator gptfluence --features $GPTFL_WORKSPACE/mean-pooled.h5 "
-            "--output {raw}/variants-sst2-mean.json --figure {raw}/variants-sst2-mean.png",
+            "--output {raw}/variants-sst2-mean.json",
         ),
         ("variants-sst2-cls", "variants-sst2-mean"),
         variants,
@@ -313,6 +325,7 @@ def rendered(study: Study) -> str:
     parts = [f"```sh\n{commands}\n```"]
     if found:
         parts.append(study.render(found))
+        parts += [f"![{name}](reproduction/{name}.png)" for name in found if (RAW / f"{name}.png").is_file()]
     if missing:
         parts.append(f"Not run: {', '.join(missing)}.")
     elif study.results:
