@@ -126,7 +126,7 @@ def command(
         float | None,
         typer.Option(
             help="Peak learning rate.",
-            show_default="the task's, 5e-7 or 1e-6; the least of a mixture's",
+            show_default="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
             rich_help_panel=RECIPE,
         ),
     ] = None,
@@ -198,7 +198,8 @@ def command(
         str | None,
         typer.Option(
             help="What gradient baselines need: reference (products of all examples' gradients along one more run; may "
-            "be added to a finished recording), own (what the gradients along every run foretell of it) or both.",
+            "be added to a finished recording), own (the changes of loss "
+            "that gradients foretell along each recorded run, for tracin-own-run) or both.",
             show_default="none",
             rich_help_panel=WHAT,
         ),
@@ -213,7 +214,11 @@ def command(
     ] = None,
     executor: Annotated[
         str,
-        typer.Option(help="Where runs are carried out.", autocompletion=complete("executor"), rich_help_panel=PRECISE),
+        typer.Option(
+            help="What carries out the runs: local is this machine; others come from plugins (see gptfl plugins).",
+            autocompletion=complete("executor"),
+            rich_help_panel=PRECISE,
+        ),
     ] = "local",
     seed: Seed = 42,
     workspace: Workspace = None,

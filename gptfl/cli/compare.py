@@ -30,7 +30,8 @@ def command(
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            help="Estimator to compare, beside the naive ones; may be given several times, also the same with other settings.",
+            help="Estimator to compare, beside the naive ones; may be given several times, "
+            "also the same with other settings.",
             metavar="NAME[:SETTING=VALUE,...]",
             show_default="all that find what they need",
             autocompletion=complete("estimator"),
@@ -57,7 +58,7 @@ def command(
         bool,
         typer.Option(
             "--calibrate",
-            help="Scale what can be scaled (raw gradient scores are in no metric's unit) on the fitted runs.",
+            help="Multiply what gradient estimators such as tracin-cp foretell by a number fitted to the runs to fit.",
         ),
     ] = False,
     every: Every = 1,
@@ -65,11 +66,15 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="AXIS=V1,V2,...",
-            help="Vary a setting of the estimator (gptfluence unless named), every, or encoder; several make a grid.",
+            help="Compare values of one setting of the --estimator (default gptfluence), of 'every' or of 'encoder', "
+            "as in order=1,2,3; given several times, every combination.",
         ),
     ] = None,
     cost: Annotated[
-        bool, typer.Option("--cost", help="Also measure seconds and FLOPs of a simulated trajectory.")
+        bool,
+        typer.Option(
+            "--cost", help="Also measure the seconds and floating-point operations that one simulated trajectory takes."
+        ),
     ] = False,
     unseen: Unseen = None,
     unseen_share: UnseenShare = None,

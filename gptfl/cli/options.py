@@ -49,7 +49,12 @@ Dynamics = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be given several times.", rich_help_panel=PRECISE),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting, as listed in docs/simulator.md and docs/baselines.md; may be given several times.",
+        rich_help_panel=PRECISE,
+    ),
 ]
 Metric = Annotated[
     str | None,
@@ -67,7 +72,7 @@ Unseen = Annotated[
     str | None,
     typer.Option(
         metavar="train|test|both",
-        help="Set examples of this side aside and learn nothing from them.",
+        help="Set some training or test examples (or both) aside and learn nothing from them.",
         show_default="all are learned from",
         rich_help_panel=PRECISE,
     ),
@@ -76,7 +81,7 @@ UnseenShare = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Share of each side that --unseen sets aside.",
+        help="Share of the training or test examples that --unseen sets aside.",
         show_default="0.2 of the pool, 0.25 of the test examples",
         rich_help_panel=PRECISE,
     ),

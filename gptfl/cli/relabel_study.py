@@ -60,7 +60,9 @@ def command(
     executor: Annotated[
         str,
         typer.Option(
-            help="Where trainings are carried out.", autocompletion=complete("executor"), rich_help_panel=PRECISE
+            help="What carries out the trainings: local is this machine (see gptfl plugins).",
+            autocompletion=complete("executor"),
+            rich_help_panel=PRECISE,
         ),
     ] = "local",
     device: Device = "auto",
