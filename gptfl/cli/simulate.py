@@ -165,7 +165,7 @@ def show(result: "Simulation") -> None:
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
     pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
     if result.mean_recorded is not None:
-        pairs["recorded"] = f"{result.mean_recorded:.4g}"
+        pairs["recorded"] = _told(result.mean_recorded)
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
     pairs["change"] = f"{result.mean_change:+.4g} ({_direction(result)})"
     if result.recorded is not None:
@@ -190,11 +190,16 @@ def _show_table(result: "Simulation") -> None:
         if changes:
             table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
         for change in changes:
-            truth = () if change.recorded is None else (f"{change.recorded:.4g}",)
+            truth = () if change.recorded is None else (_told(change.recorded),)
             numbers = (f"{change.predicted:.4g}", *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
             table.add_row(console.plain(f"  {change.id}{mark}"), *numbers)
     console.out.print(table)
+
+
+def _told(recorded: float) -> str:
+    """A recorded value; a new test example has none."""
+    return "–" if math.isnan(recorded) else f"{recorded:.4g}"
 
 
 def _direction(result: "Simulation") -> str:

@@ -208,7 +208,7 @@ class _Job:
         requires = estimator.requires
         whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, requires)
         data = without(whole, self.recording.aside, estimator)
-        self.notes += left_note(whole, data)
+        self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if len(self.splits) > 1 else "")
         return data
 
     def held_out(self) -> HeldOut:

@@ -125,12 +125,12 @@ def _gradients_of(
     )
 
 
-def left_note(whole: FitData, data: FitData) -> tuple[str, ...]:
-    """How much of the runs to fit their pieces hold; nothing where nothing was cut away."""
+def left_note(whole: FitData, data: FitData, where: str = "") -> tuple[str, ...]:
+    """How much of the runs to fit (``where``, as in `` of fold 2``) their pieces hold; nothing where all is left."""
     before, after = (sum(len(run.steps) - 1 for run in one.fit_runs) for one in (whole, data))
     if before == after:
         return ()
     return (
-        f"{after} of the {before} intervals between recorded scores are left to learn from; in the others a training "
+        f"{after} of the {before} intervals between recorded scores{where} are left to learn from; in the others a training "
         "example that was set aside was trained on",
     )
