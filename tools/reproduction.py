@@ -41,7 +41,8 @@ GRADIENTS = " ".join(
         "grad-dot:calibrate=true",
     )
 )
-ESTIMATORS = f"{LEARNED} {GRADIENTS}"
+WITH_GRADIENTS = ("sst2", "rte")
+"""The tasks whose recordings hold gradient products."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,15 @@ def recording(task: str) -> str:
         "rte": "--runs 24 --record-every 2 --metric loss --metric accuracy",
         "boolq": "--runs 16 --record-every 4 --metric loss --metric accuracy",
         "webnlg": "--runs 16 --record-every 4 --accumulate 4",
-        "wmt16_de_en": "--runs 16 --record-every 4 --metric loss --metric bleu --metric rougeL --generate-every 24",
+        "wmt16_de_en": "--runs 10 --record-every 4 --metric loss --metric bleu --metric rougeL --generate-every 24",
     }[task]
-    gradients = "--gradients reference --gradient-points 4"
-    return f"gptfl collect --task {task} --data {{data}}/{task} --name {task} {common} {own} {gradients}"
+    gradients = " --gradients reference --gradient-points 4" if task in WITH_GRADIENTS else ""
+    return f"gptfl collect --task {task} --data {{data}}/{task} --name {task} {common} {own}{gradients}"
+
+
+def estimators(task: str) -> str:
+    """The options that name what is compared on a task."""
+    return f"{LEARNED} {GRADIENTS}" if task in WITH_GRADIENTS else LEARNED
 
 
 def compare(name: str, result: str, options: str = "--folds 4") -> str:
@@ -126,7 +132,7 @@ def one_comparison(found: Mapping[str, Any]) -> str:
 
 
 def many_comparisons(found: Mapping[str, Any]) -> str:
-    """A line an estimator, a column a recording: MSE / final ρ / skill."""
+    """A line an estimator, a column a recording."""
     names = list(dict.fromkeys(label(row) for result in found.values() for row in result["estimators"]))
     rows = []
     for name in names:
@@ -134,10 +140,12 @@ def many_comparisons(found: Mapping[str, Any]) -> str:
         for result in found.values():
             row = next((row for row in result["estimators"] if label(row) == name and not row["error"]), None)
             scores = {} if row is None else row["scores"]
-            told = [number(key, scores[key]["value"]) if key in scores else "–" for key in ("mse", "rho", "skill")]
+            told = [
+                number(key, scores[key]["value"]) if key in scores else "–" for key in ("mse", "rho", "skill", "lds")
+            ]
             cells.append(" / ".join(told) if scores else "–")
         rows.append([name, *cells])
-    return table(["MSE / final ρ / skill", *(title(name) for name in found)], rows)
+    return table(["MSE / final ρ / skill / LDS", *(title(name) for name in found)], rows)
 
 
 def title(name: str) -> str:
@@ -217,7 +225,7 @@ STUDIES = (
     ),
     Study(
         "loss",
-        tuple(compare(task, f"loss-{task}", f"--folds 4 {ESTIMATORS}") for task in TASKS),
+        tuple(compare(task, f"loss-{task}", f"--folds 4 {estimators(task)}") for task in TASKS),
         tuple(f"loss-{task}" for task in TASKS),
         many_comparisons,
     ),
