@@ -150,7 +150,9 @@ def many_comparisons(found: Mapping[str, Any]) -> str:
 
 def title(name: str) -> str:
     """The recording and what sets this result apart, from the name of its file."""
-    return name.split("-", 1)[1].replace("-", " ") if "-" in name else name
+    first, _, rest = name.partition("-")
+    rest = rest.removesuffix("-text").replace("-", " ")
+    return f"{rest}, {first}" if first in ("bleu", "rougeL") else rest
 
 
 def by_task(found: Mapping[str, Any]) -> str:
@@ -287,7 +289,7 @@ STUDIES = (
         "mislabelled",
         (
             f"gptfl collect --task sst2 --data {{data}}/sst2 --name flipped --model {MODEL} --train-layers 6 "
-            "--flip-labels 0.4 --runs 16 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 8 "
+            "--flip-labels 0.4 --runs 12 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 12 "
             "--metric loss --metric accuracy --gradients reference --gradient-points 4",
             f"gptfl featurize {dynamics('flipped')}",
             f"gptfl rank {dynamics('flipped')} --estimator tracin-cp --estimator gptfluence --on self "
