@@ -16,6 +16,7 @@ from rich.text import Text
 from gptfl.errors import UsageError
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.files import written_whole
+from gptfl.report.notes import spanned
 from gptfl.scores.comparison import FEWEST_CLEAR, SCORES, Comparison, Row, Value
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
@@ -88,10 +89,13 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     if kept:
         notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
     notes += [f"{row.estimator} failed: {row.error}" for row in comparison.rows if row.error]
-    notes += [f"{name} left out: {reason}" for name, reason in comparison.left_out.items()]
+    alike: dict[str, list[str]] = {}
+    for name, reason in comparison.left_out.items():
+        alike.setdefault(reason.removeprefix(f"{name} "), []).append(name)
+    notes += [f"{', '.join(names)} left out: {reason}" for reason, names in alike.items()]
     for row in comparison.rows:
         name = row.name or row.estimator
-        told = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in row.notes)
+        told = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in spanned(row.notes))
         notes += [f"{row.estimator}{rest}" for rest in told]
     return [*notes, *comparison.notes]
 

@@ -13,6 +13,7 @@ from gptfl.registry import Registry
 from gptfl.settings import parse_value
 from gptfl.stages.fitting import unmet_need
 from gptfl.stages.sources import Recording
+from gptfl.stages.unseen import refusal
 
 ALWAYS = ("persistence", "mean-run", "class-share")
 """The estimators that no table goes without, where the recording has what they need."""
@@ -78,13 +79,15 @@ def choose_entries(
     ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
     estimator's name to settings for each of its rows; what a spec says itself goes before. ``calibrate`` sets the
     setting of that name in every row that has it and doesn't say otherwise. What was named must work: for those
-    every problem is raised, before any work.
+    every problem is raised, before any work, but that an estimator can't answer about unseen examples: that row
+    tells so itself.
     """
     settings = settings or {}
     asked = [parse_spec(spec) for spec in specs or ()]
     rows: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ALWAYS]
     rows += [(name, {}) for name in registry.names("estimator")] if specs is None else asked
     names = list(dict.fromkeys(name for name, _ in rows))
+    sides = () if recording.aside is None else recording.aside.sides
     unused = sorted(settings.keys() - set(names))
     if unused:
         raise UsageError(
@@ -102,6 +105,8 @@ def choose_entries(
             estimator = registry.make("estimator", name, **given)
             label = _label(registry, name, estimator, given) if given else name
             problem: GptflError | None = unmet_need(estimator, recording, features, metric)
+            if problem is None and name not in required:
+                problem = refusal(estimator, sides)
         except GptflError as error:
             problem = error
         if problem is None:

@@ -106,6 +106,11 @@ def test_footnotes_define_skill_and_lds():
     assert "unreliable" not in " ".join(footnotes(comparison(20)))
 
 
+def test_estimators_left_out_for_the_same_reason_share_a_note():
+    notes = footnotes(comparison(left_out={"x": "x needs rest", "y": "y needs rest", "z": "unknown"}))
+    assert {"x, y left out: needs rest", "z left out: unknown"} <= set(notes)
+
+
 def test_footnotes_say_why_folds_of_one_run_have_no_lds():
     made = comparison(12)
     each = replace(made, folds=12, held_out=replace(made.held_out, folds=np.arange(12)))

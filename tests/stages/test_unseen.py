@@ -333,6 +333,12 @@ def test_compare_has_rows_for_those_that_cannot_answer(space):
     assert rows["mean-run"].scores["skill"].value == 0.0
 
 
+def test_compare_leaves_out_those_that_cannot_answer_unless_named(space):
+    comparison = compare(workspace=space, unseen="test", settings={"gptfluence": {"epochs": 1}}, figure=False)
+    assert comparison.left_out["recall"].startswith("recall answers only about the test examples")
+    assert {"recall", "gptfluence"} & {row.name for row in comparison.rows} == {"gptfluence"}
+
+
 def test_fit_keeps_what_was_set_aside_and_the_key_tells(space):
     keys = set()
     for unseen, share, seed in (

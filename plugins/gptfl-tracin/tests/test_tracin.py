@@ -175,6 +175,17 @@ def test_a_wrong_sign_is_told() -> None:
     assert "negative" in fitted.notes_[0]
 
 
+def test_a_preconditioned_product_that_outweighs_all_others_is_told() -> None:
+    gradients = products_of()
+    assert TracInCP(preconditioned=True).fit(fit_data()).notes_ == ()
+    preconditioned, raw = gradients.preconditioned.copy(), gradients.raw.copy()
+    preconditioned[1, 0, 0] = raw[1, 0, 0] = 1e6
+    data = fit_data(gradients=dataclasses.replace(gradients, raw=raw, preconditioned=preconditioned))
+    (note,) = TracInCP(preconditioned=True).fit(data).notes_
+    assert f"at step {gradients.steps[1]} of the reference run one preconditioned product outweighs" in note
+    assert TracInCP().fit(data).notes_ == ()
+
+
 def test_influence_is_the_sum_over_segments_of_mean_step_size_times_product() -> None:
     gradients = products_of()
     fitted = TracInCP().fit(fit_data())

@@ -6,6 +6,10 @@ import numpy as np
 
 from gptfl.errors import DataError
 from gptfl.records import Query
+from gptfl_tracin.points import Points
+
+FEWEST = 20
+"""Of fewer products than this, one may well outweigh the others."""
 
 
 def check_loss(name: str, metric: str) -> None:
@@ -28,3 +32,23 @@ def scale_of(name: str, state: Mapping[str, np.ndarray]) -> float:
     if "scale" not in state or np.ndim(state["scale"]) != 0 or not np.isfinite(state["scale"]):
         raise DataError(f"{name}: its array 'scale' is missing or no number", "fit it again (gptfl fit)")
     return float(state["scale"])
+
+
+def dominance_notes(name: str, points: Points) -> tuple[str, ...]:
+    """A note of the steps at which one product's square is more than the sum of all others' squares.
+
+    √v is near 0 for weights that have hardly moved, such as the embeddings of words seen once, and what is divided
+    by it can dwarf all else.
+    """
+    found = []
+    for values in (points.products, points.itself):
+        shares = np.square(values.reshape(len(values), -1).astype(np.float64))
+        if shares.shape[1] >= FEWEST:
+            found.append(shares.max(axis=1) > shares.sum(axis=1) / 2)
+    steps = [int(step) for step in points.steps[np.any(found, axis=0)]] if found else []
+    if not steps:
+        return ()
+    return (
+        f"{name}: at step {', '.join(map(str, steps))} of the reference run one preconditioned product outweighs all "
+        "others together, as happens where weights have hardly moved: compare with the raw ones",
+    )

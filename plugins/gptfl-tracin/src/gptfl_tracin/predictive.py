@@ -10,7 +10,7 @@ from gptfl.errors import DataError
 from gptfl.records import FitData, GradientProducts, Prediction, Query
 from gptfl.settings import flag, whole
 from gptfl_tracin.calibration import least_squares_scale, scale_note
-from gptfl_tracin.checks import check_loss, check_tests, scale_of
+from gptfl_tracin.checks import check_loss, check_tests, dominance_notes, scale_of
 from gptfl_tracin.points import Points, mean_rates, spread_evenly
 
 ALL = "all"
@@ -65,12 +65,13 @@ class FromReference:
         length = len(gradients.learning_rates)
         rates = mean_rates(steps, gradients.learning_rates)
         self.points_ = Points(steps, length, products[used].copy(), itself[used].copy(), rates)
-        self.scale_, self.notes_ = 1.0, ()
+        self.scale_ = 1.0
+        self.notes_ = dominance_notes(self.name, self.points_) if self.preconditioned else ()
         if self.calibrate:
             runs = data.fit_runs + data.validation_runs
             told = [self._trajectory(run.curriculum.batches, run.curriculum.learning_rates, run.steps) for run in runs]
             self.scale_ = least_squares_scale(self.name, told, [data.recorded(run) for run in runs])
-            self.notes_ = (scale_note(self.name, self.scale_),)
+            self.notes_ += (scale_note(self.name, self.scale_),)
         return self
 
     def _trajectory(
