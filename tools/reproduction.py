@@ -292,6 +292,8 @@ STUDIES = (
             "--flip-labels 0.4 --runs 12 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 12 "
             "--metric loss --metric accuracy --gradients reference --gradient-points 4",
             f"gptfl featurize {dynamics('flipped')}",
+            f"gptfl fit --estimator gptfluence {dynamics('flipped')}",
+            f"gptfl fit --estimator tracin-cp {dynamics('flipped')}",
             f"gptfl rank {dynamics('flipped')} --estimator tracin-cp --estimator gptfluence --on self "
             "--output {raw}/flips-sst2.json --figure {raw}/flips-sst2.png",
         ),
