@@ -247,7 +247,8 @@ def _carry_out(
         job.reference.record(trainer, progress)
         notes += (f"gradient products at steps {', '.join(map(str, job.reference.points))} of a reference run added",)
     if again:
-        notes += (f"{again} recorded runs were carried out again for checkpoints that were missing",)
+        which = "1 recorded run was" if again == 1 else f"{again} recorded runs were"
+        notes += (f"{which} carried out again for checkpoints that were missing",)
     return _result(job, len(left) - again, guess, notes)
 
 

@@ -55,9 +55,16 @@ def focused(recording: Recording, metric: MetricInfo) -> Recording:
     """The recording at the steps that count for one metric.
 
     Steps at which it was measured on no test example are left out. Of the others the first, each ``every``-th
-    after it and the last are kept (the paper's checkpoint interval).
+    after it and the last are kept (the paper's checkpoint interval). Raises ``UsageError`` where no run has so many.
     """
-    runs = tuple(thinned(measured(run, metric), recording.every) for run in recording.dynamics.runs)
+    whole = tuple(measured(run, metric) for run in recording.dynamics.runs)
+    most = max((len(run.steps) - 1 for run in whole), default=0)
+    if recording.every > max(most, 1):
+        raise UsageError(
+            f"--every {recording.every}: no run has more than {most} recorded scores after its first",
+            f"give at most {most}",
+        )
+    runs = tuple(thinned(run, recording.every) for run in whole)
     return replace(recording, dynamics=replace(recording.dynamics, runs=runs))
 
 

@@ -73,7 +73,7 @@ def test_checkpoints_lie_beside_the_recording_and_only_missing_ones_are_made(neo
     (tmp_path / "a" / folder / "run-0001" / "step-000004.safetensors").unlink()
     again = record(neox, tmp_path / "a", runs=2, checkpoints="3")
     assert again.recorded_now == 0
-    assert again.notes[0] == "1 recorded runs were carried out again for checkpoints that were missing"
+    assert again.notes[0] == "1 recorded run was carried out again for checkpoints that were missing"
     assert kept_in(tmp_path / "a") == kept
     assert untouched.stat().st_mtime_ns == stamp
     assert result.path.read_bytes() == before

@@ -210,6 +210,9 @@ def test_every_learns_predicts_and_scores_at_every_kth_recorded_step(space):
     assert {values.shape[1] for values in comparison.predicted.values()} == {len(kept)}
     with pytest.raises(UsageError, match="--every is 0"):
         compare(workspace=space, every=0, figure=False)
+    most = len(recorded) - 1
+    with pytest.raises(UsageError, match=f"--every {most + 1}: no run has more than {most} recorded scores"):
+        compare(workspace=space, every=most + 1, figure=False)
 
 
 class Counted(Recall):
