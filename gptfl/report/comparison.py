@@ -15,10 +15,10 @@ from rich.text import Text
 
 from gptfl.errors import UsageError
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
-from gptfl.report.files import written_whole
 from gptfl.report.notes import spanned
 from gptfl.scores.comparison import FEWEST_CLEAR, SCORES, Comparison, Row, Value
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
+from gptfl.store.whole import written_whole
 
 ORACLE = "†"
 """Marks the rows of estimators that looked along the runs that they predict."""

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from gptfl.errors import UsageError
 from gptfl.records import Example, MetricInfo
-from gptfl.report.files import written_whole
 from gptfl.scores.detection import Detection, perfect_shares
+from gptfl.store.whole import written_whole
 
 TABLES = (".csv", ".json")
 EXCERPT = 60

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
-from gptfl.report.files import written_whole
 from gptfl.report.rank import COLOURS, DASHES, RANDOM
+from gptfl.store.whole import written_whole
 
 PERFECT_ORDER, RANDOM_ORDER = "perfect order", "random order"
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.records import MetricInfo
-from gptfl.report.files import written_whole
+from gptfl.store.whole import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ import numpy as np
 
 from gptfl.errors import UsageError
 from gptfl.report.cells import number
-from gptfl.report.files import written_whole
 from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.lds import final_deviations
 from gptfl.scores.pointwise import at_rows, final_rows
+from gptfl.store.whole import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,10 @@ from gptfl.records import Dynamics, Progress, silent
 from gptfl.stages.assembling import counted
 from gptfl.stages.origin import lacks_rates
 from gptfl.stages.sources import Recording, open_recording
-from gptfl.store.exports import check_folder, new_file, new_folder
+from gptfl.store.exports import check_folder, new_folder
 from gptfl.store.gptdynamics_writer import folder_names, write_run, write_texts
 from gptfl.store.textfiles import TEST_TEXTS, TRAIN_TEXTS
+from gptfl.store.whole import written_whole
 
 RELEASED = "gptdynamics"
 TABLES = {"parquet": ".parquet", "csv": ".csv"}
@@ -107,7 +108,7 @@ def _released(target: Path, recording: Recording, progress: Progress) -> tuple[s
 def _trajectories(target: Path, dynamics: Dynamics, kind: str, progress: Progress) -> tuple[str, ...]:
     from gptfl.store.tables import write_trajectories
 
-    with new_file(target) as path:
+    with written_whole(target) as path:
         write_trajectories(path, dynamics, kind, lambda done: progress("export", done, len(dynamics.runs)))
     return (target.name,)
 

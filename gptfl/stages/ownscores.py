@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, MetricInfo, Progress
-from gptfl.report.files import written_whole
 from gptfl.stages.measuring import measure_first
 from gptfl.stages.sources import Recording
 from gptfl.stages.texts import with_texts
+from gptfl.store.whole import written_whole
 
 MAX_BYTES = 256 * 2**20
 

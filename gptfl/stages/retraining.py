@@ -13,11 +13,11 @@ from gptfl.curricula import fill_batches, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprint
-from gptfl.report.files import written_whole
 from gptfl.stages.flips import corrected, flipped_of
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
 from gptfl.store.jsonlines import read_json_lines
+from gptfl.store.whole import written_whole
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate

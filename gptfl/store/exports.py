@@ -1,6 +1,5 @@
 """Writes what leaves gptfl: a folder or file takes its name when it is whole, and never a foreign one's place."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -64,21 +63,6 @@ def new_folder(folder: Path, about: dict[str, Any]) -> Iterator[Path]:
         raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes ``path`` when the block ends. Raises ``ResourceError``."""
-    aside = part_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        aside.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
 
 
 def _written(folder: Path) -> set[str]:
