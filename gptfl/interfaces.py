@@ -86,14 +86,15 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Four members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle`` and ``metrics_of`` read
-    them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not
+    Five members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle``, ``metrics_of`` and
+    ``conditions`` read them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not
     fitted to (``Query.unseen``); ``blind``, whether it learns nothing of single training examples, so that whole
     runs may be given to it even where some of their examples are set aside; ``oracle``, whether it looks along the
-    very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it predicts.
+    very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it predicts;
+    ``conditions``, whether it goes on from what was recorded of the asked run (``Query.observed``).
 
-    Two methods are optional as well (``InfluencesTests``, ``InfluencesItself``): a fitted estimator that has them
-    tells influences directly, and ``gptfl rank`` takes them instead of simulating.
+    Three methods are optional as well (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
+    estimator that has them tells influences directly, and ``gptfl rank`` takes them instead of simulating.
     """
 
     name: str
@@ -146,6 +147,11 @@ def metrics_of(estimator: Estimator) -> frozenset[str] | None:
     return None if named is None else frozenset(named)
 
 
+def conditions(estimator: Estimator) -> bool:
+    """Whether an estimator goes on from what was recorded of the asked run so far."""
+    return bool(getattr(estimator, "conditions", False))
+
+
 @runtime_checkable
 class InfluencesTests(Protocol):
     """What an estimator may also offer once it is fitted: influence on the test examples, to first order.
@@ -168,6 +174,28 @@ class InfluencesItself(Protocol):
 
         Signed as ``InfluencesTests`` is: for gradients, a sum of learning rates times squared gradient norms,
         which is large for an example that has to be learned by heart.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsInfluence(Protocol):
+    """What an estimator may also offer once it is fitted: influence and how sure it is, some examples at a time.
+
+    Unlike ``InfluencesTests``, values are in the metric's units: what it does to the metric at the last step to see
+    the example once more at the mean step size, in place of the average example. Positive is better.
+    """
+
+    def influence_of(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, "target test"],
+    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+        """The influence of training examples on weighted sums of the test examples, and its standard deviation.
+
+        ``places`` are the examples' places in the pool fitted, -1 for one that is not in it; ``vectors`` are their
+        rows of each feature set fitted (empty where the estimator was fitted without features).
         """
         ...
 

@@ -324,6 +324,8 @@ class Query:
 
     ``unseen`` is there where the question is about examples that the estimator was not fitted to.
     ``derivatives`` are those of the asked runs (see ``Run``), for estimators that require them.
+    ``observed`` holds what was recorded of the asked runs themselves so far, NaN where nothing was: an estimator
+    whose ``conditions`` is true goes on from there, others ignore it.
     """
 
     batches: Int[np.ndarray, "run step batch"]
@@ -332,6 +334,7 @@ class Query:
     first: Float[np.ndarray, "run test"]
     unseen: "Unseen | None" = None
     derivatives: Mapping[str, Float[np.ndarray, "run recorded test"]] = field(default_factory=dict)
+    observed: Float[np.ndarray, "run recorded test"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,10 +357,13 @@ class Unseen:
 class Prediction:
     """Predicted trajectories; ``values[:, 0]`` repeats the given first value.
 
-    ``intervals`` maps a level such as 0.9 to its lower and upper bounds, where offered.
+    ``intervals`` maps a level such as 0.9 to its lower and upper bounds on what would be recorded, where offered.
+    ``novelty``, where offered, tells how far each asked run lies from those fitted: the variance that is left of
+    what the run's own examples may do, as a share of what it was before anything was recorded (0 known, 1 unknown).
     """
 
     values: Float[np.ndarray, "run recorded test"]
     intervals: Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]] = (
         field(default_factory=dict)
     )
+    novelty: Float[np.ndarray, " run"] | None = None
