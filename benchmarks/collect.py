@@ -128,8 +128,7 @@ def generation(trainer: RecordingTrainer) -> None:
     answers: dict[int, list[int]] = {}
 
     def together() -> None:
-        for batch in generator.batches:
-            answers.update(zip(batch, generator.continuations(batch), strict=True))
+        answers.update(generator.answers(generator.groups))
 
     def plain(index: int) -> list[int]:
         prompt = torch.tensor([ids[index]])

@@ -173,21 +173,21 @@ def _time_derivatives(trainer: RecordingTrainer, along: AlongRun) -> float:
 
 
 def _time_generation(trainer: RecordingTrainer, generator: Generator) -> float:
-    """Seconds of generating for every test example, from one batch: its prompts read, and a few tokens decoded.
+    """Seconds of generating for every test example, from one group: its prompts read, and a few tokens decoded.
 
     All rows are taken to go on to the longest answer, so that this is what it takes at most.
     """
     trainer.network.switch(training=False)
-    sizes = [sum(len(generator.prompts.ids[index]) for index in batch) for batch in generator.batches]
+    sizes = [sum(len(generator.prompts.ids[index]) for index in group) for group in generator.groups]
     chosen = int(np.argsort(sizes)[len(sizes) // 2])
-    batch = generator.batches[chosen]
-    generator.continuations(batch[:1], 1)  # a warm-up
-    reading = _timed(trainer, lambda: generator.continuations(batch, 1))
+    group = generator.groups[chosen]
+    generator.answers([group[:1]], 1)  # a warm-up
+    reading = _timed(trainer, lambda: generator.answers([group], 1))
     few = min(generator.prompts.limit, 1 + TIMED_TOKENS)
-    decoding = max(0.0, _timed(trainer, lambda: generator.continuations(batch, few)) - reading) / max(1, few - 1)
+    decoding = max(0.0, _timed(trainer, lambda: generator.answers([group], few)) - reading) / max(1, few - 1)
     return float(
         reading * sum(sizes) / sizes[chosen]
-        + decoding * (generator.prompts.limit - 1) * sum(map(len, generator.batches)) / len(batch)
+        + decoding * (generator.prompts.limit - 1) * sum(map(len, generator.groups)) / len(group)
     )
 
 

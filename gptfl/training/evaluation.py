@@ -11,12 +11,13 @@ from gptfl.interfaces import Metric, Observation
 from gptfl.records import Example
 from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer, evaluation_rows
-from gptfl.training.generation import Decoding, Generator, Prompts
+from gptfl.training.generation import Generator
 from gptfl.training.layout import plan_shares
 from gptfl.training.network import Batch, Network
+from gptfl.training.prompts import Decoding, Prompts
 
 KEPT_TOKENS = 4
-"""A batch of generation holds this many times the tokens of one of evaluation: it keeps no logits but the last."""
+"""Generation keeps this many times the tokens that one batch of evaluation has: it keeps no logits but the last."""
 
 
 class NotFiniteError(DataError):

@@ -1,12 +1,10 @@
 """Lets a model answer every test prompt: many rows at a time, keys and values cached, each row for itself."""
 
 import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,95 +12,59 @@ from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from gptfl.curricula import generator
 from gptfl.errors import DataError
-from gptfl.records import Example, fingerprint
 from gptfl.training.distributed import ALONE, Group
-from gptfl.training.encoding import Tokenizer
-from gptfl.training.layout import plan_batches, plan_shares
+from gptfl.training.layout import plan_shares
 from gptfl.training.network import Network
-from gptfl.training.references import references_of
+from gptfl.training.prompts import Prompts
 
 TOP_P, TEMPERATURE = 0.95, 0.2
 """The paper's sampling."""
-ROOM = 1.5
-"""How much longer than the longest reference an answer may grow, unless told otherwise ..."""
-MOST_TOKENS = 256
-"""... but no longer than this."""
+READ_SHARE = 4
+"""Prompts are read in groups of at most this part of the budget, so that one finds room when some rows are finished."""
 LIKELIEST = 128
 """The nucleus is looked for among this many tokens first: sorting the whole vocabulary takes far longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How answers are made: ``greedy`` or ``nucleus``, at most ``tokens`` long (None: by the references).
+@dataclass
+class _Rows:
+    """Rows that are decoded together: each one's text ends in the last column, and ``mask`` hides what is before.
 
-    ``seed`` and each example's id and texts determine what ``nucleus`` draws.
+    ``logits`` is what the model expects next in each; ``cache`` holds the keys and values of every column.
     """
 
-    how: str = "greedy"
-    tokens: int | None = None
-    seed: int = 0
+    members: list[int]
+    logits: Float[Tensor, "row vocabulary"]
+    mask: Int[Tensor, "row width"]
+    cache: DynamicCache
 
+    def joined(self, other: "_Rows") -> "_Rows":
+        """Both together, as wide as the wider."""
+        width = max(self.mask.shape[1], other.mask.shape[1])
+        mask = torch.cat([functional.pad(rows.mask, (width - rows.mask.shape[1], 0)) for rows in (self, other)])
+        logits = torch.cat([self.logits, other.logits])
+        return _Rows(self.members + other.members, logits, mask, _joined((self.cache, other.cache), width))
 
-class Prompts:
-    """The test prompts as tokens, and where the answer to each ends.
-
-    That is before the model's end-of-text token, at ``limit`` tokens, or where prompt and answer fill
-    ``--max-length``. Where none of the example's references holds a line break, the answer is its first line, white
-    space before it apart.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, test: Sequence[Example], decoding: Decoding, choices: bool) -> None:
-        self.tokenizer: Any = tokenizer.tokenizer
-        references = [references_of(example) for example in test]
-        self.limit = self._longest(references) if decoding.tokens is None else decoding.tokens
-        self.ids = [tokenizer.pairs(example, "test", choices)[0] for example in test]
-        self.rooms = [min(self.limit, tokenizer.max_length - len(ids)) for ids in self.ids]
-        self.one_line = [not any("\n" in text for text in texts) for texts in references]
-        self.uniforms = _draws(test, decoding.seed, self.limit) if decoding.how == "nucleus" else None
-        self._breaks: dict[int, bool] = {}
-
-    def _longest(self, references: Sequence[Sequence[str]]) -> int:
-        encode = self.tokenizer.encode
-        longest = max(len(encode(f" {text}", add_special_tokens=False)) for texts in references for text in texts)
-        return min(MOST_TOKENS, math.ceil(ROOM * longest))
-
-    def is_finished(self, index: int, answer: Sequence[int]) -> bool:
-        """Whether nothing that may follow these tokens would count; asked of an answer at every token."""
-        if len(answer) >= self.rooms[index]:
-            return True
-        if not self.one_line[index] or not self._breaks_line(answer[-1]):
-            return False
-        return "\n" in self._decode(answer).lstrip()
-
-    def text(self, index: int, answer: Sequence[int]) -> str:
-        """The answer in words, without the white space before it."""
-        text = self._decode(answer).lstrip()
-        return text.partition("\n")[0] if self.one_line[index] else text
-
-    def _breaks_line(self, token: int) -> bool:
-        if token not in self._breaks:
-            self._breaks[token] = "\n" in self._decode([token])
-        return self._breaks[token]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
-
-
-def _draws(test: Sequence[Example], seed: int, tokens: int) -> Float[np.ndarray, "test token"]:
-    """A number from 0 to 1 for every token of every example: the same at every step and in every batch."""
-    keys = [int(fingerprint(example.id, example.digest), 16) for example in test]
-    return np.stack([generator(seed, key).random(tokens) for key in keys])
+    def keep(self, places: Sequence[int], narrow: bool) -> None:
+        """Only these rows go on; ``narrow`` drops the columns that are then hidden in all."""
+        which = torch.tensor(places, device=self.mask.device)
+        self.members = [self.members[place] for place in places]
+        self.mask = self.mask[which]
+        self.cache.batch_select_indices(which)
+        hidden = self.mask.shape[1] - int(self.mask.sum(dim=1).max())
+        if narrow and hidden:
+            self.mask = self.mask[:, hidden:]
+            for layer in self.cache.layers:
+                layer.keys, layer.values = layer.keys[..., hidden:, :], layer.values[..., hidden:, :]
 
 
 class Generator:
-    """Answers the test prompts, batched once and for all; each process of a group its share.
+    """Answers the test prompts, many at a time; each process of a group its share.
 
-    ``budget`` is the padded tokens of a batch, ``overhead`` what a pass through the model costs beside them.
-    Prompts are read in groups of about one length, so that little padding is computed, and then decoded together,
-    as many as the budget allows: a decoding step takes about as long for many rows as for one.
+    ``budget`` is the padded tokens that are kept at a time, ``overhead`` what a pass through the model costs beside
+    them. Prompts are read in ``groups`` of about one length, so that little padding is computed, the longest first,
+    and then decoded together, as many as the budget allows, for a decoding step takes about as long for many rows as
+    for one. Where rows finish, the next group takes their place.
     """
 
     def __init__(self, network: Network, prompts: Prompts, budget: int, overhead: int, group: Group = ALONE) -> None:
@@ -114,76 +76,76 @@ class Generator:
         self.network = network
         self.prompts = prompts
         self.group = group
-        self.budget, self.overhead = budget, overhead
-        lengths = [len(ids) + room for ids, room in zip(prompts.ids, prompts.rooms, strict=True)]
-        self.batches = plan_shares(lengths, budget, budget, group.size)[group.rank]
+        self.budget = budget
+        layers = DynamicCache(config=network.model.config).layers
+        # What other layers keep, such as a window, can't be put together afterwards.
+        self._joins = all(type(layer) is DynamicLayer for layer in layers)
+        lengths = (
+            [len(ids) for ids in prompts.ids]
+            if self._joins
+            else [self._full(index) for index in range(len(prompts.ids))]
+        )
+        at_once = budget // READ_SHARE if self._joins else budget
+        shares = plan_shares(lengths, at_once, overhead if self._joins else budget, group.size)
+        self.groups = shares[group.rank][::-1]
         self._ends = _end_tokens(network.model, prompts.tokenizer)
         takes = inspect.signature(network.model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self._takes_positions = "position_ids" in takes
 
+    def _full(self, index: int) -> int:
+        """The tokens of a prompt and its longest answer."""
+        return len(self.prompts.ids[index]) + self.prompts.rooms[index]
+
     def texts(self) -> tuple[str, ...]:
         """The model's answer to every test prompt now."""
         self.network.switch(training=False)
-        mine = {
-            index: self.prompts.text(index, ids)
-            for members in self.batches
-            for index, ids in zip(members, self.continuations(members), strict=True)
-        }
+        mine = {index: self.prompts.text(index, ids) for index, ids in self.answers(self.groups).items()}
         answers = {index: text for share in self.group.gathered(mine) for index, text in share.items()}
         return tuple(answers[index] for index in range(len(answers)))
 
-    def continuations(self, members: Sequence[int], limit: int | None = None) -> list[list[int]]:
-        """The tokens that follow these prompts, decoded together; at most ``limit``, where given.
-
-        Rows leave the batch when they are finished.
-        """
-        answers: dict[int, list[int]] = {index: [] for index in members}
+    def answers(self, groups: Sequence[Sequence[int]], limit: int | None = None) -> dict[int, list[int]]:
+        """The tokens that follow the prompts of these groups; at most ``limit``, where given."""
+        answers: dict[int, list[int]] = {index: [] for group in groups for index in group}
+        waiting = [list(group) for group in groups][::-1]
+        rows: _Rows | None = None
         with self.network.measuring(), self.network.autocast():
-            active, logits, mask, cache = self._read(members)
-            positions = mask.sum(dim=1, keepdim=True)
-            for count in range(limit or self.prompts.limit):
-                chosen = self._choose(logits, active, count)
-                kept = []
-                for place, (index, token) in enumerate(zip(active, chosen.tolist(), strict=True)):
-                    if token not in self._ends:
-                        answers[index].append(token)
-                        if not self.prompts.is_finished(index, answers[index]):
-                            kept.append(place)
-                if not kept or count + 1 == limit:
-                    break
-                if len(kept) < len(active):
-                    which = torch.tensor(kept, device=mask.device)
-                    active = [active[place] for place in kept]
-                    chosen, positions, mask = chosen[which], positions[which], mask[which]
-                    cache.batch_select_indices(which)
-                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-                logits = self._logits(chosen[:, None], mask, positions, cache)
-                positions = positions + 1
-        return [answers[index] for index in members]
+            while rows or waiting:
+                while waiting and (rows is None or self._fit(rows.members + waiting[-1])):
+                    read = self._read(waiting.pop())
+                    rows = read if rows is None else rows.joined(read)
+                if rows is not None:
+                    rows = self._decode(rows, answers, limit)
+        return answers
 
-    def _read(
-        self, members: Sequence[int]
-    ) -> tuple[list[int], Float[Tensor, "row vocabulary"], Int[Tensor, "row width"], DynamicCache]:
-        """The prompts in the order of their rows, what follows each, and all keys and values in one cache."""
-        lengths = [len(self.prompts.ids[index]) for index in members]
-        parts = []
-        for group in self._groups(lengths):
-            ids, mask = self._padded([self.prompts.ids[members[place]] for place in group])
-            cache = DynamicCache(config=self.network.model.config)
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            parts.append((group, self._logits(ids, mask, positions, cache), mask, cache))
-        groups, logits, masks, caches = zip(*parts, strict=True)
-        width = max(lengths)
-        order = [members[place] for group in groups for place in group]
-        mask = torch.cat([functional.pad(mask, (width - mask.shape[1], 0)) for mask in masks])
-        return order, torch.cat(logits), mask, caches[0] if len(caches) == 1 else _joined(caches, width)
+    def _fit(self, members: Sequence[int]) -> bool:
+        return self._joins and len(members) * max(map(self._full, members)) <= self.budget
 
-    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
-        layers = DynamicCache(config=self.network.model.config).layers
-        if any(type(layer) is not DynamicLayer for layer in layers):
-            return [list(range(len(lengths)))]  # what such layers keep can't be put together afterwards
-        return plan_batches(lengths, self.budget, self.overhead)
+    def _decode(self, rows: _Rows, answers: dict[int, list[int]], limit: int | None) -> _Rows | None:
+        """One token more in every row; the rows that go on, None if all are finished."""
+        chosen = self._choose(rows.logits, rows.members, [len(answers[index]) for index in rows.members])
+        kept = []
+        for place, (index, token) in enumerate(zip(rows.members, chosen.tolist(), strict=True)):
+            if token not in self._ends:
+                answers[index].append(token)
+                if not self.prompts.is_finished(index, answers[index]) and len(answers[index]) != limit:
+                    kept.append(place)
+        if not kept:
+            return None
+        if len(kept) < len(rows.members):
+            rows.keep(kept, self._joins)
+            chosen = chosen[torch.tensor(kept, device=chosen.device)]
+        positions = rows.mask.sum(dim=1, keepdim=True)
+        rows.mask = torch.cat([rows.mask, rows.mask.new_ones(len(rows.mask), 1)], dim=1)
+        rows.logits = self._logits(chosen[:, None], rows.mask, positions, rows.cache)
+        return rows
+
+    def _read(self, members: list[int]) -> _Rows:
+        """These prompts, read together."""
+        ids, mask = self._padded([self.prompts.ids[index] for index in members])
+        cache = DynamicCache(config=self.network.model.config)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        return _Rows(members, self._logits(ids, mask, positions, cache), mask, cache)
 
     def _padded(self, prompts: Sequence[list[int]]) -> tuple[Int[Tensor, "row width"], Int[Tensor, "row width"]]:
         """Token ids and mask of these prompts, which all end in the last column."""
@@ -207,12 +169,12 @@ class Generator:
         return logits.float()
 
     def _choose(
-        self, logits: Float[Tensor, "row vocabulary"], examples: Sequence[int], count: int
+        self, logits: Float[Tensor, "row vocabulary"], examples: Sequence[int], counts: Sequence[int]
     ) -> Int[Tensor, " row"]:
-        """The next token of each row."""
+        """The next token of each row, of which there are so many already."""
         if self.prompts.uniforms is None:
             return logits.argmax(dim=-1)
-        uniforms = torch.from_numpy(self.prompts.uniforms[list(examples), count]).to(logits.device)
+        uniforms = torch.from_numpy(self.prompts.uniforms[list(examples), list(counts)]).to(logits.device)
         return nucleus(logits, uniforms)
 
 

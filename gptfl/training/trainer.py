@@ -16,13 +16,13 @@ from gptfl.training.checkpoints import Keeper
 from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer, training_rows
 from gptfl.training.evaluation import Evaluator, NotFiniteError
-from gptfl.training.generation import Decoding
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
 from gptfl.training.layout import plan_batches
 from gptfl.training.models import LoadedModel
 from gptfl.training.network import Batch, Network
 from gptfl.training.precision import loss_scaler
+from gptfl.training.prompts import Decoding
 
 SCALINGS = 24
 """How often the loss scale of fp16 is halved for one step: to 2**-8 from where it begins."""

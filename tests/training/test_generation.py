@@ -1,5 +1,6 @@
 """Text generated many rows at a time, against the model's own greedy generation of one row after the other."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from gptfl.records import Example
 from gptfl.training import generation
 from gptfl.training.distributed import Group
 from gptfl.training.encoding import Tokenizer
-from gptfl.training.generation import Decoding, Generator, Prompts, nucleus
+from gptfl.training.generation import Generator, nucleus
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.network import Network
+from gptfl.training.prompts import Decoding, Prompts
 from tests.models import save_small
 
 WORDS = (
@@ -73,9 +75,7 @@ def one_by_one(generator: Generator, test: tuple[Example, ...], tokens: int) -> 
 
 
 def all_rows(generator: Generator) -> list[list[int]]:
-    answers: dict[int, list[int]] = {}
-    for members in generator.batches:
-        answers |= zip(members, generator.continuations(members), strict=True)
+    answers = generator.answers(generator.groups)
     return [answers[index] for index in range(len(answers))]
 
 
@@ -89,23 +89,41 @@ def test_many_rows_at_a_time_equal_the_models_own_generation(
     end_at_a_common_token(generator)
     expected = one_by_one(generator, test, 20)
     assert len({len(answer) for answer in expected}) > 1, "all rows finish together"
-    assert len(generator.batches) == 1
-    assert (len(generator._groups([len(prompt) for prompt in generator.prompts.ids])) > 1) == (overhead == 0)
+    assert (len(generator.groups) > 1) == (overhead == 0)
     assert all_rows(generator) == expected
+
+
+def test_rows_that_finish_make_room_for_others(any_model: Path) -> None:
+    test = with_lines(TEST)
+    generator = make(any_model, Decoding(tokens=20), test, budget=120)
+    end_at_a_common_token(generator)
+    together = []
+    decode = generator._decode
+
+    def watched(rows: Any, *rest: Any) -> Any:
+        assert len(rows.members) * max(map(generator._full, rows.members)) <= 120
+        assert rows.mask.sum(dim=1).max() == rows.mask.shape[1], "columns that no row needs"
+        together.append(list(rows.members))
+        return decode(rows, *rest)
+
+    generator._decode = watched  # type: ignore[method-assign]
+    assert all_rows(generator) == one_by_one(generator, test, 20)
+    joined = [(before, now) for before, now in itertools.pairwise(together) if set(now) - set(before)]
+    assert any(set(now) & set(before) for before, now in joined), "no row joined others that were under way"
 
 
 def test_layers_that_keep_a_window_are_read_together(tmp_path: Path) -> None:
     test = with_lines(TEST)
     generator = make(save_small(tmp_path / "gemma2", "gemma2"), Decoding(tokens=12), test)
-    assert len(generator._groups([3, 9, 27])) == 1
+    assert len(generator.groups) == 1
     assert all_rows(generator) == one_by_one(generator, test, 12)
 
 
 def test_the_batches_change_nothing(neox: Path) -> None:
-    together = make(neox, Decoding(tokens=12))
+    together = make(neox, Decoding(tokens=12), overhead=10**6)
     apart = make(neox, Decoding(tokens=12), budget=1)
-    assert len(together.batches) == 1
-    assert len(apart.batches) == len(TEST)
+    assert len(together.groups) == 1
+    assert len(apart.groups) == len(TEST)
     assert together.texts() == apart.texts()
 
 
@@ -212,14 +230,10 @@ def test_processes_share_the_prompts(neox: Path) -> None:
     alone = make(neox, Decoding(tokens=8))
     for rank in range(2):
         generator = Generator(alone.network, alone.prompts, 4096, 0, Other(rank, 2))
-        assert sum(map(len, generator.batches)) == (5, 4)[rank]
+        assert sum(map(len, generator.groups)) == (5, 4)[rank]
         if rank == 0:
             generator.group.gathered(
-                {
-                    i: alone.prompts.text(i, a)
-                    for m in generator.batches
-                    for i, a in zip(m, generator.continuations(m), strict=True)
-                }
+                {i: alone.prompts.text(i, a) for i, a in generator.answers(generator.groups).items()}
             )
     assert generator.texts() == alone.texts()
 
