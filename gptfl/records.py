@@ -324,8 +324,9 @@ class Query:
 
     ``unseen`` is there where the question is about examples that the estimator was not fitted to.
     ``derivatives`` are those of the asked runs (see ``Run``), for estimators that require them.
-    ``observed`` holds what was recorded of the asked runs themselves so far, NaN where nothing was: an estimator
-    whose ``conditions`` is true goes on from there, others ignore it.
+    ``observed`` holds what was recorded of the asked runs themselves after their first scores, NaN where nothing was
+    (and in the first row, which ``first`` has): an estimator whose ``conditions`` is true goes on from there, others
+    ignore it.
     """
 
     batches: Int[np.ndarray, "run step batch"]

@@ -10,6 +10,9 @@ from jaxtyping import Float, Int
 
 from gptfl.records import MetricInfo
 from gptfl.scores import bootstrap, pointwise
+from gptfl.scores.ceiling import Ceiling
+from gptfl.scores.coverage import Coverage, coverage
+from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
 
 FEWEST_CLEAR = 6
@@ -19,6 +22,8 @@ Even if all runs agreed on its sign, chance would do that in more than 5 % of ca
 """
 SCORES = ("mse", "mae", "rho", "lds", "skill")
 LOWER_IS_BETTER = frozenset({"mse", "mae"})
+Intervals = Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]]
+"""Lower and upper bounds by level, such as 0.9."""
 PER_RUN: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
     "mse": pointwise.all_steps_mse,
     "mae": pointwise.all_steps_mae,
@@ -32,7 +37,8 @@ class HeldOut:
 
     ``folds`` numbers the fold that held each run out; ``mean_run`` is fitted on the training runs
     of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
-    ``tasks`` names the task of each test example of a mixture.
+    ``tasks`` names the task of each test example of a mixture. ``given`` are recorded values that the estimators were
+    told beside the first, NaN elsewhere; they are not among those ``recorded``, so that no score counts them.
     """
 
     names: tuple[str, ...]
@@ -42,6 +48,7 @@ class HeldOut:
     recorded: Float[np.ndarray, "run recorded test"]
     mean_run: Float[np.ndarray, "run recorded test"]
     tasks: tuple[str, ...] = ()
+    given: Float[np.ndarray, "run recorded test"] | None = None
 
     def places(self) -> dict[str, Int[np.ndarray, " part"]]:
         """The places of each task's test examples, in order of first appearance; nothing outside a mixture."""
@@ -56,6 +63,7 @@ class HeldOut:
             recorded=self.recorded[:, :, places],
             mean_run=self.mean_run[:, :, places],
             tasks=(),
+            given=None if self.given is None else self.given[:, :, places],
         )
 
     @property
@@ -87,7 +95,8 @@ class Outcome:
     """What one estimator predicted for the held-out runs, or why it couldn't.
 
     ``estimator`` is the label of its row, ``name`` what it is registered as where that is shorter; an ``oracle``
-    looked along the very runs that it predicted.
+    looked along the very runs that it predicted. ``intervals`` are of the levels that it gave for every run;
+    ``conditions`` says whether it goes on from scores that it is told of a run.
     """
 
     estimator: str
@@ -100,6 +109,8 @@ class Outcome:
     name: str = ""
     oracle: bool = False
     cost: Cost | None = None
+    intervals: Intervals = field(default_factory=dict)
+    conditions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,8 @@ class Row:
 
     ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
     ``estimator`` is its label, ``name`` what is registered; an ``oracle`` is never best, for it looked along the runs.
+    ``excess`` is its squared error beside another's; ``coverage`` tells of its intervals by level, where it gave any,
+    and ``coverage_by_task`` of those on each task of a mixture.
     """
 
     estimator: str
@@ -126,11 +139,24 @@ class Row:
     oracle: bool = False
     cost: Cost | None = None
     by_task: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    conditions: bool = False
+    excess: Excess | None = None
+    coverage: Mapping[float, Coverage] = field(default_factory=dict)
+    coverage_by_task: Mapping[str, Mapping[float, Coverage]] = field(default_factory=dict)
 
     def of_tasks(self) -> "dict[str, Row]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
         return {
-            task: replace(self, scores=scores, best=frozenset(), by_task={}) for task, scores in self.by_task.items()
+            task: replace(
+                self,
+                scores=scores,
+                best=frozenset(),
+                by_task={},
+                excess=None,
+                coverage=self.coverage_by_task.get(task, {}),
+                coverage_by_task={},
+            )
+            for task, scores in self.by_task.items()
         }
 
 
@@ -140,7 +166,8 @@ class Comparison:
 
     ``left_out`` maps estimators that were not asked to the reason; ``predicted`` holds the
     trajectories of each row without an error. ``unseen`` says what was set aside from fitting, if anything was:
-    the ids under ``train`` and ``test``, and how they were chosen.
+    the ids under ``train`` and ``test``, and how they were chosen. ``observed`` is how many recorded scores of each
+    run the estimators were told after the first. ``ceiling`` is there where runs were repeated in other orders.
     """
 
     recording: str
@@ -157,6 +184,13 @@ class Comparison:
     figure: Path | None = None
     output: Path | None = None
     unseen: Mapping[str, Any] | None = None
+    observed: int = 0
+    ceiling: Ceiling | None = None
+
+    def share_of_ceiling(self, row: Row, score: str) -> float | None:
+        """The row's ``skill`` or ``lds`` over its order-noise ceiling; None where either isn't known or is 0 or less."""
+        top = None if self.ceiling is None else getattr(self.ceiling, score)
+        return row.scores[score].value / top if top is not None and top > 0 and score in row.scores else None
 
     @property
     def runs(self) -> int:
@@ -173,12 +207,21 @@ class _Scored:
     by_task: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
-def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tuple[Row, ...]:
-    """Score every outcome under the same bootstrap draws, and mark what clearly leads."""
+def score_rows(
+    held_out: HeldOut, outcomes: list[Outcome], seed: int = 42, against: str | None = None
+) -> tuple[Row, ...]:
+    """Score every outcome under the same bootstrap draws, and mark what clearly leads.
+
+    Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
+    oracle's.
+    """
     weights = bootstrap.draw_weights(len(held_out.names), seed)
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
     rivals = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
     leaders = _leaders(rivals) if len(held_out.names) >= FEWEST_CLEAR else {}
+    predicted = {o.estimator: o.predicted for o in outcomes if o.predicted is not None}
+    over = against if against in predicted else None
+    more = excesses(predicted, held_out.recorded, weights, rivals=rivals.keys(), over=over, fewest=FEWEST_CLEAR)
     rows = []
     for outcome in outcomes:
         row = Row(
@@ -192,6 +235,14 @@ def score_rows(held_out: HeldOut, outcomes: list[Outcome], seed: int = 42) -> tu
             name=outcome.name or outcome.estimator,
             oracle=outcome.oracle,
             cost=outcome.cost,
+            conditions=outcome.conditions,
+            excess=more.get(outcome.estimator),
+            coverage=_coverages(held_out, outcome.intervals),
+            coverage_by_task={
+                task: _coverages(held_out, outcome.intervals, own) for task, own in held_out.places().items()
+            }
+            if outcome.intervals
+            else {},
         )
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
@@ -227,6 +278,16 @@ def _score(
             values["lds"] = Value(agreement, interval=bootstrap.interval(draws["lds"]))
     by_task = {task: _score(held_out.at(own), predicted[:, :, own], weights).values for task, own in parts.items()}
     return _Scored(values, draws, by_task)
+
+
+def _coverages(
+    held_out: HeldOut, intervals: Intervals, places: Int[np.ndarray, " part"] | None = None
+) -> dict[float, Coverage]:
+    own = slice(None) if places is None else places
+    return {
+        level: coverage(low[:, :, own], high[:, :, own], held_out.recorded[:, :, own])
+        for level, (low, high) in sorted(intervals.items())
+    }
 
 
 def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:

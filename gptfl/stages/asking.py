@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, PluginError, UsageError
+from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import is_blind
 from gptfl.records import Dynamics, MetricInfo, Prediction, Progress, Query, silent
 from gptfl.registry import get_registry
+from gptfl.stages.answering import checked
 from gptfl.stages.fitting import Contender
 from gptfl.stages.measuring import measure_first
 from gptfl.stages.newcomers import Newcomers
@@ -70,19 +71,12 @@ class Source:
     def ask(self, query: Query) -> Prediction:
         """What the simulator answers about the examples of its scope.
 
-        Raises ``PluginError`` where that has the wrong shape or isn't finite.
+        Raises ``PluginError`` as ``checked`` does.
         """
         query = self.scope.about(query)
-        who = f"estimator {self.contender.part.name!r} of {self.contender.part.owner}"
-        expected = (len(query.first), len(query.steps), query.first.shape[1])
         with self.contender.part.blamed("predict"):
             prediction = self.contender.estimator.predict(query)
-            values = np.asarray(prediction.values)
-        if values.shape != expected:
-            raise PluginError(f"{who} predicted values of shape {values.shape}, not {expected}", "it needs mending")
-        if not np.isfinite(values).all():
-            raise PluginError(f"{who} predicted values that are not finite", "other settings may help")
-        return prediction
+        return checked(prediction, query, self.contender.part.who)
 
 
 def open_source(

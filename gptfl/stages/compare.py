@@ -9,16 +9,17 @@ import numpy as np
 
 from gptfl.builtin.baselines import MeanRun
 from gptfl.curricula import check_seed
-from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import Estimator, is_oracle
+from gptfl.errors import DataError, PluginError, UsageError
+from gptfl.interfaces import Estimator, conditions, is_oracle
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, silent, tasks_of
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
-from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
+from gptfl.scores.comparison import Comparison, HeldOut, Intervals, Outcome, score_rows
 from gptfl.stages.cost import measure_cost
 from gptfl.stages.entries import Entry, choose_entries
-from gptfl.stages.fitting import Contender, Fitted, fit_data, fit_or_load, predict_runs
+from gptfl.stages.fitting import Answer, Contender, Fitted, ask_runs, fit_data, fit_or_load, predict_runs
+from gptfl.stages.repeats import ceiling_of
 from gptfl.stages.scope import Scope, scope_of
 from gptfl.stages.sources import Recording, choose_metric, find_features, focused, open_recording
 from gptfl.stages.splits import (
@@ -27,6 +28,7 @@ from gptfl.stages.splits import (
     check_fit_runs,
     cut_run,
     fold_splits,
+    given_part,
     most_folds,
     stacked,
     stored_split,
@@ -52,6 +54,8 @@ def compare(
     cost: bool = False,
     unseen: str | None = None,
     unseen_share: float | None = None,
+    observe: int = 0,
+    against_estimator: str | None = None,
     seed: int = 42,
     output: str | Path | None = None,
     figure: str | Path | bool = True,
@@ -67,8 +71,10 @@ def compare(
     ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
     at their default. ``calibrate`` sets that setting in every estimator that has one so named. With ``cost``
     each answer is timed (``stages.cost``). With ``unseen`` (train, test or both) nothing is learned from
-    ``unseen_share`` of these examples; where test examples are set aside, they alone are scored. ``output`` is a .json, .csv or
-    .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
+    ``unseen_share`` of these examples; where test examples are set aside, they alone are scored. With ``observe``
+    the estimators are told that many recorded scores of each held-out run after its first; these count in no score.
+    Squared errors are held against those of the row ``against_estimator``, by default the least. ``output`` is a
+    .json, .csv or .tex file for the table; ``figure`` a .png, True for the default place in the workspace, or
     False for none. Fits whose inputs and settings match are taken from the workspace.
 
     An estimator that fails, or that can't answer about unseen examples, is a row with the reason. Raises ``DataError`` where no run is held
@@ -82,6 +88,8 @@ def compare(
         check_picture(Path(figure))
         check_plain_target(Path(figure).expanduser(), "--figure")
     check_seed(seed)
+    if observe < 0:
+        raise UsageError(f"--observe is {observe}", "give how many recorded scores to tell, or leave it out")
     recording = open_recording(dynamics, workspace, every)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
@@ -91,8 +99,14 @@ def compare(
     entries, left_out = choose_entries(
         get_registry(), recording, found, chosen, estimators, settings, calibrate=calibrate
     )
-    job = _Job(recording, chosen, found, given, seed, progress, len(entries), cost)
+    labels = [entry.label for entry in entries]
+    if against_estimator is not None and against_estimator not in labels:
+        raise UsageError(
+            f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
+        )
+    job = _Job(recording, chosen, found, given, seed, progress, len(entries), cost, observe)
     splits, run_notes = job.divide(folds)
+    _check_observed(observe, splits)
     for split in splits:
         job.hold_out(split)
     if not job.tests:
@@ -105,7 +119,7 @@ def compare(
     comparison = Comparison(
         recording=recording.path.name,
         metric=chosen,
-        rows=score_rows(held_out, outcomes, seed),
+        rows=score_rows(held_out, outcomes, seed, against_estimator),
         held_out=held_out,
         predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
         fit_runs=len(splits[0].fit),
@@ -122,6 +136,9 @@ def compare(
             *dict.fromkeys(job.notes),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
+        observed=observe,
+        # Who is told how a run began knows something of its order, too.
+        ceiling=None if observe else ceiling_of(job.all_runs(), chosen, held_out),
     )
     return _write(comparison, recording, output, figure)
 
@@ -137,6 +154,16 @@ def _splits(runs: Sequence[Run], folds: int | None) -> list[Split]:
     return splits
 
 
+def _check_observed(observed: int, splits: Sequence[Split]) -> None:
+    """Raise ``UsageError`` where no held-out run has a score after those observed."""
+    most = max((len(run.steps) - 1 for split in splits for run in split.test), default=0)
+    if observed and observed >= most:
+        remedy = f"give at most {most - 1}" if most > 1 else "leave it out"
+        raise UsageError(
+            f"--observe {observed}: no held-out run has more than {most} recorded scores after its first", remedy
+        )
+
+
 @dataclass
 class _Job:
     """One comparison on its way: the divisions of the runs, and what is learned on each."""
@@ -149,6 +176,7 @@ class _Job:
     progress: Progress
     estimators: int
     cost: bool = False
+    observed: int = 0
     splits: list[Split] = field(default_factory=list)
     tests: list[tuple[int, Run]] = field(default_factory=list)
     means: list[np.ndarray] = field(default_factory=list)
@@ -176,6 +204,10 @@ class _Job:
         ]
         return splits, tuple(dict.fromkeys(notes + more))
 
+    def all_runs(self) -> list[Run]:
+        """Every recorded run, cut to the test examples that count."""
+        return [of_tests(run, self.scored) for run in self.recording.dynamics.runs]
+
     def scope(self, estimator: Estimator, features: Features | None) -> Scope:
         """What the estimator is asked about."""
         return scope_of(self.recording.dynamics, self.recording.aside, estimator, features, self.scored)
@@ -195,7 +227,7 @@ class _Job:
                     f"{run.name} counts at {len(cut.steps)} of its {len(run.steps)} recorded steps, "
                     f"because the average training run is known from step {low} to {high}"
                 )
-            if np.isfinite(cut.metrics[self.metric.name][1:]).any():
+            if np.isfinite(cut.metrics[self.metric.name][1 + self.observed :]).any():
                 tests.append(cut)
         if tests:
             self.splits.append(replace(split, test=tuple(tests)))
@@ -218,14 +250,17 @@ class _Job:
         steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
         for row, run in enumerate(runs):
             steps[row, : len(run.steps)] = run.steps
+        recorded = stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs])
+        given = stacked([given_part(run, self.metric, self.observed) for run in runs]) if self.observed else None
         return HeldOut(
             names=tuple(run.name for run in runs),
             tests=tuple(example.id for example in scored),
             folds=np.array([fold for fold, _ in self.tests], dtype=np.int64),
             steps=steps,
-            recorded=stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs]),
+            recorded=recorded if given is None else np.where(np.isfinite(given), np.nan, recorded),
             mean_run=stacked(self.means),
             tasks=tasks_of(scored),
+            given=given,
         )
 
     @property
@@ -238,7 +273,7 @@ class _Job:
         registry = get_registry()
         part = registry.find("estimator", entry.name)
         label = entry.label
-        trajectories: list[np.ndarray] = []
+        answers: list[Answer] = []
         fits: list[Fitted] = []
         for number, split in enumerate(self.splits):
             note = f"{label}, fold {number + 1} of {len(self.splits)}" if len(self.splits) > 1 else label
@@ -253,7 +288,7 @@ class _Job:
                     raise problem
                 fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator))
                 scope = self.scope(fitted.contender.estimator, features)
-                trajectories += predict_runs(fitted.contender, split.test, self.metric, scope)
+                answers += ask_runs(fitted.contender, split.test, self.metric, scope, self.observed)
             except (DataError, PluginError) as error:
                 self.done += len(self.splits) - number - 1
                 self.progress("compare", self.done, self.total, f"{label} failed")
@@ -263,12 +298,13 @@ class _Job:
                     error=str(error),
                     name=entry.name,
                     oracle=is_oracle(estimator),
+                    conditions=conditions(estimator),
                 )
             fits.append(fitted)
         self.progress("compare", self.done, self.total, label)
         return Outcome(
             label,
-            stacked(trajectories),
+            stacked([answer.values for answer in answers]),
             settings=dict(fits[-1].contender.estimator.settings()),
             seconds=sum(fitted.seconds for fitted in fits),
             reused=all(fitted.reused for fitted in fits),
@@ -276,7 +312,21 @@ class _Job:
             name=entry.name,
             oracle=is_oracle(fits[-1].contender.estimator),
             cost=measure_cost(fits[-1].contender, self.splits[-1].test, self.metric, scope) if self.cost else None,
+            intervals=_intervals(answers),
+            conditions=conditions(fits[-1].contender.estimator),
         )
+
+
+def _intervals(answers: Sequence[Answer]) -> Intervals:
+    """Bounds at the levels that were given for every run."""
+    levels = set.intersection(*(set(answer.intervals) for answer in answers))
+    return {
+        level: (
+            stacked([answer.intervals[level][0] for answer in answers]),
+            stacked([answer.intervals[level][1] for answer in answers]),
+        )
+        for level in sorted(levels)
+    }
 
 
 def _write(

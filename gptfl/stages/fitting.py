@@ -1,7 +1,7 @@
 """Fits an estimator, or takes back the fit that is there already, and asks it about runs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import NEEDS, Estimator, metrics_of
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
+from gptfl.stages.answering import checked
 from gptfl.stages.scope import Scope
 from gptfl.stages.sources import Recording
 from gptfl.stages.splits import Split, query_for, same_steps
@@ -188,26 +189,39 @@ def _restored(contender: Contender, found: SimulatorFile) -> Fitted:
     return Fitted(Contender(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an estimator predicts for one run: its trajectories, and their lower and upper bounds by level."""
+
+    values: Float[np.ndarray, "recorded test"]
+    intervals: Mapping[float, tuple[Float[np.ndarray, "recorded test"], Float[np.ndarray, "recorded test"]]]
+
+
+def ask_runs(
+    contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None, observed: int = 0
+) -> list[Answer]:
+    """What a fitted estimator predicts for these runs' curricula.
+
+    ``scope`` says which examples the runs are about, where these aren't just those fitted. The estimator is told the
+    first ``observed`` recorded scores after the start of each run. Raises ``PluginError`` where the answer has the
+    wrong shape or isn't finite.
+    """
+    answers: list[Answer] = [Answer(np.empty((0, 0)), {})] * len(runs)
+    for places in same_steps(runs):
+        query = query_for([runs[place] for place in places], metric, observed)
+        query = query if scope is None else scope.about(query)
+        with contender.part.blamed("predict"):
+            prediction = contender.estimator.predict(query)
+        prediction = checked(prediction, query, contender.part.who)
+        values = prediction.values.astype(np.float64)
+        for row, place in enumerate(places):
+            bounds = {level: (low[row], high[row]) for level, (low, high) in prediction.intervals.items()}
+            answers[place] = Answer(values[row], bounds)
+    return answers
+
+
 def predict_runs(
     contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
 ) -> list[Float[np.ndarray, "recorded test"]]:
-    """The trajectories that a fitted estimator predicts for these runs' curricula.
-
-    ``scope`` says which examples the runs are about, where these aren't just those fitted. Raises ``PluginError``
-    where the answer has the wrong shape or isn't finite.
-    """
-    answers: list[Float[np.ndarray, "recorded test"]] = [np.empty((0, 0))] * len(runs)
-    who = contender.part.who
-    for places in same_steps(runs):
-        query = query_for([runs[place] for place in places], metric)
-        query = query if scope is None else scope.about(query)
-        expected = (len(places), len(query.steps), query.first.shape[1])
-        with contender.part.blamed("predict"):
-            values = np.asarray(contender.estimator.predict(query).values, dtype=np.float64)
-        if values.shape != expected:
-            raise PluginError(f"{who} predicted values of shape {values.shape}, not {expected}", "it needs mending")
-        if not np.isfinite(values).all():
-            raise PluginError(f"{who} predicted values that are not finite", "other settings may help")
-        for place, trajectory in zip(places, values, strict=True):
-            answers[place] = trajectory
-    return answers
+    """The trajectories of ``ask_runs`` alone."""
+    return [answer.values for answer in ask_runs(contender, runs, metric, scope)]

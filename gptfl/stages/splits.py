@@ -125,8 +125,11 @@ def thinned(run: Run, every: int) -> Run:
     return cut_run(run, np.unique(np.append(rows, max(len(run.steps) - 1, 0))) if len(run.steps) else rows)
 
 
-def query_for(runs: Sequence[Run], metric: MetricInfo) -> Query:
-    """What an estimator is asked about runs that were recorded at the same steps."""
+def query_for(runs: Sequence[Run], metric: MetricInfo, observed: int = 0) -> Query:
+    """What an estimator is asked about runs that were recorded at the same steps.
+
+    It is told the first ``observed`` recorded scores after the start of each.
+    """
     longest = max(run.curriculum.steps for run in runs)
     widest = max(run.curriculum.batches.shape[1] for run in runs)
     batches = np.full((len(runs), longest, widest), -1, dtype=np.int64)
@@ -138,7 +141,16 @@ def query_for(runs: Sequence[Run], metric: MetricInfo) -> Query:
     first = np.stack([run.metrics[metric.name][0] for run in runs]).astype(np.float64)
     directions = sorted(set.intersection(*(set(run.derivatives) for run in runs)))
     derivatives = {name: np.stack([run.derivatives[name] for run in runs]) for name in directions}
-    return Query(batches, rates, runs[0].steps, first, derivatives=derivatives)
+    told = np.stack([given_part(run, metric, observed) for run in runs]) if observed else None
+    return Query(batches, rates, runs[0].steps, first, derivatives=derivatives, observed=told)
+
+
+def given_part(run: Run, metric: MetricInfo, observed: int) -> Float[np.ndarray, "recorded test"]:
+    """The first ``observed`` recorded scores after a run's start, NaN elsewhere."""
+    values = run.metrics[metric.name].astype(np.float64)
+    given = np.full(values.shape, np.nan)
+    given[1 : observed + 1] = values[1 : observed + 1]
+    return given
 
 
 def same_steps(runs: Sequence[Run]) -> list[list[int]]:

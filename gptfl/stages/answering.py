@@ -1,0 +1,54 @@
+"""Holds what an estimator answers against what it was asked."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.errors import PluginError
+from gptfl.records import Prediction, Query
+
+ROUNDING = 1e-6
+"""A novelty may leave the range from 0 to 1 by so much: it is a quotient of sums."""
+WRONG = "it needs mending"
+Bounds = tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]
+
+
+def checked(prediction: Prediction, query: Query, who: str) -> Prediction:
+    """The prediction that ``who`` gave, its parts as arrays.
+
+    Raises ``PluginError`` where values, intervals or novelty have the wrong shape or aren't finite, or where the lower
+    bound of an interval is above its upper one.
+    """
+    runs, tests = query.first.shape
+    expected = (runs, len(query.steps), tests)
+    values = np.asarray(prediction.values)
+    if values.shape != expected:
+        raise PluginError(f"{who} predicted values of shape {values.shape}, not {expected}", WRONG)
+    if not np.isfinite(values).all():
+        raise PluginError(f"{who} predicted values that are not finite", "other settings may help")
+    novelty = None if prediction.novelty is None else np.asarray(prediction.novelty, dtype=np.float64)
+    if novelty is not None:
+        # Not a number is not within the range either.
+        within = (novelty >= -ROUNDING) & (novelty <= 1 + ROUNDING)
+        if novelty.shape != (runs,) or not within.all():
+            raise PluginError(f"{who} gave a novelty that is no number from 0 to 1 for each of {runs} runs", WRONG)
+        novelty = np.clip(novelty, 0.0, 1.0)
+    return Prediction(values, _intervals(prediction.intervals, expected, who), novelty)
+
+
+def _intervals(given: Mapping[float, Bounds], expected: tuple[int, ...], who: str) -> dict[float, Bounds]:
+    result = {}
+    for level, bounds in given.items():
+        if not 0 < level < 1:
+            raise PluginError(f"{who} gave intervals of level {level}, which is not between 0 and 1", WRONG)
+        low, high = (np.asarray(bound) for bound in bounds)
+        if low.shape != expected or high.shape != expected:
+            wrong = low.shape if low.shape != expected else high.shape
+            raise PluginError(f"{who} gave intervals of shape {wrong}, not {expected}", WRONG)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise PluginError(f"{who} gave intervals that are not finite", "other settings may help")
+        if (low > high).any():
+            raise PluginError(f"{who} gave intervals whose lower bound is above the upper one", WRONG)
+        result[float(level)] = (low, high)
+    return result

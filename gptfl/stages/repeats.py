@@ -1,0 +1,58 @@
+"""Finds runs that repeat a subset in another order, and from them how much of what was recorded is down to the order."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gptfl.records import MetricInfo, Run
+from gptfl.scores.ceiling import Ceiling, lds_ceiling, order_noise, skill_ceiling
+from gptfl.scores.comparison import HeldOut
+from gptfl.simulator.average import resample
+from gptfl.stages.splits import same_steps, stacked
+
+FEWEST_REPEATS = 3
+"""Runs beside the first of each subset: with fewer a variance tells nothing."""
+
+
+def repeated(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of each subset that was trained on in several orders, with the same learning rates throughout.
+
+    Of runs with the very same batches the first stands for all: how they differ is not down to the order.
+    """
+    subsets: dict[tuple[bytes, bytes], dict[bytes, Run]] = {}
+    for run in runs:
+        batches = run.curriculum.batches.astype(np.int64)
+        members = np.unique(batches[batches >= 0])
+        key = members.tobytes(), run.curriculum.learning_rates.astype(np.float64).tobytes()
+        # The shape belongs to the order: the same stream cut into other batches is another curriculum.
+        own = np.array(batches.shape).tobytes() + batches.tobytes()
+        subsets.setdefault(key, {}).setdefault(own, run)
+    return [list(orders.values()) for orders in subsets.values() if len(orders) > 1]
+
+
+def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut) -> Ceiling | None:
+    """The order-noise ceiling on these held-out runs, by the repeats among ``runs``; None where there are too few.
+
+    ``runs`` have the test examples of ``held_out``. Repeats that were recorded at other steps than most are left out.
+    """
+    groups: dict[bytes, list[list[Run]]] = {}
+    for orders in repeated(runs):
+        for places in same_steps(orders):
+            if len(places) > 1:
+                kept = [orders[place] for place in places]
+                groups.setdefault(kept[0].steps.astype(np.int64).tobytes(), []).append(kept)
+    if not groups:
+        return None
+    chosen = max(groups.values(), key=lambda subsets: sum(map(len, subsets)))
+    count = sum(map(len, chosen))
+    if count - len(chosen) < FEWEST_REPEATS:
+        return None
+    values = [np.stack([run.metrics[metric.name].astype(np.float64) for run in orders]) for orders in chosen]
+    noise = order_noise(values)
+    grid = chosen[0][0].steps
+    at = stacked([resample(grid, noise, steps[steps >= 0]) for steps in held_out.steps])
+    skill = skill_ceiling(at, held_out.recorded, held_out.mean_run)
+    if not np.isfinite(skill):
+        return None
+    lds = lds_ceiling(at, held_out.recorded, held_out.peers)
+    return Ceiling(skill, lds if np.isfinite(lds) else None, count, len(chosen))
