@@ -78,6 +78,24 @@ def command(
     ] = False,
     unseen: Unseen = None,
     unseen_share: UnseenShare = None,
+    observe: Annotated[
+        int,
+        typer.Option(
+            help="Tell the estimators the first K recorded scores of each held-out run after its start; score the rest.",
+            metavar="K",
+            show_default="none",
+            rich_help_panel=PRECISE,
+        ),
+    ] = 0,
+    against_estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="Row whose squared error the others are held against.",
+            metavar="NAME",
+            show_default="the row with the least",
+            rich_help_panel=PRECISE,
+        ),
+    ] = None,
     seed: Seed = 42,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -100,16 +118,20 @@ def command(
 
     Example: `gptfl compare --folds 4 --set gptfluence.order=2 --csv`
     """
-    from gptfl.report.comparison import cost_table, footnotes, rich_table, to_csv, to_json, to_latex
+    from gptfl.report.calibration import calibration_table
+    from gptfl.report.comparison import cost_table, rich_table, to_csv, to_json, to_latex
+    from gptfl.report.footnotes import footnotes
     from gptfl.stages.compare import compare
 
     if as_json + as_csv + as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")
     warn_of_problems()
     if sweep:
-        if as_latex or cost or calibrate or unseen is not None:
-            other = "--latex" if as_latex else "--cost" if cost else "--calibrate" if calibrate else "--unseen"
-            raise UsageError(f"{other} does not go with --sweep", "leave out one of them")
+        given = {"--latex": as_latex, "--cost": cost, "--calibrate": calibrate, "--unseen": unseen is not None}
+        given |= {"--observe": bool(observe), "--against-estimator": against_estimator is not None}
+        others = [flag for flag, is_given in given.items() if is_given]
+        if others:
+            raise UsageError(f"{others[0]} does not go with --sweep", "leave out one of them")
         _sweep(
             sweep,
             estimator,
@@ -143,6 +165,8 @@ def command(
             cost=cost,
             unseen=unseen,
             unseen_share=unseen_share,
+            observe=observe,
+            against_estimator=against_estimator,
             seed=seed,
             output=output,
             figure=True if figure is None else figure,
@@ -155,9 +179,9 @@ def command(
             console.say(render(result).rstrip())
             return
     console.out.print(rich_table(result))
-    costs = cost_table(result)
-    if costs is not None:
-        console.out.print(costs)
+    for extra in (calibration_table(result), cost_table(result)):
+        if extra is not None:
+            console.out.print(extra)
     if result.figure is not None:
         console.say(f"picture: {result.figure}")
 

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,90 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
-from gptfl.report.notes import spanned
-from gptfl.scores.comparison import FEWEST_CLEAR, SCORES, Comparison, Row, Value
-from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
+from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.scores.comparison import SCORES, Comparison, Row, Value
 from gptfl.store.whole import written_whole
 
-ORACLE = "†"
-"""Marks the rows of estimators that looked along the runs that they predict."""
 LONGEST = 14
 WIDTH = 80
 """Columns of a terminal; where cells are wide, the gaps between them shrink to keep to it."""
-
-
-def setting(comparison: Comparison) -> str:
-    """What was compared on what, in one line."""
-    name = f"{comparison.metric.name} of {comparison.recording}"
-    if comparison.folds is None:
-        runs = f"fitted on {comparison.fit_runs} runs (validated on {comparison.validation_runs})"
-        return f"{name}: {runs}, tested on {comparison.runs}{_unseen(comparison)}"
-    return f"{name}: {comparison.folds} folds over {comparison.runs} runs{_unseen(comparison)}"
-
-
-def _unseen(comparison: Comparison) -> str:
-    counts = {"training": "train", "test": "test"}
-    told = [(noun, len((comparison.unseen or {}).get(side, ()))) for noun, side in counts.items()]
-    parts = [f"{count} unseen {noun} examples" for noun, count in told if count]
-    return f", {' and '.join(parts)}" if parts else ""
-
-
-def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
-    """What a reader must know to read the table right; ``best`` says how the table marks the clear best."""
-    within = "" if comparison.folds is None else ", each less its mean over the runs that the same fold held out"
-    notes = [
-        "MSE, MAE: over all steps after the first, ± standard deviation over runs. "
-        "Final ρ: Spearman across test examples within a run, which knowing the test examples is enough to win.",
-        "Skill: 1 - SSE / SSE of mean-run, the average training run. LDS: for each test example, Spearman across "
-        f"held-out runs between predicted and recorded value at the final step{within}. It takes single runs, where "
-        "TRAK's averages over seeds; the two aren't comparable.",
-        "Brackets: 95 % bootstrap intervals over runs.",
-    ]
-    if (comparison.unseen or {}).get("test"):
-        notes.append(
-            "Only the unseen test examples are scored. Mean-run gives them the average change of the others, "
-            "regressed on the first score."
-        )
-    compared = comparable(comparison.held_out.peers)
-    if comparison.runs < FEWEST_RUNS:
-        noun = "run" if comparison.runs == 1 else "runs"
-        notes.append(f"LDS is not shown for {comparison.runs} held-out {noun}; it takes {FEWEST_RUNS}.")
-    elif compared < FEWEST_RUNS:
-        fewer = "" if comparison.folds is None else "; fewer folds would do"
-        notes.append(
-            f"LDS is not shown: it compares runs held out together that end at the same step, and only {compared} of "
-            f"{comparison.runs} have another to be compared with, where it takes {FEWEST_RUNS}{fewer}."
-        )
-    elif compared < RELIABLE_RUNS:
-        notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
-    if comparison.runs < FEWEST_CLEAR:
-        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
-    else:
-        notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
-    if any(row.by_task for row in comparison.rows):
-        notes.append(
-            "Below each estimator, its scores on each task of the mixture. Above them, MSE, MAE and final ρ are the means "
-            "of the tasks' own, as in the paper; LDS and skill take all test examples together."
-        )
-    if any(row.oracle for row in comparison.rows):
-        notes.append(
-            f"{ORACLE} Oracle: it looked along the very runs that it predicts, which no prediction of a run that was "
-            "not made can do. It is never marked best."
-        )
-    kept = [row.estimator for row in comparison.rows if row.reused]
-    if kept:
-        notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
-    notes += [f"{row.estimator} failed: {row.error}" for row in comparison.rows if row.error]
-    alike: dict[str, list[str]] = {}
-    for name, reason in comparison.left_out.items():
-        alike.setdefault(reason.removeprefix(f"{name} "), []).append(name)
-    notes += [f"{', '.join(names)} left out: {reason}" for reason, names in alike.items()]
-    for row in comparison.rows:
-        name = row.name or row.estimator
-        told = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in spanned(row.notes))
-        notes += [f"{row.estimator}{rest}" for rest in told]
-    return [*notes, *comparison.notes]
 
 
 def rich_table(comparison: Comparison) -> Table:
@@ -117,7 +43,7 @@ def rich_table(comparison: Comparison) -> Table:
     table.add_column("fit s", justify="right", no_wrap=True)
     for row in comparison.rows:
         cells = [_cell(row, name) for name in SCORES]
-        table.add_row(Text(_in_lines(row)), *cells, Text(seconds(row)))
+        table.add_row(Text(_in_lines(row, comparison)), *cells, Text(seconds(row)))
         for task, own in row.of_tasks().items():
             table.add_row(Text(f" {task}", style="dim"), *(_short_cell(own, name) for name in SCORES))
     roomy = Console(width=10 * WIDTH, file=io.StringIO())
@@ -145,18 +71,14 @@ def cost_table(comparison: Comparison) -> Table | None:
         table.add_column(head, justify="left" if head == "estimator" else "right")
     for row, cost in known:
         flops = NOTHING if cost.flops is None else short_power(f"{cost.flops:.2g}")
-        table.add_row(Text(_label(row)), short_power(f"{cost.seconds:.2g}"), flops, seconds(row))
+        table.add_row(Text(label(row, comparison)), short_power(f"{cost.seconds:.2g}"), flops, seconds(row))
     return table
 
 
-def _label(row: Row) -> str:
-    return f"{row.estimator} {ORACLE}" if row.oracle else row.estimator
-
-
-def _in_lines(row: Row) -> str:
+def _in_lines(row: Row, comparison: Comparison) -> str:
     """The label, a long name broken behind a hyphen and each setting on a line: rows have two lines anyway."""
     name, bracket, told = row.estimator.partition(" (")
-    mark = f" {ORACLE}" if row.oracle else ""
+    mark = "".join(f" {one}" for one in marks(row, comparison))
     lines = (name + mark) if len(name + mark) <= LONGEST else name.replace("-", "-\n", 1) + mark
     return lines + ("\n(" + told.replace(", ", ",\n ") if bracket else "")
 
@@ -198,7 +120,9 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "folds": comparison.folds,
         "seed": comparison.seed,
         **({} if comparison.unseen is None else {"unseen": dict(comparison.unseen)}),
-        "estimators": [_row_dict(row) for row in comparison.rows],
+        **({} if not comparison.observed else {"observed": comparison.observed}),
+        **({} if comparison.ceiling is None else {"ceiling": asdict(comparison.ceiling)}),
+        "estimators": [_row_dict(row, comparison) for row in comparison.rows],
         "left_out": dict(comparison.left_out),
         "notes": list(comparison.notes),
         "definitions": footnotes(comparison)[:3],
@@ -206,7 +130,8 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _row_dict(row: Row) -> dict[str, Any]:
+def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
+    shares = {f"{score}_share": comparison.share_of_ceiling(row, score) for score in ("skill", "lds")}
     return {
         "estimator": row.estimator,
         "name": row.name or row.estimator,
@@ -214,6 +139,15 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "scores": _scores_dict(row.scores),
         "by_task": {task: _scores_dict(scores) for task, scores in row.by_task.items()},
         "lds_reliable": row.lds_reliable,
+        **({} if row.excess is None else {"excess": asdict(row.excess)}),
+        **({} if comparison.ceiling is None else shares),
+        **({} if not row.coverage else {"coverage": coverage_dict(row.coverage)}),
+        **(
+            {"coverage_by_task": {task: coverage_dict(one) for task, one in row.coverage_by_task.items()}}
+            if row.coverage_by_task
+            else {}
+        ),
+        **({} if not comparison.observed else {"conditions": row.conditions}),
         "clearly_best": sorted(row.best),
         "settings": dict(row.settings),
         "seconds": round(row.seconds, 3),
@@ -255,6 +189,8 @@ def to_csv(comparison: Comparison) -> str:
     header = [column for name in SCORES for column in (name, *(f"{name}_{part}" for part in spreads[name]))]
     costs = any(row.cost is not None for row in comparison.rows)
     more = ["trajectory_seconds", "trajectory_flops"] if costs else []
+    levels = sorted({level for row in comparison.rows for level in row.coverage})
+    more += coverage_columns(levels) + (["conditions"] if comparison.observed else [])
     mixed = any(row.by_task for row in comparison.rows)
     writer.writerow(
         ["estimator", *(["task"] if mixed else []), *header, "clearly_best", "seconds", "error", "oracle", *more]
@@ -268,6 +204,7 @@ def to_csv(comparison: Comparison) -> str:
             cells += [None if value is None else value.value, *parts]
         best, oracle = " ".join(sorted(row.best)), "yes" if row.oracle else ""
         cost = [] if not costs else [row.cost and row.cost.seconds, row.cost and row.cost.flops]
+        cost += coverage_cells(row, levels) + (["yes" if row.conditions else ""] if comparison.observed else [])
         writer.writerow([row.estimator, *cells, best, round(row.seconds, 3), row.error, oracle, *cost])
     return out.getvalue()
 
@@ -279,6 +216,7 @@ _LATEX = {
     "±": r"$\pm$",
     "ρ": r"$\rho$",
     ORACLE: r"\textdagger{}",
+    UNTOLD: r"\textdaggerdbl{}",
     "–": "--",
     "<": r"$<$",
     ">": r"$>$",
@@ -307,11 +245,11 @@ def to_latex(comparison: Comparison) -> str:
     ]
     for row in comparison.rows:
         cells = " & ".join(_latex_cell(row, name) for name in SCORES)
-        lines.append(rf"    {latex_escaped(_label(row))} & {cells} \\")
+        lines.append(rf"    {latex_escaped(label(row, comparison))} & {cells} \\")
         for task, own in row.of_tasks().items():
             cells = " & ".join(_latex_cell(own, name) for name in SCORES)
             lines.append(rf"    \quad {latex_escaped(task)} & {cells} \\")
-    notes = " ".join(footnotes(comparison))
+    notes = " ".join([*footnotes(comparison), *calibration_lines(comparison)])
     lines += [r"    \bottomrule", r"  \end{tabular}", rf"  \par\footnotesize {latex_escaped(notes)}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gptfl.errors import UsageError
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
-from gptfl.report.comparison import footnotes, setting
+from gptfl.report.footnotes import footnotes, setting
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, Row
 from gptfl.scores.sweep import Sweep

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import NEEDS, Estimator, metrics_of
+from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.answering import checked
@@ -202,13 +202,14 @@ def ask_runs(
 ) -> list[Answer]:
     """What a fitted estimator predicts for these runs' curricula.
 
-    ``scope`` says which examples the runs are about, where these aren't just those fitted. The estimator is told the
-    first ``observed`` recorded scores after the start of each run. Raises ``PluginError`` where the answer has the
+    ``scope`` says which examples the runs are about, where these aren't just those fitted. An estimator that
+    goes on from them is told the first ``observed`` recorded scores after the start of each run. Raises ``PluginError`` where the answer has the
     wrong shape or isn't finite.
     """
+    told = observed if conditions(contender.estimator) else 0
     answers: list[Answer] = [Answer(np.empty((0, 0)), {})] * len(runs)
     for places in same_steps(runs):
-        query = query_for([runs[place] for place in places], metric, observed)
+        query = query_for([runs[place] for place in places], metric, told)
         query = query if scope is None else scope.about(query)
         with contender.part.blamed("predict"):
             prediction = contender.estimator.predict(query)

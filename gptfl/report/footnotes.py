@@ -1,0 +1,148 @@
+"""What a reader must know to read a comparison right."""
+
+from gptfl.report.calibration import percent
+from gptfl.report.cells import number
+from gptfl.report.notes import spanned
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row
+from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
+
+ORACLE = "†"
+"""Marks the rows of estimators that looked along the runs that they predict."""
+UNTOLD = "‡"
+"""Marks the rows of estimators that don't look at what was observed of a run."""
+
+
+def setting(comparison: Comparison) -> str:
+    """What was compared on what, in one line."""
+    name = f"{comparison.metric.name} of {comparison.recording}"
+    if comparison.folds is None:
+        runs = f"fitted on {comparison.fit_runs} runs (validated on {comparison.validation_runs})"
+        return f"{name}: {runs}, tested on {comparison.runs}{_unseen(comparison)}"
+    return f"{name}: {comparison.folds} folds over {comparison.runs} runs{_unseen(comparison)}"
+
+
+def _unseen(comparison: Comparison) -> str:
+    counts = {"training": "train", "test": "test"}
+    told = [(noun, len((comparison.unseen or {}).get(side, ()))) for noun, side in counts.items()]
+    parts = [f"{count} unseen {noun} examples" for noun, count in told if count]
+    return f", {' and '.join(parts)}" if parts else ""
+
+
+def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
+    """What a reader must know to read the table right; ``best`` says how the table marks the clear best."""
+    within = "" if comparison.folds is None else ", each less its mean over the runs that the same fold held out"
+    notes = [
+        "MSE, MAE: over all steps after the first, ± standard deviation over runs. "
+        "Final ρ: Spearman across test examples within a run, which knowing the test examples is enough to win.",
+        "Skill: 1 - SSE / SSE of mean-run, the average training run. LDS: for each test example, Spearman across "
+        f"held-out runs between predicted and recorded value at the final step{within}. It takes single runs, where "
+        "TRAK's averages over seeds; the two aren't comparable.",
+        "Brackets: 95 % bootstrap intervals over runs.",
+    ]
+    if (comparison.unseen or {}).get("test"):
+        notes.append(
+            "Only the unseen test examples are scored. Mean-run gives them the average change of the others, "
+            "regressed on the first score."
+        )
+    compared = comparable(comparison.held_out.peers)
+    if comparison.runs < FEWEST_RUNS:
+        noun = "run" if comparison.runs == 1 else "runs"
+        notes.append(f"LDS is not shown for {comparison.runs} held-out {noun}; it takes {FEWEST_RUNS}.")
+    elif compared < FEWEST_RUNS:
+        fewer = "" if comparison.folds is None else "; fewer folds would do"
+        notes.append(
+            f"LDS is not shown: it compares runs held out together that end at the same step, and only {compared} of "
+            f"{comparison.runs} have another to be compared with, where it takes {FEWEST_RUNS}{fewer}."
+        )
+    elif compared < RELIABLE_RUNS:
+        notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
+    if comparison.runs < FEWEST_CLEAR:
+        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
+    else:
+        notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
+    if any(row.by_task for row in comparison.rows):
+        notes.append(
+            "Below each estimator, its scores on each task of the mixture. Above them, MSE, MAE and final ρ are the means "
+            "of the tasks' own, as in the paper; LDS and skill take all test examples together."
+        )
+    notes += _observed(comparison) + _ceilings(comparison) + _excesses(comparison)
+    if any(row.oracle for row in comparison.rows):
+        notes.append(
+            f"{ORACLE} Oracle: it looked along the very runs that it predicts, which no prediction of a run that was "
+            "not made can do. It is never marked best."
+        )
+    kept = [row.estimator for row in comparison.rows if row.reused]
+    if kept:
+        notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
+    notes += [f"{row.estimator} failed: {row.error}" for row in comparison.rows if row.error]
+    alike: dict[str, list[str]] = {}
+    for name, reason in comparison.left_out.items():
+        alike.setdefault(reason.removeprefix(f"{name} "), []).append(name)
+    notes += [f"{', '.join(names)} left out: {reason}" for reason, names in alike.items()]
+    for row in comparison.rows:
+        name = row.name or row.estimator
+        told = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in spanned(row.notes))
+        notes += [f"{row.estimator}{rest}" for rest in told]
+    return [*notes, *comparison.notes]
+
+
+def _observed(comparison: Comparison) -> list[str]:
+    count = comparison.observed
+    if not count:
+        return []
+    scores = "first recorded score" if count == 1 else f"first {count} recorded scores"
+    notes = [f"Observed: the {scores} of each held-out run after its start, which no estimator is scored on."]
+    if any(not row.conditions for row in comparison.rows):
+        notes.append(f"{UNTOLD} Predicts as if nothing had been observed.")
+    return notes
+
+
+def _ceilings(comparison: Comparison) -> list[str]:
+    ceiling = comparison.ceiling
+    if ceiling is None:
+        return []
+    tops = f"skill {number('skill', ceiling.skill)}"
+    if ceiling.lds is not None:
+        tops += f", LDS {number('lds', ceiling.lds)}"
+    subsets = "1 subset" if ceiling.subsets == 1 else f"{ceiling.subsets} subsets"
+    notes = [
+        f"Order-noise ceiling: {tops}. That is what one could reach who knew which examples a run sees but not in which "
+        f"order, estimated from {ceiling.runs} runs on {subsets} in several orders."
+    ]
+    shares = []
+    for row in comparison.rows:
+        told = [
+            (title, comparison.share_of_ceiling(row, score)) for score, title in (("skill", "skill"), ("lds", "LDS"))
+        ]
+        parts = [f"{percent(share)} of {title}" for title, share in told if share is not None and share > 0]
+        if parts:
+            shares.append(f"{row.estimator} {' and '.join(parts)}")
+    return [*notes, f"Share of the ceiling: {'; '.join(shares)}."] if shares else notes
+
+
+def _excesses(comparison: Comparison) -> list[str]:
+    if comparison.runs < FEWEST_CLEAR:
+        return []
+    clear: dict[str, list[str]] = {"more": [], "less": [], "no clear difference": []}
+    over = ""
+    for row in comparison.rows:
+        if row.excess is None or row.excess.over == row.estimator:
+            continue
+        over = row.excess.over
+        kind = "no clear difference" if not row.excess.clear else "more" if row.excess.more > 0 else "less"
+        clear[kind].append(row.estimator)
+    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in clear.items() if names)
+    if not told:
+        return []
+    return [f"Squared error beside that of {over}, by paired differences whose intervals exclude 0: {told}."]
+
+
+def label(row: Row, comparison: Comparison) -> str:
+    """The row's name with its marks."""
+    return " ".join([row.estimator, *marks(row, comparison)])
+
+
+def marks(row: Row, comparison: Comparison) -> list[str]:
+    """What sets a row apart from those that predict as they are asked to."""
+    untold = bool(comparison.observed) and not row.conditions and not row.error
+    return [ORACLE] * row.oracle + [UNTOLD] * untold

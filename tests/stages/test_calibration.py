@@ -1,0 +1,230 @@
+"""What ``compare`` says of intervals, of scores observed along a run, of squared errors and of order noise."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gptfl.curricula import fill_batches, run_seed
+from gptfl.errors import PluginError, UsageError
+from gptfl.records import Curriculum, FitData, Prediction, role_of
+from gptfl.registry import build
+from gptfl.report.calibration import calibration_table
+from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
+from gptfl.report.footnotes import footnotes
+from gptfl.scores.ceiling import order_noise
+from gptfl.stages import compare as compare_module
+from gptfl.stages.answering import checked
+from gptfl.stages.compare import compare
+from gptfl.stages.repeats import repeated
+from gptfl.stages.splits import query_for
+from gptfl.store.dynamics import write_dynamics
+from tests.stages import sure
+from tests.synthetic import synthetic
+
+
+@pytest.fixture
+def space(tmp_path, monkeypatch):
+    built = build([sure])
+    monkeypatch.setattr(compare_module, "get_registry", lambda: built)
+    dynamics, _ = synthetic(24)
+    write_dynamics(tmp_path / "syn.dynamics.h5", dynamics)
+    return tmp_path
+
+
+def rows_of(comparison):
+    return {row.estimator: row for row in comparison.rows}
+
+
+def printed(table, width=80):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def fitted(runs):
+    dynamics, _ = synthetic(24)
+    return sure.Sure().fit(FitData(dynamics.pool, dynamics.test, dynamics.metrics["loss"], tuple(runs)))
+
+
+def test_coverage_is_that_of_all_folds_together(space):
+    dynamics, _ = synthetic(24)
+    comparison = compare(workspace=space, estimators=["sure", "unsure"], folds=3, figure=False)
+    rows = rows_of(comparison)
+    assert rows["unsure"].coverage == rows["mean-run"].coverage == {}
+    inside, widths = {0.5: [], 0.9: []}, {0.5: [], 0.9: []}
+    for run in dynamics.runs:
+        learned = [other for other in dynamics.runs if other.index % 3 != run.index % 3]
+        bounds = fitted(learned).predict(query_for([run], dynamics.metrics["loss"])).intervals
+        for level, (low, high) in bounds.items():
+            truth = run.metrics["loss"][1:]
+            inside[level].append((low[0, 1:] <= truth) & (truth <= high[0, 1:]))
+            widths[level].append(high[0, 1:] - low[0, 1:])
+    for level, found in rows["sure"].coverage.items():
+        assert found.share == pytest.approx(np.mean(inside[level]))
+        assert found.width == pytest.approx(np.mean(widths[level]))
+    assert 0.8 < rows["sure"].coverage[0.9].share < 1
+    told = json.loads(to_json(comparison))
+    by_name = {row["estimator"]: row for row in told["estimators"]}
+    assert by_name["sure"]["coverage"]["0.9"]["share"] == pytest.approx(np.mean(inside[0.9]))
+    assert "coverage" not in by_name["unsure"]
+    table = printed(calibration_table(comparison))
+    assert "inside 50 %" in table
+    assert "inside 90 %" in table
+    assert "unsure" not in table
+    lines = {row["estimator"]: row for row in csv.DictReader(io.StringIO(to_csv(comparison)))}
+    assert float(lines["sure"]["inside_90"]) == pytest.approx(np.mean(inside[0.9]))
+    assert lines["unsure"]["inside_90"] == ""
+    assert r"\% inside 90 \% (mean width" in to_latex(comparison)
+
+
+def test_without_intervals_nothing_is_said_of_them(space):
+    comparison = compare(workspace=space, estimators=["unsure"], figure=False)
+    assert calibration_table(comparison) is None
+    assert "inside" not in to_csv(comparison)
+    assert "coverage" not in to_json(comparison)
+
+
+def test_a_mixture_has_the_coverage_of_each_task(space):
+    dynamics, _ = synthetic(24)
+    test = tuple(replace(e, fields={"task": "odd" if i % 2 else "even"}) for i, e in enumerate(dynamics.test))
+    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, test=test))
+    row = rows_of(compare(workspace=space, estimators=["sure"], figure=False))["sure"]
+    assert set(row.coverage_by_task) == {"even", "odd"}
+    parts = [row.coverage_by_task[task][0.9] for task in ("even", "odd")]
+    whole = row.coverage[0.9]
+    assert sum(one.points for one in parts) == whole.points
+    assert sum(one.points * one.share for one in parts) == pytest.approx(whole.points * whole.share)
+    assert row.of_tasks()["odd"].coverage == row.coverage_by_task["odd"]
+
+
+def test_observed_scores_are_told_and_count_for_nobody(space):
+    dynamics, _ = synthetic(24)
+    plain = compare(workspace=space, estimators=["sure", "unsure"], figure=False)
+    told = compare(workspace=space, estimators=["sure", "unsure"], observe=2, figure=space / "told.png")
+    assert told.figure.read_bytes()[:4] == b"\x89PNG"
+    held = told.held_out
+    tested = dynamics.with_role("test")
+    truth = np.stack([run.metrics["loss"] for run in tested])
+    np.testing.assert_array_equal(held.given[:, 1:3], truth[:, 1:3])
+    assert np.isnan(held.given[:, [0, 3, 4, 5, 6]]).all()
+    assert np.isnan(held.recorded[:, 1:3]).all()
+    np.testing.assert_array_equal(held.recorded[:, 3:], truth[:, 3:])
+    rows = rows_of(told)
+    error = ((told.predicted["unsure"] - truth) ** 2)[:, 3:]
+    assert rows["unsure"].scores["mse"].value == pytest.approx(error.mean())
+    np.testing.assert_array_equal(told.predicted["unsure"], plain.predicted["mean-run"])
+    np.testing.assert_allclose(told.predicted["sure"][:, 2], truth[:, 2])
+    assert rows["sure"].scores["skill"].value > rows["unsure"].scores["skill"].value == pytest.approx(0)
+    assert rows["sure"].conditions
+    assert not rows["mean-run"].conditions
+    text = printed(rich_table(told))
+    assert "sure " in text
+    assert "unsure ‡" in text
+    assert "Observed: the first 2 recorded scores" in text.replace("\n", " ")
+    assert r"unsure \textdaggerdbl{}" in to_latex(told)
+    by_name = {row["estimator"]: row for row in json.loads(to_json(told))["estimators"]}
+    assert by_name["sure"]["conditions"]
+    assert not by_name["unsure"]["conditions"]
+    assert json.loads(to_json(told))["observed"] == 2
+    assert "conditions" not in to_json(plain)
+
+
+def test_an_unfit_number_of_observed_scores_is_refused(space):
+    with pytest.raises(UsageError, match=r"--observe is -1: give"):
+        compare(workspace=space, estimators=["sure"], observe=-1, figure=False)
+    with pytest.raises(UsageError, match=r"--observe 6: no held-out run has more than 6 .*: give at most 5"):
+        compare(workspace=space, estimators=["sure"], observe=6, figure=False)
+    assert compare(workspace=space, estimators=["sure"], observe=5, figure=False).runs
+
+
+def test_squared_errors_are_held_against_the_least_or_a_named_one(space):
+    found = rows_of(compare(workspace=space, estimators=["unsure"], folds=4, figure=False))
+    assert found["class-share"].excess.over == "class-share"
+    assert found["mean-run"].excess.more > 0
+    assert found["mean-run"].excess.clear
+    named = compare(workspace=space, estimators=["unsure"], folds=4, against_estimator="mean-run", figure=False)
+    rows = rows_of(named)
+    assert rows["class-share"].excess.more == pytest.approx(-found["mean-run"].excess.more)
+    assert rows["unsure"].excess.interval == (0.0, 0.0)
+    line = next(note for note in footnotes(named) if note.startswith("Squared error beside that of mean-run"))
+    assert "more: persistence" in line
+    assert "less: class-share" in line
+    assert "no clear difference: unsure" in line
+    told = json.loads(to_json(named))["estimators"][0]["excess"]
+    assert set(told) == {"squared_error", "over", "more", "interval", "clear"}
+    with pytest.raises(UsageError, match=r"--against-estimator 'nobody' is not compared: name one of the rows: pers"):
+        compare(workspace=space, against_estimator="nobody", figure=False)
+
+
+def with_repeats(dynamics, orders=3):
+    """The first runs once more in other orders, under a role that no stage fits or tests."""
+    random = np.random.default_rng(5)
+    more = []
+    for run in dynamics.runs[:4]:
+        members = np.unique(run.curriculum.batches)
+        for _ in range(orders - 1):
+            batches = fill_batches(members, 4, run.curriculum.steps, run_seed(9, len(more)))
+            values = run.metrics["loss"] + np.where(run.steps > 0, 0.02, 0)[:, None] * random.normal(size=(7, 8))
+            curriculum = Curriculum(batches, run.curriculum.learning_rates)
+            more.append(
+                replace(run, index=1000 + len(more), role="repeat", curriculum=curriculum, metrics={"loss": values})
+            )
+    return more
+
+
+def test_the_ceiling_comes_from_runs_on_one_subset_in_several_orders(space):
+    dynamics, _ = synthetic(24)
+    more = with_repeats(dynamics)
+    twin = replace(dynamics.runs[5], index=2000, role="repeat")
+    runs = (*dynamics.runs, *more, twin)
+    groups = repeated(runs)
+    assert sorted(len(group) for group in groups) == [3, 3, 3, 3]
+    assert not any(run.index in (5, 2000) for group in groups for run in group)
+    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, runs=runs))
+    comparison = compare(workspace=space, estimators=["sure"], figure=False)
+    assert comparison.runs == sum(role_of(i) == "test" for i in range(24))
+    noise = order_noise([np.stack([run.metrics["loss"] for run in group]) for group in groups])
+    held = comparison.held_out
+    left = ((held.mean_run - held.recorded)[:, 1:] ** 2).sum()
+    ceiling = comparison.ceiling
+    assert ceiling.skill == pytest.approx(1 - noise[1:].sum() * comparison.runs / left)
+    assert (ceiling.runs, ceiling.subsets) == (12, 4)
+    row = rows_of(comparison)["class-share"]
+    told = json.loads(to_json(comparison))
+    assert told["ceiling"]["skill"] == ceiling.skill
+    shown = {one["estimator"]: one for one in told["estimators"]}["class-share"]
+    assert shown["skill_share"] == pytest.approx(row.scores["skill"].value / ceiling.skill)
+    notes = " ".join(footnotes(comparison))
+    assert "Order-noise ceiling: skill" in notes
+    assert "Share of the ceiling: class-share" in notes
+    assert compare(workspace=space, estimators=["sure"], observe=1, figure=False).ceiling is None
+
+
+def test_too_few_repeats_tell_no_ceiling(space):
+    dynamics, _ = synthetic(24)
+    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, runs=(*dynamics.runs, *with_repeats(dynamics)[:2])))
+    assert compare(workspace=space, estimators=[], figure=False).ceiling is None
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [
+        ({"intervals": {0.9: (np.zeros((1, 2, 2)), np.zeros((1, 3, 2)))}}, "intervals of shape"),
+        ({"intervals": {1.5: (np.zeros((1, 3, 2)), np.zeros((1, 3, 2)))}}, "intervals of level 1.5"),
+        ({"intervals": {0.9: (np.ones((1, 3, 2)), np.zeros((1, 3, 2)))}}, "above the upper one"),
+        ({"intervals": {0.9: (np.full((1, 3, 2), np.nan), np.zeros((1, 3, 2)))}}, "not finite"),
+        ({"novelty": np.array([1.5])}, "novelty"),
+        ({"novelty": np.array([np.nan])}, "novelty"),
+        ({"novelty": np.array([0.1, 0.2])}, "novelty"),
+    ],
+)
+def test_a_prediction_that_breaks_its_promise_is_refused(spoilt, message):
+    dynamics, _ = synthetic(3, test=2, steps=2, every=1)
+    query = query_for(dynamics.runs[:1], dynamics.metrics["loss"])
+    with pytest.raises(PluginError, match=message):
+        checked(Prediction(np.zeros((1, 3, 2)), **spoilt), query, "somebody")
