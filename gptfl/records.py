@@ -75,7 +75,7 @@ class Example:
         return Example(self.id, "", "", (), self.label, kept, self.digest)
 
 
-WORDLESS = ("template", "flipped", "clean_label")
+WORDLESS = ("template", "flipped", "clean_label", "reserved")
 """Fields that tell in a number what was done to an example."""
 
 
@@ -184,6 +184,10 @@ def changes_between(
 
 
 FIT, VALIDATION, TEST = "fit", "validation", "test"
+REPEAT = "repeat"
+"""The role of a run that repeats another one's examples, to tell what is left to chance: nothing is learned from it,
+and nothing is scored on it.
+"""
 
 
 def role_of(index: int) -> str:

@@ -2,15 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gptfl.cli import console
 from gptfl.cli.options import FILES, PRECISE, Seed, Workspace, complete, complete_model
-
-if TYPE_CHECKING:
-    from gptfl.stages.estimate import Estimate
+from gptfl.cli.plan import announce
 
 WHAT, DESIGN, RECIPE = "What to record", "Runs", "Fine-tuning (defaults: the paper's)"
 WRITING = "Generated text (--metric bleu, rougeL)"
@@ -69,6 +67,45 @@ def command(
         ),
     ] = None,
     runs: Annotated[int, typer.Option(help="How many runs; more later keep the first.", rich_help_panel=DESIGN)] = 32,
+    design: Annotated[
+        str,
+        typer.Option(
+            help="Which examples each run is trained on. uniform: drawn anew for each run (the paper's). contrast: few "
+            "examples many times, such that runs differ much and all examples come about equally often. balanced: "
+            "contrast with as many examples of each class in every run, the same in all. leave-out: pairs of runs, "
+            "the second with other examples in the places of a group. repeat: each subset in three orders, and one of "
+            "them twice.",
+            metavar="NAME",
+            rich_help_panel=DESIGN,
+        ),
+    ] = "uniform",
+    repeats: Annotated[
+        int,
+        typer.Option(
+            help="Runs besides that repeat the first ones and tell how much is left to chance: three in four in another "
+            "order, the fourth the very same. Nothing is fitted to them.",
+            metavar="N",
+            rich_help_panel=DESIGN,
+        ),
+    ] = 0,
+    reserve_pool: Annotated[
+        int,
+        typer.Option(
+            help="Set N pool examples aside that no run to fit has. Every third run is then to test, and half of its "
+            "examples are reserved ones; see --unseen train of compare.",
+            metavar="N",
+            rich_help_panel=DESIGN,
+        ),
+    ] = 0,
+    leave_out_size: Annotated[
+        int | None,
+        typer.Option(
+            help="How many examples the runs of a leave-out pair differ in.",
+            metavar="N",
+            show_default="an eighth of the subset",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None,
     pool: Annotated[
         int | None,
         typer.Option(
@@ -86,7 +123,11 @@ def command(
     ] = 200,
     subset_size: Annotated[
         int | None,
-        typer.Option(help="Examples of each run.", show_default="64 % of the pool", rich_help_panel=DESIGN),
+        typer.Option(
+            help="Examples of each run.",
+            show_default="uniform: 64 % of the pool; else 32, or a sixth of a smaller pool",
+            rich_help_panel=DESIGN,
+        ),
     ] = None,
     record_every: Annotated[int, typer.Option(help="Measure at every N-th step.", rich_help_panel=DESIGN)] = 1,
     generate_every: Annotated[
@@ -116,7 +157,8 @@ def command(
     ] = "greedy",
     batch_size: Annotated[int, typer.Option(help="Examples a step.", rich_help_panel=RECIPE)] = 4,
     epochs: Annotated[
-        float | None, typer.Option(help="Passes over the subset.", show_default="3", rich_help_panel=RECIPE)
+        float | None,
+        typer.Option(help="Passes over the subset.", show_default="uniform: 3; else 6", rich_help_panel=RECIPE),
     ] = None,
     steps: Annotated[
         int | None,
@@ -251,6 +293,10 @@ def command(
             workspace=workspace,
             name=name,
             runs=runs,
+            design=design,
+            repeats=repeats,
+            reserve_pool=reserve_pool,
+            leave_out_size=leave_out_size,
             pool=pool,
             per_task=per_task,
             test=test,
@@ -283,7 +329,7 @@ def command(
             executor=executor,
             dry_run=dry_run,
             progress=progress,
-            announce=_announce,
+            announce=announce,
         )
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one talks
         return
@@ -307,62 +353,3 @@ def _next_command() -> str:
     except ResourceError:
         return "gptfl featurize --encoder tfidf-svd (the weights of the default, minilm, are not on this machine)"
     return "gptfl featurize"
-
-
-def _generation(plan: "Estimate") -> dict[str, str]:
-    if not plan.generated:
-        return {}
-    return {
-        "generating": f"{plan.generated} times a run, at most {plan.generated_tokens} tokens for each test example: "
-        f"up to {console.human_seconds(plan.seconds_per_generation)} each time, in the time below"
-    }
-
-
-def _checkpoints(plan: "Estimate") -> dict[str, str]:
-    size = plan.checkpoint_bytes
-    return {"checkpoints": f"{console.human_bytes(size)} more, in files of their own"} if size else {}
-
-
-def _gradients(plan: "Estimate") -> dict[str, str]:
-    rows = {}
-    if plan.seconds_per_derivative:
-        rows["derivatives"] = (
-            f"along every run; {console.human_seconds(plan.seconds_per_derivative)} at each measurement, "
-            "within the time above"
-        )
-    if plan.gradients is not None:
-        cost = plan.gradients
-        rows["gradients"] = (
-            f"one reference run besides; {cost.pool} x {cost.test} products at steps {', '.join(map(str, cost.points))}: "
-            f"about {console.human_seconds(cost.seconds)} and {console.human_bytes(cost.memory_bytes)} of memory more, "
-            f"{console.human_bytes(cost.file_bytes)} of file"
-        )
-    return rows
-
-
-def _announce(plan: "Estimate") -> None:
-    recorded = plan.runs - plan.runs_left
-    trained = console.human_count(plan.trained_parameters)
-    console.say("Plan")
-    console.show_pairs(
-        {
-            "runs": f"{plan.runs}" + (f" ({recorded} recorded already)" if recorded else ""),
-            "each run": f"{plan.steps} steps of {plan.batch_size}, {plan.subset} of {plan.pool} examples, "
-            f"measured {plan.recorded} times on {plan.test} test examples",
-            **_generation(plan),
-            "training": f"{trained} of {console.human_count(plan.parameters)} parameters, "
-            f"lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
-            "tokens": f"{console.human_count(plan.forward_tokens)} forward, "
-            f"{console.human_count(plan.backward_tokens)} backward",
-            "time": f"about {console.human_seconds(plan.seconds)} "
-            f"({console.human_seconds(plan.seconds_per_step)} a step, "
-            f"{console.human_seconds(plan.seconds_per_evaluation)} a measurement)",
-            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations"
-            + (f", in each of {plan.processes} processes" if plan.processes > 1 else ""),
-            "file": f"about {console.human_bytes(plan.file_bytes)}",
-            **_checkpoints(plan),
-            **_gradients(plan),
-        }
-    )
-    for text in plan.notes:
-        console.note(text)

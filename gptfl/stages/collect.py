@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gptfl.curricula import SCHEDULES, check_seed, count_steps, draw_subset, fill_batches, recorded_steps, run_seed
+from gptfl.curricula import SCHEDULES, check_seed, recorded_steps
 from gptfl.errors import UsageError
-from gptfl.interfaces import Executor, Metric, Plan
-from gptfl.records import Progress, role_of, silent
+from gptfl.interfaces import Executor, Metric
+from gptfl.records import Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.corrupting import check_share
 from gptfl.stages.generating import GENERATION, check_generation
 from gptfl.stages.gradients import ReferenceJob, check_size, read_request
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.mixture import Source, open_task, task_names
+from gptfl.stages.planning import choose_design, choose_steps, make_plans
 from gptfl.stages.recording import RecordingJob, TrainerMaker, identity
 from gptfl.stages.together import check_together, join_others, launch, take_part
 from gptfl.store.dynamics import read_dynamics
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import Recipe
 
 PAPER_POOL = 200
-PAPER_SHARE = 128 / 200
-"""The paper's subsets hold 128 of the 200 examples of the pool."""
-PAPER_EPOCHS = 3.0
 STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
 
@@ -63,6 +61,10 @@ def collect(
     workspace: str | Path | None = None,
     name: str | None = None,
     runs: int = 32,
+    design: str = "uniform",
+    repeats: int = 0,
+    reserve_pool: int = 0,
+    leave_out_size: int | None = None,
     pool: int | None = None,
     per_task: int | None = None,
     test: int = 200,
@@ -103,6 +105,10 @@ def collect(
     the pool of each, and ``data`` holds a folder for each. ``instructions`` words the prompts by instruction
     templates, by default those of a mixture. ``flip_labels`` is a share of the pool to mislabel.
 
+    ``design`` says which examples each run is trained on (``gptfl.designs``): ``uniform``, ``contrast``, ``leave-out``
+    (pairs of runs that differ in ``leave_out_size`` examples), ``balanced`` or ``repeat``. ``repeats`` runs more repeat
+    recorded ones, and ``reserve_pool`` examples are set aside, from which only runs to test draw.
+
     Metrics of generated text (``bleu``, ``rougeL``) are recorded at step 0, every ``generate_every``-th step (a
     multiple of ``record_every``, by default that itself) and the last; ``decode`` is ``greedy`` or ``nucleus``, and
     ``generate_tokens`` the longest answer, by default half as long again as the longest reference, at most 256.
@@ -118,7 +124,7 @@ def collect(
 
     The defaults are the paper's recipe. Finished runs are on disk at once; the same call again
     finishes what an interrupted one left, with the same outcome, and more ``runs`` keep the first.
-    ``epochs`` are 3 unless they or ``steps`` are given.
+    ``epochs`` are 3 unless they or ``steps`` are given, in designs other than ``uniform`` 6.
     ``announce`` gets the estimate before the recording starts; ``dry_run`` stops there.
 
     Raises ``UsageError`` for settings that make no sense, ``DataError`` where data, model or an
@@ -139,8 +145,6 @@ def collect(
     runner = make_executor(registry, executor)
     source = resolve_model(model)
     pool = _pool(pool, per_task, len(names))
-    if subset_size is None:
-        subset_size = max(1, round(PAPER_SHARE * pool))
     _check_counts(
         {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}
         | {"--steps": steps, "--max-length": max_length, "--record-every": record_every, "--train-layers": train_layers}
@@ -149,8 +153,16 @@ def collect(
     )
     generates = any("generated" in metric.needs for metric in chosen)
     generate_every = check_generation(generates, decode, generate_every, generate_tokens, record_every)
-    if subset_size > pool:
-        raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
+    layout = choose_design(
+        design,
+        runs,
+        pool,
+        seed,
+        subset_size=subset_size,
+        reserve_pool=reserve_pool,
+        leave_out_size=leave_out_size,
+        repeats=repeats,
+    )
     recipe, kind = _recipe(
         maker.learning_rate if lr is None else lr,
         schedule,
@@ -167,15 +179,18 @@ def collect(
         accumulate=accumulate,
         shard=shard,
     )
-    total = _count_steps(steps, epochs, subset_size, batch_size)
+    total = choose_steps(layout, steps, epochs, batch_size)
     wanted = read_request(gradients, gradient_points, total, [metric.info.name for metric in chosen])
     check_size(wanted.points, pool, test)
     recipe = replace(recipe, derivatives=wanted.own)
-    _check_size(runs, total, batch_size, record_every, test, len(chosen))
+    _check_size(runs, repeats, total, batch_size, record_every, test, len(chosen))
+    layout.check()
     saved = None if checkpoints is None else _saved(checkpoints, total, record_every)
     check_together(processes, shard, device, recipe.precision, executor, generates, gradients)
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
     check_labels((*examples.pool, *examples.test), f"task {task!r}")
+    examples = replace(examples, pool=layout.reserved(examples.pool))
+    draws = layout.draws(examples.pool, task)
     for metric in chosen:
         metric.check(examples.test)
     group = join_others(processes, kind, shard)
@@ -191,7 +206,8 @@ def collect(
         "source": source.location,
         "pool": pool,
         "test": test,
-        "subset_size": subset_size,
+        "subset_size": layout.subset,
+        **layout.settings,
         "batch_size": batch_size,
         "steps": total,
         "seed": seed,
@@ -206,13 +222,14 @@ def collect(
     }
     if not generates:
         settings = {key: value for key, value in settings.items() if key not in GENERATION}
-    plans = [_plan(index, seed, pool, subset_size, batch_size, total) for index in range(runs)]
+    plans = make_plans(draws, batch_size, total)
     space = Workspace.resolve(workspace)
     stem = name or stem_for(task, source.stem)
     path = space.dynamics_path(stem)
     keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, identity(settings, examples))
-    reference = ReferenceJob(path, pool, batch_size, total, seed, wanted.points) if wanted.points else None
-    job = RecordingJob(path, settings, examples, chosen, plans, texts, reference, keeper)
+    reserved = layout.places(examples.pool)
+    reference = ReferenceJob(path, pool, batch_size, total, seed, wanted.points, reserved) if wanted.points else None
+    job = RecordingJob(path, settings, examples, chosen, plans, texts, reference, keeper, draws, reserved)
     make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress, group, keeper)
     if not group.main:
         take_part(job, runner, make_trainer, dry_run)
@@ -270,12 +287,6 @@ def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[
     return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved)
 
 
-def _plan(index: int, seed: int, pool: int, subset: int, batch_size: int, steps: int) -> Plan:
-    own = run_seed(seed, index)
-    members = draw_subset(pool, subset, own)
-    return Plan(index, own, role_of(index), fill_batches(members, batch_size, steps, own))
-
-
 def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[Recipe, str]":
     """The recipe and the kind of device it runs on, with ``auto`` resolved."""
     from gptfl.training.models import pick_device
@@ -302,16 +313,6 @@ def _keeper(folder: Path, steps: tuple[int, ...], recording: str) -> "Keeper":
     return Keeper(folder, steps, recording)
 
 
-def _count_steps(steps: int | None, epochs: float | None, subset: int, batch_size: int) -> int:
-    if epochs is None:
-        return count_steps(subset, batch_size, PAPER_EPOCHS) if steps is None else steps
-    if steps is not None:
-        raise UsageError("--epochs and --steps both say how long to train", "give one of them")
-    if not 0 < epochs < math.inf:
-        raise UsageError(f"--epochs is {epochs}", "give a positive number")
-    return count_steps(subset, batch_size, epochs)
-
-
 def _pool(pool: int | None, per_task: int | None, tasks: int) -> int:
     if per_task is None:
         return PAPER_POOL if pool is None else pool
@@ -329,13 +330,13 @@ def _check_name(name: str | None) -> None:
         )
 
 
-def _check_size(runs: int, steps: int, batch_size: int, every: int, test: int, metrics: int) -> None:
+def _check_size(runs: int, repeats: int, steps: int, batch_size: int, every: int, test: int, metrics: int) -> None:
     """Refuse what no file can hold, before anything of that size is made."""
     measured = steps // every + 2
-    size = runs * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
+    size = (runs + max(0, repeats)) * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
     if size > MAX_BYTES:
         raise UsageError(
-            f"--runs {runs} of {steps} steps, each of --batch-size {batch_size}, measured {measured} times on --test {test} "
+            f"--runs {runs}{f' and --repeats {repeats}' if repeats else ''} of {steps} steps, each of --batch-size {batch_size}, measured {measured} times on --test {test} "
             f"examples, make a recording of {size / 2**30:.3g} GiB, and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
             "lower --runs, --steps (or --epochs), --batch-size or --test, or raise --record-every",
         )

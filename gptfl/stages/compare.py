@@ -17,21 +17,17 @@ from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
 from gptfl.scores.comparison import Comparison, HeldOut, Intervals, Outcome, score_rows
 from gptfl.stages.cost import measure_cost
+from gptfl.stages.dividing import divided, folds_for
 from gptfl.stages.entries import Entry, choose_entries
 from gptfl.stages.fitting import Answer, Contender, Fitted, ask_runs, fit_data, fit_or_load, predict_runs
 from gptfl.stages.repeats import ceiling_of
 from gptfl.stages.scope import Scope, scope_of
 from gptfl.stages.sources import Recording, choose_metric, find_features, focused, open_recording
 from gptfl.stages.splits import (
-    MORE_RUNS,
     Split,
-    check_fit_runs,
     cut_run,
-    fold_splits,
     given_part,
-    most_folds,
     stacked,
-    stored_split,
     usable_runs,
 )
 from gptfl.stages.unseen import aside_notes, kept, refusal, set_aside
@@ -104,6 +100,7 @@ def compare(
         raise UsageError(
             f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
         )
+    folds, fold_notes = folds_for(recording.dynamics, recording.aside, folds)
     job = _Job(recording, chosen, found, given, seed, progress, len(entries), cost, observe)
     splits, run_notes = job.divide(folds)
     _check_observed(observe, splits)
@@ -132,6 +129,7 @@ def compare(
             *metric_notes,
             *feature_notes,
             *aside_notes(recording.dynamics, recording.aside, found),
+            *fold_notes,
             *run_notes,
             *dict.fromkeys(job.notes),
         ),
@@ -141,17 +139,6 @@ def compare(
         ceiling=None if observe else ceiling_of(job.all_runs(), chosen, held_out),
     )
     return _write(comparison, recording, output, figure)
-
-
-def _splits(runs: Sequence[Run], folds: int | None) -> list[Split]:
-    splits = [stored_split(runs)] if folds is None else fold_splits(runs, folds)
-    if not splits or not any(split.test for split in splits):
-        offer = most_folds(runs)
-        remedy = MORE_RUNS if offer is None else f"{MORE_RUNS} or give --folds {offer}"
-        raise DataError("no usable run is held out for testing", remedy)
-    for split in splits:
-        check_fit_runs(split)
-    return splits
 
 
 def _check_observed(observed: int, splits: Sequence[Split]) -> None:
@@ -194,7 +181,7 @@ class _Job:
         runs, aside = self.recording.dynamics.runs, self.recording.aside
         seen = None if aside is None else kept(len(self.recording.dynamics.test), aside.test)
         usable, notes = usable_runs(runs, self.metric, seen)
-        splits = _splits(usable, folds)
+        splits = divided(self.recording.dynamics, usable, folds)
         if aside is None:
             return splits, notes
         told, more = usable_runs(runs, self.metric, self.scored)

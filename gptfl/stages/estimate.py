@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gptfl.designs.identification import Identification
 from gptfl.interfaces import Plan
 from gptfl.stages.gradients import GradientCost
 from gptfl.training.checkpoints import BYTES
@@ -27,6 +28,7 @@ class Estimate:
     ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
     is as long as it may be. ``seconds_per_derivative`` is what the derivatives along a run take at each recorded
     step, 0 where they aren't recorded; ``gradients`` tells of the reference run, and ``seconds`` leaves it out.
+    ``identifies`` tells what the design leaves unknown.
     """
 
     runs: int
@@ -57,6 +59,7 @@ class Estimate:
     seconds_per_generation: float = 0.0
     seconds_per_derivative: float = 0.0
     gradients: GradientCost | None = None
+    identifies: Identification | None = None
 
 
 @dataclass(frozen=True, slots=True)

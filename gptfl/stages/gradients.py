@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gptfl.curricula import run_seed
 from gptfl.errors import DataError, UsageError
@@ -96,6 +98,7 @@ class ReferenceJob:
     steps: int
     seed: int
     count: int
+    reserved: tuple[int, ...] = ()
     _setup: "Setup | None" = field(default=None, repr=False)
 
     @property
@@ -106,10 +109,12 @@ class ReferenceJob:
         return tuple(spread_points(self.steps, self.count).tolist())
 
     def plan(self) -> "Plan":
-        """The reference run: it draws from the whole pool, by a seed of its own."""
+        """The reference run: it draws from the whole pool but what is reserved, by a seed of its own."""
         from gptfl.training.gradients.reference import reference_plan
 
-        return reference_plan(self.pool, self.batch_size, self.steps, run_seed(self.seed, REFERENCE))
+        open_ = np.setdiff1d(np.arange(self.pool), self.reserved)
+        plan = reference_plan(len(open_), self.batch_size, self.steps, run_seed(self.seed, REFERENCE))
+        return replace(plan, batches=open_[plan.batches])
 
     def left(self, existing: Dynamics | None) -> bool:
         """Whether the recording still lacks the products. Raises ``DataError`` where it has them at other points."""

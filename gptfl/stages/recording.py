@@ -1,16 +1,18 @@
 """A recording on its way to disk: what is left to do, whether it may go on, and keeping each run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptfl.curricula import recorded_steps
+from gptfl.curricula import SCHEDULES, recorded_steps
+from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent
 from gptfl.stages.gradients import ReferenceJob
 from gptfl.stages.origin import is_imported
+from gptfl.stages.planning import DESIGNED, identify
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
@@ -29,6 +31,7 @@ ADDED: Mapping[str, Any] = (
     {"lora": None, "accumulate": 1, "processes": 1, "shard": False}
     | {"derivatives": False}
     | {"instructions": False, "flip_labels": None, "generate_every": None, "decode": "greedy"}
+    | dict(DESIGNED)
 )
 """Settings that recordings made before there were such lack, with the value that those were made with."""
 
@@ -92,6 +95,9 @@ class RecordingJob:
     texts: bool
     reference: ReferenceJob | None = None
     keeper: "Keeper | None" = None
+    draws: Sequence[Draw] = ()
+    reserved: tuple[int, ...] = ()
+    """What the plans were made from, and the places of the pool that only runs to test draw from."""
     _present: frozenset[int] = frozenset()
 
     def left(self) -> list[Plan]:
@@ -155,6 +161,9 @@ class RecordingJob:
             generated = len(recorded_steps(steps, every))
         size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics), generated)
         guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        if self.draws:
+            rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, steps)
+            guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))
         if self.reference is not None and self.lacks_gradients():
             guess = replace(guess, gradients=self.reference.cost(trainer, guess.seconds_per_step))
         if announce is not None:
@@ -168,10 +177,11 @@ class RecordingJob:
         from gptfl.training.trainer import DivergedError
 
         place = {plan.index: order for order, plan in enumerate(left)}
+        number = {plan.index: order + 1 for order, plan in enumerate(self.plans)}
         total = sum(len(plan.batches) for plan in left)
 
         def on_step(index: int, done: int, steps: int) -> None:
-            progress("collect", place[index] * steps + done, total, f"run {index + 1} of {len(self.plans)}")
+            progress("collect", place[index] * steps + done, total, f"run {number[index]} of {len(self.plans)}")
 
         try:
             for run in executor.execute(make_trainer, left, on_step):
@@ -202,7 +212,12 @@ class RecordingJob:
 
 def identity(settings: Mapping[str, Any], data: TaskData) -> str:
     """Fingerprint of what all the calls that make one recording share."""
-    shared = {key: value for key, value in settings.items() if key not in NOT_IDENTITY}
+    shared = {
+        key: value
+        for key, value in settings.items()
+        # What a design leaves as it was before there were any leaves the identity as it was, too.
+        if key not in NOT_IDENTITY and not (key in DESIGNED and value == DESIGNED[key])
+    }
     return fingerprint(shared, examples_fingerprint(data.pool, data.test))
 
 

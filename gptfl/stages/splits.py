@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import FIT, TEST, VALIDATION, MetricInfo, Query, Run, changes_between
+from gptfl.records import FIT, REPEAT, TEST, VALIDATION, MetricInfo, Query, Run, changes_between
 
 FEWEST_FIT_RUNS = 2
 """With fewer runs to fit there is no average run to speak of."""
@@ -30,36 +30,41 @@ def stored_split(runs: Sequence[Run]) -> Split:
     return Split(0, *(tuple(run for run in runs if run.role == role) for role in (FIT, VALIDATION, TEST)))
 
 
-def fold_splits(runs: Sequence[Run], folds: int) -> list[Split]:
+def fold_splits(runs: Sequence[Run], folds: int, together: int = 1) -> list[Split]:
     """``folds`` divisions that test every run once: fold k tests the runs whose index is k modulo ``folds``.
 
     Of the others, every 12th validates, as in the paper's 25 to 2; which ones depends on index and
-    fold alone.
+    fold alone. Runs that repeat others take no part. Where a design has so many runs ``together`` (see
+    ``designs.draws.TOGETHER``), these are in the same fold, and it is they that are counted.
     """
     if folds < 2:
         raise UsageError(f"--folds is {folds}", "give at least 2")
-    if folds > len(runs):
-        offer = most_folds(runs)
+    runs = [run for run in runs if run.role != REPEAT]
+    units = len({run.index // together for run in runs})
+    if folds > units:
+        offer = most_folds(runs, together)
         noun = "run" if len(runs) == 1 else "runs"
+        of = f"the {units} pairs of" if together == 2 else "the"
         raise UsageError(
-            f"--folds {folds} is more than the {len(runs)} {noun}",
+            f"--folds {folds} is more than {of} {len(runs)} {noun}",
             MORE_RUNS if offer is None else f"give --folds {offer}, or {MORE_RUNS}",
         )
     splits = []
     for fold in range(folds):
-        rest = [run for run in runs if run.index % folds != fold]
-        validation = tuple(run for run in rest if _place(run.index, fold, folds) % 12 == 5)
-        fit = tuple(run for run in rest if _place(run.index, fold, folds) % 12 != 5)
-        test = tuple(run for run in runs if run.index % folds == fold)
+        rest = [run for run in runs if run.index // together % folds != fold]
+        validation = tuple(run for run in rest if _place(run.index // together, fold, folds) % 12 == 5)
+        fit = tuple(run for run in rest if _place(run.index // together, fold, folds) % 12 != 5)
+        test = tuple(run for run in runs if run.index // together % folds == fold)
         if test:
             splits.append(Split(fold, fit, validation, test))
     return splits
 
 
-def most_folds(runs: Sequence[Run]) -> int | None:
+def most_folds(runs: Sequence[Run], together: int = 1) -> int | None:
     """How many folds to recommend: up to 4, such that each leaves enough runs to fit; None where no number does."""
-    for folds in range(min(RECOMMENDED_FOLDS, len(runs)), 1, -1):
-        if all(len(split.fit) >= FEWEST_FIT_RUNS for split in fold_splits(runs, folds)):
+    units = len({run.index // together for run in runs if run.role != REPEAT})
+    for folds in range(min(RECOMMENDED_FOLDS, units), 1, -1):
+        if all(len(split.fit) >= FEWEST_FIT_RUNS for split in fold_splits(runs, folds, together)):
             return folds
     return None
 

@@ -154,6 +154,7 @@ def launch(
     Raises what the first of them raises, and ``ResourceError`` where one is killed. However this process ends,
     the others end with it.
     """
+    from gptfl.designs.identification import Identification
     from gptfl.stages.collect import CollectResult
     from gptfl.stages.estimate import Estimate
 
@@ -169,7 +170,9 @@ def launch(
             if word["kind"] == "progress":
                 progress(*word["given"])
             elif word["kind"] == "estimate":
-                estimate = Estimate(**{**word["given"], "notes": tuple(word["given"]["notes"])})
+                given = word["given"]
+                told = given["identifies"] and Identification(**given["identifies"])
+                estimate = Estimate(**{**given, "notes": tuple(given["notes"]), "identifies": told})
                 if announce is not None:
                     announce(estimate)
             elif word["kind"] == "result":

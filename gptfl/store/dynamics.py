@@ -10,6 +10,7 @@ import numpy as np
 from gptfl.errors import DataError
 from gptfl.records import (
     FIT,
+    REPEAT,
     TEST,
     VALIDATION,
     Curriculum,
@@ -24,10 +25,10 @@ from gptfl.store.examples import get_examples, metric_from_json, metric_to_json,
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
 
-ROLES = (FIT, VALIDATION, TEST)
+ROLES = (FIT, VALIDATION, TEST, REPEAT)
 COUNTS = ("pool", "test", "subset_size", "batch_size", "steps", "record_every")
 """Settings that, where they are there, are whole numbers of at least 1."""
-WORDS = ("task", "model", "schedule")
+WORDS = ("task", "model", "schedule", "design")
 """Settings that, where they are there, are texts."""
 
 

@@ -1,0 +1,148 @@
+"""The designs of a recording: which examples, in which order, each of its runs is trained on.
+
+Every run follows from the seed, its index and the runs before it, so that more runs change none of the first, and
+every beginning of a recording is about balanced.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.curricula import draw_subset, fill_batches, generator, run_seed
+from gptfl.designs.dealing import Dealer
+from gptfl.records import FIT, REPEAT, TEST, VALIDATION, role_of
+
+UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
+DESIGNS = (UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED)
+TOGETHER: Mapping[str, int] = {LEAVE_OUT: 2, REPEATED: 4}
+"""How many consecutive runs of a design belong together: they share a role, and a fold."""
+REPEATS_FROM = 1_000_000
+"""Where the indices of repeats begin; other runs are fewer."""
+EVERY_DEVICE = 4
+"""Of so many repeats the last one is the same curriculum again; the others are other orders of their subset."""
+DEALING, RESERVED_DRAW = 5, 6
+"""What the random numbers of a run are for, beside those of ``draw_subset`` and ``fill_batches``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What determines the examples of every run.
+
+    ``reserved`` are the places of the pool that only runs to test draw from. ``classes`` numbers the class of each
+    pool example, for the balanced design. ``swapped`` is the size of the group that a pair of leave-out runs differs in.
+    """
+
+    design: str
+    pool: int
+    subset: int
+    seed: int
+    reserved: Int[np.ndarray, " reserved"]
+    classes: Int[np.ndarray, " pool"] | None = None
+    swapped: int = 0
+
+    @property
+    def others(self) -> Int[np.ndarray, " other"]:
+        """The places of the pool that every run may draw from."""
+        return np.setdiff1d(np.arange(self.pool), self.reserved)
+
+    @property
+    def mixed(self) -> int:
+        """How many reserved examples a run that draws from them has: half its subset, at most half of them all."""
+        return max(1, min(self.subset // 2, len(self.reserved) // 2)) if len(self.reserved) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One run: its examples, the seed of their order (and of dropout), and its role.
+
+    Each of ``swaps`` is a member and the example that takes all its places in the batches.
+    """
+
+    index: int
+    seed: int
+    role: str
+    members: Int[np.ndarray, " subset"]
+    swaps: Int[np.ndarray, "swapped 2"]
+
+    def batches(self, batch_size: int, steps: int) -> Int[np.ndarray, "step batch"]:
+        """The run's curriculum."""
+        batches = fill_batches(self.members, batch_size, steps, self.seed)
+        swapped = batches.copy()
+        for member, other in self.swaps:
+            swapped[batches == member] = other
+        return swapped
+
+
+def draws_reserved(unit: int) -> bool:
+    """Whether a run (a pair or block, where a design has such) draws from a reserve, if there is one.
+
+    Every third does, at a place of each three that moves, so that any number of folds has its share of them.
+    """
+    return unit % 9 in (2, 4, 6)
+
+
+def role_in(unit: int, reserve: bool) -> str:
+    """The role of a run, pair or block. With a reserve, those that draw from it test, and no others."""
+    if not reserve:
+        return role_of(unit)
+    if draws_reserved(unit):
+        return TEST
+    return VALIDATION if unit % 16 == 9 else FIT
+
+
+def draw_runs(layout: Layout, runs: int) -> list[Draw]:
+    """The first ``runs`` runs of a recording."""
+    together = TOGETHER.get(layout.design, 1)
+    dealer = Dealer(layout.pool, layout.classes if layout.design == BALANCED else None)
+    drawn: list[Draw] = []
+    for unit in range(-(-runs // together)):
+        first = unit * together
+        own = run_seed(layout.seed, first)
+        members, swaps = _members(layout, dealer, unit, own)
+        base = Draw(first, own, role_in(unit, len(layout.reserved) > 0), members, swaps[:0])
+        drawn.append(base)
+        if layout.design == LEAVE_OUT:
+            drawn.append(replace(base, index=first + 1, swaps=swaps))
+        elif layout.design == REPEATED:
+            drawn += [_again(base, first + place, place == together - 1, layout.seed) for place in range(1, together)]
+    return drawn[:runs]
+
+
+def draw_repeats(runs: Sequence[Draw], repeats: int, seed: int) -> list[Draw]:
+    """``repeats`` runs more, each of which repeats one of the first ``runs``: see ``EVERY_DEVICE``.
+
+    The other orders are of the first run, the second and so on; so are the same curricula.
+    """
+    drawn = []
+    for number in range(repeats):
+        device = number % EVERY_DEVICE == EVERY_DEVICE - 1
+        of = number // EVERY_DEVICE if device else number - number // EVERY_DEVICE
+        drawn.append(_again(runs[of], REPEATS_FROM + number, device, seed))
+    return drawn
+
+
+def _again(run: Draw, index: int, same: bool, seed: int) -> Draw:
+    return replace(run, index=index, role=REPEAT, seed=run.seed if same else run_seed(seed, index))
+
+
+def _members(
+    layout: Layout, dealer: Dealer, unit: int, own: int
+) -> tuple[Int[np.ndarray, " subset"], Int[np.ndarray, "swapped 2"]]:
+    """The examples of a run, and what a pair's second run has in the place of some."""
+    none = np.empty((0, 2), dtype=np.int64)
+    mixed = layout.mixed if draws_reserved(unit) else 0
+    if layout.design == UNIFORM:
+        others = layout.others if len(layout.reserved) else np.arange(layout.pool)
+        members = others[draw_subset(len(others), layout.subset - mixed, own)]
+        reserved = generator(own, RESERVED_DRAW).permutation(layout.reserved)[:mixed]
+        return np.concatenate([members, reserved]) if mixed else members, none
+    random = generator(own, DEALING)
+    parts = [(layout.others, layout.subset - mixed)] + ([(layout.reserved, mixed)] if mixed else [])
+    if layout.design != LEAVE_OUT:
+        return np.concatenate([dealer.deal(places, size, random) for places, size in parts]), none
+    # The pair differs in examples of the reserve, where it draws from one.
+    kept = [dealer.deal_pair(places, size, 0, random)[0] for places, size in parts[:-1]]
+    members, swaps = dealer.deal_pair(*parts[-1], layout.swapped, random)
+    return np.concatenate([*kept, members]), swaps
