@@ -1,7 +1,7 @@
 """Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics.
 
 Each stage is a function of the same name as its command: ``collect``, ``featurize``, ``fit``,
-``simulate``, ``compare``, ``rank``, ``import_`` (a word that Python keeps for itself) and ``export``. They are
+``simulate``, ``verify``, ``compare``, ``rank``, ``import_`` (a word that Python keeps for itself) and ``export``. They are
 loaded when first used, so that ``import gptfl`` is light.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gptfl.stages.rank import rank
     from gptfl.stages.relabel_study import relabel_study
     from gptfl.stages.simulate import simulate
+    from gptfl.stages.verify import verify
 
 __all__ = [
     "collect",
@@ -32,6 +33,7 @@ __all__ = [
     "rank",
     "relabel_study",
     "simulate",
+    "verify",
 ]
 __version__ = version("gptfl")
 

@@ -31,6 +31,7 @@ COMMANDS = (
     "featurize",
     "fit",
     "simulate",
+    "verify",
     "compare",
     "rank",
     "relabel-study",

@@ -9,51 +9,42 @@ from rich import box
 from rich.table import Table
 
 from gptfl.cli import console
+from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 
 if TYPE_CHECKING:
     from gptfl.stages.outcome import Simulation
 
-ASKED, CHANGED = "What to simulate (default: the held-out runs)", "Changes to the recorded recipe"
+SHOWN_LEVEL = 0.9
+"""The interval that the table and the picture show, where it is given."""
+
 NEW = "Examples that the recording lacks"
 
 
 def command(
-    subset: Annotated[
-        Path | None,
-        typer.Option(help="File of pool ids to train on, one a line.", show_default=False, rich_help_panel=ASKED),
-    ] = None,
-    drop: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of pool ids to leave out of the whole pool.", show_default=False, rich_help_panel=ASKED
-        ),
-    ] = None,
-    curriculum: Annotated[
-        Path | None,
-        typer.Option(help="File of batches, one JSON list of ids a line.", show_default=False, rich_help_panel=ASKED),
-    ] = None,
+    subset: Subset = None,
+    drop: Drop = None,
+    curriculum: Batches = None,
     against: Annotated[
         Path | None,
         typer.Option(
             help="File of pool ids to compare with.", show_default="the average recorded run", rich_help_panel=ASKED
         ),
     ] = None,
-    orders: Annotated[int, typer.Option(help="Random orders to average over.", metavar="K", rich_help_panel=ASKED)] = 1,
-    epochs: Annotated[
-        float | None,
-        typer.Option(help="Passes over the subset.", show_default="as many steps as recorded", rich_help_panel=CHANGED),
+    observe: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON lines of scores recorded of this very run so far, with step, id and value; goes on from there.",
+            show_default=False,
+            rich_help_panel=ASKED,
+        ),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps.", show_default="as recorded", rich_help_panel=CHANGED)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Examples a step.", show_default="as recorded", rich_help_panel=CHANGED)
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate.", show_default="as recorded", rich_help_panel=CHANGED)
-    ] = None,
+    orders: Orders = 1,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
     new_train: Annotated[
         Path | None,
         typer.Option(
@@ -135,6 +126,7 @@ def command(
             batch_size=batch_size,
             lr=lr,
             against=against,
+            observe=observe,
             new_train=new_train,
             new_test=new_test,
             model=model,
@@ -183,7 +175,14 @@ def _show_table(result: "Simulation") -> None:
     marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("test example")
-    headings = (f"predicted {result.metric.name}", *(("recorded",) if held_out else ()), "against", "change")
+    level, bounds = _bounds(result)
+    headings = (
+        f"predicted {result.metric.name}",
+        *((f"{level:.0%} interval",) if bounds else ()),
+        *(("recorded",) if held_out else ()),
+        "against",
+        "change",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     for title, changes in (("helped most", result.helped), ("hurt most", result.hurt)):
@@ -191,10 +190,20 @@ def _show_table(result: "Simulation") -> None:
             table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
         for change in changes:
             truth = () if change.recorded is None else (_told(change.recorded),)
-            numbers = (f"{change.predicted:.4g}", *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
+            span = (bounds[change.id],) if bounds else ()
+            numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
             table.add_row(console.plain(f"  {change.id}{mark}"), *numbers)
     console.out.print(table)
+
+
+def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:
+    """The level shown, and each test example's interval; nothing where the estimator gives none."""
+    if not result.intervals:
+        return 0.0, {}
+    level = SHOWN_LEVEL if SHOWN_LEVEL in result.intervals else max(result.intervals)
+    rows = zip(result.tests, *result.intervals[level], strict=True)
+    return level, {id: f"{low:.4g} to {high:.4g}" for id, low, high in rows}
 
 
 def _told(recorded: float) -> str:
@@ -227,6 +236,7 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
         "change": _number(result.mean_change),
         "spread": _number(result.mean_spread),
         "skill": result.skill,
+        "novelty": None if result.novelty is None else [float(one) for one in result.novelty],
         "test": [
             {
                 "id": id,
@@ -235,8 +245,12 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
                 "change": _number(change),
                 "spread": _number(spread),
                 "fitted": mark or "seen",
+                "intervals": {
+                    f"{level:g}": [float(low[place]), float(high[place])]
+                    for level, (low, high) in result.intervals.items()
+                },
             }
-            for id, final, truth, change, spread, mark in rows
+            for place, (id, final, truth, change, spread, mark) in enumerate(rows)
         ],
         "groups": {
             group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette: told apart by colour-blind readers, and by dash as well.
 PREDICTED, REFERENCE, RECORDED = "#0072B2", "#7F7F7F", "#000000"
 
+LEVEL = 0.9
+"""The interval that is drawn, where it is given; else the widest."""
 Trajectories = Float[np.ndarray, "run recorded test"]
 
 
@@ -31,12 +33,14 @@ def draw_simulation(
     title: str,
     against: str,
     metric: MetricInfo,
+    observed: Trajectories | None = None,
 ) -> None:
     """Write the figure: on the left the mean over test examples, on the right up to four test examples.
 
-    ``shown`` has their names, places and what to say of them (helped or hurt). Bands are the standard deviation over curricula, else the
-    estimator's own widest interval where there is one curriculum. Raises ``ResourceError`` if it can't be
-    written.
+    ``shown`` has their names, places and what to say of them (helped or hurt). Bands are the estimator's own 90 %
+    interval of a single run (bounds are means over curricula) for test examples where it gives some, else the
+    standard deviation over curricula; ``observed`` are scores that the prediction went on from. Raises
+    ``ResourceError`` if it can't be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -51,17 +55,21 @@ def draw_simulation(
     for number, (name, place, word) in enumerate(shown):
         axes = figure.add_subplot(grid[number // columns, 2 + number % columns])
         panels.append((axes, f"{_short(name)} ({word})", place))
-    bounds = intervals[max(intervals)] if len(values) == 1 and intervals else None
+    level = LEVEL if LEVEL in intervals else max(intervals, default=0.0)
     for axes, name, one in panels:
-        curves = _one(values, one)
-        _draw(axes, steps, curves, _one(reference[None], one)[0], against)
+        sure = one is not None and bool(intervals)
+        _draw(axes, steps, _one(values, one), _one(reference[None], one)[0], against, spread=not sure)
         if recorded is not None:
             known = _one(recorded, one).mean(axis=0)
             axes.plot(steps, known, color=RECORDED, lw=1.4, ls=(0, (1.2, 1.2)), label="recorded, mean", zorder=4)
-        if bounds is not None and one is not None:
-            low, high = (_one(bound, one)[0] for bound in bounds)
+        if sure:
+            low, high = (_one(bound, one).mean(axis=0) for bound in intervals[level])
             axes.fill_between(
-                steps, low, high, color=PREDICTED, alpha=0.18, lw=0, label=f"{max(intervals):.0%} interval"
+                steps, low, high, color=PREDICTED, alpha=0.18, lw=0, label=f"{level:.0%} interval of a run"
+            )
+        if observed is not None:
+            axes.plot(
+                steps, _one(observed, one)[0], color=RECORDED, ls="", marker="o", ms=3, label="observed", zorder=5
             )
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=8)
@@ -71,7 +79,12 @@ def draw_simulation(
     main = panels[0][0]
     main.set_xlabel("training step")
     main.set_ylabel(f"{metric.name} ({'higher' if metric.higher_is_better else 'lower'} is better)")
-    main.legend(fontsize=8, frameon=False)
+    handles = {
+        label: handle
+        for axes, _, _ in panels[::-1]
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
     figure.suptitle(_plain(title), fontsize=10)
     with written_whole(path) as aside:
         figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
@@ -83,13 +96,15 @@ def _draw(
     curves: Float[np.ndarray, "run recorded"],
     reference: Float[np.ndarray, " recorded"],
     against: str,
+    *,
+    spread: bool,
 ) -> None:
     axes.plot(steps, reference, color=REFERENCE, lw=1.8, ls=(0, (5, 1.5)), label=_plain(against), zorder=2)
     mean = curves.mean(axis=0)
-    if len(curves) > 1:
-        spread = curves.std(axis=0, ddof=1)
+    if spread and len(curves) > 1:
+        around = curves.std(axis=0, ddof=1)
         label = f"spread over {len(curves)} curricula (1 s.d.)"
-        axes.fill_between(steps, mean - spread, mean + spread, color=PREDICTED, alpha=0.22, lw=0, label=label)
+        axes.fill_between(steps, mean - around, mean + around, color=PREDICTED, alpha=0.22, lw=0, label=label)
     axes.plot(steps, mean, color=PREDICTED, lw=1.8, label="simulated", zorder=3)
 
 

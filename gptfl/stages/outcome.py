@@ -1,6 +1,7 @@
 """What a simulation comes to: who is helped, who is hurt, and by how much."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,10 @@ class Simulation:
     Where the simulator was fitted without some of the examples asked about, ``marks`` says of each test example
     whether it is ``unseen`` (set aside from the fit) or ``new`` (not in the recording), and is empty for the
     others; for held-out runs, ``groups`` has the scores of those seen and those unseen.
+
+    Where the estimator says how sure it is, ``intervals`` has by level the lower and upper bounds of what a single
+    run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
+    was recorded (see ``records.Prediction``).
     """
 
     estimator: str
@@ -99,6 +104,10 @@ class Simulation:
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
+    intervals: Mapping[float, tuple[Float[np.ndarray, " test"], Float[np.ndarray, " test"]]] = field(
+        default_factory=dict
+    )
+    novelty: Float[np.ndarray, " run"] | None = None
 
 
 def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:

@@ -5,6 +5,21 @@ from jaxtyping import Float, Int
 
 from gptfl.records import Dynamics, MetricInfo, classes_of, in_order
 
+NOVEL = 0.8
+"""Above this novelty hardly anything is known of what the examples trained on do: the prior is almost all there is."""
+
+
+def novelty_note(novelty: Float[np.ndarray, " run"] | None) -> tuple[str, ...]:
+    """A line if a curriculum lies far from those recorded, as the estimator itself tells; nothing if it doesn't."""
+    if novelty is None or not (novelty > NOVEL).any():
+        return ()
+    far = int((novelty > NOVEL).sum())
+    what = "this lies" if far == len(novelty) else f"{far} of {len(novelty)} curricula lie"
+    return (
+        f"{what} far from what was recorded: {float(novelty.max()):.0%} of what these examples may do is unknown, so "
+        "that the prediction says little more than how an average run goes",
+    )
+
 
 def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[str, ...]:
     """A line if final predictions lie outside the metric's range, where no model can be.

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.builtin.baselines import average_run
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.records import Query, Run
 from gptfl.simulator import average
 from gptfl.stages.asking import Source
@@ -32,6 +32,51 @@ class Asked:
     recipe: Recipe
     recorded: Float[np.ndarray, "run recorded test"] | None = None
     notes: tuple[str, ...] = ()
+
+
+AS_RECORDED = Overrides()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to train on, by the options of the same names: at most one of the first three, ids or a file of them."""
+
+    subset: Ids | None = None
+    drop: Ids | None = None
+    curriculum: str | Path | None = None
+    orders: int = 1
+    overrides: Overrides = AS_RECORDED
+
+    def given(self) -> list[str]:
+        """Which options say what to train on."""
+        chosen = {"--subset": self.subset, "--drop": self.drop, "--curriculum": self.curriculum}
+        return [flag for flag, value in chosen.items() if value is not None]
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for options that don't go together."""
+        given = self.given()
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
+        if self.orders < 1:
+            raise UsageError(f"--orders is {self.orders}", "give 1 or more")
+        self.overrides.check()
+        flags = {flag: value is not None for flag, value in self.overrides.flags().items()}
+        options = {"--orders": self.orders > 1, **flags}
+        if given == ["--curriculum"]:
+            options.pop("--lr")
+        used = [flag for flag, is_given in options.items() if is_given]
+        if used and given not in (["--subset"], ["--drop"]):
+            why = "the file's batches are taken as they are" if given else "the held-out runs are simulated as recorded"
+            raise UsageError(f"{used[0]} needs --subset or --drop: {why}", f"leave out {used[0]}, or name a subset")
+
+    def ask(self, source: Source, seed: int) -> Asked:
+        """The question: a subset in random orders, batches as given, or the held-out runs. Raises ``DataError``."""
+        if self.subset is not None or self.drop is not None:
+            members = members_of(source.pool, self.subset, self.drop)
+            return ask_subset(source, members, self.drop is not None, self.orders, seed, self.overrides)
+        if self.curriculum is not None:
+            return ask_curriculum(source, self.curriculum, self.overrides.learning_rate)
+        return ask_held_out(source)
 
 
 def members_of(pool: Pool, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:

@@ -16,18 +16,10 @@ from gptfl.scores import pointwise
 from gptfl.simulator.average import mean_over_runs
 from gptfl.stages.asking import Source, open_source, with_newcomers
 from gptfl.stages.newcomers import read_newcomers
+from gptfl.stages.observing import check_observing, with_observed
 from gptfl.stages.outcome import Group, Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
-from gptfl.stages.plausible import range_note, share_note
-from gptfl.stages.questions import (
-    Asked,
-    Ids,
-    against_average,
-    ask_curriculum,
-    ask_held_out,
-    ask_subset,
-    members_of,
-    other_subset,
-)
+from gptfl.stages.plausible import novelty_note, range_note, share_note
+from gptfl.stages.questions import Asked, Choice, Ids, against_average, other_subset
 from gptfl.stages.recipe import Overrides
 from gptfl.stages.trust import Trust, held_out_trust
 from gptfl.store.kinds import PREDICTIONS
@@ -52,6 +44,7 @@ def simulate(
     batch_size: int | None = None,
     lr: float | None = None,
     against: Ids | None = None,
+    observe: str | Path | None = None,
     new_train: str | Path | None = None,
     new_test: str | Path | None = None,
     model: str | None = None,
@@ -72,6 +65,9 @@ def simulate(
     Effects are against the average recorded run (as ``mean-run`` learns it) at the same step, or at its last step
     where it isn't known that far, or against training on the subset ``against``.
 
+    ``observe`` is a file of scores that were recorded of this very run so far (see ``with_observed``), for estimators
+    that go on from them.
+
     ``new_train`` and ``new_test`` are files of examples that the recording lacks, one JSON object a line (see
     ``read_newcomers``); those to train on may then be named like the pool's. The first scores of new test examples
     are in their file, or measured with ``model``, which must be the one recorded. Their vectors come from the
@@ -82,20 +78,18 @@ def simulate(
     malformed, where simulator and recording don't belong together, or the estimator can't answer.
     """
     check_seed(seed)
-    overrides = Overrides(epochs, steps, batch_size, lr)
-    _check_options(subset, drop, curriculum, orders, overrides)
-    _check_new(subset, drop, curriculum, new_train, new_test, model)
+    choice = Choice(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
+    choice.check()
+    _check_new(choice, new_train, new_test, model)
     known = open_source(simulator, dynamics, workspace, estimator, metric, features)
     source = known
     if new_train is not None or new_test is not None:
         new = read_newcomers(new_train, new_test, known.recording.dynamics, known.metric)
         source = with_newcomers(known, new, features, model, progress)
-    if subset is not None or drop is not None:
-        asked = ask_subset(source, members_of(source.pool, subset, drop), drop is not None, orders, seed, overrides)
-    elif curriculum is not None:
-        asked = ask_curriculum(source, curriculum, lr)
-    else:
-        asked = ask_held_out(source)
+    asked = choice.ask(source, seed)
+    if observe is not None:
+        check_observing(source, observe)
+        asked = with_observed(source, asked, observe)
     rival = None if against is None else source.pool.select(against, "--against")
     # Whatever asks for the same curricula against the same is the same question.
     plain = asked.recorded is not None and against is None and source.new is None
@@ -117,7 +111,9 @@ def simulate(
         versus = other_subset(source, against, rival, asked, orders, seed)
     progress("simulate", count, count, asked.what)
     result = _summarise(source, asked, prediction, versus, held_out_trust(known), target, picture)
-    settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(overrides)}
+    settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(choice.overrides)}
+    if observe is not None:
+        settings["observe"] = str(observe)
     if source.new is not None:
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
@@ -140,6 +136,7 @@ def simulate(
         title=f"{result.estimator}: {asked.what}",
         against=versus.what,
         metric=result.metric,
+        observed=asked.query.observed,
     )
     return result
 
@@ -150,43 +147,24 @@ def _key(source: Source, asked: Asked, rival: Int[np.ndarray, " subset"] | None)
         () if new is None else ([[e.id, e.digest] for e in new.pool], [[e.id, e.digest] for e in new.test], new.first)
     )
     against = None if rival is None else rival.tolist()
-    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added)
+    # A question without observed scores keeps the key that it had before there were any.
+    told = () if query.observed is None else (query.first, query.observed)
+    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added, *told)
 
 
 def _check_new(
-    subset: Ids | None,
-    drop: Ids | None,
-    curriculum: str | Path | None,
+    choice: Choice,
     new_train: str | Path | None,
     new_test: str | Path | None,
     model: str | None,
 ) -> None:
-    if new_train is not None and subset is None and drop is None and curriculum is None:
+    if new_train is not None and not choice.given():
         raise UsageError(
             f"--new-train {new_train} adds examples, but nothing says to train on them",
             "name them beside the pool's in --subset or --curriculum, or give --drop",
         )
     if model is not None and new_test is None:
         raise UsageError(f"--model {model} measures the first scores of --new-test", "leave it out, or give --new-test")
-
-
-def _check_options(
-    subset: Ids | None, drop: Ids | None, curriculum: str | Path | None, orders: int, overrides: Overrides
-) -> None:
-    chosen = {"--subset": subset, "--drop": drop, "--curriculum": curriculum}
-    given = [flag for flag, value in chosen.items() if value is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
-    if orders < 1:
-        raise UsageError(f"--orders is {orders}", "give 1 or more")
-    overrides.check()
-    options = {"--orders": orders > 1, **{flag: value is not None for flag, value in overrides.flags().items()}}
-    if given == ["--curriculum"]:
-        options.pop("--lr")
-    used = [flag for flag, is_given in options.items() if is_given]
-    if used and given not in (["--subset"], ["--drop"]):
-        why = "the file's batches are taken as they are" if given else "the held-out runs are simulated as recorded"
-        raise UsageError(f"{used[0]} needs --subset or --drop: {why}", f"leave out {used[0]}, or name a subset")
 
 
 def _summarise(
@@ -238,11 +216,17 @@ def _summarise(
             *asked.notes,
             *reference.notes,
             *share_note(source.world, asked.query.batches),
+            *novelty_note(prediction.novelty),
             *range_note(final, source.metric),
             *((trust.note,) if asked.recorded is None else ()),
         ),
         marks=marks if any(marks) else (),
         groups=_groups(asked, prediction, marks),
+        intervals={
+            level: (mean_over(low[:, -1]), mean_over(high[:, -1]))
+            for level, (low, high) in sorted(prediction.intervals.items())
+        },
+        novelty=prediction.novelty,
     )
 
 
@@ -291,4 +275,5 @@ def _file_of(
         simulator=found.key,
         intervals=prediction.intervals,
         settings=settings,
+        novelty=prediction.novelty,
     )

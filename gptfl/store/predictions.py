@@ -25,6 +25,7 @@ class PredictionFile:
 
     ``reference`` is what they are held against at ``steps`` (NaN where not known), and ``against``
     says what that is; ``intervals`` maps a level such as 0.9 to its lower and upper bounds;
+    ``novelty`` tells of each curriculum how far it lies from what was recorded, where the estimator says so;
     ``dynamics`` and ``simulator`` are fingerprint and key of what made them.
     """
 
@@ -43,6 +44,7 @@ class PredictionFile:
     )
     settings: Mapping[str, Any] = field(default_factory=dict)
     against: str = AVERAGE_RUN
+    novelty: Float[np.ndarray, " run"] | None = None
 
 
 def write_predictions(path: Path, predictions: PredictionFile) -> None:
@@ -56,6 +58,8 @@ def write_predictions(path: Path, predictions: PredictionFile) -> None:
         fields.put_lines(file, "labels", list(predictions.labels))
         for name in ("batches", "learning_rates", "steps", "values", "reference"):
             fields.put_array(file, name, getattr(predictions, name))
+        if predictions.novelty is not None:
+            fields.put_array(file, "novelty", predictions.novelty)
         group = file.create_group("intervals")
         for number, (level, (low, high)) in enumerate(predictions.intervals.items()):
             one = group.create_group(f"{number:02d}")
@@ -88,6 +92,7 @@ def read_predictions(path: Path) -> PredictionFile:
             intervals=intervals,
             settings=header.settings,
             against=_against(file, header.settings),
+            novelty=fields.get_array(file, "novelty", 1, "f") if "novelty" in file else None,
         )
     _check(predictions, str(path))
     return predictions
@@ -114,6 +119,8 @@ def _check(predictions: PredictionFile, where: str) -> None:
         "steps": (predictions.steps.shape, (recorded,)),
         "reference": (predictions.reference.shape, (recorded, test)),
     }
+    if predictions.novelty is not None:
+        shapes["novelty"] = (predictions.novelty.shape, (runs,))
     for level, bounds in predictions.intervals.items():
         for bound in bounds:
             shapes[f"intervals at {level}"] = (bound.shape, (runs, recorded, test))

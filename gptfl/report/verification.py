@@ -1,0 +1,192 @@
+"""What a prediction comes to when it is carried out: the numbers, the table and the picture."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gptfl.records import MetricInfo
+from gptfl.report.calibration import coverage_dict
+from gptfl.report.cells import NOTHING
+from gptfl.report.simulation import LEVEL, draw_simulation
+from gptfl.scores.comparison import Intervals
+from gptfl.scores.coverage import Coverage
+from gptfl.store.whole import written_whole
+
+SHOWN = 5
+"""How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
+DRAWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Curricula that were predicted first and carried out then.
+
+    ``recorded`` is what the real trainings came to at ``steps``, NaN where the recording's own settings measure
+    nothing; ``reference`` is the average recorded run, NaN where it isn't known. MSE, rho (of the final step) and
+    coverage are means over the curricula in ``labels``; ``skill`` is against ``reference``, None where that isn't
+    known. ``batches`` name the examples trained on, step by step. ``seconds`` is what the trainings took.
+    """
+
+    recording: str
+    estimator: str
+    metric: MetricInfo
+    what: str
+    labels: tuple[str, ...]
+    tests: tuple[str, ...]
+    steps: Int[np.ndarray, " recorded"]
+    predicted: Float[np.ndarray, "run recorded test"]
+    recorded: Float[np.ndarray, "run recorded test"]
+    reference: Float[np.ndarray, "recorded test"]
+    batches: tuple[tuple[tuple[str, ...], ...], ...]
+    mse: float
+    rho: float
+    skill: float | None
+    coverage: Mapping[float, Coverage]
+    seconds: float
+    output: Path
+    figure: Path
+    intervals: Intervals = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> int:
+        """The place of the last step at which something was recorded."""
+        return int(np.flatnonzero(np.isfinite(self.recorded).any(axis=(0, 2)))[-1])
+
+    def finals(self) -> tuple[Float[np.ndarray, " test"], Float[np.ndarray, " test"], Float[np.ndarray, " test"]]:
+        """Each test example at the end, means over curricula: predicted, recorded, and in the average recorded run."""
+        return (
+            self.predicted[:, self.last].mean(axis=0),
+            self.recorded[:, self.last].mean(axis=0),
+            self.reference[self.last],
+        )
+
+    def means(self) -> tuple[float | None, ...]:
+        """The means of ``finals`` over the test examples; None where nothing is known."""
+        return tuple(_mean(values) for values in self.finals())
+
+
+def to_json(found: Verification) -> str:
+    """Everything, every training's trajectories among it; numbers that aren't known are null."""
+    predicted, recorded, reference = found.finals()
+    ours, truth, was = found.means()
+    told: dict[str, Any] = {
+        "recording": found.recording,
+        "estimator": found.estimator,
+        "metric": found.metric.name,
+        "what": found.what,
+        "step": int(found.steps[found.last]),
+        "predicted": ours,
+        "recorded": truth,
+        "reference": was,
+        "mse": _number(found.mse),
+        "rho": _number(found.rho),
+        "skill": found.skill,
+        "coverage": coverage_dict(found.coverage),
+        "training_seconds": round(found.seconds, 1),
+        "test": [
+            {"id": id, "predicted": _number(p), "recorded": _number(r), "reference": _number(a)}
+            for id, p, r, a in zip(found.tests, predicted, recorded, reference, strict=True)
+        ],
+        "steps": found.steps.tolist(),
+        "runs": [
+            {
+                "label": label,
+                "predicted": _rows(found.predicted[run]),
+                "recorded": _rows(found.recorded[run]),
+                "intervals": {
+                    f"{level:g}": {"low": _rows(low[run]), "high": _rows(high[run])}
+                    for level, (low, high) in found.intervals.items()
+                },
+                "batches": [list(batch) for batch in found.batches[run]],
+            }
+            for run, label in enumerate(found.labels)
+        ],
+        "average_run": _rows(found.reference),
+        "figure": str(found.figure),
+        "notes": list(found.notes),
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_verification(found: Verification) -> None:
+    """Write the numbers to ``found.output``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(found.output) as aside:
+        aside.write_text(to_json(found), encoding="utf-8")
+
+
+def verification_table(found: Verification) -> Table:
+    """The test examples that ended furthest from the average recorded run, and those that the prediction missed most."""
+    predicted, recorded, reference = found.finals()
+    level = LEVEL if LEVEL in found.intervals else max(found.intervals, default=0.0)
+    spans = _spans(found, level)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    headings = (f"predicted {found.metric.name}", *((f"{level:.0%} interval",) if spans else ()))
+    table.add_column("test example")
+    for heading in (*headings, "recorded", "average run", "error"):
+        table.add_column(heading, justify="right")
+    for title, size in (("changed most", recorded - reference), ("missed most", predicted - recorded)):
+        places = [int(place) for place in np.argsort(-np.abs(size), kind="stable") if math.isfinite(size[place])]
+        if places:
+            table.add_row(Text(title, style="bold"))
+        for place in places[:SHOWN]:
+            numbers = [f"{predicted[place]:.4g}", *(spans[place : place + 1]), f"{recorded[place]:.4g}"]
+            was = NOTHING if math.isnan(reference[place]) else f"{reference[place]:.4g}"
+            error = f"{predicted[place] - recorded[place]:+.3g}"
+            table.add_row(Text(f"  {found.tests[place]}"), *numbers, was, error)
+    return table
+
+
+def draw_verification(found: Verification) -> None:
+    """Write the figure: predicted and recorded, the mean over test examples and those that changed most.
+
+    Raises ``ResourceError`` if it can't be written.
+    """
+    _, recorded, reference = found.finals()
+    size = np.abs(recorded - reference)
+    order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
+    shown = [
+        (found.tests[place], place, f"changed {'most' if not rank else f'{rank + 1}.'}")
+        for rank, place in enumerate(order[:DRAWN])
+    ]
+    draw_simulation(
+        found.figure,
+        steps=found.steps,
+        values=found.predicted,
+        intervals=found.intervals,
+        reference=found.reference,
+        recorded=found.recorded,
+        shown=shown,
+        title=f"{found.estimator} against a real training: {found.what}",
+        against="the average recorded run",
+        metric=found.metric,
+    )
+
+
+def _spans(found: Verification, level: float) -> list[str]:
+    if not found.intervals:
+        return []
+    low, high = (bound[:, found.last].mean(axis=0) for bound in found.intervals[level])
+    return [f"{one:.4g} to {other:.4g}" for one, other in zip(low, high, strict=True)]
+
+
+def _mean(values: Float[np.ndarray, " test"]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _rows(values: Float[np.ndarray, "recorded test"]) -> list[list[float | None]]:
+    return [[_number(value) for value in row] for row in values.tolist()]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

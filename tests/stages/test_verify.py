@@ -1,0 +1,163 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gptfl
+from gptfl.builtin.models import load_model
+from gptfl.curricula import run_seed
+from gptfl.errors import DataError, UsageError
+from gptfl.interfaces import Plan
+from gptfl.registry import build, get_registry
+from gptfl.scores import pointwise
+from gptfl.stages import asking, observing
+from gptfl.stages import fit as fit_module
+from gptfl.stages.guarding import make_metric
+from gptfl.stages.retraining import recipe_of
+from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store.predictions import read_predictions
+from gptfl.training.trainer import RecordingTrainer
+from tests.stages import sure
+
+
+@pytest.fixture(scope="module")
+def made(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording with settings of its own in every place that a training depends on."""
+    root = tmp_path_factory.mktemp("verify")
+    gptfl.collect(
+        str(neox), "errands", workspace=root, runs=5, pool=12, test=4, subset_size=6, batch_size=2, steps=6, lr=1e-2,
+        record_every=2, schedule="constant", accumulate=2, lora="r=2,alpha=4,dropout=0", metrics=("loss", "accuracy"), name="own",
+    )  # fmt: skip
+    return root
+
+
+@pytest.fixture
+def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import shutil
+
+    built = build([sure])
+    for module in (fit_module, asking, observing):
+        monkeypatch.setattr(module, "get_registry", lambda: built)
+    root = Path(shutil.copytree(made, tmp_path / "space"))
+    gptfl.fit("sure", workspace=root, metric="loss")
+    return root
+
+
+def ids(space: Path, count: int = 5) -> list[str]:
+    return [example.id for example in read_dynamics(space / "own.dynamics.h5").pool[3 : 3 + count]]
+
+
+def test_what_is_trained_is_what_was_predicted(space: Path) -> None:
+    dynamics = read_dynamics(space / "own.dynamics.h5")
+    plans: list = []
+    told: list = []
+    found = gptfl.verify(
+        workspace=space, subset=ids(space), orders=2, announce=plans.append, progress=lambda *one: told.append(one)
+    )
+    assert found is not None
+    assert (plans[0].runs, plans[0].steps, plans[0].recorded, plans[0].subset) == (2, 6, 4, 5)
+    assert told[-1][:3] == ("train", 12, 12)
+    simulated = gptfl.simulate(workspace=space, subset=ids(space), orders=2)
+    stored = read_predictions(simulated.predictions)
+    np.testing.assert_array_equal(found.predicted, simulated.values)
+    names = [example.id for example in dynamics.pool]
+    assert found.batches == tuple(
+        tuple(tuple(names[place] for place in batch) for batch in run) for run in stored.batches.tolist()
+    )
+    # The same curricula by a trainer of one's own, with the recording's settings.
+    metric = make_metric(get_registry(), "loss")
+    recipe = recipe_of(dynamics)
+    assert (recipe.lora, recipe.accumulate, recipe.schedule, recipe.record_every) == (
+        "r=2,alpha=4,dropout=0",
+        2,
+        "constant",
+        2,
+    )
+    trainer = RecordingTrainer(load_model(dynamics.settings["source"]), dynamics.pool, dynamics.test, (metric,), recipe)
+    for number, batches in enumerate(stored.batches):
+        run = trainer.run(Plan(number, run_seed(42, number), "test", batches), lambda *_: None)
+        np.testing.assert_array_equal(run.curriculum.learning_rates, stored.learning_rates[number])
+        np.testing.assert_allclose(found.recorded[number], run.metrics["loss"], rtol=1e-5)
+    assert found.mse == pytest.approx(pointwise.all_steps_mse(found.predicted, found.recorded).mean())
+    means = np.broadcast_to(found.reference, found.recorded.shape)
+    assert found.skill == pytest.approx(pointwise.skill(found.predicted, found.recorded, means))
+    low, high = found.intervals[0.9]
+    inside = ((low <= found.recorded) & (found.recorded <= high))[:, 1:]
+    assert found.coverage[0.9].share == pytest.approx(inside.mean())
+
+
+def test_the_numbers_and_the_picture_are_kept(space: Path, tmp_path: Path) -> None:
+    found = gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "told.json")
+    assert found is not None
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert next(iter(told)) == "recording"
+    np.testing.assert_allclose(told["runs"][0]["recorded"], found.recorded[0])
+    np.testing.assert_allclose(told["runs"][0]["intervals"]["0.9"]["low"], found.intervals[0.9][0][0])
+    assert told["runs"][0]["batches"] == [list(batch) for batch in found.batches[0]]
+    assert told["recorded"] == pytest.approx(found.recorded[0, -1].mean())
+    assert {one["id"] for one in told["test"]} == set(found.tests)
+    assert found.figure == tmp_path / "told.png"
+    assert found.figure.read_bytes()[:4] == b"\x89PNG"
+    again = gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "told.json")
+    assert again is not None
+    np.testing.assert_array_equal(again.recorded, found.recorded)
+
+
+def test_a_run_of_the_recording_comes_out_as_recorded(space: Path, tmp_path: Path) -> None:
+    dynamics = read_dynamics(space / "own.dynamics.h5")
+    run = dynamics.runs[1]
+    path = tmp_path / "run.jsonl"
+    path.write_text("\n".join(json.dumps([dynamics.pool[i].id for i in batch]) for batch in run.curriculum.batches))
+    found = gptfl.verify(workspace=space, curriculum=path)
+    assert found is not None
+    np.testing.assert_allclose(found.recorded[0], run.metrics["loss"], rtol=1e-5)
+
+
+def test_another_length_and_rate_are_trained_as_asked(space: Path) -> None:
+    found = gptfl.verify(workspace=space, drop=ids(space), steps=4, lr=5e-3)
+    assert found is not None
+    assert found.steps.tolist() == [0, 2, 4]
+    assert len(found.batches[0]) == 4
+    assert np.isfinite(found.recorded).all()
+    other = gptfl.verify(workspace=space, drop=ids(space), steps=4)
+    assert other is not None
+    assert not np.allclose(other.recorded[0, -1], found.recorded[0, -1], rtol=1e-3)
+
+
+def test_a_dry_run_trains_nothing(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecordingTrainer, "run", lambda *_: pytest.fail("trained"))
+    plans: list = []
+    assert gptfl.verify(workspace=space, subset=ids(space), dry_run=True, announce=plans.append) is None
+    assert plans[0].seconds > 0
+    assert not list(space.glob("*.verified.*"))
+
+
+def test_what_cannot_be_verified_is_refused_in_one_line(space: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing says what to train on: give --subset, --drop or --curriculum"):
+        gptfl.verify(workspace=space)
+    with pytest.raises(UsageError, match=r"--subset and --drop each say"):
+        gptfl.verify(workspace=space, subset=ids(space), drop=ids(space))
+    with pytest.raises(DataError, match=r"--subset, item 1: 'nobody' is not an id of the pool"):
+        gptfl.verify(workspace=space, subset=["nobody"])
+    with pytest.raises(UsageError, match=r"told.csv is not a .json file: end it in .json"):
+        gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "told.csv")
+    (tmp_path / "mine.json").write_text("{}")
+    with pytest.raises(DataError, match=r"mine.json is not a .json file as gptfl writes them"):
+        gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "mine.json")
+    with pytest.raises(DataError, match=r"--model tiny has other weights than"):
+        gptfl.verify(workspace=space, subset=ids(space), model="tiny")
+
+
+def test_an_imported_recording_has_no_model_to_train(space: Path) -> None:
+    path = space / "own.dynamics.h5"
+    dynamics = read_dynamics(path)
+    settings = {"task": "imported", "layout": "gptdynamics", "learning_rate": 1e-2, "schedule": "constant"}
+    path.unlink()
+    write_dynamics(path, replace(dynamics, settings=settings))
+    gptfl.fit("sure", workspace=space, metric="loss")
+    with pytest.raises(
+        DataError, match=r"own.dynamics.h5 was imported: gptfl knows no model .*: verify on a recording"
+    ):
+        gptfl.verify(workspace=space, subset=ids(space))
