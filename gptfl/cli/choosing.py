@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-ASKED, CHANGED = "What to train on", "Changes to the recorded recipe"
+ASKED, CHANGED = "The run to predict", "Changes to the recorded recipe"
 
 Subset = Annotated[
     Path | None,

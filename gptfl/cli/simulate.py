@@ -105,6 +105,7 @@ def command(
 ) -> None:
     """Predict what training on other examples, or in another order, would have done.
 
+    Without --subset, --drop or --curriculum it predicts the recording's held-out runs.
     A file of ids holds one id a line; what follows # is a comment. `gptfl inspect RECORDING --examples` lists ids.
 
     Example: `gptfl simulate --subset ids.txt --orders 8`
