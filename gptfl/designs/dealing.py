@@ -15,9 +15,9 @@ def even_parts(sizes: Int[np.ndarray, " group"], total: int) -> Int[np.ndarray, 
     parts = np.zeros(len(sizes), dtype=np.int64)
     while (left := total - int(parts.sum())) > 0:
         open_ = np.flatnonzero(parts < sizes)
-        more = np.full(len(open_), left // len(open_))
-        more[: left % len(open_)] += 1
-        parts[open_] = np.minimum(parts[open_] + more, sizes[open_])
+        each = max(1, left // len(open_))
+        open_ = open_[: left // each]  # fewer than all only where not even one is left for each
+        parts[open_] = np.minimum(parts[open_] + each, sizes[open_])
     return parts
 
 

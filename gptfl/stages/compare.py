@@ -20,7 +20,7 @@ from gptfl.stages.cost import measure_cost
 from gptfl.stages.dividing import divided, folds_for
 from gptfl.stages.entries import Entry, choose_entries
 from gptfl.stages.fitting import Answer, Contender, Fitted, ask_runs, fit_data, fit_or_load, predict_runs
-from gptfl.stages.repeats import ceiling_of
+from gptfl.stages.repeats import ceiling_of, device_note
 from gptfl.stages.scope import Scope, scope_of
 from gptfl.stages.sources import Recording, choose_metric, find_features, focused, open_recording
 from gptfl.stages.splits import (
@@ -132,6 +132,7 @@ def compare(
             *fold_notes,
             *run_notes,
             *dict.fromkeys(job.notes),
+            *device_note(job.all_runs(), chosen),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         observed=observe,

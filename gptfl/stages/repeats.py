@@ -56,3 +56,26 @@ def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut) -> Ce
         return None
     lds = lds_ceiling(at, held_out.recorded, held_out.peers)
     return Ceiling(skill, lds if np.isfinite(lds) else None, count, len(chosen))
+
+
+def device_note(runs: Sequence[Run], metric: MetricInfo) -> tuple[str, ...]:
+    """How far runs on the very same batches and from the same seed differ; nothing where there are none such."""
+    first: dict[tuple[bytes, ...], Run] = {}
+    gaps = []
+    for run in runs:
+        curriculum = run.curriculum
+        key = (str(run.seed).encode(), np.array(curriculum.batches.shape).tobytes(), curriculum.batches.tobytes())
+        other = first.setdefault((*key, curriculum.learning_rates.tobytes(), run.steps.tobytes()), run)
+        if other is not run:
+            gap = (run.metrics[metric.name] - other.metrics[metric.name]).astype(np.float64)
+            gaps.append(float(np.sqrt(np.nanmean(gap[1:] ** 2))) if np.isfinite(gap[1:]).any() else 0.0)
+    if not gaps:
+        return ()
+    times = "once" if len(gaps) == 1 else f"{len(gaps)} times"
+    if not any(gaps):
+        return (
+            f"device noise: none, a curriculum carried out again ({times}) gave the same {metric.name} to the last bit",
+        )
+    return (
+        f"device noise: a curriculum carried out again ({times}) gave a {metric.name} off by {np.mean(gaps):.2g} (RMS)",
+    )

@@ -1,0 +1,77 @@
+"""Divisions of runs that their design knows more about: pairs, repeats, a reserve."""
+
+from dataclasses import replace
+
+import pytest
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import REPEAT
+from gptfl.stages.dividing import divided, folds_for
+from gptfl.stages.repeats import device_note
+from gptfl.stages.splits import most_folds, stored_split
+from gptfl.stages.unseen import set_aside
+from tests.synthetic import LOSS, synthetic
+
+
+def of_design(design, runs=24, **settings):
+    dynamics = synthetic(runs)[0]
+    return replace(dynamics, settings={**dynamics.settings, "design": design, **settings})
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_pairs_stay_together(folds):
+    dynamics = of_design("leave-out")
+    splits = divided(dynamics, dynamics.runs, folds)
+    assert sorted(run.index for split in splits for run in split.test) == list(range(24))
+    for split in splits:
+        for part in (split.fit, split.validation, split.test):
+            own = {run.index for run in part}
+            assert own == {index ^ 1 for index in own}
+
+
+def test_more_folds_than_pairs_are_refused():
+    dynamics = of_design("leave-out", 8)
+    with pytest.raises(UsageError, match="--folds 5 is more than the 4 pairs of 8 runs: give --folds 4"):
+        divided(dynamics, dynamics.runs, 5)
+
+
+def test_repeats_neither_teach_nor_test():
+    dynamics = of_design("contrast")
+    runs = [replace(run, role=REPEAT) if run.index >= 20 else run for run in dynamics.runs]
+    for split in (*divided(dynamics, runs, 4), stored_split(runs)):
+        assert all(run.index < 20 for part in (split.fit, split.validation, split.test) for run in part)
+    assert most_folds(runs[19:]) is None
+    with pytest.raises(DataError, match="no usable run is held out"):
+        divided(dynamics, runs[20:], None)
+
+
+def test_blocks_of_the_repeat_design_count_as_one_run():
+    dynamics = of_design("repeat", 16)
+    runs = [run if run.index % 4 == 0 else replace(run, role=REPEAT) for run in dynamics.runs]
+    splits = divided(dynamics, runs, 4)
+    assert [[run.index for run in split.test] for split in splits] == [[0], [4], [8], [12]]
+
+
+def test_a_reserve_decides_what_is_held_out_only_where_it_is_what_is_set_aside():
+    plain = of_design("contrast")
+    assert folds_for(plain, None, 4) == (4, ())
+    marked = tuple(replace(e, fields={"reserved": True}) if i < 4 else e for i, e in enumerate(plain.pool))
+    dynamics = replace(of_design("contrast", reserve_pool=4), pool=marked)
+    reserved, shared = set_aside(dynamics, "train", None, 1), set_aside(dynamics, "train", 0.2, 1)
+    assert folds_for(dynamics, reserved, 4)[0] is None
+    assert "--folds 4 changes nothing" in folds_for(dynamics, reserved, 4)[1][0]
+    assert "4 reserved examples" in folds_for(dynamics, reserved, None)[1][0]
+    assert folds_for(dynamics, shared, 4) == (4, ())
+    assert folds_for(dynamics, set_aside(dynamics, "test", None, 1), 4) == (4, ())
+    assert "a reserve of 4 that no run to fit has" in folds_for(dynamics, None, None)[1][0]
+
+
+def test_device_noise_is_told_of_runs_that_share_batches_and_seed():
+    first, second, third = of_design("contrast", 3).runs
+    apart = {"loss": first.metrics["loss"] + 0.25}
+    again = replace(first, index=9, metrics=apart)
+    assert device_note([first, second, third], LOSS) == ()
+    (note,) = device_note([first, second, again, replace(third, index=10), third], LOSS)
+    assert "carried out again (2 times) gave a loss off by 0.12 (RMS)" in note
+    assert device_note([first, replace(again, seed=1)], LOSS) == ()
+    assert "to the last bit" in device_note([first, replace(first, index=9)], LOSS)[0]

@@ -1,0 +1,184 @@
+"""The designs of ``collect``: what they default to, what they refuse, and that a recording of one holds together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gptfl import collect
+from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.records import FIT, REPEAT, TEST, Example
+from gptfl.stages.compare import compare
+from gptfl.stages.estimate import Estimate
+from gptfl.stages.planning import choose_design, choose_steps
+from gptfl.stages.recording import identity
+from gptfl.stages.unseen import set_aside
+from gptfl.store.dynamics import read_dynamics
+
+OPEN: dict[str, Any] = {"subset_size": None, "reserve_pool": 0, "leave_out_size": None, "repeats": 0}
+
+
+def choose(name: str = "contrast", runs: int = 8, pool: int = 200, **changed: Any):
+    return choose_design(name, runs, pool, 3, **{**OPEN, **changed}).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "reserve", "subset", "steps"),
+    [
+        ("uniform", 200, 0, 128, 96),
+        ("uniform", 250, 50, 128, 96),
+        ("contrast", 200, 40, 32, 48),
+        ("balanced", 1000, 0, 32, 48),
+        ("leave-out", 60, 0, 10, 15),
+        ("repeat", 3, 0, 1, 2),
+    ],
+)
+def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps):
+    if name == "leave-out":
+        assert choose(name, pool=pool).swapped == 1
+    design = choose(name, pool=pool, reserve_pool=reserve)
+    assert design.subset == subset
+    assert choose_steps(design, None, None, 4) == steps
+    assert choose_steps(design, 7, None, 4) == 7
+    assert choose_steps(design, None, 2.0, 4) == -(-2 * subset // 4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": "contrasts"}, r"--design 'contrasts' is unknown: use uniform, contrast"),
+        ({"subset_size": 201}, "--subset-size 201 is larger than --pool 200"),
+        ({"reserve_pool": -1}, "--reserve-pool is -1: give 0, or 2 or more"),
+        ({"reserve_pool": 1}, "--reserve-pool is 1: give 0, or 2 or more"),
+        ({"reserve_pool": 180}, "--reserve-pool 180 leaves 20 of --pool 200, too few for --subset-size 32"),
+        ({"reserve_pool": 10**9}, "--reserve-pool 1000000000 leaves 0 of --pool 200"),
+        ({"repeats": -2}, "--repeats is -2: give 0 or more"),
+        ({"repeats": 9}, "--repeats 9 is more than --runs 8, and each repeats another run: give at most 8"),
+        ({"repeats": 1, "name": "repeat"}, "--repeats 1 adds to other designs.*: leave it out and raise --runs"),
+        ({"runs": 10**6 + 1}, "--runs is 1000001: a recording holds at most 1,000,000"),
+        ({"leave_out_size": 3}, "--leave-out-size 3 is for --design leave-out: add that, or leave it out"),
+        ({"name": "leave-out", "leave_out_size": 0}, "--leave-out-size is 0: give 1 to 16, half of --subset-size 32"),
+        ({"name": "leave-out", "leave_out_size": 17}, "--leave-out-size is 17: give 1 to 16"),
+        ({"name": "leave-out", "subset_size": 1}, "--subset-size 1 has no group to leave out: give at least 2"),
+        ({"name": "leave-out", "subset_size": 198}, "come to more than the 200 examples that runs draw from"),
+        ({"name": "leave-out", "reserve_pool": 6}, r"--reserve-pool 6 is too small to swap .* give 0, or at least 8"),
+    ],
+)
+def test_designs_that_make_no_sense_are_refused_in_one_line(changed, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        choose(**changed)
+    assert "\n" not in str(caught.value)
+
+
+def marked(count: int, **fields: Any) -> list[Example]:
+    return [Example(f"e{i}", "q", "a", (), i % 2, fields if i == 1 else {}) for i in range(count)]
+
+
+def test_a_reserve_has_as_many_of_each_class_and_is_marked():
+    design = choose(pool=20, reserve_pool=6)
+    pool = design.reserved(marked(20))
+    places = design.places(pool)
+    assert [bool(example.fields.get("reserved")) for example in pool] == [i in places for i in range(20)]
+    assert np.bincount([pool[place].label for place in places]).tolist() == [3, 3]
+    assert pool[places[0]].without_texts().fields == {"reserved": True}
+    assert choose(pool=20).reserved(marked(20)) == tuple(marked(20))
+
+
+def test_marks_of_a_file_and_a_reserve_do_not_mix():
+    with pytest.raises(DataError, match="--reserve-pool 6: pool example 'e1' is marked 'reserved' in its file"):
+        choose(pool=20, reserve_pool=6).reserved(marked(20, reserved=True))
+
+
+@pytest.mark.parametrize(
+    ("pool", "subset", "message"),
+    [
+        (
+            [Example(f"e{i}", "q", "a") for i in range(12)],
+            4,
+            "--design balanced needs classes, and the pool of x has none",
+        ),
+        ([Example(f"e{i}", "q", "a", (), 0) for i in range(12)], 4, "the pool of x has one: use --design contrast"),
+        (marked(12), 1, "--subset-size 1 has no room for the 2 classes of x: give at least 2"),
+    ],
+)
+def test_a_balanced_design_needs_classes(pool, subset, message):
+    with pytest.raises(DataError, match=message):
+        choose("balanced", pool=12, subset_size=subset).draws(pool, "x")
+
+
+def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed(neox: Path, tmp_path: Path) -> None:
+    from gptfl.records import TaskData
+
+    data, old = TaskData("x", (), ()), {"seed": 1, "pool": 12}
+    assert identity({**old, "design": "uniform", "reserve_pool": 0, "leave_out_size": None}, data) == identity(
+        old, data
+    )
+    assert identity({**old, "design": "contrast"}, data) != identity(old, data)
+
+
+SMALL: dict[str, Any] = {"pool": 24, "test": 4, "subset_size": 6, "batch_size": 3, "steps": 4, "record_every": 4}
+
+
+def record(model: Path, workspace: Path, **changed: Any):
+    return collect(str(model), "errands", **{"workspace": workspace, "lr": 1e-3, "runs": 3, **SMALL, **changed})
+
+
+def test_a_contrast_recording_with_a_reserve_and_repeats(neox: Path, tmp_path: Path) -> None:
+    told: list[Estimate] = []
+    asked: dict[str, Any] = {"design": "contrast", "reserve_pool": 6}
+    record(neox, tmp_path, **asked)
+    path = record(neox, tmp_path, runs=9, repeats=4, announce=told.append, **asked).path
+    dynamics = read_dynamics(path)
+    assert [run.role for run in dynamics.runs] == [TEST if run in (2, 4, 6) else FIT for run in range(9)] + [REPEAT] * 4
+    assert dynamics.settings["design"] == "contrast"
+    reserved = {place for place, example in enumerate(dynamics.pool) if example.fields.get("reserved")}
+    assert len(reserved) == 6
+    for run in dynamics.runs[:9]:
+        assert bool(set(run.curriculum.batches.ravel()) & reserved) == (run.role == TEST)
+    np.testing.assert_array_equal(dynamics.runs[-1].metrics["loss"], dynamics.runs[0].metrics["loss"])
+    assert (dynamics.runs[9].metrics["loss"][-1] != dynamics.runs[0].metrics["loss"][-1]).any()
+    assert told[0].identifies is not None
+    assert (told[0].identifies.runs, told[0].identifies.examples) == (6, 18)
+
+    aside = set_aside(dynamics, "train", None, 42)
+    assert aside is not None
+    assert set(aside.pool) == reserved
+    unseen = compare(dynamics=path, unseen="train", folds=3, estimators=["class-share"], figure=False)
+    assert (unseen.held_out.names, unseen.folds, unseen.fit_runs) == (("run-0002", "run-0004", "run-0006"), None, 6)
+    assert any("--folds 3 changes nothing" in note for note in unseen.notes)
+    assert not any("intervals between recorded scores" in note for note in unseen.notes)
+    whole = compare(dynamics=path, folds=3, estimators=["mean-run"], figure=False)
+    assert whole.runs == 9
+    assert whole.ceiling is not None
+    assert (whole.ceiling.runs, whole.ceiling.subsets) == (6, 3)
+    assert any(note.startswith("device noise: none, a curriculum carried out again (once)") for note in whole.notes)
+
+
+def test_a_recording_goes_on_in_its_own_design_only(neox: Path, tmp_path: Path) -> None:
+    record(neox, tmp_path, runs=1)
+    with pytest.raises(DataError, match="was recorded with --design uniform, not --design contrast"):
+        record(neox, tmp_path, runs=2, design="contrast")
+    with pytest.raises(DataError, match="was recorded with --reserve-pool 0, not --reserve-pool 4"):
+        record(neox, tmp_path, runs=2, reserve_pool=4)
+    assert record(neox, tmp_path, runs=1, repeats=1).recorded_now == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"design": "other"}, UsageError, "--design 'other' is unknown"),
+        ({"repeats": 4}, UsageError, "--repeats 4 is more than --runs 3"),
+        (
+            {"runs": 10**12, "repeats": 10**12},
+            UsageError,
+            "--runs 1000000000000 and --repeats 1000000000000 of 4 steps",
+        ),
+    ],
+)
+def test_collect_refuses_before_it_makes_anything(
+    neox: Path, tmp_path: Path, changed: dict[str, Any], error: type[GptflError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        record(neox, tmp_path, **changed)
+    assert list(tmp_path.iterdir()) == []
