@@ -154,10 +154,7 @@ def draw_verification(found: Verification) -> None:
     _, recorded, reference = found.finals()
     size = np.abs(recorded - reference)
     order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
-    shown = [
-        (found.tests[place], place, f"changed {'most' if not rank else f'{rank + 1}.'}")
-        for rank, place in enumerate(order[:DRAWN])
-    ]
+    shown = [(found.tests[place], place, "changed most") for place in order[:DRAWN]]
     draw_simulation(
         found.figure,
         steps=found.steps,
