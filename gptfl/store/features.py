@@ -1,10 +1,17 @@
 """Feature files: the vectors that one encoder gave to the examples of a recording."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, Float
 
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Features, FeatureSet
+from gptfl.records import Blocks, Dynamics, Features, FeatureSet, fingerprint
 from gptfl.store import fields, files
 from gptfl.store.kinds import FEATURES
 
@@ -52,6 +59,72 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
     features = Features(encoder, header.settings, str(header.inputs.get("examples")), sets)
     _check_shapes(features, pool_digests, test_digests, str(path))
     return features, pool_digests, test_digests
+
+
+BLOCK_BYTES = 2**24
+"""So much of an open file is in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReader:
+    """An open features file, whose vectors are read some rows at a time.
+
+    ``train`` and ``test`` map the name of each set to its vectors.
+    """
+
+    path: Path
+    encoder: str
+    identity: Mapping[str, Any]
+    examples: str
+    train: Mapping[str, h5py.Dataset]
+    test: Mapping[str, h5py.Dataset]
+
+    @property
+    def width(self) -> int:
+        """How many bytes the vectors of one training example take in all sets."""
+        return sum(one.shape[1] * one.dtype.itemsize for one in self.train.values())
+
+    def rows(self, start: int, stop: int) -> dict[str, Float[np.ndarray, "example d"]]:
+        """The vectors of training examples ``start`` to ``stop`` in each set."""
+        return {name: fields.get_rows(one, start, stop) for name, one in self.train.items()}
+
+    def fingerprint(self, examples: str, pool: Bool[np.ndarray, " pool"], test: Bool[np.ndarray, " test"]) -> str:
+        """What ``Features.fingerprint`` says of the rows that are true, as features of ``examples``."""
+        arrays: list[str | Blocks] = []
+        for name in sorted(self.train):
+            arrays += [name, _blocks(self.train[name], pool), _blocks(self.test[name], test)]
+        return fingerprint(self.encoder, dict(self.identity), examples, *arrays)
+
+
+def _blocks(dataset: h5py.Dataset, kept: Bool[np.ndarray, " row"]) -> Blocks:
+    rows = max(1, BLOCK_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
+    blocks = (
+        fields.get_rows(dataset, start, start + rows)[kept[start : start + rows]]
+        for start in range(0, len(dataset), rows)
+    )
+    return Blocks(dataset.dtype, (int(kept.sum()), dataset.shape[1]), blocks)
+
+
+@contextmanager
+def open_features(path: Path, dynamics: Dynamics) -> Iterator[FeatureReader]:
+    """Open the features of a recording's examples, to read them some rows at a time.
+
+    Raises ``DataError`` as ``read_features`` and ``check_features`` do.
+    """
+    with files.open_file(path, FEATURES) as file:
+        header = files.header_of(file)
+        group = fields.get_group(file, "sets")
+        sides: dict[str, dict[str, h5py.Dataset]] = {"train": {}, "test": {}}
+        for name in fields.names_in(group):
+            one = fields.get_group(group, name)
+            for side, sets in sides.items():
+                sets[name] = fields.get_dataset(one, side, 2, "f")
+        encoder, examples = fields.get_word(file, "encoder"), str(header.inputs.get("examples"))
+        shapes = {name: FeatureSet(one, sides["test"][name]) for name, one in sides["train"].items()}
+        features = Features(encoder, header.settings, examples, shapes)
+        _check_shapes(features, (), (), str(path))
+        check_features(features, dynamics, path)
+        yield FeatureReader(path, encoder, header.settings, examples, sides["train"], sides["test"])
 
 
 def check_features(features: Features, dynamics: Dynamics, path: Path) -> None:

@@ -92,6 +92,13 @@ def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str 
 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype.
     """
+    dataset = get_dataset(group, name, ndim, kinds)
+    with _reading(group, name):
+        return np.asarray(dataset[()])
+
+
+def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
+    """An array to be read in parts with ``get_rows``. Raises ``DataError`` as ``get_array`` does."""
     with _reading(group, name):
         dataset = group[encode_name(name)]
         if not isinstance(dataset, h5py.Dataset):
@@ -101,7 +108,13 @@ def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str 
                 path_of(group), f"has at {dataset.name} an array of {dataset.dtype} with shape {dataset.shape}"
             )
         check_chunks(dataset, path_of(group))
-        return np.asarray(dataset[()])
+        return dataset
+
+
+def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
+    """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave."""
+    with _reading(dataset.parent, dataset.name.rpartition("/")[2]):
+        return np.asarray(dataset[start:stop])
 
 
 def get_group(group: h5py.Group, name: str) -> h5py.Group:

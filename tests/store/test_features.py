@@ -1,6 +1,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from gptfl.errors import DataError
 from gptfl.records import Dynamics, Example, Features, FeatureSet
-from gptfl.store.features import check_features, read_feature_rows, read_features, write_features
+from gptfl.store.features import check_features, open_features, read_feature_rows, read_features, write_features
 
 
 @st.composite
@@ -75,3 +76,42 @@ def test_misshapen_features_are_not_written(
     with pytest.raises(DataError, match=message):
         write_features(tmp_path / "a.h5", replace(embed(dynamics), sets=sets), ["d"] * 4, ["d"] * 2)
     assert list(tmp_path.iterdir()) == []
+
+
+@given(feature_files(), st.integers(1, 3), st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+def test_a_file_read_in_rows_is_the_file_read_whole(features: Features, step: int, random: Random) -> None:
+    one = next(iter(features.sets.values()))
+    sides = [
+        tuple(Example(f"{side}{place}", "a", "b") for place in range(count))
+        for side, count in (("p", len(one.train)), ("t", len(one.test)))
+    ]
+    dynamics = Dynamics(*sides, {}, ())
+    whole = replace(features, examples=dynamics.examples)
+    kept = [np.array([random.random() < 0.6 for _ in side], dtype=bool) for side in sides]
+    some = {n: FeatureSet(o.train[kept[0]], o.test[kept[1]], o.kind) for n, o in features.sets.items()}
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "a.h5"
+        write_features(path, whole)
+        patch.setattr("gptfl.store.features.BLOCK_BYTES", 8)
+        with open_features(path, dynamics) as reader:
+            assert (
+                reader.fingerprint(whole.examples, *(np.ones(len(side), dtype=bool) for side in sides))
+                == whole.fingerprint
+            )
+            assert reader.fingerprint("some", *kept) == replace(whole, examples="some", sets=some).fingerprint
+            parts = [reader.rows(start, start + step) for start in range(0, len(one.train), step)]
+            for name, expected in features.sets.items():
+                read = np.concatenate([part[name] for part in parts])
+                assert read.dtype == expected.train.dtype
+                np.testing.assert_array_equal(read, expected.train)
+
+
+def test_an_open_file_must_be_of_the_recording(tmp_path: Path, dynamics: Dynamics) -> None:
+    write_features(tmp_path / "a.h5", embed(dynamics))
+    other = replace(dynamics, pool=(Example("p0", "another", "text"), *dynamics.pool[1:]))
+    with (
+        pytest.raises(DataError, match=r"a\.h5 holds features of other examples.*run gptfl featurize again"),
+        open_features(tmp_path / "a.h5", other),
+    ):
+        pass
