@@ -71,12 +71,13 @@ def gptfl_metrics() -> Mapping[str, Callable[..., Any]]:
 
 @hookimpl
 def gptfl_estimators() -> Mapping[str, Callable[..., Any]]:
-    """The paper's simulator and the honest floor."""
+    """The paper's simulator, the Gaussian process on exposures, and the honest floor."""
     return {
         "gptfluence": Lazy("gptfluence", "GPTfluence"),
         "persistence": Lazy("baselines", "Persistence"),
         "mean-run": Lazy("baselines", "MeanRun"),
         "class-share": Lazy("class_share", "ClassShare"),
+        "exposure-gp": Lazy("exposure_gp", "ExposureGp"),
     }
 
 

@@ -22,3 +22,46 @@ def carried_over(
     level, slope = fit_ridge(start, change, best)
     within = np.clip(first, start.min(), start.max())
     return np.asarray(first[:, None] + level[None, :, None] + slope[0][None, :, None] * within[:, None])
+
+
+WEIGHTS = tuple(10.0**power for power in np.arange(-3.0, 3.5, 0.5))
+"""How much likeness may tell of a mean trajectory, in units of what each test example has of its own."""
+
+
+def carried_alike(
+    known: Float[np.ndarray, "recorded test"],
+    alike: Float[np.ndarray, "test test"],
+    first: Float[np.ndarray, "run new"],
+    cosines: Float[np.ndarray, "new test"],
+) -> Float[np.ndarray, "run recorded new"]:
+    """The same, told from the first value and from the test examples that are alike (universal kriging).
+
+    At each step a line in the first value, and around it a Gaussian process over test examples with the covariance
+    ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps.
+    """
+    trend = np.stack([np.ones(known.shape[1]), known[0]], axis=1)
+    if known.shape[1] < 4 or np.ptp(known[0]) == 0:
+        return carried_over(known, first)
+    best = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + np.eye(len(alike))))
+    covariance = best * alike + np.eye(len(alike))
+    solved = np.linalg.solve(covariance, np.concatenate([known.T, trend], axis=1))
+    values, lines = solved[:, : len(known)], solved[:, len(known) :]
+    line = np.linalg.solve(trend.T @ lines, trend.T @ values)
+    rest = values - lines @ line
+    within = np.clip(first, known[0].min(), known[0].max())
+    straight = line[0][None, :, None] + line[1][None, :, None] * within[:, None]
+    return np.asarray(straight + (best * cosines @ rest).T[None])
+
+
+def _restricted(
+    outputs: Float[np.ndarray, "test recorded"], trend: Float[np.ndarray, "test k"], covariance: np.ndarray
+) -> float:
+    """Minus the log of the restricted likelihood, each output with a variance of its own."""
+    root = np.linalg.cholesky(covariance)
+    basis, triangle = np.linalg.qr(np.linalg.solve(root, trend))
+    white = np.linalg.solve(root, outputs)
+    white = white - basis @ (basis.T @ white)
+    freedom = len(outputs) - trend.shape[1]
+    spread = np.maximum((white**2).sum(axis=0) / freedom, 1e-300)
+    own = np.log(np.diag(root)).sum() + np.log(np.abs(np.diag(triangle))).sum()
+    return float(0.5 * freedom * np.log(spread).sum() + outputs.shape[1] * own)

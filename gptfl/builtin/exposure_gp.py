@@ -1,0 +1,290 @@
+"""The average run and a Gaussian process on how exposures move a run away from it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import ndtri
+
+from gptfl.builtin.baselines import average_run, check_fitted, places_of, training_runs
+from gptfl.builtin.exposure_state import model_of, padded, state_of
+from gptfl.errors import DataError
+from gptfl.records import Features, FitData, MetricInfo, Prediction, Query, Run
+from gptfl.settings import flag, one_of
+from gptfl.simulator import average
+from gptfl.simulator.carrying import carried_alike, carried_over
+from gptfl.simulator.conditioning import conditioned
+from gptfl.simulator.deviations import Curricula
+from gptfl.simulator.exposure_model import Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.links import Link
+from gptfl.simulator.sources import Sides, Sources, check_vectors
+
+LINKS = ("auto", "identity", "log", "odds", "logit")
+LEVELS = (0.5, 0.9)
+"""The levels of the intervals that every prediction has."""
+AT_BOUNDS = 0.01
+"""A metric with more than this share of its values at a bound of its range is left on its own scale."""
+
+
+class ExposureGp:
+    """Mean-run plus a Gaussian process that is linear in step-size-weighted exposures.
+
+    What all runs share is in the average run. A run's deviation from it is a sum over the examples that it saw, each
+    weighted by the step sizes at which it was seen, of effects that are alike for examples with alike vectors, plus
+    an effect of each example's own. With gradient features (encoder ``gradients``) the vectors are the training
+    gradients along a reference run, raw and preconditioned, the effects' prior mean is the first-order one, of which
+    only non-negative scales are fitted, and test examples share effects as far as their gradients are alike.
+    Everything else has the greatest restricted marginal likelihood on the runs to fit; no run is spent on choosing.
+
+    ``link`` is the scale on which effects add up: ``identity``, ``log``, ``odds`` (of a loss), ``logit`` (of a metric
+    with two bounds), or ``auto``, the likeliest of those that the metric allows. ``prior`` says whether the
+    first-order prior mean is used where there are gradients; ``features``, whether vectors are used at all.
+
+    Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty.
+    """
+
+    name = "exposure-gp"
+    conditions = True
+
+    requires: frozenset[str]
+    generalises: frozenset[str]
+    steps_: Int[np.ndarray, " grid"]
+    model_: ExposureModel
+    higher_: bool
+
+    def __init__(self, link: str = "auto", prior: bool = True, features: bool = True) -> None:
+        who = f"estimator {self.name}"
+        self.link = one_of(who, "link", link, LINKS)
+        self.prior = flag(who, "prior", prior)
+        self.features = flag(who, "features", features)
+        self.requires = frozenset({"features"}) if self.features else frozenset()
+        # Other examples are known by their vectors alone.
+        self.generalises = frozenset({"train", "test"}) if self.features else frozenset()
+
+    def settings(self) -> Mapping[str, Any]:
+        """The scale, and what is used."""
+        return {"link": self.link, "prior": self.prior, "features": self.features}
+
+    def fit(self, data: FitData) -> Self:
+        """Choose scale and hyperparameters by their likelihood on all runs to fit and to validate.
+
+        Raises ``DataError`` for fewer than 2 runs, or without the features that it requires.
+        """
+        runs = training_runs(data)
+        recorded = _recorded(runs, data)
+        self.higher_ = data.metric.higher_is_better
+        sources = self._sources(data.features, len(data.pool), len(data.test))
+        models = [ExposureModel(recorded, sources, link, prior=self.prior) for link in self._links(data, recorded)]
+        self.model_ = min(models, key=lambda model: model.evidence)
+        self.steps_ = recorded.steps
+        return self
+
+    def _sources(self, features: Features | None, pool: int, test: int) -> Sources:
+        if not self.features:
+            return Sources({})
+        if features is None:
+            raise DataError("exposure-gp needs the examples' vectors", "run `gptfl featurize` first")
+        sets = {
+            name: Sides(np.asarray(one.train), np.asarray(one.test), one.kind == "gradient")
+            for name, one in features.sets.items()
+        }
+        for name, one in sets.items():
+            if (len(one.train), len(one.test)) != (pool, test):
+                raise DataError(
+                    f"feature set {name!r} has vectors for {len(one.train)} pool and {len(one.test)} test examples, "
+                    f"the recording has {pool} and {test}",
+                    "featurize this recording",
+                )
+            if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+                raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
+        return Sources.of(sets)
+
+    def _links(self, data: FitData, recorded: Recorded) -> list[Link]:
+        """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""
+        allowed = _allowed(data.metric, recorded.values)
+        if self.link == "auto":
+            return allowed
+        link = _link(self.link, data.metric)
+        if self.link not in {one.name for one in allowed}:
+            raise DataError(
+                f"exposure-gp: link {self.link!r} doesn't suit {data.metric.name} as recorded",
+                f"use {', '.join(one.name for one in allowed)}, or auto",
+            )
+        return [link]
+
+    def predict(self, query: Query) -> Prediction:
+        """The asked runs with their intervals. Raises ``DataError`` beyond the recorded steps."""
+        check_fitted(self)
+        model = self.model_
+        grid = self.steps_
+        average.interpolate(grid, grid[:, None].astype(np.float64), query.steps[1:])  # raises beyond the grid
+        rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
+        rows = min(rows, len(grid))
+        asked = self._asked(query, rows)
+        own, train = self._train(query)
+        look = model.look(Curricula(query.batches, query.learning_rates), rows, asked, own, train)
+        spread = np.sqrt(look.signal + look.noise[None])
+        mean, spread = _at(grid[:rows], look.mean, query.steps), _at(grid[:rows], spread, query.steps)
+        if query.observed is not None:
+            mean, spread = self._observed(query, mean, spread)
+        spread = spread * model.widening
+        values = model.link.expected(mean, spread**2)
+        intervals = {level: self._interval(level, mean, spread, query) for level in LEVELS}
+        values[:, 0] = query.first
+        return Prediction(values, intervals, _novelty(look))
+
+    def _interval(
+        self, level: float, mean: np.ndarray, spread: np.ndarray, query: Query
+    ) -> tuple[np.ndarray, np.ndarray]:
+        reach = float(ndtri(0.5 + level / 2)) * spread
+        low, high = self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
+        low[:, 0] = high[:, 0] = query.first
+        return low, high
+
+    def _observed(
+        self, query: Query, mean: np.ndarray, spread: np.ndarray
+    ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
+        assert query.observed is not None
+        nearest = np.abs(self.steps_[:, None] - query.steps[None]).argmin(axis=0)
+        alike = self.model_.over_steps[np.ix_(nearest, nearest)]
+        return conditioned(mean, spread, self.model_.link.to(query.observed), alike)
+
+    def _asked(self, query: Query, rows: int) -> Asked:
+        """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
+        model = self.model_
+        seen = places_of(query, model.even.shape[2])
+        centre = np.empty((len(query.batches), rows, len(seen)))
+        fitted = seen >= 0
+        centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
+        if fitted.all() and query.unseen is None:
+            return Asked(seen, centre)
+        assert query.unseen is not None
+        given = self._vectors(query.unseen.features, "test", seen)
+        vectors = model.sources.test_vectors(given)
+        if not fitted.all():
+            first = model.link.to(query.first[:, ~fitted])
+            if vectors is None:
+                centre[:, :, ~fitted] = carried_over(model.centre[:rows], first)
+            else:
+                cosines = model.beside(vectors[~fitted])[0]
+                alike = model.likeness.cosines
+                centre[:, :, ~fitted] = carried_alike(model.centre[:rows], alike, first, cosines)
+        last = model.sources.last
+        return Asked(seen, centre, vectors, None if last is None else given[last])
+
+    def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
+        """Places and vectors of the training examples asked about; None for those fitted."""
+        pool = self.model_.pool
+        if query.unseen is None:
+            if int(query.batches.max(initial=-1)) >= pool:
+                raise DataError(
+                    f"exposure-gp: a batch names example {int(query.batches.max())}, fitted were {pool}",
+                    "use examples of the pool",
+                )
+            return np.arange(pool), None
+        seen = query.unseen.pool_seen
+        own = np.where(seen >= 0, seen, pool + np.cumsum(seen < 0) - 1)
+        return own, self._vectors(query.unseen.features, "train", seen)
+
+    def _vectors(
+        self, features: Features | None, side: str, seen: Int[np.ndarray, " example"]
+    ) -> dict[str, Float[np.ndarray, "example d"]]:
+        """The vectors of asked examples in the sets fitted, those fitted as they were."""
+        sources = self.model_.sources
+        if features is None:
+            raise DataError("exposure-gp: the question has no vectors", "featurize the examples asked about")
+        given = {name: np.asarray(getattr(one, side)) for name, one in features.sets.items()}
+        wrong = check_vectors(sources, given, seen)
+        if wrong is not None:
+            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
+        for name, one in sources.sets.items():
+            ours = getattr(one, side)
+            given[name] = np.where((seen >= 0)[:, None], ours[np.maximum(seen, 0)], given[name])
+        return {name: given[name] for name in sources.sets}
+
+    def influence_of(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, "target test"],
+    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+        """Influence in the metric's units, and its standard deviation (see ``interfaces.TellsInfluence``)."""
+        check_fitted(self)
+        wrong = check_vectors(self.model_.sources, vectors, places)
+        if wrong is not None:
+            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
+        mean, spread = self.model_.influence(places, vectors, weights)
+        return (mean if self.higher_ else -mean), spread
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
+        check_fitted(self)
+        return state_of(self.model_, self.higher_)
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
+        try:
+            self.model_, self.higher_ = model_of(state, self.prior)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise DataError(
+                f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
+            ) from error
+        self.steps_ = self.model_.recorded.steps
+        return self
+
+
+def _recorded(runs: Sequence[Run], data: FitData) -> Recorded:
+    """The runs on the steps at which two or more of them are known.
+
+    A value that was never recorded is told between its neighbours; at the ends, it is the other runs' mean. A piece
+    of a run that begins later than others says nothing of what led there, and is left out.
+    """
+    name = data.metric.name
+    begin = min(int(run.steps[0]) for run in runs)
+    whole = [run for run in runs if int(run.steps[0]) == begin]
+    grid, _ = average_run(whole, name)
+    ends = np.array([int(run.steps[-1]) for run in whole])
+    grid = grid[(ends[:, None] >= grid[None]).sum(axis=0) >= 2]
+    if len(whole) < 2 or not len(grid):
+        raise DataError(
+            f"exposure-gp: {len(whole)} of the {len(runs)} runs to fit can be told from their beginning, fewer than 2",
+            "record more runs, or set the examples aside while recording (gptfl collect --reserve-pool)",
+        )
+    values = np.stack([average.resample(run.steps, data.recorded(run), grid) for run in whole])
+    there = ends[:, None] >= grid[None]
+    values = np.where(np.isfinite(values), values, average.mean_over_runs(values)[None])
+    values[~there] = np.nan
+    batches, rates = padded([run.curriculum for run in whole])
+    return Recorded(Curricula(batches, rates), grid, values)
+
+
+def _link(name: str, metric: MetricInfo) -> Link:
+    return Link(name, metric.low, metric.high)
+
+
+def _allowed(metric: MetricInfo, values: Float[np.ndarray, "run recorded test"]) -> list[Link]:
+    """The scales that suit the range of a metric and what was recorded of it."""
+    names = ["identity"]
+    known = values[np.isfinite(values)]
+    bounds = np.isclose(known, metric.low) | np.isclose(known, metric.high)
+    if bounds.mean() <= AT_BOUNDS:
+        if np.isfinite(metric.low) and np.isfinite(metric.high):
+            names.append("logit")
+        elif metric.low == 0.0:
+            names += ["log", "odds"]
+    return [_link(name, metric) for name in names]
+
+
+def _at(
+    grid: Int[np.ndarray, " grid"], values: Float[np.ndarray, "run grid test"], steps: Int[np.ndarray, " recorded"]
+) -> Float[np.ndarray, "run recorded test"]:
+    """Values brought from the recorded steps to those asked; what is asked before the first is the first."""
+    turned = average.interpolate(grid, np.moveaxis(values, 1, 0), np.clip(steps, grid[0], grid[-1]))
+    return np.moveaxis(turned, 0, 1)
+
+
+def _novelty(look: Outlook) -> Float[np.ndarray, " run"]:
+    """The variance left of what the examples do, as a share of what it was, at the last step over the test."""
+    left, before = look.signal[:, -1].sum(axis=1), look.prior[:, -1].sum(axis=1)
+    return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

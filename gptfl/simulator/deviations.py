@@ -1,0 +1,226 @@
+"""A Gaussian process over how far a run departs from the average one, driven by what it has seen.
+
+The deviation of run k at recorded step t on test example j, on an even scale (``links``), is
+
+    z_k(t, j) - mean_t,j  =  prior_k(t, j) + signal + noise
+
+``prior`` is a non-negative combination of given first-order expectations (gradient products), ``signal`` a Gaussian
+process that is linear in the run's step-size-weighted exposures through covariances between training examples, and
+shared between test examples as far as they are alike. Everything that runs have in common is in the mean.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import minimize, nnls
+
+from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, cost, rows_of
+from gptfl.simulator.travel import Vectors, counted, travelled
+
+STEPS = 8
+"""Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
+SPREAD = 1.5
+"""Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
+CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE = -1.0, 1.5, 1.5, 1.0
+"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness."""
+PRIOR_RUNS = 4.0
+"""The relative sizes of the test examples' deviations count as if seen in this many runs beforehand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curricula:
+    """Batches (-1 is padding) and step sizes of several runs."""
+
+    batches: Int[np.ndarray, "run step batch"]
+    learning_rates: Float[np.ndarray, "run step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is known of the training examples that batches name.
+
+    ``own`` numbers those with an effect of their own (their place among the examples fitted, or beyond);
+    ``shared`` are vectors whose products are covariances of effects; ``expected`` vectors with one entry a test
+    example: the expected change for a unit of step size.
+    """
+
+    own: Int[np.ndarray, " example"]
+    shared: tuple[Vectors, ...]
+    expected: tuple[Vectors, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike the test examples are: eigenvalues and eigenvectors of a correlation matrix, and relative sizes."""
+
+    values: Float[np.ndarray, " column"]
+    vectors: Float[np.ndarray, "test column"]
+    sizes: Float[np.ndarray, " test"]
+
+    @classmethod
+    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "Likeness":
+        """Cosines of these vectors, and their lengths; unalike and of one size where there are none."""
+        if vectors is None:
+            return cls(np.zeros(count), np.eye(count), np.ones(count))
+        lengths = np.linalg.norm(vectors, axis=1)
+        unit = vectors / np.maximum(lengths, 1e-300)[:, None]
+        values, turn = np.linalg.eigh(unit @ unit.T)
+        return cls(values, turn, lengths / np.sqrt(np.mean(lengths**2)))
+
+    @property
+    def cosines(self) -> Float[np.ndarray, "test test"]:
+        """The correlation matrix."""
+        return np.asarray((self.vectors * self.values) @ self.vectors.T)
+
+
+def states(
+    runs: Curricula, steps: Int[np.ndarray, " recorded"], examples: Examples, own: int
+) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
+    """At each recorded step where every run has come to: in its examples' effects, and as expected."""
+    renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
+    sources = [counted(renumbered, runs.learning_rates, steps, own)]
+    sources += [travelled(runs.batches, runs.learning_rates, steps, vectors) for vectors in examples.shared]
+    expected = [travelled(runs.batches, runs.learning_rates, steps, vectors) for vectors in examples.expected]
+    for _ in steps:
+        yield [next(source) for source in sources], [next(source) for source in expected]
+
+
+@dataclass(frozen=True, slots=True)
+class Hyper:
+    """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales."""
+
+    weights: Float[np.ndarray, " source"]
+    alike: float
+    shared: float
+    scales: Float[np.ndarray, " expected"]
+
+
+@dataclass
+class Step:
+    """One recorded step of the runs fitted: deviations and expectations in units of ``size`` [test].
+
+    ``members`` are the runs that were recorded there.
+    ``reference`` is the size of a deviation for a test example of relative size 1 and a scale of slope 1.
+    """
+
+    covariances: Float[np.ndarray, "source run run"]
+    units: Float[np.ndarray, " source"]
+    deviations: Float[np.ndarray, "run test"]
+    expected: Float[np.ndarray, "expected run test"]
+    size: Float[np.ndarray, " test"]
+    reference: float
+    members: Int[np.ndarray, " run"]
+
+
+def steps_of(
+    values: Float[np.ndarray, "run recorded test"],
+    slopes: Float[np.ndarray, "recorded test"],
+    runs: Curricula,
+    steps: Int[np.ndarray, " recorded"],
+    examples: Examples,
+    likeness: Likeness,
+    own: int,
+) -> Iterator[Step]:
+    """The steps of the runs fitted, one after the other; runs that are NaN at a step aren't in it.
+
+    ``slopes`` are those of the even scale at the mean.
+    """
+    for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
+        members = np.flatnonzero(np.isfinite(values[:, row]).all(axis=1))
+        found, units = [], []
+        for effect in effects:
+            centred = effect[members] - effect[members].mean(axis=0)
+            covariance = centred @ centred.T
+            unit = max(float(np.trace(covariance)) / max(len(members) - 1, 1), 1e-300)
+            found.append(covariance / unit)
+            units.append(unit)
+        deviations = values[members, row] - values[members, row].mean(axis=0)
+        size, reference = sizes_of(deviations, likeness.sizes * slopes[row])
+        told = [(one[members] - one[members].mean(axis=0)) * slopes[row] / size for one in expected]
+        stacked = np.stack(told) if told else np.zeros((0, *deviations.shape))
+        yield Step(np.stack(found), np.array(units), deviations / size, stacked, size, reference, members)
+
+
+def sizes_of(
+    deviations: Float[np.ndarray, "run test"], beforehand: Float[np.ndarray, " test"]
+) -> tuple[Float[np.ndarray, " test"], float]:
+    """The standard deviation of each test example across runs, drawn towards ``beforehand`` where runs are few.
+
+    Beside it, how large it is for ``beforehand`` 1.
+    """
+    freedom = max(len(deviations) - 1, 1)
+    found = (deviations**2).sum(axis=0) / freedom
+    level = float(found.mean())
+    if level == 0.0:
+        return np.ones(len(found)), 0.0
+    unit = level / max(float(np.mean(beforehand**2)), 1e-300)
+    sizes = np.sqrt((PRIOR_RUNS * unit * beforehand**2 + freedom * found) / (PRIOR_RUNS + freedom))
+    return np.asarray(np.maximum(sizes, 1e-6 * np.sqrt(level))), float(np.sqrt(unit))
+
+
+def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hyper, float]:
+    """The hyperparameters of the greatest posterior density, and minus its logarithm.
+
+    The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
+    of the expectations are fitted along with each candidate (non-negative generalised least squares).
+    """
+    sources = len(steps[0].covariances)
+    centre = np.full(sources, CENTRE_SHARED)
+    centre[0] = CENTRE_OWN
+    if alike:
+        centre = np.append(centre, [CENTRE_NOISE, CENTRE_ALIKE])
+    bases = [contrasts(len(step.members)) for step in steps]
+    small = [basis.T @ step.covariances @ basis for basis, step in zip(bases, steps, strict=True)]
+    turned = [basis.T @ step.deviations @ likeness.vectors for basis, step in zip(bases, steps, strict=True)]
+    told = [basis.T @ step.expected @ likeness.vectors for basis, step in zip(bases, steps, strict=True)]
+
+    def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
+        noise, like = (_share(place[sources]), _share(place[sources + 1])) if alike else (0.0, 0.0)
+        return Hyper(np.exp(place[:sources]), like, noise, scales)
+
+    def weigh(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " expected"]]:
+        given = hyper(place, np.zeros(0))
+        cols = columns(likeness.values, likeness.vectors, given.alike, given.shared)
+        parts = []
+        for covariance, deviation, expected in zip(small, turned, told, strict=True):
+            values, vectors = np.linalg.eigh(np.tensordot(given.weights, covariance, 1))
+            precision = 1.0 / (np.maximum(values, 0.0)[:, None] * cols.signal + cols.noise)
+            parts.append((precision, vectors.T @ deviation, vectors.T @ expected))
+        scales = _scales(parts)
+        total = sum(cost(p, d - np.tensordot(scales, e, 1)) for p, d, e in parts) / len(parts)
+        return float(total * likeness.vectors.shape[0] + 0.5 * (((place - centre) / SPREAD) ** 2).sum()), scales
+
+    corners = np.vstack([centre, centre + 1.5 * np.eye(len(centre))])
+    found = minimize(
+        lambda place: weigh(place)[0],
+        centre,
+        method="Nelder-Mead",
+        options={"maxiter": 80 * len(centre), "xatol": 0.05, "fatol": 0.05, "initial_simplex": corners},
+    )
+    return hyper(found.x, weigh(found.x)[1]), float(found.fun)
+
+
+def _share(odds: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-odds)))
+
+
+def _scales(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Float[np.ndarray, " expected"]:
+    """Non-negative least squares of the deviations on what was expected, in units of their spread."""
+    if not len(parts[0][2]):
+        return np.zeros(0)
+    left = np.concatenate([(e * np.sqrt(p)).reshape(len(e), -1) for p, _, e in parts], axis=1)
+    right = np.concatenate([(d * np.sqrt(p)).ravel() for p, d, _ in parts])
+    unit = np.sqrt((left**2).mean(axis=1)) + 1e-300
+    # The normal equations are as small as the number of scales.
+    gram = (left / unit[:, None]) @ (left / unit[:, None]).T
+    root = np.linalg.cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(gram)))
+    return np.asarray(nnls(root.T, np.linalg.solve(root, (left / unit[:, None]) @ right))[0] / unit)
+
+
+def solve(step: Step, hyper: Hyper, likeness: Likeness) -> Posterior:
+    """What is known at a step after the runs fitted, in units of its sizes."""
+    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1))
+    cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
+    return condition(rows, cols, step.deviations - np.tensordot(hyper.scales, step.expected, 1))

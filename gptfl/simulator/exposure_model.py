@@ -1,0 +1,321 @@
+"""The average run and a Gaussian process around it (``deviations``), fitted to recordings and asked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.simulator.deviations import (
+    STEPS,
+    Curricula,
+    Examples,
+    Hyper,
+    Likeness,
+    Step,
+    choose,
+    solve,
+    states,
+    steps_of,
+)
+from gptfl.simulator.kriging import Posterior
+from gptfl.simulator.links import Link
+from gptfl.simulator.sources import Sources
+from gptfl.simulator.travel import Vectors
+
+TRUST = 4.0
+"""The intervals' width follows the errors of runs left out as if it had been right in this many runs beforehand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The runs fitted, on common recorded steps; NaN for all test examples where a run has ended."""
+
+    curricula: Curricula
+    steps: Int[np.ndarray, " recorded"]
+    values: Float[np.ndarray, "run recorded test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
+
+    ``centre`` are their mean trajectories on the even scale; ``vectors`` tell how alike they are, ``gradients`` those
+    to multiply training gradients with; None where they are just those fitted.
+    """
+
+    seen: Int[np.ndarray, " asked"]
+    centre: Float[np.ndarray, "run recorded asked"]
+    vectors: Float[np.ndarray, "asked d"] | None = None
+    gradients: Float[np.ndarray, "asked d"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is expected of asked runs on the even scale.
+
+    ``signal`` is the variance of what their examples do, ``noise`` that of all else and of the average run;
+    ``prior`` is what the variance of the signal was before anything was recorded.
+    """
+
+    mean: Float[np.ndarray, "run recorded test"]
+    signal: Float[np.ndarray, "run recorded test"]
+    noise: Float[np.ndarray, "recorded test"]
+    prior: Float[np.ndarray, "run recorded test"]
+
+
+class ExposureModel:
+    """Everything that is learned from runs, and the questions it answers; all arrays, no files."""
+
+    def __init__(
+        self, recorded: Recorded, sources: Sources, link: Link, hyper: Hyper | None = None, prior: bool = True
+    ) -> None:
+        self.recorded, self.sources, self.link, self.prior = recorded, sources, link, prior
+        self.pool = int(recorded.curricula.batches.max(initial=-1)) + 1
+        if sources.sets:
+            self.pool = max(self.pool, *(len(one.train) for one in sources.sets.values()))
+        fitted = sources.test_vectors({name: one.test for name, one in sources.sets.items()})
+        self.test_vectors = fitted
+        self.likeness = Likeness.of(fitted, recorded.values.shape[2])
+        self.even = link.to(recorded.values)
+        self.centre = np.nanmean(self.even, axis=0)
+        self.slopes = link.slope(np.nanmean(recorded.values, axis=0))
+        self.examples = self._examples(np.arange(self.pool), None, None)
+        self.evidence = float("nan")
+        if hyper is None:
+            rows = _spread(len(recorded.steps), recorded.values)
+            steps = list(self._steps(rows))
+            hyper, cost = choose(steps, self.likeness, fitted is not None)
+            self.evidence = cost + self._units(rows, steps)
+        self.hyper = hyper
+
+    def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
+        """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
+        slopes = np.nanmean(np.log(self.link.slope(self.recorded.values[:, rows])), axis=0)
+        told = [
+            (len(step.members) - 1) * (np.log(step.size) - slope).sum()
+            for step, slope in zip(steps, slopes, strict=True)
+        ]
+        return float(np.mean(told))
+
+    def _examples(
+        self,
+        own: Int[np.ndarray, " example"],
+        train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+        test: Float[np.ndarray, "test d"] | None,
+    ) -> Examples:
+        """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted)."""
+        vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
+        last = self.sources.last
+        ends = self.sources.sets[last].test if last is not None and test is None else test
+        ends = ends if self.prior else None
+        return Examples(own, vectors, self.sources.expected(vectors, ends))
+
+    def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
+        """The recorded steps, or those of some rows, one after the other."""
+        kept = np.arange(len(self.recorded.steps)) if rows is None else np.asarray(rows)
+        return steps_of(
+            self.even[:, kept],
+            self.slopes[kept],
+            self.recorded.curricula,
+            self.recorded.steps[kept],
+            self.examples,
+            self.likeness,
+            self.pool,
+        )
+
+    @cached_property
+    def solved(self) -> list[tuple[Step, Posterior]]:
+        """Each recorded step and what is known there."""
+        return [(step, solve(step, self.hyper, self.likeness)) for step in self._steps()]
+
+    @cached_property
+    def left_out(self) -> Float[np.ndarray, "run recorded test"]:
+        """Errors of predicting each fitted run from the others, in predicted standard deviations."""
+        found = np.full(self.even.shape, np.nan)
+        for row, (step, posterior) in enumerate(self.solved):
+            error, variance = posterior.left_out()
+            found[step.members, row] = error / np.sqrt(np.maximum(variance, 1e-300))
+        return found
+
+    @cached_property
+    def widening(self) -> float:
+        """What predicted standard deviations are multiplied by, judged by the runs left out."""
+        moved = np.nanstd(self.even, axis=0).mean(axis=1) > 0
+        found = np.nanquantile(np.abs(self.left_out[:, moved]), 0.9) / 1.6449 if moved.any() else 1.0
+        count = len(self.even)
+        return float(((TRUST + count * found**2) / (TRUST + count)) ** 0.5)
+
+    @cached_property
+    def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
+        """How alike a run's errors are at two recorded steps: a correlation matrix.
+
+        That of the runs left out, drawn towards one that falls exponentially with the distance where runs are few.
+        """
+        errors = np.nan_to_num(np.moveaxis(self.left_out, 1, 0).reshape(len(self.recorded.steps), -1))
+        length = np.sqrt((errors**2).mean(axis=1))
+        errors = errors / np.where(length > 0, length, 1.0)[:, None]
+        found = errors @ errors.T / errors.shape[1]
+        np.fill_diagonal(found, 1.0)
+        gaps = np.abs(self.recorded.steps[:, None] - self.recorded.steps[None])
+        reaches = np.geomspace(1.0, 20.0 * max(float(gaps.max()), 1.0), 60)
+        shapes = [np.exp(-gaps / reach) for reach in reaches]
+        shape = min(shapes, key=lambda one: float(((one - found) ** 2).sum()))
+        weight = TRUST / (TRUST + len(self.even))
+        return np.asarray(weight * shape + (1.0 - weight) * found)
+
+    def look(
+        self,
+        runs: Curricula,
+        rows: int,
+        asked: Asked,
+        own: Int[np.ndarray, " example"] | None = None,
+        train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
+    ) -> Outlook:
+        """What these curricula would give at the first ``rows`` recorded steps.
+
+        ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
+        fitted, a number beyond for each other one, and their vectors in each feature set.
+        """
+        steps = self.recorded.steps[:rows]
+        own = np.arange(self.pool) if own is None else own
+        theirs = states(runs, steps, self._examples(own, train, asked.gradients), self._effects(own))
+        ours = states(
+            self.recorded.curricula,
+            steps,
+            self._examples(np.arange(self.pool), None, asked.gradients),
+            self._effects(own),
+        )
+        shape = (len(runs.batches), rows, len(asked.seen))
+        mean, signal, prior, noise = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[1:])
+        outputs, sizes = self._outputs(asked)
+        slopes = self.link.slope(self.link.back(asked.centre.mean(axis=0)))
+        fitted = asked.seen >= 0
+        slopes[:, fitted] = self.slopes[:rows, asked.seen[fitted]]
+        for row, ((their, told), (our, told_us)) in enumerate(zip(theirs, ours, strict=True)):
+            step, posterior = self.solved[row]
+            cross, distance = self._related(step, their, our)
+            unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes[row])
+            moved = posterior.mean(cross, outputs) * unit
+            for scale, one, ones in zip(self.hyper.scales, told, told_us, strict=True):
+                moved += scale * (one - ones[step.members].mean(axis=0)) * slopes[row]
+            mean[:, row] = asked.centre[:, row] + moved
+            signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(unit))) * unit**2
+            prior[:, row] = posterior.variance * distance[:, None] * unit**2
+            noise[row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+        return Outlook(mean, signal, noise, prior)
+
+    def _effects(self, own: Int[np.ndarray, " example"]) -> int:
+        """How many examples with effects of their own there are in all."""
+        return max(self.pool, int(own.max(initial=-1)) + 1)
+
+    def _related(
+        self, step: Step, asked: Sequence[Float[np.ndarray, "asked d"]], fitted: Sequence[Float[np.ndarray, "run d"]]
+    ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
+        """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
+        cross, distance = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
+        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=True):
+            ours = all_ours[step.members]
+            centre = ours.mean(axis=0)
+            cross += weight / unit * ((one - centre) @ (ours - centre).T)
+            distance += weight / unit * ((one - centre) ** 2).sum(axis=1)
+        return cross, distance
+
+    def _outputs(self, asked: Asked) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
+        """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
+        likeness, fitted = self.likeness, asked.seen >= 0
+        signal = self.hyper.alike * np.maximum(likeness.values, 0.0) + (1.0 - self.hyper.alike)
+        outputs, sizes = np.empty((len(asked.seen), len(signal))), np.ones(len(asked.seen))
+        outputs[fitted] = likeness.vectors[asked.seen[fitted]] * signal
+        sizes[fitted] = likeness.sizes[asked.seen[fitted]]
+        if not fitted.all():
+            cosines, sizes[~fitted] = self.beside(asked.vectors[~fitted])  # type: ignore[index]
+            outputs[~fitted] = self.hyper.alike * cosines @ likeness.vectors
+        return outputs, sizes
+
+    def beside(
+        self, vectors: Float[np.ndarray, "new d"]
+    ) -> tuple[Float[np.ndarray, "new test"], Float[np.ndarray, " new"]]:
+        """Cosines of other test examples' vectors with those fitted, and their relative lengths."""
+        assert self.test_vectors is not None
+        ours, theirs = np.linalg.norm(self.test_vectors, axis=1), np.linalg.norm(vectors, axis=1)
+        products = vectors @ self.test_vectors.T
+        cosines = products / np.maximum(theirs[:, None] * ours[None], 1e-300)
+        return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)
+
+    def influence(
+        self,
+        places: Int[np.ndarray, " example"],
+        train: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, "target test"],
+    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+        """What seeing an example once more, in place of the average one, does to weighted sums of the metric.
+
+        At the last recorded step, at the mean step size; with its standard deviation. ``places`` and ``train`` are
+        the examples' places among those fitted (-1: none) and their vectors.
+        """
+        step, posterior = self.solved[-1]
+        own = np.where(places >= 0, places, self.pool)
+        examples = self._examples(own, train, None)
+        passing = self._passing
+        average = [vectors.rows.mean(axis=1) for vectors in (*self.examples.shared, *self.examples.expected)]
+        moved = [
+            np.einsum("p,pnd->nd", passing(vectors), vectors.rows - mean[:, None])
+            for vectors, mean in zip((*examples.shared, *examples.expected), average, strict=True)
+        ]
+        rate = self._rate
+        cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
+        fitted = [state[step.members] for state in self._last_states]
+        ours = fitted[0] - fitted[0].mean(axis=0)
+        weight = self.hyper.weights[0] / step.units[0] * rate
+        # The average example is a little of each: its share of every other's own effect.
+        cross[places >= 0] = weight * ours[:, places[places >= 0]].T
+        cross -= weight * ours.mean(axis=1)
+        distance += weight * rate * (1.0 - np.where(places >= 0, 1.0, -1.0) / self.pool)
+        for source, one in enumerate(moved[: len(self.hyper.weights) - 1], start=1):
+            ours = fitted[source] - fitted[source].mean(axis=0)
+            weight = self.hyper.weights[source] / step.units[source] * rate
+            cross += weight * (one @ ours.T)
+            distance += weight * rate * (one**2).sum(axis=1)
+        given = weights * step.size / self.slopes[-1]
+        turned = given @ posterior.columns.vectors
+        outputs = turned * posterior.columns.signal
+        mean = posterior.mean(cross, outputs)
+        for scale, one in zip(self.hyper.scales, moved[len(self.hyper.weights) - 1 :], strict=True):
+            mean += scale * rate * (one @ weights.T)
+        spread = posterior.spread(cross, distance, outputs, (turned * outputs).sum(axis=1))
+        return mean, self.widening * np.sqrt(spread)
+
+    @cached_property
+    def _rate(self) -> float:
+        """The mean step size of the runs fitted."""
+        rates = self.recorded.curricula.learning_rates
+        taken = (self.recorded.curricula.batches >= 0).any(axis=2)
+        return float(rates[taken].mean())
+
+    def _passing(self, vectors: Vectors) -> Float[np.ndarray, " point"]:
+        """How much each point of a path counts over a whole run, where step sizes are those of the runs fitted."""
+        rates = self.recorded.curricula.learning_rates.mean(axis=0)
+        found = np.zeros(len(vectors.points))
+        for step, rate in enumerate(rates):
+            for point, weight in vectors.weights(step):
+                found[point] += rate * weight
+        return np.asarray(found / max(float(rates.sum()), 1e-300))
+
+    @cached_property
+    def _last_states(self) -> list[Float[np.ndarray, "run d"]]:
+        """Where the fitted runs have come to at the last recorded step, in each source of effects."""
+        found: list[Float[np.ndarray, "run d"]] = []
+        for effects, _ in states(self.recorded.curricula, self.recorded.steps[-1:], self.examples, self.pool):
+            found = [effect.copy() for effect in effects]
+        return found
+
+
+def _spread(steps: int, values: Float[np.ndarray, "run recorded test"]) -> list[int]:
+    """Rows to choose hyperparameters on: those where runs differ, or as many of these as are enough."""
+    moving = np.flatnonzero(np.nanstd(values, axis=0).mean(axis=1) > 0)
+    if not len(moving):
+        return [steps - 1]
+    places = np.linspace(0, len(moving) - 1, min(STEPS, len(moving)) + 1).round().astype(int)[1:]
+    return sorted({int(moving[place]) for place in places} | {int(moving[-1])})

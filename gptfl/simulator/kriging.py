@@ -1,0 +1,113 @@
+"""Gaussian-process regression of many outputs on few runs, in closed form through two eigendecompositions.
+
+At one step, the deviations of n runs on m test examples have the covariance ``G ⊗ C + I ⊗ N`` in units of a variance:
+``G`` between runs and ``C`` between test examples, and noise ``N = (1 - shared) I + shared C``, which leaves the
+eigenvectors of ``C`` as they are. The mean over runs is unknown and has a flat prior; ``G`` is centred on the runs
+fitted, so that the posterior of that mean is their plain mean (universal kriging with a constant trend). With
+``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The eigenvectors of the covariance between outputs, and signal and noise along each."""
+
+    vectors: Float[np.ndarray, "test column"]
+    signal: Float[np.ndarray, " column"]
+    noise: Float[np.ndarray, " column"]
+
+
+def columns(
+    values: Float[np.ndarray, " column"], vectors: Float[np.ndarray, "test column"], alike: float, shared: float
+) -> Columns:
+    """``C = alike S + (1 - alike) I`` for a similarity ``S`` of these eigenvalues, with noise ``shared`` alike."""
+    signal = alike * np.maximum(values, 0.0) + (1.0 - alike)
+    return Columns(vectors, signal, (1.0 - shared) + shared * signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The eigenvectors of the centred covariance between runs that are orthogonal to the mean, and its values."""
+
+    vectors: Float[np.ndarray, "run row"]
+    values: Float[np.ndarray, " row"]
+
+
+def contrasts(count: int) -> Float[np.ndarray, "run row"]:
+    """An orthonormal basis of what is orthogonal to the mean of so many runs."""
+    return np.asarray(np.linalg.qr(np.eye(count) - 1.0 / count)[0][:, : count - 1])
+
+
+def rows_of(covariance: Float[np.ndarray, "run run"]) -> Rows:
+    """Decompose a covariance between runs; it need not be centred."""
+    basis = contrasts(len(covariance))
+    values, vectors = np.linalg.eigh(basis.T @ covariance @ basis)
+    return Rows(basis @ vectors, np.maximum(values, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What is known after the runs fitted.
+
+    ``dual`` holds ``P_b d_b`` for each column b, where ``P_b`` is the inverse covariance with the mean projected out;
+    ``precision`` its eigenvalues; ``variance`` the unit of all covariances.
+    """
+
+    rows: Rows
+    columns: Columns
+    dual: Float[np.ndarray, "run column"]
+    precision: Float[np.ndarray, "row column"]
+    variance: float
+
+    def mean(
+        self, covariance: Float[np.ndarray, "asked run"], outputs: Float[np.ndarray, "output column"]
+    ) -> Float[np.ndarray, "asked output"]:
+        """Expected deviations from the mean of the runs fitted.
+
+        ``covariance`` is between asked and fitted runs; ``outputs`` the covariance of the asked outputs with the
+        fitted ones times their eigenvectors (``C V``).
+        """
+        return np.asarray((covariance @ self.dual) @ outputs.T)
+
+    def spread(
+        self,
+        covariance: Float[np.ndarray, "asked run"],
+        own: Float[np.ndarray, " asked"],
+        outputs: Float[np.ndarray, "output column"],
+        own_outputs: Float[np.ndarray, " output"],
+    ) -> Float[np.ndarray, "asked output"]:
+        """The variance of the signal, in the data's units: without noise, and without that of the mean."""
+        known = ((covariance @ self.rows.vectors) ** 2) @ self.precision
+        left = own[:, None] * own_outputs[None] - known @ (outputs**2).T
+        return np.asarray(self.variance * np.maximum(left, 0.0))
+
+    def noise(self) -> Float[np.ndarray, " test"]:
+        """The variance of the noise on each fitted output."""
+        return np.asarray(self.variance * (self.columns.vectors**2 @ self.columns.noise))
+
+    def left_out(self) -> tuple[Float[np.ndarray, "run test"], Float[np.ndarray, "run test"]]:
+        """Errors of predicting each fitted run from the others, and their variances."""
+        weight = (self.rows.vectors**2) @ self.precision
+        turn = self.columns.vectors
+        return (self.dual / weight) @ turn.T, self.variance * ((1.0 / weight) @ (turn**2).T)
+
+
+def condition(rows: Rows, columns: Columns, deviations: Float[np.ndarray, "run test"]) -> Posterior:
+    """Learn from the deviations of the runs fitted; their variance unit is the likeliest one."""
+    precision = 1.0 / (rows.values[:, None] * columns.signal[None] + columns.noise[None])
+    turned = rows.vectors.T @ deviations @ columns.vectors
+    variance = float((turned**2 * precision).sum() / turned.size)
+    return Posterior(rows, columns, rows.vectors @ (turned * precision), precision, max(variance, 1e-300))
+
+
+def cost(precision: Float[np.ndarray, "row column"], turned: Float[np.ndarray, "row column"]) -> float:
+    """The negative log of the restricted likelihood, an output, up to a constant; the variance profiled out."""
+    count = turned.size
+    variance = max(float((turned**2 * precision).sum() / count), 1e-300)
+    likelihood = 0.5 * count * np.log(variance) - 0.5 * np.log(precision).sum()
+    return float(likelihood / turned.shape[1])

@@ -1,0 +1,63 @@
+"""Scales on which a metric moves evenly: what is added there never leaves the metric's range."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+LEAST = 1e-6
+"""Values are kept this far from a bound that the scale can't reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A monotone map from a metric's values to the whole line, and back.
+
+    ``identity``; ``log`` of a value above 0; ``odds`` of a loss: minus the log-odds of the probability that it is
+    the negative log of, ``log(exp(loss) - 1)``; ``logit`` of a value between ``low`` and ``high``.
+    """
+
+    name: str
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def to(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Onto the even scale."""
+        if self.name == "log":
+            return np.asarray(np.log(np.maximum(values, LEAST)))
+        if self.name == "odds":
+            kept = np.maximum(values, LEAST)
+            return np.asarray(kept + np.log(-np.expm1(-kept)))
+        if self.name == "logit":
+            share = np.clip((values - self.low) / (self.high - self.low), LEAST, 1.0 - LEAST)
+            return np.asarray(np.log(share / (1.0 - share)))
+        return np.asarray(values, dtype=np.float64)
+
+    def back(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Back to the metric, within its range."""
+        if self.name == "log":
+            return np.asarray(np.exp(values))
+        if self.name == "odds":
+            return np.asarray(np.logaddexp(0.0, values))
+        if self.name == "logit":
+            return np.asarray(self.low + (self.high - self.low) / (1.0 + np.exp(-values)))
+        return np.asarray(np.clip(values, self.low, self.high))
+
+    def slope(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """How much the scale changes for a small change of the metric, at these values of the metric."""
+        if self.name == "log":
+            return np.asarray(1.0 / np.maximum(values, LEAST))
+        if self.name == "odds":
+            return np.asarray(-1.0 / np.expm1(-np.maximum(values, LEAST)))
+        if self.name == "logit":
+            share = np.clip((values - self.low) / (self.high - self.low), LEAST, 1.0 - LEAST)
+            return np.asarray(1.0 / (share * (1.0 - share) * (self.high - self.low)))
+        return np.ones_like(np.asarray(values, dtype=np.float64))
+
+    def expected(self, mean: Float[np.ndarray, "..."], variance: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """The mean of the metric where the scale has a normal distribution (Gauss-Hermite, 5 points)."""
+        if self.name == "identity":
+            return self.back(mean)
+        nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+        total = sum(w * self.back(mean + x * np.sqrt(variance)) for x, w in zip(nodes, weights, strict=True))
+        return np.asarray(total / weights.sum())

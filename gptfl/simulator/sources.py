@@ -1,0 +1,122 @@
+"""From named sets of feature vectors to what drives a Gaussian process over exposures."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.simulator.travel import Vectors
+
+_POINT = re.compile(r"(raw|preconditioned)-(\d{1,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The vectors of one feature set: of training and of test examples."""
+
+    train: Float[np.ndarray, "example d"]
+    test: Float[np.ndarray, "test d"]
+    gradient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The feature sets that an estimator was fitted with, sorted by what they are.
+
+    Gradient sets named ``raw-S`` and ``preconditioned-S`` are the points of two paths along a reference run; every
+    other set is a path of one point, centred on the pool fitted.
+    """
+
+    sets: Mapping[str, Sides]
+    centres: Mapping[str, Float[np.ndarray, " d"]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sets: Mapping[str, Sides]) -> "Sources":
+        """Sources of the sets fitted, which set the centres."""
+        centres = {
+            name: np.zeros(one.train.shape[1]) if _is_point(name, one) else one.train.mean(axis=0, dtype=np.float64)
+            for name, one in sets.items()
+        }
+        return cls(sets, centres)
+
+    @property
+    def paths(self) -> tuple[tuple[tuple[int, str], ...], ...]:
+        """The points of each path, in order, as (step, name of the set)."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for name in sorted(self.sets):
+            match = _POINT.fullmatch(name) if self.sets[name].gradient else None
+            path, step = (match[1], int(match[2])) if match else (f"={name}", 0)
+            found.setdefault(path, []).append((step, name))
+        return tuple(tuple(sorted(points)) for _, points in sorted(found.items()))
+
+    def vectors(self, train: Mapping[str, Float[np.ndarray, "example d"]]) -> tuple[Vectors, ...]:
+        """The training examples' vectors along each path, of the examples fitted or others in the same sets."""
+        return tuple(
+            Vectors(
+                np.array([step for step, _ in points]),
+                np.stack([(train[name] - self.centres[name]).astype(np.float32) for _, name in points]),
+            )
+            for points in self.paths
+        )
+
+    def of_fitted(self) -> tuple[Vectors, ...]:
+        """The vectors of the pool fitted."""
+        return self.vectors({name: one.train for name, one in self.sets.items()})
+
+    @property
+    def last(self) -> str | None:
+        """The gradient set at the last point, whose test side says what moves a test example in the end."""
+        named = [points[-1] for points in self.paths if _is_point(points[-1][1], self.sets[points[-1][1]])]
+        return max(named, key=lambda point: (point[0], point[1].startswith("raw")))[1] if named else None
+
+    def expected(self, vectors: tuple[Vectors, ...], test: Float[np.ndarray, "test d"] | None) -> tuple[Vectors, ...]:
+        """The first-order change of each test example for a unit of step size, told in several ways.
+
+        The training gradients of each path, and those of its middle point alone, against the test gradients at the
+        end: deviations from the average run are an expansion around it, so the later test gradients tell more than
+        those of the step at which a batch was seen (which is what TracIn multiplies with).
+        """
+        if test is None:
+            return ()
+        side = test.T.astype(np.float32)
+        found = []
+        for points, path in zip(self.paths, vectors, strict=True):
+            if not _is_point(points[0][1], self.sets[points[0][1]]):
+                continue
+            products = -(path.rows @ side)
+            found.append(Vectors(path.points, products))
+            if len(points) > 1:
+                middle = len(points) // 2
+                found.append(Vectors(path.points[middle : middle + 1], products[middle : middle + 1]))
+        return tuple(found)
+
+    def test_vectors(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test d"] | None:
+        """What says how alike test examples are: gradients at the end where there are any, else all sets together."""
+        if not self.sets:
+            return None
+        if self.last is not None:
+            return np.asarray(test[self.last], dtype=np.float64)
+        parts = []
+        for name in sorted(self.sets):
+            centred = np.asarray(test[name], dtype=np.float64) - self.centres[name]
+            fitted = np.asarray(self.sets[name].test, dtype=np.float64) - self.centres[name]
+            parts.append(centred / max(float(np.sqrt(np.mean((fitted**2).sum(axis=1)))), 1e-300))
+        return np.concatenate(parts, axis=1)
+
+
+def _is_point(name: str, sides: Sides) -> bool:
+    return sides.gradient and _POINT.fullmatch(name) is not None
+
+
+def check_vectors(
+    sources: Sources, given: Mapping[str, Float[np.ndarray, "example d"]], places: Int[np.ndarray, " example"]
+) -> str | None:
+    """What is wrong with vectors of other examples, None where they fit those fitted."""
+    for name, one in sources.sets.items():
+        if name not in given:
+            return f"there is no feature set {name!r}"
+        if given[name].shape != (len(places), one.train.shape[1]):
+            return f"feature set {name!r} has shape {given[name].shape}, not {(len(places), one.train.shape[1])}"
+    return None
