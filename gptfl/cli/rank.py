@@ -24,7 +24,7 @@ def complete_on(incomplete: str) -> list[str]:
 
 def complete_how(incomplete: str) -> list[str]:
     """Shell completion over the ways to tell influence."""
-    return [word for word in ("replace", "drop", "derivative") if word.startswith(incomplete)]
+    return [word for word in ("replace", "drop", "closed-form", "derivative") if word.startswith(incomplete)]
 
 
 Estimators = Annotated[
@@ -48,9 +48,9 @@ On = Annotated[
 How = Annotated[
     str | None,
     typer.Option(
-        help="replace (simulate others in its place), drop (simulate without it), "
-        "or derivative (to first order, as the estimator itself tells it).",
-        show_default="derivative where there is one, else replace",
+        help="replace (simulate others in its place), drop (simulate without it), closed-form (as the estimator itself "
+        "tells it, with an interval) or derivative (the same to first order, without one).",
+        show_default="closed-form or derivative where there is one, else replace",
         autocompletion=complete_how,
         rich_help_panel=ASKED,
     ),
@@ -84,7 +84,10 @@ def command(
         int | None,
         typer.Option(help="How many to show.", metavar="N", show_default="10, files all", rich_help_panel=RESULT),
     ] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Lowest influence first.", rich_help_panel=RESULT)] = False,
+    harmful: Annotated[
+        bool,
+        typer.Option("--harmful", "--reverse", help="Most harmful (lowest influence) first.", rich_help_panel=RESULT),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=RESULT)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     model: Annotated[
@@ -143,7 +146,7 @@ def command(
             data=data,
             seed=seed,
             top=top,
-            reverse=reverse,
+            reverse=harmful,
             output=output,
             figure=figure,
             progress=progress,
@@ -151,9 +154,9 @@ def command(
     for text in result.notes:
         console.note(text)
     if as_csv or as_json:
-        console.say((to_csv if as_csv else to_json)(result, top, reverse).rstrip("\n"))
+        console.say((to_csv if as_csv else to_json)(result, top, harmful).rstrip("\n"))
     else:
-        show(result, TOP if top is None else top, reverse)
+        show(result, TOP if top is None else top, harmful)
 
 
 def show(result: "RankResult", top: int, reverse: bool) -> None:

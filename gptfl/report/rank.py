@@ -21,6 +21,8 @@ from gptfl.store.whole import written_whole
 
 TABLES = (".csv", ".json")
 EXCERPT = 60
+LEVEL = 0.9
+"""The level of the intervals of influences."""
 SHARES = (0.1, 0.2, 0.4)
 """The shares of the pool checked at which the table says how many flips were found."""
 # Okabe and Ito's palette, told apart by dash as well.
@@ -34,7 +36,8 @@ class Ranking:
     """One estimator's influences of all pool examples, positive where an example makes the metric better.
 
     ``label`` tells it from the others of a result; ``order`` are places in the pool, highest influence first,
-    ties by place. ``step`` is the step that was simulated to, None where the estimator told influence directly.
+    ties by place. ``step`` is the step that it is told for, None where the estimator told it to first order.
+    ``low`` and ``high`` bound each influence with probability ``LEVEL``, where the estimator says how sure it is.
     """
 
     label: str
@@ -43,6 +46,8 @@ class Ranking:
     influence: Float[np.ndarray, " pool"]
     step: int | None
     simulator: Path
+    low: Float[np.ndarray, " pool"] | None = None
+    high: Float[np.ndarray, " pool"] | None = None
 
     @property
     def order(self) -> list[int]:
@@ -91,15 +96,21 @@ def class_of(example: Example) -> str:
 
 
 def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
-    """A row an estimator and example; ``flipped`` is there only for a recording with flipped labels."""
+    """A row an estimator and example.
+
+    ``low`` and ``high`` are there only where an estimator says how sure it is, ``flipped`` only for a recording with
+    flipped labels.
+    """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
     extra = [] if result.flipped is None else ["flipped"]
-    writer.writerow(["estimator", "rank", "id", "influence", "class", *extra, "text"])
+    columns = ["rank", "id", "influence", *bounds, "class", *extra, "text"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["estimator", *columns])
     for ranking in result.rankings:
         for rank, place in shown(ranking, top, reverse):
             row = _row(result, ranking, rank, place)
-            writer.writerow([ranking.label, *(_cell(value) for value in row.values())])
+            writer.writerow([ranking.label, *(_cell(row.get(column, "")) for column in columns)])
     return text.getvalue()
 
 
@@ -115,6 +126,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
                 "how": ranking.how,
                 "step": ranking.step,
                 "simulator": str(ranking.simulator),
+                **({} if ranking.low is None else {"level": LEVEL}),
                 "examples": [_row(result, ranking, rank, place) for rank, place in shown(ranking, top, reverse)],
             }
             for ranking in result.rankings
@@ -145,7 +157,8 @@ def write_table(result: RankResult, path: Path, top: int | None = None, reverse:
 def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool) -> Table:
     """One estimator's ranking for the terminal."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("rank", "influence"):
+    bounds = () if ranking.low is None else (f"{LEVEL:.0%} interval",)
+    for name in ("rank", "influence", *bounds):
         table.add_column(name, justify="right", no_wrap=True)
     names = ("id", "class", *(() if result.flipped is None else ("flipped",)))
     for name in names:
@@ -154,7 +167,8 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     table.add_column("text", overflow="fold")
     for rank, place in shown(ranking, top, reverse):
         row = _row(result, ranking, rank, place)
-        cells = [str(rank), f"{row['influence']:+.3g}", row["id"], row["class"]]
+        span = [f"{row['low']:+.3g} to {row['high']:+.3g}"] if bounds else []
+        cells = [str(rank), f"{row['influence']:+.3g}", *span, row["id"], row["class"]]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
         table.add_row(*(Text(cell) for cell in (*cells, row["text"])))
@@ -213,10 +227,12 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
     example = result.pool[place]
     flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
     text = _line(example.text)
+    bounds = {"low": ranking.low, "high": ranking.high}
     return {
         "rank": rank,
         "id": example.id,
         "influence": float(ranking.influence[place]),
+        **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
         "class": class_of(example),
         **flips,
         "text": text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…",

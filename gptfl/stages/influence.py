@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.interfaces import InfluencesItself, InfluencesTests, generalises, is_blind, is_oracle
+from gptfl.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, generalises, is_blind, is_oracle
 from gptfl.records import Dynamics, Features, FeatureSet, Progress
 from gptfl.registry import suggest
 from gptfl.stages.asking import Source
+from gptfl.stages.closed_form import closed_form
 from gptfl.stages.ownscores import OwnScores
 from gptfl.stages.placing import fitted_features
 from gptfl.stages.recipe import Recipe, recorded_recipe
@@ -21,8 +22,8 @@ from gptfl.stages.typical import Drop, Final, Reading, Replace, drops, replaceme
 from gptfl.stages.unseen import TEST
 
 SELF, MEAN = "self", "mean"
-REPLACE, DROP, DERIVATIVE = "replace", "drop", "derivative"
-HOWS = (REPLACE, DROP, DERIVATIVE)
+REPLACE, DROP, DERIVATIVE, CLOSED_FORM = "replace", "drop", "derivative", "closed-form"
+HOWS = (REPLACE, DROP, CLOSED_FORM, DERIVATIVE)
 MAX_NUMBERS = 2**22
 """So many batch entries and predicted values are held at once (32 MB)."""
 ALMOST = 1e-9
@@ -83,12 +84,16 @@ def check_how(how: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The influence of each pool example, positive where it makes the metric better, and how it was found."""
+    """The influence of each pool example, positive where it makes the metric better, and how it was found.
+
+    ``spread`` is its standard deviation, where the estimator tells one.
+    """
 
     influence: Float[np.ndarray, " pool"]
     how: str
     step: int | None
     notes: tuple[str, ...] = ()
+    spread: Float[np.ndarray, " pool"] | None = None
 
 
 def tell(
@@ -96,25 +101,38 @@ def tell(
     subject: Subject,
     how: str | None,
     own: OwnScores | None,
-    features: str | Path | None,
+    features: str | Path | Features | None,
     orders: int,
     seed: int,
     progress: Progress,
 ) -> Told:
     """The influence of each pool example, in the way asked for; by default directly where the estimator offers it.
 
-    ``own`` are the pool examples' first scores, where known. Raises ``DataError`` where the estimator can't answer.
+    ``own`` are the pool examples' first scores, where known; ``features`` those that the simulator was fitted on, by
+    default looked for in the workspace. Raises ``DataError`` where the estimator can't answer.
     """
     estimator = source.contender.estimator
-    direct = isinstance(estimator, InfluencesItself if subject.itself else InfluencesTests)
-    if how == DERIVATIVE and not direct:
+    sure = isinstance(estimator, TellsInfluence)
+    if subject.tests is None or not sure:
+        if how == CLOSED_FORM:
+            lacks = "itself is not among the test examples that it is told on" if sure else "it has no influence_of"
+            raise DataError(
+                f"{source.found.estimator} can't tell --how {how} on {subject.name} ({lacks})",
+                "use --on mean or test:ID" if sure else "use --how replace, or an estimator such as exposure-gp",
+            )
+    elif how in (None, CLOSED_FORM):
+        influence, spread = closed_form(source, subject.tests, features, progress)
+        last = int(recorded_recipe(source.recording.dynamics, source.metric).grid[-1])
+        return Told(influence, CLOSED_FORM, last, spread=spread)
+    offered = isinstance(estimator, InfluencesItself if subject.itself else InfluencesTests)
+    if how == DERIVATIVE and not offered:
         kind = "self_influence" if subject.itself else "influence"
         raise DataError(
             f"{source.found.estimator} can't tell --how derivative on {subject.name} (it has no {kind})",
             "use --how replace or drop, or another estimator",
         )
-    if how == DERIVATIVE or (how is None and direct):
-        return Told(_direct(source, subject), DERIVATIVE, None)
+    if how == DERIVATIVE or (how is None and offered):
+        return Told(direct(source, subject), DERIVATIVE, None)
     if is_oracle(estimator):
         raise DataError(
             f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
@@ -123,8 +141,12 @@ def tell(
     return _simulated(source, subject, how or REPLACE, own, features, orders, seed, progress)
 
 
-def _direct(source: Source, subject: Subject) -> Float[np.ndarray, " pool"]:
-    """What the estimator's own method says. Raises ``PluginError`` where that is ill-shaped or not finite."""
+def direct(source: Source, subject: Subject) -> Float[np.ndarray, " pool"]:
+    """What the estimator's own method says to first order.
+
+    Raises ``DataError`` where examples were set aside from the fit, ``PluginError`` where the answer is ill-shaped or
+    not finite.
+    """
     part, estimator = source.contender.part, source.contender.estimator
     dynamics = source.recording.dynamics
     if source.recording.aside is not None:
@@ -150,7 +172,7 @@ def _simulated(
     subject: Subject,
     how: str,
     own: OwnScores | None,
-    features: str | Path | None,
+    features: str | Path | Features | None,
     orders: int,
     seed: int,
     progress: Progress,
@@ -210,7 +232,7 @@ def typical_recipe(source: Source) -> Recipe:
     return replace(recipe, subset=int(np.median(sizes)))
 
 
-def _pool_as_test(source: Source, features: str | Path | None) -> Scope:
+def _pool_as_test(source: Source, features: str | Path | Features | None) -> Scope:
     """The pool's examples on both sides. Raises ``DataError`` where the estimator can't predict them."""
     recording, estimator = source.recording, source.contender.estimator
     if TEST not in generalises(estimator):
@@ -221,7 +243,10 @@ def _pool_as_test(source: Source, features: str | Path | None) -> Scope:
         )
     found: Features | None = None
     if source.found.features is not None:
-        found = fitted_features(recording, source.found, is_blind(estimator), features)
+        if isinstance(features, Features):
+            found = features
+        else:
+            found = fitted_features(recording, source.found, is_blind(estimator), features)
         sets = {key: FeatureSet(one.train, one.train, one.kind) for key, one in found.sets.items()}
         found = replace(found, sets=sets)
     pool = recording.dynamics.pool

@@ -1,11 +1,12 @@
 """Finds the features that a simulator was fitted on, and gives examples that the recording lacks vectors alike."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gptfl.errors import DataError
 from gptfl.interfaces import Encoder
@@ -16,7 +17,7 @@ from gptfl.stages.sources import Recording
 from gptfl.stages.texts import with_texts
 from gptfl.stages.unseen import kept
 from gptfl.stages.withholding import features_of
-from gptfl.store.features import check_features, read_features
+from gptfl.store.features import FeatureReader, check_features, open_features, read_features
 from gptfl.store.simulators import SimulatorFile
 
 CLOSE = 1e-3
@@ -31,23 +32,54 @@ def fitted_features(
     They are in the file ``given``, else by the same encoder in the workspace. Raises ``DataError`` where they
     aren't.
     """
-    dynamics, aside, space = recording.dynamics, recording.aside, recording.workspace
-    encoder = str(found.info.get("encoder"))
-    hidden = () if blind or aside is None else aside.pool
-    pool, test = kept(len(dynamics.pool), hidden), kept(len(dynamics.test), () if aside is None else aside.test)
+    dynamics = recording.dynamics
+    pool, test = _fitted_rows(recording, blind)
     seen = tuple(dynamics.pool[i] for i in pool), tuple(dynamics.test[i] for i in test)
-    paths = (
-        [Path(given).expanduser()]
-        if given is not None
-        else space.candidates("features", recording.stem, encoder=encoder)
-    )
-    for path in paths:
+    for path in _feature_paths(recording, found, given):
         features = read_features(path)
         check_features(features, dynamics, path)
         if features_of(features, *seen, pool, test).fingerprint == found.features:
             return features
-    where = f"{given} holds" if given is not None else f"{space.shown} holds"
-    raise DataError(
+    raise _no_features(recording, found, given)
+
+
+@contextmanager
+def open_fitted_features(
+    recording: Recording, found: SimulatorFile, blind: bool, given: str | Path | None = None
+) -> Iterator[FeatureReader]:
+    """The features that ``fitted_features`` finds, open to be read some rows at a time. Raises ``DataError`` alike."""
+    dynamics = recording.dynamics
+    pool, test = _fitted_rows(recording, blind)
+    examples = examples_fingerprint([dynamics.pool[i] for i in pool], [dynamics.test[i] for i in test])
+    kept_pool, kept_test = (
+        np.isin(np.arange(len(side)), rows) for side, rows in ((dynamics.pool, pool), (dynamics.test, test))
+    )
+    for path in _feature_paths(recording, found, given):
+        with open_features(path, dynamics) as reader:
+            if reader.fingerprint(examples, kept_pool, kept_test) == found.features:
+                yield reader
+                return
+    raise _no_features(recording, found, given)
+
+
+def _fitted_rows(recording: Recording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
+    """The places of the examples that a simulator was fitted to."""
+    dynamics, aside = recording.dynamics, recording.aside
+    hidden = () if blind or aside is None else aside.pool
+    return kept(len(dynamics.pool), hidden), kept(len(dynamics.test), () if aside is None else aside.test)
+
+
+def _feature_paths(recording: Recording, found: SimulatorFile, given: str | Path | None) -> list[Path]:
+    if given is not None:
+        return [Path(given).expanduser()]
+    encoder = str(found.info.get("encoder"))
+    return recording.workspace.candidates("features", recording.stem, encoder=encoder)
+
+
+def _no_features(recording: Recording, found: SimulatorFile, given: str | Path | None) -> DataError:
+    encoder = str(found.info.get("encoder"))
+    where = f"{given} holds" if given is not None else f"{recording.workspace.shown} holds"
+    return DataError(
         f"{where} no features of {recording.stem} like those that the simulator was fitted on (by {encoder})",
         f"name their file with --features, or run gptfl featurize --encoder {encoder} and gptfl fit again",
     )

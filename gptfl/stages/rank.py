@@ -1,7 +1,7 @@
 """Orders the training examples by influence, and says how early that finds flipped labels."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from jaxtyping import Bool
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
+from gptfl.interfaces import InfluencesItself
 from gptfl.records import Progress, silent
 from gptfl.report.rank import Ranking, RankResult, check_table, draw_detection, write_table
 from gptfl.report.trajectories import check_picture
 from gptfl.scores.detection import Detection, detect
 from gptfl.stages.asking import Source, open_source
+from gptfl.stages.closed_form import WIDTH
 from gptfl.stages.flips import flipped_of
-from gptfl.stages.influence import Subject, check_how, subject_of, tell
+from gptfl.stages.influence import SELF, Subject, check_how, direct, subject_of, tell
 from gptfl.stages.ownscores import OwnScores, own_scores
 from gptfl.stages.trust import held_out_trust
 from gptfl.store.targets import check_plain_target
@@ -24,6 +26,8 @@ from gptfl.store.workspace import safe_name
 
 OWN_FIRST = "own first {}"
 """What checking by each example's own first score is called."""
+ON_ITSELF = "{} on itself"
+"""What checking by each example's influence on itself is called, beside its influence on test examples."""
 
 
 def rank(
@@ -51,8 +55,9 @@ def rank(
     ``simulators`` are files; ``estimators`` names, of each of which the simulator made last is taken; with neither,
     the one made last. ``on`` is ``mean`` (of all test examples), ``self``, ``test:ID``, ``group:FILE`` or a sequence
     of test ids. ``how`` is ``replace`` (the example against others in its place), ``drop`` (against nothing in its
-    place) or ``derivative`` (as the estimator itself tells it to first order); by default the last where there is
-    such a thing, else ``replace``. Each example is tried in ``orders`` random runs. ``model`` measures each pool
+    place), ``closed-form`` (as the estimator itself tells it, with an interval and nothing simulated) or
+    ``derivative`` (as it tells it to first order); by default the first of the last two that there is, else
+    ``replace``. Each example is tried in ``orders`` random runs. ``model`` measures each pool
     example's own first score, for ``self``, with ``data`` for a recording without texts; it is then kept.
 
     Where labels of the recording were flipped, the result says how early checking by influence finds them, and
@@ -85,7 +90,8 @@ def rank(
         notes=notes,
     )
     if flipped.any():
-        result = replace(result, flipped=flipped, detections=_detections(rankings, subject, own, first, flipped))
+        found = _detections(rankings, subject, own, first, flipped) | _itself(rankings, sources, subject, flipped)
+        result = replace(result, flipped=flipped, detections=found)
     if picture is not None:
         title = f"{recording.stem}: influence on {subject.text}"
         draw_detection(picture, result.detections, int(flipped.sum()), len(flipped), title)
@@ -149,7 +155,9 @@ def rankings_of(
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
         told = tell(source, asked.subject, asked.how, asked.own, asked.features, asked.orders, asked.seed, progress)
-        rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path))
+        half = None if told.spread is None else WIDTH * told.spread
+        low, high = (None, None) if half is None else (told.influence - half, told.influence + half)
+        rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path, low, high))
         notes += [*source.notes, *source.recording.notes, *told.notes]
         if told.step is not None:
             notes.append(f"trust in {label}: {held_out_trust(source).text}")
@@ -171,12 +179,26 @@ def _detections(
     own: OwnScores | None,
     source: Source,
     flipped: Bool[np.ndarray, " pool"],
-) -> Mapping[str, Detection]:
+) -> dict[str, Detection]:
     detections = {ranking.label: detect(suspicion(ranking, subject), flipped) for ranking in rankings}
     if own is not None:
         worst = -own.values if source.metric.higher_is_better else own.values
         detections[OWN_FIRST.format(own.metric)] = detect(worst, flipped)
     return detections
+
+
+def _itself(
+    rankings: Sequence[Ranking], sources: Sequence[Source], subject: Subject, flipped: Bool[np.ndarray, " pool"]
+) -> dict[str, Detection]:
+    """How early influence on the examples themselves finds flips, of estimators that tell it, where another is asked."""
+    if subject.itself:
+        return {}
+    itself = Subject(SELF, None)
+    return {
+        ON_ITSELF.format(ranking.label): detect(direct(source, itself), flipped)
+        for ranking, source in zip(rankings, sources, strict=True)
+        if isinstance(source.contender.estimator, InfluencesItself) and source.recording.aside is None
+    }
 
 
 def _picture(figure: str | Path | None, source: Source, subject: Subject, is_flipped: bool) -> Path | None:

@@ -11,9 +11,13 @@ import pytest
 
 import gptfl as package
 from gptfl.records import Example
+from gptfl.registry import build
+from gptfl.stages import asking
+from gptfl.stages import fit as fit_module
 from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.features import write_features
 from tests.cli.test_errors import refuses
+from tests.stages import kin
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3, steps=8, every=2)
@@ -78,6 +82,36 @@ def test_csv_has_a_row_for_each_estimator_and_example(gptfl: Callable, flipped: 
     assert len(again.out.splitlines()) == 5
 
 
+def test_intervals_of_influence_in_table_csv_and_json(
+    gptfl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build([kin])
+    for module in (fit_module, asking):
+        monkeypatch.setattr(module, "get_registry", lambda: built)
+    write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
+    write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
+    for name in ("teller", "bayes"):
+        package.fit(name, workspace=tmp_path)
+    shown = gptfl("rank", "-w", str(tmp_path), "--top", "2", "--harmful")
+    assert shown.code == 0, shown.err
+    assert "(--how closed-form, loss at step 8)" in shown.out
+    lines = [line.split() for line in shown.out.splitlines()]
+    head = next(place for place, line in enumerate(lines) if line[:2] == ["rank", "influence"])
+    assert lines[head][2:5] == ["90%", "interval", "id"]
+    rows = [line for line in lines[head + 2 :] if line[2:3] == ["to"] or line[3:4] == ["to"]]
+    assert [line[0] for line in rows] == ["14", "13"]
+    assert "trust in bayes" in shown.err
+    both = ("--estimator", "bayes", "--estimator", "teller")
+    rows = list(csv.DictReader(io.StringIO(gptfl("rank", "-w", str(tmp_path), *both, "--csv").out)))
+    assert list(rows[0])[3:6] == ["influence", "low", "high"]
+    assert all(float(row["low"]) < float(row["influence"]) < float(row["high"]) for row in rows[:14])
+    assert {(row["low"], row["high"]) for row in rows[14:]} == {("", "")}
+    told = json.loads(gptfl("rank", "-w", str(tmp_path), *both, "--json", "--top", "1").out)
+    assert told["rankings"][0]["level"] == 0.9
+    assert {"low", "high"} <= told["rankings"][0]["examples"][0].keys()
+    assert "level" not in told["rankings"][1]
+
+
 def test_json_holds_the_curves(gptfl: Callable, flipped: Path) -> None:
     told = json.loads(gptfl("rank", "-w", str(flipped), "--on", "test:test-1", "--how", "drop", "--json").out)
     assert (told["on"], told["rankings"][0]["how"], told["flipped"]) == ("test:test-1", "drop", 5)
@@ -126,7 +160,7 @@ def test_another_model_measures_nothing(gptfl: Callable, study: Path, tmp_path: 
     ("arguments", "code", "pieces"),
     [
         (("--top", "0"), 2, ("--top is 0", "1 or more")),
-        (("--how", "foo"), 2, ("--how 'foo' is unknown", "replace, drop, derivative")),
+        (("--how", "foo"), 2, ("--how 'foo' is unknown", "replace, drop, closed-form, derivative")),
         (("--how", "derivative"), 3, ("gptfluence can't tell --how derivative on mean",)),
         (("--on", "test:tset-1"), 3, ("'tset-1' is not an id of the test set", "'test-1'")),
         (("--csv", "--json"), 2, ("--csv and --json", "choose one")),

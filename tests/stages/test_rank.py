@@ -9,7 +9,7 @@ import gptfl
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.records import Example, Query
 from gptfl.registry import build
-from gptfl.stages import asking, influence
+from gptfl.stages import asking, closed_form, influence, placing
 from gptfl.stages import fit as fit_module
 from gptfl.stages.asking import open_source
 from gptfl.stages.influence import typical_recipe
@@ -163,6 +163,58 @@ def test_what_an_estimator_says_itself_is_taken_by_default(space) -> None:
     assert gptfl.rank(workspace=space, how="replace").rankings[0].step == 8
 
 
+@pytest.mark.parametrize("chunk", [3, 4096])
+def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, chunk) -> None:
+    fitted = gptfl.fit("bayes", workspace=space)
+    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    # The features are only ever read in rows.
+    monkeypatch.setattr(placing, "read_features", None)
+    told = []
+    result = gptfl.rank(workspace=space, on=TESTS[1:4], progress=lambda *given: told.append(given))
+    ranking = result.rankings[0]
+    assert (ranking.how, ranking.step) == ("closed-form", 8)
+    assert [one[1:3] for one in told] == [(min(stop, POOL), POOL) for stop in range(chunk, POOL + chunk, chunk)]
+    # The same Gaussian process by its kernel, a curriculum at a time: the average run against one example more.
+    runs = [run for run in DYNAMICS.runs if run.role == "fit"]
+    vectors = np.asarray(FEATURES.sets["vectors"].train, float)
+    seen = np.zeros((len(runs), POOL))
+    for row, run in enumerate(runs):
+        for batch, rate in zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True):
+            for place in batch:
+                seen[row, place] += rate
+    rate = np.mean([run.curriculum.learning_rates for run in runs])
+    values = np.stack([run.metrics["loss"][-1] for run in runs])
+    inputs = (seen - seen.mean(axis=0)) @ vectors
+    gram = np.linalg.inv(inputs @ inputs.T * kin.PRIOR**2 + kin.NOISE**2 * np.eye(len(runs)))
+    for place in range(POOL):
+        moved = rate * (vectors[place] - vectors.mean(axis=0))
+        cross = inputs @ moved * kin.PRIOR**2
+        mean = (cross @ gram @ (values - values.mean(axis=0)))[1:4].mean()
+        spread = np.sqrt((moved @ moved * kin.PRIOR**2 - cross @ gram @ cross) / 3)
+        assert ranking.influence[place] == pytest.approx(-mean, rel=1e-6, abs=1e-9)
+        assert ranking.high[place] - ranking.influence[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
+        assert ranking.influence[place] - ranking.low[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
+    assert any(note.startswith("trust in bayes: on the") for note in result.notes)
+    assert open_source(fitted.path, None, space, None, None).scope.features is None
+
+
+def test_influence_in_closed_form_agrees_with_simulated_replacements(space) -> None:
+    gptfl.fit("bayes", workspace=space)
+    closed, simulated = (gptfl.rank(workspace=space, how=how, orders=40).rankings[0] for how in (None, "replace"))
+    assert simulated.low is None
+    assert np.corrcoef(closed.influence, simulated.influence)[0, 1] > 0.95
+
+
+def test_closed_form_knows_nothing_of_test_examples_set_aside(space) -> None:
+    gptfl.fit("sly", workspace=space, unseen="test", settings={})
+    source = open_source(None, None, space, None, None)
+    seen = [one.id for one, place in zip(DYNAMICS.test, source.scope.test_seen, strict=True) if place >= 0]
+    ranked = gptfl.rank(workspace=space, on=seen).rankings[0]
+    assert ranked.how == "closed-form"
+    with pytest.raises(DataError, match=r"was fitted without test example 'test-\d', and tells no influence on it"):
+        gptfl.rank(workspace=space)
+
+
 def test_ties_stay_in_the_pools_order(space) -> None:
     gptfl.fit("mean-run", workspace=space)
     result = gptfl.rank(workspace=space)
@@ -209,7 +261,8 @@ def test_flips_are_looked_for_where_influence_is_suspect(tmp_path, monkeypatch) 
     out = space / "out.json"
     both = gptfl.rank(workspace=space, estimators=["teller", "mean-run"], figure=space / "a.pdf", output=out)
     areas = {name: one.area for name, one in both.detections.items()}
-    assert areas == pytest.approx({"teller": 1.0, "mean-run": 0.5, "own first loss": 1.0})
+    expected = {"teller": 1.0, "mean-run": 0.5, "own first loss": 1.0, "teller on itself": 1.0}
+    assert areas == pytest.approx(expected)
     stored = json.loads(out.read_text())
     assert stored["flipped"] == len(FLIPS)
     assert stored["detection"]["mean-run"]["found"] == pytest.approx(stored["detection"]["mean-run"]["checked"])
@@ -235,7 +288,7 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"how": "foo"}, UsageError, "--how 'foo' is unknown: use replace, drop, derivative"),
+        ({"how": "foo"}, UsageError, "--how 'foo' is unknown: use replace, drop, closed-form, derivative"),
         ({"how": "drp"}, UsageError, "--how 'drp' is unknown: did you mean 'drop'"),
         ({"top": 0}, UsageError, "--top is 0: give 1 or more"),
         ({"orders": 0}, UsageError, "--orders is 0: give 1 or more"),
@@ -245,6 +298,19 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
         ({"on": "group:absent.txt"}, DataError, "absent.txt can't be read"),
         ({"on": "self", "estimators": ["local"]}, DataError, "local can't tell influence on self: .*use --on mean"),
         ({"how": "derivative"}, DataError, r"mean-run can't tell --how derivative on mean \(it has no influence\)"),
+        (
+            {"how": "closed-form"},
+            DataError,
+            r"mean-run can't tell --how closed-form on mean \(it has no influence_of\)",
+        ),
+        (
+            {"estimators": ["bayes"], "how": "closed-form", "on": "self"},
+            DataError,
+            "bayes can't tell --how closed-form on",
+        ),
+        ({"estimators": ["crooked"]}, PluginError, "told influences or spreads that are not finite or below 0"),
+        ({"estimators": ["muddled"]}, PluginError, r"told influences of shape \(14,\), not \(14, 1\)"),
+        ({"estimators": ["bayes"], "features": "none.h5"}, DataError, "none.h5 does not exist"),
         ({"figure": "x.png"}, DataError, "has no flipped labels, and --figure x.png would"),
         ({"output": "x.tex"}, UsageError, "--output x.tex has no known suffix for a table: end it in .csv or .json"),
         ({"estimators": ["liar"], "how": "derivative"}, PluginError, r"influences of shape \(2, 2\), not finite"),
@@ -253,7 +319,7 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
     ],
 )
 def test_what_cannot_be_ranked_is_told_in_one_line(space, options, error, says) -> None:
-    for name in ("local", "liar", "witness", "mean-run"):
+    for name in ("local", "liar", "witness", "bayes", "crooked", "muddled", "mean-run"):
         gptfl.fit(name, workspace=space)
     with pytest.raises(error, match=says) as caught:
         gptfl.rank(workspace=space, **options)
