@@ -1,8 +1,8 @@
 """Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics.
 
 Each stage is a function of the same name as its command: ``collect``, ``featurize``, ``fit``,
-``simulate``, ``verify``, ``compare``, ``rank``, ``import_`` (a word that Python keeps for itself) and ``export``. They are
-loaded when first used, so that ``import gptfl`` is light.
+``simulate``, ``verify``, ``compare``, ``rank``, ``select``, ``import_`` (a word that Python keeps for itself) and
+``export``. They are loaded when first used, so that ``import gptfl`` is light.
 """
 
 import importlib
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gptfl.stages.inspect import inspect
     from gptfl.stages.rank import rank
     from gptfl.stages.relabel_study import relabel_study
+    from gptfl.stages.select import select
     from gptfl.stages.simulate import simulate
     from gptfl.stages.verify import verify
 
@@ -32,6 +33,7 @@ __all__ = [
     "inspect",
     "rank",
     "relabel_study",
+    "select",
     "simulate",
     "verify",
 ]

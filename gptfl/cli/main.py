@@ -35,6 +35,7 @@ COMMANDS = (
     "compare",
     "rank",
     "relabel-study",
+    "select",
     "demo",
     "inspect",
     "export",

@@ -12,9 +12,10 @@ STARTS: dict[str, tuple[bytes, ...]] = {
     ".svg": (b"<?xml", b"<svg"),
     ".json": (b'{\n  "recording": ',),
     ".csv": (b"estimator,",),
+    ".txt": (b"# gptfl select",),
     ".tex": (b"% needs \\usepackage{booktabs}",),
 }
-"""How the pictures and tables begin that gptfl writes, by suffix."""
+"""How the pictures, tables and lists of ids begin that gptfl writes, by suffix."""
 
 
 def check_target(path: Path, kind: str, flag: str = "--output") -> None:

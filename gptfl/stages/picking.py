@@ -1,0 +1,169 @@
+"""Picks training examples that are worth most together: by their values, within classes, and apart from each other."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import Example, classes_of, in_order
+from gptfl.stages.closed_form import Vectors, blocks
+
+MAX_BYTES = 2**31
+"""The vectors of all examples that may be picked take at most so much memory where diversity is asked for."""
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a subset should be, by the options of the same names."""
+
+    size: int
+    max_share: float | None = None
+    diversity: float = 0.0
+    cautious: float = 0.0
+
+    def check(self, pool: int) -> None:
+        """Raise ``UsageError`` for values that make no sense for a pool of this size."""
+        if not 1 <= self.size <= pool:
+            raise UsageError(f"--size is {self.size}", f"give a number from 1 to {pool}, the size of the pool")
+        if self.max_share is not None and not 0 < self.max_share <= 1:
+            raise UsageError(f"--max-share-per-class is {self.max_share:g}", "give a share above 0, at most 1")
+        for flag, value in (("--diversity", self.diversity), ("--cautious", self.cautious)):
+            if not 0 <= value < math.inf:
+                raise UsageError(f"{flag} is {value:g}", "give 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The class of each pool example as a number, and how many of one class there may be."""
+
+    classes: Int[np.ndarray, " pool"]
+    most: int
+
+    def left(self, chosen: Sequence[int]) -> Int[np.ndarray, " class"]:
+        """How many more of each class there may be."""
+        taken = np.bincount(self.classes[list(chosen)], minlength=int(self.classes.max()) + 1)
+        return np.asarray(self.most - taken)
+
+
+def class_numbers(pool: Sequence[Example]) -> Int[np.ndarray, " pool"] | None:
+    """The class of each example as a number; None where not all have one."""
+    classes = classes_of(pool)
+    if classes is None:
+        return None
+    number = {one: place for place, one in enumerate(in_order(classes))}
+    return np.array([number[one] for one in classes])
+
+
+def rooms_of(pool: Sequence[Example], wish: Wish) -> Rooms:
+    """How many examples of each class may be picked.
+
+    Raises ``DataError`` where the examples have no classes, and ``UsageError`` where the classes have too few
+    examples to give as many as are wanted.
+    """
+    if wish.max_share is None:
+        return Rooms(np.zeros(len(pool), dtype=np.int64), wish.size)
+    classes = class_numbers(pool)
+    flag = f"--max-share-per-class {wish.max_share:g}"
+    if classes is None:
+        raise DataError(f"{flag}: the recording's training examples have no classes", "leave it out")
+    most = math.floor(wish.max_share * wish.size + ROUNDING)
+    there = int(np.minimum(np.bincount(classes), most).sum())
+    if there < wish.size:
+        raise UsageError(f"{flag} leaves {there} of the --size {wish.size} examples", "give a larger share")
+    return Rooms(classes, most)
+
+
+def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: Rooms) -> list[int]:
+    """The places of the greatest values, greatest first, ties by place, as far as their classes have room."""
+    left = rooms.left([])
+    chosen: list[int] = []
+    for place in np.argsort(-values, kind="stable"):
+        if left[rooms.classes[place]]:
+            left[rooms.classes[place]] -= 1
+            chosen.append(int(place))
+        if len(chosen) == size:
+            break
+    return chosen
+
+
+def pick(
+    values: Float[np.ndarray, " pool"],
+    spread: Float[np.ndarray, " pool"] | None,
+    wish: Wish,
+    rooms: Rooms,
+    vectors: Vectors | None,
+) -> list[int]:
+    """The places of the subset, in the order in which they are picked.
+
+    An example's worth is its value less ``cautious`` times its ``spread`` (which must then be there). One after the
+    other, the example is picked whose worth is greatest after taking off ``diversity`` times the standard deviation
+    of all worths times its likeness to the most alike of those picked before. Likeness is the cosine of vectors
+    centred on the pool, averaged over feature sets, 0 where negative; without ``vectors`` nothing is alike. Without diversity these are the examples of
+    greatest worth, which is the best subset for effects that add up.
+
+    Raises ``UsageError`` where diversity would have to hold the vectors of too many examples.
+    """
+    worth = values if spread is None else values - wish.cautious * spread
+    chosen = greatest(worth, wish.size, rooms)
+    penalty = wish.diversity * float(worth.std())
+    if penalty == 0 or vectors is None:
+        return chosen
+    # Of the plain choice one that fits is always left, so that nothing of less worth than its least, less the
+    # greatest penalty, is ever picked.
+    eligible = np.flatnonzero(worth >= worth[chosen[-1]] - penalty)
+    held = len(eligible) * sum(one.shape[1] * 4 for one in vectors.rows(0, 1).values())
+    if held > MAX_BYTES:
+        raise UsageError(
+            f"--diversity {wish.diversity:g} leaves {len(eligible)} examples to choose from, whose vectors take "
+            f"{held / 2**30:.1f} GiB",
+            "give a smaller --diversity",
+        )
+    directions = _directions(vectors, np.isin(np.arange(len(values)), eligible))
+    return _apart(worth, eligible, directions, penalty, wish.size, rooms)
+
+
+def _apart(
+    worth: Float[np.ndarray, " pool"],
+    eligible: Int[np.ndarray, " eligible"],
+    directions: list[Float[np.ndarray, "eligible d"]],
+    penalty: float,
+    size: int,
+    rooms: Rooms,
+) -> list[int]:
+    alike = np.zeros(len(eligible))
+    open_ = np.ones(len(eligible), dtype=bool)
+    chosen: list[int] = []
+    for _ in range(size):
+        may = open_ & (rooms.left(chosen)[rooms.classes[eligible]] > 0)
+        best = int(np.argmax(np.where(may, worth[eligible] - penalty * alike, -np.inf)))
+        chosen.append(int(eligible[best]))
+        open_[best] = False
+        cosines = np.mean([one @ one[best] for one in directions], axis=0)
+        alike = np.maximum(alike, np.clip(cosines, 0.0, 1.0))
+    return chosen
+
+
+def _directions(vectors: Vectors, kept: Bool[np.ndarray, " pool"]) -> list[Float[np.ndarray, "eligible d"]]:
+    """The centred vectors of some examples in each set, of length 1 (0 where a vector is the mean)."""
+    total: dict[str, Float[np.ndarray, " d"]] = {}
+    for rows in _all(vectors, len(kept)):
+        for name, one in rows.items():
+            total[name] = total.get(name, 0.0) + one.sum(axis=0, dtype=np.float64)
+    parts: dict[str, list[Float[np.ndarray, "example d"]]] = {name: [] for name in total}
+    start = 0
+    for rows in _all(vectors, len(kept)):
+        count = len(next(iter(rows.values())))
+        for name, one in rows.items():
+            moved = one[kept[start : start + count]] - total[name] / len(kept)
+            length = np.linalg.norm(moved, axis=1, keepdims=True)
+            parts[name].append((moved / np.where(length > 0, length, 1.0)).astype(np.float32))
+        start += count
+    return [np.concatenate(one) for one in parts.values()]
+
+
+def _all(vectors: Vectors, pool: int) -> Iterator[dict[str, Float[np.ndarray, "example d"]]]:
+    return (vectors.rows(start, stop) for start, stop in blocks(vectors, pool))

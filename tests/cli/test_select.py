@@ -1,0 +1,68 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import gptfl as package
+from gptfl.registry import build
+from gptfl.stages import asking
+from gptfl.stages import fit as fit_module
+from gptfl.store.dynamics import write_dynamics
+from gptfl.store.features import write_features
+from tests.cli.test_errors import refuses
+from tests.stages import kin
+from tests.synthetic import synthetic
+
+DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3, steps=8, every=2)
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    built = build([kin])
+    for module in (fit_module, asking):
+        monkeypatch.setattr(module, "get_registry", lambda: built)
+    write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
+    write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
+    package.fit("bayes", workspace=tmp_path)
+    return tmp_path
+
+
+def test_what_is_selected_is_shown_and_simulated(gptfl: Callable, space: Path) -> None:
+    call = ("select", "-w", str(space), "--size", "6", "--max-share-per-class", "0.5", "--diversity", "0.5")
+    shown = gptfl(*call, "--cautious", "1", "--top", "2")
+    assert shown.code == 0, shown.err
+    lines = [line.strip() for line in shown.out.splitlines()]
+    assert lines[0] == (
+        "6 of 14 training examples selected for the mean of all 5 test examples, by bayes (--how closed-form)"
+    )
+    assert [line.split()[0] for line in lines[1:4]] == ["predicted", "90%", "average"]
+    assert "classes" in shown.out
+    assert "class0 3" in shown.out
+    ids = space / "made.bayes.loss.mean.6.ids.txt"
+    assert f"ids: {ids}" in lines
+    assert "trust in bayes" in shown.err
+    told = json.loads(gptfl(*call, "--json").out)
+    assert (told["size"], told["max_share"], told["diversity"], len(told["examples"])) == (6, 0.5, 0.5, 6)
+    simulated = gptfl("simulate", "-w", str(space), "--subset", str(ids))
+    assert simulated.code == 0, simulated.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "pieces"),
+    [
+        (("--size", "0"), 2, ("--size is 0", "from 1 to 14")),
+        (("--size", "six"), 2, ("'six'",)),
+        (("--size", "4", "--top", "0"), 2, ("--top is 0",)),
+        (("--size", "4", "--how", "foo"), 2, ("--how 'foo' is unknown",)),
+        (("--size", "4", "--on", "slef"), 2, ("--on 'slef' is unknown",)),
+        (("--size", "4", "--diversity", "-2"), 2, ("--diversity is -2",)),
+        (("--size", "5", "--max-share-per-class", "0.5"), 2, ("--max-share-per-class 0.5 leaves 4 of the --size 5",)),
+        (("--size", "4", "--estimator", "byes"), 3, ("no simulator of estimator byes",)),
+        (("--size", "4", "--output", "ids.h5"), 2, ("ids.h5 is not a .txt file",)),
+    ],
+)
+def test_bad_input_is_one_line(
+    gptfl: Callable, space: Path, arguments: tuple[str, ...], code: int, pieces: tuple[str, ...]
+) -> None:
+    refuses(gptfl("select", "-w", str(space), *arguments), code, *pieces)

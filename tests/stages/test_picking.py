@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import Features, FeatureSet
+from gptfl.stages import picking
+from gptfl.stages.closed_form import HeldVectors
+from gptfl.stages.picking import Wish, pick, rooms_of
+from tests.synthetic import examples
+
+POOL = 30
+POOL_OF_THREE = examples("train", POOL, 3)
+RANDOM = np.random.default_rng(3)
+VALUES, SPREAD = RANDOM.normal(size=POOL), RANDOM.uniform(0.1, 2, size=POOL)
+SETS = {
+    name: FeatureSet(RANDOM.normal(size=(POOL, d)).astype(dtype) + 1, np.zeros((1, d)))
+    for name, d, dtype in (("a", 3, np.float32), ("b", 2, np.float16))
+}
+VECTORS = HeldVectors(Features("enc", {}, "", SETS))
+
+
+def by_loop(wish, rooms):
+    """The rule as it is stated, over the whole pool."""
+    worth = VALUES - wish.cautious * SPREAD
+    moved = [one.train.astype(float) - one.train.astype(float).mean(axis=0) for one in SETS.values()]
+
+    def likeness(i, j):
+        return max(0, np.mean([one[i] @ one[j] / np.linalg.norm(one[i]) / np.linalg.norm(one[j]) for one in moved]))
+
+    chosen = []
+    while len(chosen) < wish.size:
+        best, winner = -np.inf, None
+        for place in range(POOL):
+            room = sum(rooms.classes[other] == rooms.classes[place] for other in chosen) < rooms.most
+            if place in chosen or not room:
+                continue
+            alike = max((likeness(place, other) for other in chosen), default=0)
+            value = worth[place] - wish.diversity * worth.std() * alike
+            if value > best:
+                best, winner = value, place
+        chosen.append(winner)
+    return chosen
+
+
+@pytest.mark.parametrize("share", [None, 0.4, 0.34])
+@pytest.mark.parametrize("diversity", [0.0, 0.3, 5.0])
+@pytest.mark.parametrize("cautious", [0.0, 1.5])
+def test_what_is_picked_is_what_the_rule_says(monkeypatch, share, diversity, cautious) -> None:
+    monkeypatch.setattr("gptfl.stages.closed_form.CHUNK", 7)
+    wish = Wish(9, share, diversity, cautious)
+    rooms = rooms_of(POOL_OF_THREE, wish)
+    assert pick(VALUES, SPREAD, wish, rooms, VECTORS) == by_loop(wish, rooms)
+
+
+def test_diversity_passes_over_copies() -> None:
+    values = np.array([1.0, 0.99, 0.98, 0.5, 0.4])
+    vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [-1, -1]], dtype=np.float32)
+    held = HeldVectors(Features("enc", {}, "", {"a": FeatureSet(vectors, vectors)}))
+    rooms = rooms_of(examples("train", 5, 0), Wish(3))
+    assert pick(values, None, Wish(3), rooms, held) == [0, 1, 2]
+    assert pick(values, None, Wish(3, diversity=4.0), rooms, held) == [0, 3, 4]
+
+
+def test_vectors_that_take_too_much_memory_are_refused(monkeypatch) -> None:
+    wish = Wish(9, None, 1e6)
+    monkeypatch.setattr(picking, "MAX_BYTES", POOL * 5 * 4 - 1)
+    with pytest.raises(UsageError, match=r"--diversity 1e\+06 leaves 30 examples to choose from.*smaller --diversity"):
+        pick(VALUES, None, wish, rooms_of(POOL_OF_THREE, wish), VECTORS)
+
+
+def test_what_can_not_be_picked_is_told() -> None:
+    with pytest.raises(UsageError, match=r"--max-share-per-class 0.3 leaves 6 of the --size 9 examples"):
+        rooms_of(POOL_OF_THREE, Wish(9, 0.3))
+    few = tuple(replace(one, label=0) if place < 15 else one for place, one in enumerate(POOL_OF_THREE))
+    with pytest.raises(UsageError, match="leaves 25 of the --size 30 examples"):
+        rooms_of(few, Wish(30, 0.5))
+    with pytest.raises(DataError, match=r"--max-share-per-class 0.5: the recording's training examples have no classes"):
+        rooms_of(examples("train", POOL, 0), Wish(4, 0.5))
