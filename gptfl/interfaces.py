@@ -86,12 +86,13 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Five members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle``, ``metrics_of`` and
-    ``conditions`` read them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers about examples that it was not
-    fitted to (``Query.unseen``); ``blind``, whether it learns nothing of single training examples, so that whole
-    runs may be given to it even where some of their examples are set aside; ``oracle``, whether it looks along the
-    very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it predicts;
-    ``conditions``, whether it goes on from what was recorded of the asked run (``Query.observed``).
+    Six members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle``, ``metrics_of``,
+    ``conditions`` and ``prefers`` read them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers
+    about examples that it was not fitted to (``Query.unseen``); ``blind``, whether it learns nothing of single training
+    examples, so that whole runs may be given to it even where some of their examples are set aside; ``oracle``, whether
+    it looks along the very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it
+    predicts; ``conditions``, whether it goes on from what was recorded of the asked run (``Query.observed``);
+    ``prefers``, the encoders whose features it does best with.
 
     Three methods are optional as well (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
     estimator that has them tells influences directly, and ``gptfl rank`` takes them instead of simulating.
@@ -150,6 +151,11 @@ def metrics_of(estimator: Estimator) -> frozenset[str] | None:
 def conditions(estimator: Estimator) -> bool:
     """Whether an estimator goes on from what was recorded of the asked run so far."""
     return bool(getattr(estimator, "conditions", False))
+
+
+def prefers(estimator: Estimator) -> tuple[str, ...]:
+    """The encoders whose features an estimator does best with, best first; nothing where any will do."""
+    return tuple(getattr(estimator, "prefers", ()))
 
 
 @runtime_checkable

@@ -57,7 +57,7 @@ def settings_of(line: str) -> list[tuple[str, str, dict[str, Any]]]:
         named = [pair.partition(".") for pair in pairs]
         specs = [parse_spec(value) for option, value in after if option == "--estimator"]
         given = [("estimator", name, parse_settings([pair])) for name, _, pair in named]
-        return given + [("estimator", name, settings) for name, settings in specs]
+        return given + [("estimator", name, settings) for name, settings, _ in specs]
     kind = {"featurize": "encoder", "fit": "estimator"}[words[1]]
     name = dict(after).get(f"--{kind}", {"encoder": "minilm", "estimator": "gptfluence"}[kind])
     return [(kind, name, parse_settings(pairs))]

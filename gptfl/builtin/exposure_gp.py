@@ -46,6 +46,7 @@ class ExposureGp:
 
     name = "exposure-gp"
     conditions = True
+    prefers = ("gradients", "answer-state", "minilm")
 
     requires: frozenset[str]
     generalises: frozenset[str]

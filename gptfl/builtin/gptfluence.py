@@ -89,6 +89,7 @@ class GPTfluence:
 
     name = "gptfluence"
     requires = frozenset({"features"})
+    prefers = ("minilm", "causal-lm", "tfidf-svd", "answer-state")
     generalises = frozenset({"train", "test"})
     ignores = frozenset({"learning rates"})
     """What a query may hold that doesn't change the answer."""

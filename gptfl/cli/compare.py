@@ -31,8 +31,8 @@ def command(
         list[str] | None,
         typer.Option(
             help="Estimator to compare, beside the naive ones; may be given several times, "
-            "also the same with other settings.",
-            metavar="NAME[:SETTING=VALUE,...]",
+            "also the same with other settings or the features of another encoder.",
+            metavar="NAME[@ENCODER][:SETTING=VALUE,...]",
             show_default="all that find what they need",
             autocompletion=complete("estimator"),
         ),

@@ -89,10 +89,12 @@ UnseenShare = Annotated[
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="Take the features of this encoder.", show_default="those made last", autocompletion=complete("encoder")
+        help="Take the features of this encoder.",
+        show_default="those that the estimator prefers, else those made last",
+        autocompletion=complete("encoder"),
     ),
 ]
 Features = Annotated[
     Path | None,
-    typer.Option(help="Features file to use.", show_default="the one made last", rich_help_panel=FILES),
+    typer.Option(help="Features file to use.", show_default="as --encoder", rich_help_panel=FILES),
 ]

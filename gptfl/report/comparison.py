@@ -136,6 +136,7 @@ def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
         "estimator": row.estimator,
         "name": row.name or row.estimator,
         "oracle": row.oracle,
+        "encoder": row.encoder,
         "scores": _scores_dict(row.scores),
         "by_task": {task: _scores_dict(scores) for task, scores in row.by_task.items()},
         "lds_reliable": row.lds_reliable,

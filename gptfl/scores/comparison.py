@@ -96,7 +96,7 @@ class Outcome:
 
     ``estimator`` is the label of its row, ``name`` what it is registered as where that is shorter; an ``oracle``
     looked along the very runs that it predicted. ``intervals`` are of the levels that it gave for every run;
-    ``conditions`` says whether it goes on from scores that it is told of a run.
+    ``conditions`` says whether it goes on from scores that it is told of a run; ``encoder``, whose features it had.
     """
 
     estimator: str
@@ -111,6 +111,7 @@ class Outcome:
     cost: Cost | None = None
     intervals: Intervals = field(default_factory=dict)
     conditions: bool = False
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Row:
     ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
     ``estimator`` is its label, ``name`` what is registered; an ``oracle`` is never best, for it looked along the runs.
     ``excess`` is its squared error beside another's; ``coverage`` tells of its intervals by level, where it gave any,
-    and ``coverage_by_task`` of those on each task of a mixture.
+    and ``coverage_by_task`` of those on each task of a mixture. ``encoder`` is whose features it had.
     """
 
     estimator: str
@@ -143,6 +144,7 @@ class Row:
     excess: Excess | None = None
     coverage: Mapping[float, Coverage] = field(default_factory=dict)
     coverage_by_task: Mapping[str, Mapping[float, Coverage]] = field(default_factory=dict)
+    encoder: str | None = None
 
     def of_tasks(self) -> "dict[str, Row]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
@@ -236,6 +238,7 @@ def score_rows(
             oracle=outcome.oracle,
             cost=outcome.cost,
             conditions=outcome.conditions,
+            encoder=outcome.encoder,
             excess=more.get(outcome.estimator),
             coverage=_coverages(held_out, outcome.intervals),
             coverage_by_task={

@@ -4,15 +4,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gptfl.errors import GptflError, UsageError
 from gptfl.interfaces import Estimator
-from gptfl.records import Features, MetricInfo
+from gptfl.records import MetricInfo
 from gptfl.registry import Registry
 from gptfl.settings import parse_value
 from gptfl.stages.fitting import unmet_need
-from gptfl.stages.sources import Recording
+from gptfl.stages.provision import Provision, Shelf
 from gptfl.stages.unseen import refusal
 
 ALWAYS = ("persistence", "mean-run", "class-share")
@@ -25,22 +25,37 @@ _NEXT = re.compile(r",(?=\s*[A-Za-z_][\w-]*=)")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row to be: the estimator's registered name, the settings given, and a label that no other row has."""
+    """One row to be: the estimator's registered name, the settings given, and a label that no other row has.
+
+    ``provision`` are the features that it works from.
+    """
 
     label: str
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    provision: Provision = field(default=Provision(), compare=False, repr=False)
 
 
-def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
-    """Read ``NAME`` or ``NAME:SETTING=VALUE,SETTING=VALUE``; values are as in ``--set``.
+class Spec(NamedTuple):
+    """An estimator as the user named it: its settings, and the encoder whose features it is to work from."""
+
+    name: str
+    settings: dict[str, Any]
+    encoder: str | None = None
+
+
+def parse_spec(spec: str) -> Spec:
+    """Read ``NAME``, ``NAME@ENCODER`` and either with ``:SETTING=VALUE,SETTING=VALUE``; values are as in ``--set``.
 
     Raises ``UsageError`` for anything else.
     """
-    name, colon, rest = spec.partition(":")
+    named, colon, rest = spec.partition(":")
+    name, at, encoder = named.partition("@")
     example = "write NAME:SETTING=VALUE,..., for example gptfluence:order=2,epochs=100"
     if not name or (colon and not rest):
         raise UsageError(f"--estimator {spec!r} names no {'setting' if name else 'estimator'}", example)
+    if at and not encoder:
+        raise UsageError(f"--estimator {spec!r} names no encoder", "write NAME@ENCODER, for example gptfluence@minilm")
     settings: dict[str, Any] = {}
     for pair in _NEXT.split(rest) if colon else ():
         key, sign, value = pair.partition("=")
@@ -50,11 +65,11 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         if key in settings:
             raise UsageError(f"--estimator {spec!r} gives {key} twice", "give it once")
         settings[key] = parse_value(value)
-    return name, settings
+    return Spec(name, settings, encoder or None)
 
 
 def label_for(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """The estimator's name, and in brackets each of the settings that isn't at its default."""
+    """The name, and in brackets each of the settings that isn't at its default."""
     told = [_told(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value]
     return f"{name} ({', '.join(told)})" if told else name
 
@@ -67,8 +82,7 @@ def _told(key: str, value: Any) -> str:
 
 def choose_entries(
     registry: Registry,
-    recording: Recording,
-    features: Features | None,
+    shelf: Shelf,
     metric: MetricInfo,
     specs: Sequence[str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -76,7 +90,7 @@ def choose_entries(
 ) -> tuple[tuple[Entry, ...], dict[str, str]]:
     """The rows to be, and the estimators left out with the reason.
 
-    ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
+    ``shelf`` has the features that they work from. ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
     estimator's name to settings for each of its rows; what a spec says itself goes before. ``calibrate`` sets the
     setting of that name in every row that has it and doesn't say otherwise. What was named must work: for those
     every problem is raised, before any work, but that an estimator can't answer about unseen examples: that row
@@ -84,33 +98,37 @@ def choose_entries(
     """
     settings = settings or {}
     asked = [parse_spec(spec) for spec in specs or ()]
-    rows: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ALWAYS]
-    rows += [(name, {}) for name in registry.names("estimator")] if specs is None else asked
-    names = list(dict.fromkeys(name for name, _ in rows))
+    rows = [Spec(name, {}) for name in ALWAYS]
+    rows += [Spec(name, {}) for name in registry.names("estimator")] if specs is None else asked
+    names = list(dict.fromkeys(row.name for row in rows))
+    recording = shelf.recording
     sides = () if recording.aside is None else recording.aside.sides
     unused = sorted(settings.keys() - set(names))
     if unused:
         raise UsageError(
             f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
         )
-    required = {*settings, *(name for name, _ in asked)}
+    required = {*settings, *(one.name for one in asked)}
     entries: dict[str, Entry] = {}
     left_out: dict[str, str] = {}
     calibrated = False
-    for name, own in rows:
+    for name, own, encoder in rows:
         given = {**settings.get(name, {}), **own}
+        problem: GptflError | None
         try:
             if calibrate and registry.takes("estimator", name, CALIBRATE):
                 given = {CALIBRATE: True, **given}
             estimator = registry.make("estimator", name, **given)
-            label = _label(registry, name, estimator, given) if given else name
-            problem: GptflError | None = unmet_need(estimator, recording, features, metric)
-            if problem is None and name not in required:
-                problem = refusal(estimator, sides)
+            label = _label(registry, name, estimator, given, encoder)
         except GptflError as error:
             problem = error
+        else:
+            provision = shelf.provide(estimator, encoder)
+            problem = unmet_need(estimator, recording, provision.features, metric)
+            if problem is None and name not in required:
+                problem = refusal(estimator, sides)
         if problem is None:
-            entries[label] = Entry(label, name, given)
+            entries[label] = Entry(label, name, given, provision)
             calibrated = calibrated or CALIBRATE in given
         elif name in required:
             raise problem
@@ -130,8 +148,11 @@ def _takes(registry: Registry, name: str) -> bool:
         return False
 
 
-def _label(registry: Registry, name: str, estimator: Estimator, given: Mapping[str, Any]) -> str:
+def _label(registry: Registry, name: str, estimator: Estimator, given: Mapping[str, Any], encoder: str | None) -> str:
     """The row's label tells what was given; where one setting resolves others, those would only take room."""
+    called = name if encoder is None else f"{name}@{encoder}"
+    if not given:
+        return called
     with registry.find("estimator", name).blamed("settings"):
         resolved = dict(estimator.settings())
         settings = {key: resolved.get(key, value) for key, value in given.items()}
@@ -139,4 +160,4 @@ def _label(registry: Registry, name: str, estimator: Estimator, given: Mapping[s
             defaults = dict(registry.make("estimator", name).settings())
         except GptflError:
             defaults = {}  # it can't be made without settings
-    return label_for(name, settings, defaults)
+    return label_for(called, settings, defaults)

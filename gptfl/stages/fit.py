@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.curricula import check_seed
-from gptfl.records import Features, Progress, silent
+from gptfl.records import Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
-from gptfl.stages.sources import choose_metric, find_features, focused, open_recording
+from gptfl.stages.provision import Shelf
+from gptfl.stages.sources import choose_metric, focused, open_recording
 from gptfl.stages.splits import check_fit_runs, stored_split
 from gptfl.stages.unseen import aside_notes, refusal, set_aside
 from gptfl.stages.withholding import left_note, without
@@ -51,8 +52,9 @@ def fit(
 ) -> FitResult:
     """Fit an estimator to a recording's runs and write the simulator.
 
-    ``dynamics`` and ``features`` are paths, by default those made last in the workspace; ``metric``
-    is by default the only one recorded, else the loss; ``settings`` are the estimator's own.
+    ``dynamics`` and ``features`` are paths, by default those made last in the workspace, of features those of the
+    encoder that the estimator prefers where there are such; ``metric`` is by default the only one recorded, else the
+    loss; ``settings`` are the estimator's own.
     Test runs are not looked at. With ``every`` only every so many-th recorded score is learned from, and the
     simulator then predicts at those steps. ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
     aside, chosen by ``seed``: nothing is learned from them, and ``simulate`` tells them apart.
@@ -71,10 +73,8 @@ def fit(
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
-    found: Features | None = None
-    feature_notes: tuple[str, ...] = ()
-    if "features" in contender.estimator.requires or features is not None or encoder is not None:
-        found, feature_notes = find_features(recording, features, encoder)
+    provision = Shelf(recording, features, encoder).provide(contender.estimator)
+    found = provision.features
     sides = () if recording.aside is None else recording.aside.sides
     problem = unmet_need(contender.estimator, recording, found, chosen) or refusal(contender.estimator, sides)
     if problem is not None:
@@ -103,7 +103,7 @@ def fit(
         notes=(
             *recording.notes,
             *metric_notes,
-            *feature_notes,
+            *provision.notes,
             *aside_notes(recording.dynamics, recording.aside, found),
             *left_note(whole, data),
             *fitted.notes,

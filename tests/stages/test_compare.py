@@ -67,7 +67,7 @@ def test_everything_registered_takes_part_or_is_left_out_with_the_reason(space, 
     (space / "syn.synthetic.features.h5").unlink()
     comparison = compare(workspace=space, figure=False)
     assert "recall" in rows_of(comparison)
-    assert set(comparison.left_out) == {"gptfluence", "featured", "greedy", "unmakeable"}
+    assert set(comparison.left_out) == {"gptfluence", "exposure-gp", "featured", "greedy", "unmakeable"}
     assert "raised RuntimeError in its factory: no licence" in comparison.left_out["unmakeable"]
     assert "run gptfl featurize first" in comparison.left_out["gptfluence"]
 

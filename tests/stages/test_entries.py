@@ -11,6 +11,7 @@ from gptfl.registry import build
 from gptfl.stages.compare import compare
 from gptfl.stages.entries import Entry, choose_entries, label_for, parse_spec
 from gptfl.stages.fitting import Contender, fit_data, simulator_key, unmet_need
+from gptfl.stages.provision import Shelf
 from gptfl.stages.sources import choose_metric, open_recording
 from gptfl.stages.splits import stored_split
 from tests.stages.plugin_estimators import Recall
@@ -62,17 +63,22 @@ def known(monkeypatch):
 def choose(space, known):
     recording = open_recording(workspace=space)
     metric = choose_metric(recording.dynamics)[0]
-    return lambda *arguments, **options: choose_entries(known, recording, None, metric, *arguments, **options)
+    return lambda *arguments, **options: choose_entries(known, Shelf(recording), metric, *arguments, **options)
 
 
 @pytest.mark.parametrize(
     ("spec", "read"),
     [
-        ("recall", ("recall", {})),
-        ("recall:scale=2", ("recall", {"scale": 2})),
-        ("tracin-cp:calibrate=true,preconditioned=False", ("tracin-cp", {"calibrate": True, "preconditioned": False})),
-        ("a:list=[1,2],text=x,y,feature-set=z w", ("a", {"list": [1, 2], "text": "x,y", "feature_set": "z w"})),
-        ("a:path=b=c", ("a", {"path": "b=c"})),
+        ("recall", ("recall", {}, None)),
+        ("recall:scale=2", ("recall", {"scale": 2}, None)),
+        (
+            "tracin-cp:calibrate=true,preconditioned=False",
+            ("tracin-cp", {"calibrate": True, "preconditioned": False}, None),
+        ),
+        ("a:list=[1,2],text=x,y,feature-set=z w", ("a", {"list": [1, 2], "text": "x,y", "feature_set": "z w"}, None)),
+        ("a:path=b=c", ("a", {"path": "b=c"}, None)),
+        ("a@minilm", ("a", {}, "minilm")),
+        ("a@gradients:prior=false,at=b@c", ("a", {"prior": False, "at": "b@c"}, "gradients")),
     ],
 )
 def test_a_spec_is_a_name_and_its_settings(spec, read):
@@ -88,6 +94,9 @@ def test_a_spec_is_a_name_and_its_settings(spec, read):
         ("recall:scale", "'scale' is not SETTING=VALUE"),
         ("recall:scale=1,scale=2", "gives scale twice"),
         ("recall:sc ale=1", "'sc ale=1' is not"),
+        ("@minilm", "names no estimator"),
+        ("recall@", "'recall@' names no encoder: write NAME@ENCODER"),
+        ("recall@:scale=1", "names no encoder"),
     ],
 )
 def test_a_spec_that_is_none_is_told_in_one_line(spec, match):

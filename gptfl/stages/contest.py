@@ -1,0 +1,195 @@
+"""One comparison on its way: which runs are held out, what is learned on each division, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gptfl.builtin.baselines import MeanRun
+from gptfl.errors import DataError, PluginError
+from gptfl.interfaces import Estimator, conditions, is_oracle
+from gptfl.records import Features, FitData, MetricInfo, Progress, Run, tasks_of
+from gptfl.registry import Registry
+from gptfl.scores.comparison import HeldOut, Intervals, Outcome
+from gptfl.stages.cost import measure_cost
+from gptfl.stages.dividing import divided
+from gptfl.stages.entries import Entry
+from gptfl.stages.fitting import Answer, Contender, Fitted, ask_runs, fit_data, fit_or_load, predict_runs
+from gptfl.stages.scope import Scope, scope_of
+from gptfl.stages.sources import Recording
+from gptfl.stages.splits import Split, cut_run, given_part, stacked, usable_runs
+from gptfl.stages.unseen import kept, refusal
+from gptfl.stages.withholding import left_note, of_tests, without
+
+
+@dataclass
+class Contest:
+    """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress."""
+
+    registry: Registry
+    recording: Recording
+    metric: MetricInfo
+    seed: int
+    progress: Progress
+    fits: int = 0
+    cost: bool = False
+    observed: int = 0
+    splits: list[Split] = field(default_factory=list)
+    tests: list[tuple[int, Run]] = field(default_factory=list)
+    means: list[np.ndarray] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    done: int = 0
+
+    @property
+    def scored(self) -> np.ndarray:
+        """The places of the test examples that count: the unseen ones where some are set aside, else all."""
+        aside = self.recording.aside
+        return np.array(aside.test) if aside and aside.test else np.arange(len(self.recording.dynamics.test))
+
+    def divide(self, folds: int | None) -> tuple[list[Split], tuple[str, ...]]:
+        """The divisions of the usable runs; runs that test are cut to the test examples that count."""
+        runs, aside = self.recording.dynamics.runs, self.recording.aside
+        seen = None if aside is None else kept(len(self.recording.dynamics.test), aside.test)
+        usable, notes = usable_runs(runs, self.metric, seen)
+        splits = divided(self.recording.dynamics, usable, folds)
+        if aside is None:
+            return splits, notes
+        told, more = usable_runs(runs, self.metric, self.scored)
+        asked = {run.index: of_tests(run, self.scored) for run in told}
+        splits = [
+            replace(split, test=tuple(asked[run.index] for run in split.test if run.index in asked)) for split in splits
+        ]
+        return splits, tuple(dict.fromkeys(notes + more))
+
+    def all_runs(self) -> list[Run]:
+        """Every recorded run, cut to the test examples that count."""
+        return [of_tests(run, self.scored) for run in self.recording.dynamics.runs]
+
+    def scope(self, estimator: Estimator, features: Features | None) -> Scope:
+        """What the estimator is asked about."""
+        return scope_of(self.recording.dynamics, self.recording.aside, estimator, features, self.scored)
+
+    def hold_out(self, splits: Sequence[Split]) -> None:
+        """Add divisions. Raises ``DataError`` where no test run of them has a score that can be compared."""
+        for split in splits:
+            self._hold_out(split, len(splits))
+        if not self.tests:
+            raise DataError(
+                f"no held-out run has a {self.metric.name} within the steps at which the average training run is known",
+                "record more runs of the same length",
+            )
+
+    def _hold_out(self, split: Split, folds: int) -> None:
+        """Add a division; its test runs are cut to the steps where its average training run is known."""
+        anchor = MeanRun()
+        anchor.fit(self.data(split, None, anchor, folds))
+        low, high = int(anchor.steps_[0]), int(anchor.steps_[-1])
+        tests = []
+        for run in split.test:
+            inside = (run.steps >= low) & (run.steps <= high)
+            inside[0] = True
+            cut = cut_run(run, np.flatnonzero(inside))
+            if len(cut.steps) < len(run.steps):
+                self.notes.append(
+                    f"{run.name} counts at {len(cut.steps)} of its {len(run.steps)} recorded steps, "
+                    f"because the average training run is known from step {low} to {high}"
+                )
+            if np.isfinite(cut.metrics[self.metric.name][1 + self.observed :]).any():
+                tests.append(cut)
+        if tests:
+            self.splits.append(replace(split, test=tuple(tests)))
+            self.tests += [(split.fold, run) for run in tests]
+            contender = Contender(self.registry.find("estimator", anchor.name), anchor)
+            self.means += predict_runs(contender, tests, self.metric, self.scope(anchor, None))
+
+    def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
+        """What an estimator gets to see of a division, which is one of ``folds``."""
+        requires = estimator.requires
+        whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, requires)
+        data = without(whole, self.recording.aside, estimator)
+        self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
+        return data
+
+    def held_out(self) -> HeldOut:
+        """All test runs of all divisions."""
+        runs = [run for _, run in self.tests]
+        scored = [self.recording.dynamics.test[place] for place in self.scored]
+        steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
+        for row, run in enumerate(runs):
+            steps[row, : len(run.steps)] = run.steps
+        recorded = stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs])
+        given = stacked([given_part(run, self.metric, self.observed) for run in runs]) if self.observed else None
+        return HeldOut(
+            names=tuple(run.name for run in runs),
+            tests=tuple(example.id for example in scored),
+            folds=np.array([fold for fold, _ in self.tests], dtype=np.int64),
+            steps=steps,
+            recorded=recorded if given is None else np.where(np.isfinite(given), np.nan, recorded),
+            mean_run=stacked(self.means),
+            tasks=tasks_of(scored),
+            given=given,
+        )
+
+    def outcome(self, entry: Entry, splits: Sequence[Split] | None = None, note: str = "") -> Outcome:
+        """Fit one estimator on every division, or on these, and ask it about the runs held out there.
+
+        ``note`` is what progress says beside the estimator's label.
+        """
+        splits = self.splits if splits is None else splits
+        part = self.registry.find("estimator", entry.name)
+        label, features = entry.label, entry.provision.features
+        answers: list[Answer] = []
+        fits: list[Fitted] = []
+        for number, split in enumerate(splits):
+            fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
+            self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
+            self.done += 1
+            contender = Contender(part, self.registry.make("estimator", entry.name, **entry.settings))
+            estimator = contender.estimator
+            try:
+                problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
+                if problem is not None:
+                    raise problem
+                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator, len(splits)))
+                scope = self.scope(fitted.contender.estimator, features)
+                answers += ask_runs(fitted.contender, split.test, self.metric, scope, self.observed)
+            except (DataError, PluginError) as error:
+                self.done += len(splits) - number - 1
+                self.progress("compare", self.done, self.fits, f"{label} failed")
+                return Outcome(
+                    label,
+                    settings=dict(entry.settings),
+                    error=str(error),
+                    name=entry.name,
+                    oracle=is_oracle(estimator),
+                    conditions=conditions(estimator),
+                    encoder=entry.provision.encoder,
+                )
+            fits.append(fitted)
+        self.progress("compare", self.done, self.fits, label)
+        return Outcome(
+            label,
+            stacked([answer.values for answer in answers]),
+            settings=dict(fits[-1].contender.estimator.settings()),
+            seconds=sum(fitted.seconds for fitted in fits),
+            reused=all(fitted.reused for fitted in fits),
+            notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
+            name=entry.name,
+            oracle=is_oracle(fits[-1].contender.estimator),
+            cost=measure_cost(fits[-1].contender, splits[-1].test, self.metric, scope) if self.cost else None,
+            intervals=_intervals(answers),
+            conditions=conditions(fits[-1].contender.estimator),
+            encoder=entry.provision.encoder,
+        )
+
+
+def _intervals(answers: Sequence[Answer]) -> Intervals:
+    """Bounds at the levels that were given for every run."""
+    levels = set.intersection(*(set(answer.intervals) for answer in answers))
+    return {
+        level: (
+            stacked([answer.intervals[level][0] for answer in answers]),
+            stacked([answer.intervals[level][1] for answer in answers]),
+        )
+        for level in sorted(levels)
+    }

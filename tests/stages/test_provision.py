@@ -1,0 +1,113 @@
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gptfl.builtin.exposure_gp import ExposureGp
+from gptfl.builtin.gptfluence import GPTfluence
+from gptfl.errors import DataError
+from gptfl.interfaces import prefers
+from gptfl.report.comparison import to_dict
+from gptfl.stages.compare import compare
+from gptfl.stages.fit import fit
+from gptfl.stages.provision import Shelf
+from gptfl.stages.simulate import simulate
+from gptfl.stages.sources import open_recording
+from gptfl.store.features import write_features
+from gptfl.store.simulators import read_simulator
+from tests.stages.plugin_estimators import Featured, Recall
+from tests.synthetic import synthetic
+
+ENCODERS = ("minilm", "gradients", "synthetic")
+
+
+@pytest.fixture
+def several(space):
+    """The workspace with features of three encoders, those of ``synthetic`` made last."""
+    _, features = synthetic(24)
+    for number, encoder in enumerate(ENCODERS):
+        path = space / f"syn.{encoder}.features.h5"
+        (one,) = features.sets.values()
+        moved = replace(one, train=one.train + number, test=one.test + number)
+        write_features(path, replace(features, encoder=encoder, sets={"only": moved}))
+        os.utime(path, ns=(number * 10**9, number * 10**9))
+    return space
+
+
+def test_what_the_estimators_say_that_they_prefer():
+    assert prefers(ExposureGp()) == ("gradients", "answer-state", "minilm")
+    assert prefers(GPTfluence())[0] == "minilm"
+    assert prefers(Recall()) == ()
+
+
+@pytest.mark.parametrize(
+    ("wish", "given", "taken"),
+    [
+        ((), {}, "synthetic"),
+        (("answer-state", "gradients", "minilm"), {}, "gradients"),
+        (("answer-state",), {}, "synthetic"),
+        (("gradients",), {"encoder": "minilm"}, "minilm"),
+        (("gradients",), {"path": "syn.minilm.features.h5"}, "minilm"),
+    ],
+)
+def test_what_is_named_goes_before_what_is_preferred(several, monkeypatch, wish, given, taken):
+    monkeypatch.setattr(Featured, "prefers", wish, raising=False)
+    given = {key: several / value if key == "path" else value for key, value in given.items()}
+    shelf = Shelf(open_recording(workspace=several), **given)
+    provision = shelf.provide(Featured())
+    assert provision.encoder == taken
+    assert shelf.provide(Featured(), "minilm").encoder == "minilm"
+    assert shelf.provide(Recall()).encoder == given.get("encoder", "minilm" if given else None)
+    assert all("\n" not in note for note in provision.notes)
+
+
+def test_a_choice_among_several_is_told(several, monkeypatch):
+    shelf = Shelf(open_recording(workspace=several))
+    (note,) = shelf.provide(Featured()).notes
+    assert "syn.synthetic.features.h5, the features file made last" in note
+    monkeypatch.setattr(Featured, "prefers", ("gradients",), raising=False)
+    (note,) = shelf.provide(Featured()).notes
+    assert note.startswith("took syn.gradients.features.h5, for featured prefers these features; choose others with")
+    assert "syn.minilm.features.h5" in note
+    for encoder in ("minilm", "synthetic"):
+        (several / f"syn.{encoder}.features.h5").unlink()
+    assert shelf.provide(Featured()).notes == ()
+
+
+def test_each_row_of_a_comparison_works_from_its_own(several):
+    asked = ["exposure-gp", "exposure-gp@minilm", "featured", "recall"]
+    comparison = compare(workspace=several, estimators=asked, figure=False)
+    rows = {row["estimator"]: row for row in to_dict(comparison)["estimators"]}
+    assert {label: row["encoder"] for label, row in rows.items()} == {
+        "persistence": None,
+        "mean-run": None,
+        "class-share": None,
+        "exposure-gp": "gradients",
+        "exposure-gp@minilm": "minilm",
+        "featured": "synthetic",
+        "recall": None,
+    }
+    assert (
+        "features: exposure-gp from gradients; exposure-gp@minilm from minilm; featured from synthetic (made last); "
+        "--encoder takes one for all, --estimator NAME@ENCODER for one"
+    ) in comparison.notes
+    alone = compare(workspace=several, estimators=["exposure-gp"], encoder="minilm", figure=False)
+    assert not any(note.startswith("features:") for note in alone.notes)
+    (row,) = (row for row in alone.rows if row.name == "exposure-gp")
+    assert row.scores["mse"].value == rows["exposure-gp@minilm"]["scores"]["mse"]["value"]
+
+
+def test_an_encoder_that_is_not_there_is_told_in_one_line(several):
+    with pytest.raises(DataError, match=r"no features of syn by the encoder 'tfidf-svd': run gptfl featurize"):
+        compare(workspace=several, estimators=["exposure-gp@tfidf-svd"], figure=False)
+
+
+def test_a_simulator_is_asked_with_the_features_that_it_was_fitted_to(several):
+    result = fit("exposure-gp", workspace=several, unseen="test")
+    assert result.encoder == "gradients"
+    assert read_simulator(result.path).info["encoder"] == "gradients"
+    # These are made last now; the simulator still wants those that it was fitted to.
+    os.utime(several / "syn.minilm.features.h5")
+    found = simulate(workspace=several, figure=several / "a.png")
+    assert np.isfinite(found.values).all()
