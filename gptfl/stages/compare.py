@@ -12,13 +12,13 @@ from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
 from gptfl.scores.comparison import Comparison, score_rows
-from gptfl.stages.contest import Contest
 from gptfl.stages.dividing import folds_for
 from gptfl.stages.entries import Entry, choose_entries
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of, device_note
 from gptfl.stages.sources import Recording, choose_metric, focused, open_recording
 from gptfl.stages.splits import Split
+from gptfl.stages.trial import Trial
 from gptfl.stages.unseen import aside_notes, set_aside
 from gptfl.store.targets import check_plain_target
 
@@ -88,7 +88,7 @@ def compare(
             f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
         )
     folds, fold_notes = folds_for(recording.dynamics, recording.aside, folds)
-    job = Contest(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observe)
+    job = Trial(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observe)
     splits, run_notes = job.divide(folds)
     _check_observed(observe, splits)
     job.hold_out(splits)

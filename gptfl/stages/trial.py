@@ -23,7 +23,7 @@ from gptfl.stages.withholding import left_note, of_tests, without
 
 
 @dataclass
-class Contest:
+class Trial:
     """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress."""
 
     registry: Registry
