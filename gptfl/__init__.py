@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gptfl.stages.rank import rank
     from gptfl.stages.relabel_study import relabel_study
     from gptfl.stages.select import select
+    from gptfl.stages.select_study import select_study
     from gptfl.stages.simulate import simulate
     from gptfl.stages.verify import verify
 
@@ -34,6 +35,7 @@ __all__ = [
     "rank",
     "relabel_study",
     "select",
+    "select_study",
     "simulate",
     "verify",
 ]

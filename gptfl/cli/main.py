@@ -23,6 +23,7 @@ NOTHING_LEFT = "nothing half-written was left"
 LEFT = {
     "gptfl.cli.collect": "finished runs are kept, the same command goes on from there",
     "gptfl.cli.relabel_study": "finished trainings are kept, the same command goes on from there",
+    "gptfl.cli.select_study": "finished trainings are kept, the same command goes on from there",
 }
 """What an interruption leaves behind, by the command's module."""
 COMMANDS = (
@@ -36,6 +37,7 @@ COMMANDS = (
     "rank",
     "relabel-study",
     "select",
+    "select-study",
     "demo",
     "inspect",
     "export",

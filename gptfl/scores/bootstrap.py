@@ -60,6 +60,14 @@ def paired_difference(
     return mean, interval(weighted_means(difference, weights), level)
 
 
+def unpaired_difference(
+    first: Float[np.ndarray, " one"], second: Float[np.ndarray, " other"], seed: int, level: float = LEVEL
+) -> tuple[float, tuple[float, float]]:
+    """Mean of ``first`` less that of ``second`` and its bootstrap interval; the two are resampled apart."""
+    means = [weighted_means(one, draw_weights(len(one), seed + side)) for side, one in enumerate((first, second))]
+    return float(first.mean() - second.mean()), interval(means[0] - means[1], level)
+
+
 def is_clear(bounds: tuple[float, float]) -> bool:
     """Whether an interval excludes zero."""
     return bounds[0] > 0 or bounds[1] < 0

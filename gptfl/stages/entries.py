@@ -44,26 +44,26 @@ class Spec(NamedTuple):
     encoder: str | None = None
 
 
-def parse_spec(spec: str) -> Spec:
+def parse_spec(spec: str, option: str = "--estimator") -> Spec:
     """Read ``NAME``, ``NAME@ENCODER`` and either with ``:SETTING=VALUE,SETTING=VALUE``; values are as in ``--set``.
 
-    Raises ``UsageError`` for anything else.
+    Raises ``UsageError``, naming the ``option``, for anything else.
     """
     named, colon, rest = spec.partition(":")
     name, at, encoder = named.partition("@")
     example = "write NAME:SETTING=VALUE,..., for example gptfluence:order=2,epochs=100"
     if not name or (colon and not rest):
-        raise UsageError(f"--estimator {spec!r} names no {'setting' if name else 'estimator'}", example)
+        raise UsageError(f"{option} {spec!r} names no {'setting' if name else 'estimator'}", example)
     if at and not encoder:
-        raise UsageError(f"--estimator {spec!r} names no encoder", "write NAME@ENCODER, for example gptfluence@minilm")
+        raise UsageError(f"{option} {spec!r} names no encoder", "write NAME@ENCODER, for example gptfluence@minilm")
     settings: dict[str, Any] = {}
     for pair in _NEXT.split(rest) if colon else ():
         key, sign, value = pair.partition("=")
         key = key.strip().replace("-", "_")
         if not sign or not key.isidentifier():
-            raise UsageError(f"--estimator {spec!r}: {pair!r} is not SETTING=VALUE", example)
+            raise UsageError(f"{option} {spec!r}: {pair!r} is not SETTING=VALUE", example)
         if key in settings:
-            raise UsageError(f"--estimator {spec!r} gives {key} twice", "give it once")
+            raise UsageError(f"{option} {spec!r} gives {key} twice", "give it once")
         settings[key] = parse_value(value)
     return Spec(name, settings, encoder or None)
 

@@ -1,4 +1,4 @@
-"""Trainings on a pool with some of its flipped labels corrected: one model in memory, every result on disk at once."""
+"""Trainings on a pool, some of its flipped labels corrected, or on a part of it: every result on disk at once."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,22 +23,29 @@ if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
     from gptfl.training.trainer import Recipe
 
-LINE = '{"key": "...", "metrics": {...}}, as gptfl relabel-study writes them'
+LINE = '{"key": "...", "metrics": {...}}, as gptfl writes them'
 Values = Mapping[str, float]
 """The mean of each metric over the test examples at the end of a training."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training: in which repeat, and at which places of the pool flipped labels are corrected beforehand."""
+    """One training: in which repeat, where in the pool flipped labels are corrected beforehand, and on which members.
+
+    Without ``members`` it is on the whole pool.
+    """
 
     repeat: int
-    corrected: tuple[int, ...]
+    corrected: tuple[int, ...] = ()
+    members: tuple[int, ...] | None = None
 
 
 @dataclass
 class Retrainer:
-    """Trains on corrected versions of one pool by the recording's recipe, and keeps what came out in ``path``."""
+    """Trains on versions and parts of one pool by the recording's recipe, and keeps what came out in ``path``.
+
+    ``test`` are the recording's test examples, or some of them.
+    """
 
     recording: Recording
     pool: tuple[Example, ...]
@@ -59,6 +66,8 @@ class Retrainer:
         self.recipe = replace(
             recipe_of(self.recording.dynamics), record_every=self.steps, derivatives=False, processes=1, shard=False
         )
+        if any("generated" in metric.needs for metric in self.metrics):
+            self.recipe = replace(self.recipe, generate_every=None)
         self.flips = np.flatnonzero(flipped_of(self.pool))
         clean = tuple(corrected(self.pool[place]) for place in self.flips)
         # Both versions of a flipped example are in the trainer's pool: correcting one only turns batches to the other.
@@ -82,6 +91,9 @@ class Retrainer:
             recipe,
             [self.steps, self.batch_size, self.seed, training.repeat],
             list(training.corrected),
+            # Nothing is added for the whole pool and all test examples, so that what was kept of them is found again.
+            *(() if training.members is None else (list(training.members),)),
+            *(() if len(self.test) == len(self.recording.dynamics.test) else ([one.id for one in self.test],)),
         )
 
     def left(self, trainings: Sequence[Training]) -> list[Training]:
@@ -94,25 +106,26 @@ class Retrainer:
         version = np.arange(len(self.pool))
         places = np.array(training.corrected, dtype=np.int64)
         version[places] = len(self.pool) + np.searchsorted(self.flips, places)
-        return Plan(
-            index, seed, FIT, version[fill_batches(np.arange(len(self.pool)), self.batch_size, self.steps, seed)]
-        )
+        members = np.arange(len(self.pool)) if training.members is None else np.array(training.members, dtype=np.int64)
+        return Plan(index, seed, FIT, version[fill_batches(members, self.batch_size, self.steps, seed)])
 
     def estimate(self, trainings: Sequence[Training]) -> "Estimate":
         """What is left will cost."""
         from gptfl.stages.estimate import Size, estimate
 
         left = self.left(trainings)
+        trainer = self.make_trainer()
         size = Size(
             runs=len(trainings),
             runs_left=len(left),
             steps=self.steps,
             recorded=2,
-            subset=len(self.pool),
+            subset=len(self.pool if trainings[0].members is None else trainings[0].members),
             batch_size=self.batch_size,
             metrics=len(self.metrics),
+            generated=2 if trainer.evaluator.generator is not None else 0,
         )
-        return estimate(self.make_trainer(), self.plan(0, trainings[0]), size, ())
+        return estimate(trainer, self.plan(0, trainings[0]), size, ())
 
     def carry_out(self, executor: Executor, trainings: Sequence[Training]) -> int:
         """Do what is left; each result is on disk before the next is begun. Returns how many there were."""

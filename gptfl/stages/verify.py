@@ -78,7 +78,7 @@ def verify(
     if not choice.given():
         raise UsageError("nothing says what to train on", "give --subset, --drop or --curriculum")
     source = open_source(simulator, dynamics, workspace, estimator, metric, features)
-    _check_made_here(source)
+    check_made_here(source)
     asked = choice.ask(source, seed)
     target, picture = _targets(source, asked, output, figure)
     prediction = source.ask(asked.query)
@@ -101,11 +101,12 @@ def verify(
     return found
 
 
-def _check_made_here(source: Source) -> None:
+def check_made_here(source: Source) -> None:
+    """Raise ``DataError`` for a recording that can't be trained on, for it was imported."""
     if is_imported(source.recording.dynamics.settings):
         raise DataError(
             f"{source.recording.path} was imported: gptfl knows no model and no recipe to train it by",
-            "verify on a recording that gptfl collect made",
+            "use a recording that gptfl collect made",
         )
 
 

@@ -11,6 +11,7 @@ from gptfl.errors import DataError
 from gptfl.interfaces import Estimator, is_blind
 from gptfl.records import (
     Curriculum,
+    Dynamics,
     Example,
     Features,
     FeatureSet,
@@ -29,6 +30,17 @@ def of_tests(run: Run, tests: Int[np.ndarray, " chosen"]) -> Run:
         run,
         metrics={name: values[:, tests] for name, values in run.metrics.items()},
         derivatives={name: changes[:, tests] for name, changes in run.derivatives.items()},
+    )
+
+
+def with_tests(dynamics: Dynamics, tests: Int[np.ndarray, " chosen"]) -> Dynamics:
+    """The same recording with what was recorded of some test examples."""
+    pool = np.arange(len(dynamics.pool))
+    return replace(
+        dynamics,
+        test=tuple(dynamics.test[i] for i in tests),
+        runs=tuple(of_tests(run, tests) for run in dynamics.runs),
+        gradients=None if dynamics.gradients is None else _gradients_of(dynamics.gradients, pool, tests),
     )
 
 

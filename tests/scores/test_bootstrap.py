@@ -53,3 +53,13 @@ def test_no_difference_is_not_clear():
     difference = np.array([1.0, -1, 2, -2, 1, -1, 0.5, -0.5])
     assert not bootstrap.is_clear(bootstrap.paired_difference(difference, np.zeros(8), weights)[1])
     assert not bootstrap.is_clear(bootstrap.paired_difference(difference, difference, weights)[1])
+
+
+def test_an_unpaired_difference_resamples_both_sides() -> None:
+    random = np.random.default_rng(0)
+    first, second = random.normal(1, 0.2, size=40), random.normal(0, 0.5, size=60)
+    mean, (low, high) = bootstrap.unpaired_difference(first, second, 1)
+    assert mean == pytest.approx(first.mean() - second.mean())
+    error = np.sqrt(first.var() / 40 + second.var() / 60)
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+    assert bootstrap.unpaired_difference(first, second, 1) == (mean, (low, high))

@@ -1,0 +1,169 @@
+"""What training on selected examples comes to, beside random ones and those of other estimators."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gptfl.records import MetricInfo
+from gptfl.report.rank import COLOURS, RANDOM
+from gptfl.scores.bootstrap import is_clear, unpaired_difference
+from gptfl.store.whole import written_whole
+
+RANDOM_KIND = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Subsets that were chosen in one way, and what trainings on them came to.
+
+    ``subsets`` are ids; ``values`` maps each metric to its mean over the scored test examples at the end of each
+    training. The trainings of a single subset differ in their order; random subsets are trained on once each.
+    """
+
+    name: str
+    subsets: tuple[tuple[str, ...], ...]
+    values: Mapping[str, Float[np.ndarray, " training"]]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionStudy:
+    """Trainings on selected subsets, scored on test examples that no selection looked at.
+
+    The first of ``kinds`` is the selection studied, the last one random. ``asked`` counts the test examples selected
+    for; ``scored`` are the ids of those scored on, of which no estimator saw a recorded score. ``trained`` counts
+    the trainings that differ, ``trained_now`` those of them that this call carried out.
+    """
+
+    recording: str
+    on: str
+    size: int
+    kinds: tuple[Kind, ...]
+    metrics: Mapping[str, MetricInfo]
+    asked: int
+    scored: tuple[str, ...]
+    steps: int
+    trained: int
+    trained_now: int
+    seed: int
+    output: Path
+    figure: Path
+    notes: tuple[str, ...] = ()
+
+    def better(self, metric: str, kind: Kind, than: Kind) -> tuple[float, tuple[float, float]]:
+        """By how much better the metric ends with one kind than with another, and the 95 % bootstrap interval.
+
+        Trainings are resampled, and never test examples.
+        """
+        mean, (low, high) = unpaired_difference(kind.values[metric], than.values[metric], self.seed)
+        return (mean, (low, high)) if self.metrics[metric].higher_is_better else (-mean, (-high, -low))
+
+
+def to_json(study: SelectionStudy) -> str:
+    """Everything, every training apart."""
+    chosen, chance = study.kinds[0], study.kinds[-1]
+    told: dict[str, Any] = {
+        "recording": study.recording,
+        "on": study.on,
+        "size": study.size,
+        "asked": study.asked,
+        "scored": list(study.scored),
+        "steps": study.steps,
+        "seed": study.seed,
+        "kinds": [
+            {
+                "kind": kind.name,
+                "subsets": [list(subset) for subset in kind.subsets],
+                "values": {metric: values.tolist() for metric, values in kind.values.items()},
+                "better_than_random": {
+                    metric: _difference(study, metric, kind, chance) for metric in study.metrics if kind is not chance
+                },
+                "selected_better_than_this": {
+                    metric: _difference(study, metric, chosen, kind) for metric in study.metrics if kind is not chosen
+                },
+            }
+            for kind in study.kinds
+        ],
+        "figure": str(study.figure),
+        "notes": list(study.notes),
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+def _difference(study: SelectionStudy, metric: str, kind: Kind, than: Kind) -> dict[str, Any]:
+    mean, bounds = study.better(metric, kind, than)
+    return {"by": mean, "interval": list(bounds), "clear": is_clear(bounds)}
+
+
+def write_selection_study(study: SelectionStudy) -> None:
+    """Write the numbers to ``study.output``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(study.output) as aside:
+        aside.write_text(to_json(study), encoding="utf-8")
+
+
+def selection_study_table(study: SelectionStudy, metric: str) -> Table:
+    """One metric: a row a kind of subset, with its differences from random and from the selection studied."""
+    chosen, chance = study.kinds[0], study.kinds[-1]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("subset", no_wrap=True)
+    for heading in ("trainings", metric, "better than random", "worse than selected"):
+        table.add_column(heading, justify="right")
+    for kind in study.kinds:
+        values = kind.values[metric]
+        spread = f" ±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
+        table.add_row(
+            Text(kind.name),
+            str(len(values)),
+            f"{values.mean():.4g}{spread}",
+            "" if kind is chance else _cell(*study.better(metric, kind, chance)),
+            "" if kind is chosen else _cell(*study.better(metric, chosen, kind)),
+        )
+    return table
+
+
+def _cell(mean: float, bounds: tuple[float, float]) -> str:
+    return f"{mean:+.3g} [{bounds[0]:+.3g}, {bounds[1]:+.3g}]"
+
+
+def draw_selection_study(study: SelectionStudy) -> None:
+    """Write the figure: a panel a metric, a point a training, a bar at each mean.
+
+    Raises ``ResourceError`` if it can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    width = max(3.6, 1.5 * len(study.kinds))
+    figure = Figure(figsize=(width * len(study.metrics), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(study.metrics), squeeze=False)[0]
+    for axes, (metric, info) in zip(panels, study.metrics.items(), strict=True):
+        for place, kind in enumerate(study.kinds):
+            values = kind.values[metric]
+            colour = RANDOM if kind is study.kinds[-1] else COLOURS[place % len(COLOURS)]
+            # Points lie beside each other, in the order of the trainings.
+            across = place + 0.3 * (np.arange(len(values)) / max(1, len(values) - 1) - 0.5) * (len(values) > 1)
+            axes.scatter(across, values, s=16, color=colour, alpha=0.7, lw=0)
+            axes.hlines(values.mean(), place - 0.28, place + 0.28, color=colour, lw=2)
+        axes.set_xticks(range(len(study.kinds)), [_plain(kind.name).replace(" ", "\n", 2) for kind in study.kinds])
+        axes.tick_params(axis="x", labelsize=8)
+        axes.set_xlim(-0.6, len(study.kinds) - 0.4)
+        axes.set_ylabel(f"{metric} at step {study.steps} ({'higher' if info.higher_is_better else 'lower'} is better)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.25, lw=0.6)
+    shared = f"{study.size} examples to train on, {len(study.scored)} unseen test examples"
+    figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
+    with written_whole(study.figure) as aside:
+        figure.savefig(aside, dpi=150, format=study.figure.suffix[1:].lower())
+
+
+def _plain(text: str) -> str:
+    # A dollar sign would start mathematics.
+    return text.replace("$", r"\$")
