@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize, nnls
+from scipy.optimize import minimize
 
-from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, cost, rows_of
+from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, rows_of
+from gptfl.simulator.likelihood import Evidence, Weighed, weigh
 from gptfl.simulator.travel import Vectors, counted, travelled
 
 STEPS = 8
@@ -25,6 +26,8 @@ SPREAD = 1.5
 """Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
 CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE = -1.0, 1.5, 1.5, 1.0
 """Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness."""
+REACH = 9.0
+"""How far from its mean a hyperparameter is looked for."""
 PRIOR_RUNS = 4.0
 """The relative sizes of the test examples' deviations count as if seen in this many runs beforehand."""
 
@@ -171,52 +174,38 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hype
     centre[0] = CENTRE_OWN
     if alike:
         centre = np.append(centre, [CENTRE_NOISE, CENTRE_ALIKE])
-    bases = [contrasts(len(step.members)) for step in steps]
-    small = [basis.T @ step.covariances @ basis for basis, step in zip(bases, steps, strict=True)]
-    turned = [basis.T @ step.deviations @ likeness.vectors for basis, step in zip(bases, steps, strict=True)]
-    told = [basis.T @ step.expected @ likeness.vectors for basis, step in zip(bases, steps, strict=True)]
+    evidence = []
+    for step in steps:
+        basis = contrasts(len(step.members))
+        parts = np.concatenate([step.deviations[None], step.expected])
+        evidence.append(Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors))
+    others = np.maximum(likeness.values, 0.0) - 1.0
 
     def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
         noise, like = (_share(place[sources]), _share(place[sources + 1])) if alike else (0.0, 0.0)
         return Hyper(np.exp(place[:sources]), like, noise, scales)
 
-    def weigh(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " expected"]]:
+    def told(place: Float[np.ndarray, " parameter"]) -> Weighed:
         given = hyper(place, np.zeros(0))
         cols = columns(likeness.values, likeness.vectors, given.alike, given.shared)
-        parts = []
-        for covariance, deviation, expected in zip(small, turned, told, strict=True):
-            values, vectors = np.linalg.eigh(np.tensordot(given.weights, covariance, 1))
-            precision = 1.0 / (np.maximum(values, 0.0)[:, None] * cols.signal + cols.noise)
-            parts.append((precision, vectors.T @ deviation, vectors.T @ expected))
-        scales = _scales(parts)
-        total = sum(cost(p, d - np.tensordot(scales, e, 1)) for p, d, e in parts) / len(parts)
-        return float(total * likeness.vectors.shape[0] + 0.5 * (((place - centre) / SPREAD) ** 2).sum()), scales
+        return weigh(evidence, given.weights, cols.signal, cols.noise)
 
-    corners = np.vstack([centre, centre + 1.5 * np.eye(len(centre))])
-    found = minimize(
-        lambda place: weigh(place)[0],
-        centre,
-        method="Nelder-Mead",
-        options={"maxiter": 80 * len(centre), "xatol": 0.05, "fatol": 0.05, "initial_simplex": corners},
-    )
-    return hyper(found.x, weigh(found.x)[1]), float(found.fun)
+    def slopes(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " parameter"]]:
+        found, given = told(place), hyper(place, np.zeros(0))
+        slope = found.weights * given.weights
+        if alike:
+            noise = given.alike * others @ found.noise * given.shared * (1.0 - given.shared)
+            like = others @ (found.signal + given.shared * found.noise) * given.alike * (1.0 - given.alike)
+            slope = np.append(slope, [noise, like])
+        away = (place - centre) / SPREAD
+        return float(found.cost + 0.5 * (away**2).sum()), slope + away / SPREAD
+
+    best = minimize(slopes, centre, jac=True, method="L-BFGS-B", bounds=[(one - REACH, one + REACH) for one in centre])
+    return hyper(best.x, told(best.x).scales), float(best.fun)
 
 
 def _share(odds: float) -> float:
     return float(1.0 / (1.0 + np.exp(-odds)))
-
-
-def _scales(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Float[np.ndarray, " expected"]:
-    """Non-negative least squares of the deviations on what was expected, in units of their spread."""
-    if not len(parts[0][2]):
-        return np.zeros(0)
-    left = np.concatenate([(e * np.sqrt(p)).reshape(len(e), -1) for p, _, e in parts], axis=1)
-    right = np.concatenate([(d * np.sqrt(p)).ravel() for p, d, _ in parts])
-    unit = np.sqrt((left**2).mean(axis=1)) + 1e-300
-    # The normal equations are as small as the number of scales.
-    gram = (left / unit[:, None]) @ (left / unit[:, None]).T
-    root = np.linalg.cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(gram)))
-    return np.asarray(nnls(root.T, np.linalg.solve(root, (left / unit[:, None]) @ right))[0] / unit)
 
 
 def solve(step: Step, hyper: Hyper, likeness: Likeness) -> Posterior:

@@ -105,9 +105,11 @@ def condition(rows: Rows, columns: Columns, deviations: Float[np.ndarray, "run t
     return Posterior(rows, columns, rows.vectors @ (turned * precision), precision, max(variance, 1e-300))
 
 
-def cost(precision: Float[np.ndarray, "row column"], turned: Float[np.ndarray, "row column"]) -> float:
-    """The negative log of the restricted likelihood, an output, up to a constant; the variance profiled out."""
-    count = turned.size
-    variance = max(float((turned**2 * precision).sum() / count), 1e-300)
-    likelihood = 0.5 * count * np.log(variance) - 0.5 * np.log(precision).sum()
-    return float(likelihood / turned.shape[1])
+def cost(squares: float, logs: float, rows: int, outputs: int) -> float:
+    """The negative log of the restricted likelihood, an output, up to a constant; the variance profiled out.
+
+    ``squares`` is the sum of squared deviations in units of their spread, ``logs`` that of the logarithms of all
+    precisions, of so many rows (runs less one) and outputs.
+    """
+    variance = max(squares / (rows * outputs), 1e-300)
+    return float(0.5 * rows * np.log(variance) - 0.5 * logs / outputs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,24 @@ def travelled(
     """At each recorded step, the sum of step size times vector over every example seen before it.
 
     Batch s is seen by step s + 1 and takes the vectors of its step; -1 is padding. The array is the same one each
-    time: copy what is kept.
+    time: copy what is kept. What one recorded step adds to the last is summed in the precision of the vectors.
     """
-    found = np.zeros((len(batches), vectors.rows.shape[2]))
+    points, examples, width = vectors.rows.shape
+    rows = vectors.rows.reshape(points * examples, width)
+    shares = [vectors.weights(taken) for taken in range(batches.shape[1])]
+    found = np.zeros((len(batches), width))
     begin = 0
     for step in steps:
+        weights, runs, places = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
         for taken in range(begin, min(int(step), batches.shape[1])):
-            for member in batches[:, taken].T:
-                there = np.flatnonzero(member >= 0)
-                rate = learning_rates[there, taken]
-                for point, weight in vectors.weights(taken):
-                    if weight:
-                        found[there] += (rate * weight)[:, None] * vectors.rows[point, member[there]]
+            run, column = np.nonzero(batches[:, taken] >= 0)
+            for point, share in shares[taken]:
+                weights.append(share * learning_rates[run, taken])
+                runs.append(run)
+                places.append(point * examples + batches[run, taken, column])
+        seen = np.concatenate(weights).astype(rows.dtype), (np.concatenate(runs), np.concatenate(places))
+        if len(seen[0]):
+            found += csr_array(seen, shape=(len(batches), len(rows))) @ rows
         begin = max(begin, int(step))
         yield found
 
