@@ -166,7 +166,8 @@ class Run:
     ``metrics`` maps a metric's name to its values, NaN where not recorded.
     ``derivatives``, where recorded, maps a direction (``gradient``, ``update``) to the change of each test
     example's loss that the gradients along this very run foretell to first order; row k tells the change from
-    recorded step k - 1 to k, row 0 is 0.
+    recorded step k - 1 to k, row 0 is 0. ``seconds``, where known, is what training and measuring took; no
+    fingerprint has it.
     """
 
     index: int
@@ -176,6 +177,7 @@ class Run:
     steps: Int[np.ndarray, " recorded"]
     metrics: Mapping[str, Float[np.ndarray, "recorded test"]]
     derivatives: Mapping[str, Float[np.ndarray, "recorded test"]] = field(default_factory=dict)
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -293,13 +295,15 @@ class Features:
     """What one encoder says of the examples of a recording, in one or more named sets.
 
     ``examples`` is the fingerprint of the pool and test set they belong to;
-    ``identity`` is what determines the vectors: encoder, weights, settings.
+    ``identity`` is what determines the vectors: encoder, weights, settings. ``seconds``, where known, is what it took
+    to make them, as part of a recording's cost; no fingerprint has it.
     """
 
     encoder: str
     identity: Mapping[str, Any]
     examples: str
     sets: Mapping[str, FeatureSet]
+    seconds: float | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -22,8 +22,8 @@ from gptfl.cli.options import (
     complete,
 )
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.cli.sweeping import check_runs_only, run_sweep
 from gptfl.errors import UsageError
-from gptfl.settings import parse_value
 
 
 def command(
@@ -67,9 +67,27 @@ def command(
         typer.Option(
             metavar="AXIS=V1,V2,...",
             help="Compare values of one setting of the --estimator (default gptfluence), of 'every' or of 'encoder', "
-            "as in order=1,2,3; given several times, every combination.",
+            "as in order=1,2,3; given several times, every combination. 'runs' stands alone: estimators (default "
+            "exposure-gp and gptfluence) fitted to the first 2, 3, 5 ... runs predict the same held-out runs.",
         ),
     ] = None,
+    held_out: Annotated[
+        int | None,
+        typer.Option(
+            help="With --sweep runs: hold out the last N runs.",
+            metavar="N",
+            show_default="the test runs",
+            rich_help_panel=PRECISE,
+        ),
+    ] = None,
+    draws: Annotated[
+        int,
+        typer.Option(
+            help="With --sweep runs: fit to up to K disjoint groups of runs at each point, and average.",
+            metavar="K",
+            rich_help_panel=PRECISE,
+        ),
+    ] = 1,
     cost: Annotated[
         bool,
         typer.Option(
@@ -132,11 +150,13 @@ def command(
         others = [flag for flag, is_given in given.items() if is_given]
         if others:
             raise UsageError(f"{others[0]} does not go with --sweep", "leave out one of them")
-        _sweep(
+        run_sweep(
             sweep,
             estimator,
             as_json,
             as_csv,
+            held_out,
+            draws,
             dynamics=dynamics,
             features=features,
             workspace=workspace,
@@ -150,6 +170,7 @@ def command(
             figure=True if figure is None else figure,
         )
         return
+    check_runs_only(held_out, draws, False)
     with console.progress_bar() as progress:
         result = compare(
             dynamics=dynamics,
@@ -184,39 +205,6 @@ def command(
             console.out.print(extra)
     if result.figure is not None:
         console.say(f"picture: {result.figure}")
-
-
-def _sweep(axes: list[str], estimators: list[str] | None, as_json: bool, as_csv: bool, **options: Any) -> None:
-    from gptfl.report.sweep import sweep_csv, sweep_json, sweep_table
-    from gptfl.stages.sweep import SWEPT, sweep
-
-    if estimators is not None and (len(estimators) > 1 or ":" in estimators[0]):
-        raise UsageError(
-            f"--sweep varies one estimator, and --estimator names {', '.join(map(repr, estimators))}",
-            "name one, without settings; --set holds settings still",
-        )
-    with console.progress_bar() as progress:
-        found = sweep(_axes(axes), estimator=estimators[0] if estimators else SWEPT, progress=progress, **options)
-    if as_json or as_csv:
-        console.say((sweep_json if as_json else sweep_csv)(found).rstrip())
-        return
-    console.out.print(sweep_table(found))
-    if found.figure is not None:
-        console.say(f"picture: {found.figure}")
-
-
-def _axes(given: list[str]) -> dict[str, list[Any]]:
-    """Read ``axis=value,value`` pairs; a value is read as ``--set`` reads it."""
-    axes: dict[str, list[Any]] = {}
-    for pair in given:
-        axis, sign, values = pair.partition("=")
-        axis = axis.strip().replace("-", "_")
-        if not sign or not axis.isidentifier() or not all(value.strip() for value in values.split(",")):
-            raise UsageError(f"--sweep {pair!r} is not AXIS=V1,V2,...", "write for example order=1,2,3")
-        if axis in axes:
-            raise UsageError(f"--sweep {axis} is given twice", "give all its values at once")
-        axes[axis] = [parse_value(value.strip()) for value in values.split(",")]
-    return axes
 
 
 def _by_estimator(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

@@ -168,14 +168,15 @@ def _scores_dict(scores: Mapping[str, Value]) -> dict[str, Any]:
 
 def to_json(comparison: Comparison) -> str:
     """The table as JSON; numbers that are not finite are null."""
-    return json.dumps(_finite(to_dict(comparison)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(finite(to_dict(comparison)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON-able value whose numbers that are not finite are None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

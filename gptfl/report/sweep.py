@@ -90,9 +90,9 @@ def sweep_json(sweep: Sweep) -> str:
     first = sweep.points[0].comparison
     return json.dumps(
         {
+            "recording": first.recording,
             "estimator": sweep.estimator,
             "axes": {axis: list(values) for axis, values in sweep.axes.items()},
-            "recording": first.recording,
             "metric": first.metric.name,
             "folds": first.folds,
             "held_out_runs": first.runs,

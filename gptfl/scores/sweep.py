@@ -1,11 +1,15 @@
-"""What comes of comparing one estimator with itself over a grid."""
+"""What comes of comparing estimators over a grid of settings, or over the number of runs that they are fitted to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gptfl.scores.comparison import Comparison, Row
+import numpy as np
+
+from gptfl.records import MetricInfo
+from gptfl.scores.ceiling import Ceiling
+from gptfl.scores.comparison import SCORES, Comparison, Row, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,69 @@ class Sweep:
     points: tuple[Point, ...]
     figure: Path | None = None
     output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunsPoint:
+    """What came of fitting to so many ``runs``: a row an estimator, averaged over ``groups`` of runs (see ``averaged``)."""
+
+    runs: int
+    groups: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunsSweep:
+    """How well estimators predict the same held-out runs after having seen few or many others.
+
+    ``asked`` are the labels of the estimators that it is about, beside the naive ones. ``fittable`` is how many runs
+    there are to fit to: skill is against the mean of them all, at every point. ``run_seconds`` is what recording one
+    run took on average, None where that isn't known; ``beside`` are the seconds that an estimator's features took, by
+    its label. ``ceiling`` is there where runs were repeated in other orders.
+    """
+
+    recording: str
+    metric: MetricInfo
+    asked: tuple[str, ...]
+    held_out: tuple[str, ...]
+    fittable: int
+    points: tuple[RunsPoint, ...]
+    seed: int = 42
+    run_seconds: float | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
+    ceiling: Ceiling | None = None
+    notes: tuple[str, ...] = ()
+    figure: Path | None = None
+    output: Path | None = None
+
+    def cost(self, point: RunsPoint, label: str) -> float | None:
+        """The seconds that it takes to record what an estimator needs at a point; None where a run's isn't known."""
+        return None if self.run_seconds is None else point.runs * self.run_seconds + self.beside.get(label, 0.0)
+
+
+def averaged(rows: Sequence[Row]) -> Row:
+    """One estimator's rows, each fitted to another group of runs, as one: mean scores with their spread over groups.
+
+    A single row stays as it is. Where any of them failed, the reason stands for all.
+    """
+    failed = [row for row in rows if row.error]
+    if failed or len(rows) == 1:
+        return (failed or list(rows))[0]
+    scores = {}
+    for name in SCORES:
+        values = [row.scores[name].value for row in rows if name in row.scores]
+        if len(values) == len(rows):
+            scores[name] = Value(float(np.mean(values)), std=float(np.std(values, ddof=1)))
+    notes = tuple(dict.fromkeys(note for row in rows for note in row.notes))
+    return replace(
+        rows[0],
+        scores=scores,
+        seconds=float(np.mean([row.seconds for row in rows])),
+        reused=all(row.reused for row in rows),
+        notes=notes,
+        best=frozenset(),
+        excess=None,
+        by_task={},
+        coverage={},
+        coverage_by_task={},
+    )

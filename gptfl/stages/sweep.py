@@ -14,6 +14,7 @@ from gptfl.report.trajectories import check_picture
 from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.sweep import Point, Sweep
 from gptfl.stages.compare import compare
+from gptfl.stages.few_runs import RUNS
 from gptfl.stages.sources import choose_metric, find_features, open_recording
 from gptfl.store.targets import check_plain_target
 
@@ -90,6 +91,8 @@ def sweep(
     if not isinstance(figure, bool):
         check_picture(Path(figure))
         check_plain_target(Path(figure).expanduser(), "--figure")
+    if RUNS in axes:
+        raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call stages.few_runs.sweep_runs")
     grid = _Grid(axes, estimator)
     fixed = dict((settings or {}).get(estimator, {}))
     for axis, clash in ((EVERY, every > 1), (ENCODER, encoder is not None or features is not None)):

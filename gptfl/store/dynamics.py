@@ -144,6 +144,7 @@ def _put_run(runs: h5py.Group, run: Run) -> None:
     fields.put_number(group, "index", run.index)
     fields.put_number(group, "seed", run.seed)
     fields.put_word(group, "role", run.role)
+    fields.put_seconds(group, run.seconds)
     fields.put_array(group, "batches", run.curriculum.batches)
     fields.put_array(group, "learning_rates", run.curriculum.learning_rates)
     fields.put_array(group, "steps", run.steps)
@@ -169,6 +170,7 @@ def _get_run(group: h5py.Group) -> Run:
         steps=fields.get_array(group, "steps", 1, "i"),
         metrics={name: fields.get_array(metrics, name, 2, "f") for name in fields.names_in(metrics)},
         derivatives={name: fields.get_array(derivatives, name, 2, "f") for name in fields.names_in(derivatives)},
+        seconds=fields.get_seconds(group),
     )
 
 

@@ -27,6 +27,7 @@ def write_features(
     inputs = {"examples": features.examples}
     with files.create(path, FEATURES, settings=features.identity, inputs=inputs) as file:
         fields.put_word(file, "encoder", features.encoder)
+        fields.put_seconds(file, features.seconds)
         rows = file.create_group("rows")
         fields.put_lines(rows, "pool", list(pool_digests))
         fields.put_lines(rows, "test", list(test_digests))
@@ -55,8 +56,8 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
             sets[name] = FeatureSet(train, test, fields.get_word(one, "kind"))
         rows = fields.get_group(file, "rows")
         pool_digests, test_digests = (tuple(map(str, fields.get_lines(rows, part))) for part in ("pool", "test"))
-        encoder = fields.get_word(file, "encoder")
-    features = Features(encoder, header.settings, str(header.inputs.get("examples")), sets)
+        encoder, seconds = fields.get_word(file, "encoder"), fields.get_seconds(file)
+    features = Features(encoder, header.settings, str(header.inputs.get("examples")), sets, seconds)
     _check_shapes(features, pool_digests, test_digests, str(path))
     return features, pool_digests, test_digests
 

@@ -195,6 +195,22 @@ def get_int(group: h5py.Group, name: str) -> int:
     return int(_attribute(group, name, "iu"))
 
 
+def put_seconds(group: h5py.Group, seconds: float | None) -> None:
+    """Keep how long something took as the attribute ``seconds``; nothing where that isn't known."""
+    if seconds is not None:
+        put_number(group, "seconds", float(seconds))
+
+
+def get_seconds(group: h5py.Group) -> float | None:
+    """Read what ``put_seconds`` kept. Raises ``DataError`` for what is no length of time."""
+    if "seconds" not in group.attrs:
+        return None
+    seconds = get_float(group, "seconds")
+    if not 0 <= seconds < math.inf:
+        raise refuse(path_of(group), f"says at {group.name} that it took {seconds} seconds")
+    return seconds
+
+
 def get_float(group: h5py.Group, name: str) -> float:
     """Read an attribute that holds a number. Raises ``DataError``."""
     return float(_attribute(group, name, "f"))

@@ -1,8 +1,9 @@
 """Fine-tunes a model along a plan and records what it scores: the loop that everything is about."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -209,6 +210,7 @@ class RecordingTrainer:
         Raises ``DivergedError`` where a batch's loss or what is measured after it is not finite, with what
         was recorded before, and ``NotFiniteError`` where that is so before any training.
         """
+        started = time.perf_counter()
         total = len(plan.batches)
         rates = SCHEDULES[self.recipe.schedule](self.recipe.learning_rate, total)
         due = set(recorded_steps(total, self.recipe.record_every).tolist())
@@ -235,7 +237,7 @@ class RecordingTrainer:
                     kept,
                 ) from error
             on_step(step, total)
-        return track.run(plan, plan.batches, rates)
+        return replace(track.run(plan, plan.batches, rates), seconds=time.perf_counter() - started)
 
     def _record(self, track: Track, plan: Plan, step: int, generate: bool) -> None:
         track.add(step, self.evaluator.measure(generate))

@@ -217,6 +217,13 @@ def test_wrong_estimators_to_compare_are_one_line(
         (("--sweep", "order=1", "--estimator", "gptfluence:order=2"), "varies one estimator"),
         (("--sweep", "order=0"), "order"),
         (("--every", "0"), "--every is 0"),
+        (("--sweep", "order=1", "--estimator", "gptfluence@minilm"), "varies one estimator"),
+        (("--sweep", "runs=2,3", "--sweep", "order=1"), "--sweep runs goes with no other axis, and order is given"),
+        (("--sweep", "runs=2", "--folds", "2"), "--folds does not go with --sweep runs"),
+        (("--sweep", "runs=1"), "--sweep runs=1: give whole numbers of at least 2"),
+        (("--sweep", "runs=2", "--held-out", "0"), "--held-out is 0"),
+        (("--sweep", "order=1", "--held-out", "2"), "--held-out is of --sweep runs alone"),
+        (("--draws", "2"), "--draws is of --sweep runs alone"),
     ],
 )
 def test_wrong_sweeps_are_one_line(gptfl: Command, finished_study: Path, options: tuple[str, ...], words: str) -> None:
@@ -233,3 +240,16 @@ def test_costs_and_sweeps_are_tables(gptfl: Command, finished_study: Path, tmp_p
     lines = swept.out.strip().splitlines()
     assert lines[0].startswith("estimator,order,every,mse,")
     assert [line.split(",")[1:3] for line in lines[1:]] == [["1", "1"], ["1", "2"], ["2", "1"], ["2", "2"]]
+
+
+def test_a_sweep_over_runs_is_a_table_a_picture_and_csv(gptfl: Command, finished_study: Path, tmp_path: Path) -> None:
+    few = ("compare", "-w", str(finished_study), "--sweep", "runs=2,4", "--estimator", "exposure-gp")
+    few += ("--estimator", "gptfluence:epochs=5", "--held-out", "3", "--figure", str(tmp_path / "a.png"))
+    shown = gptfl(*few)
+    assert shown.code == 0, shown.err
+    assert "by the number of runs" in shown.out
+    assert (tmp_path / "a.png").is_file()
+    lines = gptfl(*few, "--csv").out.strip().splitlines()
+    assert lines[0].startswith("estimator,name,encoder,runs,groups,mse,")
+    # The runs were timed as they were recorded.
+    assert all(float(line.split(",")[-3]) > 0 for line in lines[1:])

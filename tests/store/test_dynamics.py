@@ -154,3 +154,20 @@ def test_labels_out_of_range_are_refused(
         fields.put_lines(file, "pool", [row])
         with pytest.raises(DataError, match=f"example 'p0' has the label {label} of"):
             get_examples(file, "pool")
+
+
+def test_how_long_a_run_took_is_kept_beside_it_and_in_no_fingerprint(tmp_path: Path) -> None:
+    run = Run(0, 1, "fit", Curriculum(np.zeros((1, 1), int), np.ones(1)), np.array([0]), {"loss": np.ones((1, 1))})
+    one = (Example("a", "b", "c"),)
+    plain = Dynamics(one, one, {"loss": MetricInfo("loss", False)}, (run,))
+    timed = replace(plain, runs=(replace(run, seconds=1.5),))
+    for name, dynamics in (("plain", plain), ("timed", timed)):
+        write_dynamics(tmp_path / name, dynamics)
+    assert read_dynamics(tmp_path / "plain").runs[0].seconds is None
+    assert read_dynamics(tmp_path / "timed").runs[0].seconds == 1.5
+    assert plain.fingerprint == timed.fingerprint == read_dynamics(tmp_path / "timed").fingerprint
+    for wrong in (-1.0, np.nan, np.inf, "long"):
+        with h5py.File(tmp_path / "timed", "r+") as file:
+            file["runs/run-0000"].attrs["seconds"] = wrong
+        with pytest.raises(DataError, match="seconds"):
+            read_dynamics(tmp_path / "timed")

@@ -26,6 +26,16 @@ def feature_files(draw: st.DrawFn) -> Features:
     return Features("enc", {"width": draw(st.integers()), "text": draw(st.text())}, "0123456789abcdef", sets)
 
 
+def test_how_long_they_took_is_kept_in_no_fingerprint(tmp_path: Path) -> None:
+    plain = Features("enc", {}, "0123456789abcdef", {"only": FeatureSet(np.ones((2, 3)), np.ones((1, 3)))})
+    timed = replace(plain, seconds=2.5)
+    for name, features in (("plain", plain), ("timed", timed)):
+        write_features(tmp_path / name, features)
+    assert read_features(tmp_path / "plain").seconds is None
+    assert read_features(tmp_path / "timed").seconds == 2.5
+    assert plain.fingerprint == timed.fingerprint == read_features(tmp_path / "timed").fingerprint
+
+
 @given(feature_files())
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 def test_what_is_written_is_read(features: Features) -> None:

@@ -87,6 +87,8 @@ def test_runs_start_from_the_same_weights_and_repeat_exactly(neox: Path) -> None
     first = trainer.run(plan(), lambda done, total: None)
     again = trainer.run(plan(), lambda done, total: None)
     np.testing.assert_array_equal(first.metrics["loss"], again.metrics["loss"])
+    assert first.seconds is not None
+    assert first.seconds > 0
 
 
 def test_steps_are_recorded_as_asked_and_the_last_one_always(neox: Path) -> None:

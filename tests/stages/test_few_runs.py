@@ -1,0 +1,164 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import REPEAT, FeatureSet
+from gptfl.report.few_runs import runs_csv, runs_table
+from gptfl.scores.comparison import Row, Value
+from gptfl.scores.sweep import averaged
+from gptfl.stages import few_runs
+from gptfl.stages.few_runs import groups_of, sweep_runs
+from gptfl.stages.sweep import sweep
+from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store.features import read_features, write_features
+
+
+@pytest.fixture
+def swept(space, registry, monkeypatch):
+    monkeypatch.setattr(few_runs, "get_registry", lambda: registry)
+    return space
+
+
+def skills(found, label):
+    return [row.scores["skill"].value for point in found.points for row in point.rows if row.estimator == label]
+
+
+def test_skill_is_against_the_mean_of_all_runs_that_may_be_fitted_to(swept):
+    found = sweep_runs([2, 5, 20], estimators=["recall"], workspace=swept, held_out=4, figure=False)
+    runs = read_dynamics(swept / "syn.dynamics.h5").runs
+    values = np.stack([run.metrics["loss"].astype(np.float64) for run in runs])
+    recorded = values[20:, 1:]
+
+    def error(count):
+        return ((values[:count, 1:].mean(axis=0) - recorded) ** 2).sum()
+
+    np.testing.assert_allclose(skills(found, "mean-run"), [1 - error(n) / error(20) for n in (2, 5, 20)], atol=1e-6)
+    assert found.held_out == ("run-0020", "run-0021", "run-0022", "run-0023")
+    assert found.fittable == 20
+    assert found.asked == ("recall",)
+
+
+def test_without_a_number_the_test_runs_are_held_out_and_repeats_never(swept):
+    path = swept / "syn.dynamics.h5"
+    dynamics = read_dynamics(path)
+    runs = [replace(run, role=REPEAT) if run.index == 23 else run for run in dynamics.runs]
+    write_dynamics(path, replace(dynamics, runs=tuple(runs)))
+    found = sweep_runs([2], estimators=["recall"], workspace=swept, figure=False)
+    assert found.held_out == ("run-0003", "run-0009", "run-0015", "run-0021")
+    assert found.fittable == 24 - 4 - 1
+    last = sweep_runs([2], estimators=["recall"], workspace=swept, held_out=2, figure=False)
+    assert last.held_out == ("run-0021", "run-0022")
+
+
+def test_groups_are_disjoint_and_their_scores_averaged(swept):
+    once = sweep_runs([3], estimators=["class-share"], workspace=swept, held_out=4, figure=False)
+    found = sweep_runs([3, 8, 20], estimators=["class-share"], workspace=swept, held_out=4, draws=3, figure=False)
+    assert [point.groups for point in found.points] == [3, 2, 1]
+    runs = list(range(20))
+    assert groups_of(runs, 3, 3) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert groups_of(runs, 8, 3) == [list(range(8)), list(range(8, 16))]
+    assert any("3 of 3, 2 of 8, 1 of 20" in note for note in found.notes)
+    (first,), (mean, *_) = skills(once, "class-share"), skills(found, "class-share")
+    assert first != mean
+    row = next(row for row in found.points[0].rows if row.estimator == "class-share")
+    assert row.scores["skill"].interval is None
+    assert row.scores["skill"].std > 0
+
+
+def test_an_average_is_that_of_all_its_rows_or_the_reason_why_there_is_none():
+    rows = [Row("a", {"mse": Value(value, std=9.0), "lds": Value(value)}, seconds=value) for value in (1.0, 2.0, 6.0)]
+    mean = averaged(rows)
+    assert mean.scores["mse"] == Value(3.0, std=float(np.std([1.0, 2.0, 6.0], ddof=1)))
+    assert mean.seconds == 3.0
+    assert averaged(rows[:1]) is rows[0]
+    assert averaged([rows[0], Row("a", error="too few")]).error == "too few"
+    assert set(averaged([rows[0], Row("a", {"mse": Value(1.0)})]).scores) == {"mse"}
+
+
+def test_an_estimator_that_fails_is_told_and_the_others_go_on(swept):
+    found = sweep_runs([2, 3], estimators=["refusing", "recall"], workspace=swept, held_out=4, figure=False)
+    assert all(row.error for point in found.points for row in point.rows if row.name == "refusing")
+    assert len(skills(found, "recall")) == 2
+    assert runs_table(found).row_count == 2 * 4
+
+
+def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
+    plain = sweep_runs([2], estimators=["exposure-gp"], workspace=swept, figure=tmp_path / "a.png")
+    assert plain.run_seconds is None
+    assert "syn.dynamics.h5 doesn't tell how long its runs took: no panel over the cost" in plain.notes
+    path, vectors = swept / "syn.dynamics.h5", swept / "syn.synthetic.features.h5"
+    dynamics, features = read_dynamics(path), read_features(vectors)
+    timed = [replace(run, seconds=10.0 if run.index < 12 else 20.0) for run in dynamics.runs]
+    write_dynamics(path, replace(dynamics, runs=tuple(timed)))
+    sets = {name: FeatureSet(one.train, one.test, "gradient") for name, one in features.sets.items()}
+    write_features(vectors, replace(features, sets=sets))
+    unknown = sweep_runs([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
+    assert unknown.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
+    write_features(vectors, replace(features, sets=sets, seconds=100.0))
+    output = tmp_path / "runs.json"
+    for _ in range(2):  # what it wrote itself may be overwritten
+        found = sweep_runs(
+            [2, 4],
+            estimators=["exposure-gp", "recall"],
+            workspace=swept,
+            output=output,
+            figure=tmp_path / "b.png",
+        )
+    assert found.run_seconds == 15.0
+    assert [found.cost(point, "exposure-gp") for point in found.points] == [130.0, 160.0]
+    assert [found.cost(point, "recall") for point in found.points] == [30.0, 60.0]
+    written = json.loads(output.read_text())
+    assert written["axes"] == {"runs": [2, 4]}
+    costs = {(one["estimator"], one["runs"]): one["recording_seconds"] for one in written["points"]}
+    assert costs["exposure-gp", 4] == 160.0
+    assert [row["runs"] for row in csv.DictReader(runs_csv(found).splitlines())][:2] == ["2", "4"]
+    one, two = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    heights = [int.from_bytes(data[20:24]) for data in (one, two)]
+    assert heights[1] > 1.5 * heights[0]  # a second line of panels
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "words"),
+    [
+        ([], {}, "names no value"),
+        ([1], {}, r"--sweep runs=1: give whole numbers of at least 2"),
+        ([2.5], {}, "runs=2.5"),
+        (["x"], {}, "runs=x"),
+        ([True], {}, "runs=True"),
+        ([3, 3], {}, "twice"),
+        ([2], {"held_out": 0}, "--held-out is 0"),
+        ([2], {"held_out": 23}, r"--held-out 23 of 24 usable runs .*give at most 22"),
+        ([2], {"draws": 0}, "--draws is 0"),
+        ([2, 21], {"held_out": 4}, r"--sweep runs=21: only 20 runs .*give at most 20"),
+        ([2], {"output": "a.txt"}, "a.txt"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(swept, counts, options, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        sweep_runs(counts, estimators=["recall"], workspace=swept, figure=False, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_that_belong_together_are_not_parted(swept):
+    path = swept / "syn.dynamics.h5"
+    dynamics = read_dynamics(path)
+    write_dynamics(path, replace(dynamics, settings={**dynamics.settings, "design": "leave-out"}))
+    with pytest.raises(UsageError, match=r"--held-out 3 parts runs .*a multiple of 2"):
+        sweep_runs([2], estimators=["recall"], workspace=swept, held_out=3, figure=False)
+
+
+def test_a_recording_without_test_runs_is_told_what_to_give(swept):
+    path = swept / "syn.dynamics.h5"
+    dynamics = read_dynamics(path)
+    write_dynamics(path, replace(dynamics, runs=tuple(replace(run, role="fit") for run in dynamics.runs)))
+    with pytest.raises(DataError, match="no usable run of the recording is a test run: give --held-out N"):
+        sweep_runs([2], estimators=["recall"], workspace=swept, figure=False)
+
+
+def test_it_is_no_axis_beside_others(swept):
+    with pytest.raises(UsageError, match="a sweep of its own"):
+        sweep({"runs": [2], "scale": [1.0]}, estimator="recall", workspace=swept, figure=False)
