@@ -24,9 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from gptfl.builtin.gptfluence import GPTfluence, standardised
 from gptfl.curricula import draw_subset, fill_batches, run_seed
 from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Run
+from gptfl.simulator.law import Law
 from gptfl.simulator.numerics import flushed_denormals
 from gptfl.simulator.projection import Form, fresh, project
-from gptfl.simulator.training import FreeRunning, Trajectory
+from gptfl.simulator.training import FreeRunning
+from gptfl.simulator.trajectory import Trajectory
 
 LOSS = MetricInfo("loss", higher_is_better=False)
 
@@ -86,10 +88,10 @@ def plain_fit(data: FitData, learning_rate: float, seconds: float, goal: float) 
     width, batch = train.shape[1], data.fit_runs[0].curriculum.batches.shape[1]
     form = Form(2, "mlp", False, width, width)
     parameters = {
-        name: value.requires_grad_() for name, value in fresh(form, batch, torch.Generator().manual_seed(0)).items()
+        name: value.requires_grad_() for name, value in fresh(form, Law(batch), torch.Generator().manual_seed(0)).items()
     }
     runs = [Trajectory(run.curriculum.batches, run.steps, run.metrics["loss"] / scale) for run in data.validation_runs]
-    validation = FreeRunning(runs, batch, len(train))
+    validation = FreeRunning(runs, Law(batch), len(train))
     rows = PlainRows(data, train, test, scale)
     loader = DataLoader(rows, batch_size=128, shuffle=True, generator=torch.Generator().manual_seed(0))
     total = 300 * len(loader)

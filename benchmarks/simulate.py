@@ -11,6 +11,7 @@ import time
 import numpy as np
 import torch
 
+from gptfl.simulator.law import Law
 from gptfl.simulator.projection import Form, fresh, project
 from gptfl.simulator.recurrence import MAX_BYTES, rollout
 
@@ -19,7 +20,7 @@ def problem(arguments: argparse.Namespace) -> dict[str, object]:
     """Random vectors through fresh projections (two-layer MLPs), and random curricula."""
     random = np.random.default_rng(0)
     form = Form(2, "mlp", False, arguments.dimensions, arguments.dimensions)
-    parameters = fresh(form, arguments.batch_size, torch.Generator().manual_seed(0))
+    parameters = fresh(form, Law(arguments.batch_size), torch.Generator().manual_seed(0))
     vectors = {
         side: torch.from_numpy(random.normal(size=(n, arguments.dimensions)).astype(np.float32))
         for side, n in (("train", arguments.pool), ("test", arguments.test))
@@ -33,11 +34,11 @@ def problem(arguments: argparse.Namespace) -> dict[str, object]:
         "batches": random.integers(0, arguments.pool, size=shape),
         "steps": np.arange(arguments.steps + 1),
         "first": random.uniform(1, 4, size=(arguments.curricula, arguments.test)).astype(np.float32),
-        "modal": arguments.batch_size,
+        "law": Law(arguments.batch_size),
     }
 
 
-def plain_loop(train, test, batches, steps, first, modal):
+def plain_loop(train, test, batches, steps, first, law):
     """One curriculum, one test example and one step at a time, each factor a sum of inner products."""
     result = np.empty((len(batches), len(steps), test.shape[1]), dtype=np.float32)
     with torch.inference_mode():

@@ -28,9 +28,14 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def whole(who: str, setting: str, value: object, low: int | None = None, high: int | None = None) -> int:
-    """A whole number from ``low`` to ``high``, both included; 1e3 and "1000" are 1000, True is none."""
-    wanted = f"a whole number{_range(low, high)}"
+def whole(
+    who: str, setting: str, value: object, low: int | None = None, high: int | None = None, also: str | None = None
+) -> int:
+    """A whole number from ``low`` to ``high``, both included; 1e3 and "1000" are 1000, True is none.
+
+    ``also`` names what else the caller takes, for the message.
+    """
+    wanted = f"a whole number{_range(low, high)}" + (f", or {also}" if also else "")
     number = value
     if isinstance(value, str):
         try:

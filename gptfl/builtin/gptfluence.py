@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from gptfl import settings
+from gptfl.builtin.gptfluence_state import array_of, course_arrays, course_of, law_of, parameters_of, standard_of
 from gptfl.builtin.vectors import Standard, chosen_set
 from gptfl.errors import DataError
-from gptfl.records import FitData, Prediction, Query, Run, Unseen
+from gptfl.records import FitData, Prediction, Query, Unseen
+from gptfl.simulator.course import Course, chart
 from gptfl.simulator.intervals import interval_counts, join, modal_size
+from gptfl.simulator.law import Law, mean_rate
 from gptfl.simulator.numerics import flushed_denormals, one_thread
 from gptfl.simulator.projection import Form, fresh, uninformed
 from gptfl.simulator.recurrence import rollout
@@ -23,11 +26,12 @@ from gptfl.simulator.training import (
     Rows,
     Schedule,
     Sides,
-    Trajectory,
     fit,
     parts_within,
     teacher_rows,
 )
+from gptfl.simulator.trajectory import Trajectory, recorded, scaled
+from gptfl.simulator.windows import cut_windows
 
 PACE = 0.005
 """The learning rate is this over the number of inputs: a step then moves a factor alike, however many there are."""
@@ -35,10 +39,14 @@ SMALL = 10_000_000
 """Multiplications in the largest matrix product of a fit below which it runs on one thread."""
 MOST_ORDER, MOST_WIDTH = 64, 65_536
 """Beyond these a fit fills the memory of most machines before it learns anything."""
-STARTS: Mapping[str, Callable[[Sides, Sequence[Rows], int, torch.Generator], dict[str, Tensor]]] = {
+WHOLE = "all"
+"""The value of ``rollout`` that rolls out the whole of each run."""
+NOTHING, MEAN_RUN = "nothing", "mean-run"
+"""The values of ``around``."""
+STARTS: Mapping[str, Callable[[Sides, Sequence[Rows], Law, torch.Generator], dict[str, Tensor]]] = {
     "average": start,
-    "persistence": lambda sides, parts, modal, random: fresh(sides.form, modal, random),
-    "random": lambda sides, parts, modal, random: uninformed(sides.form, random),
+    "persistence": lambda sides, parts, law, random: fresh(sides.form, law, random),
+    "random": lambda sides, parts, law, random: uninformed(sides.form, random),
 }
 SETTINGS = (
     "order",
@@ -51,6 +59,10 @@ SETTINGS = (
     "patience",
     "feature_set",
     "start",
+    "anchored",
+    "step_size",
+    "rollout",
+    "around",
 )
 
 
@@ -77,9 +89,19 @@ class GPTfluence:
     layer, as in the paper's public code.
     ``feature_set``: which of the features' named sets to use; needed only where there are several.
 
+    Four settings leave the paper's form, and combine:
+
+    ``anchored``: the factors say what an example changes, phi_t = phi_{t-1} + sum_j alpha_j phi_{t-j} + beta, so that
+    ``weight_decay`` draws to "nothing changes"; batches of other sizes than usual change more or less.
+    ``step_size``: what a step changes is multiplied by its learning rate over the mean one of the runs to fit.
+    ``rollout``: K, how many recorded steps are rolled out from a recorded score before their errors count. Runs are cut
+    into such windows, one after another; "all" rolls out the whole of each run. 1 is the paper's objective.
+    ``around``: "mean-run" has the recurrence predict how a run deviates from the average one, which it repeats
+    exactly for the average batches; it then knows nothing beyond the recorded horizon. See ``Course``.
+
     The metric is divided by its root mean square for the fit (alpha stays as it is, beta scales along), so
     that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
-    metric's range: the paper's form is not. Learning rates are not looked at. Where recorded points lie
+    metric's range: the paper's form is not. Learning rates are not looked at without ``step_size``. Where recorded points lie
     several steps apart, one step of the recurrence goes from one to the next and the batch is all examples in
     between; where it holds another number of examples than usual, alpha is scaled by usual / number. Runs may begin
     at any step: before a run's first score the history repeats it.
@@ -91,7 +113,7 @@ class GPTfluence:
     requires = frozenset({"features"})
     prefers = ("minilm", "causal-lm", "tfidf-svd", "answer-state")
     generalises = frozenset({"train", "test"})
-    ignores = frozenset({"learning rates"})
+    ignores: frozenset[str]
     """What a query may hold that doesn't change the answer."""
 
     def __init__(
@@ -107,6 +129,10 @@ class GPTfluence:
         patience: int = 300,
         feature_set: str | None = None,
         start: str = "average",
+        anchored: bool = False,
+        step_size: bool = False,
+        rollout: int | str = 1,
+        around: str = NOTHING,
     ) -> None:
         who = f"estimator {self.name}"
         self.order = settings.whole(who, "order", order, 1, MOST_ORDER)
@@ -121,8 +147,14 @@ class GPTfluence:
         self.patience = settings.whole(who, "patience", patience, low=1)
         self.feature_set = None if feature_set is None else settings.text(who, "feature_set", feature_set)
         self.start = settings.one_of(who, "start", start, tuple(STARTS))
+        self.anchored = settings.flag(who, "anchored", anchored)
+        self.step_size = settings.flag(who, "step_size", step_size)
+        self.rollout = rollout if rollout == WHOLE else settings.whole(who, "rollout", rollout, 1, also=WHOLE)
+        self.around = settings.one_of(who, "around", around, (NOTHING, MEAN_RUN))
+        self.ignores = frozenset() if self.step_size else frozenset({"learning rates"})
         self.notes_: list[str] = []
         self.standard_: Standard | None = None
+        self.course_: tuple[Course, Tensor] | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting, as given or by default."""
@@ -132,7 +164,7 @@ class GPTfluence:
         """Learn the projections from the runs to fit and stop by the validation runs.
 
         Without a validation run, the last run to fit is held out for stopping (the only one serves for
-        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``standard_``, ``scale_``, ``modal_`` and
+        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``standard_``, ``scale_``, ``law_``, ``course_`` and
         ``checks_``, the (epoch, validation MSE) pairs. Raises ``DataError`` where there is nothing to
         learn from.
         """
@@ -141,7 +173,11 @@ class GPTfluence:
         fit_runs, validation_runs = self._split(data)
         pool = len(vectors.train)
         counts = join([interval_counts(run.batches[None], run.steps, pool) for run in fit_runs])
-        self.modal_ = modal_size(counts)
+        rate = None
+        if self.step_size:
+            rates = [np.asarray(run.rates) for run in fit_runs]
+            rate = mean_rate([run.batches for run in fit_runs], rates, [run.steps for run in fit_runs])
+        self.law_ = Law(modal_size(counts), self.anchored, rate)
         seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
@@ -176,21 +212,32 @@ class GPTfluence:
     def _train(self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData) -> Fitted:
         pool = len(self.sides_.train)
 
+        charted = chart([*fit_runs, *validation], self.law_, pool) if self.around == MEAN_RUN else None
+
         def on_check(epoch: int, error: float) -> None:
             error *= self.scale_**2
             data.progress("fit gptfluence", epoch, self.epochs, f"validation all-steps MSE {error:.4g}")
 
-        parts = [teacher_rows(part, self.order, self.modal_, pool) for part in parts_within(fit_runs, self.order)]
+        split = parts_within(fit_runs, self.order)
+        rows = [teacher_rows(part, self.order, self.law_, pool) for part in split]
+        random = torch.Generator().manual_seed(data.seed)
+        # Around the mean run, what runs share is known already, and a fit begins where they don't deviate.
+        begin = "persistence" if charted and self.start == "average" else self.start
+        length = None if self.rollout == WHOLE else int(self.rollout)
+        paper = self.rollout == 1 and charted is None
         fitted = fit(
             self.sides_,
-            parts,
-            FreeRunning(validation, self.modal_, pool),
+            rows if paper else [cut_windows(part, self.order, self.law_, pool, length) for part in split],
+            FreeRunning(validation, self.law_, pool, charted),
             Schedule(
                 self.learning_rate or PACE / self.sides_.form.inputs, self.weight_decay, self.epochs, self.patience
             ),
-            STARTS[self.start](self.sides_, parts, self.modal_, torch.Generator().manual_seed(data.seed)),
+            STARTS[begin](self.sides_, rows, self.law_, random),
             on_check,
         )
+        if charted is not None:
+            with torch.inference_mode():
+                self.course_ = charted.course, charted.sums(self.sides_.project(fitted.parameters)[0])
         stopped = fitted.checks[-1][0]
         if stopped < self.epochs:
             data.progress("fit gptfluence", stopped, stopped, "stopped early")
@@ -210,12 +257,24 @@ class GPTfluence:
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         sides = self.sides_ if query.unseen is None else self._asked(query.unseen)
+        first = query.first / self.scale_
         with torch.inference_mode():
             train, test = sides.project(self.parameters_)
-        values = rollout(train, test, query.batches, query.steps, query.first / self.scale_, self.modal_)
+            push = self._push(query, test, first)
+        rates = query.learning_rates
+        values = rollout(train, test, query.batches, query.steps, first, self.law_, rates=rates, push=push)
         values *= self.scale_
         values[:, 0] = query.first
         return Prediction(values)
+
+    def _push(self, query: Query, test: Tensor, first: np.ndarray) -> Tensor | None:
+        """What the mean run adds to each step of the roll-out; the same for all runs where that is so."""
+        if self.course_ is None:
+            return None
+        course, sums = self.course_
+        seen = np.arange(len(self.sides_.test)) if query.unseen is None else query.unseen.test_seen
+        mean = torch.from_numpy(course.at(query.steps, first, seen).astype(np.float32))
+        return course.push(sums, test, query.steps, mean, self.law_)
 
     def _asked(self, asked: Unseen) -> Sides:
         if self.standard_ is None:
@@ -241,7 +300,9 @@ class GPTfluence:
             "vectors.train": self.sides_.train.numpy(),
             "vectors.test": self.sides_.test.numpy(),
             "scale": np.array(self.scale_, dtype=np.float32),
-            "modal": np.array(self.modal_, dtype=np.float32),
+            "modal": np.array(self.law_.modal, dtype=np.float32),
+            **({} if self.law_.rate is None else {"rate": np.array(self.law_.rate, dtype=np.float32)}),
+            **({} if self.course_ is None else course_arrays(*self.course_)),
             **(
                 {}
                 if self.standard_ is None
@@ -252,18 +313,10 @@ class GPTfluence:
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` on missing, ill-shaped or non-finite arrays."""
         sides = self._sides(array_of(state, "vectors.train", 2), array_of(state, "vectors.test", 2))
-        parameters = {}
-        for name, shape in sides.form.shapes().items():
-            parameters[name] = array_of(state, name, len(shape))
-            if tuple(parameters[name].shape) != shape:
-                raise DataError(
-                    f"gptfluence's array {name!r} is {tuple(parameters[name].shape)}, not {shape}",
-                    "fit the simulator again",
-                )
-        scale, modal = (float(array_of(state, name, 0)) for name in ("scale", "modal"))
-        if scale <= 0 or modal < 1 or modal != int(modal):
-            raise DataError(f"gptfluence's scale {scale} or modal batch {modal} is out of range", "fit it again")
-        self.sides_, self.parameters_, self.scale_, self.modal_ = sides, parameters, scale, int(modal)
+        parameters = parameters_of(state, sides.form)
+        scale, law = law_of(state, self.anchored, self.step_size)
+        self.course_ = course_of(state, sides.form, len(sides.test)) if self.around == MEAN_RUN else None
+        self.sides_, self.parameters_, self.scale_, self.law_ = sides, parameters, scale, law
         self.standard_ = standard_of(state, sides.form.inputs)
         return self
 
@@ -273,42 +326,3 @@ class GPTfluence:
         inputs = train.shape[1]
         form = Form(self.order + 1, self.projection, self.shared, inputs, self.width or inputs)
         return Sides(form, train, test)
-
-
-def recorded(run: Run, data: FitData) -> Trajectory | None:
-    """The run at those steps at which the metric was recorded at all; None where these are fewer than two."""
-    values = data.recorded(run)
-    there = np.isfinite(values).any(axis=1)
-    if there.sum() < 2:
-        return None
-    return Trajectory(run.curriculum.batches, run.steps[there], values[there])
-
-
-def scaled(runs: Sequence[Trajectory], factor: float) -> list[Trajectory]:
-    """The same runs with every value multiplied."""
-    return [replace(run, values=run.values * factor) for run in runs]
-
-
-def array_of(state: Mapping[str, np.ndarray], name: str, ndim: int) -> Tensor:
-    """One array of a state as float32. Raises ``DataError`` where it is missing or not an array of numbers."""
-    if name not in state:
-        raise DataError(f"gptfluence's state lacks array {name!r}", "fit the simulator again")
-    found = np.asarray(state[name])
-    if found.ndim != ndim or found.dtype.kind != "f" or not np.isfinite(found).all():
-        raise DataError(
-            f"gptfluence's array {name!r} is not a finite {ndim}-dimensional array of numbers",
-            "fit the simulator again",
-        )
-    return torch.from_numpy(np.array(found, dtype=np.float32))
-
-
-def standard_of(state: Mapping[str, np.ndarray], inputs: int) -> Standard | None:
-    """Where vectors lay before they were standardised; None for a simulator from before that was kept."""
-    if "vectors.mean" not in state and "vectors.scale" not in state:
-        return None
-    for name, ndim in (("vectors.mean", 1), ("vectors.scale", 0)):
-        array_of(state, name, ndim)
-    mean, scale = np.asarray(state["vectors.mean"], dtype=np.float64), float(state["vectors.scale"])
-    if len(mean) != inputs or scale <= 0:
-        raise DataError("gptfluence's vectors.mean and vectors.scale don't fit its vectors", "fit the simulator again")
-    return Standard(mean, scale)

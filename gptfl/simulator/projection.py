@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gptfl.simulator.law import Law
+
 SPREAD = 0.005
 """Standard deviation of a fresh projection's entries, relative to its mean vector's."""
 
@@ -42,18 +44,22 @@ class Form:
         return found
 
 
-def fresh(form: Form, modal: int, random: torch.Generator) -> dict[str, Tensor]:
-    """Random parameters near persistence: alpha_1 is about 1 for a batch of ``modal`` examples, the rest 0."""
+def fresh(form: Form, law: Law, random: torch.Generator) -> dict[str, Tensor]:
+    """Random parameters near persistence: alpha_1 is about 1 for a batch of the usual size (0 where the law is
+    anchored, which keeps the last score anyway), the rest 0.
+    """
     parameters: dict[str, Tensor] = {}
     for name, shape in form.shapes().items():
         if name.endswith("weight"):
-            gain = math.sqrt(2.0) if ".hidden." in name else SPREAD / math.sqrt(modal * form.width)
+            gain = math.sqrt(2.0) if ".hidden." in name else SPREAD / math.sqrt(law.modal * form.width)
             scale = gain / math.sqrt(shape[1])
             parameters[name] = torch.randn(shape, generator=random) * scale
         else:
             parameters[name] = torch.zeros(shape)
+    if law.anchored:
+        return parameters
     anchor = torch.randn(form.width, generator=random)
-    anchor /= anchor.norm() * math.sqrt(modal)
+    anchor /= anchor.norm() * math.sqrt(law.modal)
     for side in dict.fromkeys(form.sides):
         parameters[f"{side}.out.bias"][0, 0] = anchor
     return parameters

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from gptfl.errors import DataError
-from gptfl.simulator.intervals import Counts, interval_counts
+from gptfl.simulator.intervals import Counts
+from gptfl.simulator.law import Law, Motion
 from gptfl.simulator.numerics import one_thread
 
 MAX_BYTES = 64 * 2**20
@@ -32,13 +33,21 @@ class _SumOver(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, counts: Counts, turned: Counts | None) -> Tensor:
         ctx.turned = turned
-        return functional.embedding_bag(counts.members, table, counts.starts, mode="sum")
+        return functional.embedding_bag(
+            counts.members, table, counts.starts, mode="sum", per_sample_weights=_like(table, counts.weights)
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         turned: Counts = ctx.turned
-        summed = functional.embedding_bag(turned.members, gradients[0].contiguous(), turned.starts, mode="sum")
+        above = gradients[0].contiguous()
+        weights = _like(above, turned.weights)
+        summed = functional.embedding_bag(turned.members, above, turned.starts, mode="sum", per_sample_weights=weights)
         return summed, None, None
+
+
+def _like(table: Tensor, weights: Tensor | None) -> Tensor | None:
+    return None if weights is None else weights.to(table.dtype)
 
 
 def factors(
@@ -57,7 +66,7 @@ def factors(
     found = []
     for ours, theirs in zip(train, test.transpose(1, 2), strict=True):
         table = ours @ theirs if pair_first else ours
-        sums = _SumOver.apply(table, counts, turned)  # type: ignore[no-untyped-call]
+        sums = sum_over(table, counts, turned)
         found.append(sums if pair_first else sums @ theirs)
     return found
 
@@ -67,35 +76,36 @@ def sums_pairs(pool: int, intervals: int) -> bool:
     return pool <= intervals
 
 
-def size_scale(sizes: Int[Tensor, "*interval"], modal: int, like: Tensor) -> Float[Tensor, "*interval"]:
-    """n_modal / |c| for each interval; 0 for an empty one."""
-    return torch.where(sizes > 0, modal / sizes.clamp(min=1).to(like.dtype), torch.zeros((), dtype=like.dtype))
+def sum_over(
+    table: Float[Tensor, "pool rank"], counts: Counts, turned: Counts | None = None
+) -> Float[Tensor, "interval rank"]:
+    """The rows of a table summed over the examples of every interval; ``turned`` is needed for gradients."""
+    return _SumOver.apply(table, counts, turned)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def recur(
     factor: Sequence[Float[Tensor, "run interval test"]],
-    sizes: Int[Tensor, "run interval"],
-    first: Float[Tensor, "run test"],
-    modal: int,
+    motion: Motion,
+    past: Sequence[Float[Tensor, "run test"]],
 ) -> Float[Tensor, "run recorded test"]:
-    """Roll every run and test example forward together from the first score.
+    """Roll every run and test example forward together from the last known score.
 
-    The history before it repeats it. Where an interval holds another number of examples than the modal
-    one, its alpha is scaled by n_modal / |c|, so that a smaller batch doesn't shrink the metric; with
-    equal batches this is the paper's form. Where it holds none, nothing changes.
+    ``past`` holds that score and the ones before it, latest first, as many as there are alphas. The alphas are
+    multiplied by ``motion.scale`` and what ``motion.keep`` says of the last score stays beside (see ``Law``).
+    Where an interval holds no example, nothing changes.
     """
-    scale = size_scale(sizes, modal, first)
-    idle = (sizes == 0).unsqueeze(-1)
+    scale, keep, idle = motion.scale.unsqueeze(-1), motion.keep, motion.idle.unsqueeze(-1)
     some_idle = bool(idle.any())
-    values = first.new_empty(first.shape[0], sizes.shape[1] + 1, first.shape[1])
-    values[:, 0] = first
-    for t in range(sizes.shape[1]):
-        moved = factor[0][:, t] * values[:, t]
+    known = list(past[::-1])
+    for t in range(motion.scale.shape[1]):
+        moved = factor[0][:, t] * known[-1]
         for j in range(1, len(factor) - 1):
-            moved = torch.addcmul(moved, factor[j][:, t], values[:, max(t - j, 0)])
-        moved = torch.addcmul(factor[-1][:, t], moved, scale[:, t].unsqueeze(-1))
-        values[:, t + 1] = torch.where(idle[:, t], values[:, t], moved) if some_idle else moved
-    return values
+            moved = torch.addcmul(moved, factor[j][:, t], known[-1 - j])
+        moved = torch.addcmul(factor[-1][:, t], moved, scale[:, t])
+        if keep is not None:
+            moved = torch.addcmul(moved, keep[:, t].unsqueeze(-1), known[-1])
+        known.append(torch.where(idle[:, t], known[-1], moved) if some_idle else moved)
+    return torch.stack(known[len(past) - 1 :], dim=1)
 
 
 def runs_a_chunk(intervals: int, test: int, rank: int, factor: int, max_bytes: int, width: int = 4) -> int:
@@ -111,12 +121,15 @@ def rollout(
     batches: Int[np.ndarray, "run step batch"],
     steps: Int[np.ndarray, " recorded"],
     first: Float[np.ndarray, "run test"],
-    modal: int,
+    law: Law,
     max_bytes: int = MAX_BYTES,
+    rates: Float[np.ndarray, "run step"] | None = None,
+    push: Float[Tensor, "#run interval test"] | None = None,
 ) -> Float[np.ndarray, "run recorded test"]:
     """Predict the trajectories of many curricula in one pass over time, a chunk of curricula at a time.
 
-    Beside the result, memory is bounded by ``max_bytes`` (or one curriculum, where that takes more).
+    ``rates`` are the learning rates, which some laws look at; ``push`` is added to what each step of the recurrence
+    gives. The history before the first score repeats it. Beside the result, memory is bounded by ``max_bytes`` (or one curriculum, where that takes more).
     ``first`` may hold NaN: these trajectories are NaN throughout. Raises ``DataError`` where a roll-out
     leaves the range of numbers, or on batches that don't fit the pool or the steps.
     """
@@ -129,11 +142,14 @@ def rollout(
     with one_thread(sums_pairs(train.shape[1], min(size, len(batches)) * intervals)):
         for start in range(0, len(batches), size):
             chunk = slice(start, min(start + size, len(batches)))
-            counts = interval_counts(batches[chunk], steps, train.shape[1])
+            counts = law.counts(batches[chunk], None if rates is None else rates[chunk], steps, train.shape[1])
             runs = chunk.stop - chunk.start
             factor = [one.view(runs, intervals, test.shape[1]) for one in factors(train, test, counts)]
+            if push is not None:
+                factor[-1] = factor[-1] + (push if len(push) == 1 else push[chunk])
             begin = torch.from_numpy(np.array(first[chunk])).to(train.dtype)
-            values[chunk] = recur(factor, counts.sizes.view(runs, intervals), begin, modal).numpy()
+            motion = law.motion(counts, begin.dtype).view(runs, intervals)
+            values[chunk] = recur(factor, motion, [begin] * (len(factor) - 1)).numpy()
             refuse_divergence(values[chunk], start, steps)
     values[:, 0] = first
     return values

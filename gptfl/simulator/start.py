@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gptfl.simulator.law import Law
 from gptfl.simulator.projection import fresh, hidden
 from gptfl.simulator.training import Rows, Sides
 
@@ -20,28 +21,29 @@ RIDGE = 1e-3
 """Penalty of the regression on test vectors, in units of their mean square."""
 
 
-def average_recurrence(parts: Sequence[Rows], modal: int) -> Float[Tensor, "factor test"]:
-    """For every test example the alpha_1 ... alpha_n and beta of a batch of ``modal`` examples, whichever.
+def average_recurrence(parts: Sequence[Rows], law: Law) -> Float[Tensor, "factor test"]:
+    """For every test example the alpha_1 ... alpha_n and beta of a batch of the usual size, whichever.
 
-    Least squares of the recorded metric on its own history, over all runs and steps.
+    Least squares of the recorded metric (where the law is anchored, of its change) on its own history, over all runs
+    and steps.
     """
     order, tests = len(parts[0].history), parts[0].target.shape[1]
     gram = torch.zeros(tests, order + 1, order + 1, dtype=torch.float64)
     right = torch.zeros(tests, order + 1, dtype=torch.float64)
     for rows in parts:
-        share = (rows.counts.sizes / modal).unsqueeze(1).double()
+        share = (rows.counts.totals() / law.modal).unsqueeze(1).double()
         inputs = torch.cat([rows.history * share, share.expand_as(rows.target)[None]]) * rows.known
         gram += torch.einsum("frz,grz->zfg", inputs, inputs)
         right += torch.einsum("frz,rz->zf", inputs, rows.target.double())
     known = torch.stack([rows.known.sum(dim=0) for rows in parts]).sum(dim=0).clamp(min=1.0)
     persistence = torch.zeros(order + 1, dtype=torch.float64)
-    persistence[0] = 1.0
+    persistence[0] = 0.0 if law.anchored else 1.0
     gram = gram / known[:, None, None] + PRIOR * torch.eye(order + 1, dtype=torch.float64)
     solved: Tensor = torch.linalg.solve(gram, right / known[:, None] + PRIOR * persistence)
     return solved.T
 
 
-def start(sides: Sides, parts: Sequence[Rows], modal: int, random: torch.Generator) -> dict[str, Tensor]:
+def start(sides: Sides, parts: Sequence[Rows], law: Law, random: torch.Generator) -> dict[str, Tensor]:
     """Parameters whose factors are about those of the average recurrence, whatever the batch holds.
 
     The training side's bias and the test side's last layer share one direction per factor; along it the test
@@ -49,15 +51,15 @@ def start(sides: Sides, parts: Sequence[Rows], modal: int, random: torch.Generat
     where there is one). A shared projection can't tell the sides apart and starts near persistence.
     """
     form = sides.form
-    parameters = fresh(form, modal, random)
+    parameters = fresh(form, law, random)
     if form.shared:
         return parameters
-    coefficients = average_recurrence(parts, modal) / math.sqrt(modal)
+    coefficients = average_recurrence(parts, law) / math.sqrt(law.modal)
     for factor, (inputs, wanted) in enumerate(zip(hidden(sides.test, parameters, "test"), coefficients, strict=True)):
         direction = torch.randn(form.width, generator=random)
         direction /= direction.norm()
         slope, level = _ridge(inputs.double(), wanted)
-        parameters["train.out.bias"][factor, 0] = direction / math.sqrt(modal)
+        parameters["train.out.bias"][factor, 0] = direction / math.sqrt(law.modal)
         parameters["test.out.bias"][factor, 0] = level * direction
         parameters["test.out.weight"][factor] += torch.outer(slope, direction)
     return parameters

@@ -11,25 +11,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gptfl.simulator.intervals import Counts, interval_counts, join
+from gptfl.simulator.intervals import Counts, join
+from gptfl.simulator.law import Law, Motion
 from gptfl.simulator.projection import Form, project
-from gptfl.simulator.recurrence import factors, recur, size_scale
+from gptfl.simulator.recurrence import factors, recur
+from gptfl.simulator.trajectory import Trajectory
+from gptfl.simulator.windows import Windows, rolled_error
 
-
-@dataclass(frozen=True, slots=True)
-class Trajectory:
-    """What the fit needs of one run: its batches and what was recorded along it, NaN where nothing was."""
-
-    batches: Int[np.ndarray, "step batch"]
-    steps: Int[np.ndarray, " recorded"]
-    values: Float[np.ndarray, "recorded test"]
+Push = Callable[[Tensor, Tensor, Sequence[Int[np.ndarray, " recorded"]]], Float[Tensor, "interval test"]]
+"""What the intervals of some grids, one grid after another, add to a recurrence of these projections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """All one-step-ahead targets of some runs; ``known`` is 1 where target and history were recorded, else 0.
 
-    ``history`` holds phi_{t-1} ... phi_{t-n}, scaled by n_modal / |c| already.
+    ``history`` holds phi_{t-1} ... phi_{t-n}, scaled as the law says already, and ``target`` is less what it keeps.
     """
 
     counts: Counts
@@ -70,16 +67,17 @@ class Fitted:
     checks: list[tuple[int, float]]
 
 
-def teacher_rows(runs: Sequence[Trajectory], order: int, modal: int, pool: int) -> Rows:
+def teacher_rows(runs: Sequence[Trajectory], order: int, law: Law, pool: int) -> Rows:
     """Lay out the one-step-ahead objective of all runs; before the first score the history repeats it."""
-    counts = [interval_counts(run.batches[None], run.steps, pool) for run in runs]
+    counts = [law.counts(run.batches[None], rates_of([run]), run.steps, pool) for run in runs]
     history, target = [], []
     for run, seen in zip(runs, counts, strict=True):
         values = torch.from_numpy(np.array(run.values, dtype=np.float32))
         at = torch.arange(len(values) - 1)
         past = torch.stack([values[(at - j).clamp(min=0)] for j in range(order)])
-        history.append(past * size_scale(seen.sizes, modal, values)[:, None])
-        target.append(values[1:])
+        motion = law.motion(seen)
+        history.append(past * motion.scale[:, None])
+        target.append(values[1:] if motion.keep is None else values[1:] - motion.keep[:, None] * values[:-1])
     joined, past, following = join(counts), torch.cat(history, 1), torch.cat(target)
     known = past.isfinite().all(0) & following.isfinite() & (joined.sizes > 0)[:, None]
     return Rows(
@@ -120,27 +118,40 @@ def parts_within(runs: Sequence[Trajectory], order: int, max_bytes: int = 256 * 
     return parts
 
 
-class FreeRunning:
-    """All-steps MSE of roll-outs from the first recorded score, which itself is left out."""
+def rates_of(runs: Sequence[Trajectory]) -> Float[np.ndarray, "run step"] | None:
+    """The learning rates of runs of equal length; None where they aren't known."""
+    known = [run.rates for run in runs if run.rates is not None]
+    return np.stack(known) if len(known) == len(runs) else None
 
-    def __init__(self, runs: Sequence[Trajectory], modal: int, pool: int) -> None:
-        self.modal = modal
-        self.parts: list[tuple[Counts, Tensor]] = []
+
+class FreeRunning:
+    """All-steps MSE of roll-outs from the first recorded score, which itself is left out.
+
+    ``push``, where given, makes what each interval of a grid adds to the recurrence from both sides' projections.
+    """
+
+    def __init__(self, runs: Sequence[Trajectory], law: Law, pool: int, push: Push | None = None) -> None:
+        self.push = push
+        self.parts: list[tuple[Counts, Motion, Tensor, Int[np.ndarray, " recorded"]]] = []
         grids: dict[bytes, list[Trajectory]] = {}
         for run in runs:
             grids.setdefault(run.steps.tobytes(), []).append(run)
         for group in grids.values():
-            counts = join([interval_counts(run.batches[None], run.steps, pool) for run in group])
-            values = np.stack([run.values for run in group]).astype(np.float32)
-            self.parts.append((counts, torch.from_numpy(values)))
+            steps = group[0].steps
+            each = [law.counts(run.batches[None], rates_of([run]), steps, pool) for run in group]
+            counts = join(each)
+            values = torch.from_numpy(np.stack([run.values for run in group]).astype(np.float32))
+            self.parts.append((counts, law.motion(counts).view(len(group), len(steps) - 1), values, steps))
 
     def __call__(self, train: Tensor, test: Tensor) -> float:
         """Infinite where a roll-out leaves the range of numbers."""
         error, known = 0.0, 0
-        for counts, values in self.parts:
+        for counts, motion, values, steps in self.parts:
             runs, recorded, tests = values.shape
             factor = [one.view(runs, recorded - 1, tests) for one in factors(train, test, counts)]
-            rolled = recur(factor, counts.sizes.view(runs, recorded - 1), values[:, 0], self.modal)
+            if self.push is not None:
+                factor[-1] = factor[-1] + self.push(train, test, [steps])
+            rolled = recur(factor, motion, [values[:, 0]] * (len(factor) - 1))
             there = (values.isfinite() & values[:, :1].isfinite())[:, 1:]
             error += float((rolled - values)[:, 1:][there].double().square().sum())
             known += int(there.sum())
@@ -163,13 +174,13 @@ class Sides:
 
 def fit(
     sides: Sides,
-    parts: Sequence[Rows],
+    parts: Sequence[Rows] | Sequence[Windows],
     validation: FreeRunning,
     schedule: Schedule,
     parameters: dict[str, Tensor],
     on_check: Callable[[int, float], None],
 ) -> Fitted:
-    """Minimise mean squared one-step error + penalty * ||parameters||^2 over all rows at once.
+    """Minimise mean squared error (one-step, or of windows' roll-outs) + penalty * ||parameters||^2 over all parts.
 
     Adam, whose weight decay is here the penalty's exact gradient. ``parts`` split the rows to bound
     memory; their gradients add up to that of the whole. Kept are the parameters whose free-running
@@ -197,12 +208,18 @@ def fit(
             break
         leaves = [side.detach().requires_grad_() for side in (train, test)]
         for rows in parts:
-            (one_step_error(leaves[0], leaves[1], rows) / known).backward()  # type: ignore[no-untyped-call]
+            (_error(leaves[0], leaves[1], rows, validation.push) / known).backward()  # type: ignore[no-untyped-call]
         optimiser.zero_grad()
         torch.autograd.backward((train, test), [leaf.grad for leaf in leaves])
         optimiser.step()
         decay.step()
     return Fitted(best, gained, checks)
+
+
+def _error(train: Tensor, test: Tensor, part: Rows | Windows, push: Push | None) -> Tensor:
+    if isinstance(part, Rows):
+        return one_step_error(train, test, part)
+    return rolled_error(train, test, part, None if push is None else push(train, test, part.grids))
 
 
 def _copy(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from gptfl.builtin.gptfluence import GPTfluence
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run, Unseen, role_of
+from gptfl.simulator.law import Law
 from gptfl.simulator.recurrence import rollout
 
 POOL, TEST, STEPS, BATCH = 20, 6, 16, 4
@@ -31,7 +32,7 @@ def recording(runs: int = 24, order: int = 1, every: int = 1, seed: int = 0) -> 
     for index in range(runs):
         members = random.permutation(POOL)[: POOL // 2]
         batches = random.choice(members, size=(STEPS, BATCH))
-        values = rollout(torch.from_numpy(train), torch.from_numpy(test), batches[None], steps, first[None], size)[0]
+        values = rollout(torch.from_numpy(train), torch.from_numpy(test), batches[None], steps, first[None], Law(size))[0]
         made.append(Run(index, index, role_of(index), Curriculum(batches, np.ones(STEPS)), steps, {"loss": values}))
     sets = {"vectors": FeatureSet(vectors["train"].astype(np.float32), vectors["test"].astype(np.float32))}
     return made, Features("made", {}, "", sets)

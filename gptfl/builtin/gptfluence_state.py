@@ -1,0 +1,89 @@
+"""What gptfluence's state holds, checked array by array as it comes back."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gptfl.builtin.vectors import Standard
+from gptfl.errors import DataError
+from gptfl.simulator.course import Course
+from gptfl.simulator.law import Law
+from gptfl.simulator.projection import Form
+
+AGAIN = "fit the simulator again"
+
+
+def array_of(state: Mapping[str, np.ndarray], name: str, ndim: int) -> Tensor:
+    """One array of a state as float32. Raises ``DataError`` where it is missing or not an array of numbers."""
+    if name not in state:
+        raise DataError(f"gptfluence's state lacks array {name!r}", AGAIN)
+    found = np.asarray(state[name])
+    if found.ndim != ndim or found.dtype.kind != "f" or not np.isfinite(found).all():
+        raise DataError(f"gptfluence's array {name!r} is not a finite {ndim}-dimensional array of numbers", AGAIN)
+    return torch.from_numpy(np.array(found, dtype=np.float32))
+
+
+def parameters_of(state: Mapping[str, np.ndarray], form: Form) -> dict[str, Tensor]:
+    """The projections' parameters. Raises ``DataError`` where one hasn't the form's shape."""
+    parameters = {}
+    for name, shape in form.shapes().items():
+        parameters[name] = array_of(state, name, len(shape))
+        if tuple(parameters[name].shape) != shape:
+            raise DataError(f"gptfluence's array {name!r} is {tuple(parameters[name].shape)}, not {shape}", AGAIN)
+    return parameters
+
+
+def standard_of(state: Mapping[str, np.ndarray], inputs: int) -> Standard | None:
+    """Where vectors lay before they were standardised; None for a simulator from before that was kept."""
+    if "vectors.mean" not in state and "vectors.scale" not in state:
+        return None
+    for name, ndim in (("vectors.mean", 1), ("vectors.scale", 0)):
+        array_of(state, name, ndim)
+    mean, scale = np.asarray(state["vectors.mean"], dtype=np.float64), float(state["vectors.scale"])
+    if len(mean) != inputs or scale <= 0:
+        raise DataError("gptfluence's vectors.mean and vectors.scale don't fit its vectors", AGAIN)
+    return Standard(mean, scale)
+
+
+def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> tuple[float, Law]:
+    """The metric's scale, and the law of the recurrence."""
+    scale, modal = (float(array_of(state, name, 0)) for name in ("scale", "modal"))
+    if scale <= 0 or modal < 1 or modal != int(modal):
+        raise DataError(f"gptfluence's scale {scale} or modal batch {modal} is out of range", "fit it again")
+    rate = float(array_of(state, "rate", 0)) if step_size else None
+    if rate is not None and rate <= 0:
+        raise DataError(f"gptfluence's mean learning rate {rate} is out of range", "fit it again")
+    return scale, Law(int(modal), anchored, rate)
+
+
+def course_arrays(course: Course, sums: Float[Tensor, "factor step width"]) -> dict[str, np.ndarray]:
+    """The mean run as arrays of a state: its steps and values, and what was seen at each step on average."""
+    return {
+        "mean.steps": course.grid.astype(np.float64),
+        "mean.values": course.mean,
+        "mean.sizes": course.sizes.numpy(),
+        "mean.totals": course.totals.numpy(),
+        "mean.sums": sums.numpy(),
+    }
+
+
+def course_of(
+    state: Mapping[str, np.ndarray], form: Form, test: int
+) -> tuple[Course, Float[Tensor, "factor step width"]]:
+    """The mean run of a state, and the projections of its batches. Raises ``DataError`` where it isn't one."""
+    shapes = {"mean.steps": 1, "mean.values": 2, "mean.sizes": 1, "mean.totals": 1, "mean.sums": 3}
+    found = {name: array_of(state, name, ndim) for name, ndim in shapes.items()}
+    grid = np.asarray(state["mean.steps"]).astype(np.int64)
+    sizes = found["mean.sizes"]
+    fits = (
+        found["mean.values"].shape == (len(grid), test)
+        and found["mean.totals"].shape == sizes.shape
+        and found["mean.sums"].shape == (form.factor, len(sizes), form.width)
+    )
+    if not fits or len(grid) == 0 or grid[0] < 0 or (np.diff(grid) <= 0).any() or grid[-1] > len(sizes):
+        raise DataError("gptfluence's mean run doesn't fit its steps, test examples or projections", AGAIN)
+    mean = np.asarray(state["mean.values"], dtype=np.float64)
+    return Course(grid, mean, sizes, found["mean.totals"]), found["mean.sums"]
