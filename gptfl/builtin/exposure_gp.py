@@ -76,7 +76,8 @@ class ExposureGp:
         recorded = _recorded(runs, data)
         self.higher_ = data.metric.higher_is_better
         sources = self._sources(data.features, len(data.pool), len(data.test))
-        models = [ExposureModel(recorded, sources, link, prior=self.prior) for link in self._links(data, recorded)]
+        # One after the other: each holds the runs on a scale of its own.
+        models = (ExposureModel(recorded, sources, link, prior=self.prior) for link in self._links(data, recorded))
         self.model_ = min(models, key=lambda model: model.evidence)
         self.steps_ = recorded.steps
         return self
@@ -155,11 +156,11 @@ class ExposureGp:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
         model = self.model_
         seen = places_of(query, model.even.shape[2])
-        centre = np.empty((len(query.batches), rows, len(seen)))
-        fitted = seen >= 0
-        centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
+        shape, fitted = (len(query.batches), rows, len(seen)), seen >= 0
         if fitted.all() and query.unseen is None:
-            return Asked(seen, centre)
+            return Asked(seen, np.broadcast_to(model.centre[:rows], shape))
+        centre = np.empty(shape)
+        centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
         assert query.unseen is not None
         given = self._vectors(query.unseen.features, "test", seen)
         vectors = model.sources.test_vectors(given)

@@ -10,7 +10,7 @@ shared between test examples as far as they are alike. Everything that runs have
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -104,7 +104,8 @@ class Hyper:
 class Step:
     """One recorded step of the runs fitted: deviations and expectations in units of ``size`` [test].
 
-    ``members`` are the runs that were recorded there.
+    ``members`` are the runs that were recorded there; ``common`` is what was expected of them on average, in the
+    metric's units.
     ``reference`` is the size of a deviation for a test example of relative size 1 and a scale of slope 1.
     """
 
@@ -115,6 +116,12 @@ class Step:
     size: Float[np.ndarray, " test"]
     reference: float
     members: Int[np.ndarray, " run"]
+    common: Float[np.ndarray, "expected test"]
+
+    def condensed(self) -> "Step":
+        """Without what is only needed to learn from it."""
+        none = np.zeros((0, 0, 0))
+        return replace(self, covariances=none, deviations=np.zeros((0, 0)), expected=none)
 
 
 def steps_of(
@@ -141,9 +148,11 @@ def steps_of(
             units.append(unit)
         deviations = values[members, row] - values[members, row].mean(axis=0)
         size, reference = sizes_of(deviations, likeness.sizes * slopes[row])
-        told = [(one[members] - one[members].mean(axis=0)) * slopes[row] / size for one in expected]
-        stacked = np.stack(told) if told else np.zeros((0, *deviations.shape))
-        yield Step(np.stack(found), np.array(units), deviations / size, stacked, size, reference, members)
+        told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
+        for number, one in enumerate(expected):
+            common[number] = one[members].mean(axis=0)
+            told[number] = (one[members] - common[number]) * (slopes[row] / size)
+        yield Step(np.stack(found), np.array(units), deviations / size, told, size, reference, members, common)
 
 
 def sizes_of(

@@ -1,7 +1,7 @@
 """The average run and a Gaussian process around it (``deviations``), fitted to recordings and asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -127,13 +127,13 @@ class ExposureModel:
 
     @cached_property
     def solved(self) -> list[tuple[Step, Posterior]]:
-        """Each recorded step and what is known there."""
-        return [(step, solve(step, self.hyper, self.likeness)) for step in self._steps()]
+        """Each recorded step, condensed, and what is known there."""
+        return [(step.condensed(), solve(step, self.hyper, self.likeness)) for step in self._steps()]
 
     @cached_property
     def left_out(self) -> Float[np.ndarray, "run recorded test"]:
         """Errors of predicting each fitted run from the others, in predicted standard deviations."""
-        found = np.full(self.even.shape, np.nan)
+        found = np.full(self.even.shape, np.nan, dtype=np.float32)
         for row, (step, posterior) in enumerate(self.solved):
             error, variance = posterior.left_out()
             found[step.members, row] = error / np.sqrt(np.maximum(variance, 1e-300))
@@ -143,7 +143,8 @@ class ExposureModel:
     def widening(self) -> float:
         """What predicted standard deviations are multiplied by, judged by the runs left out."""
         moved = np.nanstd(self.even, axis=0).mean(axis=1) > 0
-        found = np.nanquantile(np.abs(self.left_out[:, moved]), 0.9) / 1.6449 if moved.any() else 1.0
+        errors = np.abs(self.left_out[:, moved])
+        found = float(np.nanquantile(errors, 0.9, overwrite_input=True)) / 1.6449 if moved.any() else 1.0
         count = len(self.even)
         return float(((TRUST + count * found**2) / (TRUST + count)) ** 0.5)
 
@@ -181,12 +182,11 @@ class ExposureModel:
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
         theirs = states(runs, steps, self._examples(own, train, asked.gradients), self._effects(own))
-        ours = states(
-            self.recorded.curricula,
-            steps,
-            self._examples(np.arange(self.pool), None, asked.gradients),
-            self._effects(own),
-        )
+        others = asked.gradients is not None
+        fitted_examples = self._examples(np.arange(self.pool), None, asked.gradients)
+        if not others:
+            fitted_examples = replace(fitted_examples, expected=())
+        ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         shape = (len(runs.batches), rows, len(asked.seen))
         mean, signal, prior, noise = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[1:])
         outputs, sizes = self._outputs(asked)
@@ -198,8 +198,9 @@ class ExposureModel:
             cross, distance = self._related(step, their, our)
             unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes[row])
             moved = posterior.mean(cross, outputs) * unit
-            for scale, one, ones in zip(self.hyper.scales, told, told_us, strict=True):
-                moved += scale * (one - ones[step.members].mean(axis=0)) * slopes[row]
+            common = [ones[step.members].mean(axis=0) for ones in told_us] if others else step.common[:, asked.seen]
+            for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
+                moved += scale * (one - average) * slopes[row]
             mean[:, row] = asked.centre[:, row] + moved
             signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(unit))) * unit**2
             prior[:, row] = posterior.variance * distance[:, None] * unit**2

@@ -55,14 +55,18 @@ class Posterior:
     """What is known after the runs fitted.
 
     ``dual`` holds ``P_b d_b`` for each column b, where ``P_b`` is the inverse covariance with the mean projected out;
-    ``precision`` its eigenvalues; ``variance`` the unit of all covariances.
+    ``variance`` is the unit of all covariances.
     """
 
     rows: Rows
     columns: Columns
     dual: Float[np.ndarray, "run column"]
-    precision: Float[np.ndarray, "row column"]
     variance: float
+
+    @property
+    def precision(self) -> Float[np.ndarray, "row column"]:
+        """The eigenvalues of each ``P_b``."""
+        return precision_of(self.rows, self.columns)
 
     def mean(
         self, covariance: Float[np.ndarray, "asked run"], outputs: Float[np.ndarray, "output column"]
@@ -97,12 +101,17 @@ class Posterior:
         return (self.dual / weight) @ turn.T, self.variance * ((1.0 / weight) @ (turn**2).T)
 
 
+def precision_of(rows: Rows, columns: Columns) -> Float[np.ndarray, "row column"]:
+    """The inverse covariance along each pair of eigenvectors."""
+    return np.asarray(1.0 / (rows.values[:, None] * columns.signal[None] + columns.noise[None]))
+
+
 def condition(rows: Rows, columns: Columns, deviations: Float[np.ndarray, "run test"]) -> Posterior:
     """Learn from the deviations of the runs fitted; their variance unit is the likeliest one."""
-    precision = 1.0 / (rows.values[:, None] * columns.signal[None] + columns.noise[None])
+    precision = precision_of(rows, columns)
     turned = rows.vectors.T @ deviations @ columns.vectors
     variance = float((turned**2 * precision).sum() / turned.size)
-    return Posterior(rows, columns, rows.vectors @ (turned * precision), precision, max(variance, 1e-300))
+    return Posterior(rows, columns, rows.vectors @ (turned * precision), max(variance, 1e-300))
 
 
 def cost(squares: float, logs: float, rows: int, outputs: int) -> float:

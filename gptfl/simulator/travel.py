@@ -38,21 +38,25 @@ def travelled(
     """
     points, examples, width = vectors.rows.shape
     rows = vectors.rows.reshape(points * examples, width)
-    shares = [vectors.weights(taken) for taken in range(batches.shape[1])]
+    around = [vectors.weights(taken) for taken in range(batches.shape[1])]
+    left, right = (np.array([one[side][0] for one in around], dtype=np.int64) for side in (0, -1))
+    share = np.array([one[1][1] if len(one) > 1 else 0.0 for one in around])
     found = np.zeros((len(batches), width))
     begin = 0
     for step in steps:
-        weights, runs, places = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-        for taken in range(begin, min(int(step), batches.shape[1])):
-            run, column = np.nonzero(batches[:, taken] >= 0)
-            for point, share in shares[taken]:
-                weights.append(share * learning_rates[run, taken])
-                runs.append(run)
-                places.append(point * examples + batches[run, taken, column])
-        seen = np.concatenate(weights).astype(rows.dtype), (np.concatenate(runs), np.concatenate(places))
-        if len(seen[0]):
+        if int(step) > begin:
+            taken = batches[:, begin : int(step)]
+            run, offset, column = np.nonzero(taken >= 0)
+            member, place = taken[run, offset, column], begin + offset
+            rate = learning_rates[run, place]
+            weight = np.stack([rate * (1.0 - share[place]), rate * share[place]], axis=1)
+            where = np.stack([left[place] * examples + member, right[place] * examples + member], axis=1)
+            # Runs are in order, so that these are the rows of a sparse matrix as they stand.
+            counts, kept = np.bincount(run, (weight != 0).sum(axis=1), len(batches)), weight != 0
+            begins = np.append(0, np.cumsum(counts)).astype(np.int64)
+            seen = (weight[kept].astype(rows.dtype), where[kept], begins)
             found += csr_array(seen, shape=(len(batches), len(rows))) @ rows
-        begin = max(begin, int(step))
+            begin = int(step)
         yield found
 
 
