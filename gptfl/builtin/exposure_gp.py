@@ -23,6 +23,8 @@ from gptfl.simulator.sources import Sides, Sources, check_vectors
 LINKS = ("auto", "identity", "log", "odds", "logit")
 LEVELS = (0.5, 0.9)
 """The levels of the intervals that every prediction has."""
+ENOUGH = 6
+"""With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
 AT_BOUNDS = 0.01
 """A metric with more than this share of its values at a bound of its range is left on its own scale."""
 
@@ -38,7 +40,7 @@ class ExposureGp:
     Everything else has the greatest restricted marginal likelihood on the runs to fit; no run is spent on choosing.
 
     ``link`` is the scale on which effects add up: ``identity``, ``log``, ``odds`` (of a loss), ``logit`` (of a metric
-    with two bounds), or ``auto``, the likeliest of those that the metric allows. ``prior`` says whether the
+    with two bounds), or ``auto``, the likeliest of those that the metric allows (of few runs, the last one). ``prior`` says whether the
     first-order prior mean is used where there are gradients; ``features``, whether vectors are used at all.
 
     Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty.
@@ -106,7 +108,7 @@ class ExposureGp:
         """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""
         allowed = _allowed(data.metric, recorded.values)
         if self.link == "auto":
-            return allowed
+            return allowed if len(recorded.values) >= ENOUGH else allowed[-1:]
         link = _link(self.link, data.metric)
         if self.link not in {one.name for one in allowed}:
             raise DataError(
