@@ -101,6 +101,13 @@ class Arrangement:
         return cls(blocks(test, tests / parts * ROUNDING), blocks(pool, max(free - tests / parts, 1.0)), written)
 
 
+def pieces_within(side: Side, weights: Weights, memory: int) -> list[list[int]]:
+    """All examples of a side, cut into the pieces of one backward pass each."""
+    order = sorted(range(len(side)), key=side.lengths.__getitem__)
+    sizes = {i: weights.of(side, i) for i in order}
+    return list(_packed(order, sizes, GRAPH_SHARE * memory / GRAPH))
+
+
 def _packed(order: Sequence[int], sizes: dict[int, float], limit: float) -> Iterator[list[int]]:
     """Cut a sequence into even runs that stay within the limit, or hold one item."""
     runs = max(1, -int(-sum(sizes[i] for i in order) // limit))

@@ -90,7 +90,8 @@ def _squared_gradient(tape: Tape, side: Side) -> Tensor:
     network = tape.network
     with measured_exactly(network):
         loss = network.loss(side.batch(network))
-        gradients = torch.autograd.grad(loss, network.trainable, allow_unused=True)
+        weights = [network.trainable[place] for place in tape.places.values()]
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     found = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
     return torch.stack(found).sum()
 

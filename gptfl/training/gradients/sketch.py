@@ -1,6 +1,14 @@
-"""Random projections of whole gradients: vectors whose dot products estimate those of the gradients."""
+"""Random projections of whole gradients: vectors whose dot products estimate those of the gradients.
+
+A count sketch adds up the numbers of a gradient, each with a random sign, in as many bins as there are dimensions.
+Here whole blocks of neighbouring numbers go to neighbouring bins, from a random bin on: numbers of one block never
+meet, those of two blocks meet in one bin as rarely as in a count sketch (once in ``dimensions``), and a processor
+runs through them in order. The product of two sketches is unbiased, and its variance is at most
+(|g|²|g'|² + (g·g')²) / ``dimensions``, whatever the gradients' rank.
+"""
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -8,11 +16,16 @@ from torch import Tensor
 
 from gptfl.curricula import run_seed
 from gptfl.errors import UsageError
-from gptfl.training.gradients.blocks import Arrangement, Weights, default_memory
-from gptfl.training.gradients.held import Block, Held, Outer, outer_writer
-from gptfl.training.gradients.products import CACHE, Denominator
+from gptfl.training.gradients.blocks import Weights, default_memory, pieces_within
+from gptfl.training.gradients.held import Block, Held
+from gptfl.training.gradients.products import Denominator
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
+
+WRITTEN = 2**22
+"""Bytes of gradients that are written out at a time: what a processor's cache holds."""
+SIGNS = 2**20
+"""Random signs that are drawn; every block reads its own from another place among them."""
 
 
 def sketch(
@@ -23,104 +36,121 @@ def sketch(
     denominator: Denominator | None = None,
     memory: int | None = None,
 ) -> Float[Tensor, "example dimension"]:
-    """A vector of ``dimensions`` numbers for each example's gradient over all trained weights.
+    """A vector of ``dimensions`` numbers for each example's gradient over all weights that the tape listens to.
 
     Dot products of two sketches of one seed are right on average over seeds, for pairs of divided and plain
-    gradients, too. Their spread is about a gradient's length times the other's, by the root of ``dimensions``, and
-    somewhat more for the few tokens of short examples. Raises ``UsageError`` for less than one dimension.
+    gradients, too. Raises ``UsageError`` for less than one dimension.
     """
-    if dimensions < 1:
-        raise UsageError(f"a sketch of {dimensions} dimensions holds nothing", "ask for at least 1")
-    memory = memory or default_memory(tape.network.device)
-    arrangement = Arrangement.fit(side, side, Weights.measured(tape, side), memory, divided=denominator is not None)
+    plain, divided = sketches(tape, side, dimensions, seed, denominator, memory)
+    return plain if divided is None else divided
+
+
+def sketches(
+    tape: Tape,
+    side: Side,
+    dimensions: int,
+    seed: int,
+    denominator: Denominator | None = None,
+    memory: int | None = None,
+    on_examples: Callable[[int], None] = lambda examples: None,
+) -> tuple[Float[Tensor, "example dimension"], Float[Tensor, "example dimension"] | None]:
+    """Sketches of the plain gradients and, where there is a ``denominator``, of the divided ones, in one pass.
+
+    At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
+    """
     first = tape.network.trainable[0]
-    found = torch.zeros(len(side), dimensions, dtype=first.dtype, device=first.device)
-    signs = Signs(dimensions, seed, first)
-    for pieces in arrangement.pools:
-        for piece in pieces:
-            found[list(piece)] = project(tape.record(side.take(piece)), signs, denominator)
-    return found
+    projection = Projection(dimensions, seed, first)
+    memory = memory or default_memory(first.device)
+    plain = torch.zeros(len(side), dimensions, dtype=first.dtype, device=first.device)
+    divided = None if denominator is None else torch.zeros_like(plain)
+    for piece in pieces_within(side, Weights.measured(tape, side), memory):
+        one, other = project(tape.record(side.take(piece)), projection, denominator)
+        plain[piece] = one
+        if divided is not None and other is not None:
+            divided[piece] = other
+        on_examples(len(piece))
+    return plain, divided
 
 
-def _split(dimensions: int) -> tuple[int, int]:
-    """Two factors of a number, as near to each other as there are."""
-    small = next(k for k in range(math.isqrt(dimensions), 0, -1) if dimensions % k == 0)
-    return small, dimensions // small
-
-
-class Signs:
-    """The random numbers of a sketch, each parameter's its own: the same for every example."""
+class Projection:
+    """The random numbers of a sketch, each parameter's its own: the same for every example, on every device."""
 
     def __init__(self, dimensions: int, seed: int, like: Tensor) -> None:
+        if dimensions < 1:
+            raise UsageError(f"a sketch of {dimensions} dimensions holds nothing", "ask for at least 1")
         self.dimensions = dimensions
-        self.sides = _split(dimensions)
         self.seed = seed
-        self.like = like
-        self._known: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        random = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(0, 2, (SIGNS + dimensions,), generator=random, dtype=torch.int8)
+        self.signs = drawn.to(like.device, like.dtype).mul_(2).sub_(1)
 
-    def _random(self, place: int) -> torch.Generator:
-        return torch.Generator().manual_seed(run_seed(self.seed, place))
+    def places(self, parameter: int, blocks: int) -> list[tuple[int, int, int]]:
+        """For each block of a parameter its first bin, where its signs begin, and one more sign for all of it.
 
-    def matrices(self, place: int, held: Held) -> tuple[Tensor, Tensor]:
-        """(row, k) and (column, k') signs, scaled so that they keep lengths on average."""
-        key = (place, "matrices")
-        if key not in self._known:
-            random = self._random(place)
-            pair = [
-                ((torch.rand(size, k, generator=random) < 0.5).to(self.like.dtype) * 2 - 1).to(self.like.device)
-                / math.sqrt(k)
-                for size, k in zip(held.shape, self.sides, strict=True)
-            ]
-            self._known[key] = (pair[0], pair[1])
-        return self._known[key]
-
-    def buckets(self, place: int, held: Held) -> tuple[Tensor, Tensor]:
-        """For every number of a parameter the dimension that it goes to, and its sign there (a count sketch)."""
-        key = (place, "buckets")
-        if key not in self._known:
-            random = self._random(place)
-            size = (math.prod(held.shape),)
-            signs = torch.randint(0, 2, size, generator=random) * 2 - 1
-            into = torch.randint(0, self.dimensions, size, generator=random)
-            self._known[key] = (into.to(self.like.device), signs.to(self.like.device, self.like.dtype))
-        return self._known[key]
+        The last makes different blocks independent even where they read the same signs.
+        """
+        random = torch.Generator().manual_seed(run_seed(self.seed, parameter))
+        limits = (self.dimensions, SIGNS, 2)
+        first, begin, flip = (torch.randint(0, limit, (blocks,), generator=random).tolist() for limit in limits)
+        return [(one, other, 2 * sign - 1) for one, other, sign in zip(first, begin, flip, strict=True)]
 
 
-def project(block: Block, signs: Signs, denominator: Denominator | None) -> Float[Tensor, "example dimension"]:
-    """Sketches of a block's gradients: for a matrix G of signs S, S', that of G is SᵀGS'; others are hashed."""
-    total = torch.zeros(block.count, signs.dimensions, dtype=signs.like.dtype, device=signs.like.device)
+def project(
+    block: Block, projection: Projection, denominator: Denominator | None
+) -> tuple[Float[Tensor, "example dimension"], Float[Tensor, "example dimension"] | None]:
+    """Sketches of a block's gradients, plain and (where there is a denominator) divided.
+
+    Gradients are written out some rows at a time, once for both.
+    """
+    dimensions, signs = projection.dimensions, projection.signs
+    plain = signs.new_zeros(block.count, 2 * dimensions)
+    divided = None if denominator is None else torch.zeros_like(plain)
     for place in sorted(block.held):
-        held = block.held[place]
-        if not held.outers or held.whole is not None:
-            into, flips = signs.buckets(place, held)
-            values = held.dense(block.count) * flips
-            if denominator is not None:
-                values = values / denominator(place, slice(None))
-            total.index_add_(1, into, values)
-        elif denominator is None:
-            total += _projected(held, block.count, *signs.matrices(place, held)).flatten(1)
-        else:
-            total += _divided(held, block.count, *signs.matrices(place, held), denominator, place).flatten(1)
-    return total
+        for rows, cuts, values in _written(block.held[place], block.count, projection, place):
+            inverse = None if denominator is None else denominator(place, rows).reciprocal()
+            for begin, end, (first, table, flip) in cuts:
+                some, wanted = values[:, begin:end], signs[table : table + end - begin]
+                bins = slice(first, first + end - begin)
+                plain[:, bins].addcmul_(some, wanted, value=flip)
+                if divided is not None and inverse is not None:
+                    divided[:, bins].addcmul_(some, wanted * inverse[begin:end], value=flip)
+    # Bins past the last are the first ones again.
+    folded = plain[:, :dimensions] + plain[:, dimensions:]
+    return folded, None if divided is None else divided[:, :dimensions] + divided[:, dimensions:]
 
 
-def _projected(held: Held, count: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """The factors are projected, and only then multiplied."""
-    total = rows.new_zeros(count, rows.shape[1], columns.shape[1])
-    for outer in held.outers:
-        left = rows[outer.left] if outer.one_hot else outer.left @ rows
-        total += outer_writer(Outer(left, outer.right @ columns, outer.counts), count)(0, rows.shape[1])
-    return total
+Cuts = list[tuple[int, int, tuple[int, int, int]]]
 
 
-def _divided(held: Held, count: int, rows: Tensor, columns: Tensor, denominator: Denominator, place: int) -> Tensor:
-    """Gradients have to be written out to be divided, some rows at a time."""
-    total = rows.new_zeros(count, rows.shape[1], columns.shape[1])
+def _written(held: Held, count: int, projection: Projection, place: int) -> Iterator[tuple[slice, Cuts, Tensor]]:
+    """A parameter's gradients some rows at a time, with the blocks that they are cut into.
+
+    Blocks are whole rows, or parts of one where a row has more numbers than there are dimensions, so that they
+    don't depend on how many rows are written at a time.
+    """
+    rows = held.rows
+    columns = held.shape[1] if held.outers else math.prod(held.shape)
+    group = max(1, projection.dimensions // columns)
+    size = min(columns * group, projection.dimensions)
+    parts = -(-columns // size) if group == 1 else 1
+    places = projection.places(place, -(-rows // group) * parts)
     write = held.writer(count)
-    step = max(1, CACHE // (4 * count * held.shape[1]))
-    for first in range(0, held.rows, step):
-        last = min(first + step, held.rows)
-        written = write(first, last) / denominator(place, slice(first, last))
-        narrow = written.view(count, last - first, -1) @ columns
-        total += torch.einsum("rk,erc->ekc", rows[first:last], narrow)
-    return total
+    for first, last in _spans(held, group, max(1, WRITTEN // (4 * count * columns * group))):
+        ends = []
+        for row in range(first, last, group):
+            begin, end = (row - first) * columns, (min(row + group, last) - first) * columns
+            for part in range(parts):
+                start = begin + part * size
+                ends.append((start, min(start + size, end), places[row // group * parts + part]))
+        yield slice(first, last) if held.outers else slice(None), ends, write(first, last)
+
+
+def _spans(held: Held, group: int, groups: int) -> Iterator[tuple[int, int]]:
+    """Rows to write out at a time, at most ``groups`` whole groups; of an embedding only groups that were looked up."""
+    rows = held.rows
+    if held.outers and held.whole is None and all(outer.one_hot for outer in held.outers):
+        touched = {row // group for outer in held.outers for row in outer.left.tolist()}
+        yield from ((one * group, min((one + 1) * group, rows)) for one in sorted(touched))
+        return
+    for first in range(0, rows, groups * group):
+        yield first, min(first + groups * group, rows)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,23 @@ from gptfl.training.network import Network
 
 
 class Tape:
-    """Listens at every module of a network that holds trained parameters.
+    """Listens at every module of a network that holds trained parameters, or only those whose name matches ``modules``.
 
-    Raises ``DataError`` where the weights are spread over several processes.
+    ``modules`` is a shell pattern (``*mlp*``) for the names of trained weights. Raises ``DataError`` where none has
+    such a name, or where the weights are spread over several processes.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, modules: str | None = None) -> None:
         if network.sharded:
             raise DataError("gradients of examples can't be computed while --shard spreads the weights", "leave it out")
         self.network = network
-        self.places = {id(p): place for place, p in enumerate(network.trainable)}
+        named = enumerate(zip(network.names, network.trainable, strict=True))
+        self.places = {id(p): place for place, (name, p) in named if modules is None or fnmatchcase(name, modules)}
+        if not self.places:
+            raise DataError(
+                f"--sketch-modules {modules!r} fits no trained weight of {network.loaded.source.name}",
+                f"give a pattern such as '*mlp*' for names like {network.names[0]} or {network.names[-1]}",
+            )
         self.modules: list[nn.Module] = [
             module
             for module in network.model.modules()
