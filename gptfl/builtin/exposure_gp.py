@@ -13,7 +13,7 @@ from gptfl.errors import DataError
 from gptfl.records import Features, FitData, MetricInfo, Prediction, Query, Run
 from gptfl.settings import flag, one_of
 from gptfl.simulator import average
-from gptfl.simulator.carrying import carried_alike, carried_over
+from gptfl.simulator.carrying import carried_alike
 from gptfl.simulator.conditioning import conditioned
 from gptfl.simulator.deviations import Curricula
 from gptfl.simulator.exposure_model import Asked, ExposureModel, Outlook, Recorded
@@ -128,7 +128,7 @@ class ExposureGp:
         asked = self._asked(query, rows)
         own, train = self._train(query)
         look = model.look(Curricula(query.batches, query.learning_rates), rows, asked, own, train)
-        spread = np.sqrt(look.signal + look.noise[None])
+        spread = np.sqrt(look.signal + look.noise)
         mean, spread = _at(grid[:rows], look.mean, query.steps), _at(grid[:rows], spread, query.steps)
         if query.observed is not None:
             mean, spread = self._observed(query, mean, spread)
@@ -161,7 +161,7 @@ class ExposureGp:
         shape, fitted = (len(query.batches), rows, len(seen)), seen >= 0
         if fitted.all() and query.unseen is None:
             return Asked(seen, np.broadcast_to(model.centre[:rows], shape))
-        centre = np.empty(shape)
+        centre, doubt = np.empty(shape), np.zeros(shape)
         centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
         assert query.unseen is not None
         given = self._vectors(query.unseen.features, "test", seen)
@@ -169,13 +169,15 @@ class ExposureGp:
         if not fitted.all():
             first = model.link.to(query.first[:, ~fitted])
             if vectors is None:
-                centre[:, :, ~fitted] = carried_over(model.centre[:rows], first)
-            else:
-                cosines = model.beside(vectors[~fitted])[0]
-                alike = model.likeness.cosines
-                centre[:, :, ~fitted] = carried_alike(model.centre[:rows], alike, first, cosines)
+                raise DataError(
+                    "exposure-gp was fitted without features, and asked about test examples that it hasn't seen",
+                    "fit it with features (--set features=true)",
+                )
+            cosines = model.beside(vectors[~fitted])[0]
+            told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines)
+            centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
         last = model.sources.last
-        return Asked(seen, centre, vectors, None if last is None else given[last])
+        return Asked(seen, centre, doubt, vectors, None if last is None else given[last])
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
         """Places and vectors of the training examples asked about; None for those fitted."""
@@ -247,9 +249,10 @@ def _recorded(runs: Sequence[Run], data: FitData) -> Recorded:
     name = data.metric.name
     begin = min(int(run.steps[0]) for run in runs)
     whole = [run for run in runs if int(run.steps[0]) == begin]
-    grid, _ = average_run(whole, name)
+    grid, mean = average_run(whole, name)
     ends = np.array([int(run.steps[-1]) for run in whole])
-    grid = grid[(ends[:, None] >= grid[None]).sum(axis=0) >= 2]
+    kept = (ends[:, None] >= grid[None]).sum(axis=0) >= 2
+    grid, mean = grid[kept], mean[kept]
     if len(whole) < 2 or not len(grid):
         raise DataError(
             f"exposure-gp: {len(whole)} of the {len(runs)} runs to fit can be told from their beginning, fewer than 2",
@@ -257,10 +260,10 @@ def _recorded(runs: Sequence[Run], data: FitData) -> Recorded:
         )
     values = np.stack([average.resample(run.steps, data.recorded(run), grid) for run in whole])
     there = ends[:, None] >= grid[None]
-    values = np.where(np.isfinite(values), values, average.mean_over_runs(values)[None])
+    values = np.where(np.isfinite(values), values, mean[None])
     values[~there] = np.nan
     batches, rates = padded([run.curriculum for run in whole])
-    return Recorded(Curricula(batches, rates), grid, values)
+    return Recorded(Curricula(batches, rates), grid, values, len(data.pool))
 
 
 def _link(name: str, metric: MetricInfo) -> Link:

@@ -34,6 +34,9 @@ def state_of(model: ExposureModel, higher: bool) -> Mapping[str, np.ndarray]:
         "learning_rates": model.recorded.curricula.learning_rates,
         "steps": model.recorded.steps,
         "values": model.recorded.values,
+        "seen": np.bincount(
+            model.recorded.curricula.batches[model.recorded.curricula.batches >= 0], minlength=model.pool
+        ),
         "weights": hyper.weights,
         "scales": hyper.scales,
         "shares": np.array([hyper.alike, hyper.shared]),
@@ -62,16 +65,37 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> tuple[ExposureMode
     runs, steps, values = Curricula(state["batches"], state["learning_rates"]), state["steps"], state["values"]
     name, low, high, higher = (float(one) for one in state["link"])
     alike, shared = (float(one) for one in state["shares"])
-    if runs.batches.ndim != 3 or values.ndim != 3 or values.shape[:2] != (len(runs.batches), len(steps)):
-        raise ValueError("batches and values are not of the same runs")
-    if runs.learning_rates.shape != runs.batches.shape[:2]:
-        raise ValueError("learning rates are not of the batches")
+    pool = len(state["seen"])
+    _check_runs(runs, steps, values, pool)
     for key, one in sets.items():
-        if one.train.ndim != 2 or one.test.ndim != 2 or len(one.test) != values.shape[2]:
-            raise ValueError(f"feature set {key!r} is not of the test examples")
-    sources = Sources.of(sets)
+        if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
+            raise ValueError(f"feature set {key!r} is not of the examples")
+        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+            raise ValueError(f"feature set {key!r} is not finite")
     hyper = Hyper(state["weights"], alike, shared, state["scales"])
-    model = ExposureModel(Recorded(runs, steps, values), sources, Link(NAMES[int(name)], low, high), hyper, prior)
+    if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, state["shares"])):
+        raise ValueError("hyperparameters are not finite")
+    if not (0.0 <= alike <= 1.0 and 0.0 <= shared <= 1.0 and (hyper.weights > 0).all()):
+        raise ValueError("hyperparameters are out of range")
+    link = Link(dict(enumerate(NAMES))[int(name)], low, high)
+    model = ExposureModel(Recorded(runs, steps, values, pool), Sources.of(sets), link, hyper, prior)
     if len(hyper.weights) != 1 + len(model.examples.shared) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model, bool(higher)
+
+
+def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: int) -> None:
+    """Raise ``ValueError`` or ``TypeError`` unless these are runs that may have been fitted."""
+    batches, rates = runs.batches, runs.learning_rates
+    if batches.dtype.kind != "i" or steps.dtype.kind != "i":
+        raise TypeError("batches and steps are not whole numbers")
+    if batches.ndim != 3 or values.ndim != 3 or values.shape[:2] != (len(batches), *steps.shape):
+        raise ValueError("batches and values are not of the same runs")
+    if rates.shape != batches.shape[:2] or not np.isfinite(rates).all():
+        raise ValueError("learning rates are not of the batches")
+    if batches.max(initial=-1) >= pool or batches.min(initial=-1) < -1:
+        raise ValueError("batches name examples that aren't there")
+    if not len(steps) or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise ValueError("steps don't ascend")
+    if not values.shape[2] or (np.isfinite(values).all(axis=2).sum(axis=0) < 2).any() or np.isinf(values).any():
+        raise ValueError("fewer than two runs are known at a step")

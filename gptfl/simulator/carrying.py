@@ -33,24 +33,34 @@ def carried_alike(
     alike: Float[np.ndarray, "test test"],
     first: Float[np.ndarray, "run new"],
     cosines: Float[np.ndarray, "new test"],
-) -> Float[np.ndarray, "run recorded new"]:
+) -> tuple[Float[np.ndarray, "run recorded new"], Float[np.ndarray, "run recorded new"]]:
     """The same, told from the first value and from the test examples that are alike (universal kriging).
 
     At each step a line in the first value, and around it a Gaussian process over test examples with the covariance
-    ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps.
+    ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps. Where there are too few
+    known examples for that it is as ``carried_over`` tells. Beside it, the variance of the errors; the line's own
+    counts.
     """
     trend = np.stack([np.ones(known.shape[1]), known[0]], axis=1)
     if known.shape[1] < 4 or np.ptp(known[0]) == 0:
-        return carried_over(known, first)
+        values = carried_over(known, first)
+        spread = np.var(known - known[0], axis=1, ddof=min(1, known.shape[1] - 1))
+        return values, np.broadcast_to(spread[None, :, None], values.shape)
     best = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + np.eye(len(alike))))
     covariance = best * alike + np.eye(len(alike))
     solved = np.linalg.solve(covariance, np.concatenate([known.T, trend], axis=1))
     values, lines = solved[:, : len(known)], solved[:, len(known) :]
-    line = np.linalg.solve(trend.T @ lines, trend.T @ values)
+    inner = trend.T @ lines
+    line = np.linalg.solve(inner, trend.T @ values)
     rest = values - lines @ line
     within = np.clip(first, known[0].min(), known[0].max())
     straight = line[0][None, :, None] + line[1][None, :, None] * within[:, None]
-    return np.asarray(straight + (best * cosines @ rest).T[None])
+    unit = ((known.T - trend @ line) * rest).sum(axis=0) / (known.shape[1] - 2)
+    left = best + 1.0 - ((best * cosines) @ np.linalg.solve(covariance, (best * cosines).T)).diagonal()
+    away = np.stack([np.ones(first.shape), within], axis=2) - best * cosines @ lines
+    left = left + np.einsum("rni,ij,rnj->rn", away, np.linalg.inv(inner), away)
+    spread = np.maximum(left, 0.0)[:, None] * np.maximum(unit, 0.0)[None, :, None]
+    return np.asarray(straight + (best * cosines @ rest).T[None]), np.asarray(spread)
 
 
 def _restricted(

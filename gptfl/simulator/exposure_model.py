@@ -30,23 +30,29 @@ TRUST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The runs fitted, on common recorded steps; NaN for all test examples where a run has ended."""
+    """The runs fitted, on common recorded steps; NaN for all test examples where a run has ended.
+
+    ``pool`` is how many training examples there are, seen or not.
+    """
 
     curricula: Curricula
     steps: Int[np.ndarray, " recorded"]
     values: Float[np.ndarray, "run recorded test"]
+    pool: int
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
 
-    ``centre`` are their mean trajectories on the even scale; ``vectors`` tell how alike they are, ``gradients`` those
-    to multiply training gradients with; None where they are just those fitted.
+    ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
+    over (None: of none); ``vectors`` tell how alike they are, ``gradients`` those to multiply training gradients
+    with; None where they are just those fitted.
     """
 
     seen: Int[np.ndarray, " asked"]
     centre: Float[np.ndarray, "run recorded asked"]
+    doubt: Float[np.ndarray, "run recorded asked"] | None = None
     vectors: Float[np.ndarray, "asked d"] | None = None
     gradients: Float[np.ndarray, "asked d"] | None = None
 
@@ -61,7 +67,7 @@ class Outlook:
 
     mean: Float[np.ndarray, "run recorded test"]
     signal: Float[np.ndarray, "run recorded test"]
-    noise: Float[np.ndarray, "recorded test"]
+    noise: Float[np.ndarray, "run recorded test"]
     prior: Float[np.ndarray, "run recorded test"]
 
 
@@ -72,9 +78,7 @@ class ExposureModel:
         self, recorded: Recorded, sources: Sources, link: Link, hyper: Hyper | None = None, prior: bool = True
     ) -> None:
         self.recorded, self.sources, self.link, self.prior = recorded, sources, link, prior
-        self.pool = int(recorded.curricula.batches.max(initial=-1)) + 1
-        if sources.sets:
-            self.pool = max(self.pool, *(len(one.train) for one in sources.sets.values()))
+        self.pool = recorded.pool
         fitted = sources.test_vectors({name: one.test for name, one in sources.sets.items()})
         self.test_vectors = fitted
         self.likeness = Likeness.of(fitted, recorded.values.shape[2])
@@ -188,23 +192,26 @@ class ExposureModel:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         shape = (len(runs.batches), rows, len(asked.seen))
-        mean, signal, prior, noise = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[1:])
+        mean, signal, prior, noise = (np.empty(shape) for _ in range(4))
         outputs, sizes = self._outputs(asked)
-        slopes = self.link.slope(self.link.back(asked.centre.mean(axis=0)))
         fitted = asked.seen >= 0
-        slopes[:, fitted] = self.slopes[:rows, asked.seen[fitted]]
         for row, ((their, told), (our, told_us)) in enumerate(zip(theirs, ours, strict=True)):
             step, posterior = self.solved[row]
             cross, distance = self._related(step, their, our)
-            unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes[row])
+            slopes = self.slopes[row][asked.seen]
+            if not fitted.all():
+                slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
+            unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
             moved = posterior.mean(cross, outputs) * unit
             common = [ones[step.members].mean(axis=0) for ones in told_us] if others else step.common[:, asked.seen]
             for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
-                moved += scale * (one - average) * slopes[row]
+                moved += scale * (one - average) * slopes
             mean[:, row] = asked.centre[:, row] + moved
-            signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(unit))) * unit**2
+            signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(sizes))) * unit**2
             prior[:, row] = posterior.variance * distance[:, None] * unit**2
-            noise[row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+            noise[:, row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+            if asked.doubt is not None:
+                noise[:, row] += asked.doubt[:, row]
         return Outlook(mean, signal, noise, prior)
 
     def _effects(self, own: Int[np.ndarray, " example"]) -> int:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import expit
 
 LEAST = 1e-6
 """Values are kept this far from a bound that the scale can't reach."""
+MOST = 500.0
+"""A logarithm above this one, where numbers end, is taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,11 @@ class Link:
     def back(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
         """Back to the metric, within its range."""
         if self.name == "log":
-            return np.asarray(np.exp(values))
+            return np.asarray(np.exp(np.minimum(values, MOST)))
         if self.name == "odds":
             return np.asarray(np.logaddexp(0.0, values))
         if self.name == "logit":
-            return np.asarray(self.low + (self.high - self.low) / (1.0 + np.exp(-values)))
+            return np.asarray(self.low + (self.high - self.low) * expit(values))
         return np.asarray(np.clip(values, self.low, self.high))
 
     def slope(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
