@@ -212,7 +212,11 @@ class GPTfluence:
     def _train(self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData) -> Fitted:
         pool = len(self.sides_.train)
 
-        charted = chart([*fit_runs, *validation], self.law_, pool) if self.around == MEAN_RUN else None
+        # A mean over the validation runs as well would tell the sum of their deviations to the fit.
+        charted = chart(fit_runs, self.law_, pool) if self.around == MEAN_RUN else None
+        every = [*fit_runs, *validation]
+        if charted is not None:
+            fit_runs, validation = (charted.course.within(runs) for runs in (fit_runs, validation))
 
         def on_check(epoch: int, error: float) -> None:
             error *= self.scale_**2
@@ -237,7 +241,8 @@ class GPTfluence:
         )
         if charted is not None:
             with torch.inference_mode():
-                self.course_ = charted.course, charted.sums(self.sides_.project(fitted.parameters)[0])
+                whole = chart(every, self.law_, pool)
+                self.course_ = whole.course, whole.sums(self.sides_.project(fitted.parameters)[0])
         stopped = fitted.checks[-1][0]
         if stopped < self.epochs:
             data.progress("fit gptfluence", stopped, stopped, "stopped early")

@@ -1,7 +1,7 @@
 """The average training run as a known course: what a recurrence must add up to for the average batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,21 @@ class Course:
     mean: Float[np.ndarray, "grid test"]
     sizes: Float[Tensor, " step"]
     totals: Float[Tensor, " step"]
+
+    def within(self, runs: Sequence[Trajectory]) -> list[Trajectory]:
+        """The runs, cut to the steps at which the average run is known. Raises ``DataError`` where nothing is left."""
+        cut = []
+        for run in runs:
+            there = (run.steps >= self.grid[0]) & (run.steps <= self.grid[-1])
+            if there.sum() >= 2:
+                cut.append(replace(run, steps=run.steps[there], values=run.values[there]))
+        if not cut:
+            raise DataError(
+                f"no run is recorded at two of steps {int(self.grid[0])} to {int(self.grid[-1])}, where the average "
+                "run is known",
+                "record runs of the same length, or leave out around=mean-run",
+            )
+        return cut
 
     def at(
         self,

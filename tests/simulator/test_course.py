@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+
+from gptfl.errors import DataError
+from gptfl.simulator.course import chart
+from gptfl.simulator.law import Law
+from gptfl.simulator.recurrence import rollout
+from gptfl.simulator.trajectory import Trajectory
+
+POOL, TEST = 5, 3
+
+
+def runs() -> list[Trajectory]:
+    random = np.random.default_rng(0)
+    grids = ([0, 2, 3, 5, 6], [0, 2, 3, 5, 6], [2, 3, 5])
+    return [
+        Trajectory(
+            random.integers(-1, POOL, size=(6, 2)),
+            np.array(grid),
+            random.normal(size=(len(grid), TEST)),
+            random.random(6) + 0.5,
+        )
+        for grid in grids
+    ]
+
+
+def sides(order: int) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return tuple(torch.randn(order + 1, n, 2, generator=random) / 3 for n in (POOL, TEST))  # type: ignore
+
+
+def plain_push(train, test, law, a, b, past, after):
+    """What is left of the average's change once the recurrence has had the average of what the runs saw."""
+    order = len(train) - 1
+    size, total, factor = 0.0, 0.0, np.zeros((order + 1, TEST))
+    for step in range(a, b):
+        covering = [run for run in runs() if run.steps[0] <= step < run.steps[-1]]
+        for run in covering:
+            for i in (i for i in run.batches[step] if i >= 0):
+                weight = 1.0 if law.rate is None else run.rates[step] / law.rate
+                size += 1 / len(covering)
+                total += weight / len(covering)
+                factor += weight / len(covering) * (train[:, i, None] * test).sum(-1).numpy()
+    scale = 1.0 if law.anchored else law.modal / size
+    keep = 1.0 if law.anchored else 0.0 if law.rate is None else 1 - total / size
+    return after - keep * past[0] - factor[-1] - sum(scale * factor[j] * past[j] for j in range(order))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("law", [Law(3), Law(3, anchored=True), Law(3, rate=0.7), Law(3, anchored=True, rate=0.7)])
+def test_the_push_is_that_of_a_plain_loop_over_runs_and_steps(order: int, law: Law) -> None:
+    train, test = sides(order)
+    charted = chart(runs(), law, POOL)
+    grid = np.array([0, 2, 3, 5, 6])
+    np.testing.assert_array_equal(charted.course.grid, grid)
+    steps = np.array([0, 3, 5, 6])  # another grid than the recorded one, too
+    for asked in (grid, steps):
+        mean = charted.course.mean[np.searchsorted(grid, asked)]
+        found = charted(train, test, [asked])
+        for k in range(len(asked) - 1):
+            past = [mean[max(k - j, 0)] for j in range(order)]
+            wanted = plain_push(train, test, law, asked[k], asked[k + 1], past, mean[k + 1])
+            np.testing.assert_allclose(found[k], wanted, rtol=1e-4, atol=1e-5)
+    both = charted(train, test, [grid, steps])
+    assert len(both) == len(grid) + len(steps) - 2
+
+
+@pytest.mark.parametrize("law", [Law(2), Law(2, anchored=True, rate=0.7)])
+def test_runs_that_all_see_the_same_go_along_their_mean(law: Law) -> None:
+    random = np.random.default_rng(2)
+    batches, rates = random.integers(0, POOL, size=(6, 2)), random.random(6) + 0.5
+    same = [Trajectory(batches, np.arange(7), random.normal(size=(7, TEST)), rates) for _ in range(3)]
+    train, test = sides(1)
+    push = chart(same, law, POOL)(train, test, [np.arange(7)])
+    mean = np.mean([run.values for run in same], axis=0)
+    rolled = rollout(train, test, batches[None], np.arange(7), mean[None, 0], law, rates=rates[None], push=push[None])
+    np.testing.assert_allclose(rolled[0], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_unseen_tests_get_a_mean_of_their_own_by_their_first_score() -> None:
+    course = chart(runs(), Law(2), POOL).course
+    first = np.array([[0.5, -1.0, 0.1], [0.5, 2.0, 0.1]])
+    seen = np.array([0, -1, 2])
+    mean = course.at(course.grid, first, seen)
+    np.testing.assert_array_equal(mean[:, :, [0, 2]], np.stack([course.mean[:, [0, 2]]] * 2))
+    np.testing.assert_array_equal(mean[:, 0, 1], first[:, 1])
+    assert course.at(course.grid, first, np.arange(3)).shape == (1, 5, TEST)
+    with pytest.raises(DataError, match="step 9 is outside steps 0 to 6"):
+        course.at(np.array([0, 9]), first, seen)
+
+
+def test_runs_without_a_common_step_have_no_course() -> None:
+    broken = runs()[:1]
+    broken[0].values[:, 1] = np.nan
+    with pytest.raises(DataError, match="no step at which every test example"):
+        chart(broken, Law(2), POOL)
+
+
+def test_runs_are_cut_to_where_their_mean_is_known() -> None:
+    course = chart([run for run in runs() if run.steps[0] == 2], Law(2), POOL).course
+    first, last = course.within([runs()[0], runs()[2]])
+    np.testing.assert_array_equal(first.steps, [2, 3, 5])
+    np.testing.assert_array_equal(first.values, runs()[0].values[1:4])
+    np.testing.assert_array_equal(last.values, runs()[2].values)
+    late = Trajectory(runs()[0].batches, np.array([5, 6]), np.zeros((2, TEST)))
+    with pytest.raises(DataError, match="no run is recorded at two of steps 2 to 5"):
+        course.within([late])
