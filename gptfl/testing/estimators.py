@@ -21,6 +21,7 @@ from gptfl.records import (
 )
 from gptfl.testing import promises
 from gptfl.testing.promises import require
+from gptfl.testing.sureness import check_observed, check_sureness
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
 from gptfl.testing.unseen import check_unseen
 
@@ -38,7 +39,8 @@ def check_estimator(
 
     It is fitted on ``dynamics`` (a small synthetic recording of a loss by default) with
     ``features(dynamics)`` where it requires features (random embeddings by default); the default recording has
-    gradients and derivatives where it requires those. What it says that it ``generalises`` to is asked of it.
+    gradients and derivatives where it requires those. What it says that it ``generalises`` to is asked of it, and
+    where it ``conditions``, it is told a part of the asked runs. Intervals and novelty are checked where offered.
     Settings that make the fit quick are welcome: it is fitted six times.
     """
     made = factory(**settings)
@@ -51,13 +53,15 @@ def check_estimator(
     dynamics = dynamics or make_dynamics(gradients=bool(made.requires & {"gradients", "derivatives"}))
     _check_settings(factory, made, name)
     data = _fit_data(dynamics, made, (features or make_features)(dynamics) if "features" in made.requires else None)
-    query = make_query(dynamics.with_role(TEST), data.metric.name)
+    asked = dynamics.with_role(TEST)
+    query = make_query(asked, data.metric.name)
     fitted = _check_fit(made, data, name)
     values = _check_prediction(fitted, query, name)
     again = factory(**settings).fit(data).predict(query)
     promises.require_equal(values, again.values, f"{name} fitted twice with the same seed predicts differently")
     _check_restore(factory, fitted, query, values, name)
     _check_curricula(fitted, query, values, name)
+    check_observed(fitted, query, asked, data.metric.name, name)
     _check_sparse(factory, settings, data, query, name)
     check_unseen(lambda: factory(**settings), data, query, name)
     if "gradients" in made.requires:
@@ -124,10 +128,7 @@ def _check_prediction(fitted: Estimator, query: Query, name: str) -> np.ndarray:
     shape = (len(query.batches), len(query.steps), query.first.shape[1])
     require(values.shape == shape, f"{name} predicts shape {values.shape}, not (run, recorded, test) = {shape}")
     promises.require_close(values[:, 0], query.first, f"{name}: values[:, 0] is not the given first value")
-    for level, (low, high) in prediction.intervals.items():
-        require(0 < level < 1, f"{name} offers an interval of level {level}, which is not between 0 and 1")
-        require(low.shape == shape and high.shape == shape, f"{name}: the {level} interval is not of shape {shape}")
-        require(bool(np.all(low <= high)), f"{name}: the {level} interval has lower bounds above upper ones")
+    check_sureness(prediction, query, name)
     promises.require_equal(values, fitted.predict(query).values, f"{name} predicts differently when asked twice")
     return values
 
