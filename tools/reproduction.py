@@ -8,27 +8,13 @@
 already are kept (delete a JSON file of docs/reproduction to make it again). ``page`` renders what lies there.
 """
 
-import argparse
-import json
-import os
-import re
-import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "reproduction.md"
-RAW = ROOT / "docs" / "reproduction"
-LOCAL = frozenset({"figure", "simulator", "text"})
-SCORES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
+from pages import MODEL, ROOT, SCORES, Page, Study, cell, compare, dynamics, label, number, side_by_side, table
+
 TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
 MIXED = ("rte", "sst2", "boolq", "webnlg", "wmt16_de_en")
-MODEL = "smollm2-135m-instruct-q4"
 
 LEARNED = "--estimator gptfluence --estimator simfluence-linear --estimator datamodels"
 GRADIENTS = " ".join(
@@ -43,22 +29,6 @@ GRADIENTS = " ".join(
 )
 WITH_GRADIENTS = ("sst2", "rte")
 """The tasks whose recordings hold gradient products."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """Commands whose outputs make one table; ``{raw}`` stands for docs/reproduction, ``{data}`` for the data."""
-
-    name: str
-    commands: tuple[str, ...]
-    results: tuple[str, ...]
-    render: Callable[[Mapping[str, Any]], str]
-    shown: bool = True
-
-
-def dynamics(name: str) -> str:
-    """The option that names a recording of the workspace."""
-    return f"--dynamics $GPTFL_WORKSPACE/{name}.dynamics.h5"
 
 
 def recording(task: str) -> str:
@@ -80,72 +50,12 @@ def estimators(task: str) -> str:
     return f"{LEARNED} {GRADIENTS}" if task in WITH_GRADIENTS else LEARNED
 
 
-def compare(name: str, result: str, options: str = "--folds 4") -> str:
-    """The command that compares all estimators on a recording."""
-    return f"gptfl compare {dynamics(name)} {options} --output {{raw}}/{result}.json"
-
-
 # ---------------------------------------------------------------- tables
-
-
-def number(name: str, value: float | None) -> str:
-    """A score as the page shows it."""
-    if value is None:
-        return "–"
-    if name == "skill" and value < -99:
-        return "< -99"
-    return f"{value:.3g}" if name in ("mse", "mae") or abs(value) >= 10 else f"{value:.3f}"
-
-
-def cell(name: str, score: Mapping[str, Any] | None, bold: bool) -> str:
-    """A score with its spread or interval."""
-    if score is None:
-        return "–"
-    text = number(name, score["value"])
-    if bold:
-        text = f"**{text}**"
-    if score.get("interval") and score["value"] > -99:
-        low, high = score["interval"]
-        return text if low == high else f"{text} [{low:.2f}, {high:.2f}]"
-    return f"{text} ± {score['std']:.2g}" if score.get("std") else text
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
-
-
-def label(row: Mapping[str, Any]) -> str:
-    """An estimator's name, an oracle marked."""
-    return f"{row['estimator']} †" if row.get("oracle") else str(row["estimator"])
-
-
-def one_comparison(found: Mapping[str, Any]) -> str:
-    """A line an estimator, every score with its spread."""
-    (result,) = found.values()
-    rows = [
-        [label(row), *(cell(name, row["scores"].get(name), name in row["clearly_best"]) for name in SCORES)]
-        for row in result["estimators"]
-        if not row["error"]
-    ]
-    return table(["estimator", *SCORES.values()], rows)
 
 
 def many_comparisons(found: Mapping[str, Any]) -> str:
     """A line an estimator, a column a recording."""
-    names = list(dict.fromkeys(label(row) for result in found.values() for row in result["estimators"]))
-    rows = []
-    for name in names:
-        cells = []
-        for result in found.values():
-            row = next((row for row in result["estimators"] if label(row) == name and not row["error"]), None)
-            scores = {} if row is None else row["scores"]
-            told = [
-                number(key, scores[key]["value"]) if key in scores else "–" for key in ("mse", "rho", "skill", "lds")
-            ]
-            cells.append(" / ".join(told) if scores else "–")
-        rows.append([name, *cells])
-    return table(["MSE / final ρ / skill / LDS", *(title(name) for name in found)], rows)
+    return side_by_side(found, title)
 
 
 def title(name: str) -> str:
@@ -217,13 +127,10 @@ def costs(found: Mapping[str, Any]) -> str:
 
 
 STUDIES = (
-    Study("recordings", tuple(recording(task) for task in TASKS), (), lambda found: "", shown=False),
+    Study("recordings", tuple(recording(task) for task in TASKS)),
     Study(
         "features",
         tuple(f"gptfl featurize {dynamics(task)}" for task in TASKS),
-        (),
-        lambda found: "",
-        shown=False,
     ),
     Study(
         "loss",
@@ -320,105 +227,7 @@ STUDIES = (
 """In the order of the page."""
 
 
-# ---------------------------------------------------------------- doing
-
-
-def found_for(study: Study) -> dict[str, Any]:
-    """What the study's commands have left so far."""
-    paths = {name: RAW / f"{name}.json" for name in study.results}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
-
-
-def rendered(study: Study) -> str:
-    """The study's commands and its table, as the page has them."""
-    commands = "\n".join(spelled(command) for command in study.commands)
-    found = found_for(study)
-    missing = [name for name in study.results if name not in found]
-    parts = [f"```sh\n{commands}\n```"]
-    if found:
-        parts.append(study.render(found))
-        parts += [f"![{name}](reproduction/{name}.png)" for name in found if (RAW / f"{name}.png").is_file()]
-    if missing:
-        parts.append(f"Not run: {', '.join(missing)}.")
-    elif study.results:
-        parts.append("Raw: " + ", ".join(f"[{name}](reproduction/{name}.json)" for name in found) + ".")
-    return "\n\n".join(parts)
-
-
-def spelled(command: str, width: int = 110) -> str:
-    """A command as the page spells it: placeholders as shell variables, long lines continued."""
-    words = command.format(raw="docs/reproduction", data="DATA").split(" --")
-    lines, line = [], words[0]
-    for word in words[1:]:
-        if len(line) + len(word) + 5 > width:
-            lines.append(line + " \\")
-            line = " "
-        line += f" --{word}"
-    return "\n".join([*lines, line])
-
-
-def with_tables(text: str) -> str:
-    """The page's text with every study's block as it is now."""
-    for study in STUDIES:
-        begin, end = f"<!-- {study.name} -->", f"<!-- end of {study.name} -->"
-        pattern = re.compile(re.escape(begin) + r"\n.*?" + re.escape(end), re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{PAGE.name} has no place for {study.name!r}: {begin} ... {end}")
-        block = f"{begin}\n{rendered(study)}\n{end}"
-        text = pattern.sub(lambda match, block=block: block, text)  # type: ignore[misc]
-    return text
-
-
-def run(names: Sequence[str], data: str, workspace: str) -> None:
-    """Carry out the commands of these studies, or of all."""
-    environment = {**os.environ, "GPTFL_WORKSPACE": workspace}
-    for study in STUDIES:
-        if names and study.name not in names:
-            continue
-        for command in study.commands:
-            raw = RAW.relative_to(ROOT)
-            line = command.format(raw=raw, data=data).replace("$GPTFL_WORKSPACE", workspace)
-            written = [
-                ROOT / word for word in shlex.split(line) if word.startswith(f"{raw}/") and word.endswith(".json")
-            ]
-            if written and written[0].is_file():
-                continue
-            started = time.perf_counter()
-            print(f"$ {line}", flush=True)
-            done = subprocess.run([sys.executable, "-m", *shlex.split(line)], env=environment, cwd=ROOT, check=False)
-            print(f"  {done.returncode} after {time.perf_counter() - started:.0f} s", flush=True)
-        for path in (RAW / f"{name}.json" for name in study.results):
-            if path.is_file():
-                kept = scrubbed(json.loads(path.read_text(encoding="utf-8")))
-                path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def scrubbed(value: Any) -> Any:
-    """A result without what is of this machine (paths) or of the data sets (texts)."""
-    if isinstance(value, dict):
-        return {key: scrubbed(item) for key, item in value.items() if key not in LOCAL}
-    return [scrubbed(item) for item in value] if isinstance(value, list) else value
-
-
-def main() -> None:
-    """The command line of this script."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("list", "run", "page"))
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--data", default="DATA")
-    parser.add_argument("--workspace", default="gptfl-work")
-    given = parser.parse_args()
-    unknown = sorted(set(given.names) - {study.name for study in STUDIES})
-    if unknown:
-        parser.error(f"no study is called {unknown[0]!r}")
-    if given.what == "list":
-        for study in STUDIES:
-            print(f"{study.name}: {len(study.commands)} commands, {len(found_for(study))} of {len(study.results)} run")
-    elif given.what == "run":
-        run(given.names, given.data, given.workspace)
-    else:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-
+SITE = Page(ROOT / "docs" / "reproduction.md", ROOT / "docs" / "reproduction", STUDIES)
 
 if __name__ == "__main__":
-    main()
+    SITE.main(__doc__)

@@ -1,0 +1,350 @@
+"""Runs the studies of docs/fidelity.md and puts their tables into the page.
+
+    python tools/fidelity.py list
+    python tools/fidelity.py run --data DIR [--workspace W] [NAME ...]
+    python tools/fidelity.py page
+
+``run`` carries out the commands of each study as they stand on the page; recordings and results that are there
+already are kept (delete a JSON file of docs/fidelity to make it again). ``page`` renders what lies there.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pages import (
+    MODEL,
+    NOTHING,
+    ROOT,
+    SCORES,
+    Page,
+    Study,
+    cell,
+    compare,
+    dynamics,
+    label,
+    number,
+    side_by_side,
+    table,
+)
+
+OURS = "exposure-gp"
+TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
+WITH_CLASSES = ("sst2", "rte", "boolq")
+"""Only these can be balanced."""
+OWN = {
+    "sst2": "--lr 2e-5 --record-every 2 --metric loss --metric accuracy",
+    "rte": "--lr 2e-5 --record-every 2 --metric loss --metric accuracy",
+    "boolq": "--lr 2e-5 --record-every 4 --metric loss --metric accuracy",
+    "webnlg": "--lr 2e-5 --record-every 4 --accumulate 4 --metric loss --metric rougeL --generate-every 24",
+    "wmt16_de_en": "--lr 2e-5 --record-every 4 --metric loss --metric rougeL --generate-every 24",
+}
+GRADIENTS = "--gradients reference --gradient-points 4 --sketches"
+"""The products that TracIn takes, and the features of the encoder ``gradients``."""
+SHAPE = "--subset-size 32 --steps 48 --test 48"
+RECORDED = tuple(
+    f"{task}-{design}" for design, tasks in (("contrast", TASKS), ("balanced", WITH_CLASSES)) for task in tasks
+)
+
+RIVALS = (
+    OURS,
+    f"{OURS}:features=false",
+    "gptfluence",
+    "simfluence-linear",
+    "datamodels",
+    "tracin-cp",
+    "tracin-cp:calibrate=true",
+    "tracin-cp:calibrate=true,preconditioned=true",
+)
+ABLATIONS = (
+    OURS,
+    f"{OURS}:prior=false",
+    f"{OURS}@minilm",
+    f"{OURS}:features=false",
+    f"{OURS}:link=identity",
+    f"{OURS}:link=log",
+    f"{OURS}:link=odds",
+)
+COUNTS = "2,3,5,10,20,30"
+FLIPPED = {"05": "5 %", "40": "40 %"}
+"""How many hundredths of the labels are flipped, and as tables say it."""
+REPEATS = ("1", "2", "3", "4", "5")
+
+
+def named(specs: Sequence[str]) -> str:
+    """The options that name estimators."""
+    return " ".join(f"--estimator {spec}" for spec in specs)
+
+
+def recording(name: str) -> str:
+    """The command that makes one recording."""
+    task, _, design = name.partition("-")
+    return (
+        f"gptfl collect --task {task} --data {{data}}/{task} --name {name} --model {MODEL} --train-layers 6 "
+        f"--design {design} --runs 24 --repeats 8 --pool 200 --reserve-pool 40 {SHAPE} {OWN[task]} {GRADIENTS}"
+    )
+
+
+def flipped() -> tuple[str, ...]:
+    """The commands of one repeat of the study of flipped labels."""
+    name = "flipped-$SHARE-$REPEAT"
+    return (
+        f"gptfl collect --task sst2 --data {{data}}/sst2 --name {name} --model {MODEL} --train-layers 6 "
+        f"--design contrast --flip-labels 0.$SHARE --runs 24 --pool 400 {SHAPE} --lr 2e-5 --record-every 8 "
+        f"{GRADIENTS} --seed $REPEAT",
+        f"gptfl fit --estimator {OURS} {dynamics(name)}",
+        f"gptfl fit --estimator tracin-cp {dynamics(name)}",
+        f"gptfl rank {dynamics(name)} --estimator {OURS} --estimator tracin-cp --on mean --model {MODEL} --top 20 "
+        "--output {raw}/flips-$SHARE-$REPEAT.json --figure $GPTFL_WORKSPACE/flips-$SHARE-$REPEAT.png",
+    )
+
+
+# ---------------------------------------------------------------- tables
+
+
+def title(name: str) -> str:
+    """The recording and what sets this result apart, from the name of its file."""
+    return name.partition("-")[2].replace("-", ", ")
+
+
+def headline(found: Mapping[str, Any]) -> str:
+    """A line a recording: how near our estimator comes to what can be predicted, and how sure it is."""
+    rows = []
+    for name, result in found.items():
+        row = next((row for row in result["estimators"] if row["estimator"] == OURS), None)
+        if row is None or row["error"]:
+            continue
+        top = result.get("ceiling") or {}
+        told = [cell(key, row["scores"].get(key), False) for key in ("skill", "lds")]
+        rows.append(
+            [title(name), *told, *(number(key, top.get(key)) for key in ("skill", "lds")), *shares(row), inside(row)]
+        )
+    head = ["", "skill", "LDS", "ceiling: skill", "LDS", "share: skill", "LDS", "inside 90 %"]
+    return table([OURS, *head[1:]], rows)
+
+
+def shares(row: Mapping[str, Any]) -> list[str]:
+    """The shares of the ceilings of skill and LDS, in per cent."""
+    known = [row.get(f"{score}_share") for score in ("skill", "lds")]
+    return [NOTHING if share is None or share <= 0 else f"{share:.0%}" for share in known]
+
+
+def inside(row: Mapping[str, Any]) -> str:
+    """The share of recorded points inside the 90 % intervals."""
+    share = row.get("coverage", {}).get("0.9", {}).get("share")
+    return NOTHING if share is None else f"{share:.0%}"
+
+
+def over(row: Mapping[str, Any]) -> str:
+    """By how much a row's squared error a point exceeds that of our estimator, with its interval."""
+    excess = row.get("excess")
+    if excess is None or excess["over"] == row["estimator"]:
+        return NOTHING
+    low, high = excess["interval"]
+    return f"{excess['more']:+.2g} [{low:.2g}, {high:.2g}]" + ("" if excess["clear"] else " (not clear)")
+
+
+def in_full(found: Mapping[str, Any]) -> str:
+    """The headline, then a table for each recording: a line an estimator."""
+    parts = [headline(found)]
+    for name, result in found.items():
+        rows = []
+        for row in result["estimators"]:
+            if row["error"]:
+                rows.append([label(row), f"failed: {row['error']}", *[""] * 7])
+                continue
+            scores = [
+                cell(key, row["scores"].get(key), key in row["clearly_best"]) for key in ("mse", "rho", "skill", "lds")
+            ]
+            rows.append(
+                [label(row), row.get("encoder") or NOTHING, *scores, " / ".join(shares(row)), inside(row), over(row)]
+            )
+        head = [
+            "features",
+            "MSE",
+            "final ρ",
+            "skill",
+            "LDS",
+            "share of ceiling",
+            "inside 90 %",
+            f"squared error over {OURS}'s",
+        ]
+        parts.append(table([title(name), *head], rows))
+    return "\n\n".join(parts)
+
+
+def across(found: Mapping[str, Any]) -> str:
+    """A line an estimator, a column a recording."""
+    return side_by_side(found, title)
+
+
+def ranks_only(found: Mapping[str, Any]) -> str:
+    """The same with the scores of unseen examples that are bounded."""
+    return side_by_side(found, title, ("rho", "skill", "lds"))
+
+
+def by_runs(found: Mapping[str, Any]) -> str:
+    """A table for each sweep over runs: a line an estimator, a column a number of runs, and what recording takes."""
+    parts = []
+    for name, result in found.items():
+        counts = result["axes"]["runs"]
+        rows = []
+        for estimator in dict.fromkeys(point["estimator"] for point in result["points"]):
+            own = {point["runs"]: point for point in result["points"] if point["estimator"] == estimator}
+            if estimator != "persistence":
+                rows.append([estimator, *(one_point(own[count]) for count in counts)])
+        seconds = result["run_seconds"]
+        if seconds is not None:
+            beside = result["feature_seconds"].get(OURS, 0.0)
+            rows.append(["seconds of the runs", *(f"{count * seconds:,.0f}" for count in counts)])
+            rows.append([f"and of {OURS}'s gradients", *(f"{count * seconds + beside:,.0f}" for count in counts)])
+        held = f"{len(result['held_out'])} held-out runs; {result['fittable_runs']} may be fitted to"
+        parts.append(f"{title(name)}: {held}.\n\n" + table(["skill / LDS", *map(str, counts)], rows))
+    return "\n\n".join(parts)
+
+
+def one_point(point: Mapping[str, Any]) -> str:
+    """Skill and LDS at a number of runs, with their spread over groups of runs."""
+    told = []
+    for key in ("skill", "lds"):
+        spread = point[f"{key}_std"]
+        told.append(number(key, point[key]) + (f" ± {spread:.2g}" if spread and point[key] > -99 else ""))
+    return " / ".join(told)
+
+
+def detections(found: Mapping[str, Any]) -> str:
+    """A line an order of checking, a column a share of flipped labels: the area, its mean and spread over repeats."""
+    areas: dict[str, dict[str, list[float]]] = {}
+    for name, result in found.items():
+        share = name.split("-")[1]
+        for order, one in result["detection"].items():
+            areas.setdefault(order, {}).setdefault(share, []).append(one["area"])
+    rows = [[order, *(spread_of(by_share.get(share, [])) for share in FLIPPED)] for order, by_share in areas.items()]
+    return table(["area (0.5 random, 1 perfect)", *(f"{told} flipped" for told in FLIPPED.values())], rows)
+
+
+def spread_of(values: Sequence[float]) -> str:
+    """Mean and standard deviation of repeats, and how many there are."""
+    if not values:
+        return NOTHING
+    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread} ({len(values)})"
+
+
+def selections(found: Mapping[str, Any]) -> str:
+    """A line a way of choosing, for each recording and metric: what trainings came to, and beside random subsets."""
+    rows = []
+    for name, result in found.items():
+        for metric in result["kinds"][0]["values"]:
+            for kind in result["kinds"]:
+                better = kind["better_than_random"].get(metric)
+                told = NOTHING
+                if better is not None:
+                    low, high = better["interval"]
+                    told = f"{better['by']:+.3g} [{low:.2g}, {high:.2g}]" + ("" if better["clear"] else " (not clear)")
+                rows.append([title(name), metric, kind["kind"], spread_of(kind["values"][metric]), told])
+    return table(["recording", "metric", "trained on", "mean ± sd (trainings)", "better than random by"], rows)
+
+
+def trusted(found: Mapping[str, Any]) -> str:
+    """A line a recording: scores without and with what was observed are told apart by the name of the file."""
+    rows = []
+    for name, result in found.items():
+        for row in result["estimators"]:
+            if row["error"]:
+                continue
+            scores = [cell(key, row["scores"].get(key), False) for key in SCORES]
+            rows.append([title(name), label(row) + ("" if row.get("conditions") else " ‡"), *scores, inside(row)])
+    return table(["recording", "estimator", *SCORES.values(), "inside 90 %"], rows)
+
+
+# ---------------------------------------------------------------- studies
+
+AGAINST = f"--against-estimator {OURS}"
+STUDIES = (
+    Study("recordings", tuple(recording(name) for name in RECORDED)),
+    Study("features", tuple(f"gptfl featurize --encoder minilm {dynamics(name)}" for name in RECORDED)),
+    Study(
+        "contrast",
+        tuple(
+            compare(f"{task}-contrast", f"contrast-{task}", f"--folds 4 {named(RIVALS)} {AGAINST}") for task in TASKS
+        ),
+        tuple(f"contrast-{task}" for task in TASKS),
+        in_full,
+    ),
+    Study(
+        "balanced",
+        tuple(
+            compare(f"{task}-balanced", f"balanced-{task}", f"--folds 4 {named(RIVALS)} {AGAINST}")
+            for task in WITH_CLASSES
+        ),
+        tuple(f"balanced-{task}" for task in WITH_CLASSES),
+        in_full,
+    ),
+    Study(
+        "unseen",
+        tuple(
+            compare(
+                f"{task}-contrast", f"unseen-{task}-{side}", f"--unseen {side}{folds} {named((OURS, 'gptfluence'))}"
+            )
+            for task in TASKS
+            for side, folds in (("test", " --folds 4"), ("train", ""), ("both", ""))
+        ),
+        tuple(f"unseen-{task}-{side}" for task in TASKS for side in ("test", "train", "both")),
+        ranks_only,
+    ),
+    Study(
+        "few-runs",
+        (
+            f"gptfl collect --task sst2 --data {{data}}/sst2 --name sst2-few --model {MODEL} --train-layers 6 "
+            f"--design contrast --runs 40 --repeats 8 --pool 200 {SHAPE} {OWN['sst2']} {GRADIENTS}",
+            f"gptfl featurize --encoder minilm {dynamics('sst2-few')}",
+            f"gptfl compare {dynamics('sst2-few')} --sweep runs={COUNTS} --held-out 10 --draws 3 "
+            f"{named((OURS, 'gptfluence'))} --output {{raw}}/runs-sst2.json --figure {{raw}}/runs-sst2.png",
+        ),
+        ("runs-sst2",),
+        by_runs,
+    ),
+    Study(
+        "observe",
+        tuple(
+            compare(f"{task}-contrast", f"observe-{task}", f"--folds 4 --observe 4 {named((OURS,))}") for task in TASKS
+        ),
+        tuple(f"observe-{task}" for task in TASKS),
+        trusted,
+    ),
+    Study(
+        "ablation",
+        tuple(compare(f"{task}-contrast", f"ablation-{task}", f"--folds 4 {named(ABLATIONS)}") for task in TASKS),
+        tuple(f"ablation-{task}" for task in TASKS),
+        across,
+    ),
+    Study(
+        "mislabelled",
+        flipped(),
+        tuple(f"flips-{share}-{repeat}" for share in FLIPPED for repeat in REPEATS),
+        detections,
+        {"SHARE": tuple(FLIPPED), "REPEAT": REPEATS},
+    ),
+    Study(
+        "select",
+        tuple(
+            command
+            for task in ("sst2", "rte")
+            for command in (
+                f"gptfl fit --estimator {OURS} {dynamics(f'{task}-contrast')}",
+                f"gptfl select-study {dynamics(f'{task}-contrast')} --estimator {OURS} --size 32 "
+                "--max-share-per-class 0.5 --rival tracin-cp --random 20 --repeats 10 "
+                f"--output {{raw}}/select-{task}.json --figure {{raw}}/select-{task}.png",
+            )
+        ),
+        ("select-sst2", "select-rte"),
+        selections,
+    ),
+)
+"""In the order of the page."""
+
+SITE = Page(ROOT / "docs" / "fidelity.md", ROOT / "docs" / "fidelity", STUDIES)
+
+if __name__ == "__main__":
+    SITE.main(__doc__)
