@@ -22,10 +22,12 @@ PAGES = sorted(
 
 
 def shell_lines(page: Path) -> list[str]:
-    """The ``gptfl`` commands in a page's code blocks, continued lines joined."""
+    """The ``gptfl`` commands in a page's code blocks, continued lines joined; in a loop, those of its first round."""
     # Every block is matched, so that the end of one in another language is not taken for a beginning.
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     code = "\n".join(text for language, text in blocks if language in ("", "sh", "bash", "console"))
+    for name, first in re.findall(r"^for (\w+) in (\S+).*; do$", code, re.MULTILINE):
+        code = code.replace(f"${name}", first)
     lines = code.replace("\\\n", " ").splitlines()
     return [line.split("   #")[0].removeprefix("$ ").strip() for line in lines if re.match(r"(\$ )?gptfl ", line)]
 
