@@ -141,9 +141,10 @@ def steps_of(
         members = np.flatnonzero(np.isfinite(values[:, row]).all(axis=1))
         found, units = [], []
         for effect in effects:
-            centred = effect[members] - effect[members].mean(axis=0)
+            centred = _differences(effect[members])
             covariance = centred @ centred.T
-            unit = max(float(np.trace(covariance)) / max(len(members) - 1, 1), 1e-300)
+            # Of runs that have all come to the same place, the way there is the unit.
+            unit = float(np.trace(covariance)) / max(len(members) - 1, 1) or float(np.mean(effect[members] ** 2)) or 1.0
             found.append(covariance / unit)
             units.append(unit)
         deviations = values[members, row] - values[members, row].mean(axis=0)
@@ -151,8 +152,15 @@ def steps_of(
         told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
-            told[number] = (one[members] - common[number]) * (slopes[row] / size)
+            told[number] = _differences(one[members]) * (slopes[row] / size)
         yield Step(np.stack(found), np.array(units), deviations / size, told, size, reference, members, common)
+
+
+def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d"]:
+    """States less their mean; nothing where they differ by no more than the precision of their vectors."""
+    centred = states - states.mean(axis=0)
+    rounded = np.abs(centred).max(initial=0.0) <= 1e-6 * np.abs(states).max(initial=0.0)
+    return np.zeros_like(centred) if rounded else centred
 
 
 def sizes_of(

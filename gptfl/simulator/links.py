@@ -63,4 +63,5 @@ class Link:
             return self.back(mean)
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         total = sum(w * self.back(mean + x * np.sqrt(variance)) for x, w in zip(nodes, weights, strict=True))
-        return np.asarray(total / weights.sum())
+        # Rounding alone could carry it over a bound.
+        return np.asarray(np.clip(total / weights.sum(), self.low, self.high))

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.carrying import carried_over
+from gptfl.simulator import carrying
+from gptfl.simulator.carrying import carried_alike, carried_over
 
 
 def test_a_change_that_is_linear_in_the_first_value_is_carried_over_exactly():
@@ -35,3 +36,79 @@ def test_beyond_the_known_first_values_the_nearest_change_holds():
 def test_one_known_example_lends_its_own_change():
     values = carried_over(np.array([[2.0], [1.5]]), np.array([[7.0]]))
     assert values[0, :, 0].tolist() == [7.0, 6.5]
+
+
+def dense(known, alike, first, cosines, weight):
+    """Universal kriging of each recorded step with a line in the first value: mean and variance of new examples."""
+    count = known.shape[1]
+    covariance, trend = weight * alike + np.eye(count), np.stack([np.ones(count), known[0]], axis=1)
+    within = np.clip(first, known[0].min(), known[0].max())
+    values, spreads = np.empty((*first.shape, len(known))), np.empty((*first.shape, len(known)))
+    # The bordered system of the best linear unbiased predictor.
+    system = np.block([[covariance, trend], [trend.T, np.zeros((2, 2))]])
+    hat = np.linalg.inv(trend.T @ np.linalg.solve(covariance, trend)) @ trend.T @ np.linalg.inv(covariance)
+    for run in range(len(first)):
+        for new in range(first.shape[1]):
+            side = np.concatenate([weight * cosines[new], [1.0, within[run, new]]])
+            solved = np.linalg.solve(system, side)
+            values[run, new] = known @ solved[:count]
+            rest = known.T - trend @ (hat @ known.T)
+            unit = (rest * np.linalg.solve(covariance, rest)).sum(axis=0) / (count - 2)
+            spreads[run, new] = unit * (weight + 1.0 - solved @ side)
+    return np.moveaxis(values, 2, 1), np.moveaxis(spreads, 2, 1)
+
+
+def likenesses(count, new, seed=0):
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(count + new, 3))
+    vectors /= np.linalg.norm(vectors, axis=1)[:, None]
+    return vectors[:count] @ vectors[:count].T, vectors[count:] @ vectors[:count].T, vectors
+
+
+@pytest.mark.parametrize("weight", [0.1, 3.0])
+def test_carried_alike_is_universal_kriging(weight, monkeypatch):
+    monkeypatch.setattr(carrying, "WEIGHTS", (weight,))
+    random = np.random.default_rng(1)
+    alike, cosines, _ = likenesses(9, 2)
+    known, first = random.normal(size=(4, 9)), random.uniform(-0.5, 0.5, size=(3, 2))
+    values, variances = carried_alike(known, alike, first, cosines)
+    expected, spreads = dense(known, alike, first, cosines, weight)
+    np.testing.assert_allclose(values, expected, atol=1e-12)
+    np.testing.assert_allclose(variances, spreads, atol=1e-12)
+    np.testing.assert_allclose(values[:, 0], first, atol=1e-12)
+    np.testing.assert_allclose(variances[:, 0], 0, atol=1e-12)
+
+
+def test_likeness_counts_as_far_as_it_tells():
+    random = np.random.default_rng(2)
+    alike, cosines, vectors = likenesses(40, 20, seed=3)
+    first = random.uniform(1, 3, size=60)
+    effects = vectors @ random.normal(size=(3, 5)) * np.arange(5)
+    for effect, closer in ((effects, True), (np.zeros_like(effects), False)):
+        values = (first[:, None] * (1 - 0.1 * np.arange(5)) + effect + 0.02 * random.normal(size=(60, 5))).T
+        values[0] = first
+        told, variances = carried_alike(values[:, :40], alike, first[None, 40:], cosines)
+        plain = carried_over(values[:, :40], first[None, 40:])
+        errors = [np.square(one[0] - values[:, 40:])[1:].mean() for one in (told, plain)]
+        assert errors[0] < (0.05 if closer else 1.3) * errors[1]
+        share = (np.abs(told[0] - values[:, 40:]) < 1.645 * np.sqrt(variances[0]))[1:].mean()
+        assert 0.75 <= share <= 1.0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_known_examples_lend_their_change_without_likeness(count):
+    alike, cosines, _ = likenesses(count, 2)
+    known, first = np.random.default_rng(0).normal(size=(3, count)), np.array([[0.5, 1.0]])
+    values, variances = carried_alike(known, alike, first, cosines)
+    np.testing.assert_array_equal(values, carried_over(known, first))
+    assert variances.shape == values.shape
+    assert np.isfinite(variances).all()
+    assert (variances[:, 0] == 0).all()
+
+
+def test_known_examples_that_begin_alike_lend_their_change_without_a_line():
+    alike, cosines, _ = likenesses(6, 2)
+    known = np.stack([np.full(6, 2.0), np.arange(6.0)])
+    values, variances = carried_alike(known, alike, np.array([[2.0, 2.5]]), cosines)
+    np.testing.assert_allclose(values, carried_over(known, np.array([[2.0, 2.5]])))
+    np.testing.assert_allclose(variances[0, 1], 3.5)

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from gptfl.simulator.conditioning import OWN, conditioned
+
+RUNS, STEPS, TEST = 2, 6, 4
+
+
+def drawn(seed=0):
+    random = np.random.default_rng(seed)
+    gaps = np.abs(np.arange(STEPS)[:, None] - np.arange(STEPS)[None])
+    mean, spread = random.normal(size=(RUNS, STEPS, TEST)), random.uniform(0.5, 2, size=(RUNS, STEPS, TEST))
+    observed = random.normal(size=(RUNS, STEPS, TEST))
+    observed[random.random(observed.shape) < 0.5] = np.nan
+    observed[1, :, 2] = np.nan
+    return mean, spread, observed, np.exp(-gaps / 3)
+
+
+def test_matches_the_dense_conditional_of_each_trajectory():
+    mean, spread, observed, alike = drawn()
+    found, left = conditioned(mean, spread, observed, alike)
+    for run in range(RUNS):
+        for test in range(TEST):
+            known = np.isfinite(observed[run, :, test])
+            scale = spread[run, :, test]
+            covariance = scale[:, None] * alike * scale
+            seen = covariance[np.ix_(known, known)] + OWN * np.diag(scale[known] ** 2)
+            gain = covariance[:, known] @ np.linalg.pinv(seen)
+            expected = mean[run, :, test] + gain @ (observed[run, known, test] - mean[run, known, test])
+            variance = covariance.diagonal() - (gain @ covariance[known]).diagonal()
+            np.testing.assert_allclose(found[run, :, test], expected)
+            np.testing.assert_allclose(left[run, :, test], np.sqrt(variance), atol=1e-7)
+
+
+def test_observed_points_are_met_and_neighbours_move_towards_them():
+    mean, spread, _, alike = drawn()
+    observed = np.full(mean.shape, np.nan)
+    observed[0, 2] = mean[0, 2] + 1.0
+    found, left = conditioned(mean, spread, observed, alike)
+    np.testing.assert_allclose(found[0, 2], observed[0, 2], atol=2e-4)
+    assert (left[0, 2] < 0.02 * spread[0, 2]).all()
+    for step in (1, 3):
+        assert (found[0, step] > mean[0, step]).all()
+        assert (left[0, step] < spread[0, step]).all()
+    np.testing.assert_array_equal(found[1], mean[1])
+    np.testing.assert_array_equal(left[1], spread[1])
+
+
+def test_nothing_observed_changes_nothing_nor_does_the_question():
+    mean, spread, observed, alike = drawn()
+    given = [one.copy() for one in (mean, spread, observed)]
+    found = conditioned(mean, spread, np.full(mean.shape, np.nan), alike)
+    np.testing.assert_array_equal(found[0], mean)
+    np.testing.assert_array_equal(found[1], spread)
+    conditioned(mean, spread, observed, alike)
+    for one, other in zip((mean, spread, observed), given, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_certain_stays_as_it_is():
+    mean, spread, observed, alike = drawn()
+    spread[:, 0], observed[:, 0] = 0.0, 5.0
+    found, left = conditioned(mean, spread, observed, alike)
+    np.testing.assert_array_equal(found[:, 0], mean[:, 0])
+    assert np.isfinite(found).all()
+    assert (left[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("repeats", [2, 30])
+def test_steps_that_are_wholly_alike_are_no_trouble(repeats):
+    mean, spread = np.zeros((1, repeats, 1)), np.ones((1, repeats, 1))
+    found, left = conditioned(mean, spread, np.ones((1, repeats, 1)), np.ones((repeats, repeats)))
+    np.testing.assert_allclose(found, 1.0, atol=1e-3)
+    assert (left >= 0).all()

@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+
+from gptfl.simulator.deviations import (
+    Curricula,
+    Examples,
+    Likeness,
+    choose,
+    sizes_of,
+    solve,
+    states,
+    steps_of,
+)
+from gptfl.simulator.exposures import exposures
+from gptfl.simulator.kriging import columns, contrasts
+from gptfl.simulator.likelihood import Evidence, weigh
+from gptfl.simulator.travel import Vectors
+
+RUNS, POOL, TEST, STEPS = 12, 20, 10, 12
+RECORDED = np.array([0, 4, 8, 12])
+
+
+def world(seed=0):
+    """Runs whose deviations are exactly what the model says, of own and shared effects and an expectation."""
+    random = np.random.default_rng(seed)
+    runs = Curricula(
+        np.stack([random.choice(random.choice(POOL, 6, replace=False), size=(STEPS, 3)) for _ in range(RUNS)]),
+        random.uniform(0.5, 1.0, size=(RUNS, STEPS)),
+    )
+    gradients, tests = random.normal(size=(POOL, 4)), random.normal(size=(TEST, 4))
+    told = Vectors(np.array([0]), random.normal(size=(1, POOL, TEST)))
+    examples = Examples(np.arange(POOL), (Vectors(np.array([0]), gradients[None]),), (told,))
+    likeness = Likeness.of(tests, TEST)
+    seen = exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
+    root = np.linalg.cholesky(0.8 * likeness.cosines + 0.2 * np.eye(TEST))
+    effects = (0.05 * random.normal(size=(POOL, TEST)) + 0.2 * gradients @ random.normal(size=(4, TEST))) @ root.T
+    values = 3.0 + seen @ (effects + 0.1 * told.rows[0])
+    values[:, 1:] += 0.1 * random.normal(size=values[:, 1:].shape)
+    return runs, examples, likeness, values
+
+
+def steps(world_, rows=(1, 2, 3)):
+    runs, examples, likeness, values = world_
+    kept = np.array(rows)
+    slopes = np.ones((len(kept), TEST))
+    return list(steps_of(values[:, kept], slopes, runs, RECORDED[kept], examples, likeness, POOL))
+
+
+def test_states_are_exposures_times_vectors():
+    runs, examples, _, _ = world()
+    seen = exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
+    renumbered = Examples(np.arange(POOL)[::-1] + 2, examples.shared, examples.expected)
+    for row, (effects, expected) in enumerate(states(runs, RECORDED, renumbered, POOL + 2)):
+        np.testing.assert_allclose(effects[0][:, 2:], seen[:, row, ::-1])
+        np.testing.assert_allclose(effects[1], seen[:, row] @ examples.shared[0].rows[0], atol=1e-12)
+        np.testing.assert_allclose(expected[0], seen[:, row] @ examples.expected[0].rows[0], atol=1e-12)
+
+
+def test_steps_hold_centred_states_of_the_runs_recorded_there():
+    made = world()
+    runs, examples, _, values = made
+    values[3, 2:] = np.nan
+    step = steps(made)[1]
+    members = np.delete(np.arange(RUNS), 3)
+    assert step.members.tolist() == members.tolist()
+    seen = exposures(runs.batches, runs.learning_rates, RECORDED[2:3], POOL)[members, 0]
+    centred = seen - seen.mean(axis=0)
+    np.testing.assert_allclose(step.covariances[0] * step.units[0], centred @ centred.T, atol=1e-12)
+    assert np.trace(step.covariances[1]) == pytest.approx(len(members) - 1)
+    there = values[members, 2]
+    np.testing.assert_allclose(step.deviations * step.size, there - there.mean(axis=0), atol=1e-12)
+    told = seen @ examples.expected[0].rows[0]
+    np.testing.assert_allclose(step.common[0], told.mean(axis=0))
+    np.testing.assert_allclose(step.expected[0] * step.size, told - told.mean(axis=0), atol=1e-12)
+
+
+def test_sizes_lie_between_what_was_found_and_what_was_expected_by_the_number_of_runs():
+    random = np.random.default_rng(0)
+    truth, beforehand = np.array([1.0, 2.0, 4.0]), np.array([2.0, 2.0, 2.0])
+    few, many = (random.normal(size=(count, 3)) * truth for count in (3, 3000))
+    found, _ = sizes_of(many - many.mean(axis=0), beforehand)
+    np.testing.assert_allclose(found, truth, rtol=0.1)
+    drawn, reference = sizes_of(few - few.mean(axis=0), beforehand)
+    own = few.std(axis=0, ddof=1)
+    level = np.sqrt((own**2).mean())
+    assert reference * 2.0 == pytest.approx(level)
+    assert ((drawn - own) * (level - own) >= 0).all()
+    assert (np.abs(drawn - level) < np.abs(own - level)).all()
+    none, reference = sizes_of(np.zeros((4, 3)), beforehand)
+    assert none.tolist() == [1, 1, 1]
+    assert reference == 0
+
+
+def test_likeness_is_the_cosines_and_the_lengths():
+    vectors = np.array([[3.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    likeness = Likeness.of(vectors, 3)
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(likeness.cosines, [[1, 0, half], [0, 1, half], [half, half, 1]], atol=1e-12)
+    assert np.mean(likeness.sizes**2) == pytest.approx(1)
+    assert likeness.sizes[1] / likeness.sizes[0] == pytest.approx(4 / 3)
+    alone = Likeness.of(None, 3)
+    np.testing.assert_array_equal(alone.cosines, np.zeros((3, 3)))
+
+
+def likelihood(made, weights, alike, shared):
+    """Minus the log-likelihood, the scales fitted."""
+    likeness = made[2]
+    evidence = []
+    for step in steps(made):
+        basis = contrasts(len(step.members))
+        parts = np.concatenate([step.deviations[None], step.expected])
+        evidence.append(Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors))
+    cols = columns(likeness.values, likeness.vectors, alike, shared)
+    return weigh(evidence, np.asarray(weights), cols.signal, cols.noise)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_is_chosen_is_about_as_likely_as_anything(seed):
+    made = world(seed)
+    hyper, _ = choose(steps(made), made[2], True)
+    chosen = likelihood(made, hyper.weights, hyper.alike, hyper.shared)
+    np.testing.assert_allclose(chosen.scales, hyper.scales)
+    random = np.random.default_rng(seed)
+    others = [
+        likelihood(made, np.exp(random.uniform(-3, 5, size=2)), *random.uniform(0.02, 0.98, size=2)).cost
+        for _ in range(60)
+    ]
+    # The priors may cost a little likelihood, far less than it varies by.
+    assert chosen.cost < min(others) + 3.0
+    assert np.ptp(others) > 20
+
+
+def test_truth_is_no_likelier_than_what_is_chosen():
+    """Deviations drawn from the model itself, at hyperparameters that are their priors' middles."""
+    runs, examples, likeness, values = world()
+    random = np.random.default_rng(5)
+    blank = steps((runs, examples, likeness, values))
+    weights, alike, shared = np.exp([-1.0, 1.5]), 0.73, 0.82
+    cols = columns(likeness.values, likeness.vectors, alike, shared)
+    for row, step in zip((1, 2, 3), blank, strict=True):
+        signal = np.linalg.cholesky(np.tensordot(weights, step.covariances, 1) + 1e-9 * np.eye(RUNS))
+        drawn = signal @ random.normal(size=(RUNS, TEST)) * np.sqrt(cols.signal)
+        drawn += random.normal(size=(RUNS, TEST)) * np.sqrt(cols.noise)
+        values[:, row] = 3.0 + drawn @ cols.vectors.T
+    made = (runs, examples, likeness, values)
+    hyper, density = choose(steps(made), likeness, True)
+    truth = likelihood(made, weights, alike, shared)
+    # At the priors' middles they cost nothing.
+    assert density <= truth.cost + 0.02
+    assert hyper.scales[0] < 0.05
+
+
+def test_choosing_is_deterministic_and_needs_no_likeness():
+    made = world()
+    one, other = (choose(steps(made), made[2], True) for _ in range(2))
+    np.testing.assert_array_equal(one[0].weights, other[0].weights)
+    assert one[1] == other[1]
+    plain, _ = choose(steps(made), Likeness.of(None, TEST), False)
+    assert (plain.alike, plain.shared) == (0.0, 0.0)
+
+
+def test_the_expectation_is_found_and_taken_off():
+    made = world()
+    all_steps = steps(made)
+    hyper, _ = choose(all_steps, made[2], True)
+    assert hyper.scales[0] == pytest.approx(0.1, rel=0.2)
+    posterior = solve(all_steps[-1], hyper, made[2])
+    without = solve(all_steps[-1], hyper.__class__(hyper.weights, hyper.alike, hyper.shared, np.zeros(1)), made[2])
+    assert posterior.variance < without.variance
+
+
+@pytest.mark.parametrize("same", ["curriculum", "values", "both"])
+def test_runs_that_do_not_differ_teach_nothing_and_break_nothing(same):
+    runs, examples, likeness, values = world()
+    if same != "values":
+        runs = Curricula(np.repeat(runs.batches[:1], RUNS, axis=0), np.repeat(runs.learning_rates[:1], RUNS, axis=0))
+    if same != "curriculum":
+        values = np.repeat(values[:1], RUNS, axis=0)
+    made = steps((runs, examples, likeness, values))
+    hyper, cost = choose(made, likeness, True)
+    assert np.isfinite(cost)
+    assert np.isfinite(hyper.weights).all()
+    assert hyper.scales[0] == pytest.approx(0, abs=1e-9)
+    assert np.isfinite(solve(made[-1], hyper, likeness).dual).all()
