@@ -33,12 +33,14 @@ TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
 WITH_CLASSES = ("sst2", "rte", "boolq")
 """Only these can be balanced."""
 OWN = {
-    "sst2": "--lr 2e-5 --record-every 2 --metric loss --metric accuracy",
-    "rte": "--lr 2e-5 --record-every 2 --metric loss --metric accuracy",
-    "boolq": "--lr 2e-5 --record-every 4 --metric loss --metric accuracy",
-    "webnlg": "--lr 2e-5 --record-every 4 --accumulate 4 --metric loss --metric rougeL --generate-every 24",
-    "wmt16_de_en": "--lr 2e-5 --record-every 4 --metric loss --metric rougeL --generate-every 24",
+    "sst2-contrast": "--lr 2e-5 --record-every 2 --metric loss --metric accuracy",
+    "sst2-balanced": "--lr 2e-5 --record-every 4",
+    "rte": "--lr 2e-5 --record-every 8",
+    "boolq": "--lr 2e-5 --record-every 8",
+    "webnlg": "--lr 1e-4 --record-every 8 --accumulate 4",
+    "wmt16_de_en": "--lr 1e-4 --record-every 8 --accumulate 4",
 }
+"""What a recording has of its own, by its name or by its task."""
 GRADIENTS = "--gradients reference --gradient-points 4 --sketches"
 """The products that TracIn takes, and the features of the encoder ``gradients``."""
 SHAPE = "--subset-size 32 --steps 48 --test 48"
@@ -65,7 +67,7 @@ ABLATIONS = (
     f"{OURS}:link=log",
     f"{OURS}:link=odds",
 )
-COUNTS = "2,3,5,10,20,30"
+COUNTS = "2,3,5,7,14"
 FLIPPED = {"05": "5 %", "40": "40 %"}
 """How many hundredths of the labels are flipped, and as tables say it."""
 REPEATS = ("1", "2", "3", "4", "5")
@@ -81,7 +83,8 @@ def recording(name: str) -> str:
     task, _, design = name.partition("-")
     return (
         f"gptfl collect --task {task} --data {{data}}/{task} --name {name} --model {MODEL} --train-layers 6 "
-        f"--design {design} --runs 24 --repeats 8 --pool 200 --reserve-pool 40 {SHAPE} {OWN[task]} {GRADIENTS}"
+        f"--design {design} --runs 24 --repeats 8 --pool 200 --reserve-pool 40 {SHAPE} "
+        f"{OWN.get(name) or OWN[task]} {GRADIENTS}"
     )
 
 
@@ -296,10 +299,7 @@ STUDIES = (
     Study(
         "few-runs",
         (
-            f"gptfl collect --task sst2 --data {{data}}/sst2 --name sst2-few --model {MODEL} --train-layers 6 "
-            f"--design contrast --runs 40 --repeats 8 --pool 200 {SHAPE} {OWN['sst2']} {GRADIENTS}",
-            f"gptfl featurize --encoder minilm {dynamics('sst2-few')}",
-            f"gptfl compare {dynamics('sst2-few')} --sweep runs={COUNTS} --held-out 10 --draws 3 "
+            f"gptfl compare {dynamics('sst2-contrast')} --sweep runs={COUNTS} --held-out 10 --draws 4 "
             f"{named((OURS, 'gptfluence'))} --output {{raw}}/runs-sst2.json --figure {{raw}}/runs-sst2.png",
         ),
         ("runs-sst2",),
