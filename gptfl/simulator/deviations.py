@@ -144,7 +144,8 @@ def steps_of(
             centred = _differences(effect[members])
             covariance = centred @ centred.T
             # Of runs that have all come to the same place, the way there is the unit.
-            unit = float(np.trace(covariance)) / max(len(members) - 1, 1) or float(np.mean(effect[members] ** 2)) or 1.0
+            unit = float(np.trace(covariance)) / max(len(members) - 1, 1)
+            unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
         deviations = values[members, row] - values[members, row].mean(axis=0)

@@ -1,0 +1,212 @@
+"""Predictions and influences against the dense Gaussian process over the states of runs."""
+
+import numpy as np
+import pytest
+
+from gptfl.simulator.deviations import Curricula, Hyper
+from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
+from gptfl.simulator.exposures import exposures
+from gptfl.simulator.kriging import contrasts
+from gptfl.simulator.links import Link
+from gptfl.simulator.sources import Sides, Sources
+
+RUNS, POOL, TEST, STEPS = 7, 6, 4, 8
+RECORDED = np.array([0, 3, 8])
+POINTS = (0, 5)
+
+
+def model(hyper=True, link=None, seed=0, ended=False):
+    random = np.random.default_rng(seed)
+    runs = Curricula(random.integers(-1, POOL - 1, size=(RUNS, STEPS, 2)), random.uniform(0.5, 1, size=(RUNS, STEPS)))
+    values = 3 + np.exp(0.3 * random.normal(size=(RUNS, 3, TEST)))
+    values[:, 0] = 3.0
+    if ended:
+        values[2, 2] = np.nan
+    sets = {
+        f"{path}-{point}": Sides(random.normal(size=(POOL, 3)), random.normal(size=(TEST, 3)), True)
+        for path in ("raw", "preconditioned")
+        for point in POINTS
+    }
+    sources = Sources.of(sets)
+    scales = len(sources.expected(sources.of_fitted(), sets["raw-5"].test))
+    given = Hyper(np.array([0.4, 1.5, 0.7]), 0.6, 0.8, np.linspace(0.02, 0.05, scales)) if hyper else None
+    return ExposureModel(Recorded(runs, RECORDED, values, POOL), sources, link or Link("identity"), given)
+
+
+def states(made, runs, row):
+    """Where runs have come to, in own and shared effects and as expected, by exposures to each point's vectors."""
+    steps = RECORDED[row : row + 1]
+    found = [exposures(runs.batches, runs.learning_rates, steps, POOL)[:, 0]]
+    expected = made.sources.expected(made.sources.of_fitted(), made.sources.sets["raw-5"].test)
+    for vectors in (*made.sources.of_fitted(), *expected):
+        total = np.zeros((len(runs.batches), vectors.rows.shape[2]))
+        for taken in range(int(steps[0])):
+            single = np.zeros_like(runs.learning_rates)
+            single[:, taken] = runs.learning_rates[:, taken]
+            seen = exposures(runs.batches, single, steps, POOL)[:, 0]
+            for point, weight in vectors.weights(taken):
+                total += weight * seen @ vectors.rows[point].astype(np.float64)
+        found.append(total)
+    return found[:3], found[3:]
+
+
+def dense(made, asked, row):
+    """At a step: means, the signal's covariance over (run, test example), and the noise; variances as in the model."""
+    members = np.flatnonzero(np.isfinite(made.even[:, row]).all(axis=1))
+    curricula = made.recorded.curricula
+    ours, told = states(made, Curricula(curricula.batches[members], curricula.learning_rates[members]), row)
+    theirs, asked_told = states(made, asked, row)
+    step, posterior = made.solved[row]
+    count, hyper = len(members), made.hyper
+    together = [np.concatenate([one, other]) for one, other in zip(ours, theirs, strict=True)]
+    kernel = sum(w / u * one @ one.T for w, u, one in zip(hyper.weights, step.units, together, strict=True))
+    between = hyper.alike * made.likeness.cosines + (1 - hyper.alike) * np.eye(TEST)
+    noise = (1 - hyper.shared) * np.eye(TEST) + hyper.shared * between
+    basis = np.kron(contrasts(count), np.eye(TEST))
+    full = np.kron(kernel[:count, :count], between) + np.kron(np.eye(count), noise)
+    inverse = basis @ np.linalg.inv(basis.T @ full @ basis) @ basis.T
+    slope = made.slopes[row]
+    means = [sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope for told_ in (told, asked_told)]
+    even = made.even[members, row]
+    left = (even - even.mean(axis=0) - means[0] + means[0].mean(axis=0)) / step.size
+    # Covariances of what asked runs have beyond the mean of the fitted ones.
+    apart = np.concatenate([-np.ones((len(theirs[0]), count)) / count, np.eye(len(theirs[0]))], axis=1)
+    cross = np.kron((apart @ kernel)[:, :count], between)
+    mean = (cross @ inverse @ left.ravel()).reshape(-1, TEST) * step.size + means[1] - means[0].mean(axis=0)
+    covariance = np.kron(apart @ kernel @ apart.T, between) - cross @ inverse @ cross.T
+    units = np.tile(step.size, len(theirs[0]))
+    covariance = posterior.variance * covariance * units[:, None] * units
+    return even.mean(axis=0) + mean, covariance, posterior.variance * step.size**2 * (1 + 1 / count)
+
+
+@pytest.mark.parametrize("name", ["identity", "log"])
+@pytest.mark.parametrize("ended", [False, True])
+def test_predictions_are_those_of_the_dense_process(name, ended):
+    made = model(link=Link(name, 0.0), ended=ended)
+    random = np.random.default_rng(9)
+    asked = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
+    seen = np.arange(TEST)
+    look = made.look(asked, 3, Asked(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
+    for row in (1, 2):
+        mean, covariance, noise = dense(made, asked, row)
+        np.testing.assert_allclose(look.mean[:, row], mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(look.signal[:, row].ravel(), covariance.diagonal(), rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(look.noise[:, row], np.repeat(noise[None], 3, axis=0))
+        assert (look.signal[:, row] <= look.prior[:, row] * (1 + 1e-9)).all()
+
+
+def spread_out(made, count):
+    """For each of so many examples a run that sees it once in all, at the step sizes of the fitted runs, in parts.
+
+    All is linear in what a run sees, so that differences of these are differences between any runs.
+    """
+    rates = made.recorded.curricula.learning_rates
+    taken = (made.recorded.curricula.batches >= 0).any(axis=2)
+    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * rates[taken].mean()
+    batches = np.repeat(np.arange(count)[:, None], STEPS, axis=1)[:, :, None]
+    return batches, np.tile(share, (count, 1))
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_influence_is_the_difference_that_seeing_an_example_once_more_makes(ended):
+    made = model(ended=ended)
+    singles = Curricula(*spread_out(made, POOL))
+    mean, covariance, _ = dense(made, singles, 2)
+    random = np.random.default_rng(3)
+    weights = random.normal(size=(2, TEST))
+    train = {name: one.train for name, one in made.sources.sets.items()}
+    found, spread = made.influence(np.arange(POOL), train, weights)
+    # Each less the average example: a mean over the single ones, since all is linear.
+    apart = np.eye(POOL) - 1.0 / POOL
+    np.testing.assert_allclose(found, apart @ mean @ weights.T, rtol=1e-5, atol=1e-7)
+    for target in range(2):
+        mixing = np.kron(apart, weights[target][None])
+        variance = (mixing @ covariance @ mixing.T).diagonal()
+        np.testing.assert_allclose(spread[:, target], made.widening * np.sqrt(variance), rtol=1e-4)
+
+
+def test_influence_agrees_with_looking_at_the_runs():
+    made = model()
+    seen = np.arange(TEST)
+    runs = Curricula(*spread_out(made, POOL))
+    look = made.look(runs, 3, Asked(seen, np.broadcast_to(made.centre, (POOL, 3, TEST))))
+    train = {name: one.train for name, one in made.sources.sets.items()}
+    found, _ = made.influence(np.arange(POOL), train, np.eye(TEST))
+    np.testing.assert_allclose(found, look.mean[:, -1] - look.mean[:, -1].mean(axis=0), rtol=1e-5, atol=1e-7)
+
+
+def test_the_twin_of_an_example_shares_its_vectors_effects_but_not_its_own():
+    made = model()
+    train = {name: one.train[[2, 2]] for name, one in made.sources.sets.items()}
+    places, seen = np.array([2, -1]), np.arange(TEST)
+    found, spread = made.influence(places, train, np.eye(TEST))
+    assert not np.allclose(found[0], found[1])
+    assert (spread[1] > spread[0]).all()
+    # The twin among the fitted ones: a run of its own, beside those of the fitted.
+    batches, rates = spread_out(made, POOL + 1)
+    vectors = {name: np.concatenate([one.train, one.train[[2]]]) for name, one in made.sources.sets.items()}
+    look = made.look(
+        Curricula(batches, rates),
+        3,
+        Asked(seen, np.broadcast_to(made.centre, (POOL + 1, 3, TEST))),
+        np.arange(POOL + 1),
+        vectors,
+    )
+    expected = look.mean[-1, -1] - look.mean[:POOL, -1].mean(axis=0)
+    np.testing.assert_allclose(found[1], expected, rtol=1e-5, atol=1e-7)
+    # Without own effects, there is nothing between the two.
+    shared = ExposureModel(
+        made.recorded, made.sources, made.link, Hyper(np.array([1e-9, 1.5, 0.7]), 0.6, 0.8, made.hyper.scales)
+    )
+    one, other = shared.influence(places, train, np.eye(TEST))[0]
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_influence_is_told_in_the_metrics_units_on_any_scale():
+    made = model(link=Link("log", 0.0))
+    train = {name: one.train for name, one in made.sources.sets.items()}
+    found, _ = made.influence(np.arange(POOL), train, np.eye(TEST))
+    singles = Curricula(*spread_out(made, POOL))
+    mean = dense(made, singles, 2)[0]
+    expected = (mean - mean.mean(axis=0)) / made.slopes[2]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_influence_of_examples_in_parts_is_that_of_all_together():
+    made = model()
+    train = {name: one.train for name, one in made.sources.sets.items()}
+    whole = made.influence(np.arange(POOL), train, np.eye(TEST))
+    part = made.influence(np.array([1, 4]), {name: rows[[1, 4]] for name, rows in train.items()}, np.eye(TEST))
+    for one, other in zip(whole, part, strict=True):
+        np.testing.assert_allclose(one[[1, 4]], other, rtol=1e-9)
+
+
+def test_errors_of_runs_left_out_tell_the_width_of_intervals():
+    made = model()
+    assert made.left_out.shape == (RUNS, 3, TEST)
+    assert (made.left_out[:, 0] == 0).all()
+    reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
+    low, high = sorted([1.0, float(reach)])
+    assert low <= made.widening <= high
+
+
+def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
+    made = model()
+    alike = made.over_steps
+    np.testing.assert_allclose(alike.diagonal(), 1.0)
+    np.testing.assert_allclose(alike, alike.T)
+    assert np.linalg.eigvalsh(alike).min() > -1e-6
+
+
+@pytest.mark.parametrize("unit", [1.0, 50.0])
+def test_scales_are_compared_in_the_metrics_units(unit):
+    """The scale on which effects add up has the better evidence, in whatever units the metric is told."""
+    random = np.random.default_rng(4)
+    runs = Curricula(random.integers(0, 30, size=(20, 8, 2)), np.ones((20, 8)))
+    line = exposures(runs.batches, runs.learning_rates, RECORDED, 30) @ random.normal(size=(30, 12))
+    for values, best in ((20 + 0.4 * line, "identity"), (np.exp(0.4 * line), "log")):
+        evidence = {
+            name: ExposureModel(Recorded(runs, RECORDED, unit * values, 30), Sources({}), Link(name)).evidence
+            for name in ("identity", "log")
+        }
+        assert min(evidence, key=lambda name: evidence[name]) == best

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from gptfl.simulator.sources import Sides, Sources, check_vectors
+
+POOL, TEST, WIDTH = 5, 3, 4
+
+
+def sides(seed, gradient=True, width=WIDTH):
+    random = np.random.default_rng(seed)
+    return Sides(random.normal(size=(POOL, width)), random.normal(size=(TEST, width)), gradient)
+
+
+def gradients():
+    names = ("raw-0", "raw-24", "raw-9", "preconditioned-9", "preconditioned-24")
+    return {name: sides(number) for number, name in enumerate(names)}
+
+
+def test_gradient_sets_are_points_of_two_paths_in_the_order_of_their_steps():
+    # An embedding that happens to be called so is no gradient.
+    sources = Sources.of({**gradients(), "text": sides(9, False, 2), "raw-7": sides(8, False, 6)})
+    assert sources.paths == (
+        ((0, "raw-7"),),
+        ((0, "text"),),
+        ((9, "preconditioned-9"), (24, "preconditioned-24")),
+        ((0, "raw-0"), (9, "raw-9"), (24, "raw-24")),
+    )
+    assert sources.last == "raw-24"
+    found = sources.of_fitted()
+    assert [vectors.points.tolist() for vectors in found] == [[0], [0], [9, 24], [0, 9, 24]]
+    np.testing.assert_allclose(found[3].rows[1], sources.sets["raw-9"].train, atol=1e-6)
+
+
+def test_other_sets_are_centred_on_the_pool_fitted_and_gradients_are_not():
+    sources = Sources.of({"text": sides(0, False), "raw-0": sides(1)})
+    text, raw = sources.of_fitted()
+    np.testing.assert_allclose(text.rows[0].mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(raw.rows[0], sources.sets["raw-0"].train, atol=1e-6)
+    others = {"text": np.ones((2, WIDTH)), "raw-0": np.ones((2, WIDTH))}
+    text, raw = sources.vectors(others)
+    np.testing.assert_allclose(text.rows[0], 1 - np.repeat(sources.centres["text"][None], 2, axis=0), atol=1e-6)
+    np.testing.assert_array_equal(raw.rows[0], 1)
+
+
+def test_a_gradient_set_of_another_name_is_like_any_other():
+    sources = Sources.of({"of-adapters": sides(0)})
+    assert sources.last is None
+    np.testing.assert_allclose(sources.of_fitted()[0].rows[0].mean(axis=0), 0, atol=1e-6)
+    assert sources.expected(sources.of_fitted(), sources.sets["of-adapters"].test) == ()
+
+
+def test_expected_changes_are_minus_the_products_with_the_last_test_gradients():
+    sources = Sources.of({**gradients(), "text": sides(9, False)})
+    test = sources.sets[sources.last].test
+    expected = sources.expected(sources.of_fitted(), test)
+    assert expected
+    for told in expected:
+        assert any(same(told, sources, path, test) for path in ("raw", "preconditioned"))
+
+
+def same(told, sources, path, test):
+    """Whether these are the products of a path's training gradients, at its points, with the test gradients."""
+    sets = [sources.sets.get(f"{path}-{point}") for point in told.points]
+    if None in sets:
+        return False
+    looped = [[[-float(np.dot(one, other)) for other in test] for one in each.train] for each in sets]
+    return np.allclose(told.rows, looped, atol=1e-5)
+
+
+def test_a_loss_falls_where_gradients_align():
+    one = Sides(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]), True)
+    sources = Sources.of({"raw-0": one})
+    for told in sources.expected(sources.of_fitted(), one.test):
+        assert told.rows[0, 0].tolist() == [-2.0, 2.0, 0.0]
+
+
+def test_nothing_is_expected_without_test_gradients():
+    sources = Sources.of(gradients())
+    assert sources.expected(sources.of_fitted(), None) == ()
+
+
+def test_what_tells_test_examples_apart():
+    assert Sources({}).test_vectors({}) is None
+    sources = Sources.of({**gradients(), "text": sides(9, False)})
+    given = {name: one.test + 1 for name, one in sources.sets.items()}
+    np.testing.assert_array_equal(sources.test_vectors(given), given["raw-24"])
+    plain = Sources.of({"b": sides(1, False, 2), "a": sides(2, False)})
+    fitted = plain.test_vectors({name: one.test for name, one in plain.sets.items()})
+    assert fitted.shape == (TEST, WIDTH + 2)
+    # Each set weighs the same, whatever its scale.
+    for columns in (slice(0, WIDTH), slice(WIDTH, None)):
+        assert np.mean((fitted[:, columns] ** 2).sum(axis=1)) == pytest.approx(1.0)
+
+
+def test_vectors_that_do_not_fit_are_told():
+    sources = Sources.of({"text": sides(0, False)})
+    places = np.array([0, -1])
+    assert check_vectors(sources, {"text": np.ones((2, WIDTH))}, places) is None
+    assert check_vectors(sources, {}, places) == "there is no feature set 'text'"
+    assert (
+        check_vectors(sources, {"text": np.ones((2, 3))}, places) == "feature set 'text' has shape (2, 3), not (2, 4)"
+    )
+    assert "(3, 4), not (2, 4)" in check_vectors(sources, {"text": np.ones((3, WIDTH))}, places)
