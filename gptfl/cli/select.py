@@ -58,6 +58,16 @@ Cautious = Annotated[
         rich_help_panel=CHOICE,
     ),
 ]
+Search = Annotated[
+    int | None,
+    typer.Option(
+        help="Predict up to so many curricula in search of exchanges that better the whole subset; 0 goes by the influence "
+        "of single examples alone.",
+        metavar="N",
+        show_default="6000",
+        rich_help_panel=CHOICE,
+    ),
+]
 Orders = Annotated[int, typer.Option(help="Random orders that predictions are means over.", metavar="K")]
 Simulator = Annotated[
     Path | None,
@@ -75,6 +85,7 @@ def command(
     max_share_per_class: MaxShare = None,
     diversity: Diversity = 0.0,
     cautious: Cautious = 0.0,
+    search: Search = None,
     top: Annotated[int, typer.Option(help="How many of them to show.", metavar="N", rich_help_panel=RESULT)] = TOP,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
@@ -94,6 +105,7 @@ def command(
     Example: `gptfl select --size 32 --on mean --max-share-per-class 0.5`
     """
     from gptfl.report.selection import to_json
+    from gptfl.stages.exchanging import SEARCH
     from gptfl.stages.rank import check_options
     from gptfl.stages.select import select
 
@@ -114,6 +126,7 @@ def command(
             max_share_per_class=max_share_per_class,
             diversity=diversity,
             cautious=cautious,
+            search=SEARCH if search is None else search,
             seed=seed,
             output=output,
             progress=progress,

@@ -9,7 +9,7 @@ from gptfl.cli import console
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device, How
-from gptfl.cli.select import Cautious, Diversity, Estimator, MaxShare, On, Orders, Simulator, Size
+from gptfl.cli.select import Cautious, Diversity, Estimator, MaxShare, On, Orders, Search, Simulator, Size
 
 if TYPE_CHECKING:
     from gptfl.report.selection_study import SelectionStudy
@@ -28,6 +28,7 @@ def command(
     max_share_per_class: MaxShare = None,
     diversity: Diversity = 0.0,
     cautious: Cautious = 0.0,
+    search: Search = None,
     rival: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,6 +97,7 @@ def command(
 
     Example: `gptfl select-study --size 32 --max-share-per-class 0.5 --random 10 --repeats 5`
     """
+    from gptfl.stages.exchanging import SEARCH
     from gptfl.stages.select_study import select_study
 
     warn_of_problems()
@@ -114,6 +116,7 @@ def command(
             max_share_per_class=max_share_per_class,
             diversity=diversity,
             cautious=cautious,
+            search=SEARCH if search is None else search,
             rivals=rival,
             random_subsets=random,
             repeats=repeats,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Example, classes_of, in_order
@@ -24,6 +24,7 @@ class Wish:
     max_share: float | None = None
     diversity: float = 0.0
     cautious: float = 0.0
+    search: int = 0
 
     def check(self, pool: int) -> None:
         """Raise ``UsageError`` for values that make no sense for a pool of this size."""
@@ -34,6 +35,8 @@ class Wish:
         for flag, value in (("--diversity", self.diversity), ("--cautious", self.cautious)):
             if not 0 <= value < math.inf:
                 raise UsageError(f"{flag} is {value:g}", "give 0 or more")
+        if self.search < 0:
+            raise UsageError(f"--search is {self.search}", "give 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,45 +94,37 @@ def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: Rooms) -> lis
 
 
 def pick(
-    values: Float[np.ndarray, " pool"],
-    spread: Float[np.ndarray, " pool"] | None,
-    wish: Wish,
-    rooms: Rooms,
-    vectors: Vectors | None,
+    worth: Float[np.ndarray, " pool"], penalty: float, wish: Wish, rooms: Rooms, vectors: Vectors | None
 ) -> list[int]:
     """The places of the subset, in the order in which they are picked.
 
-    An example's worth is its value less ``cautious`` times its ``spread`` (which must then be there). One after the
-    other, the example is picked whose worth is greatest after taking off ``diversity`` times the standard deviation
-    of all worths times its likeness to the most alike of those picked before. Likeness is the cosine of vectors
-    centred on the pool, averaged over feature sets, 0 where negative; without ``vectors`` nothing is alike. Without diversity these are the examples of
-    greatest worth, which is the best subset for effects that add up.
+    One after the other, the example is picked whose worth is greatest after taking off ``penalty`` times its likeness
+    (see ``likeness``) to the most alike of those picked before. Without penalty these are the examples of greatest
+    worth, which is the best subset for effects that add up.
 
-    Raises ``UsageError`` where diversity would have to hold the vectors of too many examples.
+    Raises ``UsageError`` where the vectors of too many examples would have to be held.
     """
-    worth = values if spread is None else values - wish.cautious * spread
     chosen = greatest(worth, wish.size, rooms)
-    penalty = wish.diversity * float(worth.std())
     if penalty == 0 or vectors is None:
         return chosen
     # Of the plain choice one that fits is always left, so that nothing of less worth than its least, less the
     # greatest penalty, is ever picked.
     eligible = np.flatnonzero(worth >= worth[chosen[-1]] - penalty)
-    held = len(eligible) * sum(one.shape[1] * 4 for one in vectors.rows(0, 1).values())
-    if held > MAX_BYTES:
-        raise UsageError(
-            f"--diversity {wish.diversity:g} leaves {len(eligible)} examples to choose from, whose vectors take "
-            f"{held / 2**30:.1f} GiB",
-            "give a smaller --diversity",
-        )
-    directions = _directions(vectors, np.isin(np.arange(len(values)), eligible))
-    return _apart(worth, eligible, directions, penalty, wish.size, rooms)
+    return _apart(worth, eligible, directions(vectors, eligible, len(worth), wish), penalty, wish.size, rooms)
+
+
+def likeness(
+    ones: list[Float[np.ndarray, "one d"]], others: list[Float[np.ndarray, "other d"]]
+) -> Float[np.ndarray, "one other"]:
+    """How alike examples are: the cosine of vectors centred on the pool, the mean over feature sets, 0 if negative."""
+    cosines = np.mean([one @ other.T for one, other in zip(ones, others, strict=True)], axis=0)
+    return np.asarray(np.clip(cosines, 0.0, 1.0))
 
 
 def _apart(
     worth: Float[np.ndarray, " pool"],
     eligible: Int[np.ndarray, " eligible"],
-    directions: list[Float[np.ndarray, "eligible d"]],
+    ways: list[Float[np.ndarray, "eligible d"]],
     penalty: float,
     size: int,
     rooms: Rooms,
@@ -142,23 +137,35 @@ def _apart(
         best = int(np.argmax(np.where(may, worth[eligible] - penalty * alike, -np.inf)))
         chosen.append(int(eligible[best]))
         open_[best] = False
-        cosines = np.mean([one @ one[best] for one in directions], axis=0)
-        alike = np.maximum(alike, np.clip(cosines, 0.0, 1.0))
+        alike = np.maximum(alike, likeness(ways, [one[best : best + 1] for one in ways])[:, 0])
     return chosen
 
 
-def _directions(vectors: Vectors, kept: Bool[np.ndarray, " pool"]) -> list[Float[np.ndarray, "eligible d"]]:
-    """The centred vectors of some examples in each set, of length 1 (0 where a vector is the mean)."""
+def directions(
+    vectors: Vectors, places: Int[np.ndarray, " eligible"], pool: int, wish: Wish
+) -> list[Float[np.ndarray, "eligible d"]]:
+    """The centred vectors of the examples at ascending places in each set, of length 1 (0 where one is the mean).
+
+    Raises ``UsageError`` where they would take too much memory.
+    """
+    held = len(places) * sum(one.shape[1] * 4 for one in vectors.rows(0, 1).values())
+    if held > MAX_BYTES:
+        raise UsageError(
+            f"--diversity {wish.diversity:g} leaves {len(places)} examples to choose from, whose vectors take "
+            f"{held / 2**30:.1f} GiB",
+            "give a smaller --diversity",
+        )
+    kept = np.isin(np.arange(pool), places)
     total: dict[str, Float[np.ndarray, " d"]] = {}
-    for rows in _all(vectors, len(kept)):
+    for rows in _all(vectors, pool):
         for name, one in rows.items():
             total[name] = total.get(name, 0.0) + one.sum(axis=0, dtype=np.float64)
     parts: dict[str, list[Float[np.ndarray, "example d"]]] = {name: [] for name in total}
     start = 0
-    for rows in _all(vectors, len(kept)):
+    for rows in _all(vectors, pool):
         count = len(next(iter(rows.values())))
         for name, one in rows.items():
-            moved = one[kept[start : start + count]] - total[name] / len(kept)
+            moved = one[kept[start : start + count]] - total[name] / pool
             length = np.linalg.norm(moved, axis=1, keepdims=True)
             parts[name].append((moved / np.where(length > 0, length, 1.0)).astype(np.float32))
         start += count

@@ -12,6 +12,7 @@ from gptfl.records import Features, Prediction, Progress, silent
 from gptfl.report.selection import Selection, check_ids, write_ids
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH, vectors_of
+from gptfl.stages.exchanging import SEARCH, Start, exchanged
 from gptfl.stages.influence import Subject, Told, subject_of, tell
 from gptfl.stages.outcome import Reference
 from gptfl.stages.picking import Wish, pick, rooms_of
@@ -38,6 +39,7 @@ def select(
     max_share_per_class: float | None = None,
     diversity: float = 0.0,
     cautious: float = 0.0,
+    search: int = SEARCH,
     seed: int = 42,
     output: str | Path | None = None,
     progress: Progress = silent,
@@ -45,9 +47,11 @@ def select(
     """Choose ``size`` training examples with the best predicted effect on the metric of some test examples.
 
     ``on`` (``mean``, ``test:ID``, ``group:FILE`` or a sequence of test ids), ``how`` and ``orders`` say how influence
-    is told, as in ``rank``. Effects are taken to add up. ``max_share_per_class`` bounds the share of any one class,
-    ``diversity`` takes off what is like an example that was chosen before, ``cautious`` so many standard deviations
-    (see ``picking.pick``). The ids go to ``output``, by default in the workspace, as ``simulate``, ``verify`` and
+    is told, as in ``rank``. The examples of greatest influence are chosen first, as if effects added up;
+    ``max_share_per_class`` bounds the share of any one class, ``diversity`` takes off what is like an example that was
+    chosen before (see ``picking.pick``), ``cautious`` so many standard deviations. Then they are exchanged one by one
+    for others as long as the simulator predicts a better outcome of the whole subset, for ``search`` predicted
+    curricula (see ``exchanging.exchanged``). The ids go to ``output``, by default in the workspace, as ``simulate``, ``verify`` and
     their ``subset`` take them, and the result tells what the simulator predicts for training on all of them by the
     recording's recipe, the mean over ``orders`` random orders.
 
@@ -57,7 +61,7 @@ def select(
     check_seed(seed)
     check_options(how, orders)
     source = open_source(simulator, dynamics, workspace, estimator, metric, features)
-    wish = Wish(size, max_share_per_class, diversity, cautious)
+    wish = Wish(size, max_share_per_class, diversity, cautious, search)
     subject = target_of(on, source, wish)
     target = _target(source, subject, wish, output)
     told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
@@ -88,7 +92,7 @@ def chosen_of(
     seed: int,
     progress: Progress,
 ) -> tuple[Told, list[int]]:
-    """The influence of every example and the places of those chosen, in the order in which they are."""
+    """The influence of every example and the places of those chosen: the greatest first, then exchanged."""
     rooms = rooms_of(source.scope.pool, wish)
     name = source.found.estimator
     if wish.diversity and source.found.features is None:
@@ -102,10 +106,14 @@ def chosen_of(
             f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {told.how})",
             "leave it out, or use an estimator that tells influence in closed form, such as exposure-gp",
         )
+    worth = told.influence if told.spread is None else told.influence - wish.cautious * told.spread
+    penalty = wish.diversity * float(worth.std())
     if not wish.diversity:
-        return told, pick(told.influence, told.spread, wish, rooms, None)
+        chosen = pick(worth, 0.0, wish, rooms, None)
+        return exchanged(source, subject, wish, rooms, told, Start(chosen, worth), None, seed, progress)
     with vectors_of(source, features) as vectors:
-        return told, pick(told.influence, told.spread, wish, rooms, vectors)
+        chosen = pick(worth, penalty, wish, rooms, vectors)
+        return exchanged(source, subject, wish, rooms, told, Start(chosen, worth, penalty), vectors, seed, progress)
 
 
 def _target(source: Source, subject: Subject, wish: Wish, output: str | Path | None) -> Path:

@@ -20,6 +20,7 @@ from gptfl.report.selection_study import (
 from gptfl.report.trajectories import check_picture
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.choosers import Halves, choices_of, drawn_of, halves_of
+from gptfl.stages.exchanging import SEARCH
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.picking import Wish, rooms_of
 from gptfl.stages.rank import check_options
@@ -49,6 +50,7 @@ def select_study(
     max_share_per_class: float | None = None,
     diversity: float = 0.0,
     cautious: float = 0.0,
+    search: int = SEARCH,
     rivals: Sequence[str] | None = None,
     random_subsets: int = 10,
     repeats: int = 5,
@@ -84,7 +86,7 @@ def select_study(
             raise UsageError(f"{flag} is {count}", "give 2 or more: the spread tells what a difference is worth")
     source = open_source(simulator, dynamics, workspace, estimator, metric, features)
     check_made_here(source)
-    wish = Wish(size, max_share_per_class, diversity, cautious)
+    wish = Wish(size, max_share_per_class, diversity, cautious, search)
     subject = target_of(on, source, wish)
     rooms_of(source.scope.pool, wish)
     halves = halves_of(source, subject, score_on, seed)

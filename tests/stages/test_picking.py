@@ -51,7 +51,8 @@ def test_what_is_picked_is_what_the_rule_says(monkeypatch, share, diversity, cau
     monkeypatch.setattr("gptfl.stages.closed_form.CHUNK", 7)
     wish = Wish(9, share, diversity, cautious)
     rooms = rooms_of(POOL_OF_THREE, wish)
-    assert pick(VALUES, SPREAD, wish, rooms, VECTORS) == by_loop(wish, rooms)
+    worth = VALUES - wish.cautious * SPREAD
+    assert pick(worth, diversity * worth.std(), wish, rooms, VECTORS) == by_loop(wish, rooms)
 
 
 def test_diversity_passes_over_copies() -> None:
@@ -59,15 +60,15 @@ def test_diversity_passes_over_copies() -> None:
     vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [-1, -1]], dtype=np.float32)
     held = HeldVectors(Features("enc", {}, "", {"a": FeatureSet(vectors, vectors)}))
     rooms = rooms_of(examples("train", 5, 0), Wish(3))
-    assert pick(values, None, Wish(3), rooms, held) == [0, 1, 2]
-    assert pick(values, None, Wish(3, diversity=4.0), rooms, held) == [0, 3, 4]
+    assert pick(values, 0.0, Wish(3), rooms, held) == [0, 1, 2]
+    assert pick(values, 1.1, Wish(3), rooms, held) == [0, 3, 4]
 
 
 def test_vectors_that_take_too_much_memory_are_refused(monkeypatch) -> None:
     wish = Wish(9, None, 1e6)
     monkeypatch.setattr(picking, "MAX_BYTES", POOL * 5 * 4 - 1)
     with pytest.raises(UsageError, match=r"--diversity 1e\+06 leaves 30 examples to choose from.*smaller --diversity"):
-        pick(VALUES, None, wish, rooms_of(POOL_OF_THREE, wish), VECTORS)
+        pick(VALUES, 1e6, wish, rooms_of(POOL_OF_THREE, wish), VECTORS)
 
 
 def test_what_can_not_be_picked_is_told() -> None:
@@ -76,5 +77,7 @@ def test_what_can_not_be_picked_is_told() -> None:
     few = tuple(replace(one, label=0) if place < 15 else one for place, one in enumerate(POOL_OF_THREE))
     with pytest.raises(UsageError, match="leaves 25 of the --size 30 examples"):
         rooms_of(few, Wish(30, 0.5))
-    with pytest.raises(DataError, match=r"--max-share-per-class 0.5: the recording's training examples have no classes"):
+    with pytest.raises(
+        DataError, match=r"--max-share-per-class 0.5: the recording's training examples have no classes"
+    ):
         rooms_of(examples("train", POOL, 0), Wish(4, 0.5))

@@ -62,7 +62,7 @@ def test_the_subset_of_greatest_influence_is_what_simulate_takes(space: Path) ->
 
 def test_classes_caution_and_diversity_change_what_is_selected(space: Path) -> None:
     def chosen(**options):
-        return gptfl.select(6, workspace=space, on="test:test-1", **options)
+        return gptfl.select(6, workspace=space, on="test:test-1", search=0, **options)
 
     plain, shared, cautious, apart = (
         chosen(**options) for options in ({}, {"max_share_per_class": 0.5}, {"cautious": 3.0}, {"diversity": 3.0})
@@ -98,6 +98,7 @@ def test_an_estimator_without_closed_form_selects_by_what_it_has(space: Path) ->
         (4, {"max_share_per_class": 0.3}, UsageError, "--max-share-per-class 0.3 leaves 2 of the --size 4 examples"),
         (4, {"diversity": -1.0}, UsageError, "--diversity is -1: give 0 or more"),
         (4, {"cautious": float("nan")}, UsageError, "--cautious is nan: give 0 or more"),
+        (4, {"search": -1}, UsageError, "--search is -1: give 0 or more"),
         (4, {"output": "ids.csv"}, UsageError, "--output ids.csv is not a .txt file: end it in .txt"),
         (4, {"orders": 0}, UsageError, "--orders is 0"),
     ],

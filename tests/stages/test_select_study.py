@@ -24,7 +24,7 @@ from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.training.trainer import RecordingTrainer
 
 POOL, TEST, SIZE = 12, 6, 5
-BRIEF = {"size": SIZE, "random_subsets": 2, "repeats": 2, "rivals": ("class-share",)}
+BRIEF = {"size": SIZE, "search": 0, "random_subsets": 2, "repeats": 2, "rivals": ("class-share",)}
 
 
 @pytest.fixture(scope="module")
