@@ -242,10 +242,50 @@ class GradientProducts:
 
 
 @dataclass(frozen=True, slots=True)
+class SketchPoint:
+    """Sketches of the examples' loss gradients at one step of a reference run; one projection for both sides.
+
+    In ``preconditioned`` the pool's gradients are divided by the root of the optimiser's bias-corrected second moment
+    (plus its epsilon) before they are projected; None where there is none.
+    """
+
+    step: int
+    train: Float[np.ndarray, "pool d"]
+    test: Float[np.ndarray, "test d"]
+    preconditioned: Float[np.ndarray, "pool d"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSketches:
+    """Seeded random projections of every example's loss gradient, at points along one reference run.
+
+    Dot products of two sketches estimate those of the gradients. ``steps`` are the points, ``points`` their sketches
+    in the same order, which may be read from a file only when one is asked for. ``modules`` is the pattern of the
+    names of the weights that count, None for all trained ones. ``seed`` is the reference run's and the projection's,
+    ``learning_rates`` are the run's step sizes. ``seconds``, where known, is what training and sketching took; no
+    fingerprint has it.
+    """
+
+    seed: int
+    steps: Int[np.ndarray, " point"]
+    learning_rates: Float[np.ndarray, " step"]
+    dimensions: int
+    modules: str | None
+    points: Sequence[SketchPoint] = field(repr=False)
+    seconds: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of every sketch; reads one point after the other."""
+        each = [fingerprint(one.step, one.train, one.test, one.preconditioned) for one in self.points]
+        return fingerprint(self.seed, self.steps, self.learning_rates, self.dimensions, self.modules, each)
+
+
+@dataclass(frozen=True, slots=True)
 class Dynamics:
     """Many runs over one pool and one test set.
 
-    ``gradients`` are there only if they were asked for (``collect --gradients``).
+    ``gradients`` and ``sketches`` are there only if they were asked for (``collect --gradients``, ``--sketches``).
     """
 
     pool: tuple[Example, ...]
@@ -254,6 +294,7 @@ class Dynamics:
     runs: tuple[Run, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     gradients: GradientProducts | None = None
+    sketches: GradientSketches | None = None
 
     @property
     def examples(self) -> str:

@@ -254,6 +254,42 @@ def command(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    sketches: Annotated[
+        bool,
+        typer.Option(
+            "--sketches",
+            help="Record random projections of all examples' gradients along one more run, for gptfl featurize "
+            "--encoder gradients; may be added to a finished recording.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    sketch_points: Annotated[
+        int | None,
+        typer.Option(
+            help="At how many steps of the reference run gradients are sketched, first and last included.",
+            metavar="N",
+            show_default="4",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    sketch_dimensions: Annotated[
+        int | None,
+        typer.Option(
+            help="Numbers of a sketch: the more, the nearer its products are to the gradients'.",
+            metavar="N",
+            show_default="8192",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    sketch_modules: Annotated[
+        str | None,
+        typer.Option(
+            help="Sketch only the gradients of trained weights whose name fits this pattern, as in '*mlp*'.",
+            metavar="PATTERN",
+            show_default="all trained weights",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -326,6 +362,10 @@ def command(
             flip_labels=flip_labels,
             gradients=gradients,
             gradient_points=gradient_points,
+            sketches=sketches,
+            sketch_points=sketch_points,
+            sketch_dimensions=sketch_dimensions,
+            sketch_modules=sketch_modules,
             executor=executor,
             dry_run=dry_run,
             progress=progress,

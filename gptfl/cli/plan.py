@@ -36,6 +36,14 @@ def _gradients(plan: "Estimate") -> dict[str, str]:
             f"about {console.human_seconds(cost.seconds)} and {console.human_bytes(cost.memory_bytes)} of memory more, "
             f"{console.human_bytes(cost.file_bytes)} of file"
         )
+    if plan.sketches is not None:
+        told = plan.sketches
+        rows["sketches"] = (
+            f"{'along the same run' if plan.gradients else 'one reference run besides'}; {told.pool} + {told.test} "
+            f"gradients in {told.dimensions} dimensions at steps {', '.join(map(str, told.points))}: about "
+            f"{console.human_seconds(told.seconds)} ({console.human_seconds(told.per_example)} an example) and "
+            f"{console.human_bytes(told.memory_bytes)} of memory more, {console.human_bytes(told.file_bytes)} of file"
+        )
     return rows
 
 

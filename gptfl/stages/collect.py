@@ -15,16 +15,18 @@ from gptfl.records import Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.corrupting import check_share
 from gptfl.stages.generating import GENERATION, check_generation
-from gptfl.stages.gradients import ReferenceJob, check_size, read_request
+from gptfl.stages.gradients import check_size, read_request
 from gptfl.stages.guarding import make_executor, make_metric
+from gptfl.stages.limits import check_counts, check_name, check_recording_size
 from gptfl.stages.mixture import Source, open_task, task_names
 from gptfl.stages.planning import choose_design, choose_steps, make_plans
 from gptfl.stages.recording import RecordingJob, TrainerMaker, identity
+from gptfl.stages.reference_run import ReferenceJob
+from gptfl.stages.sketch_request import read_sketch_request
 from gptfl.stages.together import check_together, join_others, launch, take_part
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.examples import check_labels
-from gptfl.store.safety import MAX_BYTES
-from gptfl.store.workspace import Workspace, safe_name, stem_for
+from gptfl.store.workspace import Workspace, stem_for
 from gptfl.training.lora import parse_lora
 from gptfl.training.names import resolve_model
 
@@ -94,6 +96,10 @@ def collect(
     flip_labels: float | None = None,
     gradients: str | None = None,
     gradient_points: int | None = None,
+    sketches: bool = False,
+    sketch_points: int | None = None,
+    sketch_dimensions: int | None = None,
+    sketch_modules: str | None = None,
     executor: str = "local",
     dry_run: bool = False,
     progress: Progress = silent,
@@ -115,7 +121,9 @@ def collect(
 
     ``gradients`` records what gradient baselines need: ``reference``, the products of all pool and test examples'
     gradients at ``gradient_points`` steps (4) of one more run, which may be added to a finished recording; ``own``,
-    what the gradients along every run foretell of it; or ``both``.
+    what the gradients along every run foretell of it; or ``both``. ``sketches`` records random projections of all these
+    gradients to ``sketch_dimensions`` numbers (8,192) at ``sketch_points`` steps (4) of that same run, for the encoder
+    ``gradients``; ``sketch_modules`` is a pattern (``*mlp*``) for the names of the weights that count.
 
     ``lora`` (as in ``r=8,alpha=4,dropout=0.05``) trains adapters instead of the weights, ``accumulate`` computes
     each batch in so many passes, ``processes`` shares the work of each run out among so many processes (a GPU
@@ -133,7 +141,7 @@ def collect(
     """
     arguments = {key: value for key, value in locals().items() if key not in ("progress", "announce")}
     check_seed(seed)
-    _check_name(name)
+    check_name(name)
     registry = get_registry()
     names = task_names(task)
     task = ",".join(names)
@@ -145,7 +153,7 @@ def collect(
     runner = make_executor(registry, executor)
     source = resolve_model(model)
     pool = _pool(pool, per_task, len(names))
-    _check_counts(
+    check_counts(
         {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}
         | {"--steps": steps, "--max-length": max_length, "--record-every": record_every, "--train-layers": train_layers}
         | {"--accumulate": accumulate, "--processes": processes}
@@ -182,11 +190,15 @@ def collect(
     total = choose_steps(layout, steps, epochs, batch_size)
     wanted = read_request(gradients, gradient_points, total, [metric.info.name for metric in chosen])
     check_size(wanted.points, pool, test)
+    sketched = read_sketch_request(
+        sketches, sketch_points, sketch_dimensions, sketch_modules, steps=total, pool=pool, test=test
+    )
     recipe = replace(recipe, derivatives=wanted.own)
-    _check_size(runs, repeats, total, batch_size, record_every, test, len(chosen))
+    check_recording_size(runs, repeats, total, batch_size, record_every, test, len(chosen))
     layout.check()
     saved = None if checkpoints is None else _saved(checkpoints, total, record_every)
-    check_together(processes, shard, device, recipe.precision, executor, generates, gradients)
+    along = f"--gradients {gradients}" if gradients else "--sketches" if sketches else None
+    check_together(processes, shard, device, recipe.precision, executor, generates, along)
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
     check_labels((*examples.pool, *examples.test), f"task {task!r}")
     examples = replace(examples, pool=layout.reserved(examples.pool))
@@ -228,7 +240,9 @@ def collect(
     path = space.dynamics_path(stem)
     keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, identity(settings, examples))
     reserved = layout.places(examples.pool)
-    reference = ReferenceJob(path, pool, batch_size, total, seed, wanted.points, reserved) if wanted.points else None
+    reference = None
+    if wanted.points or sketched is not None:
+        reference = ReferenceJob(path, pool, batch_size, total, seed, wanted.points, sketched, reserved)
     job = RecordingJob(path, settings, examples, chosen, plans, texts, reference, keeper, draws, reserved)
     make_trainer = TrainerMaker(model, device, examples, chosen, recipe, progress, group, keeper)
     if not group.main:
@@ -260,9 +274,7 @@ def _carry_out(
     if left:
         job.record(runner, make_trainer, left, progress)
     notes: tuple[str, ...] = () if left else (f"all {len(job.plans)} runs are recorded already",)
-    if job.reference is not None and job.lacks_gradients():
-        job.reference.record(trainer, progress)
-        notes += (f"gradient products at steps {', '.join(map(str, job.reference.points))} of a reference run added",)
+    notes += job.record_reference(trainer, progress)
     if again:
         which = "1 recorded run was" if again == 1 else f"{again} recorded runs were"
         notes += (f"{which} carried out again for checkpoints that were missing",)
@@ -318,31 +330,5 @@ def _pool(pool: int | None, per_task: int | None, tasks: int) -> int:
         return PAPER_POOL if pool is None else pool
     if pool is not None:
         raise UsageError(f"--pool {pool} and --per-task {per_task} both say how large the pool is", "give one of them")
-    _check_counts({"--per-task": per_task})
+    check_counts({"--per-task": per_task})
     return per_task * tasks
-
-
-def _check_name(name: str | None) -> None:
-    if name is not None and name != safe_name(name):
-        raise UsageError(
-            f"--name {name!r} can't begin the names of files",
-            f"take at most 80 letters, digits, dots, underscores and hyphens, such as {safe_name(name)!r}",
-        )
-
-
-def _check_size(runs: int, repeats: int, steps: int, batch_size: int, every: int, test: int, metrics: int) -> None:
-    """Refuse what no file can hold, before anything of that size is made."""
-    measured = steps // every + 2
-    size = (runs + max(0, repeats)) * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
-    if size > MAX_BYTES:
-        raise UsageError(
-            f"--runs {runs}{f' and --repeats {repeats}' if repeats else ''} of {steps} steps, each of --batch-size {batch_size}, measured {measured} times on --test {test} "
-            f"examples, make a recording of {size / 2**30:.3g} GiB, and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
-            "lower --runs, --steps (or --epochs), --batch-size or --test, or raise --record-every",
-        )
-
-
-def _check_counts(counts: Mapping[str, int | None]) -> None:
-    for flag, value in counts.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{flag} is {value}", "give at least 1")

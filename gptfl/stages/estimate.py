@@ -11,6 +11,7 @@ import torch
 from gptfl.designs.identification import Identification
 from gptfl.interfaces import Plan
 from gptfl.stages.gradients import GradientCost
+from gptfl.stages.sketch_request import SketchCost
 from gptfl.training.checkpoints import BYTES
 from gptfl.training.generation import Generator
 from gptfl.training.gradients.directional import DIRECTIONS, AlongRun
@@ -27,7 +28,8 @@ class Estimate:
 
     ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
     is as long as it may be. ``seconds_per_derivative`` is what the derivatives along a run take at each recorded
-    step, 0 where they aren't recorded; ``gradients`` tells of the reference run, and ``seconds`` leaves it out.
+    step, 0 where they aren't recorded; ``gradients`` and ``sketches`` tell of the reference run, and ``seconds`` leaves
+    it out.
     ``identifies`` tells what the design leaves unknown.
     """
 
@@ -59,6 +61,7 @@ class Estimate:
     seconds_per_generation: float = 0.0
     seconds_per_derivative: float = 0.0
     gradients: GradientCost | None = None
+    sketches: SketchCost | None = None
     identifies: Identification | None = None
 
 

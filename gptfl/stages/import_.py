@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.builtin.metrics import Accuracy, Bleu, Loss, RougeL
 from gptfl.curricula import SCHEDULES
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.records import Dynamics, MetricInfo, Progress, Run, silent
+from gptfl.records import Dynamics, MetricInfo, Progress, Run, SketchPoint, silent
 from gptfl.registry import get_registry
 from gptfl.stages.assembling import Assembly, Counts, assemble, counted, listed, only_scored, with_classes, with_rates
 from gptfl.stages.guarding import make_metric
@@ -21,7 +21,7 @@ from gptfl.stages.sketching import ENCODER, features_of, products_of
 from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.features import write_features
 from gptfl.store.gptdynamics import SCORES, Oddities, RunFiles, find_runs
-from gptfl.store.sketches import Point, read_sketches
+from gptfl.store.sketches import read_sketches
 from gptfl.store.textfiles import TEST_TEXTS, TRAIN_TEXTS, read_texts
 from gptfl.store.workspace import Workspace, safe_name
 
@@ -218,7 +218,7 @@ def _rated(made: Assembly, lr: float | None, schedule: str | None) -> tuple[list
 
 
 def _reference_rates(
-    points: Sequence[Point], runs: Sequence[Run], settings: Mapping[str, Any]
+    points: Sequence[SketchPoint], runs: Sequence[Run], settings: Mapping[str, Any]
 ) -> Float[np.ndarray, " step"]:
     """The step sizes of the run whose gradients were sketched, taken to follow the recording's recipe."""
     longest = max(runs, key=lambda run: run.curriculum.steps).curriculum.learning_rates

@@ -115,6 +115,11 @@ def _gradients(dynamics: Dynamics) -> Rows:
         steps = ", ".join(map(str, found.steps.tolist()))
         divided = "raw and preconditioned" if np.isfinite(found.preconditioned).any() else "raw"
         rows.append(("gradients", f"{pool} x {test} products at steps {steps} of a reference run, {divided}"))
+    told = dynamics.sketches
+    if told is not None:
+        steps = ", ".join(map(str, told.steps.tolist()))
+        of = f"weights like {told.modules}" if told.modules else "all trained weights"
+        rows.append(("sketches", f"{told.dimensions} dimensions at steps {steps} of a reference run, of {of}"))
     return rows
 
 

@@ -10,9 +10,9 @@ from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent
-from gptfl.stages.gradients import ReferenceJob
 from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
+from gptfl.stages.reference_run import ReferenceJob
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
@@ -111,8 +111,14 @@ class RecordingJob:
         return [plan for plan in self.plans if plan.index not in done]
 
     def lacks_gradients(self) -> bool:
-        """Whether gradient products along a reference run are asked for and not there yet; raises as ``left``."""
-        return self.reference is not None and self.reference.left(self._existing())
+        """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
+        return self.reference is not None and any(self.reference.left(self._existing()))
+
+    def record_reference(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[str, ...]:
+        """Add what is asked for along a reference run and not there yet; returns what that was."""
+        if self.reference is None or not self.lacks_gradients():
+            return ()
+        return self.reference.record(trainer, self._existing(), progress)
 
     def again(self, left: list[Plan]) -> int:
         """How many of these are recorded already and are only carried out again for their checkpoints."""
@@ -164,8 +170,13 @@ class RecordingJob:
         if self.draws:
             rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))
-        if self.reference is not None and self.lacks_gradients():
-            guess = replace(guess, gradients=self.reference.cost(trainer, guess.seconds_per_step))
+        if self.reference is not None:
+            products, sketches = self.reference.left(self._existing())
+            per_step = guess.seconds_per_step
+            if products:
+                guess = replace(guess, gradients=self.reference.cost(trainer, per_step))
+            if sketches:  # along the same run
+                guess = replace(guess, sketches=self.reference.sketch_cost(trainer, 0.0 if products else per_step))
         if announce is not None:
             announce(guess)
         if self.keeper is not None:

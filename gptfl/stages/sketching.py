@@ -1,31 +1,43 @@
-"""From gradient sketches that came with a recording: features, and approximate gradient products."""
+"""From gradient sketches, a recording's own or imported ones: features, and approximate gradient products."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import Dynamics, Features, FeatureSet, GradientProducts, fingerprint
-from gptfl.store.sketches import Point
+from gptfl.records import Dynamics, Features, FeatureSet, GradientProducts, SketchPoint, fingerprint
 
 ENCODER = "gradients"
 
 
-def features_of(points: Sequence[Point], kept: Int[np.ndarray, " kept"], dynamics: Dynamics, source: str) -> Features:
-    """A set ``raw-S`` for each point S and, where there is one, ``preconditioned-S``: only its pool side differs."""
+def sets_of(
+    points: Iterable[SketchPoint], kept: Int[np.ndarray, " kept"] | slice = slice(None)
+) -> dict[str, FeatureSet]:
+    """A set ``raw-S`` for each point S and, where there is one, ``preconditioned-S``: only its pool side differs.
+
+    ``kept`` are the test examples to keep.
+    """
     sets: dict[str, FeatureSet] = {}
     for point in points:
         test = point.test[kept]
         sets[f"raw-{point.step}"] = FeatureSet(point.train, test, "gradient")
         if point.preconditioned is not None:
             sets[f"preconditioned-{point.step}"] = FeatureSet(point.preconditioned, test, "gradient")
+    return sets
+
+
+def features_of(
+    points: Sequence[SketchPoint], kept: Int[np.ndarray, " kept"], dynamics: Dynamics, source: str
+) -> Features:
+    """The sets of imported sketches as the features of a recording."""
+    sets = sets_of(points, kept)
     vectors = [part for name in sorted(sets) for part in (sets[name].train, sets[name].test)]
     identity = {"source": source, "points": [point.step for point in points], "sketches": fingerprint(*vectors)}
     return Features(ENCODER, identity, dynamics.examples, sets)
 
 
 def products_of(
-    points: Sequence[Point], kept: Int[np.ndarray, " kept"], learning_rates: Float[np.ndarray, " step"]
+    points: Sequence[SketchPoint], kept: Int[np.ndarray, " kept"], learning_rates: Float[np.ndarray, " step"]
 ) -> GradientProducts:
     """Inner products of the sketches, which estimate those of the gradients.
 

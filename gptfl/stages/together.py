@@ -109,9 +109,12 @@ def check_together(
     precision: str,
     executor: str,
     generates: bool,
-    gradients: str | None,
+    along: str | None,
 ) -> None:
-    """Raise ``UsageError`` where options of one process don't go with several, or the other way about."""
+    """Raise ``UsageError`` where options of one process don't go with several, or the other way about.
+
+    ``along`` is the option, if any, that asks for gradients of single examples.
+    """
     from gptfl.training.distributed import started_size
 
     started = started_size()
@@ -126,9 +129,9 @@ def check_together(
         raise UsageError(f"{many} with --device {device}: each process takes a GPU of its own", "use --device cuda")
     if executor != "local":
         raise UsageError(f"{many} with --executor {executor}", "leave one of them out")
-    if gradients is not None:
+    if along is not None:
         raise UsageError(
-            f"{many} with --gradients {gradients}: gradients are multiplied by one process", "leave one of them out"
+            f"{many} with {along}: gradients of single examples are taken by one process", "leave one of them out"
         )
     if shard and precision == "fp16":
         raise UsageError("--shard with --precision fp16: its loss scale needs whole gradients", "use bf16 or fp32")

@@ -16,6 +16,7 @@ from gptfl.records import (
     Curriculum,
     Dynamics,
     GradientProducts,
+    GradientSketches,
     MetricInfo,
     Run,
     examples_fingerprint,
@@ -24,6 +25,7 @@ from gptfl.store import fields, files
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.recorded_sketches import get_sketches, put_sketches
 
 ROLES = (FIT, VALIDATION, TEST, REPEAT)
 COUNTS = ("pool", "test", "subset_size", "batch_size", "steps", "record_every")
@@ -53,6 +55,8 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
             _put_run(runs, run)
         if dynamics.gradients is not None:
             put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
+        if dynamics.sketches is not None:
+            put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
 
 
 def append_run(path: Path, run: Run) -> None:
@@ -71,8 +75,18 @@ def append_gradients(path: Path, gradients: GradientProducts) -> None:
         put_gradients(file, gradients, fields.get_int(examples, "pool"), fields.get_int(examples, "test"))
 
 
+def append_sketches(path: Path, sketches: GradientSketches) -> None:
+    """Add gradient sketches to a recording. Raises ``DataError`` if it has some or they don't fit."""
+    with files.amend(path, DYNAMICS) as file:
+        examples = fields.get_group(file, "examples")
+        put_sketches(file, sketches, fields.get_int(examples, "pool"), fields.get_int(examples, "test"))
+
+
 def read_dynamics(path: Path) -> Dynamics:
-    """Read a recording whole, its runs in order of index. Raises ``DataError``."""
+    """Read a recording, its runs in order of index; gradient sketches are read when they are asked for.
+
+    Raises ``DataError``.
+    """
     with files.open_file(path, DYNAMICS) as file:
         header = files.header_of(file)
         _check_settings(header.settings, path)
@@ -84,12 +98,13 @@ def read_dynamics(path: Path) -> Dynamics:
         group = fields.get_group(file, "runs")
         runs = [_get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
         gradients = get_gradients(file, len(pool), len(test))
+        sketches = get_sketches(file, len(pool), len(test))
     for run in runs:
         check_run(run, len(pool), len(test), metrics, str(path))
     runs.sort(key=lambda run: run.index)
     if len({run.index for run in runs}) < len(runs):
         raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
-    return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients)
+    return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients, sketches)
 
 
 def check_run(run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo], where: str) -> None:

@@ -111,6 +111,15 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
         return dataset
 
 
+def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, ...]:
+    """The shape of an array, of which nothing is read. Raises ``DataError`` if it is missing or of another kind."""
+    with _reading(group, name):
+        dataset = group[encode_name(name)]
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds:
+            raise refuse(path_of(group), f"has at {dataset.name} no array of the kind that belongs there")
+        return tuple(dataset.shape)
+
+
 def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
     """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave."""
     with _reading(dataset.parent, dataset.name.rpartition("/")[2]):

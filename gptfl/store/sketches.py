@@ -12,13 +12,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from gptfl.errors import DataError
+from gptfl.records import SketchPoint
 
 MAX_ARRAYS = 4096
 MAX_UNPACKED = 2**31
@@ -28,17 +28,7 @@ LAYOUT = "arrays trS, teS and, where there is one, trpS for each point S, each w
 _NAME = re.compile(r"(trp|tr|te)(\d{1,9})(_scale)?\.npy")
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The sketches at one step of the reference run; ``preconditioned`` is None where there is none."""
-
-    step: int
-    train: Float[np.ndarray, "pool d"]
-    test: Float[np.ndarray, "test d"]
-    preconditioned: Float[np.ndarray, "pool d"] | None
-
-
-def read_sketches(path: Path, pool: int, test: int) -> list[Point]:
+def read_sketches(path: Path, pool: int, test: int) -> list[SketchPoint]:
     """The points of an archive in order, scaled, as 32-bit floats.
 
     Raises ``DataError`` for what is no such archive, is damaged or larger than the limits, or has sketches of
@@ -53,7 +43,7 @@ def read_sketches(path: Path, pool: int, test: int) -> list[Point]:
         raise DataError(f"--sketches {path} is no whole .npz archive ({error})", "save it with numpy.savez") from error
 
 
-def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[Point]:
+def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[SketchPoint]:
     members = _members(archive, path)
     shapes = {name: _header(archive, info, path)[0] for name, info in members.items()}
     steps = sorted({int(name[2:]) for name in members if re.fullmatch(r"te\d+", name)})
@@ -81,7 +71,7 @@ def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[
         train, tests, preconditioned = (found.get(name) for name in _sides(step))
         if train is None or tests is None:
             raise DataError(f"--sketches {path} has no 'tr{step}' to its 'te{step}'", f"expected {LAYOUT}")
-        points.append(Point(step, train, tests, preconditioned))
+        points.append(SketchPoint(step, train, tests, preconditioned))
     return points
 
 

@@ -139,14 +139,17 @@ def _runs(pid: int) -> bool:
         ({"shard": True, "processes": 1}, "--shard spreads a model over several processes: give --processes"),
         ({"device": "cuda:1"}, "--processes 2 with --device cuda:1: .*: use --device cuda"),
         ({"executor": "ray"}, "--processes 2 with --executor ray"),
-        ({"gradients": "own"}, "--processes 2 with --gradients own"),
+        (
+            {"along": "--sketches"},
+            "--processes 2 with --sketches: gradients of single examples are taken by one process",
+        ),
         ({"shard": True, "precision": "fp16"}, "--shard with --precision fp16: .*: use bf16 or fp32"),
         ({"shard": True, "generates": True}, "--shard with a --metric of generated text"),
     ],
 )
 def test_options_that_do_not_go_together(changed: dict[str, Any], message: str) -> None:
     fine = {"processes": 2, "shard": False, "device": "auto", "precision": "fp32", "executor": "local"}
-    given: dict[str, Any] = {**fine, "generates": False, "gradients": None}
+    given: dict[str, Any] = {**fine, "generates": False, "along": None}
     check_together(**given)
     with pytest.raises(UsageError, match=message):
         check_together(**{**given, **changed})

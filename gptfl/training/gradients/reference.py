@@ -1,6 +1,7 @@
 """Gradient products at points along one reference run, which is trained for nothing else."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,59 +116,102 @@ def adam_denominator(network: Network, optimiser: torch.optim.Optimizer) -> Deno
     return denominator
 
 
-def along_reference(
-    trainer: RecordingTrainer,
-    plan: Plan,
-    points: Sequence[int],
-    setup: Setup,
-    on_pairs: Callable[[int, int, int], None],
-) -> GradientProducts:
-    """Carry out the reference run and multiply all gradients at the given steps.
+@dataclass(frozen=True)
+class Moment:
+    """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far."""
 
-    ``on_pairs(point, step, pairs)`` is told of every block of pairs that is done. The weights are those of the
-    start again afterwards. Raises ``DataError`` where the run's loss or a product is not finite.
+    step: int
+    denominator: Denominator | None
+    seconds: float
+
+
+def follow_reference(
+    trainer: RecordingTrainer, plan: Plan, points: Collection[int], visit: Callable[[Moment], None]
+) -> Float[np.ndarray, " step"]:
+    """Carry out the reference run, calling ``visit`` at the given steps; returns its learning rates.
+
+    The weights are those of the start again afterwards. Raises ``DataError`` where the run's loss is not finite.
     """
     total = len(plan.batches)
     rates: Float[np.ndarray, " step"] = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, total)
     torch.manual_seed(plan.seed)
     trainer.network.restore()
     optimiser = trainer.optimiser()
-    found: list[Products] = []
+    seconds = 0.0
     try:
         for step in range(max(points) + 1):
             if step:
+                started = time.perf_counter()
                 loss = trainer.step(optimiser, trainer.pieces(plan.batches[step - 1]), float(rates[step - 1]))
                 if not torch.isfinite(loss):
                     raise DataError(
                         f"the reference run's loss is {float(loss)} at step {step} of {total}", "lower --lr"
                     )
+                seconds += time.perf_counter() - started
             if step in points:
-                place = len(found)
-                one = all_products(
-                    setup.tape,
-                    setup.pool,
-                    setup.test,
-                    adam_denominator(trainer.network, optimiser),
-                    setup.arrangement,
-                    lambda pairs, place=place, step=step: on_pairs(place, step, pairs),  # type: ignore[misc]
-                )
-                _check_finite(one, step, trainer)
-                found.append(one)
+                visit(Moment(step, adam_denominator(trainer.network, optimiser), seconds))
     finally:
         trainer.network.restore()
-    return GradientProducts(
-        seed=plan.seed,
-        steps=np.array(sorted(points), dtype=np.int64),
-        learning_rates=rates,
-        raw=_stacked([one.raw for one in found]),
-        preconditioned=_stacked(
-            [torch.full_like(one.raw, np.nan) if one.divided is None else one.divided for one in found]
-        ),
-        self_raw=_stacked([one.own for one in found if one.own is not None]),
-        self_preconditioned=_stacked(
-            [torch.full_like(one.raw[:, 0], np.nan) if one.own_divided is None else one.own_divided for one in found]
-        ),
-    )
+    return rates
+
+
+class Multiplying:
+    """Takes the products of all gradients at points of a reference run; call it at each of them.
+
+    ``on_pairs(point, step, pairs)`` is told of every block of pairs that is done.
+    """
+
+    def __init__(self, trainer: RecordingTrainer, setup: Setup, on_pairs: Callable[[int, int, int], None]) -> None:
+        self.trainer, self.setup, self.on_pairs = trainer, setup, on_pairs
+        self.steps: list[int] = []
+        self.found: list[Products] = []
+
+    def __call__(self, moment: Moment) -> None:
+        """Raises ``DataError`` where a product is not finite."""
+        setup, place = self.setup, len(self.found)
+        one = all_products(
+            setup.tape,
+            setup.pool,
+            setup.test,
+            moment.denominator,
+            setup.arrangement,
+            lambda pairs: self.on_pairs(place, moment.step, pairs),
+        )
+        _check_finite(one, moment.step, self.trainer)
+        self.steps.append(moment.step)
+        self.found.append(one)
+
+    def products(self, plan: Plan, rates: Float[np.ndarray, " step"]) -> GradientProducts:
+        """All that was taken along the run."""
+        found = self.found
+        return GradientProducts(
+            seed=plan.seed,
+            steps=np.array(self.steps, dtype=np.int64),
+            learning_rates=rates,
+            raw=_stacked([one.raw for one in found]),
+            preconditioned=_stacked(
+                [torch.full_like(one.raw, np.nan) if one.divided is None else one.divided for one in found]
+            ),
+            self_raw=_stacked([one.own for one in found if one.own is not None]),
+            self_preconditioned=_stacked(
+                [
+                    torch.full_like(one.raw[:, 0], np.nan) if one.own_divided is None else one.own_divided
+                    for one in found
+                ]
+            ),
+        )
+
+
+def along_reference(
+    trainer: RecordingTrainer,
+    plan: Plan,
+    points: Collection[int],
+    setup: Setup,
+    on_pairs: Callable[[int, int, int], None],
+) -> GradientProducts:
+    """Carry out the reference run and multiply all gradients at the given steps; raises as its parts do."""
+    multiplying = Multiplying(trainer, setup, on_pairs)
+    return multiplying.products(plan, follow_reference(trainer, plan, points, multiplying))
 
 
 def _stacked(values: list[Tensor]) -> np.ndarray:

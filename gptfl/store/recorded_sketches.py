@@ -1,0 +1,150 @@
+"""Gradient sketches inside a recording: 16-bit floats with a scale for each row, read a point at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Float16, Float32
+
+from gptfl.errors import DataError
+from gptfl.records import GradientSketches, SketchPoint
+from gptfl.store import fields, files
+from gptfl.store.kinds import DYNAMICS
+
+GROUP = "sketches"
+REMEDY = "record it again with gptfl collect --sketches"
+SIDES = ("train", "test", "preconditioned")
+
+
+def pack(values: Float[np.ndarray, "row d"]) -> tuple[Float16[np.ndarray, "row d"], Float32[np.ndarray, " row"]]:
+    """Rows as 16-bit floats, each divided by its largest number, and these; errors are below 0.05 % of a number.
+
+    Numbers below 1/16,000 of the largest of their row err by at most 3e-8 of that one.
+    """
+    scales = np.abs(values).max(axis=1, initial=0.0).astype(np.float32)
+    divisors = np.where(scales > 0, scales, np.float32(1))
+    return (values / divisors[:, None]).astype(np.float16), scales
+
+
+def unpack(values: Float16[np.ndarray, "row d"], scales: Float32[np.ndarray, " row"]) -> Float32[np.ndarray, "row d"]:
+    """What ``pack`` was given, as 32-bit floats."""
+    return np.asarray(values.astype(np.float32) * scales[:, None])
+
+
+class StoredPoints(Sequence[SketchPoint]):
+    """The points in a recording's file; each is read when it is asked for, and not kept."""
+
+    def __init__(self, path: Path, steps: Sequence[int]) -> None:
+        self.path = path
+        self.steps = tuple(steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, place: int) -> SketchPoint: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[SketchPoint]: ...
+
+    def __getitem__(self, place: int | slice) -> SketchPoint | Sequence[SketchPoint]:
+        """Raises ``DataError`` where the file is gone or damaged."""
+        if isinstance(place, slice):
+            return StoredPoints(self.path, self.steps[place])
+        step = self.steps[place]
+        with files.open_file(self.path, DYNAMICS) as file:
+            group = _point(file, step)
+            parts = {name: _unpacked(group, name) for name in SIDES if name in group}
+        return SketchPoint(step, parts["train"], parts["test"], parts.get("preconditioned"))
+
+
+def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: int) -> None:
+    """Keep sketches in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
+    where = str(fields.path_of(file))
+    if GROUP in file:
+        raise DataError(f"{where} has gradient sketches already", "record under another --name")
+    _check_run(sketches.steps, sketches.learning_rates, sketches.dimensions, where)
+    group = file.create_group(GROUP)
+    fields.put_number(group, "seed", sketches.seed)
+    fields.put_number(group, "dimensions", sketches.dimensions)
+    fields.put_word(group, "modules", sketches.modules or "")
+    fields.put_seconds(group, sketches.seconds)
+    fields.put_array(group, "steps", sketches.steps)
+    fields.put_array(group, "learning_rates", sketches.learning_rates)
+    points = group.create_group("points")
+    for place, step in enumerate(sketches.steps.tolist()):
+        one = sketches.points[place]
+        point = points.create_group(str(step))
+        for name in SIDES:
+            values = getattr(one, name)
+            if values is not None:
+                packed, scales = pack(values)
+                fields.put_array(point, name, packed)
+                fields.put_array(point, f"{name}_scale", scales)
+        _check_shapes(point, sketches.dimensions, pool, test)
+
+
+def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | None:
+    """The sketches of a recording, none of which is read yet; None if it has none.
+
+    Raises ``DataError`` where they don't fit it.
+    """
+    if GROUP not in file:
+        return None
+    group = fields.get_group(file, GROUP)
+    steps, rates = fields.get_array(group, "steps", 1, "i"), fields.get_array(group, "learning_rates", 1, "f")
+    dimensions = fields.get_int(group, "dimensions")
+    _check_run(steps, rates, dimensions, str(fields.path_of(file)))
+    for step in steps.tolist():
+        _check_shapes(_point(file, step), dimensions, pool, test)
+    return GradientSketches(
+        seed=fields.get_int(group, "seed"),
+        steps=steps,
+        learning_rates=rates,
+        dimensions=dimensions,
+        modules=fields.get_word(group, "modules") or None,
+        points=StoredPoints(fields.path_of(file), steps.tolist()),
+        seconds=fields.get_seconds(group),
+    )
+
+
+def _point(file: h5py.File, step: int) -> h5py.Group:
+    return fields.get_group(fields.get_group(fields.get_group(file, GROUP), "points"), str(step))
+
+
+def _unpacked(group: h5py.Group, name: str) -> Float[np.ndarray, "row d"]:
+    packed, scales = fields.get_array(group, name, 2, "f"), fields.get_array(group, f"{name}_scale", 1, "f")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = unpack(packed, scales)
+    if not np.isfinite(values).all():
+        raise DataError(f"{fields.path_of(group)}: {group.name}/{name} holds values that are not finite", REMEDY)
+    return values
+
+
+def _check_run(steps: np.ndarray, rates: np.ndarray, dimensions: int, where: str) -> None:
+    problem = ""
+    if rates.ndim != 1 or not np.isfinite(rates).all() or (rates < 0).any():
+        problem = "have a learning rate that is negative or not finite"
+    elif steps.ndim != 1 or steps.dtype.kind != "i" or not len(steps) or (np.diff(steps) <= 0).any():
+        problem = "are at steps that don't ascend"
+    elif not (steps[0] >= 0 and steps[-1] <= len(rates)):
+        problem = f"are at step {int(steps[-1])} of {len(rates)}"
+    elif dimensions < 1:
+        problem = f"have {dimensions} dimensions"
+    if problem:
+        raise DataError(f"{where}: its gradient sketches {problem}", REMEDY)
+
+
+def _check_shapes(group: h5py.Group, dimensions: int, pool: int, test: int) -> None:
+    for name, rows in zip(SIDES, (pool, test, pool), strict=True):
+        if name == "preconditioned" and name not in group:
+            continue
+        found = fields.get_shape(group, name, "f"), fields.get_shape(group, f"{name}_scale", "f")
+        if found != ((rows, dimensions), (rows,)):
+            raise DataError(
+                f"{fields.path_of(group)}: its gradient sketches ({group.name}/{name}) have the shapes {found[0]} and "
+                f"{found[1]}, not {(rows, dimensions)} and {(rows,)}",
+                REMEDY,
+            )

@@ -1,0 +1,208 @@
+"""``collect --sketches``: what it adds to a recording, that one reference run serves all, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gptfl.errors import DataError, UsageError
+from gptfl.records import Dynamics, GradientSketches
+from gptfl.stages.estimate import Estimate
+from gptfl.stages.inspect import inspect
+from gptfl.store.dynamics import read_dynamics
+from gptfl.store.recorded_sketches import pack, unpack
+from gptfl.training.gradients import sketching
+from tests.stages.test_collect import record, same_recording
+
+WIDE = 20_000
+
+
+def sketches_of(dynamics: Dynamics) -> GradientSketches:
+    assert dynamics.sketches is not None
+    return dynamics.sketches
+
+
+def test_sketches_can_be_added_and_are_those_of_doing_it_at_once(neox: Path, tmp_path: Path) -> None:
+    options = {"sketches": True, "sketch_dimensions": 40}
+    plain = read_dynamics(record(neox, tmp_path / "a").path)
+    added = record(neox, tmp_path / "a", **options)
+    assert added.recorded_now == 0
+    assert added.notes[:2] == (
+        "all 3 runs are recorded already",
+        "gradient sketches at steps 0, 1, 3, 4 of a reference run added",
+    )
+    found = read_dynamics(added.path)
+    same_recording(found, plain)
+    both = read_dynamics(record(neox, tmp_path / "b", gradients="reference", gradient_points=2, **options).path)
+    same_recording(both, plain)
+    one, other = sketches_of(found), sketches_of(both)
+    assert one.fingerprint == other.fingerprint
+    assert one.steps.tolist() == [0, 1, 3, 4]
+    assert [point.preconditioned is None for point in one.points] == [True, False, False, False]
+    assert (one.points[1].train.shape, one.points[1].test.shape) == ((12, 40), (5, 40))
+    assert one.seconds is not None
+    assert one.seconds > 0
+    assert both.gradients is not None
+    assert both.gradients.seed == one.seed
+
+    before = added.path.read_bytes()
+    assert record(neox, tmp_path / "a", **options).notes[0] == "all 3 runs are recorded already"
+    assert added.path.read_bytes() == before
+    more = read_dynamics(record(neox, tmp_path / "a", gradients="reference", gradient_points=2, runs=4).path)
+    assert more.gradients is not None
+    assert more.gradients.fingerprint == both.gradients.fingerprint
+    assert sketches_of(more).fingerprint == one.fingerprint
+    assert dict(inspect(added.path).rows)["sketches"] == (
+        "40 dimensions at steps 0, 1, 3, 4 of a reference run, of all trained weights"
+    )
+
+
+@pytest.mark.parametrize("lora", [None, "r=2,alpha=4,dropout=0"])
+def test_products_of_sketches_are_near_the_recorded_ones(neox: Path, tmp_path: Path, lora: str | None) -> None:
+    options: dict[str, Any] = {"gradients": "reference", "gradient_points": 2, "lora": lora}
+    result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=WIDE, runs=1, **options)
+    dynamics = read_dynamics(result.path)
+    exact = dynamics.gradients
+    assert exact is not None
+    for place, point in enumerate(sketches_of(dynamics).points):
+        for train, products, own in (
+            (point.train, exact.raw, None),
+            (point.preconditioned, exact.preconditioned, exact.self_preconditioned),
+        ):
+            if train is None:
+                continue
+            lengths = np.linalg.norm(train, axis=1)[:, None] * np.linalg.norm(point.test, axis=1)
+            error = (train @ point.test.T - products[place]) / lengths
+            assert np.abs(error).max() < 0.1
+            assert np.sqrt(np.mean(error**2)) < 0.02
+            if own is not None:
+                assert np.abs((train * point.train).sum(axis=1) / own[place] - 1).max() < 0.2
+        np.testing.assert_allclose(np.linalg.norm(point.train, axis=1) ** 2, exact.self_raw[place], rtol=0.1)
+
+
+def test_some_weights_alone_are_sketched(neox: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"sketches": True, "sketch_dimensions": 30, "sketch_points": 1, "runs": 1}
+    mlp = read_dynamics(record(neox, tmp_path / "a", sketch_modules="*mlp*", **options).path)
+    whole = read_dynamics(record(neox, tmp_path / "b", **options).path)
+    some, every = (np.linalg.norm(sketches_of(one).points[0].train, axis=1) for one in (mlp, whole))
+    assert (some < every).mean() > 0.8
+    assert sketches_of(mlp).modules == "*mlp*"
+    with pytest.raises(DataError, match=r"--sketch-modules '\*foo' fits no trained weight of .*small-neox"):
+        record(neox, tmp_path / "c", sketch_modules="*foo", **options)
+
+
+def test_what_is_kept_is_what_was_taken_but_for_rounding(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    make = sketching.Sketching.sketches
+
+    def keep(self: Any, rates: Any) -> GradientSketches:
+        taken.append(make(self, rates))
+        return taken[0]
+
+    monkeypatch.setattr(sketching.Sketching, "sketches", keep)
+    result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, runs=1)
+    found = sketches_of(read_dynamics(result.path))
+    for one, other in zip(found.points, taken[0].points, strict=True):
+        np.testing.assert_array_equal(one.train, unpack(*pack(other.train)))
+        np.testing.assert_array_equal(one.test, unpack(*pack(other.test)))
+    assert found.points[1].preconditioned is not None
+
+
+def test_an_interrupted_reference_run_leaves_the_recording_whole(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
+    compute, calls = sketching.sketches, []
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return compute(*given)
+
+    monkeypatch.setattr(sketching, "sketches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(neox, tmp_path / "a", **options)
+    path = tmp_path / "a" / "errands-small-neox.dynamics.h5"
+    assert (len(read_dynamics(path).runs), read_dynamics(path).sketches) == (1, None)
+    monkeypatch.undo()
+    resumed = read_dynamics(record(neox, tmp_path / "a", **options).path)
+    fresh = read_dynamics(record(neox, tmp_path / "b", **options).path)
+    assert sketches_of(resumed).fingerprint == sketches_of(fresh).fingerprint
+
+
+def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
+    told: list[Estimate] = []
+    options: dict[str, Any] = {"sketches": True, "sketch_points": 3, "sketch_dimensions": 50, "dry_run": True}
+    record(neox, tmp_path, announce=told.append, **options)
+    record(neox, tmp_path, announce=told.append, gradients="reference", **options)
+    cost, beside = told[0].sketches, told[1].sketches
+    assert cost is not None
+    assert beside is not None
+    assert told[0].gradients is None
+    assert told[1].gradients is not None
+    assert (cost.points, cost.pool, cost.test, cost.dimensions) == ((0, 2, 4), 12, 5, 50)
+    assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * told[0].seconds_per_step)
+    assert beside.seconds == pytest.approx(3 * 17 * beside.per_example)
+    assert cost.file_bytes == 3 * (2 * 12 + 5) * (50 * 2 + 4)
+    assert cost.memory_bytes > 3 * 29 * 50 * 4
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"sketch_points": 3},
+            "has gradient sketches of all trained weights at steps 0, 4 in 16 dimensions, not of all trained weights at "
+            "steps 0, 2, 4 in 16 dimensions: ask for --sketch-points 2 --sketch-dimensions 16, or record under another",
+        ),
+        ({"sketch_dimensions": 17}, "not of all trained weights at steps 0, 4 in 17 dimensions"),
+        ({"sketch_modules": "*mlp*"}, "not of weights like '.mlp.' at steps 0, 4"),
+        ({"lr": 2e-3}, r"was recorded with --lr 0\.001, not --lr 0\.002"),
+    ],
+)
+def test_other_sketches_are_refused(neox: Path, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
+    path = record(neox, tmp_path, **options).path
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=message):
+        record(neox, tmp_path, **{**options, **changed})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sketches": True, "sketch_points": 0}, "--sketch-points is 0: give 1 to 5"),
+        ({"sketches": True, "sketch_points": 6}, "--sketch-points is 6: give 1 to 5: a run of 4 steps"),
+        ({"sketches": True, "sketch_dimensions": 0}, "--sketch-dimensions is 0: give at least 1"),
+        ({"sketches": True, "sketch_modules": ""}, "--sketch-modules is empty"),
+        ({"sketch_points": 2}, "--sketch-points 2 without --sketches says nothing: add --sketches"),
+        ({"sketch_dimensions": 2}, "--sketch-dimensions 2 without --sketches"),
+        ({"sketch_modules": "*mlp*"}, r"--sketch-modules \*mlp\* without --sketches"),
+        ({"sketches": True, "sketch_dimensions": 10**8}, "take 10.8 GiB, .*: lower --sketch-points or --sketch-dim"),
+        ({"sketches": True, "processes": 2}, "--processes 2 with --sketches"),
+    ],
+)
+def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        record(neox, tmp_path, **changed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = sketching.sketches
+
+    def holed(*given: Any) -> Any:
+        plain, divided = compute(*given)
+        plain[2, 3] = torch.nan
+        return plain, divided
+
+    monkeypatch.setattr(sketching, "sketches", holed)
+    with pytest.raises(DataError, match="the gradient of pool example '.*' is not finite at step 0 of the reference"):
+        record(neox, tmp_path, sketches=True, runs=1)

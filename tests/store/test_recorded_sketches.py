@@ -1,0 +1,142 @@
+"""Gradient sketches in a recording's file: what rounding costs, that they are read late, and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from gptfl.errors import DataError
+from gptfl.records import Dynamics, GradientSketches, Run, SketchPoint
+from gptfl.store.dynamics import append_run, append_sketches, read_dynamics, write_dynamics
+from gptfl.store.recorded_sketches import pack, unpack
+
+
+@pytest.fixture
+def sketches() -> GradientSketches:
+    """Of two of three steps, for the tiny recording's four pool and two test examples."""
+    random = np.random.default_rng(0)
+
+    def draw(rows: int) -> np.ndarray:
+        # Rows of very different lengths, and one of zeros.
+        values = random.normal(size=(rows, 6)) * 10.0 ** np.arange(-12, -12 + 8 * rows, 8)[:, None]
+        values[0, 0] = 0
+        return values.astype(np.float32)
+
+    points = (SketchPoint(0, draw(4), draw(2), None), SketchPoint(3, draw(4), draw(2), draw(4)))
+    return GradientSketches(7, np.array([0, 3]), np.array([0.3, 0.2, 0.1]), 6, "*mlp*", points, 1.5)
+
+
+def test_rounding_keeps_eleven_bits_of_every_row() -> None:
+    random = np.random.default_rng(1)
+    values = (random.standard_t(2, size=(50, 300)) * 10.0 ** random.integers(-30, 30, size=(50, 1))).astype(np.float32)
+    values[3] = 0
+    packed, scales = pack(values)
+    assert packed.dtype == np.float16
+    found = unpack(packed, scales)
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    assert (np.abs(found - values) <= np.maximum(np.abs(values) * 5.1e-4, largest * 3.1e-8)).all()
+    np.testing.assert_array_equal(unpack(*pack(found)), found)
+
+
+def test_sketches_are_read_as_written_and_change_no_fingerprint(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    assert read_dynamics(path).sketches is None
+    append_sketches(path, sketches)
+    read = read_dynamics(path)
+    found = read.sketches
+    assert found is not None
+    assert read.fingerprint == dynamics.fingerprint
+    assert (found.seed, found.dimensions, found.modules, found.seconds) == (7, 6, "*mlp*", 1.5)
+    np.testing.assert_array_equal(found.steps, [0, 3])
+    np.testing.assert_array_equal(found.learning_rates, [0.3, 0.2, 0.1])
+    for one, other in zip(found.points, sketches.points, strict=True):
+        assert one.step == other.step
+        assert one.train.dtype == np.float32
+        np.testing.assert_allclose(one.train, other.train, rtol=5.1e-4, atol=0)
+        np.testing.assert_allclose(one.test, other.test, rtol=5.1e-4, atol=0)
+    assert found.points[0].preconditioned is None
+    np.testing.assert_allclose(found.points[1].preconditioned, sketches.points[1].preconditioned, rtol=5.1e-4)
+    assert [one.step for one in found.points[1:]] == [3]
+    write_dynamics(tmp_path / "b.h5", read)
+    again = read_dynamics(tmp_path / "b.h5").sketches
+    assert again is not None
+    assert again.fingerprint == found.fingerprint
+
+
+def test_sketches_are_read_when_they_are_asked_for(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, make_run: Callable[[int], Run]
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    found = read_dynamics(path).sketches
+    assert found is not None
+    append_run(path, make_run(5))
+    assert found.points[1].step == 3
+    path.unlink()
+    with pytest.raises(DataError, match="does not exist"):
+        found.points[0]
+
+
+def test_sketches_are_added_once(tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="has gradient sketches already: record under another --name"):
+        append_sketches(path, sketches)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"steps": np.array([3, 0])}, "its gradient sketches are at steps that don't ascend"),
+        ({"steps": np.array([0, 4])}, "are at step 4 of 3"),
+        ({"learning_rates": np.array([0.3, np.nan, 0.1])}, "have a learning rate that is negative or not finite"),
+        ({"dimensions": 0}, "have 0 dimensions"),
+        ({"dimensions": 7}, r"have the shapes \(4, 6\) and \(4,\), not \(4, 7\) and \(4,\)"),
+    ],
+)
+def test_sketches_that_do_not_fit_are_refused(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, changed: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=message):
+        append_sketches(path, replace(sketches, **changed))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["shape", "missing", "infinite", "words", "text"])
+def test_a_damaged_file_is_one_line(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, damage: str
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    with h5py.File(path, "r+") as file:
+        point = file["sketches/points/3"]
+        if damage == "infinite":
+            point["test_scale"][...] = np.inf
+        else:
+            del point["train"]
+        if damage == "shape":
+            point["train"] = np.zeros((3, 6), dtype=np.float16)
+        if damage == "words":
+            point["train"] = np.zeros((4, 6), dtype=np.int64)
+        if damage == "text":
+            point.create_group("train")
+
+    def read() -> None:
+        found = read_dynamics(path).sketches
+        assert found is not None
+        found.points[1]
+
+    with pytest.raises(DataError):
+        read()
