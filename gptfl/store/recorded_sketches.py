@@ -69,7 +69,8 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
     group = file.create_group(GROUP)
     fields.put_number(group, "seed", sketches.seed)
     fields.put_number(group, "dimensions", sketches.dimensions)
-    fields.put_word(group, "modules", sketches.modules or "")
+    if sketches.modules:
+        fields.put_word(group, "modules", sketches.modules)
     fields.put_seconds(group, sketches.seconds)
     fields.put_array(group, "steps", sketches.steps)
     fields.put_array(group, "learning_rates", sketches.learning_rates)
@@ -104,7 +105,7 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
         steps=steps,
         learning_rates=rates,
         dimensions=dimensions,
-        modules=fields.get_word(group, "modules") or None,
+        modules=fields.get_word(group, "modules") if "modules" in group.attrs else None,
         points=StoredPoints(fields.path_of(file), steps.tolist()),
         seconds=fields.get_seconds(group),
     )

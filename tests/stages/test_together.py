@@ -159,9 +159,9 @@ def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "3")
     given: dict[str, Any] = {"device": "cpu", "precision": "fp32", "executor": "local", "generates": False}
-    check_together(1, True, **given, gradients=None)
+    check_together(1, True, **given, along=None)
     with pytest.raises(UsageError, match="--processes 2, and 3 were started: leave --processes out"):
-        check_together(2, False, **given, gradients=None)
+        check_together(2, False, **given, along=None)
 
 
 def test_of_all_that_fails_the_cause_is_told() -> None:

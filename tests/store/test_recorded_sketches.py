@@ -68,6 +68,10 @@ def test_sketches_are_read_as_written_and_change_no_fingerprint(
     again = read_dynamics(tmp_path / "b.h5").sketches
     assert again is not None
     assert again.fingerprint == found.fingerprint
+    write_dynamics(tmp_path / "c.h5", replace(dynamics, sketches=replace(sketches, modules=None, seconds=None)))
+    bare = read_dynamics(tmp_path / "c.h5").sketches
+    assert bare is not None
+    assert (bare.modules, bare.seconds) == (None, None)
 
 
 def test_sketches_are_read_when_they_are_asked_for(
