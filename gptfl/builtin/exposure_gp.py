@@ -54,7 +54,6 @@ class ExposureGp:
     generalises: frozenset[str]
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
-    higher_: bool
 
     def __init__(self, link: str = "auto", prior: bool = True, features: bool = True) -> None:
         who = f"estimator {self.name}"
@@ -76,10 +75,13 @@ class ExposureGp:
         """
         runs = training_runs(data)
         recorded = _recorded(runs, data)
-        self.higher_ = data.metric.higher_is_better
         sources = self._sources(data.features, len(data.pool), len(data.test))
         # One after the other: each holds the runs on a scale of its own.
-        models = (ExposureModel(recorded, sources, link, prior=self.prior) for link in self._links(data, recorded))
+        higher = data.metric.higher_is_better
+        models = (
+            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher)
+            for link in self._links(data, recorded)
+        )
         self.model_ = min(models, key=lambda model: model.evidence)
         self.steps_ = recorded.steps
         return self
@@ -221,17 +223,17 @@ class ExposureGp:
         if wrong is not None:
             raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
         mean, spread = self.model_.influence(places, vectors, weights)
-        return (mean if self.higher_ else -mean), spread
+        return (mean if self.model_.higher else -mean), spread
 
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
         check_fitted(self)
-        return state_of(self.model_, self.higher_)
+        return state_of(self.model_)
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
         try:
-            self.model_, self.higher_ = model_of(state, self.prior)
+            self.model_ = model_of(state, self.prior)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise DataError(
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"

@@ -26,7 +26,7 @@ def padded(curricula: Sequence[Curriculum]) -> tuple[Int[np.ndarray, "run step b
     return batches, rates
 
 
-def state_of(model: ExposureModel, higher: bool) -> Mapping[str, np.ndarray]:
+def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
     """Runs, vectors and hyperparameters by name."""
     hyper, link = model.hyper, model.link
     arrays: dict[str, np.ndarray] = {
@@ -40,7 +40,7 @@ def state_of(model: ExposureModel, higher: bool) -> Mapping[str, np.ndarray]:
         "weights": hyper.weights,
         "scales": hyper.scales,
         "shares": np.array([hyper.alike, hyper.shared]),
-        "link": np.array([NAMES.index(link.name), link.low, link.high, float(higher)]),
+        "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
     for name, one in model.sources.sets.items():
         arrays[f"train:{name}"], arrays[f"test:{name}"] = one.train, one.test
@@ -48,8 +48,8 @@ def state_of(model: ExposureModel, higher: bool) -> Mapping[str, np.ndarray]:
     return arrays
 
 
-def model_of(state: Mapping[str, np.ndarray], prior: bool) -> tuple[ExposureModel, bool]:
-    """The model that these arrays are of, and whether higher values of its metric are better.
+def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
+    """The model that these arrays are of.
 
     Raises ``KeyError``, ``ValueError``, ``IndexError`` or ``TypeError`` where they are of none.
     """
@@ -78,10 +78,11 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> tuple[ExposureMode
     if not (0.0 <= alike <= 1.0 and 0.0 <= shared <= 1.0 and (hyper.weights > 0).all()):
         raise ValueError("hyperparameters are out of range")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
-    model = ExposureModel(Recorded(runs, steps, values, pool), Sources.of(sets), link, hyper, prior)
+    recorded = Recorded(runs, steps, values, pool)
+    model = ExposureModel(recorded, Sources.of(sets), link, hyper, prior=prior, higher=bool(higher))
     if len(hyper.weights) != 1 + len(model.examples.shared) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
-    return model, bool(higher)
+    return model
 
 
 def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: int) -> None:

@@ -75,9 +75,17 @@ class ExposureModel:
     """Everything that is learned from runs, and the questions it answers; all arrays, no files."""
 
     def __init__(
-        self, recorded: Recorded, sources: Sources, link: Link, hyper: Hyper | None = None, prior: bool = True
+        self,
+        recorded: Recorded,
+        sources: Sources,
+        link: Link,
+        hyper: Hyper | None = None,
+        *,
+        prior: bool = True,
+        higher: bool = False,
     ) -> None:
-        self.recorded, self.sources, self.link, self.prior = recorded, sources, link, prior
+        """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones."""
+        self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
         self.pool = recorded.pool
         fitted = sources.test_vectors({name: one.test for name, one in sources.sets.items()})
         self.test_vectors = fitted
@@ -113,8 +121,10 @@ class ExposureModel:
         vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
         last = self.sources.last
         ends = self.sources.sets[last].test if last is not None and test is None else test
-        ends = ends if self.prior else None
-        return Examples(own, vectors, self.sources.expected(vectors, ends))
+        if ends is None or not self.prior:
+            return Examples(own, vectors, ())
+        # Gradients are of the loss: what lowers it raises a metric of which more is better.
+        return Examples(own, vectors, self.sources.expected(vectors, -ends if self.higher else ends))
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
         """The recorded steps, or those of some rows, one after the other."""

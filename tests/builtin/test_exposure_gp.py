@@ -1,0 +1,564 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gptfl import testing
+from gptfl.builtin.baselines import MeanRun
+from gptfl.builtin.class_share import ClassShare
+from gptfl.builtin.exposure_gp import ExposureGp
+from gptfl.curricula import draw_subset, fill_batches, linear_decay, run_seed
+from gptfl.errors import DataError, UsageError
+from gptfl.records import (
+    Curriculum,
+    Features,
+    FeatureSet,
+    FitData,
+    MetricInfo,
+    Query,
+    Run,
+    Unseen,
+    examples_fingerprint,
+)
+from gptfl.simulator.exposures import exposures
+from tests.synthetic import examples
+
+LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
+ACCURACY = MetricInfo("accuracy", higher_is_better=True, low=0.0, high=1.0)
+BLEU = MetricInfo("bleu", higher_is_better=True, low=0.0, high=100.0)
+POOL, TEST, STEPS, BATCH = 24, 8, 16, 3
+RECORDED = np.arange(0, STEPS + 1, 4)
+
+
+def world(runs=16, asked=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TEST, kind="gradient", own=0.3):
+    """Runs whose losses move linearly with what they see, by products of gradients and effects of each example's own.
+
+    The data to fit, and the runs to ask about.
+    """
+    random = np.random.default_rng(seed)
+    train, tests = random.normal(size=(pool, 4)), random.normal(size=(test, 4))
+    effects = -train @ tests.T / 2 + own * random.normal(size=(pool, test))
+    begin, rates = random.uniform(-0.5, 0.5, size=test), linear_decay(1.0, STEPS)
+    made = []
+    for index in range(runs + asked):
+        key = run_seed(seed, index)
+        batches = fill_batches(draw_subset(pool, pool // 3, key), BATCH, STEPS, key)
+        seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / (BATCH * rates.sum())
+        line = begin - 0.8 * (RECORDED / STEPS)[:, None] + 2 * seen @ effects
+        line[1:] += noise * random.normal(size=line[1:].shape)
+        if metric.high == float("inf"):
+            values = np.exp(line / 2)
+        else:
+            values = metric.low + (metric.high - metric.low) / (1 + np.exp(line))
+        made.append(Run(index, key, "fit", Curriculum(batches, rates), RECORDED, {metric.name: values}))
+    named = examples("train", pool, 2), examples("test", test, 2)
+    one = FeatureSet(train.astype(np.float32), tests.astype(np.float32), kind)
+    sets = {"raw-0": one} if kind == "gradient" else {"text": one}
+    features = Features("synthetic", {}, examples_fingerprint(*named), sets)
+    return FitData(*named, metric, tuple(made[:runs]), features=features), made[runs:]
+
+
+def question(runs, metric="loss"):
+    return testing.synthetic.make_query(runs, metric)
+
+
+def recorded(runs, metric="loss"):
+    return np.stack([run.metrics[metric] for run in runs])
+
+
+def skill(values, truth, mean):
+    return 1 - np.square(values - truth)[:, 1:].sum() / np.square(mean - truth)[:, 1:].sum()
+
+
+def covered(prediction, truth, level):
+    low, high = prediction.intervals[level]
+    return ((truth >= low) & (truth <= high))[:, 1:].mean()
+
+
+SETTINGS = {
+    "default": {},
+    "no prior": {"prior": False},
+    "identity": {"link": "identity"},
+    "log": {"link": "log"},
+    "odds": {"link": "odds"},
+    "no features": {"features": False},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_keeps_every_promise_of_an_estimator(settings):
+    testing.check_estimator(ExposureGp, **settings)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "embedding"])
+def test_keeps_every_promise_with_gradients_at_several_points(kind):
+    def features(dynamics):
+        one, other = (testing.make_features(dynamics, kind=kind, seed=seed).sets["text"] for seed in (1, 2))
+        sets = {"raw-0": one, "raw-12": other, "preconditioned-6": one, "preconditioned-12": other}
+        return Features("synthetic", {}, dynamics.examples, sets)
+
+    testing.check_estimator(ExposureGp, features=features)
+
+
+@pytest.mark.parametrize("metric", [LOSS, ACCURACY, BLEU], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("settings", [{}, {"prior": False}], ids=["prior", "no prior"])
+def test_linear_effects_are_predicted_far_better_than_without_them(metric, settings):
+    data, runs = world(metric=metric)
+    query, truth = question(runs, metric.name), recorded(runs, metric.name)
+    ours = ExposureGp(**settings).fit(data).predict(query)
+    mean, share = (one.fit(data).predict(query).values for one in (MeanRun(), ClassShare()))
+    assert skill(ours.values, truth, mean) > 0.75
+    assert skill(ours.values, truth, share) > 0.75
+
+
+@pytest.mark.parametrize("metric", [LOSS, ACCURACY, BLEU], ids=lambda metric: metric.name)
+def test_gradients_say_which_way_a_metric_moves(metric):
+    """Of a loss downwards, of a metric of which more is better upwards."""
+    data, runs = world(runs=3, asked=10, own=0.0, metric=metric)
+    query, truth = question(runs, metric.name), recorded(runs, metric.name)
+    fitted = ExposureGp().fit(data)
+    assert fitted.model_.hyper.scales.max() > 0
+    mean = MeanRun().fit(data).predict(query).values
+    assert skill(fitted.predict(query).values, truth, mean) > 0.8
+
+
+def test_effects_are_learned_without_features_from_more_runs():
+    data, runs = world(runs=60)
+    query = question(runs)
+    values = ExposureGp(features=False).fit(data).predict(query).values
+    assert skill(values, recorded(runs), MeanRun().fit(data).predict(query).values) > 0.6
+
+
+@pytest.mark.parametrize("settings", [{}, {"features": False}], ids=["features", "no features"])
+def test_intervals_cover_what_they_say(settings):
+    shares = {0.5: [], 0.9: []}
+    for seed in range(6):
+        data, runs = world(runs=14, asked=30, noise=0.1, seed=seed)
+        told = ExposureGp(**settings).fit(data).predict(question(runs))
+        for level, found in shares.items():
+            found.append(covered(told, recorded(runs), level))
+    assert 0.8 <= np.mean(shares[0.9]) <= 0.97
+    assert 0.38 <= np.mean(shares[0.5]) <= 0.68
+
+
+def test_intervals_of_unseen_test_examples_doubt_the_mean_that_was_carried_over():
+    shares, widths = [], []
+    for seed in range(6):
+        data, runs = world(runs=14, asked=20, test=30, seed=seed)
+        told = ExposureGp().fit(of_first(data, tests=20)).predict(about(question(runs), data, tests=20))
+        low, high = told.intervals[0.9]
+        truth = recorded(runs)
+        shares.append(((truth >= low) & (truth <= high))[:, 1:, 20:].mean())
+        widths.append((high - low)[:, 1:, 20:].mean() / (high - low)[:, 1:, :20].mean())
+    assert 0.75 <= np.mean(shares) <= 0.99
+    assert np.mean(widths) > 1.0
+
+
+def of_first(data, pool=None, tests=None):
+    """The data of the first examples alone."""
+    one = next(iter(data.features.sets))
+    vectors = data.features.sets[one]
+    sets = {one: FeatureSet(vectors.train[:pool], vectors.test[:tests], vectors.kind)}
+    name = data.metric.name
+    runs = tuple(replace(run, metrics={name: run.metrics[name][:, :tests]}) for run in data.fit_runs)
+    given = data.pool[:pool], data.test[:tests]
+    features = Features("synthetic", {}, examples_fingerprint(*given), sets)
+    return replace(data, pool=given[0], test=given[1], fit_runs=runs, features=features)
+
+
+def about(query, data, pool=None, tests=None):
+    """The question about all examples, of which the first so many were fitted."""
+    places = [
+        np.where(np.arange(len(side)) < (len(side) if count is None else count), np.arange(len(side)), -1)
+        for side, count in ((data.pool, pool), (data.test, tests))
+    ]
+    return replace(query, unseen=Unseen(data.pool, data.test, *places, data.features))
+
+
+@pytest.mark.parametrize("runs", [2, 3])
+@pytest.mark.parametrize("settings", [{}, {"features": False}], ids=["features", "no features"])
+def test_few_runs_give_finite_results_and_wider_intervals(runs, settings):
+    data, asked = world(runs=20, own=0.1)
+    query = question(asked)
+    few = ExposureGp(**settings).fit(replace(data, fit_runs=data.fit_runs[:runs])).predict(query)
+    many = ExposureGp(**settings).fit(data).predict(query)
+    assert np.isfinite(few.values).all()
+    widths = [(one.intervals[0.9][1] - one.intervals[0.9][0])[:, 1:].mean() for one in (few, many)]
+    assert widths[0] > widths[1]
+    assert covered(few, recorded(asked), 0.9) > 0.5
+
+
+def test_few_runs_are_enough_where_gradients_tell():
+    data, asked = world(runs=3, asked=10, own=0.0)
+    query = question(asked)
+    values = ExposureGp().fit(data).predict(query).values
+    assert skill(values, recorded(asked), MeanRun().fit(data).predict(query).values) > 0.8
+
+
+def test_novelty_is_small_for_what_was_seen_and_large_for_what_is_unlike_it():
+    data, runs = world(noise=0.005, kind="embedding", own=0.0)
+    fitted = ExposureGp().fit(data)
+    again = fitted.predict(question(data.fit_runs)).novelty
+    assert (again < 0.1).all()
+    # Eight more examples whose vectors are orthogonal to all others', and longer.
+    text = data.features.sets["text"]
+    strangers = np.random.default_rng(1).normal(size=(8, 4))
+    train = np.block([[text.train, np.zeros((POOL, 4))], [np.zeros((8, 4)), 3 * strangers]])
+    wide = {"text": FeatureSet(train, np.concatenate([text.test, 0 * text.test], axis=1))}
+    given = (*data.pool, *examples("new", 8, 2)), data.test
+    features = Features("synthetic", {}, examples_fingerprint(*given), wide)
+    known = {"text": FeatureSet(wide["text"].train[:POOL], wide["text"].test)}
+    fitted = ExposureGp().fit(replace(data, features=replace(features, sets=known)))
+    query = question(runs)
+    seen = np.where(np.arange(POOL + 8) < POOL, np.arange(POOL + 8), -1)
+    strange = replace(
+        query,
+        batches=POOL + query.batches % 8,
+        unseen=Unseen(*given, seen, np.arange(TEST), features),
+    )
+    assert (fitted.predict(strange).novelty > 0.7).all()
+    familiar = fitted.predict(replace(query, unseen=strange.unseen)).novelty
+    assert (familiar < 0.5).all()
+
+
+def test_unseen_training_examples_are_known_by_their_vectors():
+    data, runs = world(runs=24, asked=12, own=0.0)
+    # The last quarter of the pool is in no run to fit.
+    kept = 3 * POOL // 4
+    fit_runs = tuple(run for run in data.fit_runs)
+    truncated = []
+    for run in fit_runs:
+        batches = np.where(run.curriculum.batches >= kept, -1, run.curriculum.batches)
+        effects = exposures(run.curriculum.batches[None], run.curriculum.learning_rates[None], RECORDED, POOL)[0]
+        effects[:, :kept] = 0
+        train, test = data.features.sets["raw-0"].train, data.features.sets["raw-0"].test
+        line = 2 * np.log(run.metrics["loss"])
+        rates = run.curriculum.learning_rates
+        line -= 2 * (effects / (BATCH * rates.sum())) @ (-train @ test.T / 2)
+        truncated.append(replace(run, curriculum=Curriculum(batches, rates), metrics={"loss": np.exp(line / 2)}))
+    fitted = ExposureGp().fit(of_first(replace(data, fit_runs=tuple(truncated)), pool=kept))
+    query = about(question(runs), data, pool=kept)
+    values, truth = fitted.predict(query).values, recorded(runs)
+    plain = fitted.predict(replace(query, batches=np.where(query.batches >= kept, -1, query.batches))).values
+    assert skill(values, truth, plain) > 0.5
+    assert skill(values, truth, np.broadcast_to(truth.mean(axis=0), truth.shape)) > 0.5
+
+
+def test_unseen_test_examples_change_as_alike_ones_do():
+    data, runs = world(test=30, own=0.0)
+    fitted = ExposureGp().fit(of_first(data, tests=20))
+    values = fitted.predict(about(question(runs), data, tests=20)).values
+    truth = recorded(runs)
+    mean = MeanRun().fit(of_first(data, tests=20)).predict(about(question(runs), data, tests=20)).values
+    assert skill(values[:, :, 20:], truth[:, :, 20:], mean[:, :, 20:]) > 0.5
+
+
+def test_other_runs_in_the_question_change_nothing_for_unseen_test_examples():
+    data, runs = world(test=12)
+    fitted = ExposureGp().fit(of_first(data, tests=8))
+    query = about(question(runs), data, tests=8)
+    query = replace(query, first=query.first * np.linspace(0.5, 1.5, len(runs))[:, None])
+    together = fitted.predict(query)
+    for run in range(len(runs)):
+        part = {name: getattr(query, name)[[run]] for name in ("batches", "learning_rates", "first")}
+        alone = fitted.predict(replace(query, **part))
+        np.testing.assert_allclose(alone.values[0], together.values[run], rtol=1e-9)
+        np.testing.assert_allclose(alone.intervals[0.9][1][0], together.intervals[0.9][1][run], rtol=1e-9)
+
+
+def test_observed_scores_are_met_and_what_follows_moves_towards_them():
+    data, runs = world(noise=0.0)
+    rows = np.arange(0, STEPS + 1)
+    query = replace(question(runs), steps=rows)
+    fitted = ExposureGp().fit(data)
+    before = fitted.predict(query)
+    observed = np.full(before.values.shape, np.nan)
+    observed[0, 8] = before.values[0, 8] * 1.2
+    after = fitted.predict(replace(query, observed=observed))
+    np.testing.assert_allclose(after.values[0, 8], observed[0, 8], rtol=0.01)
+    for row in (7, 9, 12):
+        assert (after.values[0, row] > before.values[0, row]).all()
+    widths = [(one.intervals[0.9][1] - one.intervals[0.9][0])[0] for one in (before, after)]
+    assert (widths[1][8] < 0.1 * widths[0][8]).all()
+    np.testing.assert_allclose(after.values[1:], before.values[1:], rtol=1e-12)
+
+
+def test_observing_half_of_a_run_helps_with_the_other_half():
+    data, runs = world(runs=6, asked=12)
+    query, truth = question(runs), recorded(runs)
+    observed = truth.copy()
+    observed[:, 0] = observed[:, 4:] = np.nan
+    fitted = ExposureGp(features=False).fit(data)
+    before, after = fitted.predict(query).values, fitted.predict(replace(query, observed=observed)).values
+    assert np.square(after - truth)[:, 4:].sum() < 0.8 * np.square(before - truth)[:, 4:].sum()
+
+
+@pytest.mark.parametrize("metric", [LOSS, ACCURACY, BLEU], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("link", ["auto", "identity"])
+def test_everything_stays_within_the_range_of_the_metric(metric, link):
+    data, runs = world(runs=3, metric=metric, noise=2.0)
+    steep = tuple(
+        replace(run, metrics={metric.name: np.clip(3 * run.metrics[metric.name], metric.low, metric.high)})
+        for run in data.fit_runs
+    )
+    told = ExposureGp(link=link).fit(replace(data, fit_runs=steep)).predict(question(runs, metric.name))
+    for values in (told.values, *told.intervals[0.5], *told.intervals[0.9]):
+        assert np.isfinite(values).all()
+        assert (values >= metric.low).all()
+        assert (values <= metric.high).all()
+    (wide_low, wide_high), (low, high) = told.intervals[0.9], told.intervals[0.5]
+    assert (wide_low <= low).all()
+    assert (low <= high).all()
+    assert (high <= wide_high).all()
+
+
+def test_values_at_their_bounds_stay_on_their_own_scale():
+    data, _ = world(metric=ACCURACY)
+    whole = tuple(replace(run, metrics={"accuracy": np.round(run.metrics["accuracy"])}) for run in data.fit_runs)
+    assert ExposureGp().fit(replace(data, fit_runs=whole)).model_.link.name == "identity"
+    with pytest.raises(DataError, match="link 'logit' doesn't suit accuracy as recorded: use identity, or auto"):
+        ExposureGp(link="logit").fit(replace(data, fit_runs=whole))
+    with pytest.raises(DataError, match="link 'log' doesn't suit accuracy as recorded: use identity, logit, or auto"):
+        ExposureGp(link="log").fit(data)
+
+
+@pytest.mark.parametrize("settings", [{}, {"features": False}, {"prior": False}])
+def test_is_the_same_to_the_last_bit_after_its_state_was_taken_back(settings):
+    data, runs = world(runs=8)
+    fitted = ExposureGp(**settings).fit(data)
+    copied = {name: np.array(array) for name, array in fitted.state().items()}
+    restored = ExposureGp(**fitted.settings()).restore(copied)
+    one, other = (estimator.predict(question(runs)) for estimator in (fitted, restored))
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_array_equal(one.novelty, other.novelty)
+    for level in (0.5, 0.9):
+        np.testing.assert_array_equal(one.intervals[level], other.intervals[level])
+    vectors = {} if "features" in settings else {"raw-0": data.features.sets["raw-0"].train}
+    given = np.arange(POOL), vectors, np.eye(TEST)
+    np.testing.assert_array_equal(fitted.influence_of(*given), restored.influence_of(*given))
+
+
+def test_influence_is_positive_where_it_betters_the_metric():
+    for metric in (LOSS, ACCURACY):
+        data, _ = world(metric=metric, own=0.0)
+        vectors = {"raw-0": data.features.sets["raw-0"].train}
+        found, spread = ExposureGp().fit(data).influence_of(np.arange(POOL), vectors, np.eye(TEST))
+        aligned = data.features.sets["raw-0"].train @ data.features.sets["raw-0"].test.T
+        assert np.corrcoef(found.ravel(), (aligned - aligned.mean(axis=0)).ravel())[0, 1] > 0.85
+        assert (spread > 0).all()
+
+
+def test_examples_that_no_run_drew_are_asked_about_without_features():
+    data, runs = world(runs=3)
+    drawn = np.unique(np.concatenate([run.curriculum.batches.ravel() for run in data.fit_runs]))
+    fresh = int(np.setdiff1d(np.arange(POOL), drawn)[-1])
+    query = question(runs)
+    query = replace(query, batches=np.full_like(query.batches, fresh))
+    # As if the pool ended with examples that were left for the runs asked about.
+    order = np.append(np.setdiff1d(np.arange(POOL), fresh), fresh).argsort()
+    renumbered = tuple(
+        replace(run, curriculum=replace(run.curriculum, batches=order[run.curriculum.batches])) for run in data.fit_runs
+    )
+    fitted = ExposureGp(features=False).fit(replace(data, fit_runs=renumbered))
+    last = replace(query, batches=np.full_like(query.batches, POOL - 1))
+    again = ExposureGp(features=False).restore(fitted.state())
+    for one in (fitted, again):
+        assert np.isfinite(one.predict(last).values).all()
+        assert one.influence_of(np.array([POOL - 1]), {}, np.eye(TEST))[0].shape == (1, TEST)
+    with pytest.raises(DataError, match=f"a batch names example {POOL}, fitted were {POOL}"):
+        fitted.predict(replace(query, batches=np.full_like(query.batches, POOL)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"link": "probit"}, "link is 'probit': give auto, identity, log, odds or logit"),
+        ({"link": None}, "link is None"),
+        ({"prior": "yes"}, "prior is 'yes': give true or false"),
+        ({"features": 1}, "features is 1: give true or false"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        ExposureGp(**settings)
+
+
+def with_set(data, train, test):
+    return replace(data, features=replace(data.features, sets={"raw-0": FeatureSet(train, test, "gradient")}))
+
+
+BROKEN = {
+    "one run": (lambda data: replace(data, fit_runs=data.fit_runs[:1]), "1 of the 1 runs to fit can be told"),
+    "no run": (lambda data: replace(data, fit_runs=()), "there is no run to fit"),
+    "no features": (lambda data: replace(data, features=None), "needs the examples' vectors: run `gptfl featurize`"),
+    "pool": (
+        lambda data: with_set(data, np.ones((3, 4)), np.ones((TEST, 4))),
+        f"feature set 'raw-0' has vectors for 3 pool and {TEST} test examples, the recording has {POOL} and {TEST}",
+    ),
+    "test": (lambda data: with_set(data, np.ones((POOL, 4)), np.ones((2, 4))), "and 2 test examples"),
+    "infinite": (
+        lambda data: with_set(data, np.full((POOL, 4), np.inf), np.ones((TEST, 4))),
+        "feature set 'raw-0' holds numbers that aren't finite: featurize again",
+    ),
+    "pieces": (
+        lambda data: replace(
+            data,
+            fit_runs=tuple(
+                replace(run, steps=run.steps[number:], metrics={"loss": run.metrics["loss"][number:]})
+                for number, run in enumerate(data.fit_runs[:3])
+            ),
+        ),
+        "1 of the 3 runs to fit can be told from their beginning, fewer than 2",
+    ),
+    "nothing known": (
+        lambda data: replace(
+            data, fit_runs=tuple(replace(run, metrics={"loss": 0 * recorded([run])[0] * np.nan}) for run in data.fit_runs)
+        ),
+        "there is no step at which loss is known",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN.values(), ids=BROKEN)
+def test_data_that_cannot_be_fitted_is_told_in_one_line(change, message):
+    data, _ = world(runs=4)
+    with pytest.raises(DataError) as error:
+        ExposureGp().fit(change(data))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_questions_that_cannot_be_answered_are_told_in_one_line():
+    data, runs = world(runs=4)
+    query = question(runs)
+    with pytest.raises(DataError, match="isn't fitted"):
+        ExposureGp().predict(query)
+    fitted = ExposureGp().fit(data)
+    with pytest.raises(DataError, match=f"step {STEPS + 1} is outside steps 0 to {STEPS}"):
+        fitted.predict(replace(query, steps=np.array([0, STEPS + 1])))
+    with pytest.raises(DataError, match=f"asked for 2 test examples, fitted on {TEST}"):
+        fitted.predict(replace(query, first=query.first[:, :2]))
+    bare = about(query, data, tests=TEST - 1)
+    with pytest.raises(DataError, match="the question has no vectors"):
+        fitted.predict(replace(bare, unseen=replace(bare.unseen, features=None)))
+    other = replace(data.features, sets={"text": data.features.sets["raw-0"]})
+    with pytest.raises(DataError, match="there is no feature set 'raw-0'"):
+        fitted.predict(replace(bare, unseen=replace(bare.unseen, features=other)))
+    with pytest.raises(DataError, match=r"has shape \(24, 3\), not \(24, 4\)"):
+        fitted.influence_of(np.arange(POOL), {"raw-0": np.ones((POOL, 3))}, np.eye(TEST))
+
+
+def test_pieces_of_runs_that_begin_later_are_left_out():
+    data, runs = world(runs=8)
+    piece = data.fit_runs[7]
+    piece = replace(piece, steps=piece.steps[2:], metrics={"loss": piece.metrics["loss"][2:] + 100})
+    query = question(runs)
+    with_piece = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[:7], piece))).predict(query)
+    without = ExposureGp().fit(replace(data, fit_runs=data.fit_runs[:7])).predict(query)
+    np.testing.assert_array_equal(with_piece.values, without.values)
+
+
+def test_runs_that_end_early_count_for_as_long_as_they_last():
+    data, runs = world(runs=8)
+    short = tuple(
+        replace(
+            run,
+            curriculum=Curriculum(run.curriculum.batches[:8], run.curriculum.learning_rates[:8]),
+            steps=run.steps[:3],
+            metrics={"loss": run.metrics["loss"][:3]},
+        )
+        for run in data.fit_runs[:4]
+    )
+    mixed = ExposureGp().fit(replace(data, fit_runs=(*short, *data.fit_runs[4:])))
+    told, whole = mixed.predict(question(runs)), ExposureGp().fit(data).predict(question(runs))
+    assert mixed.model_.solved[2][0].members.tolist() == list(range(8))
+    assert mixed.model_.solved[3][0].members.tolist() == [4, 5, 6, 7]
+    widths = [(one.intervals[0.9][1] - one.intervals[0.9][0])[:, -1].mean() for one in (told, whole)]
+    assert widths[0] > widths[1]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_gaps_in_a_recording_are_bridged(share):
+    data, runs = world(runs=10)
+    random = np.random.default_rng(0)
+
+    def gaps(values):
+        return np.where(random.random(values.shape) < share, np.nan, values)
+
+    holed = tuple(replace(run, metrics={"loss": gaps(run.metrics["loss"])}) for run in data.fit_runs)
+    # The first score of a run and its last may be missing as well; some test examples are known of few runs.
+    fitted = ExposureGp().fit(replace(data, fit_runs=holed))
+    query = question(runs)
+    query = replace(query, steps=np.union1d(query.steps[:1], fitted.steps_))
+    told = fitted.predict(query)
+    assert np.isfinite(told.values).all()
+    assert np.isfinite(told.intervals[0.9]).all()
+
+
+def test_a_gap_that_all_runs_have_is_bridged():
+    data, runs = world(runs=4)
+    holed = []
+    for number, run in enumerate(data.fit_runs):
+        values = run.metrics["loss"].copy()
+        # Two runs know the beginning of a test example, the others its end.
+        values[2 if number < 2 else 0 : None if number < 2 else 3, 5] = np.nan
+        holed.append(replace(run, metrics={"loss": values}))
+    assert np.isfinite(ExposureGp().fit(replace(data, fit_runs=tuple(holed))).predict(question(runs)).values).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"features": False}])
+def test_runs_of_the_same_curriculum_are_no_trouble(settings):
+    data, runs = world(runs=4)
+    same = tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)
+    told = ExposureGp(**settings).fit(replace(data, fit_runs=same)).predict(question(runs))
+    assert np.isfinite(told.values).all()
+    assert (told.values < 20).all()
+    flat = tuple(replace(run, metrics={"loss": np.full_like(run.metrics["loss"], 2.0)}) for run in data.fit_runs)
+    told = ExposureGp(**settings).fit(replace(data, fit_runs=flat)).predict(question(runs))
+    np.testing.assert_allclose(told.values[:, 1:], 2.0)
+
+
+DAMAGE = {
+    "missing": lambda state: state.pop("values"),
+    "no test side": lambda state: state.pop("test:raw-0"),
+    "pool": lambda state: state.update(seen=state["seen"][:-5]),
+    "huge index": lambda state: state.update(batches=state["batches"] + 10**12),
+    "fractions": lambda state: state.update(batches=state["batches"] + 0.5),
+    "dimensions": lambda state: state.update(values=state["values"][0]),
+    "fewer runs": lambda state: state.update(values=state["values"][:1]),
+    "all lost": lambda state: state.update(values=state["values"] * np.nan),
+    "rates": lambda state: state.update(learning_rates=state["learning_rates"][:, 1:]),
+    "endless rates": lambda state: state.update(learning_rates=state["learning_rates"] * np.inf),
+    "steps": lambda state: state.update(steps=state["steps"][::-1]),
+    "train": lambda state: state.update({"train:raw-0": state["train:raw-0"][:, 0]}),
+    "test": lambda state: state.update({"test:raw-0": state["test:raw-0"][:2]}),
+    "widths": lambda state: state.update({"test:raw-0": state["test:raw-0"][:, :2]}),
+    "infinite": lambda state: state.update({"train:raw-0": state["train:raw-0"] * np.inf}),
+    "weights": lambda state: state.update(weights=state["weights"][:1]),
+    "no weights": lambda state: state.update(weights=state["weights"] * np.nan),
+    "scales": lambda state: state.update(scales=np.ones(9)),
+    "shares": lambda state: state.update(shares=np.array([2.0, 0.5])),
+    "one share": lambda state: state.update(shares=np.array([0.5])),
+    "link": lambda state: state.update(link=np.array([9.0, 0, 1, 1])),
+    "negative link": lambda state: state.update(link=np.array([-1.0, 0, 1, 1])),
+    "no link": lambda state: state.update(link=np.array([np.nan, 0, 1, 1])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_state_is_refused_in_one_line(damage):
+    data, _ = world(runs=4)
+    state = {name: np.array(array) for name, array in ExposureGp().fit(data).state().items()}
+    damage(state)
+    with pytest.raises(DataError, match="exposure-gp: its arrays are missing or ill-shaped") as error:
+        ExposureGp().restore(state)
+    assert "\n" not in str(error.value)
+
+
+def test_a_question_about_the_first_step_alone_is_answered_with_it():
+    data, runs = world(runs=4)
+    query = question(runs)
+    query = Query(query.batches, query.learning_rates, query.steps[:1], query.first)
+    told = ExposureGp().fit(data).predict(query)
+    np.testing.assert_array_equal(told.values[:, 0], query.first)
+    assert (told.novelty == 0).all()
