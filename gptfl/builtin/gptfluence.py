@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from gptfl import settings
-from gptfl.builtin.gptfluence_state import array_of, course_arrays, course_of, law_of, parameters_of, standard_of
-from gptfl.builtin.vectors import Standard, chosen_set
+from gptfl.builtin.gptfluence_state import (
+    array_of,
+    course_arrays,
+    course_of,
+    law_of,
+    parameters_of,
+    standard_arrays,
+    standards_of,
+)
+from gptfl.builtin.vectors import Standard, chosen_set, standards
 from gptfl.errors import DataError
 from gptfl.records import FitData, Prediction, Query, Unseen
 from gptfl.simulator.course import Course, chart
@@ -70,7 +78,7 @@ class GPTfluence:
     """phi_t(z') = sum_j alpha_j(c_t, z') phi_{t-j}(z') + beta(c_t, z') (Chai et al., 2024, arXiv 2404.07840).
 
     A factor is the sum over the batch of <P(h_i), Q(h')>, where h are the vectors of ``featurize``, centred
-    on the pool and divided by one number, their root mean square.
+    on the pool and divided by one number, their root mean square (gradients: each side by its own).
 
     ``order``: n, how many earlier scores the next one depends on. In the first n - 1 steps, where fewer are known,
     the first score stands for those before it, in the fit and in the roll-out alike; nothing is padded with zeros.
@@ -153,7 +161,7 @@ class GPTfluence:
         self.around = settings.one_of(who, "around", around, (NOTHING, MEAN_RUN))
         self.ignores = frozenset() if self.step_size else frozenset({"learning rates"})
         self.notes_: list[str] = []
-        self.standard_: Standard | None = None
+        self.standards_: tuple[Standard, Standard] | None = None
         self.course_: tuple[Course, Tensor] | None = None
 
     def settings(self) -> Mapping[str, Any]:
@@ -164,7 +172,7 @@ class GPTfluence:
         """Learn the projections from the runs to fit and stop by the validation runs.
 
         Without a validation run, the last run to fit is held out for stopping (the only one serves for
-        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``standard_``, ``scale_``, ``law_``, ``course_`` and
+        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``standards_``, ``scale_``, ``law_``, ``course_`` and
         ``checks_``, the (epoch, validation MSE) pairs. Raises ``DataError`` where there is nothing to
         learn from.
         """
@@ -181,8 +189,8 @@ class GPTfluence:
         seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
-        self.standard_ = Standard.of_pool(vectors.train)
-        self.sides_ = self._sides(self.standard_(vectors.train), self.standard_(vectors.test))
+        self.standards_ = standards(vectors)
+        self.sides_ = self._sides(self.standards_[0](vectors.train), self.standards_[1](vectors.test))
         form = self.sides_.form
         with flushed_denormals(), one_thread((pool + len(vectors.test)) * form.inputs * form.width < SMALL):
             fitted = self._train(fit_runs, validation_runs, data)
@@ -282,15 +290,17 @@ class GPTfluence:
         return course.push(sums, test, query.steps, mean, self.law_)
 
     def _asked(self, asked: Unseen) -> Sides:
-        if self.standard_ is None:
+        if self.standards_ is None:
             raise DataError(
                 "this gptfluence simulator was fitted before there were unseen examples and can't place their vectors",
                 "run gptfl fit again",
             )
         vectors = chosen_set(asked.features, self.feature_set, len(asked.pool), len(asked.test))
-        train = self.standard_.beside(self.sides_.train, vectors.train, asked.pool_seen)
+        train, test = self.standards_
         return replace(
-            self.sides_, train=train, test=self.standard_.beside(self.sides_.test, vectors.test, asked.test_seen)
+            self.sides_,
+            train=train.beside(self.sides_.train, vectors.train, asked.pool_seen),
+            test=test.beside(self.sides_.test, vectors.test, asked.test_seen),
         )
 
     def state(self) -> Mapping[str, np.ndarray]:
@@ -308,11 +318,7 @@ class GPTfluence:
             "modal": np.array(self.law_.modal, dtype=np.float32),
             **({} if self.law_.rate is None else {"rate": np.array(self.law_.rate, dtype=np.float32)}),
             **({} if self.course_ is None else course_arrays(*self.course_)),
-            **(
-                {}
-                if self.standard_ is None
-                else {"vectors.mean": self.standard_.mean, "vectors.scale": np.array(self.standard_.scale)}
-            ),
+            **({} if self.standards_ is None else standard_arrays(*self.standards_)),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -322,7 +328,7 @@ class GPTfluence:
         scale, law = law_of(state, self.anchored, self.step_size)
         self.course_ = course_of(state, sides.form, len(sides.test)) if self.around == MEAN_RUN else None
         self.sides_, self.parameters_, self.scale_, self.law_ = sides, parameters, scale, law
-        self.standard_ = standard_of(state, sides.form.inputs)
+        self.standards_ = standards_of(state, sides.form.inputs)
         return self
 
     def _sides(self, train: Tensor, test: Tensor) -> Sides:

@@ -36,15 +36,30 @@ def parameters_of(state: Mapping[str, np.ndarray], form: Form) -> dict[str, Tens
     return parameters
 
 
-def standard_of(state: Mapping[str, np.ndarray], inputs: int) -> Standard | None:
-    """Where vectors lay before they were standardised; None for a simulator from before that was kept."""
-    if "vectors.mean" not in state and "vectors.scale" not in state:
+def standard_arrays(train: Standard, test: Standard) -> dict[str, np.ndarray]:
+    """Where vectors lay before they were standardised, as arrays of a state."""
+    both = {"vectors.mean": train.mean, "vectors.scale": np.array(train.scale)}
+    if test is train:
+        return both
+    return {**both, "vectors.test_mean": test.mean, "vectors.test_scale": np.array(test.scale)}
+
+
+def standards_of(state: Mapping[str, np.ndarray], inputs: int) -> tuple[Standard, Standard] | None:
+    """The standards of both sides, often one; None for a simulator from before that was kept."""
+    train = _standard(state, "vectors.mean", "vectors.scale", inputs)
+    if train is None:
         return None
-    for name, ndim in (("vectors.mean", 1), ("vectors.scale", 0)):
+    return train, _standard(state, "vectors.test_mean", "vectors.test_scale", inputs) or train
+
+
+def _standard(state: Mapping[str, np.ndarray], at: str, by: str, inputs: int) -> Standard | None:
+    if at not in state and by not in state:
+        return None
+    for name, ndim in ((at, 1), (by, 0)):
         array_of(state, name, ndim)
-    mean, scale = np.asarray(state["vectors.mean"], dtype=np.float64), float(state["vectors.scale"])
+    mean, scale = np.asarray(state[at], dtype=np.float64), float(state[by])
     if len(mean) != inputs or scale <= 0:
-        raise DataError("gptfluence's vectors.mean and vectors.scale don't fit its vectors", AGAIN)
+        raise DataError(f"gptfluence's {at} and {by} don't fit its vectors", AGAIN)
     return Standard(mean, scale)
 
 

@@ -78,3 +78,13 @@ class Standard:
         result = self(vectors)
         result[torch.from_numpy(seen >= 0)] = fitted[torch.from_numpy(seen[seen >= 0])]
         return result
+
+
+def standards(vectors: FeatureSet) -> tuple[Standard, Standard]:
+    """The standard of the pool's vectors and that of the test examples' vectors.
+
+    It is the pool's for both, but gradients have one each: what the optimiser divided is hundreds of times larger than
+    the test side's, which it leaves alone.
+    """
+    pool = Standard.of_pool(vectors.train)
+    return pool, Standard.of_pool(vectors.test) if vectors.kind == "gradient" else pool

@@ -5,7 +5,7 @@ import pytest
 
 from gptfl.builtin.gptfluence import GPTfluence
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Curriculum, Features, FitData, Query, Run
+from gptfl.records import Curriculum, Features, FitData, Query, Run, Unseen
 from gptfl.testing import check_estimator
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
 
@@ -185,3 +185,20 @@ def test_the_fit_hears_nothing_of_the_validation_runs_through_the_mean_run() -> 
         for validation in (data.validation_runs, raised)
     )
     assert all(bool((one[name] == other[name]).all()) for name in one)
+
+
+def test_gradients_are_standardised_on_each_side() -> None:
+    runs, _ = lawful(12)
+    gradients = make_features(make_dynamics(runs=2, pool=20, test=6, steps=16, batch_size=4), width=4, kind="gradient")
+    text = gradients.sets["text"]
+    divided = replace(gradients, sets={"text": replace(text, train=text.train * 500)})
+    query, _ = asked(runs)
+    fits = [GPTfluence(epochs=5).fit(fit_data(runs, one)) for one in (gradients, divided)]
+    plain, scaled = (fitted.predict(query).values for fitted in fits)
+    np.testing.assert_allclose(plain, scaled, rtol=1e-4)
+    unseen = Unseen(
+        *(fit_data(runs, divided).pool, fit_data(runs, divided).test), np.arange(20), np.full(6, -1), divided
+    )
+    again = GPTfluence(epochs=5).restore(fits[1].state())
+    # Nothing of the test side is taken for seen, and yet its vectors come out where the fit has them.
+    np.testing.assert_allclose(again.predict(replace(query, unseen=unseen)).values, scaled, rtol=1e-5)
