@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 def command(
     estimator: Annotated[
-        str, typer.Option(help="What to fit (see gptfl plugins).", autocompletion=complete("estimator"))
-    ] = "gptfluence",
+        str | None,
+        typer.Option(
+            help="What to fit (see gptfl plugins).",
+            show_default="exposure-gp where there are gradient features, else gptfluence",
+            autocompletion=complete("estimator"),
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(

@@ -34,8 +34,12 @@ class FitResult:
     notes: tuple[str, ...] = ()
 
 
+PAPER, ON_GRADIENTS, GRADIENTS = "gptfluence", "exposure-gp", "gradients"
+"""What is fitted unless it is named: the second where there are features of the third, which it makes the most of."""
+
+
 def fit(
-    estimator: str = "gptfluence",
+    estimator: str | None = None,
     *,
     dynamics: str | Path | None = None,
     features: str | Path | None = None,
@@ -52,6 +56,7 @@ def fit(
 ) -> FitResult:
     """Fit an estimator to a recording's runs and write the simulator.
 
+    Without ``estimator`` it is exposure-gp where features of the encoder gradients are named or there, else gptfluence.
     ``dynamics`` and ``features`` are paths, by default those made last in the workspace, of features those of the
     encoder that the estimator prefers where there are such; ``metric`` is by default the only one recorded, else the
     loss; ``settings`` are the estimator's own.
@@ -67,6 +72,9 @@ def fit(
     if output is not None:
         check_target(Path(output).expanduser(), SIMULATOR)
     check_seed(seed)
+    which: tuple[str, ...] = ()
+    if estimator is None:
+        estimator, which = _default(Shelf(open_recording(dynamics, workspace), features, encoder))
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
     recording = open_recording(dynamics, workspace, every)
@@ -101,6 +109,7 @@ def fit(
         settings=dict(fitted.contender.estimator.settings()),
         encoder=None if found is None else found.encoder,
         notes=(
+            *which,
             *recording.notes,
             *metric_notes,
             *provision.notes,
@@ -108,4 +117,13 @@ def fit(
             *left_note(whole, data),
             *fitted.notes,
         ),
+    )
+
+
+def _default(shelf: Shelf) -> tuple[str, tuple[str, ...]]:
+    """The estimator that suits the features, and what to tell of the choice."""
+    if not shelf.has(GRADIENTS):
+        return PAPER, ()
+    return ON_GRADIENTS, (
+        f"fits {ON_GRADIENTS}, since there are gradient features; --estimator {PAPER} is the paper's",
     )

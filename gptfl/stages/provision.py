@@ -50,6 +50,13 @@ class Shelf:
         """Whether the user said which features to take."""
         return self.path is not None or self.encoder is not None
 
+    def has(self, encoder: str) -> bool:
+        """Whether the features named are this encoder's or, where none were named, there are some of it."""
+        if self.named:
+            found, _ = self._all()
+            return found is not None and found.encoder == encoder
+        return bool(self.recording.workspace.candidates("features", self.recording.stem, encoder=encoder))
+
     def provide(self, estimator: Estimator, encoder: str | None = None) -> Provision:
         """The features for one estimator; ``encoder`` is what the user named for it alone.
 

@@ -111,3 +111,15 @@ def test_a_simulator_is_asked_with_the_features_that_it_was_fitted_to(several):
     os.utime(several / "syn.minilm.features.h5")
     found = simulate(workspace=several, figure=several / "a.png")
     assert np.isfinite(found.values).all()
+
+
+def test_what_is_fitted_follows_from_the_features_unless_it_is_named(several):
+    where = {"dynamics": several / "syn.dynamics.h5", "workspace": several}
+    chosen = fit(**where)
+    assert (chosen.estimator, chosen.encoder) == ("exposure-gp", "gradients")
+    assert any("--estimator gptfluence is the paper's" in note for note in chosen.notes)
+    quick = {"epochs": 2, "patience": 1}
+    assert fit(**where, encoder="minilm", settings=quick).estimator == "gptfluence"
+    assert fit("gptfluence", **where, settings=quick).estimator == "gptfluence"
+    (several / "syn.gradients.features.h5").unlink()
+    assert fit(**where, settings=quick).estimator == "gptfluence"
