@@ -66,9 +66,25 @@ def command(
             rich_help_panel=WHAT,
         ),
     ] = None,
-    runs: Annotated[int, typer.Option(help="How many runs; more later keep the first.", rich_help_panel=DESIGN)] = 32,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            help="How many runs; more later keep the first.",
+            show_default="32, with --few-runs 6",
+            rich_help_panel=DESIGN,
+        ),
+    ] = None,
+    few_runs: Annotated[
+        bool,
+        typer.Option(
+            "--few-runs",
+            help="Record what the estimator exposure-gp needs and no more: 6 runs of the contrast design, and --sketches. "
+            "--runs and --design go before.",
+            rich_help_panel=DESIGN,
+        ),
+    ] = False,
     design: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Which examples each run is trained on. uniform: drawn anew for each run (the paper's). contrast: few "
             "examples many times, such that runs differ much and all examples come about equally often. balanced: "
@@ -76,9 +92,10 @@ def command(
             "the second with other examples in the places of a group. repeat: each subset in three orders, and one of "
             "them twice.",
             metavar="NAME",
+            show_default="uniform, with --few-runs contrast",
             rich_help_panel=DESIGN,
         ),
-    ] = "uniform",
+    ] = None,
     repeats: Annotated[
         int,
         typer.Option(
@@ -329,6 +346,7 @@ def command(
             workspace=workspace,
             name=name,
             runs=runs,
+            few_runs=few_runs,
             design=design,
             repeats=repeats,
             reserve_pool=reserve_pool,

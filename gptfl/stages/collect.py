@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptfl.curricula import SCHEDULES, check_seed, recorded_steps
+from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric
 from gptfl.records import Progress, silent
@@ -40,6 +41,10 @@ STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
 
 
+RUNS, FEW_RUNS = 32, 6
+"""How many runs are recorded unless their number is named: the paper's, and with ``few_runs``."""
+
+
 @dataclass(frozen=True, slots=True)
 class CollectResult:
     """What ``collect`` leaves: the recording's path, how many runs it holds and how many of them are new.
@@ -62,8 +67,9 @@ def collect(
     data: str | Path | None = None,
     workspace: str | Path | None = None,
     name: str | None = None,
-    runs: int = 32,
-    design: str = "uniform",
+    runs: int | None = None,
+    few_runs: bool = False,
+    design: str | None = None,
     repeats: int = 0,
     reserve_pool: int = 0,
     leave_out_size: int | None = None,
@@ -113,7 +119,9 @@ def collect(
 
     ``design`` says which examples each run is trained on (``gptfl.designs``): ``uniform``, ``contrast``, ``leave-out``
     (pairs of runs that differ in ``leave_out_size`` examples), ``balanced`` or ``repeat``. ``repeats`` runs more repeat
-    recorded ones, and ``reserve_pool`` examples are set aside, from which only runs to test draw.
+    recorded ones, and ``reserve_pool`` examples are set aside, from which only runs to test draw. ``few_runs`` is what
+    the estimator exposure-gp needs: unless they are named, 6 ``runs`` instead of 32, the ``design`` contrast instead of
+    uniform, and ``sketches``.
 
     Metrics of generated text (``bleu``, ``rougeL``) are recorded at step 0, every ``generate_every``-th step (a
     multiple of ``record_every``, by default that itself) and the last; ``decode`` is ``greedy`` or ``nucleus``, and
@@ -152,6 +160,9 @@ def collect(
     chosen: tuple[Metric, ...] = tuple(make_metric(registry, metric) for metric in dict.fromkeys(metrics))
     runner = make_executor(registry, executor)
     source = resolve_model(model)
+    runs = (FEW_RUNS if few_runs else RUNS) if runs is None else runs
+    design = (CONTRAST if few_runs else UNIFORM) if design is None else design
+    sketches = sketches or few_runs
     pool = _pool(pool, per_task, len(names))
     check_counts(
         {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}

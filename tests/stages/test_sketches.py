@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Dynamics, GradientSketches
+from gptfl.records import Dynamics, Example, GradientSketches, silent
 from gptfl.stages.estimate import Estimate
+from gptfl.stages.featurize import featurize
 from gptfl.stages.inspect import inspect
+from gptfl.stages.placing import beside
+from gptfl.stages.sources import open_recording
 from gptfl.store.dynamics import read_dynamics
+from gptfl.store.features import read_features
 from gptfl.store.recorded_sketches import pack, unpack
 from gptfl.training.gradients import sketching
 from tests.stages.test_collect import record, same_recording
@@ -206,3 +210,57 @@ def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkey
     monkeypatch.setattr(sketching, "sketches", holed)
     with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
         record(neox, tmp_path, sketches=True, runs=1)
+
+
+def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Path, tmp_path: Path) -> None:
+    few: dict[str, Any] = {"few_runs": True, "runs": None, "sketch_dimensions": 8, "sketch_points": 2}
+    dynamics = read_dynamics(record(neox, tmp_path / "few", **few).path)
+    assert (len(dynamics.runs), dynamics.settings["design"]) == (6, "contrast")
+    assert sketches_of(dynamics).points[0].train.shape == (12, 8)
+    named = read_dynamics(record(neox, tmp_path / "named", **{**few, "runs": 2, "design": "uniform"}).path)
+    assert (len(named.runs), named.settings["design"]) == (2, "uniform")
+    assert named.sketches is not None
+
+
+def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Path) -> None:
+    path = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, texts=False).path
+    result = featurize("gradients", workspace=tmp_path)
+    assert result.path.name == "errands-small-neox.gradients.features.h5"
+    assert result.dims == {"raw-0": 16, "preconditioned-4": 16, "raw-4": 16}
+    features = read_features(result.path)
+    found = sketches_of(read_dynamics(path))
+    assert features.seconds == found.seconds
+    np.testing.assert_array_equal(features.sets["raw-4"].train, found.points[1].train)
+    np.testing.assert_array_equal(features.sets["preconditioned-4"].test, found.points[1].test)
+    assert features.sets["raw-0"].kind == "gradient"
+    again = featurize("gradients", workspace=tmp_path)
+    assert (again.embedded, again.reused) == (0, 17)
+    assert featurize("gradients", workspace=tmp_path, settings={"points": 0, "dimensions": 5}).dims == {"raw-0": 5}
+    with pytest.raises(UsageError, match="--data x is not needed: encoder gradients reads no texts"):
+        featurize("gradients", workspace=tmp_path, data="x")
+    new = (Example("new", "a", " yes"),)
+    with pytest.raises(DataError, match="gradients knows no examples but the recorded ones, so it gives new ones no"):
+        beside(features, new, (), open_recording(path), silent)
+
+
+def test_a_recording_without_sketches_has_no_gradient_features(neox: Path, tmp_path: Path) -> None:
+    record(neox, tmp_path, runs=1)
+    with pytest.raises(DataError, match="no gradient sketches: .*gptfl collect ... --sketches"):
+        featurize("gradients", workspace=tmp_path)
+    assert len(list(tmp_path.glob("*.h5"))) == 1
+
+
+def test_answer_state_embeds_new_examples_by_the_recorded_model(neox: Path, tmp_path: Path) -> None:
+    path = record(neox, tmp_path, runs=1).path
+    result = featurize("answer-state", workspace=tmp_path, settings={"dimensions": 12})
+    features = read_features(result.path)
+    assert features.identity["weights"] == read_dynamics(path).settings["weights"]
+    assert features.seconds is not None
+    losses = read_dynamics(path).runs[0].metrics["loss"][0]
+    np.testing.assert_allclose(features.sets["statistics"].test[:, 0], losses, rtol=1e-4)
+    recording = open_recording(path)
+    new = Example("new", recording.dynamics.pool[3].prompt, recording.dynamics.pool[3].target)
+    more = beside(features, (new,), (), recording, silent)
+    for name, one in more.sets.items():
+        np.testing.assert_allclose(one.train[-1], features.sets[name].train[3], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(one.test, features.sets[name].test)
