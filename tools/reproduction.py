@@ -162,10 +162,10 @@ STUDIES = (
         "instruction",
         (
             f"gptfl collect --task {','.join(MIXED)} --data {{data}} --per-task 40 --name mixture --model {MODEL} "
-            "--train-layers 6 --runs 12 --subset-size 64 --batch-size 8 --accumulate 4 --steps 48 --lr 2e-5 --test 40 "
-            "--record-every 8",
+            "--train-layers 6 --runs 16 --subset-size 64 --batch-size 8 --accumulate 4 --steps 48 --lr 2e-5 --test 48 "
+            "--record-every 8 --gradients reference --gradient-points 4",
             f"gptfl featurize {dynamics('mixture')}",
-            compare("mixture", "loss-mixture", f"--folds 4 {LEARNED}"),
+            compare("mixture", "loss-mixture", f"--folds 4 {LEARNED} {GRADIENTS}"),
         ),
         ("loss-mixture",),
         by_task,
