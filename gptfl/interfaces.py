@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
+from gptfl.records import Dynamics, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
 
 
 @runtime_checkable
@@ -32,7 +32,12 @@ class Task(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns examples into vectors. Its factory takes the encoder's own settings."""
+    """Turns examples into vectors. Its factory takes the encoder's own settings.
+
+    Optional are ``use_recording`` (``UsesRecording``), ``reads_texts``, False where the encoder works from the recording
+    alone, so that it knows none but the recorded examples, and ``seconds``, what the vectors cost before they were asked
+    for.
+    """
 
     name: str
     per_example: bool
@@ -45,6 +50,23 @@ class Encoder(Protocol):
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """One or more named sets of vectors for the pool and the test examples."""
         ...
+
+
+@runtime_checkable
+class UsesRecording(Protocol):
+    """What an encoder may also offer: it works from more of a recording than the examples."""
+
+    def use_recording(self, recording: Dynamics) -> None:
+        """Called before anything else; ``encode`` is then asked for examples of this recording, or new ones beside it.
+
+        Raises ``DataError`` where the recording lacks what the encoder needs.
+        """
+        ...
+
+
+def reads_texts(encoder: Encoder) -> bool:
+    """Whether an encoder works from the examples' texts; else it knows none but those of a recording."""
+    return bool(getattr(encoder, "reads_texts", True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,11 +50,13 @@ def gptfl_tasks() -> Mapping[str, Callable[..., Any]]:
 
 @hookimpl
 def gptfl_encoders() -> Mapping[str, Callable[..., Any]]:
-    """Sentence embeddings, hidden states of a causal model, and TF-IDF."""
+    """Embeddings of texts, what a causal model makes of them, and recorded gradients."""
     return {
         "minilm": Lazy("encoders", "MiniLm"),
         "causal-lm": Lazy("encoders", "CausalLm"),
         "tfidf-svd": Lazy("encoders", "TfidfSvd"),
+        "answer-state": Lazy("encoders", "AnswerState"),
+        "gradients": Lazy("encoders", "Gradients"),
     }
 
 

@@ -1,12 +1,13 @@
 """Gives every example of a recording its vectors, by one encoder, and embeds nothing twice."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptfl.errors import ResourceError
-from gptfl.interfaces import Encoder
+from gptfl.errors import ResourceError, UsageError
+from gptfl.interfaces import Encoder, UsesRecording, reads_texts
 from gptfl.records import Features, Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.embedding import Embedding, row_key
@@ -52,8 +53,8 @@ def featurize(
     or from ``data``, and only if they are the very ones recorded. An example that a features file
     of this workspace holds already, from the same encoder, is not embedded again.
 
-    An encoder may have two things more than its interface asks for: ``notes``, lines for the user,
-    and ``progress``, which is set to the callback.
+    An encoder may have some things more than its interface asks for: ``notes``, lines for the user, ``progress``,
+    which is set to the callback, and what ``Encoder`` names.
 
     Raises ``PluginError`` for an unknown or misbehaving encoder, ``DataError`` where recording or
     texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't be had.
@@ -66,13 +67,24 @@ def featurize(
     made: Encoder = get_registry().make("encoder", name, **(settings or {}))
     if hasattr(made, "progress"):
         made.progress = progress
-    pool, test = with_texts(recorded, data, recording.path)
+    pool, test = recorded.pool, recorded.test
+    if reads_texts(made):
+        pool, test = with_texts(recorded, data, recording.path)
+    elif data is not None:
+        raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
+    if isinstance(made, UsesRecording):
+        with get_registry().find("encoder", name).blamed("use_recording"):
+            made.use_recording(recorded)
     target = Path(output).expanduser() if output is not None else space.features_path(recording.stem, name)
+    started = time.perf_counter()
     embedding = Embedding(get_registry().find("encoder", name), made, pool, test, progress)
     with space.lock("gptfl featurize"):
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
         sets = embedding.sets()
-        features = Features(name, embedding.identity, recorded.examples, sets)
+        seconds = getattr(made, "seconds", None)
+        if seconds is None and embedding.embedded == len(pool) + len(test):
+            seconds = time.perf_counter() - started
+        features = Features(name, embedding.identity, recorded.examples, sets, seconds)
         write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
     notes = (*recording.notes, *embedding.notes, *getattr(made, "notes", ()))
     dims = {one: each.train.shape[1] for one, each in sets.items()}

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError
-from gptfl.interfaces import Encoder
+from gptfl.interfaces import Encoder, UsesRecording, reads_texts
 from gptfl.records import Example, Features, FeatureSet, Progress, examples_fingerprint, fingerprint
 from gptfl.registry import Part, get_registry
 from gptfl.stages.embedding import Embedding
@@ -107,8 +107,16 @@ def beside(
     part = registry.find("encoder", name)
     taken = inspect.signature(part.factory).parameters
     encoder: Encoder = registry.make("encoder", name, **{k: v for k, v in features.identity.items() if k in taken})
+    if not reads_texts(encoder):
+        raise DataError(
+            f"{name} knows no examples but the recorded ones, so it gives new ones no vectors",
+            "featurize and fit with an encoder that reads them, such as answer-state or minilm",
+        )
     if hasattr(encoder, "progress"):
         encoder.progress = progress
+    if isinstance(encoder, UsesRecording):
+        with part.blamed("use_recording"):
+            encoder.use_recording(recording.dynamics)
     # An encoder never gets an empty side.
     asked = Embedding(part, encoder, pool or test, test or pool, progress)
     if fingerprint(asked.identity) != fingerprint(dict(features.identity)):

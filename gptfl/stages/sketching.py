@@ -1,29 +1,14 @@
 """From gradient sketches, a recording's own or imported ones: features, and approximate gradient products."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import Dynamics, Features, FeatureSet, GradientProducts, SketchPoint, fingerprint
+from gptfl.builtin.encoders.gradients import Gradients, sets_of
+from gptfl.records import Dynamics, Features, GradientProducts, SketchPoint, fingerprint
 
-ENCODER = "gradients"
-
-
-def sets_of(
-    points: Iterable[SketchPoint], kept: Int[np.ndarray, " kept"] | slice = slice(None)
-) -> dict[str, FeatureSet]:
-    """A set ``raw-S`` for each point S and, where there is one, ``preconditioned-S``: only its pool side differs.
-
-    ``kept`` are the test examples to keep.
-    """
-    sets: dict[str, FeatureSet] = {}
-    for point in points:
-        test = point.test[kept]
-        sets[f"raw-{point.step}"] = FeatureSet(point.train, test, "gradient")
-        if point.preconditioned is not None:
-            sets[f"preconditioned-{point.step}"] = FeatureSet(point.preconditioned, test, "gradient")
-    return sets
+ENCODER = Gradients.name
 
 
 def features_of(

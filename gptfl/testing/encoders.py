@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gptfl.interfaces import Encoder
-from gptfl.records import Example, FeatureSet
+from gptfl.interfaces import Encoder, UsesRecording
+from gptfl.records import Dynamics, Example, FeatureSet
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_examples
@@ -15,19 +15,30 @@ def check_encoder(
     *,
     pool: Sequence[Example] = (),
     test: Sequence[Example] = (),
+    recording: Dynamics | None = None,
     **settings: Any,
 ) -> None:
     """Check that ``factory(**settings)`` makes an encoder that keeps every promise of its interface.
 
-    It encodes ``pool`` and ``test``, or a few generated two-class examples.
+    It encodes ``pool`` and ``test``, or a few generated two-class examples. One that uses a recording gets
+    ``recording``, and encodes its examples.
     """
     pool, test = tuple(pool) or make_examples(8, "pool"), tuple(test) or make_examples(4, "test")
-    made = factory(**settings)
+    if recording is not None:
+        pool, test = recording.pool, recording.test
+
+    def make() -> Encoder:
+        encoder = factory(**settings)
+        if recording is not None and isinstance(encoder, UsesRecording):
+            encoder.use_recording(recording)
+        return encoder
+
+    made = make()
     promises.require_members(made, Encoder, ("name", "per_example", "identity", "encode"))
     name = f"encoder {promises.require_name(made)!r}"
     require(isinstance(made.per_example, bool), f"{name}: per_example is {made.per_example!r}, not True or False")
     identity = promises.through_json(made.identity(), f"identity() of {name}")
-    other = factory(**settings)
+    other = make()
     require(dict(other.identity()) == identity, f"{name}: two of the same settings have different identity()")
     sets = made.encode(pool, test)
     _check_sets(sets, len(pool), len(test), name)

@@ -245,7 +245,7 @@ def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Pat
 
 def test_a_recording_without_sketches_has_no_gradient_features(neox: Path, tmp_path: Path) -> None:
     record(neox, tmp_path, runs=1)
-    with pytest.raises(DataError, match="no gradient sketches: .*gptfl collect ... --sketches"):
+    with pytest.raises(DataError, match=r"no gradient sketches: .*gptfl collect ... --sketches"):
         featurize("gradients", workspace=tmp_path)
     assert len(list(tmp_path.glob("*.h5"))) == 1
 
