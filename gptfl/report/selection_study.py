@@ -113,11 +113,11 @@ def selection_study_table(study: SelectionStudy, metric: str) -> Table:
     chosen, chance = study.kinds[0], study.kinds[-1]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("subset", no_wrap=True)
-    for heading in ("trainings", metric, "better than random", "worse than selected"):
-        table.add_column(heading, justify="right")
+    for heading in ("runs", metric, "better than\nrandom", "worse than\nselected"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for kind in study.kinds:
         values = kind.values[metric]
-        spread = f" ±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
+        spread = f"\n±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
         table.add_row(
             Text(kind.name),
             str(len(values)),
@@ -129,7 +129,7 @@ def selection_study_table(study: SelectionStudy, metric: str) -> Table:
 
 
 def _cell(mean: float, bounds: tuple[float, float]) -> str:
-    return f"{mean:+.3g} [{bounds[0]:+.3g}, {bounds[1]:+.3g}]"
+    return f"{mean:+.3g}\n[{bounds[0]:+.2g}, {bounds[1]:+.2g}]"
 
 
 def draw_selection_study(study: SelectionStudy) -> None:
