@@ -27,6 +27,9 @@ from gptfl.simulator.travel import Vectors
 TRUST = 4.0
 """The intervals' width follows the errors of runs left out as if it had been right in this many runs beforehand."""
 
+JUDGED = 64
+"""Errors are judged on this many steps, spread over the run: neighbours tell the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -147,18 +150,25 @@ class ExposureModel:
     @cached_property
     def left_out(self) -> Float[np.ndarray, "run recorded test"]:
         """Errors of predicting each fitted run from the others, in predicted standard deviations."""
-        found = np.full(self.even.shape, np.nan, dtype=np.float32)
-        for row, (step, posterior) in enumerate(self.solved):
+        return self._left_out(np.arange(len(self.recorded.steps)))
+
+    def _left_out(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
+        shape = (len(self.even), len(rows), self.even.shape[2])
+        found = np.full(shape, np.nan, dtype=np.float32)
+        for place, (step, posterior) in enumerate(self.solved[row] for row in rows):
             error, variance = posterior.left_out()
-            found[step.members, row] = error / np.sqrt(np.maximum(variance, 1e-300))
+            found[step.members, place] = error / np.sqrt(np.maximum(variance, 1e-300))
         return found
 
     @cached_property
     def widening(self) -> float:
         """What predicted standard deviations are multiplied by, judged by the runs left out."""
-        moved = np.nanstd(self.even, axis=0).mean(axis=1) > 0
-        errors = np.abs(self.left_out[:, moved])
-        found = float(np.nanquantile(errors, 0.9, overwrite_input=True)) / 1.6449 if moved.any() else 1.0
+        moved = np.flatnonzero(np.nanstd(self.even, axis=0).mean(axis=1) > 0)
+        if not len(moved):
+            return 1.0
+        spread = np.linspace(0, len(moved) - 1, min(JUDGED, len(moved))).round().astype(int)
+        errors = np.abs(self._left_out(moved[spread]))
+        found = float(np.nanquantile(errors, 0.9, overwrite_input=True)) / 1.6449
         count = len(self.even)
         return float(((TRUST + count * found**2) / (TRUST + count)) ** 0.5)
 
