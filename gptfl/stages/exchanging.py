@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.curricula import generator
+from gptfl.designs.dealing import pick_evenly
 from gptfl.records import Progress
 from gptfl.stages.asking import Source
 from gptfl.stages.closed_form import Vectors
 from gptfl.stages.influence import CLOSED_FORM, DERIVATIVE, Subject, Told
-from gptfl.stages.picking import Rooms, Wish, directions, greatest, likeness
+from gptfl.stages.picking import Rooms, Wish, class_numbers, directions, greatest, likeness
 from gptfl.stages.recipe import recorded_recipe
 
 SEARCH = 6000
@@ -22,8 +23,10 @@ ROUND = 64
 """At most so many examples are tried in the place of another at once."""
 FEWEST, AS_MANY = 128, 4
 """Those tried are among the so many of greatest worth, or so many times as many as are selected."""
-EXCHANGES = 33
-"""The stream of random numbers that orders the exchanges."""
+EXCHANGES, STARTS = 33, 34
+"""The streams of random numbers that order the exchanges, and draw subsets to start from."""
+DRAWN = 31
+"""Beside the subset chosen by worth, so many random ones are judged to start from the best of them all."""
 ALMOST = 1e-9
 
 
@@ -53,6 +56,7 @@ def exchanged(
 ) -> tuple[Told, list[int]]:
     """The subset after exchanges, and what was told of influence with a note on what the exchanges came to.
 
+    They start from the subset chosen by worth, or from a random one where that is predicted to be better.
     A subset is as good as the predicted metric at the last step, the mean over the subject's test examples. Off that
     go, each time for as often as a run sees one of its examples, ``cautious`` standard deviations of every member's
     influence and ``penalty`` times every member's likeness to the member most like it.
@@ -61,7 +65,8 @@ def exchanged(
     if wish.search == 0 or (not in_units and start.penalty > 0):
         return told, start.chosen
     candidates = greatest(start.worth, min(len(start.worth), max(FEWEST, AS_MANY * wish.size)), _open(rooms))
-    eligible = np.union1d(start.chosen, candidates)
+    drawn = _drawn(source, wish.size, rooms, seed)
+    eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
     recipe = recorded_recipe(source.recording.dynamics, source.metric)
     first = source.first(int(recipe.grid[0]))
     tests = slice(None) if subject.tests is None else subject.tests
@@ -86,8 +91,14 @@ def exchanged(
             cost = cost + np.array([alike[np.ix_(one, one)].max(axis=1).sum() for one in rows])
         return np.asarray(sign * ends.reshape(len(members), -1).mean(axis=1) - times * cost)
 
-    batches = recipe.orders(np.sort(np.array(start.chosen)), ORDERS, seed)
-    chosen, before, after = search(judge, start.chosen, batches, eligible, rooms, wish.search, seed, progress)
+    starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, wish.search // ORDERS)]
+    batches = np.stack([recipe.orders(one, ORDERS, seed) for one in starts])
+    values = judge(np.stack(starts), batches)
+    best = int(np.argmax(values))
+    budget = wish.search - len(starts) * ORDERS
+    first_members = start.chosen if best == 0 else starts[best].tolist()
+    chosen, now = search(judge, first_members, batches[best], eligible, rooms, budget, seed, progress)
+    before, after = float(values[0]), now
     lost = len(set(start.chosen) - set(chosen))
     if not lost:
         return told, chosen
@@ -108,16 +119,16 @@ def search(
     budget: int,
     seed: int,
     progress: Progress,
-) -> tuple[list[int], float, float]:
+) -> tuple[list[int], float]:
     """Exchange members one at a time for the best of some eligible others, while that is better; classes keep to room.
 
     Every member has its turn once a pass, in random order; an example that takes a member's place takes its places in
     the batches. It ends after a pass without any exchange, or when ``budget`` curricula were judged. Returns the
-    members, and how good they were before and are now.
+    members and how good they are.
     """
     random = generator(seed, EXCHANGES)
     members = np.array(chosen)
-    before = now = float(judge(members[None], batches[None])[0])
+    now = float(judge(members[None], batches[None])[0])
     spent, moved = len(batches), True
     while moved and spent < budget:
         moved = False
@@ -137,8 +148,16 @@ def search(
             best = int(np.argmax(values))
             if values[best] > now + ALMOST * max(abs(now), 1e-30):
                 members, batches, now, moved = tried[best], trials[best], float(values[best]), True
-    progress("search", budget, budget, "exchanging examples")
-    return [int(one) for one in members], before, now
+    progress("search", max(budget, spent), max(budget, spent), "exchanging examples")
+    return [int(one) for one in members], now
+
+
+def _drawn(source: Source, size: int, rooms: Rooms, seed: int) -> list[Int[np.ndarray, " subset"]]:
+    """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
+    pool = source.scope.pool
+    classes = class_numbers(pool)
+    subsets = [pick_evenly(size, classes, len(pool), (seed, STARTS, number)) for number in range(DRAWN)]
+    return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
 
 
 def _open(rooms: Rooms) -> Rooms:
