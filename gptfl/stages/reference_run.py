@@ -133,7 +133,7 @@ class ReferenceJob:
             dimensions=setup.dimensions,
             per_example=each,
             seconds=count * (pool + test) * each + max(self.sketch_points) * seconds_per_step,
-            memory_bytes=setup.held + count * (2 * pool + test) * 4 * setup.dimensions,
+            memory_bytes=setup.held + count * (3 * pool + 2 * test) * 4 * setup.dimensions,
             file_bytes=self.sketches.bytes(pool, test),
         )
 

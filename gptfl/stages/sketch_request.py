@@ -19,8 +19,8 @@ class SketchRequest:
     modules: str | None
 
     def bytes(self, pool: int, test: int) -> int:
-        """What the sketches take in a file, unpacked: the pool's twice, in 16 bits."""
-        return self.points * (2 * pool + test) * (2 * self.dimensions + 4)
+        """What the sketches take in a file, unpacked: three of a pool example, two of a test example, in 16 bits."""
+        return self.points * (3 * pool + 2 * test) * (2 * self.dimensions + 4)
 
     def check(self, found: GradientSketches, steps: Sequence[int], where: str) -> None:
         """Raise ``DataError`` where a recording has other sketches than these."""

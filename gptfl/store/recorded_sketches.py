@@ -1,6 +1,6 @@
 """Gradient sketches inside a recording: 16-bit floats with a scale for each row, read a point at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -15,7 +15,12 @@ from gptfl.store.kinds import DYNAMICS
 
 GROUP = "sketches"
 REMEDY = "record it again with gptfl collect --sketches"
-SIDES = ("train", "test", "preconditioned")
+SIDES: Mapping[str, str] = {"train": "pool", "test": "test"} | {
+    "preconditioned": "pool",
+    "split_train": "pool",
+    "split_test": "test",
+}
+"""The arrays of a point, and whose rows they are; all but the first two may be missing."""
 
 
 def pack(values: Float[np.ndarray, "row d"]) -> tuple[Float16[np.ndarray, "row d"], Float32[np.ndarray, " row"]]:
@@ -57,7 +62,7 @@ class StoredPoints(Sequence[SketchPoint]):
         with files.open_file(self.path, DYNAMICS) as file:
             group = _point(file, step)
             parts = {name: _unpacked(group, name) for name in SIDES if name in group}
-        return SketchPoint(step, parts["train"], parts["test"], parts.get("preconditioned"))
+        return SketchPoint(step, *(parts.get(name) for name in SIDES))  # type: ignore[arg-type]
 
 
 def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: int) -> None:
@@ -139,8 +144,9 @@ def _check_run(steps: np.ndarray, rates: np.ndarray, dimensions: int, where: str
 
 
 def _check_shapes(group: h5py.Group, dimensions: int, pool: int, test: int) -> None:
-    for name, rows in zip(SIDES, (pool, test, pool), strict=True):
-        if name == "preconditioned" and name not in group:
+    for name, side in SIDES.items():
+        rows = pool if side == "pool" else test
+        if name not in ("train", "test") and name not in group:
             continue
         found = fields.get_shape(group, name, "f"), fields.get_shape(group, f"{name}_scale", "f")
         if found != ((rows, dimensions), (rows,)):

@@ -24,7 +24,10 @@ def sketched(dimensions: int = WIDE) -> Dynamics:
     def draw(rows: int) -> np.ndarray:
         return random.normal(size=(rows, dimensions)).astype(np.float32)
 
-    points = (SketchPoint(0, draw(POOL), draw(TEST), None), SketchPoint(4, draw(POOL), draw(TEST), draw(POOL)))
+    points = (
+        SketchPoint(0, draw(POOL), draw(TEST), None),
+        SketchPoint(4, *(draw(rows) for rows in (POOL, TEST, POOL, POOL, TEST))),
+    )
     found = GradientSketches(7, np.array([0, 4]), np.full(12, 0.1), dimensions, None, points, 2.5)
     return replace(make_dynamics(2, POOL, TEST), sketches=found)
 
@@ -56,6 +59,12 @@ def test_its_sets_are_the_points_of_the_reference_run() -> None:
         np.testing.assert_array_equal(sets[name].test, point.test[1:])
     assert encoder.seconds == 2.5
     assert encoder.identity()["points"] == [0, 4]
+    split = made(recording, divided="both").encode(recording.pool, recording.test[1:])
+    assert sorted(split) == ["raw-0", "raw-4", "split-4"]
+    np.testing.assert_array_equal(split["split-4"].train, last.split_train)
+    assert last.split_test is not None
+    np.testing.assert_array_equal(split["split-4"].test, last.split_test[1:])
+    assert sorted(made(recording, divided="none").encode(recording.pool, recording.test)) == ["raw-0", "raw-4"]
     for points in (0, "0", [0], "0+0"):
         assert list(made(recording, points=points).encode(recording.pool, recording.test)) == ["raw-0"]
 
@@ -98,6 +107,7 @@ def test_what_the_sketches_lack_is_refused(settings: dict[str, Any], message: st
         ({"points": "first"}, "encoder gradients: points is 'first': give a whole number of at least 0, or several"),
         ({"points": []}, "points is empty"),
         ({"points": -1}, "points is -1"),
+        ({"divided": "test"}, "divided is 'test': give pool, both or none"),
         ({"dimensions": 0}, "dimensions is 0: give a whole number of at least 1"),
     ],
 )

@@ -71,18 +71,21 @@ def test_products_of_sketches_are_near_the_recorded_ones(neox: Path, tmp_path: P
     exact = dynamics.gradients
     assert exact is not None
     for place, point in enumerate(sketches_of(dynamics).points):
-        for train, products, own in (
-            (point.train, exact.raw, None),
-            (point.preconditioned, exact.preconditioned, exact.self_preconditioned),
+        for train, test, products in (
+            (point.train, point.test, exact.raw),
+            (point.preconditioned, point.test, exact.preconditioned),
+            (point.split_train, point.split_test, exact.preconditioned),
         ):
-            if train is None:
+            if train is None or test is None:
+                assert place == 0
                 continue
-            lengths = np.linalg.norm(train, axis=1)[:, None] * np.linalg.norm(point.test, axis=1)
-            error = (train @ point.test.T - products[place]) / lengths
+            lengths = np.linalg.norm(train, axis=1)[:, None] * np.linalg.norm(test, axis=1)
+            error = (train @ test.T - products[place]) / lengths
             assert np.abs(error).max() < 0.1
             assert np.sqrt(np.mean(error**2)) < 0.02
-            if own is not None:
-                assert np.abs((train * point.train).sum(axis=1) / own[place] - 1).max() < 0.2
+        if point.split_train is not None:
+            found = np.linalg.norm(point.split_train, axis=1) ** 2
+            np.testing.assert_allclose(found, exact.self_preconditioned[place], rtol=0.1)
         np.testing.assert_allclose(np.linalg.norm(point.train, axis=1) ** 2, exact.self_raw[place], rtol=0.1)
 
 
@@ -152,8 +155,8 @@ def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
     assert (cost.points, cost.pool, cost.test, cost.dimensions) == ((0, 2, 4), 12, 5, 50)
     assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * told[0].seconds_per_step)
     assert beside.seconds == pytest.approx(3 * 17 * beside.per_example)
-    assert cost.file_bytes == 3 * (2 * 12 + 5) * (50 * 2 + 4)
-    assert cost.memory_bytes > 3 * 29 * 50 * 4
+    assert cost.file_bytes == 3 * (3 * 12 + 2 * 5) * (50 * 2 + 4)
+    assert cost.memory_bytes > 3 * 46 * 50 * 4
     assert not list(tmp_path.iterdir())
 
 
@@ -189,7 +192,7 @@ def test_other_sketches_are_refused(neox: Path, tmp_path: Path, changed: dict[st
         ({"sketch_points": 2}, "--sketch-points 2 without --sketches says nothing: add --sketches"),
         ({"sketch_dimensions": 2}, "--sketch-dimensions 2 without --sketches"),
         ({"sketch_modules": "*mlp*"}, r"--sketch-modules \*mlp\* without --sketches"),
-        ({"sketches": True, "sketch_dimensions": 10**8}, "take 21.6 GiB, .*: lower --sketch-points or --sketch-dim"),
+        ({"sketches": True, "sketch_dimensions": 10**8}, "take 34.3 GiB, .*: lower --sketch-points or --sketch-dim"),
         ({"sketches": True, "processes": 2}, "--processes 2 with --sketches"),
     ],
 )
@@ -203,9 +206,9 @@ def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkey
     compute = sketching.sketches
 
     def holed(*given: Any) -> Any:
-        plain, divided = compute(*given)
-        plain[2, 3] = torch.nan
-        return plain, divided
+        found = compute(*given)
+        found[0][2, 3] = torch.nan
+        return found
 
     monkeypatch.setattr(sketching, "sketches", holed)
     with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
@@ -236,6 +239,8 @@ def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Pat
     again = featurize("gradients", workspace=tmp_path)
     assert (again.embedded, again.reused) == (0, 17)
     assert featurize("gradients", workspace=tmp_path, settings={"points": 0, "dimensions": 5}).dims == {"raw-0": 5}
+    split = featurize("gradients", workspace=tmp_path, settings={"points": 4, "divided": "both"}).path
+    np.testing.assert_array_equal(read_features(split).sets["split-4"].test, found.points[1].split_test)
     with pytest.raises(UsageError, match="--data x is not needed: encoder gradients reads no texts"):
         featurize("gradients", workspace=tmp_path, data="x")
     new = (Example("new", "a", " yes"),)

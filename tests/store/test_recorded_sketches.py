@@ -26,7 +26,7 @@ def sketches() -> GradientSketches:
         values[0, 0] = 0
         return values.astype(np.float32)
 
-    points = (SketchPoint(0, draw(4), draw(2), None), SketchPoint(3, draw(4), draw(2), draw(4)))
+    points = (SketchPoint(0, draw(4), draw(2), None), SketchPoint(3, draw(4), draw(2), draw(4), draw(4), draw(2)))
     return GradientSketches(7, np.array([0, 3]), np.array([0.3, 0.2, 0.1]), 6, "*mlp*", points, 1.5)
 
 
@@ -62,7 +62,9 @@ def test_sketches_are_read_as_written_and_change_no_fingerprint(
         np.testing.assert_allclose(one.train, other.train, rtol=5.1e-4, atol=0)
         np.testing.assert_allclose(one.test, other.test, rtol=5.1e-4, atol=0)
     assert found.points[0].preconditioned is None
-    np.testing.assert_allclose(found.points[1].preconditioned, sketches.points[1].preconditioned, rtol=5.1e-4)
+    for name in ("preconditioned", "split_train", "split_test"):
+        got, given = (getattr(one.points[1], name) for one in (found, sketches))
+        np.testing.assert_allclose(got, given, rtol=5.1e-4)
     assert [one.step for one in found.points[1:]] == [3]
     write_dynamics(tmp_path / "b.h5", read)
     again = read_dynamics(tmp_path / "b.h5").sketches

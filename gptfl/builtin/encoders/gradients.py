@@ -18,7 +18,8 @@ FOLDING = 29
 def sets_of(
     points: Iterable[SketchPoint], kept: Int[np.ndarray, " kept"] | slice = slice(None)
 ) -> dict[str, FeatureSet]:
-    """A set ``raw-S`` for each point S and, where there is one, ``preconditioned-S``: only its pool side differs.
+    """A set ``raw-S`` for each point S and, where there are such, ``preconditioned-S``, of which only the pool side
+    differs, and ``split-S``.
 
     ``kept`` are the test examples to keep.
     """
@@ -28,6 +29,8 @@ def sets_of(
         sets[f"raw-{point.step}"] = FeatureSet(point.train, test, "gradient")
         if point.preconditioned is not None:
             sets[f"preconditioned-{point.step}"] = FeatureSet(point.preconditioned, test, "gradient")
+        if point.split_train is not None and point.split_test is not None:
+            sets[f"split-{point.step}"] = FeatureSet(point.split_train, point.split_test[kept], "gradient")
     return sets
 
 
@@ -48,18 +51,21 @@ def fold(vectors: Float[np.ndarray, "example d"], dimensions: int) -> Float[np.n
 class Gradients:
     """Sets ``raw-S`` and ``preconditioned-S`` of the sketches that ``collect --sketches`` took at steps S.
 
-    ``points`` are the steps to take, all by default; ``dimensions`` folds the sketches to so many numbers. Only the
-    recorded examples have vectors: a gradient can't be told from a text.
+    ``points`` are the steps to take, all by default; ``dimensions`` folds the sketches to so many numbers. ``divided``
+    says which side what the optimiser divides by is taken to: the ``pool``'s (``preconditioned-S``), ``both``
+    (``split-S``, each by its root), or ``none``. Only the recorded examples have vectors: a gradient can't be told
+    from a text.
     """
 
     name: ClassVar[str] = "gradients"
     per_example: ClassVar[bool] = True
     reads_texts: ClassVar[bool] = False
 
-    def __init__(self, points: object = "all", dimensions: int | None = None) -> None:
+    def __init__(self, points: object = "all", dimensions: int | None = None, divided: str = "pool") -> None:
         who = f"encoder {self.name}"
         self.points = _read_points(who, points)
         self.dimensions = None if dimensions is None else settings.whole(who, "dimensions", dimensions, low=1)
+        self.divided = settings.one_of(who, "divided", divided, ("pool", "both", "none"))
         self._recording: Dynamics | None = None
 
     def use_recording(self, recording: Dynamics) -> None:
@@ -94,6 +100,7 @@ class Gradients:
             "encoder": self.name,
             "points": self.points or found.steps.tolist(),
             "dimensions": self.dimensions or found.dimensions,
+            "divided": self.divided,
             "modules": found.modules,
             "sketches": found.fingerprint,
         }
@@ -101,24 +108,26 @@ class Gradients:
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """Two sets for each point but the first. Raises ``DataError`` for an example that wasn't recorded."""
         recording, found = self._sketches
-        train_rows, test_rows = _rows(recording.pool, pool), _rows(recording.test, test)
+        rows = {"pool": _rows(recording.pool, pool), "test": _rows(recording.test, test)}
         width = self.dimensions or found.dimensions
+
+        def taken(vectors: np.ndarray | None, side: str, divided: str) -> np.ndarray | None:
+            return None if vectors is None or divided != self.divided else fold(vectors[rows[side]], width)
+
         sets: dict[str, FeatureSet] = {}
         for place, step in enumerate(found.steps.tolist()):
             if self.points and step not in self.points:
                 continue
             one = found.points[place]
-            divided = one.preconditioned
-            sets |= sets_of(
-                [
-                    SketchPoint(
-                        step,
-                        fold(one.train[train_rows], width),
-                        fold(one.test[test_rows], width),
-                        None if divided is None else fold(divided[train_rows], width),
-                    )
-                ]
+            point = SketchPoint(
+                step,
+                fold(one.train[rows["pool"]], width),
+                fold(one.test[rows["test"]], width),
+                taken(one.preconditioned, "pool", "pool"),
+                taken(one.split_train, "pool", "both"),
+                taken(one.split_test, "test", "both"),
             )
+            sets |= sets_of([point])
         return sets
 
     @property

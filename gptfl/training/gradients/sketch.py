@@ -8,7 +8,7 @@ runs through them in order. The product of two sketches is unbiased, and its var
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -41,8 +41,7 @@ def sketch(
     Dot products of two sketches of one seed are right on average over seeds, for pairs of divided and plain
     gradients, too. Raises ``UsageError`` for less than one dimension.
     """
-    plain, divided = sketches(tape, side, dimensions, seed, denominator, memory)
-    return plain if divided is None else divided
+    return sketches(tape, side, dimensions, seed, denominator, memory)[-1]
 
 
 def sketches(
@@ -53,23 +52,23 @@ def sketches(
     denominator: Denominator | None = None,
     memory: int | None = None,
     on_examples: Callable[[int], None] = lambda examples: None,
-) -> tuple[Float[Tensor, "example dimension"], Float[Tensor, "example dimension"] | None]:
-    """Sketches of the plain gradients and, where there is a ``denominator``, of the divided ones, in one pass.
+    powers: Sequence[float] = (1.0,),
+) -> list[Float[Tensor, "example dimension"]]:
+    """Sketches of the plain gradients and, where there is a ``denominator``, of those divided by each power of it.
 
-    At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
+    All are made in one pass. At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
     """
     first = tape.network.trainable[0]
     projection = Projection(dimensions, seed, first)
     memory = memory or default_memory(first.device)
-    plain = torch.zeros(len(side), dimensions, dtype=first.dtype, device=first.device)
-    divided = None if denominator is None else torch.zeros_like(plain)
+    count = 1 if denominator is None else 1 + len(powers)
+    found = [torch.zeros(len(side), dimensions, dtype=first.dtype, device=first.device) for _ in range(count)]
     for piece in pieces_within(side, Weights.measured(tape, side), memory):
-        one, other = project(tape.record(side.take(piece)), projection, denominator)
-        plain[piece] = one
-        if divided is not None and other is not None:
-            divided[piece] = other
+        made = project(tape.record(side.take(piece)), projection, denominator, powers)
+        for whole, part in zip(found, made, strict=True):
+            whole[piece] = part
         on_examples(len(piece))
-    return plain, divided
+    return found
 
 
 class Projection:
@@ -96,27 +95,26 @@ class Projection:
 
 
 def project(
-    block: Block, projection: Projection, denominator: Denominator | None
-) -> tuple[Float[Tensor, "example dimension"], Float[Tensor, "example dimension"] | None]:
-    """Sketches of a block's gradients, plain and (where there is a denominator) divided.
+    block: Block, projection: Projection, denominator: Denominator | None, powers: Sequence[float] = (1.0,)
+) -> list[Float[Tensor, "example dimension"]]:
+    """Sketches of a block's gradients, plain and (where there is a denominator) divided by its powers.
 
-    Gradients are written out some rows at a time, once for both.
+    Gradients are written out some rows at a time, once for all.
     """
     dimensions, signs = projection.dimensions, projection.signs
     plain = signs.new_zeros(block.count, 2 * dimensions)
-    divided = None if denominator is None else torch.zeros_like(plain)
+    divided = [] if denominator is None else [torch.zeros_like(plain) for _ in powers]
     for place in sorted(block.held):
         for rows, cuts, values in _written(block.held[place], block.count, projection, place):
-            inverse = None if denominator is None else denominator(place, rows).reciprocal()
+            inverses = [] if denominator is None else [denominator(place, rows).pow(-power) for power in powers]
             for begin, end, (first, table, flip) in cuts:
                 some, wanted = values[:, begin:end], signs[table : table + end - begin]
                 bins = slice(first, first + end - begin)
                 plain[:, bins].addcmul_(some, wanted, value=flip)
-                if divided is not None and inverse is not None:
-                    divided[:, bins].addcmul_(some, wanted * inverse[begin:end], value=flip)
+                for total, inverse in zip(divided, inverses, strict=True):
+                    total[:, bins].addcmul_(some, wanted * inverse[begin:end], value=flip)
     # Bins past the last are the first ones again.
-    folded = plain[:, :dimensions] + plain[:, dimensions:]
-    return folded, None if divided is None else divided[:, :dimensions] + divided[:, dimensions:]
+    return [total[:, :dimensions] + total[:, dimensions:] for total in (plain, *divided)]
 
 
 Cuts = list[tuple[int, int, tuple[int, int, int]]]

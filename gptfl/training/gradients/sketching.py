@@ -19,6 +19,9 @@ from gptfl.training.gradients.sketch import Projection, project, sketches
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.trainer import RecordingTrainer
 
+POWERS = (1.0, 0.5)
+"""Of what the optimiser divides by: whole for the pool's preconditioned gradients, split between the two sides."""
+
 
 @dataclass(frozen=True)
 class SketchSetup:
@@ -64,7 +67,7 @@ class SketchSetup:
 
         def work() -> int:
             block = self.tape.record(side)
-            project(block, projection, lambda place, rows: ones[place][rows].flatten())
+            project(block, projection, lambda place, rows: ones[place][rows].flatten(), POWERS)
             return block.count
 
         return work
@@ -102,18 +105,12 @@ class Sketching:
         def told(examples: int) -> None:
             self.on_examples(place, moment.step, examples)
 
-        seed, memory = self.plan.seed, setup.memory
-        plain, divided = sketches(setup.tape, setup.pool, setup.dimensions, seed, moment.denominator, memory, told)
-        test, _ = sketches(setup.tape, setup.test, setup.dimensions, seed, None, memory, told)
-        pool, tests = self.trainer.pool, self.trainer.evaluator.test
-        self.points.append(
-            SketchPoint(
-                moment.step,
-                _finite(plain, "pool", pool, moment.step),
-                _finite(test, "test", tests, moment.step),
-                None if divided is None else _finite(divided, "pool", pool, moment.step),
-            )
-        )
+        given = setup.dimensions, self.plan.seed, moment.denominator, setup.memory, told
+        pool, test = self.trainer.pool, self.trainer.evaluator.test
+        train = [_finite(x, "pool", pool, moment.step) for x in sketches(setup.tape, setup.pool, *given, POWERS)]
+        tests = [_finite(x, "test", test, moment.step) for x in sketches(setup.tape, setup.test, *given, POWERS[1:])]
+        divided, split = train[1:] or (None, None)
+        self.points.append(SketchPoint(moment.step, train[0], tests[0], divided, split, *tests[1:]))
         self.spent += time.perf_counter() - started
         self.trained = moment.seconds
 

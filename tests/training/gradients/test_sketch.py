@@ -34,8 +34,8 @@ def test_products_of_sketches_are_right_on_average(case: Case, few_signs: None, 
     estimates = []
     for seed in range(SEEDS):
         projection = Projection(dimensions, seed, case.network.trainable[0])
-        plain, other = project(here, projection, case.denominator if divided else None)
-        estimates.append((plain if other is None else other) @ project(there, projection, None)[0].T)
+        one = project(here, projection, case.denominator if divided else None)[-1]
+        estimates.append(one @ project(there, projection, None)[0].T)
     values, exact = torch.stack(estimates), pool @ test.T
     error = (values.mean(dim=0) - exact).abs() / (values.std(dim=0) / SEEDS**0.5)
     assert float(error.max()) < 4.5
@@ -55,16 +55,26 @@ def test_many_dimensions_give_the_products_themselves(case: Case) -> None:
     assert float(error.abs().max()) < 0.1
 
 
+def test_a_division_can_be_split_between_the_sides(case: Case) -> None:
+    divisors = torch.cat([one.flatten() for one in case.divisors]).sqrt()
+    pool, test = case.gradients(case.pool) / divisors, case.gradients(case.test) / divisors
+    one, other = (
+        sketches(case.tape, side, 60_000, 1, case.denominator, powers=(0.5,))[1] for side in (case.pool, case.test)
+    )
+    error = (one @ other.T - pool @ test.T) / (pool.norm(dim=1)[:, None] * test.norm(dim=1))
+    assert float(error.abs().max()) < 0.1
+
+
 def test_the_size_of_blocks_changes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    whole = sketches(case.tape, case.pool, 36, 5, case.denominator, on_examples=told.append)
+    whole = sketches(case.tape, case.pool, 36, 5, case.denominator, on_examples=told.append, powers=(1.0, 0.5))
+    assert len(whole) == 3
     assert whole[0].shape == (len(case.pool), 36)
     assert sum(told) == len(case.pool)
     torch.testing.assert_close(sketch(case.tape, case.pool, 36, 5), whole[0])
     monkeypatch.setattr(module, "WRITTEN", 4096)
-    again = sketches(case.tape, case.pool, 36, 5, case.denominator, memory=2**16)
+    again = sketches(case.tape, case.pool, 36, 5, case.denominator, memory=2**16, powers=(1.0, 0.5))
     for one, other in zip(whole, again, strict=True):
-        assert one is not None
         torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-7)
 
 
