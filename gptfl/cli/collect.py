@@ -399,7 +399,7 @@ def command(
     console.say(f"{result.path}: {result.runs} runs, {result.recorded_now} of them new")
     for which, (first, last) in result.moved.items():
         console.say(f"{which} {first:.4g} → {last:.4g}, mean of all runs and test examples")
-    console.say(f"next: {_next_command()}")
+    console.say(f"next: {'gptfl featurize --encoder gradients' if sketches else _next_command()}")
 
 
 def _next_command() -> str:
