@@ -45,7 +45,7 @@ class Course:
             raise DataError(
                 f"no run is recorded at two of steps {int(self.grid[0])} to {int(self.grid[-1])}, where the average "
                 "run is known",
-                "record runs of the same length, or leave out around=mean-run",
+                "record more runs of the same length, set fewer examples aside, or leave out around=mean-run",
             )
         return cut
 
