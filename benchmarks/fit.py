@@ -88,7 +88,8 @@ def plain_fit(data: FitData, learning_rate: float, seconds: float, goal: float) 
     width, batch = train.shape[1], data.fit_runs[0].curriculum.batches.shape[1]
     form = Form(2, "mlp", False, width, width)
     parameters = {
-        name: value.requires_grad_() for name, value in fresh(form, Law(batch), torch.Generator().manual_seed(0)).items()
+        name: value.requires_grad_()
+        for name, value in fresh(form, Law(batch), torch.Generator().manual_seed(0)).items()
     }
     runs = [Trajectory(run.curriculum.batches, run.steps, run.metrics["loss"] / scale) for run in data.validation_runs]
     validation = FreeRunning(runs, Law(batch), len(train))

@@ -157,7 +157,5 @@ def test_an_imported_recording_has_no_model_to_train(space: Path) -> None:
     path.unlink()
     write_dynamics(path, replace(dynamics, settings=settings))
     gptfl.fit("sure", workspace=space, metric="loss")
-    with pytest.raises(
-        DataError, match=r"own.dynamics.h5 was imported: gptfl knows no model .*: use a recording"
-    ):
+    with pytest.raises(DataError, match=r"own.dynamics.h5 was imported: gptfl knows no model .*: use a recording"):
         gptfl.verify(workspace=space, subset=ids(space))
