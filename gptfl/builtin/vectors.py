@@ -20,7 +20,7 @@ def chosen_set(features: Features | None, name: str | None, pool: int, test: int
     if name is None and len(sets) != 1:
         raise DataError(
             f"the features of {features.encoder!r} hold {len(sets)} sets: {', '.join(sorted(sets))}",
-            "choose one with gptfluence's setting feature_set",
+            "choose one with gptfluence's setting feature_set, or embed the texts (gptfl featurize --encoder minilm)",
         )
     name = next(iter(sets)) if name is None else name
     if name not in sets:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.featurize import next_command
 from gptfl.cli.options import FILES, PRECISE, Seed, Workspace, complete, complete_model
 from gptfl.cli.plan import announce
 
@@ -275,8 +276,8 @@ def command(
         bool,
         typer.Option(
             "--sketches",
-            help="Record random projections of all examples' gradients along one more run, for gptfl featurize "
-            "--encoder gradients; may be added to a finished recording.",
+            help="Record random projections of all examples' gradients along one more run, for gptfl featurize; "
+            "may be added to a finished recording.",
             rich_help_panel=WHAT,
         ),
     ] = False,
@@ -399,15 +400,4 @@ def command(
     console.say(f"{result.path}: {result.runs} runs, {result.recorded_now} of them new")
     for which, (first, last) in result.moved.items():
         console.say(f"{which} {first:.4g} → {last:.4g}, mean of all runs and test examples")
-    console.say(f"next: {'gptfl featurize --encoder gradients' if sketches else _next_command()}")
-
-
-def _next_command() -> str:
-    from gptfl.errors import ResourceError
-    from gptfl.stages.featurize import default_encoder
-
-    try:
-        default_encoder()
-    except ResourceError:
-        return "gptfl featurize --encoder tfidf-svd (the weights of the default, minilm, are not on this machine)"
-    return "gptfl featurize"
+    console.say(f"next: {next_command(result.sketched)}")

@@ -15,7 +15,7 @@ def command(
         str | None,
         typer.Option(
             help="What turns examples into vectors (see gptfl plugins).",
-            show_default="minilm",
+            show_default="gradients where the recording holds sketches, else minilm",
             autocompletion=complete("encoder"),
         ),
     ] = None,
@@ -54,6 +54,21 @@ def command(
         )
     for text in result.notes:
         console.note(text)
-    sets = ", ".join(f"{name} ({dims} numbers an example)" for name, dims in result.dims.items())
+    wide: dict[int, list[str]] = {}
+    for name, dims in result.dims.items():
+        wide.setdefault(dims, []).append(name)
+    sets = "; ".join(f"{', '.join(names)} ({dims} numbers an example)" for dims, names in wide.items())
     console.say(f"{result.path}: {result.encoder}, {sets}; {result.embedded} embedded, {result.reused} reused")
     console.say("next: gptfl fit")
+
+
+def next_command(sketched: bool) -> str:
+    """What to run on a recording that has no features yet, ``sketched`` or not."""
+    from gptfl.errors import ResourceError
+    from gptfl.stages.featurize import default_encoder
+
+    try:
+        default_encoder(sketched)
+    except ResourceError:
+        return "gptfl featurize --encoder tfidf-svd (the weights of the default, minilm, are not on this machine)"
+    return "gptfl featurize"

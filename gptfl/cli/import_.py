@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.featurize import next_command
 from gptfl.cli.options import FILES, Workspace, complete
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def command(
     for text in result.notes:
         console.note(text)
     _tell(result)
-    alone = f", or gptfl fit --set feature_set={result.sets[-1]}" if result.sets else ""
-    console.say(f"next: gptfl featurize{alone}")
+    # Imported sketches are features as they are.
+    console.say(f"next: {next_command(sketched=False) if result.features is None else 'gptfl fit'}")
 
 
 def _tell(result: "ImportResult") -> None:

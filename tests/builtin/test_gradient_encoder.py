@@ -49,24 +49,80 @@ def test_its_sets_are_the_points_of_the_reference_run() -> None:
     sets = encoder.encode(recording.pool[::2], recording.test[1:])
     assert recording.sketches is not None
     first, last = recording.sketches.points
-    assert sorted(sets) == ["preconditioned-4", "raw-0", "raw-4"]
+    assert sorted(sets) == ["raw-0", "raw-4", "split-4"]
     assert {one.kind for one in sets.values()} == {"gradient"}
     np.testing.assert_array_equal(sets["raw-0"].train, first.train[::2])
     np.testing.assert_array_equal(sets["raw-4"].train, last.train[::2])
-    assert last.preconditioned is not None
-    np.testing.assert_array_equal(sets["preconditioned-4"].train, last.preconditioned[::2])
-    for name, point in (("raw-0", first), ("raw-4", last), ("preconditioned-4", last)):
+    assert last.split_train is not None
+    assert last.split_test is not None
+    np.testing.assert_array_equal(sets["split-4"].train, last.split_train[::2])
+    np.testing.assert_array_equal(sets["split-4"].test, last.split_test[1:])
+    for name, point in (("raw-0", first), ("raw-4", last)):
         np.testing.assert_array_equal(sets[name].test, point.test[1:])
     assert encoder.seconds == 2.5
     assert encoder.identity()["points"] == [0, 4]
-    split = made(recording, divided="both").encode(recording.pool, recording.test[1:])
-    assert sorted(split) == ["raw-0", "raw-4", "split-4"]
-    np.testing.assert_array_equal(split["split-4"].train, last.split_train)
-    assert last.split_test is not None
-    np.testing.assert_array_equal(split["split-4"].test, last.split_test[1:])
+    pool = made(recording, divided="pool").encode(recording.pool, recording.test[1:])
+    assert sorted(pool) == ["preconditioned-4", "raw-0", "raw-4"]
+    np.testing.assert_array_equal(pool["preconditioned-4"].train, last.preconditioned)
+    np.testing.assert_array_equal(pool["preconditioned-4"].test, last.test[1:])
     assert sorted(made(recording, divided="none").encode(recording.pool, recording.test)) == ["raw-0", "raw-4"]
     for points in (0, "0", [0], "0+0"):
         assert list(made(recording, points=points).encode(recording.pool, recording.test)) == ["raw-0"]
+
+
+def older(*, preconditioned: bool = True) -> Dynamics:
+    """A recording whose sketches have no side that is divided by the root alone."""
+    recording = sketched()
+    assert recording.sketches is not None
+    points = [
+        replace(one, split_train=None, split_test=None, preconditioned=one.preconditioned if preconditioned else None)
+        for one in recording.sketches.points
+    ]
+    return replace(recording, sketches=replace(recording.sketches, points=points))
+
+
+@pytest.mark.parametrize(
+    ("recording", "points", "taken", "names"),
+    [
+        (sketched(), "all", "both", {"raw-0", "raw-4", "split-4"}),
+        (older(), "all", "pool", {"raw-0", "raw-4", "preconditioned-4"}),
+        (older(preconditioned=False), "all", "none", {"raw-0", "raw-4"}),
+        (sketched(), 0, "none", {"raw-0"}),
+    ],
+)
+def test_it_divides_both_sides_where_they_were_sketched_and_says_which(
+    recording: Dynamics, points: object, taken: str, names: set[str]
+) -> None:
+    encoder = made(recording, points=points)
+    assert encoder.identity() == made(recording, points=points, divided=taken).identity()
+    assert encoder.identity()["divided"] == taken
+    assert set(encoder.encode(recording.pool, recording.test)) == names
+    again = Gradients(points=points)
+    again.use_recording(older(preconditioned=False))
+    again.use_recording(recording)
+    assert again.identity() == encoder.identity()
+
+
+@pytest.mark.parametrize(
+    ("recording", "settings", "message"),
+    [
+        (
+            older(),
+            {"divided": "both"},
+            "divided is 'both', .* no such sketches at step 0, 4: give one of auto, pool, none",
+        ),
+        (
+            older(preconditioned=False),
+            {"divided": "pool"},
+            "divided is 'pool', .* at step 0, 4: give one of auto, none",
+        ),
+        (sketched(), {"divided": "both", "points": 0}, "divided is 'both', .* at step 0: give one of auto, none"),
+    ],
+)
+def test_sides_that_were_not_sketched_are_refused(recording: Dynamics, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        made(recording, **settings)
+    assert "\n" not in str(caught.value)
 
 
 def test_folding_keeps_products_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +163,7 @@ def test_what_the_sketches_lack_is_refused(settings: dict[str, Any], message: st
         ({"points": "first"}, "encoder gradients: points is 'first': give a whole number of at least 0, or several"),
         ({"points": []}, "points is empty"),
         ({"points": -1}, "points is -1"),
-        ({"divided": "test"}, "divided is 'test': give pool, both or none"),
+        ({"divided": "test"}, "divided is 'test': give auto, both, pool or none"),
         ({"dimensions": 0}, "dimensions is 0: give a whole number of at least 1"),
     ],
 )

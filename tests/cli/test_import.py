@@ -37,6 +37,24 @@ def test_import_then_every_stage_without_a_model(gptfl: Command, tmp_path: Path)
     assert "learning rates               not known: every step counts alike" in shown.out
 
 
+def test_imported_sketches_are_features_as_they_are(gptfl: Command, tmp_path: Path) -> None:
+    folder, space = released(tmp_path / "rte"), ("--workspace", str(tmp_path / "ws"))
+    archive = str(sketches(tmp_path / "s.npz"))
+    plain = gptfl("import", "gptdynamics", str(folder), *space)
+    assert plain.out.splitlines()[-1].startswith("next: gptfl featurize")
+    outcome = gptfl("import", "gptdynamics", str(folder), "--lr", "1e-3", "--sketches", archive, *space)
+    assert outcome.out.splitlines()[-1] == "next: gptfl fit"
+    fitted = gptfl("fit", *space)
+    assert fitted.code == 0, fitted
+    assert "exposure-gp of the loss" in fitted.out
+    assert "on features by gradients" in " ".join(fitted.out.split())
+    # Without sketches of the recording's own, featurize embeds the texts, and fit still prefers the gradients.
+    assert gptfl("featurize", "--encoder", "tfidf-svd", *space).code == 0
+    assert "on features by gradients" in " ".join(gptfl("fit", *space).out.split())
+    asked = gptfl("featurize", "--encoder", "gradients", *space)
+    refuses(asked, 3, "has no gradient sketches", "gptfl import ... --sketches")
+
+
 def test_export_and_import_again(gptfl: Command, tmp_path: Path) -> None:
     folder, space = released(tmp_path / "rte"), ("--workspace", str(tmp_path / "ws"))
     assert gptfl("import", "gptdynamics", str(folder), "--lr", "2e-5", "--schedule", "constant", *space).code == 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from gptfl.store.dynamics import read_dynamics
 from tests.cli.conftest import Outcome
 
 Command = Callable[..., Outcome]
@@ -12,7 +13,7 @@ def test_from_sketches_to_a_fit(gptfl: Command, neox: Path, tmp_path: Path) -> N
     def done(*arguments: str) -> str:
         outcome = gptfl(*arguments, "--workspace", str(tmp_path))
         assert outcome.code == 0, outcome.err
-        return " ".join(f"{outcome.out} {outcome.err}".split())
+        return " ".join(f"{outcome.err} {outcome.out}".split())
 
     options = ("--model", str(neox), "--task", "errands", "--runs", "5", "--pool", "12", "--test", "4", "--steps", "4")
     recorded = ("collect", *options, "--subset-size", "6", "--batch-size", "3")
@@ -21,12 +22,35 @@ def test_from_sketches_to_a_fit(gptfl: Command, neox: Path, tmp_path: Path) -> N
     assert "one reference run besides; 12 + 4 gradients in 32 dimensions at steps 0, 4: about" in planned
     told = done(*recorded, *sketches)
     assert "gradient sketches at steps 0, 4 of a reference run added" in told
-    assert "next: gptfl featurize --encoder gradients" in told
-    shown = done("featurize", "--encoder", "gradients", "--set", "divided=both", "--set", "dimensions=16")
-    for name in ("raw-0", "raw-4", "split-4"):
-        assert f"{name} (16 numbers an example)" in shown
-    done("featurize", "--encoder", "gradients")
-    assert "gradients" in done("fit", "--estimator", "exposure-gp")
+    assert told.endswith("next: gptfl featurize")
+    # Without --sketches again, the recording still holds them.
+    assert done(*recorded).endswith("next: gptfl featurize")
+    shown = done("featurize", "--set", "dimensions=16")
+    assert "gradients, raw-0, raw-4, split-4 (16 numbers an example)" in shown
+    assert "takes gradients, since the recording holds gradient sketches; --encoder minilm" in shown
+    assert "preconditioned-4" in done("featurize", "--encoder", "gradients", "--set", "divided=pool")
+    assert shown.endswith("next: gptfl fit")
+    assert "exposure-gp of the loss, fitted to 4 runs on features by gradients" in done("fit")
+
+
+def test_few_runs_lead_from_one_short_command_to_the_next(gptfl: Command, neox: Path, tmp_path: Path) -> None:
+    def done(*arguments: str) -> str:
+        outcome = gptfl(*arguments, "--workspace", str(tmp_path))
+        assert outcome.code == 0, outcome.err
+        return " ".join(outcome.out.split())
+
+    small = ("--pool", "12", "--test", "4", "--steps", "4", "--subset-size", "6", "--batch-size", "3")
+    few = ("--few-runs", "--sketch-points", "2", "--sketch-dimensions", "16")
+    done("collect", "--model", str(neox), "--task", "errands", *small, *few)
+    done("featurize")
+    done("fit")
+    ids = tmp_path / "ids.txt"
+    dynamics = read_dynamics(tmp_path / "errands-small-neox.dynamics.h5")
+    ids.write_text("\n".join(example.id for example in dynamics.pool[:6]))
+    assert "exposure-gp" in done("simulate", "--subset", str(ids), "--orders", "2")
+    assert "rank" in done("rank", "--on", "mean", "--how", "closed-form")
+    table = done("compare", "--folds", "3", "--estimator", "exposure-gp")
+    assert "Predictive intervals" in table
 
 
 def test_options_without_sketches_are_refused(gptfl: Command, neox: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_it_says_which_recording_it_took(tmp_path, recording):
 
 def test_without_a_name_it_is_minilm_or_an_error_that_names_the_choices(tmp_path, recording, monkeypatch):
     monkeypatch.setattr(minilm, "find_weights", lambda: tmp_path)
-    assert stage.default_encoder() == "minilm"
+    assert stage.default_encoder(sketched=False) == "minilm"
     monkeypatch.undo()
     monkeypatch.setattr(minilm, "find_spec", lambda name: None)
     use_cache(monkeypatch, tmp_path)

@@ -227,20 +227,21 @@ def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Pa
 
 def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Path) -> None:
     path = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, texts=False).path
-    result = featurize("gradients", workspace=tmp_path)
+    result = featurize(workspace=tmp_path)
     assert result.path.name == "errands-small-neox.gradients.features.h5"
-    assert result.dims == {"raw-0": 16, "preconditioned-4": 16, "raw-4": 16}
+    assert result.dims == {"raw-0": 16, "split-4": 16, "raw-4": 16}
+    assert "takes gradients, since the recording holds gradient sketches" in result.notes[0]
     features = read_features(result.path)
     found = sketches_of(read_dynamics(path))
     assert features.seconds == found.seconds
     np.testing.assert_array_equal(features.sets["raw-4"].train, found.points[1].train)
-    np.testing.assert_array_equal(features.sets["preconditioned-4"].test, found.points[1].test)
+    np.testing.assert_array_equal(features.sets["split-4"].test, found.points[1].split_test)
     assert features.sets["raw-0"].kind == "gradient"
     again = featurize("gradients", workspace=tmp_path)
     assert (again.embedded, again.reused) == (0, 17)
     assert featurize("gradients", workspace=tmp_path, settings={"points": 0, "dimensions": 5}).dims == {"raw-0": 5}
-    split = featurize("gradients", workspace=tmp_path, settings={"points": 4, "divided": "both"}).path
-    np.testing.assert_array_equal(read_features(split).sets["split-4"].test, found.points[1].split_test)
+    pool = featurize("gradients", workspace=tmp_path, settings={"points": 4, "divided": "pool"}).path
+    np.testing.assert_array_equal(read_features(pool).sets["preconditioned-4"].train, found.points[1].preconditioned)
     with pytest.raises(UsageError, match="--data x is not needed: encoder gradients reads no texts"):
         featurize("gradients", workspace=tmp_path, data="x")
     new = (Example("new", "a", " yes"),)

@@ -13,6 +13,8 @@ from gptfl.records import Dynamics, Example, FeatureSet, GradientSketches, Sketc
 
 FOLDING = 29
 """What the random signs that fold a sketch are for."""
+AUTO, BOTH, POOL, NONE = "auto", "both", "pool", "none"
+"""Which sides are divided by what the optimiser divides by."""
 
 
 def sets_of(
@@ -49,32 +51,38 @@ def fold(vectors: Float[np.ndarray, "example d"], dimensions: int) -> Float[np.n
 
 
 class Gradients:
-    """Sets ``raw-S`` and ``preconditioned-S`` of the sketches that ``collect --sketches`` took at steps S.
+    """Sets of the sketches that ``collect --sketches`` took at steps S: ``raw-S``, and one divided as the optimiser does.
 
     ``points`` are the steps to take, all by default; ``dimensions`` folds the sketches to so many numbers. ``divided``
-    says which side what the optimiser divides by is taken to: the ``pool``'s (``preconditioned-S``), ``both``
-    (``split-S``, each by its root), or ``none``. Only the recorded examples have vectors: a gradient can't be told
-    from a text.
+    says which side what the optimiser divides by is taken to: ``both`` (``split-S``, each by its root), the ``pool``'s
+    (``preconditioned-S``), or ``none``. By default, ``auto``, it is the first of these that was sketched at one of the
+    points: both, except in older recordings. Only the recorded examples have vectors: a gradient can't be told from a
+    text.
     """
 
     name: ClassVar[str] = "gradients"
     per_example: ClassVar[bool] = True
     reads_texts: ClassVar[bool] = False
 
-    def __init__(self, points: object = "all", dimensions: int | None = None, divided: str = "pool") -> None:
+    def __init__(self, points: object = "all", dimensions: int | None = None, divided: str = AUTO) -> None:
         who = f"encoder {self.name}"
         self.points = _read_points(who, points)
         self.dimensions = None if dimensions is None else settings.whole(who, "dimensions", dimensions, low=1)
-        self.divided = settings.one_of(who, "divided", divided, ("pool", "both", "none"))
+        self.divided = settings.one_of(who, "divided", divided, (AUTO, BOTH, POOL, NONE))
         self._recording: Dynamics | None = None
+        self._side = self.divided
 
     def use_recording(self, recording: Dynamics) -> None:
-        """Take the sketches of a recording. Raises ``DataError`` where there are none, or not what is asked for."""
+        """Take the sketches of a recording, and settle what ``auto`` is.
+
+        Raises ``DataError`` where there are none, or not what is asked for.
+        """
         found = recording.sketches
         if found is None:
             raise DataError(
                 "encoder gradients: the recording has no gradient sketches",
-                "add them by the command that recorded it and --sketches: gptfl collect ... --sketches",
+                "add them by the command that recorded it and --sketches: gptfl collect ... --sketches (those that "
+                "gptfl import ... --sketches takes are features already, and need no featurize)",
             )
         known = found.steps.tolist()
         for step in self.points or ():
@@ -86,7 +94,32 @@ class Gradients:
                 f"encoder gradients: dimensions is {self.dimensions}, and the sketches have {found.dimensions}",
                 f"give at most {found.dimensions}, or leave it out",
             )
+        self._side = self._settle(found)
         self._recording = recording
+
+    def _settle(self, found: GradientSketches) -> str:
+        """Which sides are divided in the sets. Raises ``DataError`` where that wasn't sketched."""
+        if self.divided == NONE:
+            return NONE
+        taken = [place for place, step in enumerate(found.steps.tolist()) if self._takes(step)]
+        there = set[str]()
+        for place in reversed(taken):  # the first point is the one without a second moment
+            there |= _divided(found.points[place])
+            if BOTH in there:
+                break
+        if self.divided == AUTO:
+            return next((one for one in (BOTH, POOL) if one in there), NONE)
+        if self.divided not in there:
+            steps = ", ".join(str(found.steps[place]) for place in taken)
+            has = ", ".join(one for one in (AUTO, BOTH, POOL, NONE) if one in {*there, AUTO, NONE})
+            raise DataError(
+                f"encoder gradients: divided is {self.divided!r}, and the recording has no such sketches at step {steps}",
+                f"give one of {has}",
+            )
+        return self.divided
+
+    def _takes(self, step: int) -> bool:
+        return self.points is None or step in self.points
 
     @property
     def seconds(self) -> float | None:
@@ -94,38 +127,38 @@ class Gradients:
         return self._sketches[1].seconds
 
     def identity(self) -> Mapping[str, Any]:
-        """The fingerprint of the sketches, and the settings."""
+        """The fingerprint of the sketches, and the settings as they were settled."""
         _, found = self._sketches
         return {
             "encoder": self.name,
             "points": self.points or found.steps.tolist(),
             "dimensions": self.dimensions or found.dimensions,
-            "divided": self.divided,
+            "divided": self._side,
             "modules": found.modules,
             "sketches": found.fingerprint,
         }
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
-        """Two sets for each point but the first. Raises ``DataError`` for an example that wasn't recorded."""
+        """One or two sets for each point. Raises ``DataError`` for an example that wasn't recorded."""
         recording, found = self._sketches
         rows = {"pool": _rows(recording.pool, pool), "test": _rows(recording.test, test)}
         width = self.dimensions or found.dimensions
 
         def taken(vectors: np.ndarray | None, side: str, divided: str) -> np.ndarray | None:
-            return None if vectors is None or divided != self.divided else fold(vectors[rows[side]], width)
+            return None if vectors is None or divided != self._side else fold(vectors[rows[side]], width)
 
         sets: dict[str, FeatureSet] = {}
         for place, step in enumerate(found.steps.tolist()):
-            if self.points and step not in self.points:
+            if not self._takes(step):
                 continue
             one = found.points[place]
             point = SketchPoint(
                 step,
                 fold(one.train[rows["pool"]], width),
                 fold(one.test[rows["test"]], width),
-                taken(one.preconditioned, "pool", "pool"),
-                taken(one.split_train, "pool", "both"),
-                taken(one.split_test, "test", "both"),
+                taken(one.preconditioned, "pool", POOL),
+                taken(one.split_train, "pool", BOTH),
+                taken(one.split_test, "test", BOTH),
             )
             sets |= sets_of([point])
         return sets
@@ -136,6 +169,12 @@ class Gradients:
         if recording is None or recording.sketches is None:
             raise DataError("encoder gradients has no recording to read", "run it by gptfl featurize")
         return recording, recording.sketches
+
+
+def _divided(point: SketchPoint) -> set[str]:
+    """Which sides were divided in sketches of this point, beside the plain ones."""
+    split = point.split_train is not None and point.split_test is not None
+    return ({BOTH} if split else set()) | ({POOL} if point.preconditioned is not None else set())
 
 
 def _rows(recorded: Sequence[Example], asked: Sequence[Example]) -> list[int]:
