@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from gptfl.builtin.baselines import average_run, check_fitted, places_of, training_runs
 from gptfl.builtin.exposure_state import model_of, padded, state_of
@@ -16,7 +16,8 @@ from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
 from gptfl.simulator.conditioning import conditioned
 from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.exposure_model import TRUST, Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.influences import influence
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sides, Sources, check_vectors
 
@@ -143,7 +144,9 @@ class ExposureGp:
     def _interval(
         self, level: float, mean: np.ndarray, spread: np.ndarray, query: Query
     ) -> tuple[np.ndarray, np.ndarray]:
-        reach = float(ndtri(0.5 + level / 2)) * spread
+        # How wide intervals must be was judged by so many runs.
+        freedom = TRUST + len(self.model_.even) - 1
+        reach = float(stdtrit(freedom, 0.5 + level / 2)) * spread
         low, high = self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
         low[:, 0] = high[:, 0] = query.first
         return low, high
@@ -178,8 +181,7 @@ class ExposureGp:
             cosines = model.beside(vectors[~fitted])[0]
             told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
-        last = model.sources.last
-        return Asked(seen, centre, doubt, vectors, None if last is None else given[last])
+        return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None)
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
         """Places and vectors of the training examples asked about; None for those fitted."""
@@ -222,7 +224,7 @@ class ExposureGp:
         wrong = check_vectors(self.model_.sources, vectors, places)
         if wrong is not None:
             raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
-        mean, spread = self.model_.influence(places, vectors, weights)
+        mean, spread = influence(self.model_, places, vectors, weights)
         return (mean if self.model_.higher else -mean), spread
 
     def state(self) -> Mapping[str, np.ndarray]:

@@ -39,6 +39,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         ),
         "weights": hyper.weights,
         "scales": hyper.scales,
+        "factors": hyper.factors,
         "shares": np.array([hyper.alike, hyper.shared]),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
@@ -72,15 +73,17 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
             raise ValueError(f"feature set {key!r} is not of the examples")
         if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
             raise ValueError(f"feature set {key!r} is not finite")
-    hyper = Hyper(state["weights"], alike, shared, state["scales"])
-    if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, state["shares"])):
+    hyper = Hyper(state["weights"], alike, shared, state["scales"], state["factors"])
+    if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
         raise ValueError("hyperparameters are not finite")
+    if hyper.factors.shape != (values.shape[2],):
+        raise ValueError("factors are not of the test examples")
     if not (0.0 <= alike <= 1.0 and 0.0 <= shared <= 1.0 and (hyper.weights > 0).all()):
         raise ValueError("hyperparameters are out of range")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = Recorded(runs, steps, values, pool)
     model = ExposureModel(recorded, Sources.of(sets), link, hyper, prior=prior, higher=bool(higher))
-    if len(hyper.weights) != 1 + len(model.examples.shared) or len(hyper.scales) != len(model.examples.expected):
+    if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
 

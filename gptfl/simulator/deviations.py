@@ -14,12 +14,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
-from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, rows_of
+from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, cost, precision_of, rows_of
 from gptfl.simulator.likelihood import Evidence, Weighed, weigh
 from gptfl.simulator.travel import Vectors, counted, travelled
 
+RECENT = (3.0, 12.0)
+"""What was seen lately counts by itself, fading by a factor of e within so many steps: a fresh batch pulls hard, and
+much of it is soon undone by others."""
+STRENGTH = 1.0
+"""Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
 STEPS = 8
 """Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
 SPREAD = 1.5
@@ -45,13 +50,21 @@ class Examples:
     """What is known of the training examples that batches name.
 
     ``own`` numbers those with an effect of their own (their place among the examples fitted, or beyond);
-    ``shared`` are vectors whose products are covariances of effects; ``expected`` vectors with one entry a test
-    example: the expected change for a unit of step size.
+    ``shared`` are vectors whose products are covariances of effects, ``recent`` (None: none) those of which what was
+    seen lately counts by itself as well; ``expected`` vectors with one entry a test example: the expected change for
+    a unit of step size.
     """
 
     own: Int[np.ndarray, " example"]
     shared: tuple[Vectors, ...]
     expected: tuple[Vectors, ...]
+    recent: Vectors | None = None
+
+    @property
+    def effects(self) -> tuple[tuple[Vectors, float | None], ...]:
+        """The vectors of every source but the examples' own, each with its reach."""
+        lately = () if self.recent is None else tuple((self.recent, reach) for reach in RECENT)
+        return (*((vectors, None) for vectors in self.shared), *lately)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,7 @@ def states(
     """At each recorded step where every run has come to: in its examples' effects, and as expected."""
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
     sources = [counted(renumbered, runs.learning_rates, steps, own)]
-    sources += [travelled(runs.batches, runs.learning_rates, steps, vectors) for vectors in examples.shared]
+    sources += [travelled(runs.batches, runs.learning_rates, steps, *effect) for effect in examples.effects]
     expected = [travelled(runs.batches, runs.learning_rates, steps, vectors) for vectors in examples.expected]
     for _ in steps:
         yield [next(source) for source in sources], [next(source) for source in expected]
@@ -92,12 +105,16 @@ def states(
 
 @dataclass(frozen=True, slots=True)
 class Hyper:
-    """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales."""
+    """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales.
+
+    ``factors`` are by how much more or less than that each test example answers to what is expected of it.
+    """
 
     weights: Float[np.ndarray, " source"]
     alike: float
     shared: float
     scales: Float[np.ndarray, " expected"]
+    factors: Float[np.ndarray, " test"]
 
 
 @dataclass
@@ -201,7 +218,7 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hype
 
     def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
         noise, like = (_share(place[sources]), _share(place[sources + 1])) if alike else (0.0, 0.0)
-        return Hyper(np.exp(place[:sources]), like, noise, scales)
+        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)))
 
     def told(place: Float[np.ndarray, " parameter"]) -> Weighed:
         given = hyper(place, np.zeros(0))
@@ -227,7 +244,26 @@ def _share(odds: float) -> float:
 
 
 def solve(step: Step, hyper: Hyper, likeness: Likeness) -> Posterior:
-    """What is known at a step after the runs fitted, in units of its sizes."""
+    """What is known at a step after the runs fitted, in units of its sizes.
+
+    The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
+    with a prior around 1.
+    """
     rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1))
     cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
-    return condition(rows, cols, step.deviations - np.tensordot(hyper.scales, step.expected, 1))
+    left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
+    return condition(rows, cols, left, strength_of(rows, cols, left))
+
+
+def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:
+    """The factor of the covariances between runs that makes these deviations likeliest."""
+    if not left.any():
+        return 1.0
+    squares = (rows.vectors.T @ left @ cols.vectors) ** 2
+
+    def told(place: float) -> float:
+        precision = precision_of(rows, cols, float(np.exp(place)))
+        found = cost(float((squares * precision).sum()), float(np.log(precision).sum()), *squares.shape)
+        return float(found * squares.shape[1] + 0.5 * (place / STRENGTH) ** 2)
+
+    return float(np.exp(minimize_scalar(told, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 0.02}).x))

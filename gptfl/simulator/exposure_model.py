@@ -19,6 +19,7 @@ from gptfl.simulator.deviations import (
     states,
     steps_of,
 )
+from gptfl.simulator.factors import factors_of
 from gptfl.simulator.kriging import Posterior
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sources
@@ -49,15 +50,15 @@ class Asked:
     """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
 
     ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
-    over (None: of none); ``vectors`` tell how alike they are, ``gradients`` those to multiply training gradients
-    with; None where they are just those fitted.
+    over (None: of none); ``vectors`` tell how alike they are, ``gradients`` are those of each feature set, to multiply
+    training gradients with; None where they are just those fitted.
     """
 
     seen: Int[np.ndarray, " asked"]
     centre: Float[np.ndarray, "run recorded asked"]
     doubt: Float[np.ndarray, "run recorded asked"] | None = None
     vectors: Float[np.ndarray, "asked d"] | None = None
-    gradients: Float[np.ndarray, "asked d"] | None = None
+    gradients: Mapping[str, Float[np.ndarray, "asked d"]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,19 @@ class ExposureModel:
         self.even = link.to(recorded.values)
         self.centre = np.nanmean(self.even, axis=0)
         self.slopes = link.slope(np.nanmean(recorded.values, axis=0))
-        self.examples = self._examples(np.arange(self.pool), None, None)
+        factors = np.ones(recorded.values.shape[2]) if hyper is None else hyper.factors
+        self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
         self.evidence = float("nan")
         if hyper is None:
             rows = _spread(len(recorded.steps), recorded.values)
             steps = list(self._steps(rows))
             hyper, cost = choose(steps, self.likeness, fitted is not None)
+            if hyper.scales.any():
+                factors = factors_of(steps, hyper)
+                self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+                steps = list(self._steps(rows))
+                hyper, cost = choose(steps, self.likeness, fitted is not None)
+                hyper = replace(hyper, factors=factors)
             self.evidence = cost + self._units(rows, steps)
         self.hyper = hyper
 
@@ -114,20 +122,27 @@ class ExposureModel:
         ]
         return float(np.mean(told))
 
-    def _examples(
+    def examples_of(
         self,
         own: Int[np.ndarray, " example"],
         train: Mapping[str, Float[np.ndarray, "example d"]] | None,
-        test: Float[np.ndarray, "test d"] | None,
+        test: Mapping[str, Float[np.ndarray, "test d"]] | None,
+        factors: Float[np.ndarray, " test"] | None = None,
     ) -> Examples:
-        """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted)."""
+        """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
+
+        ``factors`` are those of the test examples (None: as fitted).
+        """
         vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
-        last = self.sources.last
-        ends = self.sources.sets[last].test if last is not None and test is None else test
-        if ends is None or not self.prior:
-            return Examples(own, vectors, ())
+        recent = self.sources.recent(vectors)
+        if not self.prior:
+            return Examples(own, vectors, (), recent)
+        ends = {name: one.test for name, one in self.sources.sets.items()} if test is None else test
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
-        return Examples(own, vectors, self.sources.expected(vectors, -ends if self.higher else ends))
+        sign = -1.0 if self.higher else 1.0
+        told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
+        expected = tuple(Vectors(one.points, one.rows * told) for one in self.sources.expected(vectors, ends))
+        return Examples(own, vectors, expected, recent)
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
         """The recorded steps, or those of some rows, one after the other."""
@@ -205,16 +220,16 @@ class ExposureModel:
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
-        theirs = states(runs, steps, self._examples(own, train, asked.gradients), self._effects(own))
-        others = asked.gradients is not None
-        fitted_examples = self._examples(np.arange(self.pool), None, asked.gradients)
+        others, fitted = asked.gradients is not None, asked.seen >= 0
+        factors = np.where(fitted, self.hyper.factors[asked.seen], 1.0) if others else self.hyper.factors
+        theirs = states(runs, steps, self.examples_of(own, train, asked.gradients, factors), self._effects(own))
+        fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors)
         if not others:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         shape = (len(runs.batches), rows, len(asked.seen))
         mean, signal, prior, noise = (np.empty(shape) for _ in range(4))
         outputs, sizes = self._outputs(asked)
-        fitted = asked.seen >= 0
         for row, ((their, told), (our, told_us)) in enumerate(zip(theirs, ours, strict=True)):
             step, posterior = self.solved[row]
             cross, distance = self._related(step, their, our)
@@ -228,7 +243,7 @@ class ExposureModel:
                 moved += scale * (one - average) * slopes
             mean[:, row] = asked.centre[:, row] + moved
             signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(sizes))) * unit**2
-            prior[:, row] = posterior.variance * distance[:, None] * unit**2
+            prior[:, row] = posterior.variance * posterior.strength * distance[:, None] * unit**2
             noise[:, row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
             if asked.doubt is not None:
                 noise[:, row] += asked.doubt[:, row]
@@ -271,73 +286,6 @@ class ExposureModel:
         products = vectors @ self.test_vectors.T
         cosines = products / np.maximum(theirs[:, None] * ours[None], 1e-300)
         return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)
-
-    def influence(
-        self,
-        places: Int[np.ndarray, " example"],
-        train: Mapping[str, Float[np.ndarray, "example d"]],
-        weights: Float[np.ndarray, "target test"],
-    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """What seeing an example once more, in place of the average one, does to weighted sums of the metric.
-
-        At the last recorded step, at the mean step size; with its standard deviation. ``places`` and ``train`` are
-        the examples' places among those fitted (-1: none) and their vectors.
-        """
-        step, posterior = self.solved[-1]
-        own = np.where(places >= 0, places, self.pool)
-        examples = self._examples(own, train, None)
-        passing = self._passing
-        average = [vectors.rows.mean(axis=1) for vectors in (*self.examples.shared, *self.examples.expected)]
-        moved = [
-            np.einsum("p,pnd->nd", passing(vectors), vectors.rows - mean[:, None])
-            for vectors, mean in zip((*examples.shared, *examples.expected), average, strict=True)
-        ]
-        rate = self._rate
-        cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
-        fitted = [state[step.members] for state in self._last_states]
-        ours = fitted[0] - fitted[0].mean(axis=0)
-        weight = self.hyper.weights[0] / step.units[0] * rate
-        # The average example is a little of each: its share of every other's own effect.
-        cross[places >= 0] = weight * ours[:, places[places >= 0]].T
-        cross -= weight * ours.mean(axis=1)
-        distance += weight * rate * (1.0 - np.where(places >= 0, 1.0, -1.0) / self.pool)
-        for source, one in enumerate(moved[: len(self.hyper.weights) - 1], start=1):
-            ours = fitted[source] - fitted[source].mean(axis=0)
-            weight = self.hyper.weights[source] / step.units[source] * rate
-            cross += weight * (one @ ours.T)
-            distance += weight * rate * (one**2).sum(axis=1)
-        given = weights * step.size / self.slopes[-1]
-        turned = given @ posterior.columns.vectors
-        outputs = turned * posterior.columns.signal
-        mean = posterior.mean(cross, outputs)
-        for scale, one in zip(self.hyper.scales, moved[len(self.hyper.weights) - 1 :], strict=True):
-            mean += scale * rate * (one @ weights.T)
-        spread = posterior.spread(cross, distance, outputs, (turned * outputs).sum(axis=1))
-        return mean, self.widening * np.sqrt(spread)
-
-    @cached_property
-    def _rate(self) -> float:
-        """The mean step size of the runs fitted."""
-        rates = self.recorded.curricula.learning_rates
-        taken = (self.recorded.curricula.batches >= 0).any(axis=2)
-        return float(rates[taken].mean())
-
-    def _passing(self, vectors: Vectors) -> Float[np.ndarray, " point"]:
-        """How much each point of a path counts over a whole run, where step sizes are those of the runs fitted."""
-        rates = self.recorded.curricula.learning_rates.mean(axis=0)
-        found = np.zeros(len(vectors.points))
-        for step, rate in enumerate(rates):
-            for point, weight in vectors.weights(step):
-                found[point] += rate * weight
-        return np.asarray(found / max(float(rates.sum()), 1e-300))
-
-    @cached_property
-    def _last_states(self) -> list[Float[np.ndarray, "run d"]]:
-        """Where the fitted runs have come to at the last recorded step, in each source of effects."""
-        found: list[Float[np.ndarray, "run d"]] = []
-        for effects, _ in states(self.recorded.curricula, self.recorded.steps[-1:], self.examples, self.pool):
-            found = [effect.copy() for effect in effects]
-        return found
 
 
 def _spread(steps: int, values: Float[np.ndarray, "run recorded test"]) -> list[int]:

@@ -55,18 +55,20 @@ class Posterior:
     """What is known after the runs fitted.
 
     ``dual`` holds ``P_b d_b`` for each column b, where ``P_b`` is the inverse covariance with the mean projected out;
-    ``variance`` is the unit of all covariances.
+    ``variance`` is the unit of all covariances, and ``strength`` what those between runs are multiplied by: the ones
+    given to ``mean`` and ``spread`` come without it.
     """
 
     rows: Rows
     columns: Columns
     dual: Float[np.ndarray, "run column"]
     variance: float
+    strength: float = 1.0
 
     @property
     def precision(self) -> Float[np.ndarray, "row column"]:
         """The eigenvalues of each ``P_b``."""
-        return precision_of(self.rows, self.columns)
+        return precision_of(self.rows, self.columns, self.strength)
 
     def mean(
         self, covariance: Float[np.ndarray, "asked run"], outputs: Float[np.ndarray, "output column"]
@@ -76,7 +78,7 @@ class Posterior:
         ``covariance`` is between asked and fitted runs; ``outputs`` the covariance of the asked outputs with the
         fitted ones times their eigenvectors (``C V``).
         """
-        return np.asarray((covariance @ self.dual) @ outputs.T)
+        return np.asarray((self.strength * covariance @ self.dual) @ outputs.T)
 
     def spread(
         self,
@@ -86,8 +88,8 @@ class Posterior:
         own_outputs: Float[np.ndarray, " output"],
     ) -> Float[np.ndarray, "asked output"]:
         """The variance of the signal, in the data's units: without noise, and without that of the mean."""
-        known = ((covariance @ self.rows.vectors) ** 2) @ self.precision
-        left = own[:, None] * own_outputs[None] - known @ (outputs**2).T
+        known = ((self.strength * covariance @ self.rows.vectors) ** 2) @ self.precision
+        left = self.strength * own[:, None] * own_outputs[None] - known @ (outputs**2).T
         return np.asarray(self.variance * np.maximum(left, 0.0))
 
     def noise(self) -> Float[np.ndarray, " test"]:
@@ -101,17 +103,19 @@ class Posterior:
         return (self.dual / weight) @ turn.T, self.variance * ((1.0 / weight) @ (turn**2).T)
 
 
-def precision_of(rows: Rows, columns: Columns) -> Float[np.ndarray, "row column"]:
-    """The inverse covariance along each pair of eigenvectors."""
-    return np.asarray(1.0 / (rows.values[:, None] * columns.signal[None] + columns.noise[None]))
+def precision_of(rows: Rows, columns: Columns, strength: float = 1.0) -> Float[np.ndarray, "row column"]:
+    """The inverse covariance along each pair of eigenvectors; ``strength`` is a factor of that between runs."""
+    return np.asarray(1.0 / (strength * rows.values[:, None] * columns.signal[None] + columns.noise[None]))
 
 
-def condition(rows: Rows, columns: Columns, deviations: Float[np.ndarray, "run test"]) -> Posterior:
+def condition(
+    rows: Rows, columns: Columns, deviations: Float[np.ndarray, "run test"], strength: float = 1.0
+) -> Posterior:
     """Learn from the deviations of the runs fitted; their variance unit is the likeliest one."""
-    precision = precision_of(rows, columns)
+    precision = precision_of(rows, columns, strength)
     turned = rows.vectors.T @ deviations @ columns.vectors
     variance = float((turned**2 * precision).sum() / turned.size)
-    return Posterior(rows, columns, rows.vectors @ (turned * precision), max(variance, 1e-300))
+    return Posterior(rows, columns, rows.vectors @ (turned * precision), max(variance, 1e-300), strength)
 
 
 def cost(squares: float, logs: float, rows: int, outputs: int) -> float:

@@ -9,7 +9,9 @@ from jaxtyping import Float, Int
 
 from gptfl.simulator.travel import Vectors
 
-_POINT = re.compile(r"(raw|preconditioned)-(\d{1,9})")
+_POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
+_BEST = ("preconditioned", "raw", "split")
+"""Whose test side says best how alike test examples are comes last (``preconditioned`` has that of ``raw``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class Sides:
 class Sources:
     """The feature sets that an estimator was fitted with, sorted by what they are.
 
-    Gradient sets named ``raw-S`` and ``preconditioned-S`` are the points of two paths along a reference run; every
-    other set is a path of one point, centred on the pool fitted.
+    Gradient sets named ``raw-S``, ``preconditioned-S`` and ``split-S`` are the points of as many paths along a
+    reference run; every other set is a path of one point, centred on the pool fitted.
     """
 
     sets: Mapping[str, Sides]
@@ -65,27 +67,31 @@ class Sources:
         """The vectors of the pool fitted."""
         return self.vectors({name: one.train for name, one in self.sets.items()})
 
+    def recent(self, vectors: tuple[Vectors, ...]) -> Vectors | None:
+        """The vectors along the path whose test gradients say how alike test examples are; None without gradients."""
+        return next((one for points, one in zip(self.paths, vectors, strict=True) if points[-1][1] == self.last), None)
+
     @property
     def last(self) -> str | None:
-        """The gradient set at the last point, whose test side says what moves a test example in the end."""
+        """The gradient set at the last point, whose test side says how alike test examples are; None without."""
         named = [points[-1] for points in self.paths if _is_point(points[-1][1], self.sets[points[-1][1]])]
-        return max(named, key=lambda point: (point[0], point[1].startswith("raw")))[1] if named else None
+        return max(named, key=lambda point: (point[0], _BEST.index(point[1].partition("-")[0])))[1] if named else None
 
-    def expected(self, vectors: tuple[Vectors, ...], test: Float[np.ndarray, "test d"] | None) -> tuple[Vectors, ...]:
+    def expected(
+        self, vectors: tuple[Vectors, ...], test: Mapping[str, Float[np.ndarray, "test d"]]
+    ) -> tuple[Vectors, ...]:
         """The first-order change of each test example for a unit of step size, told in several ways.
 
-        The training gradients of each path, and those of its middle point alone, against the test gradients at the
-        end: deviations from the average run are an expansion around it, so the later test gradients tell more than
-        those of the step at which a batch was seen (which is what TracIn multiplies with).
+        The training gradients of each path, and those of its middle point alone, against the path's test gradients at
+        the end: deviations from the average run are an expansion around it, so the later test gradients tell more
+        than those of the step at which a batch was seen (which is what TracIn multiplies with).
         """
-        if test is None:
-            return ()
-        side = test.T.astype(np.float32)
         found = []
         for points, path in zip(self.paths, vectors, strict=True):
-            if not _is_point(points[0][1], self.sets[points[0][1]]):
+            last = points[-1][1]
+            if not _is_point(last, self.sets[last]):
                 continue
-            products = -(path.rows @ side)
+            products = -(path.rows @ test[last].T.astype(np.float32))
             found.append(Vectors(path.points, products))
             if len(points) > 1:
                 middle = len(points) // 2

@@ -30,11 +30,13 @@ def travelled(
     learning_rates: Float[np.ndarray, "run step"],
     steps: Int[np.ndarray, " recorded"],
     vectors: Vectors,
+    reach: float | None = None,
 ) -> Iterator[Float[np.ndarray, "run d"]]:
     """At each recorded step, the sum of step size times vector over every example seen before it.
 
-    Batch s is seen by step s + 1 and takes the vectors of its step; -1 is padding. The array is the same one each
-    time: copy what is kept. What one recorded step adds to the last is summed in the precision of the vectors.
+    Batch s is seen by step s + 1 and takes the vectors of its step; -1 is padding. With a ``reach``, what was seen
+    counts less and less, by a factor of e after so many steps. The array is the same one each time: copy what is
+    kept. What one recorded step adds to the last is summed in the precision of the vectors.
     """
     points, examples, width = vectors.rows.shape
     rows = vectors.rows.reshape(points * examples, width)
@@ -49,6 +51,9 @@ def travelled(
             run, offset, column = np.nonzero(taken >= 0)
             member, place = taken[run, offset, column], begin + offset
             rate = learning_rates[run, place]
+            if reach is not None:
+                found *= np.exp((begin - int(step)) / reach)
+                rate = rate * np.exp((place + 1 - int(step)) / reach)
             weight = np.stack([rate * (1.0 - share[place]), rate * share[place]], axis=1)
             where = np.stack([left[place] * examples + member, right[place] * examples + member], axis=1)
             # Runs are in order, so that these are the rows of a sparse matrix as they stand.

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gptfl.simulator.deviations import (
+    RECENT,
     Curricula,
     Examples,
     Likeness,
@@ -10,9 +13,10 @@ from gptfl.simulator.deviations import (
     solve,
     states,
     steps_of,
+    strength_of,
 )
 from gptfl.simulator.exposures import exposures
-from gptfl.simulator.kriging import columns, contrasts
+from gptfl.simulator.kriging import columns, contrasts, rows_of
 from gptfl.simulator.likelihood import Evidence, weigh
 from gptfl.simulator.travel import Vectors
 
@@ -165,7 +169,7 @@ def test_the_expectation_is_found_and_taken_off():
     hyper, _ = choose(all_steps, made[2], True)
     assert hyper.scales[0] == pytest.approx(0.1, rel=0.2)
     posterior = solve(all_steps[-1], hyper, made[2])
-    without = solve(all_steps[-1], hyper.__class__(hyper.weights, hyper.alike, hyper.shared, np.zeros(1)), made[2])
+    without = solve(all_steps[-1], replace(hyper, scales=np.zeros(1)), made[2])
     assert posterior.variance < without.variance
 
 
@@ -182,3 +186,26 @@ def test_runs_that_do_not_differ_teach_nothing_and_break_nothing(same):
     assert np.isfinite(hyper.weights).all()
     assert hyper.scales[0] == pytest.approx(0, abs=1e-9)
     assert np.isfinite(solve(made[-1], hyper, likeness).dual).all()
+
+
+def test_a_steps_own_strength_is_the_likeliest_beside_its_prior():
+    random = np.random.default_rng(3)
+    half = random.normal(size=(9, 4))
+    rows, cols = rows_of(half @ half.T), columns(np.ones(6), np.eye(6), 0.5, 0.5)
+    for true in (0.1, 1.0, 10.0):
+        # With so many test examples that the runs tell them apart, it is found whatever the prior.
+        many = columns(np.ones(4000), np.eye(4000), 0.5, 0.5)
+        root = np.linalg.cholesky(true * half @ half.T + np.eye(9))
+        assert strength_of(rows, many, root @ random.normal(size=(9, 4000))) == pytest.approx(true, rel=0.15)
+    assert strength_of(rows, cols, np.zeros((9, 6))) == 1.0
+
+
+def test_what_was_seen_lately_is_a_source_of_its_own_where_gradients_are():
+    vectors = Vectors(np.array([0]), np.random.default_rng(0).normal(size=(1, 5, 2)))
+    runs = Curricula(np.array([[[0], [1], [2]], [[2], [1], [0]]]), np.ones((2, 3)))
+    without, with_recent = (Examples(np.arange(5), (vectors,), (), recent) for recent in (None, vectors))
+    found = [len(effects) for examples in (without, with_recent) for effects, _ in states(runs, [3], examples, 5)]
+    assert found == [2, 2 + len(RECENT)]
+    # The two runs have seen the same examples, in other orders: only what was seen lately tells them apart.
+    for effects, _ in states(runs, [3], with_recent, 5):
+        assert [np.allclose(one[0], one[1]) for one in effects] == [True, True, False, False]

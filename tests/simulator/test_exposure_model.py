@@ -1,18 +1,23 @@
 """Predictions and influences against the dense Gaussian process over the states of runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gptfl.simulator.deviations import Curricula, Hyper
+from gptfl.simulator.deviations import RECENT, Curricula, Hyper
 from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
 from gptfl.simulator.exposures import exposures
+from gptfl.simulator.influences import influence
 from gptfl.simulator.kriging import contrasts
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sides, Sources
+from gptfl.simulator.travel import Vectors
 
 RUNS, POOL, TEST, STEPS = 7, 6, 4, 8
 RECORDED = np.array([0, 3, 8])
 POINTS = (0, 5)
+WEIGHTS = np.array([0.4, 1.5, 0.7, 0.3, 0.9])
 
 
 def model(hyper=True, link=None, seed=0, ended=False):
@@ -28,26 +33,33 @@ def model(hyper=True, link=None, seed=0, ended=False):
         for point in POINTS
     }
     sources = Sources.of(sets)
-    scales = len(sources.expected(sources.of_fitted(), sets["raw-5"].test))
-    given = Hyper(np.array([0.4, 1.5, 0.7]), 0.6, 0.8, np.linspace(0.02, 0.05, scales)) if hyper else None
+    scales = np.linspace(0.02, 0.05, len(expectations(sources)))
+    given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST)) if hyper else None
     return ExposureModel(Recorded(runs, RECORDED, values, POOL), sources, link or Link("identity"), given)
+
+
+def expectations(sources):
+    return sources.expected(sources.of_fitted(), {name: one.test for name, one in sources.sets.items()})
 
 
 def states(made, runs, row):
     """Where runs have come to, in own and shared effects and as expected, by exposures to each point's vectors."""
     steps = RECORDED[row : row + 1]
     found = [exposures(runs.batches, runs.learning_rates, steps, POOL)[:, 0]]
-    expected = made.sources.expected(made.sources.of_fitted(), made.sources.sets["raw-5"].test)
-    for vectors in (*made.sources.of_fitted(), *expected):
+    expected = [Vectors(one.points, one.rows * made.hyper.factors) for one in expectations(made.sources)]
+    shared = made.sources.of_fitted()
+    lately = [(made.sources.recent(shared), reach) for reach in RECENT]
+    for vectors, reach in (*((one, np.inf) for one in shared), *lately, *((one, np.inf) for one in expected)):
         total = np.zeros((len(runs.batches), vectors.rows.shape[2]))
         for taken in range(int(steps[0])):
             single = np.zeros_like(runs.learning_rates)
             single[:, taken] = runs.learning_rates[:, taken]
             seen = exposures(runs.batches, single, steps, POOL)[:, 0]
             for point, weight in vectors.weights(taken):
-                total += weight * seen @ vectors.rows[point].astype(np.float64)
+                fading = np.exp(-(int(steps[0]) - 1 - taken) / reach)
+                total += weight * fading * seen @ vectors.rows[point].astype(np.float64)
         found.append(total)
-    return found[:3], found[3:]
+    return found[: len(WEIGHTS)], found[len(WEIGHTS) :]
 
 
 def dense(made, asked, row):
@@ -59,7 +71,8 @@ def dense(made, asked, row):
     step, posterior = made.solved[row]
     count, hyper = len(members), made.hyper
     together = [np.concatenate([one, other]) for one, other in zip(ours, theirs, strict=True)]
-    kernel = sum(w / u * one @ one.T for w, u, one in zip(hyper.weights, step.units, together, strict=True))
+    parts = zip(hyper.weights, step.units, together, strict=True)
+    kernel = posterior.strength * sum(w / u * one @ one.T for w, u, one in parts)
     between = hyper.alike * made.likeness.cosines + (1 - hyper.alike) * np.eye(TEST)
     noise = (1 - hyper.shared) * np.eye(TEST) + hyper.shared * between
     basis = np.kron(contrasts(count), np.eye(TEST))
@@ -115,7 +128,7 @@ def test_influence_is_the_difference_that_seeing_an_example_once_more_makes(ende
     random = np.random.default_rng(3)
     weights = random.normal(size=(2, TEST))
     train = {name: one.train for name, one in made.sources.sets.items()}
-    found, spread = made.influence(np.arange(POOL), train, weights)
+    found, spread = influence(made, np.arange(POOL), train, weights)
     # Each less the average example: a mean over the single ones, since all is linear.
     apart = np.eye(POOL) - 1.0 / POOL
     np.testing.assert_allclose(found, apart @ mean @ weights.T, rtol=1e-5, atol=1e-7)
@@ -131,7 +144,7 @@ def test_influence_agrees_with_looking_at_the_runs():
     runs = Curricula(*spread_out(made, POOL))
     look = made.look(runs, 3, Asked(seen, np.broadcast_to(made.centre, (POOL, 3, TEST))))
     train = {name: one.train for name, one in made.sources.sets.items()}
-    found, _ = made.influence(np.arange(POOL), train, np.eye(TEST))
+    found, _ = influence(made, np.arange(POOL), train, np.eye(TEST))
     np.testing.assert_allclose(found, look.mean[:, -1] - look.mean[:, -1].mean(axis=0), rtol=1e-5, atol=1e-7)
 
 
@@ -139,7 +152,7 @@ def test_the_twin_of_an_example_shares_its_vectors_effects_but_not_its_own():
     made = model()
     train = {name: one.train[[2, 2]] for name, one in made.sources.sets.items()}
     places, seen = np.array([2, -1]), np.arange(TEST)
-    found, spread = made.influence(places, train, np.eye(TEST))
+    found, spread = influence(made, places, train, np.eye(TEST))
     assert not np.allclose(found[0], found[1])
     assert (spread[1] > spread[0]).all()
     # The twin among the fitted ones: a run of its own, beside those of the fitted.
@@ -156,16 +169,16 @@ def test_the_twin_of_an_example_shares_its_vectors_effects_but_not_its_own():
     np.testing.assert_allclose(found[1], expected, rtol=1e-5, atol=1e-7)
     # Without own effects, there is nothing between the two.
     shared = ExposureModel(
-        made.recorded, made.sources, made.link, Hyper(np.array([1e-9, 1.5, 0.7]), 0.6, 0.8, made.hyper.scales)
+        made.recorded, made.sources, made.link, replace(made.hyper, weights=np.append(1e-9, WEIGHTS[1:]))
     )
-    one, other = shared.influence(places, train, np.eye(TEST))[0]
+    one, other = influence(shared, places, train, np.eye(TEST))[0]
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_influence_is_told_in_the_metrics_units_on_any_scale():
     made = model(link=Link("log", 0.0))
     train = {name: one.train for name, one in made.sources.sets.items()}
-    found, _ = made.influence(np.arange(POOL), train, np.eye(TEST))
+    found, _ = influence(made, np.arange(POOL), train, np.eye(TEST))
     singles = Curricula(*spread_out(made, POOL))
     mean = dense(made, singles, 2)[0]
     expected = (mean - mean.mean(axis=0)) / made.slopes[2]
@@ -175,8 +188,8 @@ def test_influence_is_told_in_the_metrics_units_on_any_scale():
 def test_influence_of_examples_in_parts_is_that_of_all_together():
     made = model()
     train = {name: one.train for name, one in made.sources.sets.items()}
-    whole = made.influence(np.arange(POOL), train, np.eye(TEST))
-    part = made.influence(np.array([1, 4]), {name: rows[[1, 4]] for name, rows in train.items()}, np.eye(TEST))
+    whole = influence(made, np.arange(POOL), train, np.eye(TEST))
+    part = influence(made, np.array([1, 4]), {name: rows[[1, 4]] for name, rows in train.items()}, np.eye(TEST))
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_allclose(one[[1, 4]], other, rtol=1e-9)
 

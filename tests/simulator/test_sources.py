@@ -46,16 +46,21 @@ def test_a_gradient_set_of_another_name_is_like_any_other():
     sources = Sources.of({"of-adapters": sides(0)})
     assert sources.last is None
     np.testing.assert_allclose(sources.of_fitted()[0].rows[0].mean(axis=0), 0, atol=1e-6)
-    assert sources.expected(sources.of_fitted(), sources.sets["of-adapters"].test) == ()
+    assert sources.expected(sources.of_fitted(), sides_of(sources)) == ()
+    assert sources.recent(sources.of_fitted()) is None
 
 
-def test_expected_changes_are_minus_the_products_with_the_last_test_gradients():
+def sides_of(sources):
+    return {name: one.test for name, one in sources.sets.items()}
+
+
+def test_expected_changes_are_minus_the_products_with_the_last_test_gradients_of_the_path():
     sources = Sources.of({**gradients(), "text": sides(9, False)})
-    test = sources.sets[sources.last].test
-    expected = sources.expected(sources.of_fitted(), test)
-    assert expected
-    for told in expected:
-        assert any(same(told, sources, path, test) for path in ("raw", "preconditioned"))
+    expected = sources.expected(sources.of_fitted(), sides_of(sources))
+    assert len(expected) == 4
+    for path in ("raw", "preconditioned"):
+        found = [same(told, sources, path, sources.sets[f"{path}-24"].test) for told in expected]
+        assert sum(found) == 2
 
 
 def same(told, sources, path, test):
@@ -70,13 +75,22 @@ def same(told, sources, path, test):
 def test_a_loss_falls_where_gradients_align():
     one = Sides(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]), True)
     sources = Sources.of({"raw-0": one})
-    for told in sources.expected(sources.of_fitted(), one.test):
+    for told in sources.expected(sources.of_fitted(), sides_of(sources)):
         assert told.rows[0, 0].tolist() == [-2.0, 2.0, 0.0]
 
 
-def test_nothing_is_expected_without_test_gradients():
-    sources = Sources.of(gradients())
-    assert sources.expected(sources.of_fitted(), None) == ()
+def test_gradients_split_between_the_sides_say_best_how_alike_test_examples_are():
+    sets = gradients() | {"split-9": sides(20), "split-24": sides(21)}
+    sources = Sources.of(sets)
+    assert sources.last == "split-24"
+    np.testing.assert_array_equal(sources.test_vectors(sides_of(sources)), sets["split-24"].test)
+    fitted = sources.of_fitted()
+    recent = sources.recent(fitted)
+    np.testing.assert_allclose(recent.rows[1], sets["split-24"].train, atol=1e-6)
+    told = [
+        one for one in sources.expected(fitted, sides_of(sources)) if same(one, sources, "split", sets["split-24"].test)
+    ]
+    assert len(told) == 2
 
 
 def test_what_tells_test_examples_apart():

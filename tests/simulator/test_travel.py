@@ -59,3 +59,20 @@ def test_vectors_in_single_precision_lose_no_more_than_that():
     rough = [one.copy() for one in travelled(BATCHES, RATES, steps, Vectors(POINTS, ROWS.astype(np.float32)))]
     np.testing.assert_allclose(rough, exact, atol=1e-5)
     assert rough[0].dtype == np.float64
+
+
+def test_with_a_reach_what_was_seen_fades():
+    random = np.random.default_rng(4)
+    batches, rates = random.integers(-1, 5, size=(3, 9, 2)), random.uniform(size=(3, 9))
+    vectors = Vectors(np.array([0, 6]), random.normal(size=(2, 5, 4)))
+    steps = np.array([0, 2, 3, 9])
+    found = [one.copy() for one in travelled(batches, rates, steps, vectors, 2.5)]
+    for step, one in zip(steps, found, strict=True):
+        expected = np.zeros((3, 4))
+        for run in range(3):
+            for place in range(int(step)):
+                for member in batches[run, place]:
+                    if member >= 0:
+                        vector = sum(weight * vectors.rows[point, member] for point, weight in vectors.weights(place))
+                        expected[run] += np.exp(-(step - 1 - place) / 2.5) * rates[run, place] * vector
+        np.testing.assert_allclose(one, expected, atol=1e-9)
