@@ -1,0 +1,46 @@
+"""How a stage reports, and how values are identified."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Progress(Protocol):
+    """How a stage reports: it calls ``progress(what, done, total, note)`` and prints nothing."""
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
+
+
+def silent(what: str, done: int, total: int, note: str = "") -> None:
+    """The progress callback that reports nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """An array that comes in consecutive blocks of rows, to be fingerprinted like the whole of it."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    blocks: Iterable[np.ndarray]
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash JSON-able values and arrays to 16 hex digits, the same on every machine."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Blocks):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            for block in part.blocks:
+                digest.update(np.ascontiguousarray(block).tobytes())
+        elif isinstance(part, np.ndarray):
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array.tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
