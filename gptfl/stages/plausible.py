@@ -16,8 +16,8 @@ def novelty_note(novelty: Float[np.ndarray, " run"] | None) -> tuple[str, ...]:
     far = int((novelty > NOVEL).sum())
     what = "this lies" if far == len(novelty) else f"{far} of {len(novelty)} curricula lie"
     return (
-        f"{what} far from what was recorded: {float(novelty.max()):.0%} of what these examples may do is unknown, so "
-        "that the prediction says little more than how an average run goes",
+        f"{what} far from what was recorded: {float(novelty.max()):.0%} of what these examples may do is left open by the "
+        "recorded runs, and the prediction rests on the average run and, with gradient features, on what they foretell",
     )
 
 
