@@ -136,7 +136,8 @@ class ExposureGp:
         if query.observed is not None:
             mean, spread = self._observed(query, mean, spread)
         spread = spread * model.widening
-        values = model.link.expected(mean, spread**2)
+        # The median: the mean of a scale bent so far would hang on the tails, of which nobody knows enough.
+        values = model.link.back(mean)
         intervals = {level: self._interval(level, mean, spread, query) for level in LEVELS}
         values[:, 0] = query.first
         return Prediction(values, intervals, _novelty(look))

@@ -56,12 +56,3 @@ class Link:
             share = np.clip((values - self.low) / (self.high - self.low), LEAST, 1.0 - LEAST)
             return np.asarray(1.0 / (share * (1.0 - share) * (self.high - self.low)))
         return np.ones_like(np.asarray(values, dtype=np.float64))
-
-    def expected(self, mean: Float[np.ndarray, "..."], variance: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """The mean of the metric where the scale has a normal distribution (Gauss-Hermite, 5 points)."""
-        if self.name == "identity":
-            return self.back(mean)
-        nodes, weights = np.polynomial.hermite_e.hermegauss(5)
-        total = sum(w * self.back(mean + x * np.sqrt(variance)) for x, w in zip(nodes, weights, strict=True))
-        # Rounding alone could carry it over a bound.
-        return np.asarray(np.clip(total / weights.sum(), self.low, self.high))
