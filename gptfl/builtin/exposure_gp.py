@@ -84,6 +84,7 @@ class ExposureGp:
             for link in self._links(data, recorded)
         )
         self.model_ = min(models, key=lambda model: model.evidence)
+        self.model_.settle()
         self.steps_ = recorded.steps
         return self
 

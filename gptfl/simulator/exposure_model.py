@@ -104,14 +104,18 @@ class ExposureModel:
             rows = _spread(len(recorded.steps), recorded.values)
             steps = list(self._steps(rows))
             hyper, cost = choose(steps, self.likeness, fitted is not None)
-            if hyper.scales.any():
-                factors = factors_of(steps, hyper)
-                self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
-                steps = list(self._steps(rows))
-                hyper, cost = choose(steps, self.likeness, fitted is not None)
-                hyper = replace(hyper, factors=factors)
             self.evidence = cost + self._units(rows, steps)
         self.hyper = hyper
+
+    def settle(self) -> None:
+        """Find by how much each test example answers to what is expected, and the hyperparameters anew with that."""
+        if not self.hyper.scales.any():
+            return
+        rows = _spread(len(self.recorded.steps), self.recorded.values)
+        factors = factors_of(list(self._steps(rows)), self.hyper)
+        self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+        hyper, _ = choose(list(self._steps(rows)), self.likeness, self.test_vectors is not None, self.hyper)
+        self.hyper = replace(hyper, factors=factors)
 
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
         """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
