@@ -181,7 +181,9 @@ class ExposureGp:
                     "fit it with features (--set features=true)",
                 )
             cosines = model.beside(vectors[~fitted])[0]
-            told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines)
+            ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
+            levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
+            told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
         return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None)
 

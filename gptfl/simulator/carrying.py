@@ -1,5 +1,7 @@
 """Carries what is known of some test examples over to others, of which only the first value is known."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
@@ -24,6 +26,8 @@ def carried_over(
     return np.asarray(first[:, None] + level[None, :, None] + slope[0][None, :, None] * within[:, None])
 
 
+ENOUGH = 8
+"""So many known test examples tell a plane."""
 WEIGHTS = tuple(10.0**power for power in np.arange(-3.0, 3.5, 0.5))
 """How much likeness may tell of a mean trajectory, in units of what each test example has of its own."""
 
@@ -33,34 +37,73 @@ def carried_alike(
     alike: Float[np.ndarray, "test test"],
     first: Float[np.ndarray, "run new"],
     cosines: Float[np.ndarray, "new test"],
+    levels: tuple[Float[np.ndarray, "test k"], Float[np.ndarray, "new k"]] | None = None,
 ) -> tuple[Float[np.ndarray, "run recorded new"], Float[np.ndarray, "run recorded new"]]:
     """The same, told from the first value and from the test examples that are alike (universal kriging).
 
     At each step a line in the first value, and around it a Gaussian process over test examples with the covariance
-    ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps. Where there are too few
-    known examples for that it is as ``carried_over`` tells. Beside it, the variance of the errors; the line's own
-    counts.
+    ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps. ``levels`` are further
+    numbers known of each known and each new test example: with them the line is a plane, if that tells known test
+    examples better from the others. Where there are too few known examples for that it is as ``carried_over`` tells.
+    Beside it, the variance of the errors; the line's own counts.
     """
-    trend = np.stack([np.ones(known.shape[1]), known[0]], axis=1)
     if known.shape[1] < 4 or np.ptp(known[0]) == 0:
         values = carried_over(known, first)
         spread = np.var(known - known[0], axis=1, ddof=min(1, known.shape[1] - 1))
         return values, np.broadcast_to(spread[None, :, None], values.shape)
-    best = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + np.eye(len(alike))))
-    covariance = best * alike + np.eye(len(alike))
-    solved = np.linalg.solve(covariance, np.concatenate([known.T, trend], axis=1))
-    values, lines = solved[:, : len(known)], solved[:, len(known) :]
-    inner = trend.T @ lines
-    line = np.linalg.solve(inner, trend.T @ values)
-    rest = values - lines @ line
-    within = np.clip(first, known[0].min(), known[0].max())
-    straight = line[0][None, :, None] + line[1][None, :, None] * within[:, None]
-    unit = ((known.T - trend @ line) * rest).sum(axis=0) / (known.shape[1] - 2)
-    left = best + 1.0 - ((best * cosines) @ np.linalg.solve(covariance, (best * cosines).T)).diagonal()
-    away = np.stack([np.ones(first.shape), within], axis=2) - best * cosines @ lines
-    left = left + np.einsum("rni,ij,rnj->rn", away, np.linalg.inv(inner), away)
-    spread = np.maximum(left, 0.0)[:, None] * np.maximum(unit, 0.0)[None, :, None]
-    return np.asarray(straight + (best * cosines @ rest).T[None]), np.asarray(spread)
+    line, given = np.stack([np.ones(known.shape[1]), known[0]], axis=1), [np.ones(first.shape), first]
+    told = _Told.of(known, line, alike)
+    if levels is not None and known.shape[1] >= ENOUGH:
+        plane = _Told.of(known, np.column_stack([line, levels[0]]), alike)
+        if plane.missed < told.missed:
+            told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
+    within = np.clip(np.stack(given, axis=2), told.trend.min(axis=0), told.trend.max(axis=0))
+    return told.at(within, cosines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the known test examples say: a trend of each step, and what a Gaussian process adds."""
+
+    trend: Float[np.ndarray, "test k"]
+    weight: float
+    covariance: Float[np.ndarray, "test test"]
+    slopes: Float[np.ndarray, "k recorded"]
+    rest: Float[np.ndarray, "test recorded"]
+    unit: Float[np.ndarray, " recorded"]
+    missed: float
+
+    @classmethod
+    def of(
+        cls,
+        known: Float[np.ndarray, "recorded test"],
+        trend: Float[np.ndarray, "test k"],
+        alike: Float[np.ndarray, "test test"],
+    ) -> "_Told":
+        """Learn from the known ones; ``missed`` is the squared error of telling each from the others."""
+        ones = np.eye(len(alike))
+        weight = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + ones))
+        covariance = weight * alike + ones
+        inverse = np.linalg.inv(covariance)
+        lines = inverse @ trend
+        slopes = np.linalg.solve(trend.T @ lines, lines.T @ known.T)
+        rest = inverse @ known.T - lines @ slopes
+        own = inverse - lines @ np.linalg.solve(trend.T @ lines, lines.T)
+        missed = float(((rest / own.diagonal()[:, None]) ** 2).sum())
+        unit = ((known.T - trend @ slopes) * rest).sum(axis=0) / (len(trend) - trend.shape[1])
+        return cls(trend, weight, covariance, slopes, rest, np.maximum(unit, 0.0), missed)
+
+    def at(
+        self, given: Float[np.ndarray, "run new k"], cosines: Float[np.ndarray, "new test"]
+    ) -> tuple[Float[np.ndarray, "run recorded new"], Float[np.ndarray, "run recorded new"]]:
+        """What to expect there, and its variance."""
+        cross = self.weight * cosines
+        lines = np.linalg.solve(self.covariance, self.trend)
+        left = self.weight + 1.0 - (cross @ np.linalg.solve(self.covariance, cross.T)).diagonal()
+        away = given - cross @ lines
+        left = left + np.einsum("rni,ij,rnj->rn", away, np.linalg.inv(self.trend.T @ lines), away)
+        values = np.einsum("rnk,kt->rtn", given, self.slopes) + (cross @ self.rest).T[None]
+        return np.asarray(values), np.maximum(left, 0.0)[:, None] * self.unit[None, :, None]
 
 
 def _restricted(

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import logit
 
 from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, cost, precision_of, rows_of
 from gptfl.simulator.likelihood import Evidence, Weighed, weigh
@@ -199,8 +198,8 @@ def sizes_of(
     return np.asarray(np.maximum(sizes, 1e-6 * np.sqrt(level))), float(np.sqrt(unit))
 
 
-def choose(steps: Sequence[Step], likeness: Likeness, alike: bool, start: Hyper | None = None) -> tuple[Hyper, float]:
-    """The hyperparameters of the greatest posterior density, and minus its logarithm; looked for from ``start``.
+def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hyper, float]:
+    """The hyperparameters of the greatest posterior density, and minus its logarithm.
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
     of the expectations are fitted along with each candidate (non-negative generalised least squares).
@@ -236,14 +235,7 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool, start: Hyper 
         away = (place - centre) / SPREAD
         return float(found.cost + 0.5 * (away**2).sum()), slope + away / SPREAD
 
-    begin = centre
-    if start is not None:
-        begin = np.log(start.weights)
-        if alike:
-            begin = np.append(begin, logit([start.shared, start.alike]))
-    low, high = centre - REACH, centre + REACH
-    bounds = list(zip(low, high, strict=True))
-    best = minimize(slopes, np.clip(begin, low, high), jac=True, method="L-BFGS-B", bounds=bounds)
+    best = minimize(slopes, centre, jac=True, method="L-BFGS-B", bounds=[(one - REACH, one + REACH) for one in centre])
     return hyper(best.x, told(best.x).scales), float(best.fun)
 
 

@@ -91,7 +91,7 @@ class ExposureModel:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones."""
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
         self.pool = recorded.pool
-        fitted = sources.test_vectors({name: one.test for name, one in sources.sets.items()})
+        fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
         self.likeness = Likeness.of(fitted, recorded.values.shape[2])
         self.even = link.to(recorded.values)
@@ -108,14 +108,13 @@ class ExposureModel:
         self.hyper = hyper
 
     def settle(self) -> None:
-        """Find by how much each test example answers to what is expected, and the hyperparameters anew with that."""
+        """Find by how much more or less than others each test example answers to what is expected."""
         if not self.hyper.scales.any():
             return
         rows = _spread(len(self.recorded.steps), self.recorded.values)
         factors = factors_of(list(self._steps(rows)), self.hyper)
         self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
-        hyper, _ = choose(list(self._steps(rows)), self.likeness, self.test_vectors is not None, self.hyper)
-        self.hyper = replace(hyper, factors=factors)
+        self.hyper = replace(self.hyper, factors=factors)
 
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
         """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
@@ -141,7 +140,7 @@ class ExposureModel:
         recent = self.sources.recent(vectors)
         if not self.prior:
             return Examples(own, vectors, (), recent)
-        ends = {name: one.test for name, one in self.sources.sets.items()} if test is None else test
+        ends = self.sources.test_sides if test is None else test
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
         sign = -1.0 if self.higher else 1.0
         told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)

@@ -14,11 +14,12 @@ TYPICAL, DOUBT = 0.5, 1.0
 
 
 def factors_of(steps: Sequence[Step], hyper: Hyper) -> Float[np.ndarray, " test"]:
-    """A factor for each test example: ``1 + t_j`` with ``t_j`` normal around 0, of the likeliest spread.
+    """A factor for each test example: ``1 + t_j``, where ``t_j`` are normal with the likeliest spread.
 
     Each test example is a regression by itself of what the common scales leave on what they expect, with the
     covariance between runs that the hyperparameters give; the steps tell the same thing again, so that their normal
-    equations are averaged. Ones where nothing is expected.
+    equations are averaged. Only how test examples differ counts: what they have in common is the scales' business,
+    which know how alike the test examples' noise is. Ones where nothing is expected.
     """
     weight = pull = np.zeros(len(steps[0].size))
     for step in steps:
@@ -32,13 +33,19 @@ def factors_of(steps: Sequence[Step], hyper: Hyper) -> Float[np.ndarray, " test"
         if variance > 0.0:
             weight = weight + precision @ turned**2 / (variance * len(steps))
             pull = pull + precision @ (turned * left) / (variance * len(steps))
-    if not weight.any():
+    told = weight > 0.0
+    if not told.any():
         return np.ones(len(weight))
+    slopes, doubts = pull[told] / weight[told], 1.0 / weight[told]
 
-    def told(place: float) -> float:
-        spread = np.exp(2.0 * place)
-        found = np.log1p(spread * weight) - spread * pull**2 / (1.0 + spread * weight)
-        return float(0.5 * found.sum() + 0.5 * ((place - np.log(TYPICAL)) / DOUBT) ** 2)
+    def cost(place: float) -> float:
+        precision = 1.0 / (np.exp(2.0 * place) + doubts)
+        away = slopes - (precision @ slopes) / precision.sum()
+        likely = precision @ away**2 - np.log(precision).sum()
+        return float(0.5 * likely + 0.5 * ((place - np.log(TYPICAL)) / DOUBT) ** 2)
 
-    spread = np.exp(2.0 * minimize_scalar(told, bounds=(-6.0, 2.0), method="bounded").x)
-    return np.asarray(1.0 + spread * pull / (1.0 + spread * weight))
+    spread = np.exp(2.0 * minimize_scalar(cost, bounds=(-6.0, 2.0), method="bounded").x)
+    precision = 1.0 / (spread + doubts)
+    found = np.ones(len(weight))
+    found[told] += spread * precision * (slopes - (precision @ slopes) / precision.sum())
+    return found

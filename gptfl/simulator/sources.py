@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from gptfl.simulator.travel import Vectors
 
 _POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
+LEVELS = 4
+"""At so many points the lengths of test gradients are looked at."""
 _BEST = ("preconditioned", "raw", "split")
 """Whose test side says best how alike test examples are comes last (``preconditioned`` has that of ``raw``)."""
 
@@ -42,6 +44,11 @@ class Sources:
             for name, one in sets.items()
         }
         return cls(sets, centres)
+
+    @property
+    def test_sides(self) -> dict[str, Float[np.ndarray, "test d"]]:
+        """The vectors of the test examples fitted in each set."""
+        return {name: one.test for name, one in self.sets.items()}
 
     @property
     def paths(self) -> tuple[tuple[tuple[int, str], ...], ...]:
@@ -97,6 +104,21 @@ class Sources:
                 middle = len(points) // 2
                 found.append(Vectors(path.points[middle : middle + 1], products[middle : middle + 1]))
         return tuple(found)
+
+    def levels(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test k"] | None:
+        """How far each test example was from being learned along the reference run; None without raw gradients.
+
+        These are logarithms of the lengths of its raw gradients, at up to four points spread over the run.
+        """
+        names = [name for points in self.paths for _, name in points if self._is_raw(name)]
+        if not names:
+            return None
+        spread = np.linspace(0, len(names) - 1, min(LEVELS, len(names))).round().astype(int)
+        lengths = [np.linalg.norm(test[names[place]], axis=1) for place in spread]
+        return np.asarray(np.log(np.maximum(np.stack(lengths, axis=1), 1e-300)))
+
+    def _is_raw(self, name: str) -> bool:
+        return _is_point(name, self.sets[name]) and name.startswith("raw")
 
     def test_vectors(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test d"] | None:
         """What says how alike test examples are: gradients at the end where there are any, else all sets together."""

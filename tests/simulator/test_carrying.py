@@ -112,3 +112,40 @@ def test_known_examples_that_begin_alike_lend_their_change_without_a_line():
     values, variances = carried_alike(known, alike, np.array([[2.0, 2.5]]), cosines)
     np.testing.assert_allclose(values, carried_over(known, np.array([[2.0, 2.5]])))
     np.testing.assert_allclose(variances[0, 1], 3.5)
+
+
+def test_levels_are_used_where_they_tell_known_examples_from_the_others():
+    random = np.random.default_rng(5)
+    alike, cosines, _ = likenesses(24, 3)
+    first, level = random.normal(size=24), random.normal(size=(24, 2))
+    new = random.uniform(-1, 1, size=(1, 3))
+    new_level = np.clip(random.uniform(-1, 1, size=(3, 2)), level.min(axis=0), level.max(axis=0))
+    slopes = np.array([[0.0, 0.0], [0.5, -1.0], [2.0, 0.7]])
+    known = first + slopes @ level.T
+    values, spread = carried_alike(known, alike, new, cosines, (level, new_level))
+    np.testing.assert_allclose(values[0], new[0] + slopes @ new_level.T, atol=1e-6)
+    without, wider = carried_alike(known, alike, new, cosines)
+    assert np.abs(without[0] - new[0] - slopes @ new_level.T)[1:].max() > 0.3
+    assert (spread[:, 1:] < wider[:, 1:]).all()
+    # Levels that tell nothing are left aside, and so are those of few examples.
+    noise = known + 0.5 * random.normal(size=known.shape) * (np.arange(3) > 0)[:, None]
+    idle = random.normal(size=(24, 12))
+    told = carried_alike(noise - slopes @ level.T, alike, new, cosines, (idle, random.normal(size=(3, 12))))
+    np.testing.assert_array_equal(told[0], carried_alike(noise - slopes @ level.T, alike, new, cosines)[0])
+    few = carried_alike(known[:, :6], alike[:6, :6], new, cosines[:, :6], (level[:6], new_level))
+    np.testing.assert_array_equal(few[0], carried_alike(known[:, :6], alike[:6, :6], new, cosines[:, :6])[0])
+
+
+def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch):
+    monkeypatch.setattr(carrying, "WEIGHTS", (0.7,))
+    random = np.random.default_rng(2)
+    alike, _, _ = likenesses(10, 1)
+    known = random.normal(size=(3, 10))
+    trend = np.stack([np.ones(10), known[0], random.normal(size=10)], axis=1)
+    told, looped = carrying._Told.of(known, trend, alike), 0.0
+    for left in range(10):
+        rest = np.delete(np.arange(10), left)
+        other = carrying._Told.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
+        values, _ = other.at(trend[None, [left]], alike[[left]][:, rest])
+        looped += ((values[0, :, 0] - known[:, left]) ** 2).sum()
+    assert told.missed == pytest.approx(looped)

@@ -46,17 +46,13 @@ def test_a_gradient_set_of_another_name_is_like_any_other():
     sources = Sources.of({"of-adapters": sides(0)})
     assert sources.last is None
     np.testing.assert_allclose(sources.of_fitted()[0].rows[0].mean(axis=0), 0, atol=1e-6)
-    assert sources.expected(sources.of_fitted(), sides_of(sources)) == ()
+    assert sources.expected(sources.of_fitted(), sources.test_sides) == ()
     assert sources.recent(sources.of_fitted()) is None
-
-
-def sides_of(sources):
-    return {name: one.test for name, one in sources.sets.items()}
 
 
 def test_expected_changes_are_minus_the_products_with_the_last_test_gradients_of_the_path():
     sources = Sources.of({**gradients(), "text": sides(9, False)})
-    expected = sources.expected(sources.of_fitted(), sides_of(sources))
+    expected = sources.expected(sources.of_fitted(), sources.test_sides)
     assert len(expected) == 4
     for path in ("raw", "preconditioned"):
         found = [same(told, sources, path, sources.sets[f"{path}-24"].test) for told in expected]
@@ -75,7 +71,7 @@ def same(told, sources, path, test):
 def test_a_loss_falls_where_gradients_align():
     one = Sides(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]), True)
     sources = Sources.of({"raw-0": one})
-    for told in sources.expected(sources.of_fitted(), sides_of(sources)):
+    for told in sources.expected(sources.of_fitted(), sources.test_sides):
         assert told.rows[0, 0].tolist() == [-2.0, 2.0, 0.0]
 
 
@@ -83,14 +79,28 @@ def test_gradients_split_between_the_sides_say_best_how_alike_test_examples_are(
     sets = gradients() | {"split-9": sides(20), "split-24": sides(21)}
     sources = Sources.of(sets)
     assert sources.last == "split-24"
-    np.testing.assert_array_equal(sources.test_vectors(sides_of(sources)), sets["split-24"].test)
+    np.testing.assert_array_equal(sources.test_vectors(sources.test_sides), sets["split-24"].test)
     fitted = sources.of_fitted()
     recent = sources.recent(fitted)
     np.testing.assert_allclose(recent.rows[1], sets["split-24"].train, atol=1e-6)
     told = [
-        one for one in sources.expected(fitted, sides_of(sources)) if same(one, sources, "split", sets["split-24"].test)
+        one
+        for one in sources.expected(fitted, sources.test_sides)
+        if same(one, sources, "split", sets["split-24"].test)
     ]
     assert len(told) == 2
+
+
+def test_levels_are_the_lengths_of_raw_test_gradients_along_the_run():
+    sources = Sources.of({**gradients(), "text": sides(9, False), "split-24": sides(21)})
+    found = sources.levels(sources.test_sides)
+    expected = [[np.log(np.sqrt((row**2).sum())) for row in sources.sets[f"raw-{step}"].test] for step in (0, 9, 24)]
+    np.testing.assert_allclose(found, np.transpose(expected))
+    assert Sources.of({"text": sides(9, False), "split-24": sides(21)}).levels({}) is None
+    many = Sources.of({f"raw-{step}": sides(step) for step in range(11)})
+    ends = many.levels(many.test_sides)
+    assert ends.shape == (TEST, 4)
+    np.testing.assert_allclose(ends[:, -1], np.log(np.linalg.norm(many.sets["raw-10"].test, axis=1)))
 
 
 def test_what_tells_test_examples_apart():
