@@ -108,13 +108,14 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Six members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle``, ``metrics_of``,
-    ``conditions`` and ``prefers`` read them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers
+    Seven members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle``, ``metrics_of``,
+    ``conditions``, ``prefers`` and ``takes`` read them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers
     about examples that it was not fitted to (``Query.unseen``); ``blind``, whether it learns nothing of single training
     examples, so that whole runs may be given to it even where some of their examples are set aside; ``oracle``, whether
     it looks along the very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it
     predicts; ``conditions``, whether it goes on from what was recorded of the asked run (``Query.observed``);
-    ``prefers``, the encoders whose features it does best with.
+    ``prefers``, the encoders whose features it does best with; ``takes``, of ``NEEDS``, what it gets where it is there
+    and does without where it isn't.
 
     Three methods are optional as well (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
     estimator that has them tells influences directly, and ``gptfl rank`` takes them instead of simulating.
@@ -178,6 +179,11 @@ def conditions(estimator: Estimator) -> bool:
 def prefers(estimator: Estimator) -> tuple[str, ...]:
     """The encoders whose features an estimator does best with, best first; nothing where any will do."""
     return tuple(getattr(estimator, "prefers", ()))
+
+
+def takes(estimator: Estimator) -> frozenset[str]:
+    """Of ``NEEDS``, what an estimator makes use of where it is there: what it requires among it."""
+    return frozenset(estimator.requires) | frozenset(getattr(estimator, "takes", ()))
 
 
 @runtime_checkable

@@ -10,13 +10,14 @@ from scipy.special import stdtrit
 from gptfl.builtin.baselines import average_run, check_fitted, places_of, training_runs
 from gptfl.builtin.exposure_state import model_of, padded, state_of
 from gptfl.errors import DataError
-from gptfl.records import Features, FitData, MetricInfo, Prediction, Query, Run
+from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Run, Unseen
 from gptfl.settings import flag, one_of
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
 from gptfl.simulator.conditioning import conditioned
 from gptfl.simulator.deviations import Curricula
 from gptfl.simulator.exposure_model import TRUST, Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.foretold import Products
 from gptfl.simulator.influences import influence
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sides, Sources, check_vectors
@@ -52,6 +53,7 @@ class ExposureGp:
     prefers = ("gradients", "answer-state", "minilm")
 
     requires: frozenset[str]
+    takes: frozenset[str]
     generalises: frozenset[str]
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
@@ -62,6 +64,7 @@ class ExposureGp:
         self.prior = flag(who, "prior", prior)
         self.features = flag(who, "features", features)
         self.requires = frozenset({"features"}) if self.features else frozenset()
+        self.takes = frozenset({"gradients"}) if self.features and self.prior else frozenset()
         # Other examples are known by their vectors alone.
         self.generalises = frozenset({"train", "test"}) if self.features else frozenset()
 
@@ -77,10 +80,11 @@ class ExposureGp:
         runs = training_runs(data)
         recorded = _recorded(runs, data)
         sources = self._sources(data.features, len(data.pool), len(data.test))
+        products = _products(data.gradients) if "gradients" in self.takes else None
         # One after the other: each holds the runs on a scale of its own.
         higher = data.metric.higher_is_better
         models = (
-            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher)
+            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher, products=products)
             for link in self._links(data, recorded)
         )
         self.model_ = min(models, key=lambda model: model.evidence)
@@ -185,7 +189,9 @@ class ExposureGp:
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
             told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
-        return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None)
+        foretold = model.sources.last is not None or model.products is not None
+        products = None if model.products is None else _of_asked(model.products, query.unseen, model.pool)
+        return Asked(seen, centre, doubt, vectors, given if foretold else None, products)
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
         """Places and vectors of the training examples asked about; None for those fitted."""
@@ -272,6 +278,25 @@ def _recorded(runs: Sequence[Run], data: FitData) -> Recorded:
     values[~there] = np.nan
     batches, rates = padded([run.curriculum for run in whole])
     return Recorded(Curricula(batches, rates), grid, values, len(data.pool))
+
+
+def _products(gradients: GradientProducts | None) -> Products | None:
+    """Exact gradient products, None where none were recorded."""
+    if gradients is None:
+        return None
+    found = Products.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
+    return found if found.kinds else None
+
+
+def _of_asked(fitted: Products, unseen: Unseen, pool: int) -> tuple[Products, Products] | None:
+    """The products of the asked and of the fitted training examples with the asked test examples."""
+    theirs = _products(unseen.gradients)
+    if theirs is None or not theirs.matches(fitted):
+        return None
+    places = np.full(pool, -1, dtype=np.int64)
+    there = np.flatnonzero(unseen.pool_seen >= 0)
+    places[unseen.pool_seen[there]] = there
+    return theirs, theirs.taken(places, np.arange(len(unseen.test)))
 
 
 def _link(name: str, metric: MetricInfo) -> Link:

@@ -8,8 +8,10 @@ from jaxtyping import Float, Int
 from gptfl.records import Curriculum
 from gptfl.simulator.deviations import Curricula, Hyper
 from gptfl.simulator.exposure_model import ExposureModel, Recorded
+from gptfl.simulator.foretold import KINDS, Products
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sides, Sources
+from gptfl.simulator.travel import Vectors
 
 NAMES = ("identity", "log", "odds", "logit")
 
@@ -46,6 +48,9 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
     for name, one in model.sources.sets.items():
         arrays[f"train:{name}"], arrays[f"test:{name}"] = one.train, one.test
         arrays[f"gradient:{name}"] = np.array(float(one.gradient))
+    if model.products is not None:
+        for name, products in model.products.kinds.items():
+            arrays[f"products:{name}"], arrays[f"points:{name}"] = products.rows, products.points
     return arrays
 
 
@@ -82,10 +87,25 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         raise ValueError("hyperparameters are out of range")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = Recorded(runs, steps, values, pool)
-    model = ExposureModel(recorded, Sources.of(sets), link, hyper, prior=prior, higher=bool(higher))
+    products = _products_of(state, pool, values.shape[2])
+    model = ExposureModel(recorded, Sources.of(sets), link, hyper, prior=prior, higher=bool(higher), products=products)
     if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
+
+
+def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Products | None:
+    """The gradient products in a state, None where it has none. Raises ``ValueError`` or ``KeyError`` for ill-shaped ones."""
+    kinds = {}
+    for name in KINDS:
+        if f"products:{name}" in state:
+            rows, points = state[f"products:{name}"], state[f"points:{name}"]
+            if points.ndim != 1 or not len(points) or (np.diff(points) <= 0).any():
+                raise ValueError(f"points of {name} products don't ascend")
+            if rows.shape != (len(points), pool, test) or not np.isfinite(rows).all():
+                raise ValueError(f"{name} products are not of the examples")
+            kinds[name] = Vectors(points, rows)
+    return Products(kinds) if kinds else None
 
 
 def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: int) -> None:

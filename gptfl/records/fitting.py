@@ -50,7 +50,7 @@ class FitData:
 
     ``fit_runs`` and ``validation_runs`` carry the metric named by ``metric`` among others;
     ``features`` is None unless the estimator requires it or the user gave it, and ``gradients`` unless it
-    requires them.
+    requires them or takes them where they are.
     """
 
     pool: tuple[Example, ...]
@@ -97,7 +97,7 @@ class Unseen:
 
     ``batches`` of the query then index ``pool`` and ``first`` belongs to ``test``; ``pool_seen`` and ``test_seen``
     give each one's place among the examples fitted, -1 where it was not. ``features`` are of these examples, in
-    the same sets as those fitted.
+    the same sets as those fitted; ``gradients`` are of these examples, where they were recorded.
     """
 
     pool: tuple[Example, ...]
@@ -105,6 +105,7 @@ class Unseen:
     pool_seen: Int[np.ndarray, " pool"]
     test_seen: Int[np.ndarray, " test"]
     features: Features | None = None
+    gradients: GradientProducts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from gptfl.simulator.deviations import (
     steps_of,
 )
 from gptfl.simulator.factors import factors_of
+from gptfl.simulator.foretold import Products
 from gptfl.simulator.kriging import Posterior
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sources
@@ -51,7 +52,8 @@ class Asked:
 
     ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
     over (None: of none); ``vectors`` tell how alike they are, ``gradients`` are those of each feature set, to multiply
-    training gradients with; None where they are just those fitted.
+    training gradients with, ``products`` those that are known of the asked and of the fitted training examples with
+    them (None: no more than when it was fitted). None where they are just those fitted.
     """
 
     seen: Int[np.ndarray, " asked"]
@@ -59,6 +61,7 @@ class Asked:
     doubt: Float[np.ndarray, "run recorded asked"] | None = None
     vectors: Float[np.ndarray, "asked d"] | None = None
     gradients: Mapping[str, Float[np.ndarray, "asked d"]] | None = None
+    products: tuple[Products, Products] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,13 @@ class ExposureModel:
         *,
         prior: bool = True,
         higher: bool = False,
+        products: Products | None = None,
     ) -> None:
-        """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones."""
+        """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
+
+        ``products`` are exact gradient products of the examples fitted, where they were recorded.
+        """
+        self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
         self.pool = recorded.pool
         fitted = sources.test_vectors(sources.test_sides)
@@ -131,20 +139,33 @@ class ExposureModel:
         train: Mapping[str, Float[np.ndarray, "example d"]] | None,
         test: Mapping[str, Float[np.ndarray, "test d"]] | None,
         factors: Float[np.ndarray, " test"] | None = None,
+        seen: Int[np.ndarray, " test"] | None = None,
+        products: Products | None = None,
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
-        ``factors`` are those of the test examples (None: as fitted).
+        ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
+        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted.
         """
         vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
         recent = self.sources.recent(vectors)
         if not self.prior:
             return Examples(own, vectors, (), recent)
         ends = self.sources.test_sides if test is None else test
+        if self.products is None:
+            foretold = self.sources.expected(vectors, ends)
+        else:
+            fitted = np.arange(self.likeness.vectors.shape[0]) if seen is None else seen
+            known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
+            known = known if products is None else known.filled(products)
+            if not known.whole:
+                train = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
+                known = known.filled(self.sources.estimated(train, ends, known)).guessed()
+            foretold = known.ways() + self.sources.expected(vectors, ends)
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
         sign = -1.0 if self.higher else 1.0
         told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
-        expected = tuple(Vectors(one.points, one.rows * told) for one in self.sources.expected(vectors, ends))
+        expected = tuple(Vectors(one.points, one.rows * told) for one in foretold)
         return Examples(own, vectors, expected, recent)
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
@@ -225,8 +246,11 @@ class ExposureModel:
         own = np.arange(self.pool) if own is None else own
         others, fitted = asked.gradients is not None, asked.seen >= 0
         factors = np.where(fitted, self.hyper.factors[asked.seen], 1.0) if others else self.hyper.factors
-        theirs = states(runs, steps, self.examples_of(own, train, asked.gradients, factors), self._effects(own))
-        fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors)
+        seen = asked.seen if others else None
+        given, ours_given = asked.products or (None, None)
+        asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
+        fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
+        theirs = states(runs, steps, asked_examples, self._effects(own))
         if not others:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))

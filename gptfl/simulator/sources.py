@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.simulator.foretold import Products
 from gptfl.simulator.travel import Vectors
 
 _POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
@@ -14,6 +15,8 @@ LEVELS = 4
 """At so many points the lengths of test gradients are looked at."""
 _BEST = ("preconditioned", "raw", "split")
 """Whose test side says best how alike test examples are comes last (``preconditioned`` has that of ``raw``)."""
+_SKETCHED = {"raw": ("raw",), "preconditioned": ("split", "preconditioned")}
+"""Whose vectors' products estimate those of each kind, the more precise ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,29 @@ class Sources:
                 middle = len(points) // 2
                 found.append(Vectors(path.points[middle : middle + 1], products[middle : middle + 1]))
         return tuple(found)
+
+    def estimated(
+        self,
+        train: Mapping[str, Float[np.ndarray, "example d"]],
+        test: Mapping[str, Float[np.ndarray, "test d"]],
+        like: Products,
+    ) -> Products:
+        """The products of these examples' gradient vectors, of such kinds and at such points as ``like`` has.
+
+        A point without vectors takes those of the nearest one that has some; a kind without any is left out.
+        """
+        found = {}
+        for name, one in like.kinds.items():
+            paths = [points for points in self.paths if _is_point(points[0][1], self.sets[points[0][1]])]
+            named = {points[0][1].partition("-")[0]: points for points in paths}
+            points = next((named[kind] for kind in _SKETCHED[name] if kind in named), None)
+            if points is not None:
+                nearest = [min(points, key=lambda point: abs(point[0] - step))[1] for step in one.points.tolist()]
+                rows = [
+                    -(np.asarray(train[place], np.float32) @ np.asarray(test[place], np.float32).T) for place in nearest
+                ]
+                found[name] = Vectors(one.points, np.stack(rows))
+        return Products(found)
 
     def levels(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test k"] | None:
         """How far each test example was from being learned along the reference run; None without raw gradients.

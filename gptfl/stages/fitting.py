@@ -86,11 +86,11 @@ def fit_data(
     features: Features | None,
     seed: int,
     progress: Progress,
-    requires: frozenset[str] = frozenset(),
+    taken: frozenset[str] = frozenset(),
 ) -> FitData:
-    """What an estimator that ``requires`` this gets to see."""
+    """What an estimator that takes this gets to see."""
     dynamics = recording.dynamics
-    gradients = dynamics.gradients if "gradients" in requires else None
+    gradients = dynamics.gradients if "gradients" in taken else None
     return FitData(
         dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients
     )

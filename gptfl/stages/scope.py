@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.interfaces import Estimator, is_blind
-from gptfl.records import Dynamics, Example, Features, Query, Unseen
+from gptfl.records import Dynamics, Example, Features, GradientProducts, Query, Unseen
 from gptfl.stages.unseen import TEST, TRAIN, SetAside, kept
-from gptfl.stages.withholding import features_of
+from gptfl.stages.withholding import features_of, gradients_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Scope:
     pool_seen: Int[np.ndarray, " pool"]
     test_seen: Int[np.ndarray, " test"]
     features: Features | None = None
+    gradients: GradientProducts | None = None
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -34,7 +35,8 @@ class Scope:
         """The query as the estimator is to get it; the same where it was fitted to all the examples."""
         if not self.sides:
             return query
-        return replace(query, unseen=Unseen(self.pool, self.test, self.pool_seen, self.test_seen, self.features))
+        given = (self.pool, self.test, self.pool_seen, self.test_seen, self.features, self.gradients)
+        return replace(query, unseen=Unseen(*given))
 
 
 def scope_of(
@@ -58,6 +60,7 @@ def scope_of(
         _seen(pool, hidden),
         _seen(test, () if aside is None else aside.test)[chosen],
         None if features is None else features_of(features, dynamics.pool, asked, np.arange(pool), chosen),
+        None if dynamics.gradients is None else gradients_of(dynamics.gradients, np.arange(pool), chosen),
     )
 
 

@@ -40,7 +40,7 @@ def with_tests(dynamics: Dynamics, tests: Int[np.ndarray, " chosen"]) -> Dynamic
         dynamics,
         test=tuple(dynamics.test[i] for i in tests),
         runs=tuple(of_tests(run, tests) for run in dynamics.runs),
-        gradients=None if dynamics.gradients is None else _gradients_of(dynamics.gradients, pool, tests),
+        gradients=None if dynamics.gradients is None else gradients_of(dynamics.gradients, pool, tests),
     )
 
 
@@ -78,7 +78,7 @@ def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitD
         fit_runs=fit_runs,
         validation_runs=reduced(data.validation_runs),
         features=None if data.features is None else features_of(data.features, seen_pool, seen_test, pool, tests),
-        gradients=None if data.gradients is None else _gradients_of(data.gradients, pool, tests),
+        gradients=None if data.gradients is None else gradients_of(data.gradients, pool, tests),
     )
 
 
@@ -125,9 +125,10 @@ def features_of(
     return Features(features.encoder, features.identity, examples_fingerprint(pool, test), sets)
 
 
-def _gradients_of(
+def gradients_of(
     gradients: GradientProducts, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]
 ) -> GradientProducts:
+    """The gradient products of some of the examples."""
     return replace(
         gradients,
         raw=gradients.raw[:, pool][:, :, tests],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.interfaces import NEEDS, Estimator, metrics_of
+from gptfl.interfaces import NEEDS, Estimator, metrics_of, takes
 from gptfl.records import (
     FIT,
     TEST,
@@ -50,7 +50,7 @@ def check_estimator(
         isinstance(made.requires, frozenset) and made.requires <= NEEDS,
         f"{name} requires {made.requires!r}, not a frozenset of {sorted(NEEDS)}",
     )
-    dynamics = dynamics or make_dynamics(gradients=bool(made.requires & {"gradients", "derivatives"}))
+    dynamics = dynamics or make_dynamics(gradients=bool(takes(made) & {"gradients", "derivatives"}))
     _check_settings(factory, made, name)
     data = _fit_data(dynamics, made, (features or make_features)(dynamics) if "features" in made.requires else None)
     asked = dynamics.with_role(TEST)
@@ -77,7 +77,7 @@ def _fit_data(dynamics: Dynamics, made: Estimator, features: Features | None) ->
     known = [metrics[name] for name in metrics if predicted is None or name in predicted]
     require(bool(known), f"{made.name} predicts {predicted}, none of which the recording has")
     runs = dynamics.with_role(FIT), dynamics.with_role(VALIDATION)
-    gradients = dynamics.gradients if "gradients" in made.requires else None
+    gradients = dynamics.gradients if "gradients" in takes(made) else None
     return FitData(dynamics.pool, dynamics.test, known[0], *runs, features=features, seed=7, gradients=gradients)
 
 

@@ -14,6 +14,7 @@ from gptfl.records import (
     Features,
     FeatureSet,
     FitData,
+    GradientProducts,
     MetricInfo,
     Query,
     Run,
@@ -193,6 +194,115 @@ def test_few_runs_are_enough_where_gradients_tell():
     query = question(asked)
     values = ExposureGp().fit(data).predict(query).values
     assert skill(values, recorded(asked), MeanRun().fit(data).predict(query).values) > 0.8
+
+
+def exact(data, blur=0.0, seed=9):
+    """The products of the data's gradients, as recorded, and the data with sketches of these, of so much noise."""
+    one = data.features.sets["raw-0"]
+    raw = (one.train @ one.test.T)[None].astype(np.float32)
+    nothing = np.full_like(raw, np.nan)
+    own = np.ones((1, len(data.pool)), dtype=np.float32)
+    products = GradientProducts(
+        0, np.array([0]), linear_decay(1.0, STEPS), raw, nothing, own, np.full_like(own, np.nan)
+    )
+    random = np.random.default_rng(seed)
+    noisy = FeatureSet(*(x + blur * random.normal(size=x.shape) for x in (one.train, one.test)), "gradient")
+    return products, replace(data, features=replace(data.features, sets={"raw-0": noisy}))
+
+
+def test_exact_products_mend_what_sketches_blur():
+    data, asked = world(runs=4, asked=20, own=0.0)
+    products, blurred = exact(data, blur=2.0)
+    query, truth = question(asked), recorded(asked)
+    mean = MeanRun().fit(data).predict(query).values
+    assert ExposureGp().takes == {"gradients"}
+    assert ExposureGp(prior=False).takes == ExposureGp(features=False).takes == set()
+    without, with_them = (
+        skill(ExposureGp().fit(replace(blurred, gradients=given)).predict(query).values, truth, mean)
+        for given in (None, products)
+    )
+    assert with_them > 0.8
+    assert with_them > without + 0.2
+    idle = ExposureGp(prior=False)
+    values = [idle.fit(replace(blurred, gradients=given)).predict(query).values for given in (None, products)]
+    np.testing.assert_array_equal(*values)
+
+
+def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_elsewhere():
+    data, runs = world(runs=14, asked=20, own=0.0)
+    products, sketched = exact(data)
+    tests, pool = TEST - 3, POOL - 4
+    rows = replace(
+        products, raw=products.raw[:, :pool, :tests], preconditioned=products.preconditioned[:, :pool, :tests]
+    )
+    fit_runs = tuple(
+        replace(
+            run,
+            curriculum=Curriculum(
+                np.where(run.curriculum.batches < pool, run.curriculum.batches, -1), run.curriculum.learning_rates
+            ),
+        )
+        for run in data.fit_runs
+    )
+    some = replace(of_first(replace(sketched, fit_runs=fit_runs), pool, tests), gradients=rows)
+    fitted = ExposureGp().fit(some)
+    asked = about(question(runs), sketched, pool, tests)
+    # Where sketches are exact, it makes no difference whether the strangers' products are given.
+    plain = fitted.predict(asked).values
+    told = fitted.predict(replace(asked, unseen=replace(asked.unseen, gradients=products))).values
+    np.testing.assert_allclose(plain, told, rtol=1e-4, atol=1e-5)
+    # Where they say nothing, the given ones still tell.
+    silent = replace(
+        sketched.features,
+        sets={
+            "raw-0": FeatureSet(
+                0 * sketched.features.sets["raw-0"].train, sketched.features.sets["raw-0"].test, "gradient"
+            )
+        },
+    )
+    mute = replace(asked, unseen=replace(asked.unseen, features=silent))
+    deaf = fitted.predict(mute).values
+    heard = fitted.predict(replace(mute, unseen=replace(mute.unseen, gradients=products))).values
+    truth = recorded(runs)
+    assert np.square(heard - truth).sum() < np.square(deaf - truth).sum()
+
+
+def test_exact_products_need_no_gradient_features_for_examples_fitted():
+    data, asked = world(runs=4, asked=20, own=0.0)
+    products, _ = exact(data)
+    text = Features(
+        "text",
+        {},
+        data.features.examples,
+        {
+            "text": FeatureSet(
+                np.random.default_rng(3).normal(size=(POOL, 3)), np.random.default_rng(4).normal(size=(TEST, 3))
+            )
+        },
+    )
+    query, truth = question(asked), recorded(asked)
+    mean = MeanRun().fit(data).predict(query).values
+    fitted = ExposureGp().fit(replace(data, features=text, gradients=products))
+    assert skill(fitted.predict(query).values, truth, mean) > 0.8
+    assert np.isfinite(fitted.predict(about(query, replace(data, features=text), tests=None)).values).all()
+
+
+def test_exact_products_survive_being_kept():
+    data, asked = world(runs=6)
+    products, blurred = exact(data, blur=1.0)
+    fitted = ExposureGp().fit(replace(blurred, gradients=products))
+    state = fitted.state()
+    again = ExposureGp(**fitted.settings()).restore(state)
+    np.testing.assert_array_equal(fitted.predict(question(asked)).values, again.predict(question(asked)).values)
+    for name, wrong in (
+        ("products:raw", state["products:raw"][:, 1:]),
+        ("products:raw", np.full_like(state["products:raw"], np.nan)),
+        ("points:raw", state["points:raw"][:0]),
+    ):
+        with pytest.raises(DataError, match="fit it again"):
+            ExposureGp().restore({**state, name: wrong})
+    with pytest.raises(DataError, match="fit it again"):
+        ExposureGp().restore({name: one for name, one in state.items() if name != "points:raw"})
 
 
 def test_novelty_is_small_for_what_was_seen_and_large_for_what_is_unlike_it():

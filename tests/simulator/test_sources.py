@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gptfl.simulator.foretold import Products
 from gptfl.simulator.sources import Sides, Sources, check_vectors
 
 POOL, TEST, WIDTH = 5, 3, 4
@@ -125,3 +126,27 @@ def test_vectors_that_do_not_fit_are_told():
         check_vectors(sources, {"text": np.ones((2, 3))}, places) == "feature set 'text' has shape (2, 3), not (2, 4)"
     )
     assert "(3, 4), not (2, 4)" in check_vectors(sources, {"text": np.ones((3, WIDTH))}, places)
+
+
+def test_products_of_vectors_stand_in_at_the_nearest_points():
+    sources = Sources.of({**gradients(), "text": sides(9, False)})
+    shape = (2, POOL, TEST)
+    like = Products.of(np.array([10, 30]), raw=np.ones(shape), preconditioned=np.ones(shape))
+    train = {name: one.train for name, one in sources.sets.items()}
+    found = sources.estimated(train, sources.test_sides, like).kinds
+    for kind, one in found.items():
+        assert one.points.tolist() == [10, 30]
+        for row, step in zip(one.rows, (9, 24), strict=True):
+            sides_there = sources.sets[f"{kind}-{step}"]
+            np.testing.assert_allclose(row, -sides_there.train @ sides_there.test.T, rtol=1e-5, atol=1e-6)
+    assert found.keys() == {"raw", "preconditioned"}
+
+
+def test_split_vectors_stand_in_for_preconditioned_products_before_others():
+    sources = Sources.of({"split-9": sides(0), "preconditioned-9": sides(1)})
+    like = Products.of(np.array([9]), raw=np.ones((1, POOL, TEST)), preconditioned=np.ones((1, POOL, TEST)))
+    train = {name: one.train for name, one in sources.sets.items()}
+    found = sources.estimated(train, sources.test_sides, like).kinds
+    one = sources.sets["split-9"]
+    np.testing.assert_allclose(found["preconditioned"].rows[0], -one.train @ one.test.T, rtol=1e-5, atol=1e-6)
+    assert found.keys() == {"preconditioned"}
