@@ -41,6 +41,8 @@ OWN = {
     "wmt16_de_en": "--lr 1e-4 --record-every 8 --accumulate 4",
 }
 """What a recording has of its own, by its name or by its task."""
+PRECISELY = "--precision fp32"
+"""What a CPU computes in anyway, so that a GPU records the same within rounding."""
 GRADIENTS = "--gradients reference --gradient-points 4 --sketches"
 """The products that TracIn takes, and the features of the encoder ``gradients``."""
 SHAPE = "--subset-size 32 --steps 48 --test 48"
@@ -67,7 +69,12 @@ ABLATIONS = (
     f"{OURS}:link=log",
     f"{OURS}:link=odds",
 )
-COUNTS = "2,3,5,7,14"
+MANY = (
+    f"gptfl collect --task sst2 --data {{data}}/sst2 --name sst2-forty --model {MODEL} --train-layers 6 {PRECISELY} "
+    f"--design contrast --runs 40 --pool 200 {SHAPE} --lr 2e-5 --record-every 4 --sketches --seed 11"
+)
+"""Enough runs to fit to 30 and hold out 10."""
+COUNTS = "2,3,5,10,20,30"
 FLIPPED = {"05": "5 %", "40": "40 %"}
 """How many hundredths of the labels are flipped, and as tables say it."""
 REPEATS = ("1", "2", "3", "4", "5")
@@ -82,7 +89,7 @@ def recording(name: str) -> str:
     """The command that makes one recording."""
     task, _, design = name.partition("-")
     return (
-        f"gptfl collect --task {task} --data {{data}}/{task} --name {name} --model {MODEL} --train-layers 6 "
+        f"gptfl collect --task {task} --data {{data}}/{task} --name {name} --model {MODEL} --train-layers 6 {PRECISELY} "
         f"--design {design} --runs 24 --repeats 8 --pool 200 --reserve-pool 40 {SHAPE} "
         f"{OWN.get(name) or OWN[task]} {GRADIENTS}"
     )
@@ -92,9 +99,10 @@ def flipped() -> tuple[str, ...]:
     """The commands of one repeat of the study of flipped labels."""
     name = "flipped-$SHARE-$REPEAT"
     return (
-        f"gptfl collect --task sst2 --data {{data}}/sst2 --name {name} --model {MODEL} --train-layers 6 "
+        f"gptfl collect --task sst2 --data {{data}}/sst2 --name {name} --model {MODEL} --train-layers 6 {PRECISELY} "
         f"--design contrast --flip-labels 0.$SHARE --runs 24 --pool 400 {SHAPE} --lr 2e-5 --record-every 8 "
         f"{GRADIENTS} --seed $REPEAT",
+        f"gptfl featurize --encoder gradients {dynamics(name)}",
         f"gptfl fit --estimator {OURS} {dynamics(name)}",
         f"gptfl fit --estimator tracin-cp {dynamics(name)}",
         f"gptfl rank {dynamics(name)} --estimator {OURS} --estimator tracin-cp --on mean --model {MODEL} --top 20 "
@@ -265,8 +273,12 @@ def trusted(found: Mapping[str, Any]) -> str:
 
 AGAINST = f"--against-estimator {OURS}"
 STUDIES = (
-    Study("recordings", tuple(recording(name) for name in RECORDED)),
-    Study("features", tuple(f"gptfl featurize --encoder minilm {dynamics(name)}" for name in RECORDED)),
+    Study("recordings", (*(recording(name) for name in RECORDED), MANY)),
+    Study(
+        "features",
+        (f"gptfl featurize --encoder $ENCODER {dynamics('$NAME')}",),
+        loops={"NAME": (*RECORDED, "sst2-forty"), "ENCODER": ("gradients", "minilm")},
+    ),
     Study(
         "contrast",
         tuple(
@@ -299,7 +311,7 @@ STUDIES = (
     Study(
         "few-runs",
         (
-            f"gptfl compare {dynamics('sst2-contrast')} --sweep runs={COUNTS} --held-out 10 --draws 4 "
+            f"gptfl compare {dynamics('sst2-forty')} --sweep runs={COUNTS} --held-out 10 --draws 4 "
             f"{named((OURS, 'gptfluence'))} --output {{raw}}/runs-sst2.json --figure {{raw}}/runs-sst2.png",
         ),
         ("runs-sst2",),

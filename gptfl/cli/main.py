@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from gptfl.cli import console
-from gptfl.errors import GptflError
+from gptfl.errors import GptflError, ResourceError
 
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
@@ -71,7 +71,7 @@ def main(
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with a word on what an interruption leaves behind."""
+    """The command, with a word on what an interruption or full memory leaves behind."""
 
     @functools.wraps(command)
     def stoppable(*args: Any, **kwargs: Any) -> None:
@@ -80,8 +80,26 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             console.err.print(f"interrupted: {LEFT.get(command.__module__, NOTHING_LEFT)}", style="red")
             raise typer.Exit(INTERRUPTED) from None
+        except (MemoryError, RuntimeError) as error:
+            if not _is_full(error):
+                raise
+            raise ResourceError(
+                f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",
+                "see what else runs there, or compute less at a time (--accumulate, --batch-size, --train-layers)",
+            ) from error
 
     return stoppable
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether memory ran out, that of a GPU or the machine's; torch, which has a class for it, may not be loaded."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _first_sentence(error: BaseException) -> str:
+    """What was asked for, without the process list and the advice that follow."""
+    text = str(error).strip() or "the system gave no more"
+    return ". ".join(text.splitlines()[0].split(". ")[:2]).rstrip(".")
 
 
 def _module(name: str) -> str:

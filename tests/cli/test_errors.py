@@ -56,6 +56,31 @@ def test_wrong_names_and_missing_files(
     assert not list(tmp_path.glob("**/*.h5"))
 
 
+@pytest.mark.parametrize("kind", ["gpu", "machine"])
+def test_full_memory_is_told_in_one_line(
+    gptfl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    import torch
+
+    full = "CUDA out of memory. Tried to allocate 30.00 MiB. GPU 0 has 22.94 MiB free. Process 8 has 7 GiB in use."
+    error = torch.OutOfMemoryError(full) if kind == "gpu" else MemoryError()
+
+    def run_out(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gptfl.training.trainer.RecordingTrainer.run", run_out)
+    outcome = gptfl("collect", "--model", "tiny", "--task", "errands", *SMALL)
+    told = "Tried to allocate 30.00 MiB" if kind == "gpu" else "the system gave no more"
+    assert outcome.code == 5
+    last = outcome.err.strip().split("\n")[-1]
+    assert last.startswith("error: memory is full: ")
+    assert told in last
+    assert "the same command goes on from there" in last
+    assert "Process 8" not in outcome.err
+    assert "Traceback" not in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "piece"),
     [
