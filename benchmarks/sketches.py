@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/sketches.py --data DIR --task sst2
 
-A sketch here is three: of the plain gradient and of two that the optimiser's second moment divides.
+A sketch here is three: of the plain gradient and of two that the optimiser's second moment divides. Products are
+estimated from these and from two sketches many times as wide, made in the same pass and not kept.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from gptfl.registry import get_registry
 from gptfl.training.gradients.blocks import Arrangement, Weights, all_products
 from gptfl.training.gradients.reference import adam_denominator
 from gptfl.training.gradients.sides import Side
-from gptfl.training.gradients.sketch import sketches
-from gptfl.training.gradients.sketching import POWERS
+from gptfl.training.gradients.sketch import Projection, Wanted, sketch_each, sketches
+from gptfl.training.gradients.sketching import POWERS, WIDE
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.trainer import Recipe, RecordingTrainer
 
@@ -69,18 +70,28 @@ def main() -> None:
     def both() -> object:
         return sketches(tape, side, given.dimensions, 1, denominator, MEMORY, powers=POWERS)
 
-    passes, sketched = (timed(work, len(side), given.repeats) for work in (plain, both))
+    like = network.trainable[0]
+    wanted = [Wanted(Projection(given.dimensions, 1, like), POWERS), Wanted(Projection(WIDE, 2, like), POWERS[1:])]
+
+    def wider() -> object:
+        return sketch_each(tape, side, wanted, denominator, MEMORY)
+
+    passes, sketched, widely = (timed(work, len(side), given.repeats) for work in (plain, both, wider))
     print(f"{given.task}: {statistics.mean(side.lengths):.1f} tokens an example")
     print(f"forward and backward pass: {passes:.4f} s an example")
     print(f"three sketches in {given.dimensions} dimensions: {sketched:.4f} s, {sketched / passes:.2f} times as long")
+    print(f"and two in {WIDE} for products: {widely:.4f} s, {widely / passes:.2f} times as long")
     halves = side.take(range(0, len(side), 2)), side.take(range(1, len(side), 2))
     arrangement = Arrangement.fit(*halves, Weights.measured(tape, side), MEMORY)
     exact = all_products(tape, *halves, denominator, arrangement)
     left, right = (sketches(tape, half, given.dimensions, 1, denominator, MEMORY, powers=POWERS) for half in halves)
+    ours, theirs = (sketch_each(tape, half, wanted, denominator, MEMORY)[1] for half in halves)
     for name, one, other, products in (
         ("plain", left[0], right[0], exact.raw),
         ("preconditioned, one side divided", left[1], right[0], exact.divided),
         ("preconditioned, split between the sides", left[2], right[2], exact.divided),
+        (f"plain, in {WIDE} dimensions", ours[0], theirs[0], exact.raw),
+        (f"preconditioned, split, in {WIDE} dimensions", ours[1], theirs[1], exact.divided),
     ):
         if products is not None:
             error = float((one @ other.T - products).square().mean().sqrt() / products.std())

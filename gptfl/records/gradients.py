@@ -61,7 +61,8 @@ class GradientSketches:
     in the same order, which may be read from a file only when one is asked for. ``modules`` is the pattern of the
     names of the weights that count, None for all trained ones. ``seed`` is the reference run's and the projection's,
     ``learning_rates`` are the run's step sizes. ``seconds``, where known, is what training and sketching took; no
-    fingerprint has it.
+    fingerprint has it. ``products`` are estimates of the gradient products at the same points, from sketches many times
+    as wide that weren't kept; None where there were none.
     """
 
     seed: int
@@ -71,6 +72,7 @@ class GradientSketches:
     modules: str | None
     points: Sequence[SketchPoint] = field(repr=False)
     seconds: float | None = None
+    products: GradientProducts | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -79,4 +81,6 @@ class GradientSketches:
             fingerprint(one.step, one.train, one.test, one.preconditioned, one.split_train, one.split_test)
             for one in self.points
         ]
-        return fingerprint(self.seed, self.steps, self.learning_rates, self.dimensions, self.modules, each)
+        # Sketches without products keep the fingerprint that they had before there were any.
+        more = () if self.products is None else (self.products.fingerprint,)
+        return fingerprint(self.seed, self.steps, self.learning_rates, self.dimensions, self.modules, each, *more)

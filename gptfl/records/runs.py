@@ -121,6 +121,13 @@ class Dynamics:
         """Fingerprint of the examples, the settings and every recorded run."""
         return fingerprint(self.examples, dict(self.settings), [run_fingerprint(r) for r in self.runs])
 
+    @property
+    def known_products(self) -> GradientProducts | None:
+        """The gradient products that were recorded, else those estimated along with the sketches; None without either."""
+        if self.gradients is not None or self.sketches is None:
+            return self.gradients
+        return self.sketches.products
+
     def with_role(self, role: str) -> tuple[Run, ...]:
         """The runs that hold a role, in order of index."""
         return tuple(run for run in self.runs if run.role == role)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.curricula import check_seed
-from gptfl.interfaces import takes
 from gptfl.records import Progress, silent
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
@@ -90,7 +89,7 @@ def fit(
         raise problem
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split)
-    whole = fit_data(recording, split, chosen, found, seed, progress, takes(contender.estimator))
+    whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator)
     data = without(whole, recording.aside, contender.estimator)
     fitted = fit_fresh(contender, recording, data)
     path = (

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of
+from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of, takes
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.answering import checked
@@ -86,11 +86,13 @@ def fit_data(
     features: Features | None,
     seed: int,
     progress: Progress,
-    taken: frozenset[str] = frozenset(),
+    estimator: Estimator,
 ) -> FitData:
-    """What an estimator that takes this gets to see."""
+    """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates."""
     dynamics = recording.dynamics
-    gradients = dynamics.gradients if "gradients" in taken else None
+    gradients = dynamics.gradients if "gradients" in estimator.requires else None
+    if gradients is None and "gradients" in takes(estimator):
+        gradients = dynamics.known_products
     return FitData(
         dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients
     )

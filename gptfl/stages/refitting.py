@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.interfaces import is_blind, takes
+from gptfl.interfaces import is_blind
 from gptfl.records import Features, Progress
 from gptfl.registry import Registry
 from gptfl.stages.asking import Source
@@ -58,7 +58,7 @@ def refitted(
         known,
         seed if type(seed) is int else 0,
         progress,
-        takes(contender.estimator),
+        contender.estimator,
     )
     fitted = fit_fresh(contender, recording, data)
     found = replace(

@@ -50,7 +50,7 @@ def scope_of(
 
     ``features`` are of the whole recording.
     """
-    pool, test = len(dynamics.pool), len(dynamics.test)
+    pool, test, products = len(dynamics.pool), len(dynamics.test), dynamics.known_products
     hidden = () if aside is None or is_blind(estimator) else aside.pool
     chosen = np.arange(test) if tests is None else tests
     asked = tuple(dynamics.test[i] for i in chosen)
@@ -60,7 +60,7 @@ def scope_of(
         _seen(pool, hidden),
         _seen(test, () if aside is None else aside.test)[chosen],
         None if features is None else features_of(features, dynamics.pool, asked, np.arange(pool), chosen),
-        None if dynamics.gradients is None else gradients_of(dynamics.gradients, np.arange(pool), chosen),
+        None if products is None else gradients_of(products, np.arange(pool), chosen),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gptfl.errors import DataError, UsageError
 from gptfl.records import GradientSketches
+from gptfl.stages.gradients import products_bytes
 from gptfl.store.safety import MAX_BYTES
 
 POINTS, DIMENSIONS = 4, 8192
@@ -19,8 +20,9 @@ class SketchRequest:
     modules: str | None
 
     def bytes(self, pool: int, test: int) -> int:
-        """What the sketches take in a file, unpacked: three of a pool example, two of a test example, in 16 bits."""
-        return self.points * (3 * pool + 2 * test) * (2 * self.dimensions + 4)
+        """What they take in a file, unpacked: three of a pool example, two of a test example, in 16 bits, and products."""
+        sketches = self.points * (3 * pool + 2 * test) * (2 * self.dimensions + 4)
+        return sketches + products_bytes(self.points, pool, test)
 
     def check(self, found: GradientSketches, steps: Sequence[int], where: str) -> None:
         """Raise ``DataError`` where a recording has other sketches than these."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from gptfl.builtin.baselines import MeanRun
 from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import Estimator, conditions, is_oracle, takes
+from gptfl.interfaces import Estimator, conditions, is_oracle
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, tasks_of
 from gptfl.registry import Registry
 from gptfl.scores.comparison import HeldOut, Intervals, Outcome
@@ -104,8 +104,7 @@ class Trial:
 
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
         """What an estimator gets to see of a division, which is one of ``folds``."""
-        taken = takes(estimator)
-        whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, taken)
+        whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
         data = without(whole, self.recording.aside, estimator)
         self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
         return data

@@ -17,6 +17,7 @@ from gptfl.records import (
     FeatureSet,
     FitData,
     GradientProducts,
+    GradientSketches,
     Run,
     examples_fingerprint,
 )
@@ -41,6 +42,16 @@ def with_tests(dynamics: Dynamics, tests: Int[np.ndarray, " chosen"]) -> Dynamic
         test=tuple(dynamics.test[i] for i in tests),
         runs=tuple(of_tests(run, tests) for run in dynamics.runs),
         gradients=None if dynamics.gradients is None else gradients_of(dynamics.gradients, pool, tests),
+        sketches=None if dynamics.sketches is None else _sketches_of(dynamics.sketches, pool, tests),
+    )
+
+
+def _sketches_of(
+    sketches: GradientSketches, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]
+) -> GradientSketches:
+    """The same sketches, of which features were made already, with the products of some of the examples."""
+    return replace(
+        sketches, products=None if sketches.products is None else gradients_of(sketches.products, pool, tests)
     )
 
 

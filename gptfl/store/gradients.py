@@ -17,7 +17,11 @@ def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test:
     check_gradients(gradients, pool, test, str(fields.path_of(file)))
     if "gradients" in file:
         raise DataError(f"{fields.path_of(file)} has gradient products already", "record under another --name")
-    group = file.create_group("gradients")
+    put_products(file.create_group("gradients"), gradients)
+
+
+def put_products(group: h5py.Group, gradients: GradientProducts) -> None:
+    """Keep products in a group."""
     fields.put_number(group, "seed", gradients.seed)
     fields.put_array(group, "steps", gradients.steps)
     fields.put_array(group, "learning_rates", gradients.learning_rates)
@@ -29,7 +33,11 @@ def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | N
     """The products of a recording; None if it has none. Raises ``DataError`` where they don't fit it."""
     if "gradients" not in file:
         return None
-    group = fields.get_group(file, "gradients")
+    return get_products(fields.get_group(file, "gradients"), pool, test)
+
+
+def get_products(group: h5py.Group, pool: int, test: int) -> GradientProducts:
+    """The products in a group. Raises ``DataError`` where they don't fit so many examples."""
     gradients = GradientProducts(
         seed=fields.get_int(group, "seed"),
         steps=fields.get_array(group, "steps", 1, "i"),
@@ -37,7 +45,7 @@ def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | N
         **{name: fields.get_array(group, name, 3, "f") for name in PRODUCTS},
         **{name: fields.get_array(group, name, 2, "f") for name in OWN},
     )
-    check_gradients(gradients, pool, test, str(fields.path_of(file)))
+    check_gradients(gradients, pool, test, str(fields.path_of(group)))
     return gradients
 
 

@@ -11,9 +11,10 @@ from jaxtyping import Float, Float16, Float32
 from gptfl.errors import DataError
 from gptfl.records import GradientSketches, SketchPoint
 from gptfl.store import fields, files
+from gptfl.store.gradients import check_gradients, get_products, put_products
 from gptfl.store.kinds import DYNAMICS
 
-GROUP = "sketches"
+GROUP, PRODUCTS = "sketches", "products"
 REMEDY = "record it again with gptfl collect --sketches"
 SIDES: Mapping[str, str] = {"train": "pool", "test": "test"} | {
     "preconditioned": "pool",
@@ -79,6 +80,9 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
     fields.put_seconds(group, sketches.seconds)
     fields.put_array(group, "steps", sketches.steps)
     fields.put_array(group, "learning_rates", sketches.learning_rates)
+    if sketches.products is not None:
+        check_gradients(sketches.products, pool, test, where)
+        put_products(group.create_group(PRODUCTS), sketches.products)
     points = group.create_group("points")
     for place, step in enumerate(sketches.steps.tolist()):
         one = sketches.points[place]
@@ -113,6 +117,7 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
         modules=fields.get_word(group, "modules") if "modules" in group.attrs else None,
         points=StoredPoints(fields.path_of(file), steps.tolist()),
         seconds=fields.get_seconds(group),
+        products=get_products(fields.get_group(group, PRODUCTS), pool, test) if PRODUCTS in group else None,
     )
 
 

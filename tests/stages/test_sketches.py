@@ -1,5 +1,6 @@
 """``collect --sketches``: what it adds to a recording, that one reference run serves all, and what is refused."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, Example, GradientSketches, silent
 from gptfl.stages.estimate import Estimate
 from gptfl.stages.featurize import featurize
+from gptfl.stages.fit import fit
 from gptfl.stages.inspect import inspect
 from gptfl.stages.placing import beside
 from gptfl.stages.sources import open_recording
+from gptfl.stages.withholding import with_tests
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import read_features
 from gptfl.store.recorded_sketches import pack, unpack
+from gptfl.store.simulators import read_simulator
 from gptfl.training.gradients import sketching
 from tests.stages.test_collect import record, same_recording
 
@@ -89,6 +93,54 @@ def test_products_of_sketches_are_near_the_recorded_ones(neox: Path, tmp_path: P
         np.testing.assert_allclose(np.linalg.norm(point.train, axis=1) ** 2, exact.self_raw[place], rtol=0.1)
 
 
+@pytest.mark.parametrize("lora", [None, "r=2,alpha=4,dropout=0"])
+def test_products_are_estimated_beside_narrow_sketches(neox: Path, tmp_path: Path, lora: str | None) -> None:
+    options: dict[str, Any] = {"gradients": "reference", "gradient_points": 2, "lora": lora}
+    result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, runs=1, **options)
+    dynamics = read_dynamics(result.path)
+    exact, found = dynamics.gradients, sketches_of(dynamics).products
+    assert exact is not None
+    assert found is not None
+    np.testing.assert_array_equal(found.steps, exact.steps)
+    assert found.seed == exact.seed
+    assert np.isnan(found.preconditioned[0]).all()
+    for name in ("raw", "preconditioned"):
+        one, other = getattr(found, name)[-1], getattr(exact, name)[-1]
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
+        np.testing.assert_allclose(getattr(found, f"self_{name}")[-1], getattr(exact, f"self_{name}")[-1], rtol=0.1)
+    # Exact ones go before estimates, and these before nothing.
+    assert dynamics.known_products is exact
+    assert dataclasses.replace(dynamics, gradients=None).known_products is found
+    assert dataclasses.replace(dynamics, gradients=None, sketches=None).known_products is None
+    some = with_tests(dynamics, np.array([1, 0]))
+    np.testing.assert_array_equal(sketches_of(some).products.raw, found.raw[:, :, [1, 0]])  # type: ignore[union-attr]
+
+
+def test_estimates_are_what_an_estimator_takes_that_does_not_require_exact_products(neox: Path, tmp_path: Path) -> None:
+    path = record(neox, tmp_path, sketches=True, sketch_dimensions=16).path
+    featurize(workspace=tmp_path)
+    fit("exposure-gp", workspace=tmp_path)
+    state = read_simulator(next(tmp_path.glob("*.simulator.h5"))).state
+    products = sketches_of(read_dynamics(path)).products
+    assert products is not None
+    np.testing.assert_allclose(state["products:raw"], -products.raw, rtol=1e-6)
+    with pytest.raises(DataError, match=r"tracin-cp needs gradients, which .* doesn't hold"):
+        fit("tracin-cp", workspace=tmp_path)
+
+
+def test_large_pools_and_wide_sketches_go_without_estimates(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
+    monkeypatch.setattr(sketching, "WIDE_MEMORY", 2000)
+    few = sketches_of(read_dynamics(record(neox, tmp_path / "a", **options).path))
+    monkeypatch.setattr(sketching, "WIDE", 16)
+    same = sketches_of(read_dynamics(record(neox, tmp_path / "b", **options).path))
+    assert few.products is None
+    assert same.products is None
+    assert same.fingerprint == few.fingerprint
+
+
 def test_some_weights_alone_are_sketched(neox: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"sketches": True, "sketch_dimensions": 30, "sketch_points": 1, "runs": 1}
     mlp = read_dynamics(record(neox, tmp_path / "a", sketch_modules="*mlp*", **options).path)
@@ -123,7 +175,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-    compute, calls = sketching.sketches, []
+    compute, calls = sketching.sketch_each, []
 
     def interrupted(*given: Any) -> Any:
         calls.append(given)
@@ -131,7 +183,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
             raise KeyboardInterrupt
         return compute(*given)
 
-    monkeypatch.setattr(sketching, "sketches", interrupted)
+    monkeypatch.setattr(sketching, "sketch_each", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(neox, tmp_path / "a", **options)
     path = tmp_path / "a" / "errands-small-neox.dynamics.h5"
@@ -155,7 +207,8 @@ def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
     assert (cost.points, cost.pool, cost.test, cost.dimensions) == ((0, 2, 4), 12, 5, 50)
     assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * told[0].seconds_per_step)
     assert beside.seconds == pytest.approx(3 * 17 * beside.per_example)
-    assert cost.file_bytes == 3 * (3 * 12 + 2 * 5) * (50 * 2 + 4)
+    products = 12 * (5 + 1) * 2 * 4
+    assert cost.file_bytes == 3 * ((3 * 12 + 2 * 5) * (50 * 2 + 4) + products)
     assert cost.memory_bytes > 3 * 46 * 50 * 4
     assert not list(tmp_path.iterdir())
 
@@ -203,14 +256,14 @@ def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[s
 
 
 def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = sketching.sketches
+    compute = sketching.sketch_each
 
     def holed(*given: Any) -> Any:
         found = compute(*given)
-        found[0][2, 3] = torch.nan
+        found[0][0][2, 3] = torch.nan
         return found
 
-    monkeypatch.setattr(sketching, "sketches", holed)
+    monkeypatch.setattr(sketching, "sketch_each", holed)
     with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
         record(neox, tmp_path, sketches=True, runs=1)
 

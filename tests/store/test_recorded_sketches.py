@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, GradientSketches, Run, SketchPoint
+from gptfl.records import Dynamics, GradientProducts, GradientSketches, Run, SketchPoint
 from gptfl.store.dynamics import append_run, append_sketches, read_dynamics, write_dynamics
 from gptfl.store.recorded_sketches import pack, unpack
 
@@ -74,6 +74,42 @@ def test_sketches_are_read_as_written_and_change_no_fingerprint(
     bare = read_dynamics(tmp_path / "c.h5").sketches
     assert bare is not None
     assert (bare.modules, bare.seconds) == (None, None)
+
+
+def estimates() -> GradientProducts:
+    random = np.random.default_rng(2)
+    raw, divided = random.normal(size=(2, 2, 4, 2)).astype(np.float32)
+    divided[0] = np.nan
+    own, own_divided = random.normal(size=(2, 2, 4)).astype(np.float32)
+    return GradientProducts(7, np.array([0, 3]), np.array([0.3, 0.2, 0.1]), raw, divided, own, own_divided)
+
+
+def test_estimated_products_are_read_as_written_and_count(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    append_sketches(path, replace(sketches, products=estimates()))
+    read = read_dynamics(path)
+    assert read.sketches is not None
+    assert read.sketches.products is not None
+    assert read.gradients is None
+    assert read.known_products is read.sketches.products
+    assert read.sketches.products.fingerprint == estimates().fingerprint
+    assert read.sketches.fingerprint != replace(read.sketches, products=None).fingerprint
+    write_dynamics(tmp_path / "b.h5", read)
+    assert read_dynamics(tmp_path / "b.h5").sketches.fingerprint == read.sketches.fingerprint  # type: ignore[union-attr]
+
+
+def test_estimated_products_of_other_examples_are_refused(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    wrong = replace(estimates(), raw=estimates().raw[:, :3])
+    with pytest.raises(DataError, match=r"its gradient products \(raw\) have the shape"):
+        append_sketches(path, replace(sketches, products=wrong))
+    assert read_dynamics(path).sketches is None
 
 
 def test_sketches_are_read_when_they_are_asked_for(

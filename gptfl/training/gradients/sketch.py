@@ -9,6 +9,7 @@ runs through them in order. The product of two sketches is unbiased, and its var
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -58,15 +59,45 @@ def sketches(
 
     All are made in one pass. At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
     """
+    wanted = [Wanted(Projection(dimensions, seed, tape.network.trainable[0]), tuple(powers))]
+    return sketch_each(tape, side, wanted, denominator, memory, on_examples)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Sketches by one projection: of the plain gradients, and of those divided by each power of a denominator."""
+
+    projection: "Projection"
+    powers: tuple[float, ...] = (1.0,)
+
+    def count(self, divided: bool) -> int:
+        """How many sketches of an example that makes."""
+        return 1 + (len(self.powers) if divided else 0)
+
+
+def sketch_each(
+    tape: Tape,
+    side: Side,
+    wanted: Sequence[Wanted],
+    denominator: Denominator | None = None,
+    memory: int | None = None,
+    on_examples: Callable[[int], None] = lambda examples: None,
+) -> list[list[Float[Tensor, "example dimension"]]]:
+    """The same by several projections, whose gradients are written out once for all."""
     first = tape.network.trainable[0]
-    projection = Projection(dimensions, seed, first)
     memory = memory or default_memory(first.device)
-    count = 1 if denominator is None else 1 + len(powers)
-    found = [torch.zeros(len(side), dimensions, dtype=first.dtype, device=first.device) for _ in range(count)]
+    found = [
+        [
+            torch.zeros(len(side), one.projection.dimensions, dtype=first.dtype, device=first.device)
+            for _ in range(one.count(denominator is not None))
+        ]
+        for one in wanted
+    ]
     for piece in pieces_within(side, Weights.measured(tape, side), memory):
-        made = project(tape.record(side.take(piece)), projection, denominator, powers)
-        for whole, part in zip(found, made, strict=True):
-            whole[piece] = part
+        made = project(tape.record(side.take(piece)), wanted, denominator)
+        for wholes, parts in zip(found, made, strict=True):
+            for whole, part in zip(wholes, parts, strict=True):
+                whole[piece] = part
         on_examples(len(piece))
     return found
 
@@ -95,52 +126,68 @@ class Projection:
 
 
 def project(
-    block: Block, projection: Projection, denominator: Denominator | None, powers: Sequence[float] = (1.0,)
-) -> list[Float[Tensor, "example dimension"]]:
-    """Sketches of a block's gradients, plain and (where there is a denominator) divided by its powers.
+    block: Block, wanted: Sequence[Wanted], denominator: Denominator | None
+) -> list[list[Float[Tensor, "example dimension"]]]:
+    """For each projection, sketches of a block's gradients: plain, and divided by its powers of a denominator.
 
-    Gradients are written out some rows at a time, once for all.
+    Gradients are written out some rows at a time, once for all. The projection of the fewest dimensions says into
+    which blocks they are cut.
     """
-    dimensions, signs = projection.dimensions, projection.signs
-    plain = signs.new_zeros(block.count, 2 * dimensions)
-    divided = [] if denominator is None else [torch.zeros_like(plain) for _ in powers]
+    divided = denominator is not None
+    totals = [
+        [one.projection.signs.new_zeros(block.count, 2 * one.projection.dimensions) for _ in range(one.count(divided))]
+        for one in wanted
+    ]
+    powers = sorted({power for one in wanted for power in one.powers})
+    width = min(one.projection.dimensions for one in wanted)
     for place in sorted(block.held):
-        for rows, cuts, values in _written(block.held[place], block.count, projection, place):
-            inverses = [] if denominator is None else [denominator(place, rows).pow(-power) for power in powers]
-            for begin, end, (first, table, flip) in cuts:
-                some, wanted = values[:, begin:end], signs[table : table + end - begin]
-                bins = slice(first, first + end - begin)
-                plain[:, bins].addcmul_(some, wanted, value=flip)
-                for total, inverse in zip(divided, inverses, strict=True):
-                    total[:, bins].addcmul_(some, wanted * inverse[begin:end], value=flip)
+        places = _Places(block.held[place], width)
+        drawn = [one.projection.places(place, places.blocks) for one in wanted]
+        for rows, cuts, values in places.written(block.count):
+            inverses = {} if denominator is None else {power: denominator(place, rows).pow(-power) for power in powers}
+            for one, random, sums in zip(wanted, drawn, totals, strict=True):
+                signs = one.projection.signs
+                for begin, end, number in cuts:
+                    first, table, flip = random[number]
+                    some, turns = values[:, begin:end], signs[table : table + end - begin]
+                    bins = slice(first, first + end - begin)
+                    sums[0][:, bins].addcmul_(some, turns, value=flip)
+                    for total, power in zip(sums[1:], one.powers if divided else (), strict=True):
+                        total[:, bins].addcmul_(some, turns * inverses[power][begin:end], value=flip)
     # Bins past the last are the first ones again.
-    return [total[:, :dimensions] + total[:, dimensions:] for total in (plain, *divided)]
+    return [
+        [total[:, : one.projection.dimensions] + total[:, one.projection.dimensions :] for total in sums]
+        for one, sums in zip(wanted, totals, strict=True)
+    ]
 
 
-Cuts = list[tuple[int, int, tuple[int, int, int]]]
+class _Places:
+    """The blocks of at most ``width`` numbers that a parameter's gradients are cut into.
 
-
-def _written(held: Held, count: int, projection: Projection, place: int) -> Iterator[tuple[slice, Cuts, Tensor]]:
-    """A parameter's gradients some rows at a time, with the blocks that they are cut into.
-
-    Blocks are whole rows, or parts of one where a row has more numbers than there are dimensions, so that they
-    don't depend on how many rows are written at a time.
+    Blocks are whole rows, or parts of one where a row has more numbers than that, so that they don't depend on how
+    many rows are written at a time.
     """
-    rows = held.rows
-    columns = held.shape[1] if held.outers else math.prod(held.shape)
-    group = max(1, projection.dimensions // columns)
-    size = min(columns * group, projection.dimensions)
-    parts = -(-columns // size) if group == 1 else 1
-    places = projection.places(place, -(-rows // group) * parts)
-    write = held.writer(count)
-    for first, last in _spans(held, group, max(1, WRITTEN // (4 * count * columns * group))):
-        ends = []
-        for row in range(first, last, group):
-            begin, end = (row - first) * columns, (min(row + group, last) - first) * columns
-            for part in range(parts):
-                start = begin + part * size
-                ends.append((start, min(start + size, end), places[row // group * parts + part]))
-        yield slice(first, last) if held.outers else slice(None), ends, write(first, last)
+
+    def __init__(self, held: Held, width: int) -> None:
+        self.held = held
+        self.columns = held.shape[1] if held.outers else math.prod(held.shape)
+        self.group = max(1, width // self.columns)
+        self.size = min(self.columns * self.group, width)
+        self.parts = -(-self.columns // self.size) if self.group == 1 else 1
+        self.blocks = -(-held.rows // self.group) * self.parts
+
+    def written(self, count: int) -> Iterator[tuple[slice, list[tuple[int, int, int]], Tensor]]:
+        """Some rows at a time: which, the blocks in them (from, to, number), and the numbers of each example."""
+        held, columns, group = self.held, self.columns, self.group
+        write = held.writer(count)
+        for first, last in _spans(held, group, max(1, WRITTEN // (4 * count * columns * group))):
+            cuts = []
+            for row in range(first, last, group):
+                begin, end = (row - first) * columns, (min(row + group, last) - first) * columns
+                for part in range(self.parts):
+                    start = begin + part * self.size
+                    cuts.append((start, min(start + self.size, end), row // group * self.parts + part))
+            yield slice(first, last) if held.outers else slice(None), cuts, write(first, last)
 
 
 def _spans(held: Held, group: int, groups: int) -> Iterator[tuple[int, int]]:

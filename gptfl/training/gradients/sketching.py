@@ -9,18 +9,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gptfl.curricula import run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Plan
-from gptfl.records import Example, GradientSketches, SketchPoint
+from gptfl.records import Example, GradientProducts, GradientSketches, SketchPoint
 from gptfl.training.gradients.blocks import GRAPH, Weights, default_memory, pieces_within
 from gptfl.training.gradients.reference import Moment, check_against_autograd
 from gptfl.training.gradients.sides import Side, test_side
-from gptfl.training.gradients.sketch import Projection, project, sketches
+from gptfl.training.gradients.sketch import Projection, Wanted, project, sketch_each
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.trainer import RecordingTrainer
 
 POWERS = (1.0, 0.5)
 """Of what the optimiser divides by: whole for the pool's preconditioned gradients, split between the two sides."""
+WIDE, WIDE_MEMORY = 2**17, 2**30
+"""Numbers of the sketches that products are estimated from and that are not kept, and bytes that they may take."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class SketchSetup:
     dimensions: int
     modules: str | None
     memory: int
+
+    @property
+    def wide(self) -> int:
+        """Numbers of the sketches that products are estimated from; 0 where those kept are as wide, or memory is short."""
+        found = WIDE
+        while found * 2 * 4 * (len(self.pool) + len(self.test)) > WIDE_MEMORY:
+            found //= 2
+        return found if found > self.dimensions else 0
+
+    def wanted(self, seed: int) -> tuple[list[Wanted], list[Wanted]]:
+        """What is to be projected of the pool's and of the test examples' gradients."""
+        like = self.tape.network.trainable[0]
+        kept = Projection(self.dimensions, seed, like)
+        wide = [Wanted(Projection(self.wide, run_seed(seed, WIDE), like), POWERS[1:])] if self.wide else []
+        return [Wanted(kept, POWERS), *wide], [Wanted(kept, POWERS[1:]), *wide]
 
     @classmethod
     def of(
@@ -63,11 +81,11 @@ class SketchSetup:
         side = self.pool.take(pieces[len(pieces) // 2])
         network = self.tape.network
         ones = [weight.detach().new_ones(()).expand_as(weight) for weight in network.trainable]
-        projection = Projection(self.dimensions, seed, network.trainable[0])
+        wanted, _ = self.wanted(seed)
 
         def work() -> int:
             block = self.tape.record(side)
-            project(block, projection, lambda place, rows: ones[place][rows].flatten(), POWERS)
+            project(block, wanted, lambda place, rows: ones[place][rows].flatten())
             return block.count
 
         return work
@@ -81,7 +99,7 @@ class SketchSetup:
             for side in (self.pool, self.test)
             for piece in pieces_within(side, weights, self.memory)
         )
-        return int(most)
+        return int(most) + 2 * 4 * self.wide * (len(self.pool) + len(self.test))
 
 
 class Sketching:
@@ -95,6 +113,7 @@ class Sketching:
     ) -> None:
         self.trainer, self.plan, self.setup, self.on_examples = trainer, plan, setup, on_examples
         self.points: list[SketchPoint] = []
+        self.products: list[Estimated] = []
         self.spent = self.trained = 0.0
 
     def __call__(self, moment: Moment) -> None:
@@ -105,10 +124,15 @@ class Sketching:
         def told(examples: int) -> None:
             self.on_examples(place, moment.step, examples)
 
-        given = setup.dimensions, self.plan.seed, moment.denominator, setup.memory, told
+        given = moment.denominator, setup.memory, told
+        of_pool, of_test = setup.wanted(self.plan.seed)
+        ours, *our_wide = sketch_each(setup.tape, setup.pool, of_pool, *given)
+        theirs, *their_wide = sketch_each(setup.tape, setup.test, of_test, *given)
         pool, test = self.trainer.pool, self.trainer.evaluator.test
-        train = [_finite(x, "pool", pool, moment.step) for x in sketches(setup.tape, setup.pool, *given, POWERS)]
-        tests = [_finite(x, "test", test, moment.step) for x in sketches(setup.tape, setup.test, *given, POWERS[1:])]
+        train = [_finite(x, "pool", pool, moment.step) for x in ours]
+        tests = [_finite(x, "test", test, moment.step) for x in theirs]
+        if our_wide:
+            self.products.append(Estimated.of(our_wide[0], their_wide[0]))
         divided, split = train[1:] or (None, None)
         self.points.append(SketchPoint(moment.step, train[0], tests[0], divided, split, *tests[1:]))
         self.spent += time.perf_counter() - started
@@ -123,8 +147,40 @@ class Sketching:
             dimensions=self.setup.dimensions,
             modules=self.setup.modules,
             points=tuple(self.points),
+            products=self._products(rates) if self.products else None,
             seconds=self.spent + self.trained,
         )
+
+    def _products(self, rates: Float[np.ndarray, " step"]) -> GradientProducts:
+        found = self.products
+        return GradientProducts(
+            seed=self.plan.seed,
+            steps=np.array([point.step for point in self.points], dtype=np.int64),
+            learning_rates=rates,
+            raw=np.stack([one.raw for one in found]),
+            preconditioned=np.stack([one.preconditioned for one in found]),
+            self_raw=np.stack([one.self_raw for one in found]),
+            self_preconditioned=np.stack([one.self_preconditioned for one in found]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """Gradient products at one point, as in ``GradientProducts``, estimated from wide sketches."""
+
+    raw: Float[np.ndarray, "pool test"]
+    preconditioned: Float[np.ndarray, "pool test"]
+    self_raw: Float[np.ndarray, " pool"]
+    self_preconditioned: Float[np.ndarray, " pool"]
+
+    @classmethod
+    def of(cls, pool: list[Tensor], test: list[Tensor]) -> "Estimated":
+        """From sketches of plain gradients and, where there is a denominator, of those divided by its root."""
+        raw, own = (pool[0] @ test[0].T).cpu().numpy(), pool[0].square().sum(dim=1).cpu().numpy()
+        if len(pool) == 1:
+            return cls(raw, np.full_like(raw, np.nan), own, np.full_like(own, np.nan))
+        divided, own_divided = pool[1] @ test[1].T, pool[1].square().sum(dim=1)
+        return cls(raw, divided.cpu().numpy(), own, own_divided.cpu().numpy())
 
 
 def _finite(values: Tensor, side: str, examples: tuple[Example, ...], step: int) -> Float[np.ndarray, "example d"]:

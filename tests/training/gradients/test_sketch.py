@@ -6,7 +6,7 @@ import torch
 from gptfl.errors import DataError, UsageError
 from gptfl.training.gradients import sketch as module
 from gptfl.training.gradients.reference import check_against_autograd
-from gptfl.training.gradients.sketch import Projection, project, sketch, sketches
+from gptfl.training.gradients.sketch import Projection, Wanted, project, sketch, sketch_each, sketches
 from gptfl.training.gradients.tape import Tape
 from tests.models import save_small
 from tests.training.gradients.conftest import Case, make_case
@@ -34,8 +34,9 @@ def test_products_of_sketches_are_right_on_average(case: Case, few_signs: None, 
     estimates = []
     for seed in range(SEEDS):
         projection = Projection(dimensions, seed, case.network.trainable[0])
-        one = project(here, projection, case.denominator if divided else None)[-1]
-        estimates.append(one @ project(there, projection, None)[0].T)
+        wanted = [Wanted(projection)]
+        one = project(here, wanted, case.denominator if divided else None)[0][-1]
+        estimates.append(one @ project(there, wanted, None)[0][0].T)
     values, exact = torch.stack(estimates), pool @ test.T
     error = (values.mean(dim=0) - exact).abs() / (values.std(dim=0) / SEEDS**0.5)
     assert float(error.max()) < 4.5
@@ -76,6 +77,25 @@ def test_the_size_of_blocks_changes_nothing(case: Case, monkeypatch: pytest.Monk
     again = sketches(case.tape, case.pool, 36, 5, case.denominator, memory=2**16, powers=(1.0, 0.5))
     for one, other in zip(whole, again, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-7)
+
+
+def test_several_projections_in_one_pass_do_not_change_each_other(case: Case) -> None:
+    like = case.network.trainable[0]
+    narrow, wide = Wanted(Projection(36, 5, like), (1.0, 0.5)), Wanted(Projection(60_000, 6, like), (0.5,))
+    both = sketch_each(case.tape, case.pool, [wide, narrow], case.denominator)
+    alone = sketch_each(case.tape, case.pool, [narrow], case.denominator)[0]
+    assert [len(one) for one in both] == [2, 3]
+    for one, other in zip(both[1], alone, strict=True):
+        assert torch.equal(one, other)
+    (theirs,) = sketch_each(case.tape, case.test, [Wanted(wide.projection, (0.5,))], case.denominator)
+    roots = torch.cat([one.flatten() for one in case.divisors]).sqrt()
+    pool, test = case.gradients(case.pool), case.gradients(case.test)
+    # The wide one is cut into the narrow one's blocks, and the test side's into its own: products need the same cuts.
+    (again,) = sketch_each(case.tape, case.pool, [wide], case.denominator)
+    for found, exact, other in zip(again, (pool, pool / roots), (test, test / roots), strict=True):
+        place = 0 if exact is pool else 1
+        error = (found @ theirs[place].T - exact @ other.T) / (exact.norm(dim=1)[:, None] * other.norm(dim=1))
+        assert float(error.abs().max()) < 0.1
 
 
 def test_a_seed_gives_one_sketch(case: Case) -> None:
