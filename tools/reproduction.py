@@ -45,6 +45,14 @@ def recording(task: str) -> str:
     return f"gptfl collect --task {task} --data {{data}}/{task} --name {task} {common} {own}{gradients}"
 
 
+TEXTS = (
+    f"gptfl collect --task webnlg --data {{data}}/webnlg --name webnlg-text --model {MODEL} --train-layers 6 "
+    "--precision fp32 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --runs 12 --record-every 24 --accumulate 4 "
+    "--metric loss --metric bleu --metric rougeL"
+)
+"""WebNLG with its answers, at three points of each run."""
+
+
 def estimators(task: str) -> str:
     """The options that name what is compared on a task."""
     return f"{LEARNED} {GRADIENTS}" if task in WITH_GRADIENTS else LEARNED
@@ -140,10 +148,14 @@ STUDIES = (
     ),
     Study(
         "generation",
-        tuple(
-            compare(task, f"{metric}-{task}", f"--folds 4 --metric {metric}")
-            for task in ("webnlg-text", "wmt16_de_en")
-            for metric in ("bleu", "rougeL")
+        (
+            TEXTS,
+            f"gptfl featurize {dynamics('webnlg-text')}",
+            *(
+                compare(task, f"{metric}-{task}", f"--folds 4 --metric {metric}")
+                for task in ("webnlg-text", "wmt16_de_en")
+                for metric in ("bleu", "rougeL")
+            ),
         ),
         tuple(f"{metric}-{task}" for task in ("webnlg-text", "wmt16_de_en") for metric in ("bleu", "rougeL")),
         many_comparisons,
