@@ -9,6 +9,7 @@ import numpy as np
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
+from gptfl.interfaces import takes
 from gptfl.records import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent
 from gptfl.registry import get_registry
 from gptfl.report.few_runs import draw_runs_sweep, write_runs_sweep
@@ -185,18 +186,24 @@ def _costs(
         for entry in entries
         if entry.provision.features is not None and entry.provision.features.seconds is not None
     }
-    silent_rows = [entry.label for entry in entries if entry.label not in beside and _needs_gradients(entry)]
+    exact = recording.dynamics.gradients is not None
+    silent_rows = [entry.label for entry in entries if _is_unpriced(entry, entry.label in beside, exact)]
     if not silent_rows:
         return float(np.mean(known)), beside, ()
-    note = f"what the gradients of {', '.join(silent_rows)} took isn't known: the cost is that of the runs alone"
+    note = f"what the gradients of {', '.join(silent_rows)} took isn't known: the cost is without them"
     return float(np.mean(known)), beside, (note,)
 
 
-def _needs_gradients(entry: Entry) -> bool:
+def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
+    """Whether an estimator works from gradients of which nobody knows what they took.
+
+    ``priced`` says that what its features took is known, ``exact`` that the recording has gradient products, whose
+    seconds aren't kept.
+    """
     features = entry.provision.features
-    if features is not None and any(one.kind == "gradient" for one in features.sets.values()):
+    if not priced and features is not None and any(one.kind == "gradient" for one in features.sets.values()):
         return True
-    return "gradients" in get_registry().make("estimator", entry.name, **entry.settings).requires
+    return exact and "gradients" in takes(get_registry().make("estimator", entry.name, **entry.settings))
 
 
 def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
