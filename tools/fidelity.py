@@ -63,6 +63,7 @@ RIVALS = (
 ABLATIONS = (
     OURS,
     f"{OURS}:prior=false",
+    f"{OURS}:products=false",
     f"{OURS}@minilm",
     f"{OURS}:features=false",
     f"{OURS}:link=identity",

@@ -43,7 +43,8 @@ class ExposureGp:
 
     ``link`` is the scale on which effects add up: ``identity``, ``log``, ``odds`` (of a loss), ``logit`` (of a metric
     with two bounds), or ``auto``, the likeliest of those that the metric allows (of few runs, the last one). ``prior`` says whether the
-    first-order prior mean is used where there are gradients; ``features``, whether vectors are used at all.
+    first-order prior mean is used where there are gradients; ``products``, whether the recording's gradient products
+    go into it beside those of the vectors; ``features``, whether vectors are used at all.
 
     Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty.
     """
@@ -58,19 +59,21 @@ class ExposureGp:
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
 
-    def __init__(self, link: str = "auto", prior: bool = True, features: bool = True) -> None:
+    def __init__(self, link: str = "auto", prior: bool = True, products: bool = True, features: bool = True) -> None:
         who = f"estimator {self.name}"
         self.link = one_of(who, "link", link, LINKS)
         self.prior = flag(who, "prior", prior)
+        self.products = flag(who, "products", products)
         self.features = flag(who, "features", features)
         self.requires = frozenset({"features"}) if self.features else frozenset()
-        self.takes = frozenset({"gradients"}) if self.features and self.prior else frozenset()
+        taken = self.features and self.prior and self.products
+        self.takes = frozenset({"gradients"}) if taken else frozenset()
         # Other examples are known by their vectors alone.
         self.generalises = frozenset({"train", "test"}) if self.features else frozenset()
 
     def settings(self) -> Mapping[str, Any]:
         """The scale, and what is used."""
-        return {"link": self.link, "prior": self.prior, "features": self.features}
+        return {"link": self.link, "prior": self.prior, "products": self.products, "features": self.features}
 
     def fit(self, data: FitData) -> Self:
         """Choose scale and hyperparameters by their likelihood on all runs to fit and to validate.
@@ -81,6 +84,10 @@ class ExposureGp:
         recorded = _recorded(runs, data)
         sources = self._sources(data.features, len(data.pool), len(data.test))
         products = _products(data.gradients) if "gradients" in self.takes else None
+        if products is not None:
+            # Of a pair that wasn't recorded nothing else would be foretold.
+            products = products.of_kinds(sources.estimable)
+            products = products if products.kinds else None
         # One after the other: each holds the runs on a scale of its own.
         higher = data.metric.higher_is_better
         models = (
@@ -189,9 +196,8 @@ class ExposureGp:
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
             told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
-        foretold = model.sources.last is not None or model.products is not None
         products = None if model.products is None else _of_asked(model.products, query.unseen, model.pool)
-        return Asked(seen, centre, doubt, vectors, given if foretold else None, products)
+        return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
         """Places and vectors of the training examples asked about; None for those fitted."""
@@ -281,7 +287,7 @@ def _recorded(runs: Sequence[Run], data: FitData) -> Recorded:
 
 
 def _products(gradients: GradientProducts | None) -> Products | None:
-    """Exact gradient products, None where none were recorded."""
+    """Gradient products as the model takes them, None where none were recorded."""
     if gradients is None:
         return None
     found = Products.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
@@ -291,7 +297,10 @@ def _products(gradients: GradientProducts | None) -> Products | None:
 def _of_asked(fitted: Products, unseen: Unseen, pool: int) -> tuple[Products, Products] | None:
     """The products of the asked and of the fitted training examples with the asked test examples."""
     theirs = _products(unseen.gradients)
-    if theirs is None or not theirs.matches(fitted):
+    if theirs is None:
+        return None
+    theirs = theirs.of_kinds(fitted.kinds)
+    if not theirs.matches(fitted):
         return None
     places = np.full(pool, -1, dtype=np.int64)
     there = np.flatnonzero(unseen.pool_seen >= 0)

@@ -95,11 +95,13 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
 
 
 def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Products | None:
-    """The gradient products in a state, None where it has none. Raises ``ValueError`` or ``KeyError`` for ill-shaped ones."""
+    """The gradient products in a state, None where it has none. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for others."""
     kinds = {}
     for name in KINDS:
         if f"products:{name}" in state:
             rows, points = state[f"products:{name}"], state[f"points:{name}"]
+            if points.dtype.kind != "i" or rows.dtype.kind != "f":
+                raise TypeError(f"{name} products or their points are not numbers of their kind")
             if points.ndim != 1 or not len(points) or (np.diff(points) <= 0).any():
                 raise ValueError(f"points of {name} products don't ascend")
             if rows.shape != (len(points), pool, test) or not np.isfinite(rows).all():

@@ -85,7 +85,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             raise ResourceError(
                 f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",
-                "see what else runs there, or compute less at a time (--accumulate, --batch-size, --train-layers)",
+                "see what else runs there, or ask for less at a time (for trainings: --accumulate, --train-layers)",
             ) from error
 
     return stoppable
@@ -93,7 +93,11 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
 def _is_full(error: BaseException) -> bool:
     """Whether memory ran out, that of a GPU or the machine's; torch, which has a class for it, may not be loaded."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)  # torch's allocator for the CPU has no class of its own
+    )
 
 
 def _first_sentence(error: BaseException) -> str:

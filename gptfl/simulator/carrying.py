@@ -54,9 +54,12 @@ def carried_alike(
     line, given = np.stack([np.ones(known.shape[1]), known[0]], axis=1), [np.ones(first.shape), first]
     told = _Told.of(known, line, alike)
     if levels is not None and known.shape[1] >= ENOUGH:
-        plane = _Told.of(known, np.column_stack([line, levels[0]]), alike)
-        if plane.missed < told.missed:
-            told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
+        trend = np.column_stack([line, levels[0]])
+        # Levels that are constant, or tell the same, are no plane.
+        if np.linalg.matrix_rank(trend / np.maximum(np.abs(trend).max(axis=0), 1e-300)) == trend.shape[1]:
+            plane = _Told.of(known, trend, alike)
+            if plane.missed < told.missed:
+                told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
     within = np.clip(np.stack(given, axis=2), told.trend.min(axis=0), told.trend.max(axis=0))
     return told.at(within, cosines)
 

@@ -94,7 +94,8 @@ class ExposureModel:
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
-        ``products`` are exact gradient products of the examples fitted, where they were recorded.
+        ``products`` are gradient products of the examples fitted, more precise than those of their vectors, which must
+        be able to stand in for them where others are asked about (``Sources.estimable``).
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
@@ -160,7 +161,7 @@ class ExposureModel:
             known = known if products is None else known.filled(products)
             if not known.whole:
                 train = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
-                known = known.filled(self.sources.estimated(train, ends, known)).guessed()
+                known = known.filled(self.sources.estimated(train, ends, known))
             foretold = known.ways() + self.sources.expected(vectors, ends)
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
         sign = -1.0 if self.higher else 1.0

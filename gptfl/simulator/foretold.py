@@ -1,6 +1,6 @@
 """What gradients foretell, to first order, of what training on one example does to another."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ KINDS = ("raw", "preconditioned")
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """The change of each test example's loss for a unit of step size on each training example, as recorded.
+    """The change of each test example's loss for a unit of step size on each training example, to first order.
 
     That is minus the dot product of their gradients, in ``raw`` as they are, in ``preconditioned`` divided by what
     the optimiser divides by: for each kind an array (point, example, test) at points of a reference run. NaN for a
@@ -27,9 +27,11 @@ class Products:
         """From gradient products of each kind; the points at which one isn't finite are left out."""
         kinds = {}
         for name in KINDS:
-            there = np.isfinite(products[name]).all(axis=(1, 2))
+            with np.errstate(over="ignore"):
+                rows = -products[name].astype(np.float32)
+            there = np.isfinite(rows).all(axis=(1, 2))
             if there.any():
-                kinds[name] = Vectors(steps[there], -products[name][there].astype(np.float32))
+                kinds[name] = Vectors(steps[there], rows[there])
         return cls(kinds)
 
     def matches(self, other: "Products") -> bool:
@@ -60,21 +62,12 @@ class Products:
             {
                 name: Vectors(one.points, np.where(np.isnan(one.rows), others.kinds[name].rows, one.rows))
                 for name, one in self.kinds.items()
-                if name in others.kinds
             }
-            | {name: one for name, one in self.kinds.items() if name not in others.kinds}
         )
 
-    def guessed(self) -> "Products":
-        """An unknown training example as the average of the known ones; of an unknown test example nothing."""
-
-        def of(one: Vectors) -> Vectors:
-            known = np.isfinite(one.rows)
-            sums = np.where(known, one.rows, 0.0).sum(axis=1, keepdims=True)
-            average = sums / np.maximum(known.sum(axis=1, keepdims=True), 1)
-            return Vectors(one.points, np.where(known, one.rows, average).astype(np.float32))
-
-        return Products({name: of(one) for name, one in self.kinds.items()})
+    def of_kinds(self, names: Collection[str]) -> "Products":
+        """Those of some kinds."""
+        return Products({name: one for name, one in self.kinds.items() if name in names})
 
     def ways(self) -> tuple[Vectors, ...]:
         """Each kind as told in two ways: along its points, and by its last one alone.

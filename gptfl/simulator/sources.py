@@ -120,16 +120,25 @@ class Sources:
         """
         found = {}
         for name, one in like.kinds.items():
-            paths = [points for points in self.paths if _is_point(points[0][1], self.sets[points[0][1]])]
-            named = {points[0][1].partition("-")[0]: points for points in paths}
-            points = next((named[kind] for kind in _SKETCHED[name] if kind in named), None)
-            if points is not None:
+            points = self._standing_in(name)
+            if points:
                 nearest = [min(points, key=lambda point: abs(point[0] - step))[1] for step in one.points.tolist()]
                 rows = [
                     -(np.asarray(train[place], np.float32) @ np.asarray(test[place], np.float32).T) for place in nearest
                 ]
                 found[name] = Vectors(one.points, np.stack(rows))
         return Products(found)
+
+    @property
+    def estimable(self) -> frozenset[str]:
+        """The kinds of products that the vectors can stand in for."""
+        return frozenset(name for name in _SKETCHED if self._standing_in(name))
+
+    def _standing_in(self, kind: str) -> tuple[tuple[int, str], ...]:
+        """The path whose vectors' products are of this kind; empty without one."""
+        paths = [points for points in self.paths if _is_point(points[0][1], self.sets[points[0][1]])]
+        named = {points[0][1].partition("-")[0]: points for points in paths}
+        return next((named[name] for name in _SKETCHED[kind] if name in named), ())
 
     def levels(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test k"] | None:
         """How far each test example was from being learned along the reference run; None without raw gradients.

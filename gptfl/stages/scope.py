@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.interfaces import Estimator, is_blind
+from gptfl.interfaces import Estimator, is_blind, takes
 from gptfl.records import Dynamics, Example, Features, GradientProducts, Query, Unseen
 from gptfl.stages.unseen import TEST, TRAIN, SetAside, kept
 from gptfl.stages.withholding import features_of, gradients_of
@@ -50,7 +50,8 @@ def scope_of(
 
     ``features`` are of the whole recording.
     """
-    pool, test, products = len(dynamics.pool), len(dynamics.test), dynamics.known_products
+    pool, test = len(dynamics.pool), len(dynamics.test)
+    products = dynamics.known_products if aside is not None and "gradients" in takes(estimator) else None
     hidden = () if aside is None or is_blind(estimator) else aside.pool
     chosen = np.arange(test) if tests is None else tests
     asked = tuple(dynamics.test[i] for i in chosen)

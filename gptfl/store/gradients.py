@@ -36,8 +36,8 @@ def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | N
     return get_products(fields.get_group(file, "gradients"), pool, test)
 
 
-def get_products(group: h5py.Group, pool: int, test: int) -> GradientProducts:
-    """The products in a group. Raises ``DataError`` where they don't fit so many examples."""
+def get_products(group: h5py.Group, pool: int, test: int, remedy: str = REMEDY) -> GradientProducts:
+    """The products in a group. Raises ``DataError``, with this remedy, where they don't fit so many examples."""
     gradients = GradientProducts(
         seed=fields.get_int(group, "seed"),
         steps=fields.get_array(group, "steps", 1, "i"),
@@ -45,15 +45,15 @@ def get_products(group: h5py.Group, pool: int, test: int) -> GradientProducts:
         **{name: fields.get_array(group, name, 3, "f") for name in PRODUCTS},
         **{name: fields.get_array(group, name, 2, "f") for name in OWN},
     )
-    check_gradients(gradients, pool, test, str(fields.path_of(group)))
+    check_gradients(gradients, pool, test, str(fields.path_of(group)), remedy)
     return gradients
 
 
-def check_gradients(gradients: GradientProducts, pool: int, test: int, where: str) -> None:
+def check_gradients(gradients: GradientProducts, pool: int, test: int, where: str, remedy: str = REMEDY) -> None:
     """Raise ``DataError`` unless products belong to ``pool`` and ``test`` examples and one run."""
     problem = _problem_with(gradients, pool, test)
     if problem:
-        raise DataError(f"{where}: its gradient products {problem}", REMEDY)
+        raise DataError(f"{where}: its gradient products {problem}", remedy)
 
 
 def _problem_with(gradients: GradientProducts, pool: int, test: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float16, Float32
 
 from gptfl.errors import DataError
-from gptfl.records import GradientSketches, SketchPoint
+from gptfl.records import GradientProducts, GradientSketches, SketchPoint
 from gptfl.store import fields, files
 from gptfl.store.gradients import check_gradients, get_products, put_products
 from gptfl.store.kinds import DYNAMICS
@@ -81,7 +81,7 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
     fields.put_array(group, "steps", sketches.steps)
     fields.put_array(group, "learning_rates", sketches.learning_rates)
     if sketches.products is not None:
-        check_gradients(sketches.products, pool, test, where)
+        _check_products(sketches.products, sketches.steps, pool, test, where)
         put_products(group.create_group(PRODUCTS), sketches.products)
     points = group.create_group("points")
     for place, step in enumerate(sketches.steps.tolist()):
@@ -97,7 +97,7 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
 
 
 def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | None:
-    """The sketches of a recording, none of which is read yet; None if it has none.
+    """The sketches of a recording, none of which is read yet but their products; None if it has none.
 
     Raises ``DataError`` where they don't fit it.
     """
@@ -109,6 +109,10 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
     _check_run(steps, rates, dimensions, str(fields.path_of(file)))
     for step in steps.tolist():
         _check_shapes(_point(file, step), dimensions, pool, test)
+    products = None
+    if PRODUCTS in group:
+        products = get_products(fields.get_group(group, PRODUCTS), pool, test, REMEDY)
+        _check_products(products, steps, pool, test, str(fields.path_of(file)))
     return GradientSketches(
         seed=fields.get_int(group, "seed"),
         steps=steps,
@@ -117,7 +121,7 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
         modules=fields.get_word(group, "modules") if "modules" in group.attrs else None,
         points=StoredPoints(fields.path_of(file), steps.tolist()),
         seconds=fields.get_seconds(group),
-        products=get_products(fields.get_group(group, PRODUCTS), pool, test) if PRODUCTS in group else None,
+        products=products,
     )
 
 
@@ -146,6 +150,12 @@ def _check_run(steps: np.ndarray, rates: np.ndarray, dimensions: int, where: str
         problem = f"have {dimensions} dimensions"
     if problem:
         raise DataError(f"{where}: its gradient sketches {problem}", REMEDY)
+
+
+def _check_products(products: GradientProducts, steps: np.ndarray, pool: int, test: int, where: str) -> None:
+    check_gradients(products, pool, test, where, REMEDY)
+    if not np.array_equal(products.steps, steps):
+        raise DataError(f"{where}: its gradient sketches have products at other steps", REMEDY)
 
 
 def _check_shapes(group: h5py.Group, dimensions: int, pool: int, test: int) -> None:

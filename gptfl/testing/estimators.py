@@ -67,6 +67,9 @@ def check_estimator(
     if "gradients" in made.requires:
         without = dataclasses.replace(data, gradients=None)
         promises.refuses(lambda: factory(**settings).fit(without), f"{name}: fit() without the gradients it requires")
+    elif "gradients" in takes(made):
+        bare_fit = factory(**settings).fit(dataclasses.replace(data, gradients=None))
+        _check_prediction(bare_fit, query, f"{name} without the gradients it takes")
     if "derivatives" in made.requires:
         bare = dataclasses.replace(query, derivatives={})
         promises.refuses(lambda: fitted.predict(bare), f"{name}: predict() without the derivatives it requires")

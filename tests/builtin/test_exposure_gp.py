@@ -82,6 +82,7 @@ SETTINGS = {
     "identity": {"link": "identity"},
     "log": {"link": "log"},
     "odds": {"link": "odds"},
+    "no products": {"products": False},
     "no features": {"features": False},
 }
 
@@ -216,7 +217,8 @@ def test_exact_products_mend_what_sketches_blur():
     query, truth = question(asked), recorded(asked)
     mean = MeanRun().fit(data).predict(query).values
     assert ExposureGp().takes == {"gradients"}
-    assert ExposureGp(prior=False).takes == ExposureGp(features=False).takes == set()
+    for idle in ({"prior": False}, {"products": False}, {"features": False}):
+        assert ExposureGp(**idle).takes == set()
     without, with_them = (
         skill(ExposureGp().fit(replace(blurred, gradients=given)).predict(query).values, truth, mean)
         for given in (None, products)
@@ -267,24 +269,20 @@ def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_els
     assert np.square(heard - truth).sum() < np.square(deaf - truth).sum()
 
 
-def test_exact_products_need_no_gradient_features_for_examples_fitted():
-    data, asked = world(runs=4, asked=20, own=0.0)
+def test_products_are_left_aside_without_vectors_that_could_stand_in_for_them():
+    data, asked = world(runs=8)
     products, _ = exact(data)
-    text = Features(
-        "text",
-        {},
-        data.features.examples,
-        {
-            "text": FeatureSet(
-                np.random.default_rng(3).normal(size=(POOL, 3)), np.random.default_rng(4).normal(size=(TEST, 3))
-            )
-        },
-    )
-    query, truth = question(asked), recorded(asked)
-    mean = MeanRun().fit(data).predict(query).values
-    fitted = ExposureGp().fit(replace(data, features=text, gradients=products))
-    assert skill(fitted.predict(query).values, truth, mean) > 0.8
-    assert np.isfinite(fitted.predict(about(query, replace(data, features=text), tests=None)).values).all()
+    random = np.random.default_rng(3)
+    text = FeatureSet(random.normal(size=(POOL, 3)), random.normal(size=(TEST, 3)))
+    data = replace(data, features=Features("text", {}, data.features.examples, {"text": text}))
+    values = [
+        ExposureGp().fit(replace(data, gradients=given)).predict(question(asked)).values for given in (None, products)
+    ]
+    np.testing.assert_array_equal(*values)
+    # Raw vectors can't tell preconditioned products.
+    both = replace(products, preconditioned=products.raw, self_preconditioned=products.self_raw)
+    fitted = ExposureGp().fit(replace(exact(world(runs=8)[0])[1], gradients=both))
+    assert fitted.model_.products.kinds.keys() == {"raw"}
 
 
 def test_exact_products_survive_being_kept():
@@ -298,6 +296,7 @@ def test_exact_products_survive_being_kept():
         ("products:raw", state["products:raw"][:, 1:]),
         ("products:raw", np.full_like(state["products:raw"], np.nan)),
         ("points:raw", state["points:raw"][:0]),
+        ("points:raw", state["points:raw"].astype(np.float64)),
     ):
         with pytest.raises(DataError, match="fit it again"):
             ExposureGp().restore({**state, name: wrong})

@@ -56,14 +56,17 @@ def test_wrong_names_and_missing_files(
     assert not list(tmp_path.glob("**/*.h5"))
 
 
-@pytest.mark.parametrize("kind", ["gpu", "machine"])
+@pytest.mark.parametrize("kind", ["gpu", "machine", "torch"])
 def test_full_memory_is_told_in_one_line(
     gptfl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     import torch
 
     full = "CUDA out of memory. Tried to allocate 30.00 MiB. GPU 0 has 22.94 MiB free. Process 8 has 7 GiB in use."
-    error = torch.OutOfMemoryError(full) if kind == "gpu" else MemoryError()
+    errors = {"gpu": torch.OutOfMemoryError(full), "machine": MemoryError()}
+    error = errors.get(kind) or RuntimeError(
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+    )
 
     def run_out(*args: Any, **kwargs: Any) -> None:
         raise error
@@ -71,7 +74,9 @@ def test_full_memory_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gptfl.training.trainer.RecordingTrainer.run", run_out)
     outcome = gptfl("collect", "--model", "tiny", "--task", "errands", *SMALL)
-    told = "Tried to allocate 30.00 MiB" if kind == "gpu" else "the system gave no more"
+    told = {"gpu": "Tried to allocate 30.00 MiB", "machine": "the system gave no more", "torch": "tried to allocate"}[
+        kind
+    ]
     assert outcome.code == 5
     last = outcome.err.strip().split("\n")[-1]
     assert last.startswith("error: memory is full: ")

@@ -136,6 +136,15 @@ def test_levels_are_used_where_they_tell_known_examples_from_the_others():
     np.testing.assert_array_equal(few[0], carried_alike(known[:, :6], alike[:6, :6], new, cosines[:, :6])[0])
 
 
+@pytest.mark.parametrize("level", [np.zeros((12, 1)), np.ones((12, 2)), np.repeat(np.arange(12.0)[:, None], 2, axis=1)])
+def test_levels_that_are_no_plane_are_left_aside(level):
+    random = np.random.default_rng(5)
+    alike, cosines, _ = likenesses(12, 2)
+    known, new = random.normal(size=(3, 12)), random.normal(size=(1, 2))
+    told = carried_alike(known, alike, new, cosines, (level, level[:2]))
+    np.testing.assert_array_equal(told[0], carried_alike(known, alike, new, cosines)[0])
+
+
 def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch):
     monkeypatch.setattr(carrying, "WEIGHTS", (0.7,))
     random = np.random.default_rng(2)

@@ -53,18 +53,18 @@ def test_unknown_pairs_are_filled_from_others_and_no_others():
     for name, one in filled.kinds.items():
         np.testing.assert_array_equal(one.rows[:, 0], made.kinds[name].rows[:, 0])
         np.testing.assert_array_equal(one.rows[:, 1], other.kinds[name].rows[:, 1])
-    half = made.taken(np.array([-1]), np.arange(TEST)).filled(Products({"raw": other.kinds["raw"]}))
-    assert half.kinds.keys() == made.kinds.keys()
-    assert np.isnan(half.kinds["preconditioned"].rows).all()
 
 
-def test_what_nobody_knows_is_guessed_as_the_average_example_and_as_nothing_for_unknown_tests():
-    raw, _, made = products()
-    guess = made.taken(np.array([0, 1, -1]), np.array([0, -1])).guessed()
-    rows = guess.kinds["raw"].rows
-    assert guess.whole
-    np.testing.assert_allclose(rows[:, 2, 0], -raw[:, :2, 0].mean(axis=1), rtol=1e-5)
-    np.testing.assert_array_equal(rows[:, :, 1], 0)
+def test_some_kinds_alone():
+    made = products()[2]
+    assert made.of_kinds({"raw", "other"}).kinds.keys() == {"raw"}
+    assert made.of_kinds(()).kinds == {}
+
+
+def test_products_too_large_for_the_precision_kept_are_no_point():
+    raw, divided, _ = products()
+    raw[1, 0, 0] = 1e300
+    assert Products.of(STEPS, raw=raw, preconditioned=divided).kinds["raw"].points.tolist() == [0, 24]
 
 
 @pytest.mark.parametrize("steps", [[0, 8, 16], [0, 8]])

@@ -15,6 +15,7 @@ from gptfl.stages.few_runs import groups_of, sweep_runs
 from gptfl.stages.sweep import sweep
 from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.features import read_features, write_features
+from gptfl.testing import make_dynamics
 
 
 @pytest.fixture
@@ -86,6 +87,18 @@ def test_an_estimator_that_fails_is_told_and_the_others_go_on(swept):
     assert runs_table(found).row_count == 2 * 4
 
 
+def fitting(gradients, dynamics):
+    """Products of a recording's shape."""
+    shape = (len(gradients.steps), len(dynamics.pool), len(dynamics.test))
+    return replace(
+        gradients,
+        raw=np.resize(gradients.raw, shape),
+        preconditioned=np.resize(gradients.preconditioned, shape),
+        self_raw=np.resize(gradients.self_raw, shape[:2]),
+        self_preconditioned=np.resize(gradients.self_preconditioned, shape[:2]),
+    )
+
+
 def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
     plain = sweep_runs([2], estimators=["exposure-gp"], workspace=swept, figure=tmp_path / "a.png")
     assert plain.run_seconds is None
@@ -99,6 +112,11 @@ def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
     unknown = sweep_runs([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
     assert unknown.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
     write_features(vectors, replace(features, sets=sets, seconds=100.0))
+    exact = make_dynamics(gradients=True).gradients
+    write_dynamics(path, replace(dynamics, runs=tuple(timed), gradients=fitting(exact, dynamics)))
+    beside = sweep_runs([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
+    assert beside.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
+    write_dynamics(path, replace(dynamics, runs=tuple(timed)))
     output = tmp_path / "runs.json"
     for _ in range(2):  # what it wrote itself may be overwritten
         found = sweep_runs(

@@ -107,8 +107,13 @@ def test_estimated_products_of_other_examples_are_refused(
     path = tmp_path / "a.h5"
     write_dynamics(path, dynamics)
     wrong = replace(estimates(), raw=estimates().raw[:, :3])
-    with pytest.raises(DataError, match=r"its gradient products \(raw\) have the shape"):
+    with pytest.raises(
+        DataError, match=r"its gradient products \(raw\) have the shape .*: record it again .* --sketches"
+    ):
         append_sketches(path, replace(sketches, products=wrong))
+    elsewhere = replace(estimates(), steps=np.array([0, 2]))
+    with pytest.raises(DataError, match="have products at other steps"):
+        append_sketches(path, replace(sketches, products=elsewhere))
     assert read_dynamics(path).sketches is None
 
 

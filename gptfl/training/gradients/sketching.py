@@ -24,6 +24,9 @@ POWERS = (1.0, 0.5)
 """Of what the optimiser divides by: whole for the pool's preconditioned gradients, split between the two sides."""
 WIDE, WIDE_MEMORY = 2**17, 2**30
 """Numbers of the sketches that products are estimated from and that are not kept, and bytes that they may take."""
+COPIES = 8
+"""Wide sketches of an example that are held at a time, at most: its own two, and while they are made, two of twice the
+width and the two sums of their halves."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,12 @@ class SketchSetup:
     def wide(self) -> int:
         """Numbers of the sketches that products are estimated from; 0 where those kept are as wide, or memory is short."""
         found = WIDE
-        while found * 2 * 4 * (len(self.pool) + len(self.test)) > WIDE_MEMORY:
+        while self._bytes(found) > WIDE_MEMORY:
             found //= 2
         return found if found > self.dimensions else 0
+
+    def _bytes(self, wide: int) -> int:
+        return 4 * COPIES * wide * (len(self.pool) + len(self.test))
 
     def wanted(self, seed: int) -> tuple[list[Wanted], list[Wanted]]:
         """What is to be projected of the pool's and of the test examples' gradients."""
@@ -99,7 +105,7 @@ class SketchSetup:
             for side in (self.pool, self.test)
             for piece in pieces_within(side, weights, self.memory)
         )
-        return int(most) + 2 * 4 * self.wide * (len(self.pool) + len(self.test))
+        return int(most) + self._bytes(self.wide)
 
 
 class Sketching:
