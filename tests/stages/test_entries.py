@@ -185,10 +185,10 @@ def test_gradients_reach_only_what_requires_them_and_count_in_its_key(space, kno
         full = replace(recording, dynamics=replace(recording.dynamics, gradients=gradients))
         for name in ("recall", "products"):
             contender = Contender(known.find("estimator", name), known.make("estimator", name))
-            data = fit_data(full, *bare[1:], contender.estimator.requires)
+            data = fit_data(full, *bare[1:], contender.estimator)
             assert data.gradients is (gradients if name == "products" else None)
             fits[name, size] = simulator_key(contender, full, data)
     assert fits["recall", 1.0] == fits["recall", 2.0]
     assert fits["products", 1.0] != fits["products", 2.0]
     recall = Contender(known.find("estimator", "recall"), known.make("estimator", "recall"))
-    assert simulator_key(recall, recording, fit_data(*bare)) == fits["recall", 1.0]
+    assert simulator_key(recall, recording, fit_data(*bare, recall.estimator)) == fits["recall", 1.0]

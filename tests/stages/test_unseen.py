@@ -29,6 +29,7 @@ class Single:
     """Stands for an estimator that looks at single examples."""
 
     name = "single"
+    requires = frozenset()
     generalises = frozenset({"train", "test"})
 
 
@@ -281,6 +282,23 @@ def test_a_scope_tells_places_among_those_fitted():
     only = scope_of(dynamics, aside, Single(), features, np.array(aside.test))
     assert [e.id for e in only.test] == [dynamics.test[i].id for i in aside.test]
     assert len(only.features.sets["vectors"].test) == len(aside.test)
+
+
+def test_a_scope_has_gradient_products_for_who_takes_them():
+    dynamics, features = synthetic(8)
+    random = np.random.default_rng(0)
+    raw, own = random.normal(size=(1, 24, 8)), random.normal(size=(1, 24))
+    products = GradientProducts(0, np.array([0]), np.ones(3), raw, raw, own, own)
+    dynamics = replace(dynamics, gradients=products)
+    aside = set_aside(dynamics, "both", None, 3)
+    taking = Single()
+    taking.takes = frozenset({"gradients"})
+    tests = np.array(aside.test)
+    scope = scope_of(dynamics, aside, taking, features, tests)
+    np.testing.assert_array_equal(scope.gradients.raw, raw[:, :, tests])
+    assert scope.about(query_for(dynamics.with_role("test"), LOSS)).unseen.gradients is scope.gradients
+    assert scope_of(dynamics, aside, Single(), features).gradients is None
+    assert scope_of(dynamics, None, taking, features).gradients is None
 
 
 def test_who_does_not_generalise_is_told_why():
