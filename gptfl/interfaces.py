@@ -212,6 +212,14 @@ class InfluencesItself(Protocol):
         ...
 
 
+def tells_itself(estimator: Estimator) -> bool:
+    """Whether a fitted estimator tells influence on the training examples themselves (``InfluencesItself``).
+
+    One that can do so after some fits only says which by an attribute ``tells_itself``.
+    """
+    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "tells_itself", True))
+
+
 @runtime_checkable
 class TellsInfluence(Protocol):
     """What an estimator may also offer once it is fitted: influence and how sure it is, some examples at a time.

@@ -243,6 +243,27 @@ class ExposureGp:
         mean, spread = influence(self.model_, places, vectors, weights)
         return (mean if self.model_.higher else -mean), spread
 
+    @property
+    def tells_itself(self) -> bool:
+        """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
+        return hasattr(self, "model_") and self.model_.sources.last is not None
+
+    def self_influence(self) -> Float[np.ndarray, " pool"]:
+        """Each training example's gradient times itself at the end of the reference run: what is still to be learned.
+
+        That is the first-order effect of seeing it on its own loss once the others have been learned. A mislabelled
+        example has a large one. Only order and ratios count. Raises ``DataError`` where it was fitted without
+        gradient vectors.
+        """
+        check_fitted(self)
+        told = self.model_.sources.itself()
+        if told is None:
+            raise DataError(
+                "exposure-gp tells influence on the examples themselves from gradient features, and has none",
+                "use --how replace, or fit to features of the encoder gradients",
+            )
+        return told
+
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
         check_fitted(self)

@@ -155,6 +155,16 @@ class Sources:
     def _is_raw(self, name: str) -> bool:
         return _is_point(name, self.sets[name]) and name.startswith("raw")
 
+    def itself(self) -> Float[np.ndarray, " example"] | None:
+        """Each fitted training example's gradient times itself at the end; None without gradients."""
+        if self.last is None:
+            return None
+        train = np.asarray(self.sets[self.last].train, dtype=np.float64)
+        kind, _, step = self.last.partition("-")
+        # What is divided on the pool's side alone has a plain other side.
+        other = self.sets.get(f"raw-{step}") if kind == "preconditioned" else None
+        return np.asarray((train * (train if other is None else other.train)).sum(axis=1))
+
     def test_vectors(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test d"] | None:
         """What says how alike test examples are: gradients at the end where there are any, else all sets together."""
         if not self.sets:

@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, generalises, is_blind, is_oracle
+from gptfl.interfaces import (
+    InfluencesItself,
+    InfluencesTests,
+    TellsInfluence,
+    generalises,
+    is_blind,
+    is_oracle,
+    tells_itself,
+)
 from gptfl.records import Dynamics, Features, FeatureSet, Progress
 from gptfl.registry import suggest
 from gptfl.stages.asking import Source
@@ -124,7 +132,7 @@ def tell(
         influence, spread = closed_form(source, subject.tests, features, progress)
         last = int(recorded_recipe(source.recording.dynamics, source.metric).grid[-1])
         return Told(influence, CLOSED_FORM, last, spread=spread)
-    offered = isinstance(estimator, InfluencesItself if subject.itself else InfluencesTests)
+    offered = tells_itself(estimator) if subject.itself else isinstance(estimator, InfluencesTests)
     if how == DERIVATIVE and not offered:
         kind = "self_influence" if subject.itself else "influence"
         raise DataError(

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.interfaces import InfluencesItself
+from gptfl.interfaces import tells_itself
 from gptfl.records import Progress, silent
 from gptfl.report.rank import Ranking, RankResult, check_table, draw_detection, write_table
 from gptfl.report.trajectories import check_picture
@@ -197,7 +197,7 @@ def _itself(
     return {
         ON_ITSELF.format(ranking.label): detect(direct(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
-        if isinstance(source.contender.estimator, InfluencesItself) and source.recording.aside is None
+        if tells_itself(source.contender.estimator) and source.recording.aside is None
     }
 
 

@@ -304,6 +304,19 @@ def test_exact_products_survive_being_kept():
         ExposureGp().restore({name: one for name, one in state.items() if name != "points:raw"})
 
 
+def test_influence_on_itself_takes_gradients():
+    data, _ = world(runs=4)
+    fitted = ExposureGp().fit(data)
+    assert not ExposureGp().tells_itself
+    assert fitted.tells_itself
+    np.testing.assert_allclose(fitted.self_influence(), (data.features.sets["raw-0"].train ** 2).sum(axis=1), rtol=1e-5)
+    text, _ = world(runs=4, kind="embedding")
+    bare = ExposureGp().fit(text)
+    assert not bare.tells_itself
+    with pytest.raises(DataError, match="has none: use --how replace"):
+        bare.self_influence()
+
+
 def test_novelty_is_small_for_what_was_seen_and_large_for_what_is_unlike_it():
     data, runs = world(noise=0.005, kind="embedding", own=0.0)
     fitted = ExposureGp().fit(data)

@@ -142,6 +142,14 @@ def test_products_of_vectors_stand_in_at_the_nearest_points():
     assert found.keys() == {"raw", "preconditioned"}
 
 
+def test_an_examples_product_with_itself_is_that_of_the_last_point():
+    split = Sources.of({"split-9": sides(0), "split-24": sides(1), "raw-24": sides(2), "text": sides(9, False)})
+    np.testing.assert_allclose(split.itself(), (split.sets["split-24"].train ** 2).sum(axis=1))
+    divided = Sources.of({"preconditioned-24": sides(1), "raw-9": sides(2)})
+    np.testing.assert_allclose(divided.itself(), (divided.sets["preconditioned-24"].train ** 2).sum(axis=1))
+    assert Sources.of({"text": sides(9, False)}).itself() is None
+
+
 def test_split_vectors_stand_in_for_preconditioned_products_before_others():
     sources = Sources.of({"split-9": sides(0), "preconditioned-9": sides(1)})
     like = Products.of(np.array([9]), raw=np.ones((1, POOL, TEST)), preconditioned=np.ones((1, POOL, TEST)))
