@@ -201,9 +201,11 @@ def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
     seconds aren't kept.
     """
     features = entry.provision.features
-    if not priced and features is not None and any(one.kind == "gradient" for one in features.sets.values()):
-        return True
-    return exact and "gradients" in takes(get_registry().make("estimator", entry.name, **entry.settings))
+    vectors = features is not None and any(one.kind == "gradient" for one in features.sets.values())
+    estimator = get_registry().make("estimator", entry.name, **entry.settings)
+    # Who takes products without requiring them takes them beside gradient vectors alone.
+    products = "gradients" in (takes(estimator) if vectors else estimator.requires)
+    return (vectors and not priced) or (exact and products)
 
 
 def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
