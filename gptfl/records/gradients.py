@@ -1,7 +1,7 @@
 """What is recorded of the examples' gradients along a reference run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,6 +33,16 @@ class GradientProducts:
         """Fingerprint of every product."""
         arrays = (self.raw, self.preconditioned, self.self_raw, self.self_preconditioned)
         return fingerprint(self.seed, self.steps, self.learning_rates, *arrays)
+
+    def of_examples(self, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]) -> "GradientProducts":
+        """Those of the examples at these places."""
+        return replace(
+            self,
+            raw=self.raw[:, pool][:, :, tests],
+            preconditioned=self.preconditioned[:, pool][:, :, tests],
+            self_raw=self.self_raw[:, pool],
+            self_preconditioned=self.self_preconditioned[:, pool],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from gptfl.interfaces import Estimator, is_blind, takes
 from gptfl.records import Dynamics, Example, Features, GradientProducts, Query, Unseen
 from gptfl.stages.unseen import TEST, TRAIN, SetAside, kept
-from gptfl.stages.withholding import features_of, gradients_of
+from gptfl.stages.withholding import features_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def scope_of(
         _seen(pool, hidden),
         _seen(test, () if aside is None else aside.test)[chosen],
         None if features is None else features_of(features, dynamics.pool, asked, np.arange(pool), chosen),
-        None if products is None else gradients_of(products, np.arange(pool), chosen),
+        None if products is None else products.of_examples(np.arange(pool), chosen),
     )
 
 

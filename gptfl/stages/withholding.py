@@ -16,7 +16,6 @@ from gptfl.records import (
     Features,
     FeatureSet,
     FitData,
-    GradientProducts,
     GradientSketches,
     Run,
     examples_fingerprint,
@@ -41,7 +40,7 @@ def with_tests(dynamics: Dynamics, tests: Int[np.ndarray, " chosen"]) -> Dynamic
         dynamics,
         test=tuple(dynamics.test[i] for i in tests),
         runs=tuple(of_tests(run, tests) for run in dynamics.runs),
-        gradients=None if dynamics.gradients is None else gradients_of(dynamics.gradients, pool, tests),
+        gradients=None if dynamics.gradients is None else dynamics.gradients.of_examples(pool, tests),
         sketches=None if dynamics.sketches is None else _sketches_of(dynamics.sketches, pool, tests),
     )
 
@@ -50,9 +49,7 @@ def _sketches_of(
     sketches: GradientSketches, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]
 ) -> GradientSketches:
     """The same sketches, of which features were made already, with the products of some of the examples."""
-    return replace(
-        sketches, products=None if sketches.products is None else gradients_of(sketches.products, pool, tests)
-    )
+    return replace(sketches, products=None if sketches.products is None else sketches.products.of_examples(pool, tests))
 
 
 def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitData:
@@ -89,7 +86,7 @@ def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitD
         fit_runs=fit_runs,
         validation_runs=reduced(data.validation_runs),
         features=None if data.features is None else features_of(data.features, seen_pool, seen_test, pool, tests),
-        gradients=None if data.gradients is None else gradients_of(data.gradients, pool, tests),
+        gradients=None if data.gradients is None else data.gradients.of_examples(pool, tests),
     )
 
 
@@ -134,19 +131,6 @@ def features_of(
         name: FeatureSet(one.train[pool_rows], one.test[test_rows], one.kind) for name, one in features.sets.items()
     }
     return Features(features.encoder, features.identity, examples_fingerprint(pool, test), sets)
-
-
-def gradients_of(
-    gradients: GradientProducts, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]
-) -> GradientProducts:
-    """The gradient products of some of the examples."""
-    return replace(
-        gradients,
-        raw=gradients.raw[:, pool][:, :, tests],
-        preconditioned=gradients.preconditioned[:, pool][:, :, tests],
-        self_raw=gradients.self_raw[:, pool],
-        self_preconditioned=gradients.self_preconditioned[:, pool],
-    )
 
 
 def left_note(whole: FitData, data: FitData, where: str = "") -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from gptfl.records import (
     Features,
     FeatureSet,
     FitData,
-    GradientProducts,
     Query,
     Run,
     Unseen,
@@ -82,17 +81,7 @@ def _asked(data: FitData, pool: np.ndarray, test: np.ndarray, pool_seen: int, te
         np.where(pool < pool_seen, pool, -1),
         np.where(test < test_seen, test, -1),
         _features(data.features, pool, test, *examples),
-        None if data.gradients is None else _gradients(data.gradients, pool, test),
-    )
-
-
-def _gradients(gradients: GradientProducts, pool: np.ndarray, test: np.ndarray) -> GradientProducts:
-    return replace(
-        gradients,
-        raw=gradients.raw[:, pool][:, :, test],
-        preconditioned=gradients.preconditioned[:, pool][:, :, test],
-        self_raw=gradients.self_raw[:, pool],
-        self_preconditioned=gradients.self_preconditioned[:, pool],
+        None if data.gradients is None else data.gradients.of_examples(pool, test),
     )
 
 
