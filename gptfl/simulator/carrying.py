@@ -44,8 +44,9 @@ def carried_alike(
     At each step a line in the first value, and around it a Gaussian process over test examples with the covariance
     ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps. ``levels`` are further
     numbers known of each known and each new test example: with them the line is a plane, if that tells known test
-    examples better from the others. Where there are too few known examples for that it is as ``carried_over`` tells.
-    Beside it, the variance of the errors; the line's own counts.
+    examples better from the others. Line and plane go on beyond the known examples, but no farther than these spread;
+    from there on a trajectory keeps its distance to the last one told. Where there are too few known examples for all
+    that it is as ``carried_over`` tells. Beside it, the variance of the errors; the line's own counts.
     """
     if known.shape[1] < 4 or np.ptp(known[0]) == 0:
         values = carried_over(known, first)
@@ -60,8 +61,10 @@ def carried_alike(
             plane = _Told.of(known, trend, alike)
             if plane.missed < told.missed:
                 told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
-    within = np.clip(np.stack(given, axis=2), told.trend.min(axis=0), told.trend.max(axis=0))
-    return told.at(within, cosines)
+    asked = np.stack(given, axis=2)
+    within = np.clip(asked, *told.reach())
+    values, doubt = told.at(within, cosines)
+    return values + (asked - within)[:, None, :, 1], doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class _Told:
 
     trend: Float[np.ndarray, "test k"]
     weight: float
-    covariance: Float[np.ndarray, "test test"]
+    inverse: Float[np.ndarray, "test test"]
     slopes: Float[np.ndarray, "k recorded"]
     rest: Float[np.ndarray, "test recorded"]
     unit: Float[np.ndarray, " recorded"]
@@ -86,23 +89,27 @@ class _Told:
         """Learn from the known ones; ``missed`` is the squared error of telling each from the others."""
         ones = np.eye(len(alike))
         weight = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + ones))
-        covariance = weight * alike + ones
-        inverse = np.linalg.inv(covariance)
+        inverse = np.linalg.inv(weight * alike + ones)
         lines = inverse @ trend
         slopes = np.linalg.solve(trend.T @ lines, lines.T @ known.T)
         rest = inverse @ known.T - lines @ slopes
         own = inverse - lines @ np.linalg.solve(trend.T @ lines, lines.T)
         missed = float(((rest / own.diagonal()[:, None]) ** 2).sum())
         unit = ((known.T - trend @ slopes) * rest).sum(axis=0) / (len(trend) - trend.shape[1])
-        return cls(trend, weight, covariance, slopes, rest, np.maximum(unit, 0.0), missed)
+        return cls(trend, weight, inverse, slopes, rest, np.maximum(unit, 0.0), missed)
+
+    def reach(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """From where to where the trend is trusted: a spread of the known examples beyond them on either side."""
+        least, most = self.trend.min(axis=0), self.trend.max(axis=0)
+        return 2.0 * least - most, 2.0 * most - least
 
     def at(
         self, given: Float[np.ndarray, "run new k"], cosines: Float[np.ndarray, "new test"]
     ) -> tuple[Float[np.ndarray, "run recorded new"], Float[np.ndarray, "run recorded new"]]:
         """What to expect there, and its variance."""
         cross = self.weight * cosines
-        lines = np.linalg.solve(self.covariance, self.trend)
-        left = self.weight + 1.0 - (cross @ np.linalg.solve(self.covariance, cross.T)).diagonal()
+        lines = self.inverse @ self.trend
+        left = self.weight + 1.0 - ((cross @ self.inverse) * cross).sum(axis=1)
         away = given - cross @ lines
         left = left + np.einsum("rni,ij,rnj->rn", away, np.linalg.inv(self.trend.T @ lines), away)
         values = np.einsum("rnk,kt->rtn", given, self.slopes) + (cross @ self.rest).T[None]

@@ -114,6 +114,19 @@ def test_known_examples_that_begin_alike_lend_their_change_without_a_line():
     np.testing.assert_allclose(variances[0, 1], 3.5)
 
 
+def test_beyond_the_known_examples_the_line_goes_on_and_then_keeps_its_distance():
+    alike, cosines = np.eye(6), np.zeros((4, 6))
+    start = np.linspace(0.0, 5.0, 6)
+    known = np.stack([start, 1.0 + 0.5 * start])
+    first = np.array([[5.0, 8.0, 10.0, 13.0]])
+    values, _ = carried_alike(known, alike, first, cosines)
+    np.testing.assert_allclose(values[0, 0], first[0], atol=1e-12)
+    np.testing.assert_allclose(values[0, 1], [3.5, 5.0, 6.0, 9.0], atol=1e-9)
+    shaken = known + np.array([[0.0], [0.1]]) * np.array([1, -1, 1, -1, 1, -1])
+    spread = carried_alike(shaken, alike, first, cosines)[1][0, 1]
+    assert (np.diff(spread[:3]) > 0).all()
+
+
 def test_levels_are_used_where_they_tell_known_examples_from_the_others():
     random = np.random.default_rng(5)
     alike, cosines, _ = likenesses(24, 3)
