@@ -169,8 +169,9 @@ class ExposureGp:
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
         assert query.observed is not None
         nearest = np.abs(self.steps_[:, None] - query.steps[None]).argmin(axis=0)
-        alike = self.model_.over_steps[np.ix_(nearest, nearest)]
-        return conditioned(mean, spread, self.model_.link.to(query.observed), alike)
+        model = self.model_
+        alike, errors = model.over_steps[np.ix_(nearest, nearest)], model.left_out[:, nearest] / model.widening
+        return conditioned(mean, spread, model.link.to(query.observed), alike, errors)
 
     def _asked(self, query: Query, rows: int) -> Asked:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""

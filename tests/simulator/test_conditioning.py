@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.conditioning import OWN, conditioned
+from gptfl.simulator.conditioning import OWN, TRUST, conditioned
 
 RUNS, STEPS, TEST = 2, 6, 4
 
@@ -72,3 +72,31 @@ def test_steps_that_are_wholly_alike_are_no_trouble(repeats):
     found, left = conditioned(mean, spread, np.ones((1, repeats, 1)), np.ones((repeats, repeats)))
     np.testing.assert_allclose(found, 1.0, atol=1e-3)
     assert (left >= 0).all()
+
+
+def test_spreads_are_what_would_have_been_right_for_runs_left_out():
+    mean, spread, observed, alike = drawn()
+    random = np.random.default_rng(3)
+    errors = np.linalg.cholesky(alike) @ random.normal(size=(40, STEPS, 50)) * np.linspace(0.5, 2.0, STEPS)[:, None]
+    errors[0] = np.nan
+    plain, judged = conditioned(mean, spread, observed, alike), conditioned(mean, spread, observed, alike, errors)
+    np.testing.assert_array_equal(judged[0], plain[0])
+    for run in range(RUNS):
+        for test in range(TEST):
+            known = np.isfinite(observed[run, :, test])
+            if not known.any():
+                np.testing.assert_array_equal(judged[1][run, :, test], plain[1][run, :, test])
+                continue
+            gain = alike[:, known] @ np.linalg.inv(alike[np.ix_(known, known)] + OWN * np.eye(known.sum()))
+            left = 1.0 - (gain @ alike[known]).diagonal()
+            for step in np.flatnonzero(~known):
+                remaining = [
+                    abs(errors[k, step, j] - gain[step] @ errors[k, known, j]) for k in range(1, 40) for j in range(50)
+                ]
+                ratio = np.quantile(remaining, 0.9) / 1.6449 / np.sqrt(left[step])
+                factor = np.sqrt((TRUST + 39 * ratio**2) / (TRUST + 39))
+                np.testing.assert_allclose(judged[1][run, step, test], plain[1][run, step, test] * factor)
+    same = conditioned(mean, spread, observed, alike, np.linalg.cholesky(alike) @ random.normal(size=(40, STEPS, 50)))[
+        1
+    ]
+    np.testing.assert_allclose(same, plain[1], rtol=0.1, atol=1e-9)
