@@ -96,6 +96,7 @@ class ExposureGp:
         )
         self.model_ = min(models, key=lambda model: model.evidence)
         self.model_.settle()
+        self.model_.judge()
         self.steps_ = recorded.steps
         return self
 
@@ -170,7 +171,7 @@ class ExposureGp:
         assert query.observed is not None
         nearest = np.abs(self.steps_[:, None] - query.steps[None]).argmin(axis=0)
         model = self.model_
-        alike, errors = model.over_steps[np.ix_(nearest, nearest)], model.left_out[:, nearest] / model.widening
+        alike, errors = model.over_steps[np.ix_(nearest, nearest)], model.left_out[:, nearest] / model.left_out_width
         return conditioned(mean, spread, model.link.to(query.observed), alike, errors)
 
     def _asked(self, query: Query, rows: int) -> Asked:

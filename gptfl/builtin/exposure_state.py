@@ -43,6 +43,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "scales": hyper.scales,
         "factors": hyper.factors,
         "shares": np.array([hyper.alike, hyper.shared]),
+        "widening": np.array(model.widening),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
     for name, one in model.sources.sets.items():
@@ -85,10 +86,22 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         raise ValueError("factors are not of the test examples")
     if not (0.0 <= alike <= 1.0 and 0.0 <= shared <= 1.0 and (hyper.weights > 0).all()):
         raise ValueError("hyperparameters are out of range")
+    widening = float(state["widening"])
+    if not 0.0 < widening < np.inf:
+        raise ValueError("the widening is out of range")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = Recorded(runs, steps, values, pool)
     products = _products_of(state, pool, values.shape[2])
-    model = ExposureModel(recorded, Sources.of(sets), link, hyper, prior=prior, higher=bool(higher), products=products)
+    model = ExposureModel(
+        recorded,
+        Sources.of(sets),
+        link,
+        hyper,
+        prior=prior,
+        higher=bool(higher),
+        products=products,
+        widening=widening,
+    )
     if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model

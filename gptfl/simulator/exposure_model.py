@@ -31,6 +31,9 @@ TRUST = 4.0
 
 JUDGED = 64
 """Errors are judged on this many steps, spread over the run: neighbours tell the same."""
+REFITS, REFIT_RUNS, REFIT_STEPS = 6, (8, 48), 12
+"""From so many to so many runs, the errors judged are those of models fitted without a sixth of the runs, on this many
+steps. With fewer runs such a model is too much worse; with more, that the hyperparameters know the run left out is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,16 @@ class ExposureModel:
         prior: bool = True,
         higher: bool = False,
         products: Products | None = None,
+        widening: float = 1.0,
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
-        ``products`` are gradient products of the examples fitted, more precise than those of their vectors, which must
+        ``widening`` is what predicted standard deviations are multiplied by (``judge`` finds it). ``products`` are gradient products of the examples fitted, more precise than those of their vectors, which must
         be able to stand in for them where others are asked about (``Sources.estimable``).
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
-        self.pool = recorded.pool
+        self.pool, self.widening = recorded.pool, widening
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
         self.likeness = Likeness.of(fitted, recorded.values.shape[2])
@@ -201,16 +205,55 @@ class ExposureModel:
         return found
 
     @cached_property
-    def widening(self) -> float:
-        """What predicted standard deviations are multiplied by, judged by the runs left out."""
-        moved = np.flatnonzero(np.nanstd(self.even, axis=0).mean(axis=1) > 0)
-        if not len(moved):
-            return 1.0
-        spread = np.linspace(0, len(moved) - 1, min(JUDGED, len(moved))).round().astype(int)
-        errors = np.abs(self._left_out(moved[spread]))
-        found = float(np.nanquantile(errors, 0.9, overwrite_input=True)) / 1.6449
+    def left_out_width(self) -> float:
+        """What predicted standard deviations would be multiplied by if judged by the runs left out."""
+        moved = self._moved()
+        return self._width(self._left_out(moved[_evenly(len(moved), JUDGED)])) if len(moved) else 1.0
+
+    def judge(self) -> None:
+        """Find by how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
+        known = np.isfinite(self.even[:, self._moved(), 0])
+        parts = [known[_part(len(known)) != part].sum(axis=0) >= 2 for part in range(REFITS)]
+        rows = self._moved()[np.all(parts, axis=0)]
+        if REFIT_RUNS[0] <= len(self.even) <= REFIT_RUNS[1] and len(rows):
+            self.widening = self._width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]))
+        else:
+            self.widening = self.left_out_width
+
+    def _moved(self) -> Int[np.ndarray, " row"]:
+        """The recorded steps at which runs differ by more than rounding."""
+        spread = np.nanstd(self.even, axis=0).mean(axis=1)
+        return np.flatnonzero(spread > 1e-4 * spread.max(initial=0.0))
+
+    def _width(self, errors: Float[np.ndarray, "run row test"]) -> float:
+        """What makes the 90 % intervals hold these errors, drawn towards 1 where runs are few."""
         count = len(self.even)
+        found = float(np.nanquantile(np.abs(errors), 0.9, overwrite_input=True)) / 1.6449
         return float(((TRUST + count * found**2) / (TRUST + count)) ** 0.5)
+
+    def _refitted(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
+        """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""
+        runs, tests = self.recorded.curricula, self.even.shape[2]
+        found = np.full((len(self.even), len(rows), tests), np.nan, dtype=np.float32)
+        parts = _part(len(self.even))
+        for part in range(REFITS):
+            out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+            recorded = Recorded(
+                Curricula(runs.batches[kept], runs.learning_rates[kept]),
+                self.recorded.steps[rows],
+                self.recorded.values[kept][:, rows],
+                self.pool,
+            )
+            model = ExposureModel(
+                recorded, self.sources, self.link, prior=self.prior, higher=self.higher, products=self.products
+            )
+            model.settle()
+            centre = np.broadcast_to(model.centre, (len(out), *model.centre.shape))
+            asked = Curricula(runs.batches[out], runs.learning_rates[out])
+            look = model.look(asked, len(rows), Asked(np.arange(tests), centre))
+            variance = np.maximum(look.signal + look.noise, 1e-300)
+            found[out] = (self.even[out][:, rows] - look.mean) / np.sqrt(variance)
+        return found
 
     @cached_property
     def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
@@ -314,6 +357,16 @@ class ExposureModel:
         products = vectors @ self.test_vectors.T
         cosines = products / np.maximum(theirs[:, None] * ours[None], 1e-300)
         return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)
+
+
+def _evenly(count: int, most: int) -> Int[np.ndarray, " place"]:
+    """So many of ``count`` places at most, spread evenly, the last among them."""
+    return np.linspace(count - 1, 0, min(most, count)).round().astype(int)[::-1]
+
+
+def _part(runs: int) -> Int[np.ndarray, " run"]:
+    """Which refit each run is left out of."""
+    return np.arange(runs) % REFITS
 
 
 def _spread(steps: int, values: Float[np.ndarray, "run recorded test"]) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gptfl.simulator.deviations import RECENT, Curricula, Hyper
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
+from gptfl.simulator.exposure_model import REFITS, TRUST, Asked, ExposureModel, Recorded
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.influences import influence
 from gptfl.simulator.kriging import contrasts
@@ -20,10 +20,12 @@ POINTS = (0, 5)
 WEIGHTS = np.array([0.4, 1.5, 0.7, 0.3, 0.9])
 
 
-def model(hyper=True, link=None, seed=0, ended=False):
+def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS):
     random = np.random.default_rng(seed)
-    runs = Curricula(random.integers(-1, POOL - 1, size=(RUNS, STEPS, 2)), random.uniform(0.5, 1, size=(RUNS, STEPS)))
-    values = 3 + np.exp(0.3 * random.normal(size=(RUNS, 3, TEST)))
+    curricula = Curricula(
+        random.integers(-1, POOL - 1, size=(runs, STEPS, 2)), random.uniform(0.5, 1, size=(runs, STEPS))
+    )
+    values = 3 + np.exp(0.3 * random.normal(size=(runs, 3, TEST)))
     values[:, 0] = 3.0
     if ended:
         values[2, 2] = np.nan
@@ -35,7 +37,7 @@ def model(hyper=True, link=None, seed=0, ended=False):
     sources = Sources.of(sets)
     scales = np.linspace(0.02, 0.05, len(expectations(sources)))
     given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST)) if hyper else None
-    return ExposureModel(Recorded(runs, RECORDED, values, POOL), sources, link or Link("identity"), given)
+    return ExposureModel(Recorded(curricula, RECORDED, values, POOL), sources, link or Link("identity"), given)
 
 
 def expectations(sources):
@@ -200,7 +202,32 @@ def test_errors_of_runs_left_out_tell_the_width_of_intervals():
     assert (made.left_out[:, 0] == 0).all()
     reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
     low, high = sorted([1.0, float(reach)])
-    assert low <= made.widening <= high
+    assert low <= made.left_out_width <= high
+    assert made.widening == 1.0
+    made.judge()
+    assert made.widening == made.left_out_width
+
+
+def test_width_is_judged_by_models_fitted_without_the_runs():
+    made = model(runs=13)
+    made.judge()
+    errors, parts = np.empty((13, 2, TEST)), np.arange(13) % REFITS
+    for part in range(REFITS):
+        out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+        runs = made.recorded.curricula
+        recorded = Recorded(
+            Curricula(runs.batches[kept], runs.learning_rates[kept]),
+            made.recorded.steps[1:],
+            made.recorded.values[kept][:, 1:],
+            POOL,
+        )
+        other = ExposureModel(recorded, made.sources, made.link)
+        other.settle()
+        asked = Asked(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
+        look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, asked)
+        errors[out] = (made.even[out, 1:] - look.mean) / np.sqrt(look.signal + look.noise)
+    reach = np.quantile(np.abs(errors), 0.9) / 1.6449
+    np.testing.assert_allclose(made.widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
 
 
 def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
