@@ -32,6 +32,8 @@ OURS = "exposure-gp"
 TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
 WITH_CLASSES = ("sst2", "rte", "boolq")
 """Only these can be balanced."""
+WITH_TEXT = ("webnlg", "wmt16_de_en")
+"""These are answered in free text."""
 OWN = {
     "sst2-contrast": "--lr 2e-5 --record-every 2 --metric loss --metric accuracy",
     "sst2-balanced": "--lr 2e-5 --record-every 4",
@@ -49,6 +51,21 @@ SHAPE = "--subset-size 32 --steps 48 --test 48"
 RECORDED = tuple(
     f"{task}-{design}" for design, tasks in (("contrast", TASKS), ("balanced", WITH_CLASSES)) for task in tasks
 )
+FRESH = tuple(f"{task}-fresh" for task in TASKS)
+"""Contrast recordings with another seed, made when nothing more was to be chosen."""
+OWN_FRESH = {
+    "sst2": "--lr 2e-5 --record-every 4",
+    "rte": "--lr 2e-5 --record-every 8",
+    "boolq": "--lr 2e-5 --record-every 8",
+    **dict.fromkeys(
+        WITH_TEXT,
+        "--lr 1e-4 --record-every 8 --metric loss --metric rougeL --generate-every 24 --generate-tokens 64",
+    ),
+}
+
+HARDEST = ("rte-balanced", "boolq-balanced", "webnlg-contrast", "wmt16_de_en-contrast")
+"""Where the most is missing of what could be told."""
+FOLDS = (2, 4, 12)
 
 RIVALS = (
     OURS,
@@ -60,6 +77,8 @@ RIVALS = (
     "tracin-cp:calibrate=true",
     "tracin-cp:calibrate=true,preconditioned=true",
 )
+FOR_TEXT = (OURS, f"{OURS}:features=false", "gptfluence", "simfluence-linear", "datamodels")
+"""Those that can be fitted to ROUGE-L."""
 ABLATIONS = (
     OURS,
     f"{OURS}:prior=false",
@@ -89,10 +108,13 @@ def named(specs: Sequence[str]) -> str:
 def recording(name: str) -> str:
     """The command that makes one recording."""
     task, _, design = name.partition("-")
+    if name in FRESH:
+        design, own, seed = "contrast", OWN_FRESH[task], " --seed 7"
+    else:
+        own, seed = OWN.get(name) or OWN[task], ""
     return (
         f"gptfl collect --task {task} --data {{data}}/{task} --name {name} --model {MODEL} --train-layers 6 {PRECISELY} "
-        f"--design {design} --runs 24 --repeats 8 --pool 200 --reserve-pool 40 {SHAPE} "
-        f"{OWN.get(name) or OWN[task]} {GRADIENTS}"
+        f"--design {design} --runs 24 --repeats 8 --pool 200 --reserve-pool 40 {SHAPE} {own} {GRADIENTS}{seed}"
     )
 
 
@@ -185,6 +207,19 @@ def in_full(found: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def by_folds(found: Mapping[str, Any]) -> str:
+    """A line a recording, a column a number of runs to fit."""
+    told: dict[str, dict[int, str]] = {}
+    for name, result in found.items():
+        row = next(row for row in result["estimators"] if row["estimator"] == OURS)
+        fitted = result["runs"]["fit"] + result["runs"]["validation"]
+        scores = " / ".join(number(key, (row["scores"].get(key) or {}).get("value")) for key in ("skill", "lds"))
+        told.setdefault(title(name).rpartition(",")[0], {})[fitted] = scores
+    counts = sorted({count for row in told.values() for count in row})
+    rows = [[recording, *(row.get(count, NOTHING) for count in counts)] for recording, row in told.items()]
+    return table(["skill / LDS, by runs to fit", *map(str, counts)], rows)
+
+
 def across(found: Mapping[str, Any]) -> str:
     """A line an estimator, a column a recording."""
     return side_by_side(found, title)
@@ -275,10 +310,11 @@ def trusted(found: Mapping[str, Any]) -> str:
 AGAINST = f"--against-estimator {OURS}"
 STUDIES = (
     Study("recordings", (*(recording(name) for name in RECORDED), MANY)),
+    Study("fresh-recordings", tuple(recording(name) for name in FRESH)),
     Study(
         "features",
         (f"gptfl featurize --encoder $ENCODER {dynamics('$NAME')}",),
-        loops={"NAME": (*RECORDED, "sst2-forty"), "ENCODER": ("gradients", "minilm")},
+        loops={"NAME": (*RECORDED, *FRESH, "sst2-forty"), "ENCODER": ("gradients", "minilm")},
     ),
     Study(
         "contrast",
@@ -298,6 +334,16 @@ STUDIES = (
         in_full,
     ),
     Study(
+        "folds",
+        tuple(
+            compare(name, f"folds-{name}-{folds}", f"--folds {folds} {named((OURS,))}")
+            for name in HARDEST
+            for folds in FOLDS
+        ),
+        tuple(f"folds-{name}-{folds}" for name in HARDEST for folds in FOLDS),
+        by_folds,
+    ),
+    Study(
         "unseen",
         tuple(
             compare(
@@ -308,6 +354,31 @@ STUDIES = (
         ),
         tuple(f"unseen-{task}-{side}" for task in TASKS for side in ("test", "train", "both")),
         ranks_only,
+    ),
+    Study(
+        "fresh",
+        tuple(compare(f"{task}-fresh", f"fresh-{task}", f"--folds 4 {named(RIVALS)} {AGAINST}") for task in TASKS),
+        tuple(f"fresh-{task}" for task in TASKS),
+        in_full,
+    ),
+    Study(
+        "fresh-unseen",
+        tuple(
+            compare(f"{task}-fresh", f"fresh-unseen-{task}-{side}", f"--unseen {side}{folds} {named((OURS,))}")
+            for task in TASKS
+            for side, folds in (("test", " --folds 4"), ("train", ""))
+        ),
+        tuple(f"fresh-unseen-{task}-{side}" for task in TASKS for side in ("test", "train")),
+        ranks_only,
+    ),
+    Study(
+        "text",
+        tuple(
+            compare(f"{task}-fresh", f"text-{task}", f"--folds 4 --metric rougeL {named(FOR_TEXT)} {AGAINST}")
+            for task in WITH_TEXT
+        ),
+        tuple(f"text-{task}" for task in WITH_TEXT),
+        in_full,
     ),
     Study(
         "few-runs",

@@ -8,7 +8,8 @@
 already are kept (delete a JSON file of docs/reproduction to make it again). ``page`` renders what lies there.
 """
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pages import MODEL, ROOT, SCORES, Page, Study, cell, compare, dynamics, label, number, side_by_side, table
@@ -27,22 +28,22 @@ GRADIENTS = " ".join(
         "grad-dot:calibrate=true",
     )
 )
-WITH_GRADIENTS = ("sst2", "rte")
-"""The tasks whose recordings hold gradient products."""
+OWN_RUN = "--estimator tracin-own-run --estimator tracin-own-run:direction=update"
+"""What the paper calls TracIn: it looks along the run that it explains."""
 
 
 def recording(task: str) -> str:
     """The command that records a task at this page's scale."""
-    common = f"--model {MODEL} --train-layers 6 --subset-size 32 --steps 48 --lr 2e-5 --test 48"
+    common = f"--model {MODEL} --train-layers 6 --precision fp32 --subset-size 32 --steps 48 --lr 2e-5 --test 48"
     own = {
         "sst2": "--runs 24 --record-every 2 --metric loss --metric accuracy",
         "rte": "--runs 24 --record-every 2 --metric loss --metric accuracy",
         "boolq": "--runs 16 --record-every 4 --metric loss --metric accuracy",
-        "webnlg": "--runs 16 --record-every 4 --accumulate 4",
+        "webnlg": "--runs 16 --record-every 4",
         "wmt16_de_en": "--runs 10 --record-every 4 --metric loss --metric bleu --metric rougeL --generate-every 24",
     }[task]
-    gradients = " --gradients reference --gradient-points 4" if task in WITH_GRADIENTS else ""
-    return f"gptfl collect --task {task} --data {{data}}/{task} --name {task} {common} {own}{gradients}"
+    gradients = "--gradients both --gradient-points 4"
+    return f"gptfl collect --task {task} --data {{data}}/{task} --name {task} {common} {own} {gradients}"
 
 
 TEXTS = (
@@ -51,11 +52,6 @@ TEXTS = (
     "--metric loss --metric bleu --metric rougeL"
 )
 """WebNLG with its answers, at three points of each run."""
-
-
-def estimators(task: str) -> str:
-    """The options that name what is compared on a task."""
-    return f"{LEARNED} {GRADIENTS}" if task in WITH_GRADIENTS else LEARNED
 
 
 # ---------------------------------------------------------------- tables
@@ -91,6 +87,23 @@ def detections(found: Mapping[str, Any]) -> str:
     (result,) = found.values()
     rows = [[name, f"{one['area']:.3f}"] for name, one in result["detection"].items()]
     return table(["order", "area (0.5 random, 1 perfect)"], rows)
+
+
+def corrections(found: Mapping[str, Any]) -> str:
+    """A table a metric: a line an order of checking, a column a share checked."""
+    (result,) = found.values()
+    parts = []
+    for metric in ("found", "accuracy", "loss"):
+        rows = [[one["order"], *(mean_of(values) for values in one[metric])] for one in result["orders"]]
+        told = "share of flips corrected" if metric == "found" else metric
+        parts.append(table([f"{told}, by share checked", *(f"{share:.0%}" for share in result["shares"])], rows))
+    return "\n\n".join(parts)
+
+
+def mean_of(values: Sequence[float]) -> str:
+    """Mean and standard deviation of repeats."""
+    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
 
 
 def sweeps(found: Mapping[str, Any]) -> str:
@@ -142,7 +155,7 @@ STUDIES = (
     ),
     Study(
         "loss",
-        tuple(compare(task, f"loss-{task}", f"--folds 4 {estimators(task)}") for task in TASKS),
+        tuple(compare(task, f"loss-{task}", f"--folds 4 {LEARNED} {GRADIENTS} {OWN_RUN}") for task in TASKS),
         tuple(f"loss-{task}" for task in TASKS),
         many_comparisons,
     ),
@@ -218,6 +231,16 @@ STUDIES = (
         ),
         ("flips-sst2",),
         detections,
+    ),
+    Study(
+        "relabelled",
+        (
+            f"gptfl relabel-study {dynamics('flipped')} --estimator tracin-cp --estimator gptfluence --on self "
+            "--shares 0.1,0.2,0.4 --repeats 3 --steps 96 --output {raw}/relabel-sst2.json "
+            "--figure {raw}/relabel-sst2.png",
+        ),
+        ("relabel-sst2",),
+        corrections,
     ),
     Study(
         "variants",
