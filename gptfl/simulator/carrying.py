@@ -45,8 +45,8 @@ def carried_alike(
     ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps. ``levels`` are further
     numbers known of each known and each new test example: with them the line is a plane, if that tells known test
     examples better from the others. Line and plane go on beyond the known examples, but no farther than these spread;
-    from there on a trajectory keeps its distance to the last one told. Where there are too few known examples for all
-    that it is as ``carried_over`` tells. Beside it, the variance of the errors; the line's own counts.
+    from there on a trajectory keeps its distance to the last one told. With fewer than four known examples, or where all
+    begin alike, ``carried_over`` tells. Beside it, the variance of the errors; the line's own counts.
     """
     if known.shape[1] < 4 or np.ptp(known[0]) == 0:
         values = carried_over(known, first)
@@ -63,7 +63,8 @@ def carried_alike(
                 told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
     asked = np.stack(given, axis=2)
     within = np.clip(asked, *told.reach())
-    values, doubt = told.at(within, cosines)
+    # What lies farther out is doubted by how far it does.
+    values, doubt = told.at(within, cosines)[0], told.at(asked, cosines)[1]
     return values + (asked - within)[:, None, :, 1], doubt
 
 

@@ -29,11 +29,14 @@ from gptfl.simulator.travel import Vectors
 TRUST = 4.0
 """The intervals' width follows the errors of runs left out as if it had been right in this many runs beforehand."""
 
+ROUNDING, MOVED = 1e-4, 0.1
+"""Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
+enough to judge others by if it differs by so much of what all do."""
 JUDGED = 64
 """Errors are judged on this many steps, spread over the run: neighbours tell the same."""
 REFITS, REFIT_RUNS, REFIT_STEPS = 6, (8, 48), 12
 """From so many to so many runs, the errors judged are those of models fitted without a sixth of the runs, on this many
-steps. With fewer runs such a model is too much worse; with more, that the hyperparameters know the run left out is nothing."""
+steps. With fewer runs such a model is too much worse; with more, it hardly matters that hyperparameters have seen a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,18 +215,27 @@ class ExposureModel:
 
     def judge(self) -> None:
         """Find by how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
-        known = np.isfinite(self.even[:, self._moved(), 0])
-        parts = [known[_part(len(known)) != part].sum(axis=0) >= 2 for part in range(REFITS)]
-        rows = self._moved()[np.all(parts, axis=0)]
-        if REFIT_RUNS[0] <= len(self.even) <= REFIT_RUNS[1] and len(rows):
-            self.widening = self._width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]))
-        else:
-            self.widening = self.left_out_width
+        count, rows = len(self.even), self._moved()
+        if REFIT_RUNS[0] <= count <= REFIT_RUNS[1]:
+            # The runs that are left must differ, or any error is without bounds beside them.
+            kept = (np.flatnonzero(_part(count) != part) for part in range(REFITS))
+            for runs in kept:
+                known = np.isfinite(self.even[np.ix_(runs, rows)][:, :, 0]).sum(axis=0) >= 2
+                rows = rows[known]
+                rows = rows[self._spread_of(runs, rows) > MOVED * self._spread_of(np.arange(count), rows)]
+            if len(rows):
+                self.widening = self._width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]))
+                return
+        self.widening = self.left_out_width
+
+    def _spread_of(self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
+        """How far these runs differ at these steps, the mean over test examples."""
+        return np.asarray(np.nanstd(self.even[np.ix_(runs, rows)], axis=0).mean(axis=1))
 
     def _moved(self) -> Int[np.ndarray, " row"]:
         """The recorded steps at which runs differ by more than rounding."""
         spread = np.nanstd(self.even, axis=0).mean(axis=1)
-        return np.flatnonzero(spread > 1e-4 * spread.max(initial=0.0))
+        return np.flatnonzero(spread > ROUNDING * spread.max(initial=0.0))
 
     def _width(self, errors: Float[np.ndarray, "run row test"]) -> float:
         """What makes the 90 % intervals hold these errors, drawn towards 1 where runs are few."""

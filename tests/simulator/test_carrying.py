@@ -124,7 +124,7 @@ def test_beyond_the_known_examples_the_line_goes_on_and_then_keeps_its_distance(
     np.testing.assert_allclose(values[0, 1], [3.5, 5.0, 6.0, 9.0], atol=1e-9)
     shaken = known + np.array([[0.0], [0.1]]) * np.array([1, -1, 1, -1, 1, -1])
     spread = carried_alike(shaken, alike, first, cosines)[1][0, 1]
-    assert (np.diff(spread[:3]) > 0).all()
+    assert (np.diff(spread) > 0).all()
 
 
 def test_levels_are_used_where_they_tell_known_examples_from_the_others():

@@ -208,6 +208,16 @@ def test_errors_of_runs_left_out_tell_the_width_of_intervals():
     assert made.widening == made.left_out_width
 
 
+def test_one_odd_run_among_equals_is_no_measure_of_others():
+    made = model(runs=8)
+    values = np.repeat(made.recorded.values[:1], 8, axis=0)
+    values[3, 1:] += 0.5
+    odd = ExposureModel(replace(made.recorded, values=values), made.sources, made.link)
+    odd.judge()
+    assert odd.widening == odd.left_out_width
+    assert np.isfinite(odd.widening)
+
+
 def test_width_is_judged_by_models_fitted_without_the_runs():
     made = model(runs=13)
     made.judge()
