@@ -8,7 +8,6 @@
 already are kept (delete a JSON file of docs/fidelity to make it again). ``page`` renders what lies there.
 """
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from pages import (
     compare,
     dynamics,
     label,
+    mean_of,
     number,
     side_by_side,
     table,
@@ -52,7 +52,7 @@ RECORDED = tuple(
     f"{task}-{design}" for design, tasks in (("contrast", TASKS), ("balanced", WITH_CLASSES)) for task in tasks
 )
 FRESH = tuple(f"{task}-fresh" for task in TASKS)
-"""Contrast recordings with another seed, made when nothing more was to be chosen."""
+"""Contrast recordings with another seed, made when what predicts fitted test examples was chosen."""
 OWN_FRESH = {
     "sst2": "--lr 2e-5 --record-every 4",
     "rte": "--lr 2e-5 --record-every 8",
@@ -274,8 +274,7 @@ def spread_of(values: Sequence[float]) -> str:
     """Mean and standard deviation of repeats, and how many there are."""
     if not values:
         return NOTHING
-    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread} ({len(values)})"
+    return f"{mean_of(values)} ({len(values)})"
 
 
 def selections(found: Mapping[str, Any]) -> str:

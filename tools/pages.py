@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -186,6 +187,12 @@ def cell(name: str, score: Mapping[str, Any] | None, bold: bool) -> str:
         low, high = score["interval"]
         return text if low == high else f"{text} [{low:.2f}, {high:.2f}]"
     return f"{text} ± {score['std']:.2g}" if score.get("std") else text
+
+
+def mean_of(values: Sequence[float]) -> str:
+    """Mean and standard deviation of repeats."""
+    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,11 +8,10 @@
 already are kept (delete a JSON file of docs/reproduction to make it again). ``page`` renders what lies there.
 """
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from pages import MODEL, ROOT, SCORES, Page, Study, cell, compare, dynamics, label, number, side_by_side, table
+from pages import MODEL, ROOT, SCORES, Page, Study, cell, compare, dynamics, label, mean_of, number, side_by_side, table
 
 TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
 MIXED = ("rte", "sst2", "boolq", "webnlg", "wmt16_de_en")
@@ -98,12 +97,6 @@ def corrections(found: Mapping[str, Any]) -> str:
         told = "share of flips corrected" if metric == "found" else metric
         parts.append(table([f"{told}, by share checked", *(f"{share:.0%}" for share in result["shares"])], rows))
     return "\n\n".join(parts)
-
-
-def mean_of(values: Sequence[float]) -> str:
-    """Mean and standard deviation of repeats."""
-    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
 
 
 def sweeps(found: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Predi
 from gptfl.settings import flag, one_of
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
-from gptfl.simulator.conditioning import conditioned
+from gptfl.simulator.conditioning import TRUST, conditioned
 from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import TRUST, Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.exposure_model import Asked, ExposureModel, Outlook, Recorded
 from gptfl.simulator.foretold import Products
 from gptfl.simulator.influences import influence
 from gptfl.simulator.links import Link

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.simulator.conditioning import TRUST, right_width
 from gptfl.simulator.deviations import (
     STEPS,
     Curricula,
@@ -25,9 +26,6 @@ from gptfl.simulator.kriging import Posterior
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sources
 from gptfl.simulator.travel import Vectors
-
-TRUST = 4.0
-"""The intervals' width follows the errors of runs left out as if it had been right in this many runs beforehand."""
 
 ROUNDING, MOVED = 1e-4, 0.1
 """Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
@@ -211,7 +209,7 @@ class ExposureModel:
     def left_out_width(self) -> float:
         """What predicted standard deviations would be multiplied by if judged by the runs left out."""
         moved = self._moved()
-        return self._width(self._left_out(moved[_evenly(len(moved), JUDGED)])) if len(moved) else 1.0
+        return right_width(self._left_out(moved[_evenly(len(moved), JUDGED)]), len(self.even)) if len(moved) else 1.0
 
     def judge(self) -> None:
         """Find by how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
@@ -224,7 +222,7 @@ class ExposureModel:
                 rows = rows[known]
                 rows = rows[self._spread_of(runs, rows) > MOVED * self._spread_of(np.arange(count), rows)]
             if len(rows):
-                self.widening = self._width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]))
+                self.widening = right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]), count)
                 return
         self.widening = self.left_out_width
 
@@ -236,12 +234,6 @@ class ExposureModel:
         """The recorded steps at which runs differ by more than rounding."""
         spread = np.nanstd(self.even, axis=0).mean(axis=1)
         return np.flatnonzero(spread > ROUNDING * spread.max(initial=0.0))
-
-    def _width(self, errors: Float[np.ndarray, "run row test"]) -> float:
-        """What makes the 90 % intervals hold these errors, drawn towards 1 where runs are few."""
-        count = len(self.even)
-        found = float(np.nanquantile(np.abs(errors), 0.9, overwrite_input=True)) / 1.6449
-        return float(((TRUST + count * found**2) / (TRUST + count)) ** 0.5)
 
     def _refitted(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
         """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.simulator.conditioning import TRUST
 from gptfl.simulator.deviations import RECENT, Curricula, Hyper
-from gptfl.simulator.exposure_model import REFITS, TRUST, Asked, ExposureModel, Recorded
+from gptfl.simulator.exposure_model import REFITS, Asked, ExposureModel, Recorded
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.influences import influence
 from gptfl.simulator.kriging import contrasts
