@@ -113,7 +113,8 @@ def test_a_subset_in_several_orders(made: Path, tmp_path: Path) -> None:
     assert result.figure.read_bytes()[:4] == b"%PDF"
     assert np.isfinite(result.mean_spread)
     again = gptfl.simulate(workspace=made, subset=POOL[:8], **where)
-    assert np.array_equal(again.values[0], result.values[0])
+    # One order alone is a product of another shape than three at once, so float32 rounds otherwise.
+    np.testing.assert_allclose(again.values[0], result.values[0], rtol=1e-5)
     assert np.isnan(again.spread).all()
     assert set(read_predictions(where["output"]).batches.ravel()) == set(range(8))
     first = np.mean([run.metrics["loss"][0] for run in DYNAMICS.runs], axis=0)
