@@ -14,6 +14,7 @@ from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.coverage import Coverage, coverage
 from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
+from gptfl.scores.sampling import Sampling
 
 FEWEST_CLEAR = 6
 """With fewer held-out runs no difference is called clear.
@@ -39,6 +40,8 @@ class HeldOut:
     of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
     ``tasks`` names the task of each test example of a mixture. ``given`` are recorded values that the estimators were
     told beside the first, NaN elsewhere; they are not among those ``recorded``, so that no score counts them.
+    ``together`` numbers the groups of runs that belong together (``records.groups_of``), which the bootstrap draws as
+    one; None where each run is its own.
     """
 
     names: tuple[str, ...]
@@ -49,6 +52,7 @@ class HeldOut:
     mean_run: Float[np.ndarray, "run recorded test"]
     tasks: tuple[str, ...] = ()
     given: Float[np.ndarray, "run recorded test"] | None = None
+    together: Int[np.ndarray, " run"] | None = None
 
     def places(self) -> dict[str, Int[np.ndarray, " part"]]:
         """The places of each task's test examples, in order of first appearance; nothing outside a mixture."""
@@ -65,6 +69,17 @@ class HeldOut:
             tasks=(),
             given=None if self.given is None else self.given[:, :, places],
         )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the bootstrap draws these runs."""
+        units = np.arange(len(self.names)) if self.together is None else self.together
+        return Sampling(units, self.peers, len(self.tests))
+
+    @property
+    def independent(self) -> int:
+        """How many groups of runs there are, which is how many runs where each is its own."""
+        return len(np.unique(self.sampling.units))
 
     @property
     def peers(self) -> Int[np.ndarray, " run"]:
@@ -217,13 +232,21 @@ def score_rows(
     Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
     oracle's.
     """
-    weights = bootstrap.draw_weights(len(held_out.names), seed)
+    weights = held_out.sampling.weights(seed)
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
     rivals = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
-    leaders = _leaders(rivals) if len(held_out.names) >= FEWEST_CLEAR else {}
+    leaders = _leaders(rivals, held_out.sampling) if held_out.independent >= FEWEST_CLEAR else {}
     predicted = {o.estimator: o.predicted for o in outcomes if o.predicted is not None}
     over = against if against in predicted else None
-    more = excesses(predicted, held_out.recorded, weights, rivals=rivals.keys(), over=over, fewest=FEWEST_CLEAR)
+    more = excesses(
+        predicted,
+        held_out.recorded,
+        weights,
+        rivals=rivals.keys(),
+        over=over,
+        freedom=held_out.independent - 1,
+        fewest=FEWEST_CLEAR,
+    )
     rows = []
     for outcome in outcomes:
         row = Row(
@@ -272,13 +295,13 @@ def _score(
     if np.isfinite(skill):
         errors, reference = (pointwise.squared_errors(x, recorded) for x in (predicted, mean_run))
         draws["skill"] = bootstrap.skill_draws(errors, reference, weights)
-        values["skill"] = Value(skill, interval=bootstrap.interval(draws["skill"]))
+        values["skill"] = Value(skill, interval=held_out.sampling.interval("skill", skill, draws["skill"]))
     peers = held_out.peers
     if comparable(peers) >= FEWEST_RUNS:
         agreement = lds(predicted, recorded, peers)
         if np.isfinite(agreement):
             draws["lds"] = lds_draws(predicted, recorded, peers, weights)
-            values["lds"] = Value(agreement, interval=bootstrap.interval(draws["lds"]))
+            values["lds"] = Value(agreement, interval=held_out.sampling.interval("lds", agreement, draws["lds"]))
     by_task = {task: _score(held_out.at(own), predicted[:, :, own], weights).values for task, own in parts.items()}
     return _Scored(values, draws, by_task)
 
@@ -293,7 +316,7 @@ def _coverages(
     }
 
 
-def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
+def _leaders(scored: Mapping[str, _Scored], sampling: Sampling) -> dict[str, str]:
     """Which estimator leads in each score, where its paired difference to every other excludes zero.
 
     The one that comes next isn't always the hardest to tell apart: one further off may vary more.
@@ -305,8 +328,7 @@ def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
         ranked = sorted(known, key=lambda estimator: sign * scored[estimator].values[name].value)
         if len(ranked) < 2:
             continue
-        best = scored[ranked[0]].draws[name]
-        differences = (scored[other].draws[name] - best for other in ranked[1:])
-        if all(bootstrap.is_clear(bootstrap.interval(difference)) for difference in differences):
+        best, *others = [(scored[one].values[name].value, scored[one].draws[name]) for one in ranked]
+        if all(sampling.differs(name, other, best) for other in others):
             leaders[name] = ranked[0]
     return leaders
