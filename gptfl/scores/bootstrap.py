@@ -130,6 +130,15 @@ def interval(
     return min(value, float(ends.min())), max(value, float(ends.max()))
 
 
+def true_draws(
+    value: float, draws: Float[np.ndarray, " draw"], freedom: int, scale: Scale = PLAIN
+) -> Float[np.ndarray, " draw"]:
+    """Draws of what the true value may be: reflected and widened about the score, as its interval is."""
+    centre = scale.to(np.array([value]))[0]
+    moved = (-1.0 if scale.reflected else 1.0) * (scale.to(draws) - centre)
+    return np.asarray(scale.back(centre + np.where(moved == 0, 0.0, widening(freedom)) * moved))
+
+
 def difference(
     first: tuple[float, Float[np.ndarray, " draw"]],
     second: tuple[float, Float[np.ndarray, " draw"]],

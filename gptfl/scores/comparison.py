@@ -139,7 +139,8 @@ class Row:
     ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
     ``estimator`` is its label, ``name`` what is registered; an ``oracle`` is never best, for it looked along the runs.
     ``excess`` is its squared error beside another's; ``coverage`` tells of its intervals by level, where it gave any,
-    and ``coverage_by_task`` of those on each task of a mixture. ``encoder`` is whose features it had.
+    and ``coverage_by_task`` of those on each task of a mixture. ``encoder`` is whose features it had. ``shares`` are
+    of the order-noise ceilings of skill and LDS, where these are known and above 0.
     """
 
     estimator: str
@@ -160,6 +161,7 @@ class Row:
     coverage: Mapping[float, Coverage] = field(default_factory=dict)
     coverage_by_task: Mapping[str, Mapping[float, Coverage]] = field(default_factory=dict)
     encoder: str | None = None
+    shares: Mapping[str, Value] = field(default_factory=dict)
 
     def of_tasks(self) -> "dict[str, Row]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
@@ -170,6 +172,7 @@ class Row:
                 best=frozenset(),
                 by_task={},
                 excess=None,
+                shares={},
                 coverage=self.coverage_by_task.get(task, {}),
                 coverage_by_task={},
             )
@@ -204,11 +207,6 @@ class Comparison:
     observed: int = 0
     ceiling: Ceiling | None = None
 
-    def share_of_ceiling(self, row: Row, score: str) -> float | None:
-        """The row's ``skill`` or ``lds`` over its order-noise ceiling; None where either isn't known or is 0 or less."""
-        top = None if self.ceiling is None else getattr(self.ceiling, score)
-        return row.scores[score].value / top if top is not None and top > 0 and score in row.scores else None
-
     @property
     def runs(self) -> int:
         """How many runs were held out."""
@@ -225,12 +223,16 @@ class _Scored:
 
 
 def score_rows(
-    held_out: HeldOut, outcomes: list[Outcome], seed: int = 42, against: str | None = None
+    held_out: HeldOut,
+    outcomes: list[Outcome],
+    seed: int = 42,
+    against: str | None = None,
+    ceiling: Ceiling | None = None,
 ) -> tuple[Row, ...]:
     """Score every outcome under the same bootstrap draws, and mark what clearly leads.
 
     Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
-    oracle's.
+    oracle's. ``ceiling`` must have been drawn by the same seed.
     """
     weights = held_out.sampling.weights(seed)
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
@@ -273,7 +275,8 @@ def score_rows(
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
             own = scored[outcome.estimator]
-            row = replace(row, scores=own.values, best=best, by_task=own.by_task)
+            shares = _shares(own, held_out.sampling, ceiling)
+            row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares)
         rows.append(row)
     return tuple(rows)
 
@@ -304,6 +307,20 @@ def _score(
             values["lds"] = Value(agreement, interval=held_out.sampling.interval("lds", agreement, draws["lds"]))
     by_task = {task: _score(held_out.at(own), predicted[:, :, own], weights).values for task, own in parts.items()}
     return _Scored(values, draws, by_task)
+
+
+def _shares(scored: _Scored, sampling: Sampling, ceiling: Ceiling | None) -> dict[str, Value]:
+    """The shares of the ceilings, with the interval that comes of what is unsure of both."""
+    found = {}
+    for score, top in {} if ceiling is None else {"skill": ceiling.skill, "lds": ceiling.lds}.items():
+        if score not in scored.values or top is None or top <= 0:
+            continue
+        value = scored.values[score].value / top
+        found[score] = Value(value)
+        if ceiling is not None and ceiling.doubt is not None and value > 0:
+            own = sampling.moved(score, scored.values[score].value, scored.draws[score])
+            found[score] = Value(value, interval=ceiling.doubt.of_share(score, value, own))
+    return found
 
 
 def _coverages(

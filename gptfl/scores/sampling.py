@@ -43,5 +43,9 @@ class Sampling:
         """Whether two values of a score, each with its draws, are clearly not the same."""
         return bootstrap.is_clear(bootstrap.difference(first, second, self.freedom(score), self._scale(score)))
 
+    def moved(self, score: str, value: float, draws: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
+        """Draws of what the true value may be, of which the interval has the quantiles; NaN where one isn't defined."""
+        return bootstrap.true_draws(value, draws, self.freedom(score), self._scale(score))
+
     def _scale(self, score: str) -> bootstrap.Scale:
         return bootstrap.scale_of(score, len(self.units), self.tests)

@@ -101,10 +101,12 @@ def compare(
     job.fits = len(job.splits) * len(entries)
     outcomes = [job.outcome(entry) for entry in entries]
     held_out = job.held_out()
+    # Who is told how a run began knows something of its order, too.
+    ceiling = None if observe else ceiling_of(job.all_runs(), chosen, held_out, seed)
     comparison = Comparison(
         recording=recording.path.name,
         metric=chosen,
-        rows=score_rows(held_out, outcomes, seed, against_estimator),
+        rows=score_rows(held_out, outcomes, seed, against_estimator, ceiling),
         held_out=held_out,
         predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
         fit_runs=len(splits[0].fit),
@@ -125,8 +127,7 @@ def compare(
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         observed=observe,
-        # Who is told how a run began knows something of its order, too.
-        ceiling=None if observe else ceiling_of(job.all_runs(), chosen, held_out),
+        ceiling=ceiling,
     )
     return _write(comparison, recording, output, figure)
 

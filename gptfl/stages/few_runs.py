@@ -105,7 +105,7 @@ def sweep_runs(
         seed=seed,
         run_seconds=seconds,
         beside=beside,
-        ceiling=ceiling_of(job.all_runs(), chosen, held),
+        ceiling=ceiling_of(job.all_runs(), chosen, held, seed),
         notes=(
             *recording.notes,
             *metric_notes,
