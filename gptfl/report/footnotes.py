@@ -60,7 +60,8 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     elif compared < RELIABLE_RUNS:
         notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
     if comparison.held_out.independent < FEWEST_CLEAR:
-        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
+        what = "runs" if comparison.runs < FEWEST_CLEAR else "groups of runs"
+        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out {what}; more runs or folds would.")
     else:
         notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
     if any(row.by_task for row in comparison.rows):

@@ -215,7 +215,7 @@ def doubt(
     if not (noises.sum() > 0 and errors.sum() > 0):
         return None
     share = float(noises.sum() / errors.sum())
-    weights = sampling.weights(seed)
+    weights = sampling.weights(seed, len(logs))
     drawn = weights @ errors
     moved = np.log(np.where(drawn > 0, weights @ noises, 1.0) / np.where(drawn > 0, drawn, 1.0)) - np.log(share)
     moved = np.where(drawn > 0, moved, 0.0)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from gptfl.records import MetricInfo
 from gptfl.scores import bootstrap, pointwise
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.coverage import Coverage, coverage
+from gptfl.scores.coverage import Coverage, Intervals, coverages
 from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
 from gptfl.scores.sampling import Sampling
@@ -23,8 +23,6 @@ Even if all runs agreed on its sign, chance would do that in more than 5 % of ca
 """
 SCORES = ("mse", "mae", "rho", "lds", "skill")
 LOWER_IS_BETTER = frozenset({"mse", "mae"})
-Intervals = Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]]
-"""Lower and upper bounds by level, such as 0.9."""
 PER_RUN: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
     "mse": pointwise.all_steps_mse,
     "mae": pointwise.all_steps_mae,
@@ -234,7 +232,7 @@ def score_rows(
     Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
     oracle's. ``ceiling`` must have been drawn by the same seed.
     """
-    weights = held_out.sampling.weights(seed)
+    weights, freedom = held_out.sampling.weights(seed), held_out.independent - 1
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
     rivals = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
     leaders = _leaders(rivals, held_out.sampling) if held_out.independent >= FEWEST_CLEAR else {}
@@ -246,7 +244,7 @@ def score_rows(
         weights,
         rivals=rivals.keys(),
         over=over,
-        freedom=held_out.independent - 1,
+        freedom=freedom,
         fewest=FEWEST_CLEAR,
     )
     rows = []
@@ -265,9 +263,10 @@ def score_rows(
             conditions=outcome.conditions,
             encoder=outcome.encoder,
             excess=more.get(outcome.estimator),
-            coverage=_coverages(held_out, outcome.intervals),
+            coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
             coverage_by_task={
-                task: _coverages(held_out, outcome.intervals, own) for task, own in held_out.places().items()
+                task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own)
+                for task, own in held_out.places().items()
             }
             if outcome.intervals
             else {},
@@ -321,16 +320,6 @@ def _shares(scored: _Scored, sampling: Sampling, ceiling: Ceiling | None) -> dic
             own = sampling.moved(score, scored.values[score].value, scored.draws[score])
             found[score] = Value(value, interval=ceiling.doubt.of_share(score, value, own))
     return found
-
-
-def _coverages(
-    held_out: HeldOut, intervals: Intervals, places: Int[np.ndarray, " part"] | None = None
-) -> dict[float, Coverage]:
-    own = slice(None) if places is None else places
-    return {
-        level: coverage(low[:, :, own], high[:, :, own], held_out.recorded[:, :, own])
-        for level, (low, high) in sorted(intervals.items())
-    }
 
 
 def _leaders(scored: Mapping[str, _Scored], sampling: Sampling) -> dict[str, str]:

@@ -19,9 +19,9 @@ class Sampling:
     peers: Int[np.ndarray, " run"]
     tests: int
 
-    def weights(self, seed: int) -> Float[np.ndarray, "draw run"]:
+    def weights(self, seed: int, draws: int = bootstrap.DRAWS) -> Float[np.ndarray, "draw run"]:
         """How often each run is in each bootstrap sample."""
-        return bootstrap.draw_weights(len(self.units), seed, groups=self.units)
+        return bootstrap.draw_weights(len(self.units), seed, draws, self.units)
 
     def freedom(self, score: str) -> int:
         """The degrees of freedom of a score: LDS takes values less their mean over the peers."""

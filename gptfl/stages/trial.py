@@ -10,7 +10,8 @@ from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import Estimator, conditions, is_oracle
 from gptfl.records import REPEAT, Features, FitData, MetricInfo, Progress, Run, tasks_of
 from gptfl.registry import Registry
-from gptfl.scores.comparison import HeldOut, Intervals, Outcome
+from gptfl.scores.comparison import HeldOut, Outcome
+from gptfl.scores.coverage import Intervals
 from gptfl.stages.cost import measure_cost
 from gptfl.stages.dividing import divided
 from gptfl.stages.entries import Entry
