@@ -23,6 +23,8 @@ DRAWS = 2000
 LEVEL = 0.95
 METHOD = "bootstrap over groups of runs, widened for their number; LDS reflected on Fisher's z"
 """How intervals are made, for files; older ones, which don't say it, have percentiles of draws of single runs."""
+UNPAIRED_METHOD = "bootstrap of either side apart, widened for their numbers (Welch)"
+"""The same of ``unpaired_difference``."""
 NEAREST = 1e-12
 """How near a score may come to its best value, where the scale of its intervals has no end."""
 
@@ -193,7 +195,7 @@ def unpaired_difference(
     squares = sum(part**2 / (len(one) - 1) for part, one in zip(parts, (first, second), strict=True) if part > 0)
     freedom = max(1, int(sum(parts) ** 2 / squares))
     # The spread is made up for already: what is left is Student's quantile.
-    factor = widening(freedom, level) * np.sqrt(freedom / (freedom + 1))
+    factor = float(widening(freedom, level) * np.sqrt(freedom / (freedom + 1)))
     low, high = np.quantile(sides[0] - sides[1], [(1 - level) / 2, (1 + level) / 2])
     return mean, (mean + min(0.0, factor * float(low)), mean + max(0.0, factor * float(high)))
 

@@ -124,6 +124,7 @@ def test_an_unpaired_difference_resamples_both_sides() -> None:
     assert mean == pytest.approx(first.mean() - second.mean())
     error = np.sqrt(first.var() / 40 + second.var() / 60)
     assert (high - low) / 2 == pytest.approx(2.0 * error, rel=0.1)
+    assert type(bootstrap.is_clear((low, high))) is bool
     same = np.ones(3)
     assert bootstrap.unpaired_difference(same, same[:2], 1) == (0.0, (0.0, 0.0))
     assert bootstrap.unpaired_difference(np.arange(3.0), same[:1], 1)[1][0] < -1
