@@ -14,6 +14,7 @@ from gptfl.cli.options import (
     Encoder,
     Every,
     Features,
+    KeepDiverged,
     Metric,
     Seed,
     Unseen,
@@ -62,6 +63,7 @@ def command(
         ),
     ] = False,
     every: Every = 1,
+    keep_diverged: KeepDiverged = False,
     sweep: Annotated[
         list[str] | None,
         typer.Option(
@@ -164,6 +166,7 @@ def command(
             metric=metric,
             folds=folds,
             every=every,
+            keep_diverged=keep_diverged,
             settings=_by_estimator(settings),
             seed=seed,
             output=output,
@@ -181,6 +184,7 @@ def command(
             metric=metric,
             folds=folds,
             every=every,
+            keep_diverged=keep_diverged,
             settings=_by_estimator(settings),
             calibrate=calibrate,
             cost=cost,

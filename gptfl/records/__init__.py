@@ -3,6 +3,7 @@
 from gptfl.records.examples import WORDLESS, Example, TaskData, classes_of, examples_fingerprint, in_order, tasks_of
 from gptfl.records.fitting import Features, FeatureSet, FitData, Prediction, Query, Unseen
 from gptfl.records.gradients import GradientProducts, GradientSketches, SketchPoint
+from gptfl.records.groups import groups_of, groups_of_batches, joined
 from gptfl.records.runs import (
     FIT,
     REPEAT,
@@ -45,7 +46,10 @@ __all__ = [
     "classes_of",
     "examples_fingerprint",
     "fingerprint",
+    "groups_of",
+    "groups_of_batches",
     "in_order",
+    "joined",
     "role_of",
     "run_fingerprint",
     "silent",

@@ -18,6 +18,7 @@ from gptfl.errors import UsageError
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Comparison, Row, Value
 from gptfl.store.whole import written_whole
 
@@ -121,7 +122,8 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "seed": comparison.seed,
         **({} if comparison.unseen is None else {"unseen": dict(comparison.unseen)}),
         **({} if not comparison.observed else {"observed": comparison.observed}),
-        **({} if comparison.ceiling is None else {"ceiling": asdict(comparison.ceiling)}),
+        **({} if comparison.ceiling is None else {"ceiling": comparison.ceiling.told()}),
+        "interval_method": METHOD,
         "estimators": [_row_dict(row, comparison) for row in comparison.rows],
         "left_out": dict(comparison.left_out),
         "notes": list(comparison.notes),
@@ -131,7 +133,11 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
-    shares = {f"{score}_share": comparison.share_of_ceiling(row, score) for score in ("skill", "lds")}
+    shares: dict[str, Any] = {}
+    for score in ("skill", "lds"):
+        share = row.shares.get(score)
+        shares[f"{score}_share"] = None if share is None else share.value
+        shares[f"{score}_share_interval"] = None if share is None else share.interval and list(share.interval)
     return {
         "estimator": row.estimator,
         "name": row.name or row.estimator,

@@ -1,9 +1,12 @@
 """What a reader must know to read a comparison right."""
 
+import math
+
 from gptfl.report.calibration import percent
-from gptfl.report.cells import number
+from gptfl.report.cells import number, spread
 from gptfl.report.notes import spanned
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row
+from gptfl.scores.ceiling import Ceiling
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row, Value
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
 ORACLE = "†"
@@ -37,7 +40,7 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         "Skill: 1 - SSE / SSE of mean-run, the average training run. LDS: for each test example, Spearman across "
         f"held-out runs between predicted and recorded value at the final step{within}. It takes single runs, where "
         "TRAK's averages over seeds; the two aren't comparable.",
-        "Brackets: 95 % bootstrap intervals over runs.",
+        f"Brackets: 95 % bootstrap intervals over {_drawn(comparison)}.",
     ]
     if (comparison.unseen or {}).get("test"):
         notes.append(
@@ -56,8 +59,9 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         )
     elif compared < RELIABLE_RUNS:
         notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
-    if comparison.runs < FEWEST_CLEAR:
-        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
+    if comparison.held_out.independent < FEWEST_CLEAR:
+        what = "runs" if comparison.runs < FEWEST_CLEAR else "groups of runs"
+        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out {what}; more runs or folds would.")
     else:
         notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
     if any(row.by_task for row in comparison.rows):
@@ -86,6 +90,14 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     return [*notes, *comparison.notes]
 
 
+def _drawn(comparison: Comparison) -> str:
+    """What the bootstrap draws."""
+    units = comparison.held_out.independent
+    if units == comparison.runs:
+        return "runs"
+    return f"the {units} groups of runs that train on the same examples or are pairs"
+
+
 def _observed(comparison: Comparison) -> list[str]:
     count = comparison.observed
     if not count:
@@ -101,27 +113,43 @@ def _ceilings(comparison: Comparison) -> list[str]:
     ceiling = comparison.ceiling
     if ceiling is None:
         return []
-    tops = f"skill {number('skill', ceiling.skill)}"
-    if ceiling.lds is not None:
-        tops += f", LDS {number('lds', ceiling.lds)}"
     subsets = "1 subset" if ceiling.subsets == 1 else f"{ceiling.subsets} subsets"
     notes = [
-        f"Order-noise ceiling: {tops}. That is what one could reach who knew which examples a run sees but not in which "
-        f"order, estimated from {ceiling.runs} runs on {subsets} in several orders."
+        f"Order-noise ceiling: {tops(ceiling)}. That is what one could reach who knew which examples a run sees but not "
+        f"in which order, estimated from {ceiling.runs} runs on {subsets} in several orders. Brackets: 95 % intervals, "
+        "which tell how much so few runs leave open."
     ]
     shares = []
     for row in comparison.rows:
-        told = [
-            (title, comparison.share_of_ceiling(row, score)) for score, title in (("skill", "skill"), ("lds", "LDS"))
-        ]
-        parts = [f"{percent(share)} of {title}" for title, share in told if share is not None and share > 0]
+        told = [(title, row.shares.get(score)) for score, title in (("skill", "skill"), ("lds", "LDS"))]
+        parts = [f"{_share(share)} of {title}" for title, share in told if share is not None and share.value > 0]
         if parts:
             shares.append(f"{row.estimator} {' and '.join(parts)}")
     return [*notes, f"Share of the ceiling: {'; '.join(shares)}."] if shares else notes
 
 
+def tops(ceiling: Ceiling) -> str:
+    """The ceilings of skill and LDS with their intervals."""
+    told = [("skill", "skill", ceiling.skill, ceiling.skill_interval)]
+    if ceiling.lds is not None:
+        told.append(("lds", "LDS", ceiling.lds, ceiling.lds_interval))
+    return ", ".join(
+        f"{title} {number(score, value)} {spread(score, Value(value, interval=bounds))}".rstrip()
+        for score, title, value, bounds in told
+    )
+
+
+def _share(share: Value) -> str:
+    """A share of a ceiling with its interval: nobody has reached what may as well be out of sight."""
+    if share.interval is None:
+        return percent(share.value)
+    low, high = share.interval
+    bounds = f"[{percent(low)[:-2]}, {percent(high)[:-2]}]" if math.isfinite(high) else f"[{percent(low)[:-2]} or more]"
+    return f"{percent(share.value)} {bounds}"
+
+
 def _excesses(comparison: Comparison) -> list[str]:
-    if comparison.runs < FEWEST_CLEAR:
+    if comparison.held_out.independent < FEWEST_CLEAR:
         return []
     clear: dict[str, list[str]] = {"more": [], "less": [], "no clear difference": []}
     over = ""

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gptfl.records import MetricInfo
 from gptfl.report.rank import COLOURS, RANDOM
-from gptfl.scores.bootstrap import is_clear, unpaired_difference
+from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear, unpaired_difference
 from gptfl.store.whole import written_whole
 
 RANDOM_KIND = "random"
@@ -77,6 +77,7 @@ def to_json(study: SelectionStudy) -> str:
         "scored": list(study.scored),
         "steps": study.steps,
         "seed": study.seed,
+        "interval_method": UNPAIRED_METHOD,
         "kinds": [
             {
                 "kind": kind.name,

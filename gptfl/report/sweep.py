@@ -37,7 +37,9 @@ def sweep_table(sweep: Sweep) -> Table:
     table = Table(
         title=Text(f"{sweep.estimator}; {setting(first)}"),
         caption=Text(
-            "\n".join([*footnotes(first)[:3], "mean-run's MSE stands beside, for it is what skill is against."])
+            "\n".join(
+                [*footnotes(first)[:3], "mean-run's MSE stands beside, for it is what skill is against.", *first.notes]
+            )
         ),
         caption_justify="left",
         title_justify="left",
@@ -98,6 +100,7 @@ def sweep_json(sweep: Sweep) -> str:
             "held_out_runs": first.runs,
             "seed": first.seed,
             "points": records(sweep),
+            "notes": list(first.notes),
         },
         indent=2,
         ensure_ascii=False,

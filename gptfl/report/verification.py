@@ -17,8 +17,7 @@ from gptfl.records import MetricInfo
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
 from gptfl.report.simulation import LEVEL, draw_simulation
-from gptfl.scores.comparison import Intervals
-from gptfl.scores.coverage import Coverage
+from gptfl.scores.coverage import Coverage, Intervals
 from gptfl.store.whole import written_whole
 
 SHOWN = 5

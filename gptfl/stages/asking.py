@@ -116,7 +116,9 @@ def open_source(
     every = found.info.get("every", 1)
     if type(every) is not int or every < 1:
         raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
-    recording = open_recording(dynamics, space.root, every)
+    # A simulator of before runs that diverged were left out was fitted to them, too.
+    kept = found.info.get("kept_diverged", True) is not False
+    recording = open_recording(dynamics, space.root, every, kept)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.metric.name in recording.dynamics.metrics:

@@ -11,7 +11,8 @@ from gptfl.records import Features, Progress, silent
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
-from gptfl.scores.comparison import Comparison, score_rows
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
+from gptfl.scores.pointwise import squared_errors
 from gptfl.stages.dividing import folds_for
 from gptfl.stages.entries import Entry, choose_entries
 from gptfl.stages.provision import Shelf, provision_notes
@@ -21,6 +22,9 @@ from gptfl.stages.splits import Split
 from gptfl.stages.trial import Trial
 from gptfl.stages.unseen import aside_notes, set_aside
 from gptfl.store.targets import check_plain_target
+
+LONE = 2 / 3
+"""A run that makes more than this share of mean-run's squared error is named."""
 
 
 def compare(
@@ -33,6 +37,7 @@ def compare(
     metric: str | None = None,
     folds: int | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     calibrate: bool = False,
     cost: bool = False,
@@ -53,7 +58,8 @@ def compare(
     name that hold for all of them; ``NAME@ENCODER`` says it of one. Without either, each gets the features of the
     encoder that it prefers, else those made last. ``folds`` refits that
     many times and tests every run once; without it the roles stored in the recording hold.
-    With ``every`` only every so many-th recorded score is learned from, predicted and scored.
+    With ``every`` only every so many-th recorded score is learned from, predicted and scored. Runs that diverged take
+    no part, and are named, unless ``keep_diverged``.
     ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
     at their default. ``calibrate`` sets that setting in every estimator that has one so named. With ``cost``
     each answer is timed (``stages.cost``). With ``unseen`` (train, test or both) nothing is learned from
@@ -76,7 +82,7 @@ def compare(
     check_seed(seed)
     if observe < 0:
         raise UsageError(f"--observe is {observe}", "give how many recorded scores to tell, or leave it out")
-    recording = open_recording(dynamics, workspace, every)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
@@ -95,10 +101,12 @@ def compare(
     job.fits = len(job.splits) * len(entries)
     outcomes = [job.outcome(entry) for entry in entries]
     held_out = job.held_out()
+    # Who is told how a run began knows something of its order, too.
+    ceiling = None if observe else ceiling_of(job.all_runs(), chosen, held_out, seed)
     comparison = Comparison(
         recording=recording.path.name,
         metric=chosen,
-        rows=score_rows(held_out, outcomes, seed, against_estimator),
+        rows=score_rows(held_out, outcomes, seed, against_estimator, ceiling),
         held_out=held_out,
         predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
         fit_runs=len(splits[0].fit),
@@ -113,15 +121,27 @@ def compare(
             *_aside_notes(recording, entries),
             *fold_notes,
             *run_notes,
+            *_lone_note(held_out),
             *dict.fromkeys(job.notes),
             *device_note(job.all_runs(), chosen),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         observed=observe,
-        # Who is told how a run began knows something of its order, too.
-        ceiling=None if observe else ceiling_of(job.all_runs(), chosen, held_out),
+        ceiling=ceiling,
     )
     return _write(comparison, recording, output, figure)
+
+
+def _lone_note(held_out: HeldOut) -> tuple[str, ...]:
+    """Names a run that makes most of mean-run's error: it may not be far enough out to have diverged."""
+    errors = squared_errors(held_out.mean_run, held_out.recorded)
+    place = int(errors.argmax())
+    share = float(errors[place] / errors.sum()) if errors.sum() > 0 else 0.0
+    if len(errors) < FEWEST_CLEAR or share <= LONE:
+        return ()
+    return (
+        f"{held_out.names[place]} alone makes {share:.0%} of mean-run's squared error: skill tells of little but that run",
+    )
 
 
 def _aside_notes(recording: Recording, entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ def sweep_runs(
     encoder: str | None = None,
     metric: str | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 42,
     output: str | Path | None = None,
@@ -72,7 +73,7 @@ def sweep_runs(
         check_plain_target(Path(figure).expanduser(), "--figure")
     check_seed(seed)
     _check_counts(counts, held_out, draws)
-    recording = open_recording(dynamics, workspace, every)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
     shelf = Shelf(recording, features, encoder)
@@ -104,7 +105,7 @@ def sweep_runs(
         seed=seed,
         run_seconds=seconds,
         beside=beside,
-        ceiling=ceiling_of(job.all_runs(), chosen, held),
+        ceiling=ceiling_of(job.all_runs(), chosen, held, seed),
         notes=(
             *recording.notes,
             *metric_notes,

@@ -48,6 +48,7 @@ def fit(
     metric: str | None = None,
     settings: Mapping[str, Any] | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     unseen: str | None = None,
     unseen_share: float | None = None,
     seed: int = 42,
@@ -61,7 +62,8 @@ def fit(
     encoder that the estimator prefers where there are such; ``metric`` is by default the only one recorded, else the
     loss; ``settings`` are the estimator's own.
     Test runs are not looked at. With ``every`` only every so many-th recorded score is learned from, and the
-    simulator then predicts at those steps. ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
+    simulator then predicts at those steps. Runs that diverged are left out, and named, unless ``keep_diverged``.
+    ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
     aside, chosen by ``seed``: nothing is learned from them, and ``simulate`` tells them apart.
 
     Raises ``PluginError`` for an unknown estimator or setting, ``UsageError`` for a value that makes
@@ -77,7 +79,7 @@ def fit(
         estimator, which = _default(Shelf(open_recording(dynamics, workspace), features, encoder))
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
-    recording = open_recording(dynamics, workspace, every)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)

@@ -152,6 +152,7 @@ def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> Non
             "seconds": round(fitted.seconds, 3),
             "seed": data.seed,
             "every": recording.every,
+            "kept_diverged": recording.keep_diverged,
             "provider": fitted.contender.part.owner,
             "fit_runs": list(dict.fromkeys(run.index for run in data.fit_runs)),
             "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),

@@ -11,6 +11,7 @@ import numpy as np
 
 from gptfl.errors import DataError
 from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of
+from gptfl.simulator.diverged import diverged
 from gptfl.stages.origin import lacks_rates
 from gptfl.store import kinds
 from gptfl.store.dynamics import read_dynamics
@@ -100,6 +101,7 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
     if lacks_rates(dynamics.settings):
         rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
+    rows += [("diverged", one.text) for one in diverged(runs, dynamics.metrics)]
     return [*rows, *_gradients(dynamics), ("fingerprint", dynamics.fingerprint)]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gptfl.errors import DataError, UsageError
@@ -33,6 +34,32 @@ def test_more_folds_than_pairs_are_refused():
     dynamics = of_design("leave-out", 8)
     with pytest.raises(UsageError, match="--folds 5 is more than the 4 pairs of 8 runs: give --folds 4"):
         divided(dynamics, dynamics.runs, 5)
+
+
+def reordered(run, index, seed):
+    """A run on the same examples in another order, as an importer sees it."""
+    batches = np.random.default_rng(seed).permutation(run.curriculum.batches)
+    return replace(run, index=index, curriculum=replace(run.curriculum, batches=batches))
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_runs_on_the_same_examples_stay_together_whatever_the_design_is_called(folds):
+    plain = of_design("uniform", 8)
+    runs = [reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3)]
+    splits = divided(replace(plain, runs=tuple(runs)), runs, folds)
+    assert sorted(run.index for split in splits for run in split.test) == list(range(24))
+    for split in splits:
+        assert {run.index // 3 for run in split.test} == {unit for unit in range(8) if unit % folds == split.fold}
+        for part in (split.fit, split.validation, split.test):
+            assert {run.index for run in part} == {3 * (run.index // 3) + o for run in part for o in range(3)}
+    with pytest.raises(UsageError, match="--folds 9 is more than the 8 groups that belong together of 24 runs: give"):
+        divided(plain, runs, 9)
+
+
+def test_orders_of_one_subset_are_divided_all_the_same():
+    plain = of_design("uniform", 1)
+    runs = [reordered(plain.runs[0], index, index) for index in range(6)]
+    assert [[run.index for run in split.test] for split in divided(plain, runs, 3)] == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_repeats_neither_teach_nor_test():
