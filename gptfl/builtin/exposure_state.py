@@ -14,6 +14,9 @@ from gptfl.simulator.sources import Sides, Sources
 from gptfl.simulator.travel import Vectors
 
 NAMES = ("identity", "log", "odds", "logit")
+RULES = 2
+"""By which rules a state predicts. By the first ones, of states that don't say, a step at which the runs fitted happen not
+to differ has no spread, and a run's own first score isn't learned from."""
 
 
 def padded(curricula: Sequence[Curriculum]) -> tuple[Int[np.ndarray, "run step batch"], Float[np.ndarray, "run step"]]:
@@ -44,6 +47,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "factors": hyper.factors,
         "shares": np.array([hyper.alike, hyper.shared]),
         "widening": np.array(model.widening),
+        **({"rules": np.array(RULES)} if model.floor else {}),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
     for name, one in model.sources.sets.items():
@@ -101,8 +105,9 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         higher=bool(higher),
         products=products,
         widening=widening,
+        floor=_rules_of(state) >= RULES,
     )
-    if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
+    if len(hyper.weights) - len(model.examples.effects) not in (1, 2) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
 
@@ -123,6 +128,14 @@ def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Produ
     return Products(kinds) if kinds else None
 
 
+def _rules_of(state: Mapping[str, np.ndarray]) -> int:
+    """By which rules a state predicts. Raises ``ValueError`` for rules that aren't known."""
+    rules = int(state.get("rules", np.array(1)))
+    if rules not in (1, RULES):
+        raise ValueError(f"it predicts by rules {rules}, which this version of gptfl doesn't know")
+    return rules
+
+
 def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: int) -> None:
     """Raise ``ValueError`` or ``TypeError`` unless these are runs that may have been fitted."""
     batches, rates = runs.batches, runs.learning_rates
@@ -136,5 +149,5 @@ def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: in
         raise ValueError("batches name examples that aren't there")
     if not len(steps) or steps[0] < 0 or (np.diff(steps) <= 0).any():
         raise ValueError("steps don't ascend")
-    if not values.shape[2] or (np.isfinite(values).all(axis=2).sum(axis=0) < 2).any() or np.isinf(values).any():
+    if not values.shape[2] or (np.isfinite(values).any(axis=2).sum(axis=0) < 2).any() or np.isinf(values).any():
         raise ValueError("fewer than two runs are known at a step")

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.simulator.deviations import states
 from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.travel import Vectors
 
@@ -27,7 +26,7 @@ def influence(
     effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
     rate = _rate(model)
     cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
-    fitted = [state[step.members] for state in _last_states(model)]
+    fitted = [state[step.members] for state in model.last_states()]
     ours = fitted[0] - fitted[0].mean(axis=0)
     weight = model.hyper.weights[0] / step.units[0] * rate
     # The average example is a little of each: its share of every other's own effect.
@@ -75,12 +74,3 @@ def _passing(model: ExposureModel, vectors: Vectors, reach: float | None) -> Flo
         for point, weight in vectors.weights(step):
             found[point] += kept[step] * rate * weight
     return np.asarray(found / max(float(rates.sum()), 1e-300))
-
-
-def _last_states(model: ExposureModel) -> list[Float[np.ndarray, "run d"]]:
-    """Where the fitted runs have come to at the last recorded step, in each source of effects."""
-    found: list[Float[np.ndarray, "run d"]] = []
-    last = model.recorded.steps[-1:]
-    for effects, _ in states(model.recorded.curricula, last, model.examples, model.pool):
-        found = [effect.copy() for effect in effects]
-    return found

@@ -10,14 +10,13 @@ from gptfl.simulator.deviations import (
     Likeness,
     choose,
     sizes_of,
-    solve,
     states,
     steps_of,
-    strength_of,
 )
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.kriging import columns, contrasts, rows_of
 from gptfl.simulator.likelihood import Evidence, weigh
+from gptfl.simulator.solving import solve, strength_of
 from gptfl.simulator.travel import Vectors
 
 RUNS, POOL, TEST, STEPS = 12, 20, 10, 12

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.simulator.conditioning import TRUST
 from gptfl.simulator.deviations import RECENT, Curricula, Hyper
-from gptfl.simulator.exposure_model import REFITS, Asked, ExposureModel, Recorded
+from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.influences import influence
 from gptfl.simulator.kriging import contrasts
@@ -195,58 +194,6 @@ def test_influence_of_examples_in_parts_is_that_of_all_together():
     part = influence(made, np.array([1, 4]), {name: rows[[1, 4]] for name, rows in train.items()}, np.eye(TEST))
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_allclose(one[[1, 4]], other, rtol=1e-9)
-
-
-def test_errors_of_runs_left_out_tell_the_width_of_intervals():
-    made = model()
-    assert made.left_out.shape == (RUNS, 3, TEST)
-    assert (made.left_out[:, 0] == 0).all()
-    reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
-    low, high = sorted([1.0, float(reach)])
-    assert low <= made.left_out_width <= high
-    assert made.widening == 1.0
-    made.judge()
-    assert made.widening == made.left_out_width
-
-
-def test_one_odd_run_among_equals_is_no_measure_of_others():
-    made = model(runs=8)
-    values = np.repeat(made.recorded.values[:1], 8, axis=0)
-    values[3, 1:] += 0.5
-    odd = ExposureModel(replace(made.recorded, values=values), made.sources, made.link)
-    odd.judge()
-    assert odd.widening == odd.left_out_width
-    assert np.isfinite(odd.widening)
-
-
-def test_width_is_judged_by_models_fitted_without_the_runs():
-    made = model(runs=13)
-    made.judge()
-    errors, parts = np.empty((13, 2, TEST)), np.arange(13) % REFITS
-    for part in range(REFITS):
-        out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
-        runs = made.recorded.curricula
-        recorded = Recorded(
-            Curricula(runs.batches[kept], runs.learning_rates[kept]),
-            made.recorded.steps[1:],
-            made.recorded.values[kept][:, 1:],
-            POOL,
-        )
-        other = ExposureModel(recorded, made.sources, made.link)
-        other.settle()
-        asked = Asked(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
-        look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, asked)
-        errors[out] = (made.even[out, 1:] - look.mean) / np.sqrt(look.signal + look.noise)
-    reach = np.quantile(np.abs(errors), 0.9) / 1.6449
-    np.testing.assert_allclose(made.widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
-
-
-def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
-    made = model()
-    alike = made.over_steps
-    np.testing.assert_allclose(alike.diagonal(), 1.0)
-    np.testing.assert_allclose(alike, alike.T)
-    assert np.linalg.eigvalsh(alike).min() > -1e-6
 
 
 @pytest.mark.parametrize("unit", [1.0, 50.0])
