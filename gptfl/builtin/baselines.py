@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.builtin.leaving import cut_notes
 from gptfl.errors import DataError
 from gptfl.interfaces import Estimator
 from gptfl.records import FitData, Prediction, Query, Run
@@ -64,6 +65,7 @@ class MeanRun:
 
     steps_: Int[np.ndarray, " grid"]
     mean_: Float[np.ndarray, "grid test"]
+    notes_: tuple[str, ...] = ()
 
     def settings(self) -> Mapping[str, Any]:
         """None."""
@@ -71,7 +73,9 @@ class MeanRun:
 
     def fit(self, data: FitData) -> Self:
         """Average the runs to fit and to validate, at every step that one of them recorded."""
-        self.steps_, self.mean_ = average_run(training_runs(data), data.metric.name)
+        runs = training_runs(data)
+        self.steps_, self.mean_ = average_run(runs, data.metric.name)
+        self.notes_ = cut_notes(self.name, runs, data.metric.name, self.steps_)
         return self
 
     def predict(self, query: Query) -> Prediction:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.builtin.baselines import MeanRun, array_of, check_fitted, places_of, training_runs
+from gptfl.builtin.leaving import cut_notes
 from gptfl.errors import DataError
 from gptfl.records import Example, FitData, Prediction, Query, Run, Unseen, classes_of, in_order
 from gptfl.settings import number
@@ -40,6 +41,7 @@ class ClassShare:
     classes_: Int[np.ndarray, " pool"]
     share_: Float[np.ndarray, "grid class"] | None = None
     test_classes_: Int[np.ndarray, " test"] | None = None
+    notes_: tuple[str, ...] = ()
 
     def __init__(self, strength: float | None = None) -> None:
         self.strength = (
@@ -55,6 +57,7 @@ class ClassShare:
         runs = training_runs(data)
         anchor = MeanRun().fit(data)
         self.steps_ = anchor.steps_
+        self.notes_ = cut_notes(self.name, runs, data.metric.name, self.steps_)
         self.classes_ = _class_indices(data)
         share = np.concatenate([self._shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)

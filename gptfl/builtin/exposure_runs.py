@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.builtin.exposure_state import padded
+from gptfl.builtin.leaving import named, of_steps
 from gptfl.errors import DataError
 from gptfl.records import FitData, Run
 from gptfl.simulator.deviations import Curricula
@@ -15,8 +16,6 @@ from gptfl.simulator.exposure_model import Recorded
 WHO = "exposure-gp"
 CELLS = 1000
 """So many values may be missing at one step: solving for them takes their cube."""
-NAMED = 6
-"""So many runs or steps are named in a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def recorded_of(runs: Sequence[Run], data: FitData) -> tuple[Recorded, tuple[str
     used = np.isfinite(values).any(axis=(1, 2))
     idle = [one.run.name for one, is_used in zip(kept, used, strict=True) if not is_used]
     if idle:
-        notes += (f"{WHO}: left out {_named(idle)}, recorded at no step that another run was recorded at",)
+        notes += (f"{WHO}: left out {named(idle)}, recorded at no step that another run was recorded at",)
     batches, rates = padded([one.run.curriculum for one, is_used in zip(kept, used, strict=True) if is_used])
     return Recorded(Curricula(batches, rates), grid, values[used], len(data.pool)), notes
 
@@ -88,13 +87,13 @@ def _told(kept: list[_Kept], count: int) -> tuple[list[_Kept], tuple[str, ...]]:
     if lost:
         notes += (
             f"{WHO}: left out {len(lost)} of {count} runs or pieces of runs: they begin after step {begin}, and it isn't "
-            f"known on what was trained before ({_named(lost)})",
+            f"known on what was trained before ({named(lost)})",
         )
     late = [one.run.name for one in kept if int(one.steps[0]) > begin]
     if late:
         notes += (
             f"{WHO}: {len(late)} of {count} runs have no score at step {begin} and count from their first one on "
-            f"({_named(late)})",
+            f"({named(late)})",
         )
     return kept, notes
 
@@ -114,7 +113,7 @@ def _different(kept: list[_Kept]) -> tuple[list[_Kept], tuple[str, ...]]:
         return kept, ()
     return list(first.values()), (
         f"{WHO}: {len(copies)} of {len(kept)} runs are another one again, with the same batches and scores, and count "
-        f"once ({_named(copies)})",
+        f"once ({named(copies)})",
     )
 
 
@@ -124,8 +123,7 @@ def _grid(kept: list[_Kept], data: FitData) -> tuple[Int[np.ndarray, " grid"], t
     shared = steps[counts >= 2]
     notes: tuple[str, ...] = ()
     if len(shared) < len(steps):
-        single = [str(step) for step in steps[counts < 2]]
-        notes += (f"{WHO}: left out {_steps(single)}, which a single run recorded",)
+        notes += (f"{WHO}: left out {of_steps(steps[counts < 2])}, which a single run recorded",)
     known = np.zeros((len(shared), len(data.test)), dtype=bool)
     for one in kept:
         there = np.isin(one.steps, shared)
@@ -141,10 +139,9 @@ def _grid(kept: list[_Kept], data: FitData) -> tuple[Int[np.ndarray, " grid"], t
         raise DataError(problem, "record runs at the same steps (gptfl collect --record-every), or another metric")
     grid = shared[whole[0] : whole[-1] + 1]
     if len(grid) < len(shared):
-        beyond = [str(step) for step in np.setdiff1d(shared, grid)]
         worst = int(known.sum(axis=0).argmin())
         notes += (
-            f"{WHO}: left out {_steps(beyond)}, where no run has a {data.metric.name} of every test example "
+            f"{WHO}: left out {of_steps(np.setdiff1d(shared, grid))}, where no run has a {data.metric.name} of every test example "
             f"(such as {data.test[worst].id!r})",
         )
     return grid, notes
@@ -170,17 +167,8 @@ def _sparse(values: Float[np.ndarray, "run grid test"], names: Sequence[str]) ->
     some = [name for name, count in zip(names, (there[:, :, None] & ~known).sum(axis=(1, 2)), strict=True) if count]
     notes: tuple[str, ...] = (
         f"{WHO}: {total} scores are missing at steps at which their runs have others; it goes by those that are there"
-        + (f" ({_named(some)})" if some else ""),
+        + (f" ({named(some)})" if some else ""),
     )
     if lost:
         notes += (f"{WHO}: left out {lost} scores at steps at which more than {CELLS} are missing",)
     return notes
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
-def _steps(steps: Sequence[str]) -> str:
-    return f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps ({_named(steps)})"

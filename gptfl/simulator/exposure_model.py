@@ -332,7 +332,9 @@ def _means(values: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, 
 
 def _spread(steps: int, values: Float[np.ndarray, "run recorded test"]) -> list[int]:
     """Rows to choose hyperparameters on: those where runs differ, or as many of these as are enough."""
-    moving = np.flatnonzero(spread_of(values) > 0)
+    # The mean of equal numbers is not always that number.
+    least = 1e-12 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    moving = np.flatnonzero(spread_of(values) > least)
     if not len(moving):
         return [steps - 1]
     places = np.linspace(0, len(moving) - 1, min(STEPS, len(moving)) + 1).round().astype(int)[1:]

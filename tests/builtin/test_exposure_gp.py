@@ -509,6 +509,22 @@ def with_set(data, train, test):
     return replace(data, features=replace(data.features, sets={"raw-0": FeatureSet(train, test, "gradient")}))
 
 
+def at(run, rows):
+    """The run as if it had been recorded at some of its steps alone."""
+    return replace(run, steps=run.steps[rows], metrics={name: one[rows] for name, one in run.metrics.items()})
+
+
+def begun(run, row):
+    """The run as if it had been recorded from a later step on."""
+    return at(run, np.arange(row, len(run.steps)))
+
+
+def blank(curriculum, steps):
+    """The curriculum without its first batches."""
+    kept = np.arange(curriculum.steps)[:, None] >= steps
+    return replace(curriculum, batches=np.where(kept, curriculum.batches, -1))
+
+
 BROKEN = {
     "one run": (lambda data: replace(data, fit_runs=data.fit_runs[:1]), "1 of the 1 runs to fit can be told"),
     "no run": (lambda data: replace(data, fit_runs=()), "there is no run to fit"),
@@ -526,11 +542,20 @@ BROKEN = {
         lambda data: replace(
             data,
             fit_runs=tuple(
-                replace(run, steps=run.steps[number:], metrics={"loss": run.metrics["loss"][number:]})
+                replace(begun(run, number), curriculum=blank(run.curriculum, 4 * number))
                 for number, run in enumerate(data.fit_runs[:3])
             ),
         ),
-        "1 of the 3 runs to fit can be told from their beginning, fewer than 2",
+        "1 of the 3 runs to fit can be told from their beginning and is no copy of another, fewer than 2",
+    ),
+    "copies": (
+        lambda data: replace(data, fit_runs=data.fit_runs[:1] * 3),
+        "1 of the 3 runs to fit can be told from their beginning and is no copy of another, fewer than 2",
+    ),
+    "no common step": (
+        lambda data: replace(data, fit_runs=tuple(at(run, [0, 1 + row]) for row, run in enumerate(data.fit_runs))),
+        "two runs to fit or more recorded step 0 and no other: record runs at the same steps (gptfl collect "
+        "--record-every), or another metric",
     ),
     "nothing known": (
         lambda data: replace(
@@ -570,14 +595,112 @@ def test_questions_that_cannot_be_answered_are_told_in_one_line():
         fitted.influence_of(np.arange(POOL), {"raw-0": np.ones((POOL, 3))}, np.eye(TEST))
 
 
-def test_pieces_of_runs_that_begin_later_are_left_out():
+def test_pieces_of_runs_of_which_the_beginning_is_not_known_are_left_out_and_named():
     data, runs = world(runs=8)
-    piece = data.fit_runs[7]
-    piece = replace(piece, steps=piece.steps[2:], metrics={"loss": piece.metrics["loss"][2:] + 100})
+    piece = begun(data.fit_runs[7], 2)
+    piece = replace(piece, curriculum=blank(piece.curriculum, 8), metrics={"loss": piece.metrics["loss"] + 100})
     query = question(runs)
-    with_piece = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[:7], piece))).predict(query)
-    without = ExposureGp().fit(replace(data, fit_runs=data.fit_runs[:7])).predict(query)
-    np.testing.assert_array_equal(with_piece.values, without.values)
+    fitted = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[:7], piece)))
+    without = ExposureGp().fit(replace(data, fit_runs=data.fit_runs[:7]))
+    np.testing.assert_array_equal(fitted.predict(query).values, without.predict(query).values)
+    assert fitted.notes_ == (
+        "exposure-gp: left out 1 of 8 runs or pieces of runs: they begin after step 0, and it isn't known on what was "
+        "trained before (run-0007)",
+    )
+    assert without.notes_ == ()
+
+
+def test_runs_recorded_from_another_step_on_count_from_there():
+    data, runs = world(runs=24, asked=12)
+    late = tuple(run if number < 2 else begun(run, 1) for number, run in enumerate(data.fit_runs))
+    fitted, whole = (ExposureGp().fit(replace(data, fit_runs=some)) for some in (late, data.fit_runs))
+    members = [step.members.tolist() for step, _ in fitted.model_.solved]
+    assert members == [[0, 1], *[list(range(24))] * 4]
+    assert fitted.notes_ == (
+        "exposure-gp: 22 of 24 runs have no score at step 0 and count from their first one on (run-0002, run-0003, "
+        "run-0004, run-0005, run-0006, run-0007 and 16 more)",
+    )
+    one, other = (estimator.predict(question(runs)).values for estimator in (fitted, whole))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["tail", "diverged", "first"])
+def test_what_a_run_lacks_is_not_taken_for_what_others_did(missing):
+    """Half of the runs are the others' mean where they end, if that is filled in: effects would come to half."""
+    data, runs = world(runs=16, asked=12)
+    gone = np.full((len(RECORDED), TEST), False)
+    gone[{"tail": slice(3, None), "diverged": slice(3, None), "first": slice(0, 1)}[missing]] = True
+    if missing == "first":
+        gone[:, 1:] = False
+    lost = np.inf if missing == "diverged" else np.nan
+    holed = tuple(
+        replace(run, metrics={"loss": np.where(gone, lost, run.metrics["loss"])}) if number % 2 else run
+        for number, run in enumerate(data.fit_runs)
+    )
+    fitted = ExposureGp().fit(replace(data, fit_runs=holed))
+    kept = ExposureGp().fit(replace(data, fit_runs=holed[::2]))
+    query = question(runs)
+    ours, theirs = fitted.predict(query), kept.predict(query)
+    mean = MeanRun().fit(data).predict(query).values
+    assert skill(ours.values, recorded(runs), mean) > skill(theirs.values, recorded(runs), mean) - 0.02
+    members = [len(step.members) for step, _ in fitted.model_.solved]
+    assert members == ([16] * 5 if missing == "first" else [16, 16, 16, 8, 8])
+    assert ("8 scores are missing" in "".join(fitted.notes_)) == (missing == "first")
+
+
+def test_runs_recorded_at_other_steps_count_where_they_share_them():
+    data, runs = world(runs=12)
+    sparse = tuple(at(run, [0, 2, 4]) if number < 6 else run for number, run in enumerate(data.fit_runs))
+    fitted = ExposureGp().fit(replace(data, fit_runs=sparse))
+    assert [len(step.members) for step, _ in fitted.model_.solved] == [12, 6, 12, 6, 12]
+    assert fitted.notes_ == ()
+    alone = (*(at(run, [0, 2, 4]) for run in data.fit_runs[:-1]), data.fit_runs[-1])
+    fitted = ExposureGp().fit(replace(data, fit_runs=alone))
+    assert fitted.steps_.tolist() == [0, 8, 16]
+    assert fitted.notes_ == ("exposure-gp: left out 2 steps (4, 12), which a single run recorded",)
+    stranger = replace(data.fit_runs[0], steps=np.array([3, 7]), metrics={"loss": recorded(runs)[0, :2]})
+    fitted = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[1:], stranger)))
+    assert "left out run-0000, recorded at no step that another run was recorded at" in "".join(fitted.notes_)
+    assert len(fitted.model_.even) == 11
+
+
+def test_steps_beyond_the_scores_of_a_test_example_are_left_out_and_told():
+    data, runs = world(runs=6)
+
+    def cut(run):
+        values = run.metrics["loss"].copy()
+        values[3:, 5] = np.nan
+        return replace(run, metrics={"loss": values})
+
+    fitted = ExposureGp().fit(replace(data, fit_runs=tuple(cut(run) for run in data.fit_runs)))
+    assert fitted.steps_.tolist() == [0, 4, 8]
+    assert fitted.notes_ == (
+        "exposure-gp: left out 2 steps (12, 16), where no run has a loss of every test example (such as 'test-5')",
+    )
+
+
+def test_where_too_much_is_missing_the_runs_that_lack_the_most_are_left_out(monkeypatch):
+    data, _ = world(runs=10)
+    monkeypatch.setattr("gptfl.builtin.exposure_runs.CELLS", 4)
+
+    def holed(number, run):
+        values = run.metrics["loss"].copy()
+        values[2, : number % 4] = np.nan
+        return replace(run, metrics={"loss": values})
+
+    fitted = ExposureGp().fit(replace(data, fit_runs=tuple(map(holed, range(10), data.fit_runs))))
+    assert fitted.model_.solved[2][0].members.tolist() == [0, 1, 4, 5, 8, 9]
+    assert fitted.notes_[-1] == "exposure-gp: left out 22 scores at steps at which more than 4 are missing"
+
+
+def test_the_same_run_again_to_the_last_bit_counts_once():
+    data, runs = world(runs=8)
+    fitted = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs, data.fit_runs[2])))
+    once = ExposureGp().fit(data)
+    np.testing.assert_array_equal(fitted.predict(question(runs)).values, once.predict(question(runs)).values)
+    assert fitted.notes_ == (
+        "exposure-gp: 1 of 9 runs are another one again, with the same batches and scores, and count once (run-0002)",
+    )
 
 
 def test_runs_that_end_early_count_for_as_long_as_they_last():

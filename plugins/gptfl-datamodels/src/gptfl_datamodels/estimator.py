@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.builtin.baselines import average_run, training_runs
+from gptfl.builtin.leaving import cut_notes, named
 from gptfl.errors import DataError
 from gptfl.records import FitData, Prediction, Query, Run
 from gptfl.settings import flag, number, one_of
@@ -77,7 +78,20 @@ class Datamodels:
         if self.steps == FINAL:
             self._follow_the_average()
         self.notes_ = () if np.isfinite(strength) else (f"{self.name}: no more than the average run was found",)
+        self.notes_ += cut_notes(self.name, runs, data.metric.name, self.steps_)
+        if self.steps == FINAL:
+            self.notes_ += self._ended(runs, recorded[:, -1])
         return self
+
+    def _ended(self, runs: Sequence[Run], final: Float[np.ndarray, "run test"]) -> tuple[str, ...]:
+        """A note on the runs that have no final value."""
+        short = [run.name for run, there in zip(runs, np.isfinite(final).any(axis=1), strict=True) if not there]
+        if not short:
+            return ()
+        return (
+            f"{self.name}: {len(short)} of {len(runs)} runs have no score at step {int(self.steps_[-1])}, and count for the "
+            f"average run alone ({named(short)})",
+        )
 
     def _follow_the_average(self) -> None:
         """Make the intercepts such that a run which has seen what the runs did on average goes as they did."""
