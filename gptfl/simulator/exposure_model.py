@@ -7,7 +7,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.simulator.clock import Clock, Span
 from gptfl.simulator.conditioning import TRUST, right_width
+from gptfl.simulator.departure import BatchSizes
 from gptfl.simulator.deviations import (
     STEPS,
     Curricula,
@@ -26,6 +28,7 @@ from gptfl.simulator.kriging import Posterior
 from gptfl.simulator.links import Link
 from gptfl.simulator.sources import Sources
 from gptfl.simulator.travel import Vectors
+from gptfl.simulator.visits import Between, at_rows
 
 ROUNDING, MOVED = 1e-4, 0.1
 """Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
@@ -120,6 +123,23 @@ class ExposureModel:
             hyper, cost = choose(steps, self.likeness, fitted is not None)
             self.evidence = cost + self._units(rows, steps)
         self.hyper = hyper
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What the step sizes of the runs fitted add up to."""
+        known = np.isfinite(self.recorded.values).all(axis=2)
+        steps, curricula = self.recorded.steps, self.recorded.curricula
+        return Clock.of(
+            [
+                Span(batches, rates, int(steps[0]), int(steps[rows].max(initial=steps[0])))
+                for batches, rates, rows in zip(curricula.batches, curricula.learning_rates, known, strict=True)
+            ]
+        )
+
+    @cached_property
+    def sizes(self) -> BatchSizes:
+        """How large the batches of the runs fitted are."""
+        return BatchSizes.of(self.recorded.curricula.batches)
 
     def settle(self) -> None:
         """Find by how much more or less than others each test example answers to what is expected."""
@@ -243,7 +263,7 @@ class ExposureModel:
         for part in range(REFITS):
             out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
             recorded = Recorded(
-                Curricula(runs.batches[kept], runs.learning_rates[kept]),
+                runs.of(kept),
                 self.recorded.steps[rows],
                 self.recorded.values[kept][:, rows],
                 self.pool,
@@ -253,8 +273,7 @@ class ExposureModel:
             )
             model.settle()
             centre = np.broadcast_to(model.centre, (len(out), *model.centre.shape))
-            asked = Curricula(runs.batches[out], runs.learning_rates[out])
-            look = model.look(asked, len(rows), Asked(np.arange(tests), centre))
+            look = model.look(runs.of(out), len(rows), Asked(np.arange(tests), centre))
             variance = np.maximum(look.signal + look.noise, 1e-300)
             found[out] = (self.even[out][:, rows] - look.mean) / np.sqrt(variance)
         return found
@@ -284,11 +303,13 @@ class ExposureModel:
         asked: Asked,
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
+        between: Between | None = None,
     ) -> Outlook:
         """What these curricula would give at the first ``rows`` recorded steps.
 
         ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
-        fitted, a number beyond for each other one, and their vectors in each feature set.
+        fitted, a number beyond for each other one, and their vectors in each feature set. ``between`` says of asked
+        steps, which take the place of the recorded ones then, where between these they are.
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
@@ -298,30 +319,45 @@ class ExposureModel:
         given, ours_given = asked.products or (None, None)
         asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
         fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
-        theirs = states(runs, steps, asked_examples, self._effects(own))
+        stand_for = (steps, None) if between is None else (between.steps, between.at)
+        theirs = states(runs, stand_for[0], asked_examples, self._effects(own), stand_for[1])
         if not others:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
-        shape = (len(runs.batches), rows, len(asked.seen))
+        visited = self.solved[:rows]
+
+        def common_of(row: int, told_us: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
+            step = visited[row][0]
+            return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
+
+        if between is None:
+            visits, places = at_rows(theirs, ours), rows
+        else:
+            visits = between.visits(theirs, ours, [step.members for step, _ in visited], common_of)
+            places = 2 * len(between.steps)
+        shape = (len(runs.batches), places, len(asked.seen))
         mean, signal, prior, noise = (np.empty(shape) for _ in range(4))
         outputs, sizes = self._outputs(asked)
-        for row, ((their, told), (our, told_us)) in enumerate(zip(theirs, ours, strict=True)):
-            step, posterior = self.solved[row]
+        for visit in visits:
+            row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
+            step, posterior = visited[row]
             cross, distance = self._related(step, their, our)
             slopes = self.slopes[row][asked.seen]
             if not fitted.all():
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
             unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
             moved = posterior.mean(cross, outputs) * unit
-            common = [ones[step.members].mean(axis=0) for ones in told_us] if others else step.common[:, asked.seen]
+            common = common_of(row, told_us)
             for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
                 moved += scale * (one - average) * slopes
-            mean[:, row] = asked.centre[:, row] + moved
-            signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(sizes))) * unit**2
-            prior[:, row] = posterior.variance * posterior.strength * distance[:, None] * unit**2
-            noise[:, row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+            mean[:, place] = asked.centre[:, row] + moved
+            signal[:, place] = posterior.spread(cross, distance, outputs, np.ones(len(sizes))) * unit**2
+            prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
+            noise[:, place] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
             if asked.doubt is not None:
-                noise[:, row] += asked.doubt[:, row]
+                noise[:, place] += asked.doubt[:, row]
+        if between is not None:
+            mean, signal, noise, prior = (between.blended(one) for one in (mean, signal, noise, prior))
         return Outlook(mean, signal, noise, prior)
 
     def _effects(self, own: Int[np.ndarray, " example"]) -> int:

@@ -118,7 +118,7 @@ def spread_out(made, count):
     """
     rates = made.recorded.curricula.learning_rates
     taken = (made.recorded.curricula.batches >= 0).any(axis=2)
-    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * rates[taken].mean()
+    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * made.recorded.curricula.weights[taken].mean()
     batches = np.repeat(np.arange(count)[:, None], STEPS, axis=1)[:, :, None]
     return batches, np.tile(share, (count, 1))
 
