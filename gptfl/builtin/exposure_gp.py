@@ -15,14 +15,17 @@ from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Predi
 from gptfl.settings import flag, one_of
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
+from gptfl.simulator.clock import Places
 from gptfl.simulator.conditioning import TRUST, conditioned
-from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.departure import departure
+from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.foretold import Products
 from gptfl.simulator.influences import influence
 from gptfl.simulator.judging import Judgement
 from gptfl.simulator.links import Link
+from gptfl.simulator.outlooks import Asked, Recorded
 from gptfl.simulator.sources import Sides, Sources, check_vectors
+from gptfl.simulator.views import View, view
 
 LINKS = ("auto", "identity", "log", "odds", "logit")
 LEVELS = (0.5, 0.9)
@@ -148,24 +151,32 @@ class ExposureGp:
         check_fitted(self)
         model = self.model_
         grid = self.steps_
-        average.interpolate(grid, grid[:, None].astype(np.float64), query.steps[1:])  # raises beyond the grid
+        places = model.clock.place(query, grid).check()
+        for run in places.asked:
+            average.interpolate(grid, grid[:, None].astype(np.float64), run[1:])  # raises beyond the grid
+        recorded = places.plain.all() and not model.sizes.other(query.batches).any()
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
-        rows = min(rows, len(grid))
-        asked = self._asked(query, rows)
+        asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
-        look = model.look(Curricula(query.batches, query.learning_rates), rows, asked, own, train)
-        spread = np.sqrt(look.signal + look.noise)
-        mean, spread = _at(grid[:rows], look.mean, query.steps), _at(grid[:rows], spread, query.steps)
+        told = view(model, query, places, asked, own, train)
+        mean, spread = told.mean, told.spread
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre)
+        if beside is not None:
+            spread = np.hypot(spread, beside / model.widening)
         observed = self._known_of(query)
         if observed is not None:
-            mean, spread = self._observed(query, observed, mean, spread)
+            mean, spread = self._observed(query, places, observed, mean, spread)
         spread = spread * model.widening
         # The median: the mean of a scale bent so far would hang on the tails, of which nobody knows enough.
         values = model.link.back(mean)
-        told = LEVELS if model.tells_width or not model.floor else ()
-        intervals = {level: self._interval(level, mean, spread, query) for level in told}
+        levels = LEVELS if model.tells_width or not model.floor else ()
+        intervals = {level: self._interval(level, mean, spread, query) for level in levels}
+        # Before a step of another size than recorded is taken, nothing changes.
+        run, place = np.nonzero(places.still)
+        for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
+            one[run, place] = query.first[run]
         values[:, 0] = query.first
-        return Prediction(values, intervals, _novelty(look))
+        return Prediction(values, intervals, _novelty(told, beside))
 
     def _interval(
         self, level: float, mean: np.ndarray, spread: np.ndarray, query: Query
@@ -194,9 +205,9 @@ class ExposureGp:
         return known
 
     def _observed(
-        self, query: Query, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
+        self, query: Query, places: Places, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
-        nearest = np.abs(self.steps_[:, None] - query.steps[None]).argmin(axis=0)
+        nearest = np.abs(self.steps_[:, None] - np.median(places.asked, axis=0)[None]).argmin(axis=0)
         judged, link = self.judged_, self.model_.link
         alike, errors = judged.over_steps[np.ix_(nearest, nearest)], judged.left_out[:, nearest] / judged.left_out_width
         return conditioned(mean, spread, link.to(observed), alike, errors)
@@ -350,15 +361,13 @@ def _allowed(metric: MetricInfo, values: Float[np.ndarray, "run recorded test"])
     return [_link(name, metric) for name in names]
 
 
-def _at(
-    grid: Int[np.ndarray, " grid"], values: Float[np.ndarray, "run grid test"], steps: Int[np.ndarray, " recorded"]
-) -> Float[np.ndarray, "run recorded test"]:
-    """Values brought from the recorded steps to those asked; what is asked before the first is the first."""
-    turned = average.interpolate(grid, np.moveaxis(values, 1, 0), np.clip(steps, grid[0], grid[-1]))
-    return np.moveaxis(turned, 0, 1)
+def _novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
+    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
 
-
-def _novelty(look: Outlook) -> Float[np.ndarray, " run"]:
-    """The variance left of what the examples do, as a share of what it was, at the last step over the test."""
-    left, before = look.open[:, -1].sum(axis=1), look.prior[:, -1].sum(axis=1)
+    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
+    """
+    left, before = told.left, told.before
+    if beside is not None:
+        more = (beside[:, -1] ** 2).sum(axis=1)
+        left, before = left + more, before + more
     return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

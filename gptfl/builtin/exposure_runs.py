@@ -11,7 +11,7 @@ from gptfl.builtin.leaving import named, of_steps
 from gptfl.errors import DataError
 from gptfl.records import FitData, Run
 from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import Recorded
+from gptfl.simulator.outlooks import Recorded
 
 WHO = "exposure-gp"
 CELLS = 1000

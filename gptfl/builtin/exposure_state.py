@@ -1,15 +1,17 @@
 """The arrays that a fitted exposure-gp is kept as, and back."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.records import Curriculum
 from gptfl.simulator.deviations import Curricula, Hyper
-from gptfl.simulator.exposure_model import ExposureModel, Recorded
+from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.foretold import KINDS, Products
 from gptfl.simulator.links import Link
+from gptfl.simulator.outlooks import Recorded
 from gptfl.simulator.sources import Sides, Sources
 from gptfl.simulator.travel import Vectors
 
@@ -37,6 +39,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {
         "batches": model.recorded.curricula.batches,
         "learning_rates": model.recorded.curricula.learning_rates,
+        "per": np.array(model.recorded.curricula.per or 0),
         "steps": model.recorded.steps,
         "values": model.recorded.values,
         "seen": np.bincount(
@@ -74,16 +77,24 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         if key.startswith("train:")
     }
     runs, steps, values = Curricula(state["batches"], state["learning_rates"]), state["steps"], state["values"]
+    scales = state["scales"]
     name, low, high, higher = (float(one) for one in state["link"])
     alike, shared = (float(one) for one in state["shares"])
     pool = len(state["seen"])
     _check_runs(runs, steps, values, pool)
+    if "per" in state:
+        per = int(state["per"])
+        if per < 0:
+            raise ValueError("batches have fewer than no examples")
+        runs = replace(runs, per=per or None)
+    else:
+        runs, scales = _of_presentations(runs, scales)
     for key, one in sets.items():
         if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
             raise ValueError(f"feature set {key!r} is not of the examples")
         if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
             raise ValueError(f"feature set {key!r} is not finite")
-    hyper = Hyper(state["weights"], alike, shared, state["scales"], state["factors"])
+    hyper = Hyper(state["weights"], alike, shared, scales, state["factors"])
     if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
         raise ValueError("hyperparameters are not finite")
     if hyper.factors.shape != (values.shape[2],):
@@ -107,9 +118,27 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         widening=widening,
         floor=_rules_of(state) >= RULES,
     )
-    if len(hyper.weights) - len(model.examples.effects) not in (1, 2) or len(hyper.scales) != len(model.examples.expected):
+    if len(hyper.weights) - len(model.examples.effects) not in (1, 2) or len(hyper.scales) != len(
+        model.examples.expected
+    ):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
+
+
+def _of_presentations(
+    runs: Curricula, scales: Float[np.ndarray, " expected"]
+) -> tuple[Curricula, Float[np.ndarray, " expected"]]:
+    """What was fitted before exposures were shares of a batch, when each place of a batch counted a whole step size.
+
+    Where all batches are of one size, exposures were so many times as large, and the scales that much smaller. Where
+    they aren't, places go on to count alike, so that the simulator answers as it did.
+    """
+    filled = (runs.batches >= 0).sum(axis=2)
+    sizes = filled[filled > 0]
+    if not len(sizes):
+        return runs, scales
+    usual = int(np.bincount(sizes).argmax())
+    return (runs if (sizes == usual).all() else replace(runs, per=usual)), scales * usual
 
 
 def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Products | None:

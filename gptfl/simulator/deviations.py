@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 
+from gptfl.curricula import presentation_weights
 from gptfl.simulator.kriging import columns, contrasts
 from gptfl.simulator.likelihood import Evidence, Weighed, weigh
 from gptfl.simulator.travel import Vectors, counted, travelled
@@ -42,10 +43,31 @@ PRIOR_RUNS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Curricula:
-    """Batches (-1 is padding) and step sizes of several runs."""
+    """Batches (-1 is padding) and step sizes of several runs.
+
+    ``per`` is how many examples a batch is taken to have; None is as many as it has.
+    """
 
     batches: Int[np.ndarray, "run step batch"]
     learning_rates: Float[np.ndarray, "run step"]
+    per: int | None = None
+
+    @property
+    def weights(self) -> Float[np.ndarray, "run step"]:
+        """How much seeing an example once at each step counts."""
+        if self.per is not None:
+            return self.learning_rates / self.per
+        return presentation_weights(self.batches, self.learning_rates)
+
+    def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
+        """Some of the runs."""
+        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
+
+    def like(
+        self, batches: Int[np.ndarray, "other step batch"], learning_rates: Float[np.ndarray, "other step"]
+    ) -> "Curricula":
+        """Other runs, their examples counted in the same way."""
+        return replace(self, batches=batches, learning_rates=learning_rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +117,21 @@ class Likeness:
 
 
 def states(
-    runs: Curricula, steps: Int[np.ndarray, " recorded"], examples: Examples, own: int
+    runs: Curricula,
+    steps: Int[np.ndarray, " recorded"],
+    examples: Examples,
+    own: int,
+    at: Float[np.ndarray, " step_and_end"] | None = None,
 ) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
-    """At each recorded step where every run has come to: in its examples' effects, and as expected."""
+    """At each recorded step where every run has come to: in its examples' effects, and as expected.
+
+    ``at`` tells which recorded step each of theirs stands for (None: itself).
+    """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
-    sources = [counted(renumbered, runs.learning_rates, steps, own)]
-    sources += [travelled(runs.batches, runs.learning_rates, steps, *effect) for effect in examples.effects]
-    expected = [travelled(runs.batches, runs.learning_rates, steps, vectors) for vectors in examples.expected]
+    weights = runs.weights
+    sources = [counted(renumbered, weights, steps, own)]
+    sources += [travelled(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
+    expected = [travelled(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
     for _ in steps:
         yield [next(source) for source in sources], [next(source) for source in expected]
 

@@ -1,7 +1,7 @@
 """The average run and a Gaussian process around it (``deviations``), fitted to recordings and asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from gptfl.records import groups_of_batches
 from gptfl.simulator.average import mean_over_runs
+from gptfl.simulator.clock import Clock, Span
+from gptfl.simulator.departure import BatchSizes
 from gptfl.simulator.deviations import (
     STEPS,
     Curricula,
@@ -25,56 +27,11 @@ from gptfl.simulator.factors import factors_of
 from gptfl.simulator.foretold import Products
 from gptfl.simulator.kriging import Posterior
 from gptfl.simulator.links import Link
+from gptfl.simulator.outlooks import Asked, Outlook, Recorded
 from gptfl.simulator.solving import floored, solve, whole
 from gptfl.simulator.sources import Sources
 from gptfl.simulator.travel import Vectors
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The runs fitted, on the steps that two or more of them recorded; NaN where one has no value.
-
-    ``pool`` is how many training examples there are, seen or not.
-    """
-
-    curricula: Curricula
-    steps: Int[np.ndarray, " recorded"]
-    values: Float[np.ndarray, "run recorded test"]
-    pool: int
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
-
-    ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
-    over (None: of none); ``vectors`` tell how alike they are, ``gradients`` are those of each feature set, to multiply
-    training gradients with, ``products`` those that are known of the asked and of the fitted training examples with
-    them (None: no more than when it was fitted). None where they are just those fitted.
-    """
-
-    seen: Int[np.ndarray, " asked"]
-    centre: Float[np.ndarray, "run recorded asked"]
-    doubt: Float[np.ndarray, "run recorded asked"] | None = None
-    vectors: Float[np.ndarray, "asked d"] | None = None
-    gradients: Mapping[str, Float[np.ndarray, "asked d"]] | None = None
-    products: tuple[Products, Products] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What is expected of asked runs on the even scale.
-
-    ``signal`` is the variance of what their examples do, and of what runs of nearly the same exposures share; ``noise``
-    that of all else and of the average run. ``open`` is the variance of what is linear in the exposures alone, and
-    ``prior`` what that was before anything was recorded.
-    """
-
-    mean: Float[np.ndarray, "run recorded test"]
-    signal: Float[np.ndarray, "run recorded test"]
-    noise: Float[np.ndarray, "run recorded test"]
-    prior: Float[np.ndarray, "run recorded test"]
-    open: Float[np.ndarray, "run recorded test"]
+from gptfl.simulator.visits import Between, at_rows
 
 
 class ExposureModel:
@@ -121,6 +78,23 @@ class ExposureModel:
             hyper, cost = choose(steps, self.likeness, fitted is not None, self.lack)
             self.evidence = cost + self._units(rows, steps)
         self.hyper = hyper
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What the step sizes of the runs fitted add up to."""
+        known = np.isfinite(self.recorded.values).any(axis=2)
+        steps, curricula = self.recorded.steps, self.recorded.curricula
+        return Clock.of(
+            [
+                Span(batches, rates, int(steps[0]), int(steps[rows].max(initial=steps[0])))
+                for batches, rates, rows in zip(curricula.batches, curricula.learning_rates, known, strict=True)
+            ]
+        )
+
+    @cached_property
+    def sizes(self) -> BatchSizes:
+        """How large the batches of the runs fitted are."""
+        return BatchSizes.of(self.recorded.curricula.batches)
 
     def settle(self) -> None:
         """Find by how much more or less than others each test example answers to what is expected."""
@@ -215,11 +189,13 @@ class ExposureModel:
         asked: Asked,
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
+        between: Between | None = None,
     ) -> Outlook:
         """What these curricula would give at the first ``rows`` recorded steps.
 
         ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
-        fitted, a number beyond for each other one, and their vectors in each feature set.
+        fitted, a number beyond for each other one, and their vectors in each feature set. ``between`` says of asked
+        steps, which take the place of the recorded ones then, where between these they are.
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
@@ -229,15 +205,28 @@ class ExposureModel:
         given, ours_given = asked.products or (None, None)
         asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
         fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
-        theirs = states(runs, steps, asked_examples, self._effects(own))
+        stand_for = (steps, None) if between is None else (between.steps, between.at)
+        theirs = states(runs, stand_for[0], asked_examples, self._effects(own), stand_for[1])
         if not others:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
-        shape = (len(runs.batches), rows, len(asked.seen))
+        visited = self.solved[:rows]
+
+        def common_of(row: int, told_us: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
+            step = visited[row][0]
+            return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
+
+        if between is None:
+            visits, places = at_rows(theirs, ours), rows
+        else:
+            visits = between.visits(theirs, ours, [step.members for step, _ in visited], common_of)
+            places = 2 * len(between.steps)
+        shape = (len(runs.batches), places, len(asked.seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
         outputs, sizes = self._outputs(asked)
-        for row, ((their, told), (our, told_us)) in enumerate(zip(theirs, ours, strict=True)):
-            step, posterior = self.solved[row]
+        for visit in visits:
+            row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
+            step, posterior = visited[row]
             cross, distance = self._related(step, their, our)
             all_cross, all_distance = self._with_lack(step, their[0], our[0], cross, distance)
             slopes = self.slopes[row][asked.seen]
@@ -245,18 +234,21 @@ class ExposureModel:
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
             unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
             moved = (posterior.mean(all_cross, outputs) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
-            common = [ones[step.members].mean(axis=0) for ones in told_us] if others else step.common[:, asked.seen]
+            common = common_of(row, told_us)
             for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
                 moved += scale * (one - average) * slopes
-            mean[:, row] = asked.centre[:, row] + moved
+            mean[:, place] = asked.centre[:, row] + moved
             ones = np.ones(len(sizes))
-            signal[:, row] = posterior.spread(all_cross, all_distance, outputs, ones, asked.seen) * unit**2
-            left[:, row] = posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, row]
-            prior[:, row] = posterior.variance * posterior.strength * distance[:, None] * unit**2
-            noise[:, row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+            signal[:, place] = posterior.spread(all_cross, all_distance, outputs, ones, asked.seen) * unit**2
+            left[:, place] = (
+                posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
+            )
+            prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
+            noise[:, place] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
             if asked.doubt is not None:
-                noise[:, row] += asked.doubt[:, row]
-        return Outlook(mean, signal, noise, prior, left)
+                noise[:, place] += asked.doubt[:, row]
+        found = (mean, signal, noise, prior, left)
+        return Outlook(*(found if between is None else map(between.blended, found)))
 
     def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
         """Where the fitted runs have come to at the last recorded step, in each source of effects."""

@@ -17,7 +17,7 @@ def influence(
 ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
     """What seeing an example once more, in place of the average one, does to weighted sums of the metric.
 
-    At the last recorded step, at the mean step size, at no step in particular; with its standard deviation.
+    At the last recorded step, at the mean step size in a batch of the usual size, at no step in particular; with its standard deviation.
     ``places`` and ``train`` are the examples' places among those fitted (-1: none) and their vectors.
     """
     step, posterior = model.solved[-1]
@@ -51,17 +51,17 @@ def influence(
 def _moved(
     model: ExposureModel, theirs: tuple[Vectors, float | None], ours: tuple[Vectors, float | None]
 ) -> Float[np.ndarray, "example d"]:
-    """How far a unit of step size on each of their examples moves a run, less the average of ours."""
+    """How far a unit of exposure to each of their examples moves a run, less the average of ours."""
     passing = _passing(model, *ours)
     average = ours[0].rows.mean(axis=1)
     return np.asarray(np.einsum("p,pnd->nd", passing, theirs[0].rows - average[:, None]))
 
 
 def _rate(model: ExposureModel) -> float:
-    """The mean step size of the runs fitted."""
-    rates = model.recorded.curricula.learning_rates
-    taken = (model.recorded.curricula.batches >= 0).any(axis=2)
-    return float(rates[taken].mean())
+    """How much seeing an example once counts in the runs fitted, on average."""
+    curricula = model.recorded.curricula
+    taken = (curricula.batches >= 0).any(axis=2)
+    return float(curricula.weights[taken].mean())
 
 
 def _passing(model: ExposureModel, vectors: Vectors, reach: float | None) -> Float[np.ndarray, " point"]:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.simulator.conditioning import TRUST, right_width
-from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded, spread_of
+from gptfl.simulator.exposure_model import ExposureModel, spread_of
+from gptfl.simulator.outlooks import Asked, Recorded
 
 ROUNDING, MOVED = 1e-4, 0.1
 """Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
@@ -82,7 +82,7 @@ class Judgement:
         for part in np.unique(parts):
             out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
             recorded = Recorded(
-                Curricula(runs.batches[kept], runs.learning_rates[kept]),
+                runs.of(kept),
                 model.recorded.steps[rows],
                 model.recorded.values[kept][:, rows],
                 model.pool,
@@ -92,8 +92,7 @@ class Judgement:
             )
             other.settle()
             centre = np.broadcast_to(other.centre, (len(out), *other.centre.shape))
-            asked = Curricula(runs.batches[out], runs.learning_rates[out])
-            look = other.look(asked, len(rows), Asked(np.arange(tests), centre))
+            look = other.look(runs.of(out), len(rows), Asked(np.arange(tests), centre))
             variance = np.maximum(look.signal + look.noise, 1e-300)
             apart = (model.even[out][:, rows] - look.mean) / np.sqrt(variance)
             # Where no other run has a value, there is nothing to predict from.

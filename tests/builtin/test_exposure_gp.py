@@ -44,7 +44,7 @@ def world(runs=16, asked=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TES
     for index in range(runs + asked):
         key = run_seed(seed, index)
         batches = fill_batches(draw_subset(pool, pool // 3, key), BATCH, STEPS, key)
-        seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / (BATCH * rates.sum())
+        seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / rates.sum()
         line = begin - 0.8 * (RECORDED / STEPS)[:, None] + 2 * seen @ effects
         line[1:] += noise * random.normal(size=line[1:].shape)
         if metric.high == float("inf"):
@@ -351,12 +351,13 @@ def test_unseen_training_examples_are_known_by_their_vectors():
     truncated = []
     for run in fit_runs:
         batches = np.where(run.curriculum.batches >= kept, -1, run.curriculum.batches)
-        effects = exposures(run.curriculum.batches[None], run.curriculum.learning_rates[None], RECORDED, POOL)[0]
-        effects[:, :kept] = 0
+        rates = run.curriculum.learning_rates
+        whole, left = (
+            exposures(one[None], rates[None], RECORDED, POOL)[0] for one in (run.curriculum.batches, batches)
+        )
         train, test = data.features.sets["raw-0"].train, data.features.sets["raw-0"].test
         line = 2 * np.log(run.metrics["loss"])
-        rates = run.curriculum.learning_rates
-        line -= 2 * (effects / (BATCH * rates.sum())) @ (-train @ test.T / 2)
+        line += 2 * ((left - whole) / rates.sum()) @ (-train @ test.T / 2)
         truncated.append(replace(run, curriculum=Curriculum(batches, rates), metrics={"loss": np.exp(line / 2)}))
     fitted = ExposureGp().fit(of_first(replace(data, fit_runs=tuple(truncated)), pool=kept))
     query = about(question(runs), data, pool=kept)
@@ -665,7 +666,7 @@ def test_runs_recorded_at_other_steps_count_where_they_share_them():
 
 
 def test_steps_beyond_the_scores_of_a_test_example_are_left_out_and_told():
-    data, runs = world(runs=6)
+    data, _ = world(runs=6)
 
     def cut(run):
         values = run.metrics["loss"].copy()

@@ -109,7 +109,10 @@ def test_predictions_are_those_of_the_dense_process(name, ended, lack):
     random = np.random.default_rng(9)
     asked = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
     # One of them is a run that was fitted: what near runs share is known of it.
-    asked.batches[0], asked.learning_rates[0] = made.recorded.curricula.batches[1], made.recorded.curricula.learning_rates[1]
+    asked.batches[0], asked.learning_rates[0] = (
+        made.recorded.curricula.batches[1],
+        made.recorded.curricula.learning_rates[1],
+    )
     seen = np.arange(TEST)
     look = made.look(asked, 3, Asked(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
     for row in (1, 2):
@@ -142,7 +145,7 @@ def test_runs_that_repeat_others_share_what_is_linear_in_nothing():
             look = made.look(Curricula(batches[:10], np.ones((10, 24))), 2, asked)
             found.append(np.square(look.mean[:, 1] - whole).mean())
         errors[repeated] = np.mean(found)
-    print(errors); assert errors[3] < 0.09
+    assert errors[3] < 0.09
     assert errors[3] < errors[1]
 
 
@@ -153,7 +156,7 @@ def spread_out(made, count):
     """
     rates = made.recorded.curricula.learning_rates
     taken = (made.recorded.curricula.batches >= 0).any(axis=2)
-    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * rates[taken].mean()
+    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * made.recorded.curricula.weights[taken].mean()
     batches = np.repeat(np.arange(count)[:, None], STEPS, axis=1)[:, :, None]
     return batches, np.tile(share, (count, 1))
 

@@ -56,3 +56,12 @@ def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
     np.testing.assert_allclose(alike.diagonal(), 1.0)
     np.testing.assert_allclose(alike, alike.T)
     assert np.linalg.eigvalsh(alike).min() > -1e-6
+
+
+def test_runs_that_belong_together_are_left_out_together():
+    groups = np.array([0, 0, 1, 2, 3, 3, 4, 5, 6, 6])
+    parts = parts_of(groups)
+    assert parts.tolist() == [0, 0, 1, 2, 3, 3, 4, 5, 0, 0]
+    np.testing.assert_array_equal(parts_of(np.arange(9)), np.arange(9) % REFITS)
+    # Half of the runs in one group leave too little beside it.
+    np.testing.assert_array_equal(parts_of(np.array([0, 0, 0, 0, 1, 2, 3])), np.arange(7) % REFITS)
