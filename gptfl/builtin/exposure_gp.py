@@ -15,6 +15,7 @@ from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Predi
 from gptfl.settings import flag, one_of
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
+from gptfl.simulator.chances import likely, probability
 from gptfl.simulator.clock import Places
 from gptfl.simulator.conditioning import TRUST, conditioned
 from gptfl.simulator.departure import departure
@@ -51,7 +52,8 @@ class ExposureGp:
     first-order prior mean is used where there are gradients; ``products``, whether the recording's gradient products
     go into it beside those of the vectors; ``features``, whether vectors are used at all.
 
-    Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty.
+    Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty. Those of a
+    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``simulator.chances``).
     """
 
     name = "exposure-gp"
@@ -106,7 +108,7 @@ class ExposureGp:
         self.judged_ = Judgement(self.model_)
         self.model_.widening = self.judged_.widening
         self.steps_ = recorded.steps
-        if not self.model_.tells_width:
+        if not (self.model_.tells_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
                 "recorded, and nothing says how far others may: predictions have no intervals",
@@ -169,24 +171,24 @@ class ExposureGp:
         spread = spread * model.widening
         # The median: the mean of a scale bent so far would hang on the tails, of which nobody knows enough.
         values = model.link.back(mean)
-        levels = LEVELS if model.tells_width or not model.floor else ()
-        intervals = {level: self._interval(level, mean, spread, query) for level in levels}
+        if model.binary:
+            values = probability(mean, len(model.even))
+            intervals = {level: likely(values, level) for level in LEVELS}
+        else:
+            levels = LEVELS if model.tells_width or not model.floor else ()
+            intervals = {level: self._interval(level, mean, spread) for level in levels}
         # Before a step of another size than recorded is taken, nothing changes.
         run, place = np.nonzero(places.still)
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
             one[run, place] = query.first[run]
-        values[:, 0] = query.first
+            one[:, 0] = query.first
         return Prediction(values, intervals, _novelty(told, beside))
 
-    def _interval(
-        self, level: float, mean: np.ndarray, spread: np.ndarray, query: Query
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _interval(self, level: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # How wide intervals must be was judged by so many runs.
         freedom = TRUST + len(self.model_.even) - 1
         reach = float(stdtrit(freedom, 0.5 + level / 2)) * spread
-        low, high = self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
-        low[:, 0] = high[:, 0] = query.first
-        return low, high
+        return self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.

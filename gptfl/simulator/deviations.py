@@ -232,10 +232,12 @@ def _deviations(
 ) -> tuple[Float[np.ndarray, "run test"], Bool[np.ndarray, "run test"] | None]:
     """Values less their mean over runs, 0 where there is none; and which there are, None where all."""
     known = np.isfinite(values)
-    if known.all():
-        return values - values.mean(axis=0), None
     level = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.where(known, values - level, 0.0), known
+    apart = np.where(known, values - level, 0.0)
+    # The mean of equal numbers is not always that number.
+    if np.abs(apart).max(initial=0.0) <= 1e-12 * np.abs(values[known]).max(initial=0.0):
+        apart = np.zeros_like(apart)
+    return apart, None if known.all() else known
 
 
 def near(

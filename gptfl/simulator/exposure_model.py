@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import groups_of_batches
+from gptfl.records import MetricInfo, groups_of_batches
 from gptfl.simulator.average import mean_over_runs
 from gptfl.simulator.clock import Clock, Span
 from gptfl.simulator.departure import BatchSizes
@@ -162,6 +162,12 @@ class ExposureModel:
             self.pool,
             lack=self.lack,
         )
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether everything recorded is 0 or 1, the bounds of the metric."""
+        metric = MetricInfo("", self.higher, self.link.low, self.link.high)
+        return self.floor and metric.is_binary([self.recorded.values])
 
     def _complete(self, rows: Sequence[int]) -> Iterator[Step]:
         """The steps to learn hyperparameters by: no value is missing there."""

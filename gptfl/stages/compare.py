@@ -14,6 +14,7 @@ from gptfl.report.trajectories import check_picture, draw_comparison
 from gptfl.scores.comparison import Comparison, score_rows
 from gptfl.stages.dividing import folds_for
 from gptfl.stages.entries import Entry, choose_entries
+from gptfl.stages.plausible import binary_note
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of, device_note
 from gptfl.stages.sources import Recording, choose_metric, focused, open_recording
@@ -115,6 +116,7 @@ def compare(
             *run_notes,
             *dict.fromkeys(job.notes),
             *device_note(job.all_runs(), chosen),
+            *binary_note(recording.dynamics, chosen),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         observed=observe,

@@ -406,6 +406,36 @@ def test_observed_scores_are_met_and_what_follows_moves_towards_them():
     np.testing.assert_allclose(after.values[1:], before.values[1:], rtol=1e-12)
 
 
+def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
+    data, runs = world(runs=16, asked=20)
+    random = np.random.default_rng(2)
+
+    def late(run):
+        """As imports are: without the score before any update, and with what only this run does, from the start."""
+        own = np.exp(0.3 * random.normal(size=TEST))
+        return replace(begun(run, 1), metrics={"loss": run.metrics["loss"][1:] * own})
+
+    given, asked = replace(data, fit_runs=tuple(map(late, data.fit_runs))), [late(run) for run in runs]
+    fitted = ExposureGp().fit(given)
+    state = {name: array for name, array in fitted.state().items() if name != "rules"}
+    before = ExposureGp().restore(state)
+    query, truth = question(asked), recorded(asked)
+    ours, theirs = fitted.predict(query), before.predict(query)
+    assert np.square(ours.values - truth)[:, 1:].sum() < 0.5 * np.square(theirs.values - truth)[:, 1:].sum()
+    assert 0.8 < covered(ours, truth, 0.9) < 0.98
+    # One run's first score says nothing of another run.
+    alone = fitted.predict(replace(query, first=np.concatenate([query.first[:1], 2 * query.first[1:]])))
+    np.testing.assert_array_equal(alone.values[0], ours.values[0])
+
+
+def test_the_first_score_that_all_runs_have_in_common_says_nothing():
+    data, runs = world()
+    fitted = ExposureGp().fit(data)
+    query = question(runs)
+    one, other = (fitted.predict(replace(query, first=first)).values for first in (query.first, query.first + 0.5))
+    np.testing.assert_array_equal(one[:, 1:], other[:, 1:])
+
+
 def test_observing_half_of_a_run_helps_with_the_other_half():
     data, runs = world(runs=6, asked=12)
     query, truth = question(runs), recorded(runs)
@@ -443,6 +473,81 @@ def test_values_at_their_bounds_stay_on_their_own_scale():
         ExposureGp(link="logit").fit(replace(data, fit_runs=whole))
     with pytest.raises(DataError, match="link 'log' doesn't suit accuracy as recorded: use identity, logit, or auto"):
         ExposureGp(link="log").fit(data)
+
+
+def zeros_and_ones(seed=0, runs=16, asked=20):
+    """Runs whose scores are 0 or 1 by chance, with a probability that moves linearly with what they see."""
+    data, held = world(runs=runs, asked=asked, metric=ACCURACY, seed=seed)
+    random = np.random.default_rng(seed)
+
+    def drawn(run):
+        values = (random.random(run.metrics["accuracy"].shape) < run.metrics["accuracy"]).astype(float)
+        values[0] = np.arange(TEST) % 2
+        return replace(run, metrics={"accuracy": values})
+
+    chances = recorded(held, "accuracy")
+    return replace(data, fit_runs=tuple(map(drawn, data.fit_runs))), [drawn(run) for run in held], chances
+
+
+def test_of_zeros_and_ones_the_probability_is_told():
+    brier, plain, inside, chosen = [], [], [], []
+    for seed in range(4):
+        data, held, chances = zeros_and_ones(seed)
+        fitted = ExposureGp().fit(data)
+        assert fitted.model_.binary
+        told = fitted.predict(question(held, "accuracy"))
+        values = told.values[:, 1:]
+        assert ((values > 0) & (values < 1)).all()
+        brier.append(np.square(values - chances[:, 1:]).mean())
+        average = np.stack([run.metrics["accuracy"] for run in data.fit_runs]).mean(axis=0)
+        plain.append(np.square(average[1:] - chances[:, 1:]).mean())
+        low, high = told.intervals[0.9]
+        assert set(np.unique(low)) | set(np.unique(high)) <= {0.0, 1.0}
+        inside.append(covered(told, recorded(held, "accuracy"), 0.9))
+        chosen.append((low == high)[:, 1:].mean())
+        np.testing.assert_array_equal(told.intervals[0.5][0][:, 1:], (values >= 0.5))
+    assert np.mean(brier) < np.mean(plain) + 0.002
+    assert np.mean(inside) > 0.9
+    assert np.mean(chosen) > 0.0
+
+
+def test_of_zeros_and_ones_that_are_all_alike_nothing_is_certain():
+    data, held, _ = zeros_and_ones(runs=5)
+    ones = tuple(replace(run, metrics={"accuracy": np.ones_like(run.metrics["accuracy"])}) for run in data.fit_runs)
+    fitted = ExposureGp().fit(replace(data, fit_runs=ones))
+    np.testing.assert_allclose(fitted.predict(question(held, "accuracy")).values[:, 1:], 5.5 / 6)
+    assert fitted.notes_ == ()
+
+
+def test_runs_that_do_not_differ_give_no_intervals_and_say_so():
+    data, runs = world(runs=5)
+    same = tuple(replace(run, metrics=data.fit_runs[0].metrics) for run in data.fit_runs)
+    for alike in (same, tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)):
+        fitted = ExposureGp().fit(replace(data, fit_runs=alike))
+        told = fitted.predict(question(runs))
+        assert told.intervals == {}
+        assert fitted.notes_[-1] == (
+            "exposure-gp: the 5 runs to fit don't differ in what they saw or in what was recorded, and nothing says how "
+            "far others may: predictions have no intervals"
+        )
+        again = ExposureGp().restore(fitted.state()).predict(question(runs))
+        assert again.intervals == {}
+        np.testing.assert_array_equal(told.values, again.values)
+
+
+def test_a_step_at_which_runs_happen_not_to_differ_has_a_width():
+    data, runs = world(runs=6)
+
+    def level(run):
+        values = run.metrics["loss"].copy()
+        values[2] = 1.0
+        return replace(run, metrics={"loss": values})
+
+    fitted = ExposureGp().fit(replace(data, fit_runs=tuple(map(level, data.fit_runs))))
+    low, high = fitted.predict(question(runs)).intervals[0.9]
+    width = (high - low).mean(axis=(0, 2))
+    assert 0.2 * width[3] < width[2] < 2 * width[3]
+    assert width[0] == 0
 
 
 @pytest.mark.parametrize("settings", [{}, {"features": False}, {"prior": False}])
