@@ -22,7 +22,7 @@ from gptfl.simulator.departure import departure
 from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.foretold import Products
 from gptfl.simulator.influences import influence
-from gptfl.simulator.judging import Judgement
+from gptfl.simulator.judging import REFIT_RUNS, Judgement
 from gptfl.simulator.links import Link
 from gptfl.simulator.outlooks import Asked, Recorded
 from gptfl.simulator.sources import Sides, Sources, check_vectors
@@ -185,8 +185,9 @@ class ExposureGp:
         return Prediction(values, intervals, _novelty(told, beside))
 
     def _interval(self, level: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # How wide intervals must be was judged by so many runs.
-        freedom = TRUST + len(self.model_.even) - 1
+        # How wide intervals must be was judged by so many runs; of few of them even the spread is hardly known.
+        runs = len(self.model_.even)
+        freedom = runs + 1.0 if runs < REFIT_RUNS[0] and self.model_.floor else TRUST + runs - 1.0
         reach = float(stdtrit(freedom, 0.5 + level / 2)) * spread
         return self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
 

@@ -64,7 +64,8 @@ class Judgement:
                 rows = rows[spread_of(model.even[np.ix_(runs, rows)]) > enough]
             if len(rows):
                 return right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)], parts), count)
-        return self.left_out_width
+        # Hyperparameters have seen the runs left out: of few runs that makes errors too small.
+        return max(self.left_out_width, 1.0) if count < REFIT_RUNS[0] else self.left_out_width
 
     @cached_property
     def moved(self) -> Int[np.ndarray, " row"]:

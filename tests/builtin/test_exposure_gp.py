@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -913,3 +914,19 @@ def test_a_question_about_the_first_step_alone_is_answered_with_it():
     told = ExposureGp().fit(data).predict(query)
     np.testing.assert_array_equal(told.values[:, 0], query.first)
     assert (told.novelty == 0).all()
+
+
+def test_a_simulator_fitted_before_predicts_what_it_did():
+    """An archived state and what it predicted when it was made, before there were rules to say by which it does."""
+    with np.load(Path(__file__).parent / "samples" / "exposure-gp.v1.npz") as kept:
+        sample = dict(kept)
+    state = {name.removeprefix("state/"): array for name, array in sample.items() if name.startswith("state/")}
+    restored = ExposureGp().restore(state)
+    told = restored.predict(Query(*(sample[name] for name in ("batches", "learning_rates", "steps", "first"))))
+    np.testing.assert_allclose(told.values, sample["values"], rtol=1e-6)
+    for bound, name in zip(told.intervals[0.9], ("low", "high"), strict=True):
+        np.testing.assert_allclose(bound, sample[name], rtol=1e-6)
+    np.testing.assert_allclose(told.novelty, sample["novelty"], rtol=1e-6)
+    assert "rules" not in restored.state()
+    with pytest.raises(DataError, match="predicts by rules 7"):
+        ExposureGp().restore({**state, "rules": np.array(7)})
