@@ -1,17 +1,30 @@
 """Mean-run and the classes: what much of the influence in a classification task comes to."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.builtin.baselines import MeanRun, array_of, check_fitted, places_of, training_runs
+from gptfl.builtin.baselines import (
+    MeanRun,
+    array_of,
+    begun,
+    check_fitted,
+    clock_arrays,
+    clock_from,
+    places_of,
+    timed,
+    training_runs,
+)
+from gptfl.builtin.leaving import cut_notes
 from gptfl.errors import DataError
 from gptfl.records import Example, FitData, Prediction, Query, Run, Unseen, classes_of, in_order
 from gptfl.settings import number
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_over
+from gptfl.simulator.clock import Clock
 from gptfl.simulator.exposures import exposures, shares
 from gptfl.simulator.ridge import STRENGTHS, fit_ridge, leave_one_out_error
 
@@ -21,7 +34,8 @@ class ClassShare:
 
     In a mixture of tasks, each class of each task is one, and a task without classes is one by itself. At every
     step, the deviation of each test example is regressed on the share of each class, examples weighted by the step
-    size at which they were seen. ``strength`` is the ridge penalty in multiples of the shares' variance; None takes
+    size and the share of the batch at which they were seen. Steps of other sizes than recorded stand for others, as in
+    mean-run. ``strength`` is the ridge penalty in multiples of the shares' variance; None takes
     the one with the least leave-one-run-out error over all steps and test examples, infinity (mean-run itself) among
     the candidates.
 
@@ -40,6 +54,8 @@ class ClassShare:
     classes_: Int[np.ndarray, " pool"]
     share_: Float[np.ndarray, "grid class"] | None = None
     test_classes_: Int[np.ndarray, " test"] | None = None
+    notes_: tuple[str, ...] = ()
+    clock_: Clock | None = None
 
     def __init__(self, strength: float | None = None) -> None:
         self.strength = (
@@ -54,7 +70,8 @@ class ClassShare:
         """Regress each deviation on the class shares, at every step of the average run's grid."""
         runs = training_runs(data)
         anchor = MeanRun().fit(data)
-        self.steps_ = anchor.steps_
+        self.steps_, self.clock_ = anchor.steps_, anchor.clock_
+        self.notes_ = cut_notes(self.name, runs, data.metric.name, self.steps_)
         self.classes_ = _class_indices(data)
         share = np.concatenate([self._shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)
@@ -76,6 +93,16 @@ class ClassShare:
         batches, rates = curriculum.batches[None], curriculum.learning_rates[None]
         return shares(exposures(batches, rates, self.steps_, len(self.classes_), self.classes_))
 
+    def _asked_shares(
+        self, query: Query, runs: Int[np.ndarray, " some"], classes: Int[np.ndarray, " pool"]
+    ) -> Float[np.ndarray, "some recorded class"]:
+        # One entry more, which no batch names, keeps every class in even where no asked example is of it.
+        groups = np.append(classes, self.slope_.shape[1] - 1)
+        batches, rates = query.batches[runs], query.learning_rates[runs]
+        if self.clock_ is None:  # fitted when each place in a batch counted alike, however many there were
+            rates = rates * (batches >= 0).sum(axis=2)
+        return shares(exposures(batches, rates, query.steps, len(classes), groups))
+
     def predict(self, query: Query) -> Prediction:
         """Mean-run plus the shares' part. Raises ``DataError`` beyond the recorded steps."""
         check_fitted(self)
@@ -85,18 +112,19 @@ class ClassShare:
             raise DataError(
                 "class-share: a batch holds an example whose class it doesn't know", "use examples of the pool"
             )
-        # One entry more, which no batch names, keeps every class in even where no asked example is of it.
-        groups = np.append(classes, self.slope_.shape[1] - 1)
-        share = shares(exposures(query.batches, query.learning_rates, query.steps, len(classes), groups))
-        intercept = average.interpolate(self.steps_, self.intercept_, query.steps)
-        slope = average.interpolate(self.steps_, self.slope_, query.steps)
-        values = np.empty((len(share), len(query.steps), len(seen)))
-        there = seen[seen >= 0]
-        values[:, :, seen >= 0] = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
-        if query.unseen is not None and (seen < 0).any():
-            values[:, :, seen < 0] = self._carried(query, query.unseen, share, intercept, slope)
-        values[:, 0] = query.first
-        return Prediction(values)
+        values, there = np.empty((len(query.first), len(query.steps), len(seen))), seen[seen >= 0]
+        every = np.arange(len(query.steps))
+        for runs, steps in timed(self.clock_, query, self.steps_):
+            share = self._asked_shares(query, runs, classes)
+            intercept = average.interpolate(self.steps_, self.intercept_, steps)
+            slope = average.interpolate(self.steps_, self.slope_, steps)
+            told = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
+            values[np.ix_(runs, every, seen >= 0)] = told
+            if query.unseen is not None and (seen < 0).any():
+                asked = replace(query, steps=steps, first=query.first[runs])
+                carried = self._carried(asked, query.unseen, share, intercept, slope)
+                values[np.ix_(runs, every, seen < 0)] = carried
+        return Prediction(begun(values, self.clock_, query, self.steps_))
 
     def _classes_asked(self, query: Query) -> Int[np.ndarray, " pool"]:
         """The class of every training example asked about. Raises ``DataError`` for one of no known class."""
@@ -150,7 +178,8 @@ class ClassShare:
     def state(self) -> Mapping[str, np.ndarray]:
         """``steps`` [grid], ``intercept`` [grid, test], ``slope`` [grid, class, test], ``classes`` [pool].
 
-        For unseen test examples ``share`` [grid, class], that of the average run, and ``test_classes`` [test].
+        For unseen test examples ``share`` [grid, class], that of the average run, and ``test_classes`` [test];
+        ``clock`` as in mean-run.
         """
         check_fitted(self)
         more = {"share": self.share_, "test_classes": self.test_classes_}
@@ -160,6 +189,7 @@ class ClassShare:
             "slope": self.slope_,
             "classes": self.classes_,
             **{name: array for name, array in more.items() if array is not None},
+            **clock_arrays(self.clock_),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -168,6 +198,7 @@ class ClassShare:
         self.intercept_ = array_of(self.name, state, "intercept", 2)
         self.slope_ = array_of(self.name, state, "slope", 3)
         self.classes_ = array_of(self.name, state, "classes", 1)
+        self.clock_ = clock_from(self.name, state)
         grid, classes, test = self.slope_.shape
         if (
             len(self.steps_) != grid

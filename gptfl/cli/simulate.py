@@ -178,7 +178,7 @@ def _show_table(result: "Simulation") -> None:
     table.add_column("test example")
     level, bounds = _bounds(result)
     headings = (
-        f"predicted {result.metric.name}",
+        f"P({result.metric.name} = 1)" if result.binary else f"predicted {result.metric.name}",
         *((f"{level:.0%} interval",) if bounds else ()),
         *(("recorded",) if held_out else ()),
         "against",
@@ -199,8 +199,8 @@ def _show_table(result: "Simulation") -> None:
 
 
 def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:
-    """The level shown, and each test example's interval; nothing where the estimator gives none."""
-    if not result.intervals:
+    """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
+    if not result.intervals or result.binary:
         return 0.0, {}
     level = SHOWN_LEVEL if SHOWN_LEVEL in result.intervals else max(result.intervals)
     rows = zip(result.tests, *result.intervals[level], strict=True)
@@ -226,6 +226,7 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
         "estimator": result.estimator,
         "metric": result.metric.name,
         "higher_is_better": result.metric.higher_is_better,
+        "binary": result.binary,
         "what": result.what,
         "against": result.reference.what,
         "against_step": result.reference.step,

@@ -146,6 +146,8 @@ def show(found: "Verification", as_json: bool) -> None:
         "MSE": f"{found.mse:.3g}, over all steps after the first",
         "final ρ": f"{found.rho:.3f}, across test examples",
     }
+    if found.binary:
+        pairs["MSE"] += f"; the Brier score of the probabilities of {name} 1"
     if found.skill is not None:
         pairs["skill"] = f"{found.skill:.2f} (0: as good as the average run, 1: perfect)"
     for level, one in found.coverage.items():

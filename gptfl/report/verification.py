@@ -32,7 +32,8 @@ class Verification:
     ``recorded`` is what the real trainings came to at ``steps``, NaN where the recording's own settings measure
     nothing; ``reference`` is the average recorded run, NaN where it isn't known. MSE, rho (of the final step) and
     coverage are means over the curricula in ``labels``; ``skill`` is against ``reference``, None where that isn't
-    known. ``batches`` name the examples trained on, step by step. ``seconds`` is what the trainings took.
+    known. ``batches`` name the examples trained on, step by step. ``seconds`` is what the trainings took. A ``binary``
+    metric is 0 or 1 wherever it was recorded: what is predicted is the probability of 1.
     """
 
     recording: str
@@ -55,6 +56,7 @@ class Verification:
     figure: Path
     intervals: Intervals = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    binary: bool = False
 
     @property
     def last(self) -> int:
@@ -129,7 +131,11 @@ def verification_table(found: Verification) -> Table:
     level = LEVEL if LEVEL in found.intervals else max(found.intervals, default=0.0)
     spans = _spans(found, level)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    headings = (f"predicted {found.metric.name}", *((f"{level:.0%} interval",) if spans else ()))
+    name = found.metric.name
+    headings = (
+        f"P({name} = 1)" if found.binary else f"predicted {name}",
+        *((f"{level:.0%} interval",) if spans else ()),
+    )
     table.add_column("test example")
     for heading in (*headings, "recorded", "average run", "error"):
         table.add_column(heading, justify="right")
@@ -158,7 +164,7 @@ def draw_verification(found: Verification) -> None:
         found.figure,
         steps=found.steps,
         values=found.predicted,
-        intervals=found.intervals,
+        intervals={} if found.binary else found.intervals,
         reference=found.reference,
         recorded=found.recorded,
         shown=shown,
@@ -169,7 +175,7 @@ def draw_verification(found: Verification) -> None:
 
 
 def _spans(found: Verification, level: float) -> list[str]:
-    if not found.intervals:
+    if not found.intervals or found.binary:
         return []
     low, high = (bound[:, found.last].mean(axis=0) for bound in found.intervals[level])
     return [f"{one:.4g} to {other:.4g}" for one, other in zip(low, high, strict=True)]

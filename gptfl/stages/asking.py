@@ -133,9 +133,15 @@ def open_source(
         found,
         contender,
         Pool(recording.dynamics.pool),
-        notes,
+        (*notes, *fit_notes(found)),
         _scope(recording, found, contender, features),
     )
+
+
+def fit_notes(found: SimulatorFile) -> tuple[str, ...]:
+    """What was told when the simulator was fitted: what it left out holds for what it answers."""
+    notes = found.info.get("notes", ())
+    return tuple(str(note) for note in notes) if isinstance(notes, list | tuple) else ()
 
 
 def _scope(

@@ -15,6 +15,7 @@ from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_row
 from gptfl.scores.pointwise import squared_errors
 from gptfl.stages.dividing import folds_for
 from gptfl.stages.entries import Entry, choose_entries
+from gptfl.stages.plausible import binary_note
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of, device_note
 from gptfl.stages.sources import Recording, choose_metric, focused, open_recording
@@ -124,6 +125,7 @@ def compare(
             *_lone_note(held_out),
             *dict.fromkeys(job.notes),
             *device_note(job.all_runs(), chosen),
+            *binary_note(recording.dynamics, chosen),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         observed=observe,

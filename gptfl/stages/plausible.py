@@ -32,6 +32,13 @@ def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[s
     return (f"final predictions outside the range of {metric.name}: {outside} of {len(final)}",)
 
 
+def binary_note(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:
+    """A line if a metric is 0 or 1 wherever it was recorded; nothing if it isn't."""
+    if not dynamics.is_binary(metric):
+        return ()
+    return (f"{metric.name} is 0 or 1: predictions are probabilities of 1, and MSE is their Brier score",)
+
+
 def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -> tuple[str, ...]:
     """A line if a class takes a share of the batches that no recorded run comes near."""
     own = classes_of(dynamics.pool)

@@ -159,6 +159,8 @@ def _summarise(
         intervals={
             level: (float(low[:, -1, tests].mean()), float(high[:, -1, tests].mean()))
             for level, (low, high) in sorted(prediction.intervals.items())
+            # Of what is 0 or 1 a mean of bounds says nothing of the mean.
+            if not source.recording.dynamics.is_binary(source.metric)
         },
         orders=len(asked.labels),
         simulator=source.path,

@@ -129,7 +129,8 @@ def simulate(
         picture,
         steps=result.steps,
         values=result.values,
-        intervals=prediction.intervals,
+        # Of what is 0 or 1 the prediction is the probability, and bounds would say it again more roughly.
+        intervals={} if result.binary else prediction.intervals,
         reference=versus.values,
         recorded=asked.recorded,
         shown=shown,
@@ -227,6 +228,7 @@ def _summarise(
             for level, (low, high) in sorted(prediction.intervals.items())
         },
         novelty=prediction.novelty,
+        binary=source.recording.dynamics.is_binary(source.metric),
     )
 
 

@@ -88,7 +88,7 @@ class Trial:
         low, high = int(anchor.steps_[0]), int(anchor.steps_[-1])
         tests = []
         for run in split.test:
-            inside = (run.steps >= low) & (run.steps <= high)
+            inside = anchor.knows(run)
             inside[0] = True
             cut = cut_run(run, np.flatnonzero(inside))
             if len(cut.steps) < len(run.steps):

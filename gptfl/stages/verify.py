@@ -253,6 +253,7 @@ def _held_against(
         output=target,
         figure=picture,
         intervals=prediction.intervals,
+        binary=source.recording.dynamics.is_binary(source.metric),
         notes=(
             *source.notes,
             *source.recording.notes,

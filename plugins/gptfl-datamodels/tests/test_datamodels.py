@@ -8,7 +8,7 @@ import pytest
 
 from gptfl import testing
 from gptfl.builtin.baselines import MeanRun
-from gptfl.curricula import fill_batches, linear_decay, recorded_steps
+from gptfl.curricula import fill_batches, linear_decay, presentation_weights, recorded_steps
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import InfluencesTests
 from gptfl.records import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
@@ -27,7 +27,8 @@ def seen(run: Run, step: int, pool: int, weighted: bool) -> np.ndarray:
     for t, batch in enumerate(run.curriculum.batches[:step]):
         for i in batch:
             if i >= 0:
-                counts[i] += run.curriculum.learning_rates[t] if weighted else 1
+                size = sum(member >= 0 for member in batch)
+                counts[i] += (run.curriculum.learning_rates[t] if weighted else 1) / size
     return counts
 
 
@@ -79,7 +80,9 @@ def test_recovers_a_law_of_its_own_form(steps: str, weighted: bool) -> None:
     fitted = Datamodels(steps, weighted, strength=1e-9).fit(data)
     for run in recording(runs=26, weighted=weighted).fit_runs[20:]:
         np.testing.assert_allclose(fitted.predict(query_of(run)).values[0], data.recorded(run), atol=1e-5)
-    weights, _ = law(6, 3)
+    # Seen once in a batch of 2 or 3, in place of the average example: the exposures of all runs add up to the same.
+    weights = law(6, 3)[0] * (1 / 2 + 1 / 3) / 2
+    weights -= weights.mean(axis=0)
     np.testing.assert_allclose(fitted.influence(), -weights, atol=1e-4)
     better = dataclasses.replace(data, metric=dataclasses.replace(LOSS, higher_is_better=True))
     np.testing.assert_allclose(Datamodels(steps, weighted, 1e-9).fit(better).influence(), weights, atol=1e-4)
@@ -213,10 +216,8 @@ def test_an_example_that_no_run_saw_counts_for_nothing() -> None:
     run = data.fit_runs[0]
     curriculum = Curriculum(run.curriculum.batches.copy(), run.curriculum.learning_rates)
     curriculum.batches[:, 0] = 99_999
-    emptied = Curriculum(np.where(curriculum.batches == 99_999, -1, curriculum.batches), curriculum.learning_rates)
-    one, other = (
-        fitted.predict(query_of(dataclasses.replace(run, curriculum=c))).values for c in (curriculum, emptied)
-    )
+    twin = Curriculum(np.where(curriculum.batches == 99_999, 99_998, curriculum.batches), curriculum.learning_rates)
+    one, other = (fitted.predict(query_of(dataclasses.replace(run, curriculum=c))).values for c in (curriculum, twin))
     np.testing.assert_array_equal(one, other)
     assert fitted.influence().shape == (100_000, 3)
     assert not fitted.influence()[99_999].any()
@@ -237,7 +238,7 @@ def test_a_tally_counts_what_was_seen_before_a_step(weighted: bool) -> None:
     batches, rates = run.curriculum.batches[None], run.curriculum.learning_rates[None]
     columns = columns_of(batches, 6)
     assert (columns >= 0).sum() == 4
-    tally = Tally(batches, rates if weighted else None, columns)
+    tally = Tally(batches, presentation_weights(batches, rates if weighted else np.ones(rates.shape)), columns)
     for step in (0, 3, 3, 7, 10, 12):
         expected = seen(run, step, 6, weighted)[columns >= 0]
         np.testing.assert_allclose(tally.forward(step).seen[0], expected)
