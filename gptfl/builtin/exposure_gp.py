@@ -162,7 +162,7 @@ class ExposureGp:
         own, train = self._train(query)
         told = view(model, query, places, asked, own, train)
         mean, spread = told.mean, told.spread
-        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre)
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre, mean)
         if beside is not None:
             spread = np.hypot(spread, beside / model.widening)
         observed = self._known_of(query)

@@ -70,8 +70,10 @@ class Clock:
         filled = (query.batches >= 0).any(axis=2)
         first, last = int(query.steps[0]), int(grid[-1])
         passed = since(np.where(filled, query.learning_rates, 0.0), first)
-        at = self._at(passed, first, grid)
-        return Places(query.steps, at, passed, float(self._bounds(np.array([last]), first)[1][0]), grid)
+        most = float(self._bounds(np.array([last]), first)[1][0])
+        usual = np.clip(passed, *self._bounds(np.arange(passed.shape[1]), first))
+        pace = np.divide(passed, usual, out=np.ones(passed.shape), where=usual > 0)
+        return Places(query.steps, self._at(passed, first, grid), passed, pace, most, grid)
 
     def along(
         self, passed: Float[np.ndarray, "run step_and_end"], first: int, grid: Int[np.ndarray, " grid"]
@@ -108,20 +110,21 @@ class Clock:
 class Places:
     """Which recorded step each step of some runs stands for (``at``; infinite beyond what was recorded).
 
-    ``steps`` are those asked about, ``passed`` is what step sizes have added up to since the first of them, ``most``
-    what those of recorded runs do in the end.
+    ``steps`` are those asked about, ``passed`` is what step sizes have added up to since the first of them, ``pace``
+    that as a multiple of what those of recorded runs had after as many steps, ``most`` what theirs do in the end.
     """
 
     steps: Int[np.ndarray, " asked"]
     at: Float[np.ndarray, "run step_and_end"]
     passed: Float[np.ndarray, "run step_and_end"]
+    pace: Float[np.ndarray, "run step_and_end"]
     most: float
     grid: Int[np.ndarray, " grid"]
 
     @property
     def asked(self) -> Float[np.ndarray, "run asked"]:
         """The places of the steps asked about."""
-        return self._of(self.at)
+        return self.of(self.at)
 
     @property
     def plain(self) -> Bool[np.ndarray, " run"]:
@@ -131,7 +134,7 @@ class Places:
     @property
     def still(self) -> Bool[np.ndarray, "run asked"]:
         """Where a run of other step sizes than recorded hasn't taken any yet."""
-        return np.asarray((self._of(self.passed) == 0.0) & ~self.plain[:, None])
+        return np.asarray((self.of(self.passed) == 0.0) & ~self.plain[:, None])
 
     def groups(self) -> list[Int[np.ndarray, " run"]]:
         """The runs, those together that stand for the same steps all along."""
@@ -146,7 +149,7 @@ class Places:
             run, place = over[0]
             step = int(self.steps[place])
             raise DataError(
-                f"step sizes add up to {self._of(self.passed)[run, place]:.4g} by step {step}, those of the recorded "
+                f"step sizes add up to {self.of(self.passed)[run, place]:.4g} by step {step}, those of the recorded "
                 f"runs to at most {self.most:.4g}, and the average run is known no farther",
                 "ask for smaller step sizes (--lr) or fewer steps (--steps, --epochs), or record such runs",
             )
@@ -157,7 +160,8 @@ class Places:
             )
         return self
 
-    def _of(self, values: Float[np.ndarray, "run step_and_end"]) -> Float[np.ndarray, "run asked"]:
+    def of(self, values: Float[np.ndarray, "run step_and_end"]) -> Float[np.ndarray, "run asked"]:
+        """What holds at the steps asked about, of what is known of every step."""
         return np.asarray(values[:, np.minimum(self.steps, values.shape[1] - 1)])
 
 
