@@ -12,6 +12,8 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gptfl.errors import DataError
+from gptfl.training.forward import explained
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
@@ -44,6 +46,19 @@ class Slopes:
         self.sides = [side.take(members) for members in self.order]
         self.count = len(side)
         self._module = _Asked(network)
+
+    def check(self) -> None:
+        """Raise ``DataError`` where the model computes by means that have no forward mode."""
+        weights = [weight.detach() for weight in self.network.trainable]
+        with explained(self._refusal):
+            self.along(weights, [torch.zeros_like(weight) for weight in weights], batches=1)
+
+    def _refusal(self, why: str) -> DataError:
+        name, kind = self.network.loaded.source.name, type(self.network.model).__name__
+        return DataError(
+            f"{name}: derivatives along a run can't be taken in {kind}: {why}",
+            "ask for --gradients reference alone, or choose another model",
+        )
 
     def along(
         self, weights: Sequence[Tensor], direction: Sequence[Tensor], batches: int | None = None
@@ -95,6 +110,7 @@ class AlongRun:
     def __init__(self, network: Network, side: Side) -> None:
         self.network = network
         self.slopes = Slopes(network, side)
+        self.slopes.check()
         self._rows: dict[str, list[Float[np.ndarray, " test"]]] = {}
         self._before: list[Tensor] = []
         self._descent: list[Tensor] = []

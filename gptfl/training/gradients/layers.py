@@ -1,7 +1,7 @@
 """What each kind of layer makes of its input and of the loss's gradient at its output: its parameters' gradients."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,13 @@ SPARSE = 0.75
 """Where fewer than this share of a layer's tokens matter to the losses (a last block's), the others are dropped."""
 
 
+class InseparableError(DataError):
+    """The gradients of single examples can't be told in a model; who asked for them knows what else there is."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"gradients of single examples can't be told apart: {why}", "choose another model")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a module in a forward pass; ``shape`` is its output's."""
@@ -32,6 +39,10 @@ class Call:
         """The first thing the module was given."""
         given: Tensor = self.args[0] if self.args else next(iter(self.kwargs.values()))
         return given
+
+    def row(self) -> "Call":
+        """A call on one row as one on its tokens: so the output layer sees the asked tokens of all examples."""
+        return replace(self, args=(self.args[0][0], *self.args[1:]), shape=self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +90,7 @@ class Layout:
             return values, self.asked
         if leading == (self.examples * self.width,):
             return self._unpadded(values)
-        raise DataError(
-            f"gradients of single examples can't be told apart where a layer takes values of shape {tuple(values.shape)}",
-            "choose another model, or leave --gradients out",
-        )
+        raise InseparableError(f"a layer takes values of shape {tuple(values.shape)}")
 
     def _unpadded(self, flat: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         return (flat if self.kept is None else flat[self.kept]), self.lengths
@@ -181,11 +189,7 @@ def _any(call: Call, slope: Tensor, layout: Layout) -> Parts:
     module = call.module
     own = [p for p in module.parameters(recurse=False) if p.requires_grad]
     if call.shape[0] != layout.examples or not isinstance(call.input, Tensor):
-        raise DataError(
-            f"gradients of single examples can't be told from {type(module).__name__}, whose output has shape "
-            f"{call.shape}",
-            "choose another model, or leave --gradients out",
-        )
+        raise InseparableError(f"the output of {type(module).__name__} has shape {call.shape}")
     found: list[list[Tensor]] = [[] for _ in own]
     for example in range(layout.examples):
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gptfl.errors import DataError
 from gptfl.training.gradients.held import Block, Held
-from gptfl.training.gradients.layers import Call, Layout, parts_of
+from gptfl.training.gradients.layers import Call, InseparableError, Layout, parts_of
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.network import Network
 
@@ -61,6 +61,8 @@ class Tape:
                 slope, slopes[turn] = slopes[turn], None  # let go of each as soon as it is used
                 if slope is None:
                     continue
+                if call.module is self.network.head and len(slope) == 1:
+                    call, slope = call.row(), slope[0]
                 for parameter, part in parts_of(call, slope, layout, flat):
                     place = self.places.get(id(parameter))
                     if place is not None:
@@ -77,10 +79,7 @@ class Tape:
 
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if not isinstance(output, Tensor):
-                raise DataError(
-                    f"gradients of single examples can't be told from {type(module).__name__}, which returns no tensor",
-                    "choose another model, or leave --gradients out",
-                )
+                raise InseparableError(f"{type(module).__name__} returns no tensor")
             calls.append(Call(module, args, kwargs, tuple(output.shape)))
             outputs.append(output)
 
