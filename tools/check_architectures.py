@@ -8,7 +8,6 @@ below the table), or names what is wrong; then the exit status is 1.
 """
 
 import argparse
-import copy
 import inspect
 import signal
 import sys
@@ -25,6 +24,7 @@ from transformers.utils import logging
 
 from gptfl.errors import DataError
 from gptfl.training.encoding import TokenRow
+from gptfl.training.forward import arguments
 from gptfl.training.gradients.directional import Slopes
 from gptfl.training.gradients.reference import check_against_autograd
 from gptfl.training.gradients.sides import Side
@@ -35,12 +35,14 @@ from gptfl.training.network import Batch, Network
 
 WIDTH, BLOCKS, WORDS, WINDOW = 32, 4, 96, 6
 LENGTHS = (23, 3, 11)
-LARGEST = 3_000_000
+LARGEST = 8_000_000
 SECONDS = 40
 TOLERANCE = 2e-3
 SHAPE: dict[str, Any] = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), WORDS),
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "emb_dim", "dim", "lru_width", "attention_hidden_size"), WIDTH),
+    **dict.fromkeys(
+        ("hidden_size", "d_model", "n_embd", "emb_dim", "dim", "lru_width", "attention_hidden_size"), WIDTH
+    ),
     **dict.fromkeys(("embedding_size", "word_embed_proj_dim"), WIDTH),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "n_inner", "d_ff"), 48),
     **dict.fromkeys(("ffn_hidden_size", "dim_ff"), 48),
@@ -65,16 +67,33 @@ SHAPE: dict[str, Any] = {
     **dict.fromkeys(("mamba_n_groups", "mamba_ngroups", "n_groups"), 1),
     **dict.fromkeys(("mamba_expand", "expand", "linear_num_key_heads"), 2),
     "mamba_d_ssm": 64,
+    "is_decoder": True,
     "linear_num_value_heads": 4,
     **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
     **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
     **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout", "attention_dropout", "dropout"), 0.0),
-    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout", "resid_dropout"), 0.0),
+    **dict.fromkeys(
+        ("hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout", "resid_dropout"), 0.0
+    ),
 }
 """Sizes by the names that configurations call them by; each takes those it knows."""
 SPECIAL: dict[str, dict[str, Any]] = {
     "gemma2": {"final_logit_softcapping": 1.0},
     "gemma3_text": {"layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]},
+    "qwen2": {"use_sliding_window": True, "max_window_layers": 2},
+    "qwen3": {"use_sliding_window": True, "max_window_layers": 2},
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba", "attention"]},
+    "gemma3n_text": {
+        "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        "num_kv_shared_layers": 1,
+        "activation_sparsity_pattern": [0.0] * 4,
+    },
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "mamba2": {"num_heads": 8, "head_dim": 8},
+    "zamba": {"num_hidden_layers": 6, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+    "xlm": {"causal": True},
     "granite": {"logits_scaling": 3.0, "embedding_multiplier": 2.0},
     "cohere": {"logit_scale": 0.5},
 }
@@ -112,7 +131,10 @@ def _names(config: type) -> set[str]:
 
 def _known(config: type) -> dict[str, Any]:
     names = _names(config)
-    return {name: value for name, value in SHAPE.items() if name in names}
+    known = {name: value for name, value in SHAPE.items() if name in names}
+    if "qk_rope_head_dim" in names and "head_dim" in names:
+        known["head_dim"] = SHAPE["qk_rope_head_dim"]
+    return known
 
 
 def some_rows(words: int = WORDS) -> list[TokenRow]:
@@ -129,18 +151,18 @@ def some_rows(words: int = WORDS) -> list[TokenRow]:
 
 
 def network_of(model: Any, name: str, train_layers: int | None = None, lora: str | None = None) -> Network:
-    """A network of a copy of this model, checked as a trainer does."""
-    loaded = LoadedModel(copy.deepcopy(model), None, ModelSource(name, "folder", name), "")
+    """A network of this model, checked as a trainer does."""
+    loaded = LoadedModel(model, None, ModelSource(name, "folder", name), "")
     network = Network(loaded, train_layers, "fp32", lora=lora)
     network.check(some_rows())
     return network
 
 
-def own_log_probs(network: Network, rows: Sequence[TokenRow]) -> Tensor:
+def own_log_probs(model: Any, rows: Sequence[TokenRow]) -> Tensor:
     """The asked log-probabilities by the model's own forward pass, row by row, all logits computed."""
     found = []
     for row in rows:
-        logits = network.model(input_ids=torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
+        logits = model(input_ids=torch.tensor([row.input_ids]), **arguments(model)).logits[0].log_softmax(-1)
         found.append(logits[torch.from_numpy(row.positions), torch.from_numpy(row.tokens)])
     return torch.cat(found)
 
@@ -156,7 +178,7 @@ def check_recording(model: Any, name: str, train_layers: int | None = None, lora
             with torch.no_grad():
                 for weight in network.trainable:
                     weight.add_(torch.randn(weight.shape, generator=random), alpha=0.02)
-        ours, own = network.log_probs(batch), own_log_probs(network, rows)
+        ours, own = network.log_probs(batch), own_log_probs(network.model, rows)
         if not torch.allclose(ours, own, atol=TOLERANCE, rtol=TOLERANCE):
             return f"WRONG by {float((ours - own).abs().max()):.2g}{' once trained' if moved else ''}"
         pair = [torch.autograd.grad(values.sum(), network.trainable, allow_unused=True) for values in (ours, own)]
@@ -183,11 +205,17 @@ def check_slopes(model: Any, name: str) -> str:
     """Whether losses' derivatives along a direction can be taken, and are right."""
     network = network_of(model, name)
     random = torch.Generator().manual_seed(2)
-    directions = [torch.randn(weight.shape, generator=random) for weight in network.trainable]
     side = Side(some_rows())
-    found = Slopes(network, side).along([w.detach() for w in network.trainable], directions).sum()
-    losses = sum(-network.log_probs(side.take([i]).batch(network)).mean() for i in range(len(side)))
-    gradients = torch.autograd.grad(losses, network.trainable, allow_unused=True)  # type: ignore[arg-type]
+    slopes = Slopes(network, side)
+    slopes.check()
+    losses = [-network.log_probs(side.take([i]).batch(network)).mean() for i in range(len(side))]
+    gradients = torch.autograd.grad(torch.stack(losses).sum(), network.trainable, allow_unused=True)
+    # A weight without a gradient is never moved.
+    directions = [
+        torch.zeros_like(weight) if gradient is None else torch.randn(weight.shape, generator=random)
+        for weight, gradient in zip(network.trainable, gradients, strict=True)
+    ]
+    found = slopes.along([weight.detach() for weight in network.trainable], directions).sum()
     expected = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True) if g is not None)
     return "ok" if np.isclose(found, expected, rtol=1e-2, atol=1e-2) else f"WRONG: {found:.4g}, not {expected:.4g}"
 
@@ -209,13 +237,13 @@ def check(family: str) -> tuple[dict[str, str], list[str]]:
     except Exception as error:
         return {}, [f"{family} isn't made tiny here: {type(error).__name__} {str(error).splitlines()[:1]}"]
     try:
-        own_log_probs(Network(LoadedModel(model, None, ModelSource(family, "folder", ""), ""), None, "fp32"), some_rows())
+        own_log_probs(model, some_rows())
     except Exception as error:
-        return {}, [f"{family} doesn't run by itself as made here: {type(error).__name__} {str(error).splitlines()[:1]}"]
+        return {}, [f"{family} made like this doesn't run: {type(error).__name__} {str(error).splitlines()[:1]}"]
     found, lines = {}, []
     for path, run in PATHS.items():
         try:
-            found[path] = run(model, family)
+            found[path] = run(build(family), family)
         except DataError as error:
             found[path] = "refused"
             lines.append(f"{family}, {path}: {error}")

@@ -62,6 +62,20 @@ def ends(model: Any, count: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def plain_experts(model: Any) -> Iterator[None]:
+    """Within, experts of a mixture are computed one by one, for their grouped product has no forward mode."""
+    kept = getattr(model.config, "_experts_implementation", None)
+    if kept in (None, "eager") or not hasattr(model, "set_experts_implementation"):
+        yield
+        return
+    model.set_experts_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(kept)
+
+
+@contextlib.contextmanager
 def explained(refusal: Callable[[str], DataError]) -> Iterator[None]:
     """Within, an error that a model's own code raises becomes the ``refusal`` that tells it; want of memory stays itself.
 
@@ -94,17 +108,17 @@ class Scorer(nn.Module):
     def forward(self, ids: Tensor, places: Tensor, states: Tensor | None = None) -> Tensor:
         """Logits at the flat ``places`` of ids, (asked, vocabulary); ``states`` enter the lowest trained block."""
         alone = contextlib.nullcontext() if states is None else self.top.alone(states)
-        with self._cut(places) as cut, alone:
+        with self._cut(ids.shape, places) as cut, alone:
             logits: Tensor = self.model(input_ids=ids, **self.arguments).logits
         return logits[0] if cut else logits.flatten(0, 1)[places]
 
     @contextlib.contextmanager
-    def _cut(self, places: Tensor) -> Iterator[list[nn.Module]]:
+    def _cut(self, shape: torch.Size, places: Tensor) -> Iterator[list[nn.Module]]:
         """Within, the output layer sees the asked places alone, as one row; yields what was cut so far."""
         seen: list[nn.Module] = []
 
         def cut(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if not args:  # called by name: the whole logits are made, and cut afterwards
+            if not args or args[0].shape[:-1] != shape:  # all logits are made, and cut afterwards
                 return None
             seen.append(module)
             return (args[0].flatten(0, 1)[places][None], *args[1:])

@@ -75,10 +75,12 @@ class Network:
         self.precision = precision
         self.sharded = False
         make_plain(self.model)
+        with explained(self._refusal):
+            self._check_causal()
         self.head: nn.Module | None = self.model.get_output_embeddings()
         self.top: Top | None = None
         if train_layers is not None:
-            with self._explained():
+            with explained(self._refusal_of_top):
                 self.top = Top(self.model, train_layers)
         if lora is None:
             self._mark_trainable()
@@ -106,7 +108,9 @@ class Network:
         mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
         blocks = decoder_blocks(self.model)
         if not blocks:
-            raise DataError(f"--shard: gptfl finds no list of blocks in {type(self.model).__name__}", "leave --shard out")
+            raise DataError(
+                f"--shard: gptfl finds no list of blocks in {type(self.model).__name__}", "leave --shard out"
+            )
         for block in blocks:
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
         # Kept unsharded after a measurement, the rest would miss what restore() puts back.
@@ -127,6 +131,13 @@ class Network:
         """Put the initial weights back, from memory."""
         with torch.no_grad():
             torch._foreach_copy_([local_part(p) for p in self.trainable], self._initial)
+
+    @property
+    def head_shape(self) -> tuple[int, int]:
+        """Words and width of the output layer, or of the embedding where gptfl doesn't know that layer."""
+        layer = self.head or self.model.get_input_embeddings()
+        words, width = next(p.shape for p in layer.parameters() if p.dim() == 2)
+        return int(words), int(width)
 
     @property
     def drops(self) -> bool:
@@ -187,23 +198,37 @@ class Network:
         """Hold the short way of computing log-probabilities against the model's own forward pass, row by row.
 
         The longest of the rows is among those that are tried, for windows of attention show in it alone. Raises
-        ``DataError`` where they differ, aren't finite or depend on later tokens.
+        ``DataError`` where they differ or aren't finite, and where the model can't be trained.
         """
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids))
         chosen = [rows[i] for i in dict.fromkeys((order[-1], order[0], order[len(order) // 2]))]
         precision, self.precision = self.precision, "fp32"
-        with torch.no_grad(), self._explained():
+        with torch.no_grad(), explained(self._refusal):
             expected = torch.cat([self._own(row) for row in chosen])
-            if not torch.isfinite(expected).all():
-                raise self._refusal("its log-probabilities aren't finite before any training")
-            self._check_causal(next((rows[i] for i in order if len(rows[i].input_ids) > 1), rows[0]))
+        if not torch.isfinite(expected).all():
+            raise self._refusal("its log-probabilities aren't finite before any training; are its weights whole?")
+        with torch.no_grad(), explained(self._refusal_of_top):
             got = self.log_probs(Batch(chosen, self.lower(chosen, [range(len(chosen))]), self.device))
         self.precision = precision
         if not torch.allclose(got, expected, atol=TOLERANCE, rtol=TOLERANCE):
             far = float((got - expected).abs().max())
-            raise self._refusal(f"log-probabilities computed in batches differ from the model's own by {far:.2g}")
+            raise self._refusal_of_top(
+                f"log-probabilities computed in batches differ from the model's own by {far:.2g}"
+            )
         if not all(torch.equal(local_part(p), was) for p, was in zip(self.trainable, self._initial, strict=True)):
             raise self._refusal("computing changes its weights")
+        with explained(self._refusal_of_top):
+            self._check_trainable(rows[order[0]])
+
+    def _check_trainable(self, row: TokenRow) -> None:
+        """Try whether the loss can be differentiated, in training mode."""
+        was = bool(self.model.training)
+        self.switch(training=True)
+        loss = self.loss(Batch([row], self.lower([row], [[0]]), self.device))
+        found = torch.autograd.grad(loss, self.trainable, allow_unused=True)
+        self.switch(was)
+        if all(gradient is None for gradient in found):
+            raise self._refusal("its loss depends on no trained weight")
 
     def _own(self, row: TokenRow) -> Float[Tensor, " asked"]:
         """The asked log-probabilities of one row, as the model's own forward pass gives them."""
@@ -216,29 +241,30 @@ class Network:
         given = torch.tensor([ids], device=self.device)
         return _full(self.model(input_ids=given, **arguments(self.model), **more).logits[0])
 
-    def _check_causal(self, row: TokenRow) -> None:
+    def _check_causal(self) -> None:
         """What is said of a token may not depend on those after it, which hold the answer."""
-        *ids, last = row.input_ids
-        if not ids:
-            return
-        before, again, other = (
-            self._logits([*ids, end])[:-1].log_softmax(-1) for end in (last, last, last - 1 if last else 1)
-        )
-        if not torch.allclose(before, again, atol=TOLERANCE, rtol=TOLERANCE):
+        ids = [0, 1, 0, 1, 1]
+        with torch.no_grad():
+            before, again, other = (self._logits([*ids, end])[:-1].log_softmax(-1) for end in (0, 0, 1))
+        if not torch.allclose(before, again, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True):
             raise self._refusal("it gives other log-probabilities each time it is asked the same")
-        if not torch.allclose(before, other, atol=TOLERANCE, rtol=TOLERANCE):
-            raise self._refusal("its log-probabilities depend on later tokens, so that it sees the answers: it isn't causal")
-
-    def _explained(self) -> contextlib.AbstractContextManager[None]:
-        """Within, what the model's own code stumbles over is told in one line."""
-        return explained(self._refusal)
+        if not torch.allclose(before, other, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True):
+            raise self._refusal(
+                "it isn't causal: what it says of a token depends on those after it, the answer's among them"
+            )
 
     def _refusal(self, why: str) -> DataError:
-        known = self.train_layers is not None
+        name, kind = self.loaded.source.name, type(self.model).__name__
+        return DataError(f"{name}: architecture {kind} can't be recorded: {why}", "choose another model")
+
+    def _refusal_of_top(self, why: str) -> DataError:
+        """The same, where it may be for the sake of --train-layers."""
+        if self.train_layers is None:
+            return self._refusal(why)
+        name, kind = self.loaded.source.name, type(self.model).__name__
         return DataError(
-            f"{self.loaded.source.name}: architecture {type(self.model).__name__} can't be recorded"
-            f"{f' with --train-layers {self.train_layers}' if known else ''}: {why}",
-            f"{'leave --train-layers out, or ' if known else ''}choose another model",
+            f"{name}: architecture {kind} can't be recorded with --train-layers {self.train_layers}: {why}",
+            "leave --train-layers out, or choose another model",
         )
 
 

@@ -22,15 +22,16 @@ class _BoundaryReached(Exception):
 
 def find_blocks(model: Any) -> tuple[nn.Module, str] | None:
     """The module that holds the list of the decoder's blocks, and the list's name there; None if there is none."""
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
-    level = [decoder if isinstance(decoder, nn.Module) else model.base_model]
-    while level:
-        for name in LISTS:
-            for module in level:
-                blocks = getattr(module, name, None)
-                if isinstance(blocks, nn.ModuleList) and len(blocks):
-                    return module, name
-        level = [child for module in level for child in module.children() if not isinstance(child, nn.ModuleList)]
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    for start in (decoder, model.base_model):
+        level = [start] if isinstance(start, nn.Module) else []
+        while level:
+            for name in LISTS:
+                for module in level:
+                    blocks = getattr(module, name, None)
+                    if isinstance(blocks, nn.ModuleList) and len(blocks):
+                        return module, name
+            level = [child for module in level for child in module.children() if not isinstance(child, nn.ModuleList)]
     return None
 
 

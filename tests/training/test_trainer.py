@@ -16,7 +16,6 @@ from gptfl.training.evaluation import NotFiniteError
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.trainer import DivergedError, Recipe, RecordingTrainer
-from tests.models import save_small
 
 CHOICES = (" yes", " no", " red sea")
 PROMPTS = ("the sun is red ?", "who sees it", "the moon was blue and the sea is", "is it", "a land", "shine on")
