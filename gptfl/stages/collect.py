@@ -164,7 +164,7 @@ def collect(
     source = resolve_model(model)
     runs = (FEW_RUNS if few_runs else RUNS) if runs is None else runs
     design = (CONTRAST if few_runs else UNIFORM) if design is None else design
-    sketches = sketches or few_runs
+    sketching = "--sketches" if sketches else "--few-runs" if few_runs else None
     pool = _pool(pool, per_task, len(names))
     check_counts(
         {"--runs": runs, "--pool": pool, "--test": test, "--subset-size": subset_size, "--batch-size": batch_size}
@@ -204,13 +204,13 @@ def collect(
     wanted = read_request(gradients, gradient_points, total, [metric.info.name for metric in chosen])
     check_size(wanted.points, pool, test)
     sketched = read_sketch_request(
-        sketches, sketch_points, sketch_dimensions, sketch_modules, steps=total, pool=pool, test=test
+        sketching, sketch_points, sketch_dimensions, sketch_modules, steps=total, pool=pool, test=test
     )
     recipe = replace(recipe, derivatives=wanted.own)
     check_recording_size(runs, repeats, total, batch_size, record_every, test, len(chosen))
     layout.check()
     saved = None if checkpoints is None else _saved(checkpoints, total, record_every)
-    along = f"--gradients {gradients}" if gradients else "--sketches" if sketches else None
+    along = f"--gradients {gradients}" if gradients else sketching
     check_together(processes, shard, device, recipe.precision, executor, generates, along)
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
     check_labels((*examples.pool, *examples.test), f"task {task!r}")

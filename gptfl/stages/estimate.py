@@ -97,7 +97,7 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
     parts = trainer.group.size if trainer.group.shard else 1
     points = 0 if trainer.keeper is None else len(trainer.keeper.steps)
     hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
-    hidden += sum(b.inputs.numel() for b in trainer.evaluator.batches if b.inputs.is_floating_point())
+    hidden += sum(b.hidden.numel() for b in trainer.evaluator.batches if b.hidden is not None)
     recipe = trainer.recipe
     # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
     memory = 4 * ((whole + 4 * trained) // parts + hidden)

@@ -1,7 +1,8 @@
 """The reference run of a recording, and what is taken along it: gradient products and gradient sketches."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from gptfl.training.gradients.sketching import Sketching, SketchSetup
     from gptfl.training.trainer import RecordingTrainer
 
+GRADIENTS = "choose another model, or leave --gradients out; --gradients own takes derivatives along each run"
+_OTHERS = "choose another model, adapters (--lora), or weights whose gradients can be told (--sketch-modules '*attn*')"
+SKETCHES = {
+    "--sketches": f"{_OTHERS}, or leave --sketches out",
+    "--few-runs": f"{_OTHERS}; or record such runs without gradients: --runs 6 --design contrast instead of --few-runs",
+}
+"""What to ask for where the gradients of single examples can't be told, by the option that asks for them."""
 REFERENCE = 2**40
 """The reference run's place in the order of seeds: no recorded run has it."""
 
@@ -182,7 +190,8 @@ class ReferenceJob:
         from gptfl.training.gradients.reference import Setup
 
         if self._setup is None or self._setup.tape.network is not trainer.network:
-            self._setup = Setup.of(trainer)
+            with _advised(trainer, GRADIENTS):
+                self._setup = Setup.of(trainer)
         return self._setup
 
     def _set_up_sketches(self, trainer: "RecordingTrainer") -> "SketchSetup":
@@ -191,8 +200,20 @@ class ReferenceJob:
         assert self.sketches is not None  # asked only where sketches are
         if self._sketching is None or self._sketching.tape.network is not trainer.network:
             test = None if self._setup is None else self._setup.test
-            self._sketching = SketchSetup.of(trainer, self.sketches.dimensions, self.sketches.modules, test)
+            with _advised(trainer, SKETCHES[self.sketches.option]):
+                self._sketching = SketchSetup.of(trainer, self.sketches.dimensions, self.sketches.modules, test)
         return self._sketching
+
+
+@contextlib.contextmanager
+def _advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
+    """Within, a model whose gradients can't be taken apart is named, with what may be asked for ``instead``."""
+    from gptfl.training.gradients.layers import InseparableError
+
+    try:
+        yield
+    except InseparableError as error:
+        raise DataError(f"{trainer.network.loaded.source.name}: {error.problem}", instead) from error
 
 
 def _counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:

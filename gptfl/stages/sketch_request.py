@@ -13,11 +13,15 @@ POINTS, DIMENSIONS = 4, 8192
 
 @dataclass(frozen=True, slots=True)
 class SketchRequest:
-    """Sketches of so many ``dimensions`` at so many points of a reference run; ``modules`` as in ``GradientSketches``."""
+    """Sketches of so many ``dimensions`` at so many points of a reference run; ``modules`` as in ``GradientSketches``.
+
+    ``option`` is the one that asks for them: --sketches, or --few-runs, which implies them.
+    """
 
     points: int
     dimensions: int
     modules: str | None
+    option: str = "--sketches"
 
     def bytes(self, pool: int, test: int) -> int:
         """What they take in a file, unpacked: three of a pool example, two of a test example, in 16 bits, and products."""
@@ -42,7 +46,7 @@ def _told(steps: Sequence[int], dimensions: int, modules: str | None) -> str:
 
 
 def read_sketch_request(
-    wanted: bool,
+    option: str | None,
     points: int | None,
     dimensions: int | None,
     modules: str | None,
@@ -51,13 +55,13 @@ def read_sketch_request(
     pool: int,
     test: int,
 ) -> SketchRequest | None:
-    """What the options ask for; None where no sketches are wanted.
+    """What the options ask for; None where no ``option`` asks for sketches.
 
     Raises ``UsageError`` where they make no sense for runs of so many steps, or make a file that gptfl doesn't read.
     """
     options = {"points": points, "dimensions": dimensions, "modules": modules}
     given = {f"--sketch-{name}": value for name, value in options.items() if value is not None}
-    if not wanted:
+    if option is None:
         if given:
             option, value = next(iter(given.items()))
             raise UsageError(f"{option} {value} without --sketches says nothing", "add --sketches, or leave it out")
@@ -71,11 +75,14 @@ def read_sketch_request(
     if modules is not None and not modules:
         raise UsageError("--sketch-modules is empty", "give a pattern such as '*mlp*', or leave it out")
     request = SketchRequest(
-        min(POINTS, steps + 1) if points is None else points, DIMENSIONS if dimensions is None else dimensions, modules
+        min(POINTS, steps + 1) if points is None else points,
+        DIMENSIONS if dimensions is None else dimensions,
+        modules,
+        option,
     )
     if request.bytes(pool, test) > MAX_BYTES:
         raise UsageError(
-            f"--sketches at {request.points} points in {request.dimensions} dimensions of --pool {pool} and --test "
+            f"{option}: gradient sketches at {request.points} points in {request.dimensions} dimensions of --pool {pool} and --test "
             f"{test} take {request.bytes(pool, test) / 2**30:.3g} GiB, and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
             "lower --sketch-points or --sketch-dimensions",
         )

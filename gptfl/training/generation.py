@@ -77,6 +77,13 @@ class Generator:
         self.prompts = prompts
         self.group = group
         self.budget = budget
+        takes = inspect.signature(network.model.forward).parameters
+        if "past_key_values" not in takes:
+            raise DataError(
+                f"{network.loaded.source.name}: {type(network.model).__name__} keeps no keys and values, which "
+                "metrics of generated text are computed by",
+                "leave this --metric out or choose another model",
+            )
         layers = DynamicCache(config=network.model.config).layers
         # What other layers keep, such as a window, can't be put together afterwards.
         self._joins = all(type(layer) is DynamicLayer for layer in layers)
@@ -89,7 +96,6 @@ class Generator:
         shares = plan_shares(lengths, at_once, overhead if self._joins else budget, group.size)
         self.groups = shares[group.rank][::-1]
         self._ends = _end_tokens(network.model, prompts.tokenizer)
-        takes = inspect.signature(network.model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self._takes_positions = "position_ids" in takes
 

@@ -105,14 +105,15 @@ def attach(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None,
 
 def _find(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None) -> list[str]:
     """Full names of the modules to adapt."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
     inside = None if blocks is None else {id(module) for block in blocks for module in block.modules()}
     head = getattr(model, "get_output_embeddings", lambda: None)()
     linear = {
         name: name.rpartition(".")[2]
         for name, module in model.named_modules()
-        if type(module).__name__ in ("Linear", "Conv1D")
-        and module is not head
-        and (inside is None or id(module) in inside)
+        if isinstance(module, (Linear, Conv1D)) and module is not head and (inside is None or id(module) in inside)
     }
     leaves = set(linear.values())
     candidates = f"the modules that can be adapted are {', '.join(sorted(leaves)) or 'none'}"

@@ -1,7 +1,7 @@
 """A causal language model as the recorder sees it: token rows in, asked log-probabilities out."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,20 @@ from torch import Tensor, nn
 from gptfl.errors import DataError
 from gptfl.training.distributed import local_part, whole
 from gptfl.training.encoding import TokenRow
+from gptfl.training.forward import Scorer, arguments, ends, explained, make_plain
 from gptfl.training.lora import attach, parse_lora
 from gptfl.training.models import LoadedModel
 from gptfl.training.precision import DTYPES
+from gptfl.training.top import Top, decoder_blocks
 
-BLOCKS = ("layers", "h")
-"""How decoders call the list of their blocks."""
 TOLERANCE = 1e-3
 """How far two ways of computing the same log-probability may lie apart, in nats (float32)."""
-
-
-class _BoundaryReached(Exception):
-    """Stops a forward pass at the lowest trained block, whose input is all that was wanted."""
 
 
 class Batch:
     """Rows padded on the right to one length, with the flat places of what is asked.
 
+    ``inputs`` are token ids; ``hidden``, where it is given, the states that enter the lowest trained block for them.
     Padding lies behind every asked position, so causal attention needs no mask. ``of`` is the number of
     examples of the whole batch where these rows are a part of it; infinite, they count nothing.
     """
@@ -38,13 +35,11 @@ class Batch:
     ) -> None:
         lengths = [len(row.input_ids) for row in rows]
         width = max(lengths)
-        if hidden is None:
-            ids = np.zeros((len(rows), width), dtype=np.int64)
-            for line, row in zip(ids, rows, strict=True):
-                line[: len(row.input_ids)] = row.input_ids
-            self.inputs = torch.from_numpy(ids).to(device)
-        else:
-            self.inputs = nn.utils.rnn.pad_sequence(list(hidden), batch_first=True)
+        ids = np.zeros((len(rows), width), dtype=np.int64)
+        for line, row in zip(ids, rows, strict=True):
+            line[: len(row.input_ids)] = row.input_ids
+        self.inputs = torch.from_numpy(ids).to(device)
+        self.hidden = None if hidden is None else nn.utils.rnn.pad_sequence(list(hidden), batch_first=True)
         flat = np.concatenate([index * width + row.positions for index, row in enumerate(rows)])
         self.places = torch.from_numpy(flat).to(device)
         self.tokens = torch.from_numpy(np.concatenate([row.tokens for row in rows])).to(device)
@@ -58,7 +53,7 @@ class Batch:
 class Network:
     """The model, whole or from block ``-train_layers`` up, with its trainable weights kept aside.
 
-    With ``train_layers`` only the top blocks and the final norm are trained, and rows enter as the
+    With ``train_layers`` only the top blocks and the final norm are trained, and rows come with the
     hidden states below them (``lower``), computed once. With ``lora`` (as ``--lora`` takes it) the
     adapters alone are trained, in these blocks or all; their first values depend on ``seed``. Raises
     ``DataError`` where the architecture can't be taken apart so that both ways give the same log-probabilities.
@@ -79,14 +74,19 @@ class Network:
         self.train_layers = train_layers
         self.precision = precision
         self.sharded = False
-        self.base: Any = self.model.base_model
-        self.head: nn.Module = self.model.get_output_embeddings()
-        self.top: _Top | None = None if train_layers is None else _Top(self.base, train_layers)
+        make_plain(self.model)
+        with explained(self._refusal):
+            self._check_causal()
+        self.head: nn.Module | None = self.model.get_output_embeddings()
+        self.top: Top | None = None
+        if train_layers is not None:
+            with explained(self._refusal_of_top):
+                self.top = Top(self.model, train_layers)
         if lora is None:
             self._mark_trainable()
         else:
             attach(self.model, parse_lora(lora), None if self.top is None else list(self.top.blocks), seed)
-        self._scorer = _Scorer(self)
+        self._scorer = Scorer(self.model, self.top)
         self._remember()
 
     def _remember(self) -> None:
@@ -106,9 +106,11 @@ class Network:
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-        blocks = decoder_blocks(self.base)
+        blocks = decoder_blocks(self.model)
         if not blocks:
-            raise DataError(f"--shard: {type(self.base).__name__} has no blocks that gptfl knows", "leave --shard out")
+            raise DataError(
+                f"--shard: gptfl finds no list of blocks in {type(self.model).__name__}", "leave --shard out"
+            )
         for block in blocks:
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
         # Kept unsharded after a measurement, the rest would miss what restore() puts back.
@@ -122,13 +124,20 @@ class Network:
             self.model.requires_grad_(True)
             return
         self.model.requires_grad_(False)
-        for module in (*self.top.blocks, self.top.norm):
+        for module in self.top.trained:
             module.requires_grad_(True)
 
     def restore(self) -> None:
         """Put the initial weights back, from memory."""
         with torch.no_grad():
             torch._foreach_copy_([local_part(p) for p in self.trainable], self._initial)
+
+    @property
+    def head_shape(self) -> tuple[int, int]:
+        """Words and width of the output layer, or of the embedding where gptfl doesn't know that layer."""
+        layer = self.head or self.model.get_input_embeddings()
+        words, width = next(p.shape for p in layer.parameters() if p.dim() == 2)
+        return int(words), int(width)
 
     @property
     def drops(self) -> bool:
@@ -178,121 +187,87 @@ class Network:
     def log_probs(self, batch: Batch) -> Float[Tensor, " asked"]:
         """Log-probability of each asked token; logits are computed at asked positions only."""
         with self.autocast():
-            logits = self._scorer(batch.inputs, batch.places)
+            logits = self._scorer(batch.inputs, batch.places, batch.hidden)
         return -nn.functional.cross_entropy(_full(logits), batch.tokens, reduction="none")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the batch's examples of the mean over their target tokens."""
         return -(self.log_probs(batch) * batch.weights).sum()
 
-    def check(self, row: TokenRow) -> None:
-        """Hold the short way of computing log-probabilities against the model's own forward pass."""
+    def check(self, rows: Sequence[TokenRow]) -> None:
+        """Hold the short way of computing log-probabilities against the model's own forward pass, row by row.
+
+        The longest of the rows is among those that are tried, for windows of attention show in it alone. Raises
+        ``DataError`` where they differ or aren't finite, and where the model can't be trained.
+        """
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids))
+        chosen = [rows[i] for i in dict.fromkeys((order[-1], order[0], order[len(order) // 2]))]
         precision, self.precision = self.precision, "fp32"
-        with torch.no_grad():
-            ids = torch.tensor([row.input_ids], device=self.device)
-            logits = _full(self.model(input_ids=ids, use_cache=False).logits[0])
-            tokens = torch.from_numpy(row.tokens).to(self.device)
-            whole = logits[torch.from_numpy(row.positions).to(self.device)].log_softmax(-1)
-            expected = whole.gather(1, tokens[:, None])[:, 0]
-            got = self.log_probs(Batch([row], self.lower([row], [[0]]), self.device))
+        with torch.no_grad(), explained(self._refusal):
+            expected = torch.cat([self._own(row) for row in chosen])
+        if not torch.isfinite(expected).all():
+            raise self._refusal("its log-probabilities aren't finite before any training; are its weights whole?")
+        with torch.no_grad(), explained(self._refusal_of_top):
+            got = self.log_probs(Batch(chosen, self.lower(chosen, [range(len(chosen))]), self.device))
         self.precision = precision
         if not torch.allclose(got, expected, atol=TOLERANCE, rtol=TOLERANCE):
-            how = "" if self.top is None else f" with --train-layers {self.train_layers}"
-            raise DataError(
-                f"{self.loaded.source.name}: architecture {type(self.model).__name__} can't be recorded{how}",
-                "its log-probabilities differ from the model's own; leave --train-layers out or choose another model",
+            far = float((got - expected).abs().max())
+            raise self._refusal_of_top(
+                f"log-probabilities computed in batches differ from the model's own by {far:.2g}"
+            )
+        if not all(torch.equal(local_part(p), was) for p, was in zip(self.trainable, self._initial, strict=True)):
+            raise self._refusal("computing changes its weights")
+        with explained(self._refusal_of_top):
+            self._check_trainable(rows[order[0]])
+
+    def _check_trainable(self, row: TokenRow) -> None:
+        """Try whether the loss can be differentiated, in training mode."""
+        was = bool(self.model.training)
+        self.switch(training=True)
+        loss = self.loss(Batch([row], self.lower([row], [[0]]), self.device))
+        found = torch.autograd.grad(loss, self.trainable, allow_unused=True)
+        self.switch(was)
+        if all(gradient is None for gradient in found):
+            raise self._refusal("its loss depends on no trained weight")
+
+    def _own(self, row: TokenRow) -> Float[Tensor, " asked"]:
+        """The asked log-probabilities of one row, as the model's own forward pass gives them."""
+        first = int(row.positions.min())
+        logits = self._logits(row.input_ids, **ends(self.model, len(row.input_ids) - first))
+        asked = logits[first - len(row.input_ids) :][torch.from_numpy(row.positions - first).to(self.device)]
+        return asked.log_softmax(-1).gather(1, torch.from_numpy(row.tokens).to(self.device)[:, None])[:, 0]
+
+    def _logits(self, ids: Sequence[int], **more: Any) -> Float[Tensor, "token vocabulary"]:
+        given = torch.tensor([ids], device=self.device)
+        return _full(self.model(input_ids=given, **arguments(self.model), **more).logits[0])
+
+    def _check_causal(self) -> None:
+        """What is said of a token may not depend on those after it, which hold the answer."""
+        ids = [0, 1, 0, 1, 1]
+        with torch.no_grad():
+            before, again, other = (self._logits([*ids, end])[:-1].log_softmax(-1) for end in (0, 0, 1))
+        if not torch.allclose(before, again, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True):
+            raise self._refusal("it gives other log-probabilities each time it is asked the same")
+        if not torch.allclose(before, other, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True):
+            raise self._refusal(
+                "it isn't causal: what it says of a token depends on those after it, the answer's among them"
             )
 
+    def _refusal(self, why: str) -> DataError:
+        name, kind = self.loaded.source.name, type(self.model).__name__
+        return DataError(f"{name}: architecture {kind} can't be recorded: {why}", "choose another model")
 
-def decoder_blocks(base: Any) -> nn.ModuleList:
-    """The blocks of a decoder, from below; none where gptfl doesn't know where they are."""
-    lists = (getattr(base, name, None) for name in BLOCKS)
-    return next((blocks for blocks in lists if isinstance(blocks, nn.ModuleList)), nn.ModuleList())
+    def _refusal_of_top(self, why: str) -> DataError:
+        """The same, where it may be for the sake of --train-layers."""
+        if self.train_layers is None:
+            return self._refusal(why)
+        name, kind = self.loaded.source.name, type(self.model).__name__
+        return DataError(
+            f"{name}: architecture {kind} can't be recorded with --train-layers {self.train_layers}: {why}",
+            "leave --train-layers out, or choose another model",
+        )
 
 
 def _full(values: Tensor) -> Tensor:
     """In float32, or better where they are."""
     return values if values.dtype == torch.float64 else values.float()
-
-
-class _Scorer(nn.Module):
-    """From a batch's inputs to logits at the asked places, as one module: sharding gathers what it holds."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.top: Any = network.top
-        self.base, self.head = network.base, network.head
-
-    def forward(self, inputs: Tensor, places: Tensor) -> Tensor:
-        """Logits at the flat ``places`` of inputs: token ids, or hidden states below the trained blocks."""
-        if not inputs.is_floating_point():
-            hidden = self.base(input_ids=inputs, use_cache=False).last_hidden_state
-        else:
-            with self.top.alone():
-                hidden = self.base(inputs_embeds=inputs, use_cache=False).last_hidden_state
-        logits: Tensor = self.head(hidden.flatten(0, 1)[places])
-        return logits
-
-
-class _Top:
-    """The top blocks of a decoder, run alone on the hidden states that enter them."""
-
-    def __init__(self, base: Any, count: int) -> None:
-        self.base = base
-        self.name = next((name for name in BLOCKS if isinstance(getattr(base, name, None), nn.ModuleList)), "")
-        norms = [getattr(base, name) for name in ("norm", "final_layer_norm", "ln_f") if hasattr(base, name)]
-        if not self.name or not norms:
-            raise DataError(
-                f"--train-layers: {type(base).__name__} has no blocks that gptfl knows", "leave --train-layers out"
-            )
-        self.whole = getattr(base, self.name)
-        self.norm: nn.Module = norms[0]
-        if not 1 <= count <= len(self.whole):
-            raise DataError(f"--train-layers {count}: the model has {len(self.whole)} blocks", "ask for fewer")
-        self.blocks = nn.ModuleList(self.whole[-count:])
-        # GPT-2 adds positions to whatever enters; the hidden states have theirs already.
-        self._replaced: dict[str, nn.Module] = {self.name: self.blocks}
-        if isinstance(getattr(base, "wpe", None), nn.Embedding):
-            self._replaced["wpe"] = _NoPositions()
-
-    def states_below(self, ids: Tensor, through: nn.Module | None = None) -> Tensor:
-        """What enters the lowest trained block for these token ids, in float32.
-
-        A sharded model has to be run ``through`` to its end, or it would be left half gathered.
-        """
-        caught: list[Tensor] = []
-
-        def catch(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-            caught.append(args[0] if args else kwargs["hidden_states"])
-            if through is None:
-                raise _BoundaryReached
-
-        handle = self.blocks[0].register_forward_pre_hook(catch, with_kwargs=True)
-        try:
-            with torch.no_grad(), contextlib.suppress(_BoundaryReached):
-                if through is None:
-                    self.base(input_ids=ids, use_cache=False)
-                else:
-                    through(ids, torch.zeros(1, dtype=torch.int64, device=ids.device))
-        finally:
-            handle.remove()
-        return _full(caught[0])
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within, the model's body consists of the top blocks and the final norm."""
-        kept = {name: getattr(self.base, name) for name in self._replaced}
-        try:
-            for name, module in self._replaced.items():
-                setattr(self.base, name, module)
-            yield
-        finally:
-            for name, module in kept.items():
-                setattr(self.base, name, module)
-
-
-class _NoPositions(nn.Module):
-    """Stands in for learned positions where the input has them already."""
-
-    def forward(self, position_ids: Tensor) -> Tensor:
-        return torch.zeros((), device=position_ids.device)

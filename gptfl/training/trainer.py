@@ -110,12 +110,13 @@ class RecordingTrainer:
         self.keeper = keeper
         self.pool = pool
         limit = getattr(loaded.model.config, "max_position_embeddings", None) or recipe.max_length
+        limit = limit if limit > 0 else recipe.max_length  # XLNet says -1 for as long as you please
         self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
         self.tokenizer.count_cuts(pool, "pool")
         self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
         self.rows = training_rows(self.tokenizer, pool)
-        self.network.check(self.rows[0])
+        self.network.check([*self.rows, *training_rows(self.tokenizer, test, "test")])
         if group.shard:
             self.network.shard(group.device)
         gpu = self.network.device.type != "cpu"

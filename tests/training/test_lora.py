@@ -133,7 +133,7 @@ def test_modules_may_be_named(neox: Path) -> None:
 
 def test_an_architecture_that_is_not_known_lists_what_it_has(tmp_path: Path) -> None:
     network = Network(load(save_small(tmp_path, "gpt-neox")), None, "fp32")  # type: ignore[arg-type]
-    for block in network.base.layers:
+    for block in network.model.base_model.layers:
         block.attention.in_projection = block.attention.query_key_value
         del block.attention.query_key_value
     from gptfl.training.lora import attach

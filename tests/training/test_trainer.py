@@ -16,7 +16,6 @@ from gptfl.training.evaluation import NotFiniteError
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.trainer import DivergedError, Recipe, RecordingTrainer
-from tests.models import save_small
 
 CHOICES = (" yes", " no", " red sea")
 PROMPTS = ("the sun is red ?", "who sees it", "the moon was blue and the sea is", "is it", "a land", "shine on")
@@ -242,11 +241,6 @@ def test_a_metric_can_read_what_the_model_generates(any_model: Path, top: int | 
 def test_train_layers_out_of_range_is_refused(neox: Path) -> None:
     with pytest.raises(DataError, match="--train-layers 4: the model has 3 blocks"):
         make(neox, train_layers=4)
-
-
-def test_an_architecture_whose_logits_are_not_its_heads_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="architecture Gemma2ForCausalLM can't be recorded"):
-        make(save_small(tmp_path, "gemma2"))
 
 
 def test_dropout_is_on_while_training_and_off_while_measuring(neox: Path) -> None:

@@ -47,7 +47,7 @@ class Weights:
         probe = side.take([order[len(order) // 2]])
         row = probe.rows[0]
         total = tape.record(probe).bytes
-        words, width = next(p.shape for p in tape.network.head.parameters() if p.dim() == 2)
+        words, width = tape.network.head_shape
         logits = 4.0 * words
         head = logits + 4.0 * width if any(module is tape.network.head for module in tape.modules) else 0.0
         token = max(total - head * len(row.positions), 0.0) / len(row.input_ids)

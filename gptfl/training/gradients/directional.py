@@ -12,11 +12,15 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gptfl.errors import DataError
+from gptfl.training.forward import explained, plain_experts
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
 
 DIRECTIONS = ("gradient", "update")
+TOLERANCE = 1e-2
+"""How far a derivative may lie from autograd's, as a share of it."""
 
 
 class _Asked(nn.Module):
@@ -45,6 +49,29 @@ class Slopes:
         self.count = len(side)
         self._module = _Asked(network)
 
+    def check(self) -> None:
+        """Hold a derivative along a gradient against its squared length, for the first batch.
+
+        Raises ``DataError`` where they differ, or where the model computes by means that have no forward mode.
+        """
+        trained, members, side = self.network.trainable, self.order[0], self.sides[0]
+        with explained(self._refusal):
+            with measured_exactly(self.network), torch.enable_grad():
+                loss = self.network.loss(side.batch(self.network)) * len(side)
+                gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            direction = [torch.zeros_like(w) if g is None else g for w, g in zip(trained, gradients, strict=True)]
+            got = self.along([weight.detach() for weight in trained], direction, batches=1)[members].sum()
+        expected = float(sum(part.double().square().sum() for part in direction))
+        if not np.isclose(got, expected, rtol=TOLERANCE, atol=0.0):
+            raise self._refusal(f"forward mode gives {got:.4g} along a gradient of squared length {expected:.4g}")
+
+    def _refusal(self, why: str) -> DataError:
+        name, kind = self.network.loaded.source.name, type(self.network.model).__name__
+        return DataError(
+            f"{name}: derivatives along a run can't be taken in {kind}: {why}",
+            "ask for --gradients reference alone, or choose another model",
+        )
+
     def along(
         self, weights: Sequence[Tensor], direction: Sequence[Tensor], batches: int | None = None
     ) -> Float[np.ndarray, " example"]:
@@ -55,7 +82,8 @@ class Slopes:
         names = [f"model.{name}" for name in self.network.names]
         found = np.full(self.count, np.nan)
         # Fused attention has no forward mode; the plain one does.
-        with measured_exactly(self.network), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _no_advice():
+        plain = plain_experts(self.network.model)
+        with measured_exactly(self.network), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), plain, _no_advice():
             for members, side in list(zip(self.order, self.sides, strict=True))[:batches]:
                 with forward_ad.dual_level():
                     duals = {
@@ -95,6 +123,7 @@ class AlongRun:
     def __init__(self, network: Network, side: Side) -> None:
         self.network = network
         self.slopes = Slopes(network, side)
+        self.slopes.check()
         self._rows: dict[str, list[Float[np.ndarray, " test"]]] = {}
         self._before: list[Tensor] = []
         self._descent: list[Tensor] = []

@@ -1,7 +1,7 @@
 """What each kind of layer makes of its input and of the loss's gradient at its output: its parameters' gradients."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,20 +18,31 @@ SPARSE = 0.75
 """Where fewer than this share of a layer's tokens matter to the losses (a last block's), the others are dropped."""
 
 
+class InseparableError(DataError):
+    """The gradients of single examples can't be told in a model; who asked for them knows what else there is."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"gradients of single examples can't be told apart: {why}", "choose another model")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a module in a forward pass; ``shape`` is its output's."""
+    """One call of a module in a forward pass, with how many of its ``outputs`` depend on weights."""
 
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    shape: tuple[int, ...]
+    outputs: int = 1
 
     @property
     def input(self) -> Tensor:
         """The first thing the module was given."""
         given: Tensor = self.args[0] if self.args else next(iter(self.kwargs.values()))
         return given
+
+    def row(self) -> "Call":
+        """A call on one row as one on its tokens: so the output layer sees the asked tokens of all examples."""
+        return replace(self, args=(self.args[0][0], *self.args[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +90,39 @@ class Layout:
             return values, self.asked
         if leading == (self.examples * self.width,):
             return self._unpadded(values)
-        raise DataError(
-            f"gradients of single examples can't be told apart where a layer takes values of shape {tuple(values.shape)}",
-            "choose another model, or leave --gradients out",
-        )
+        if len(leading) == 1 and leading[0] and leading[0] % (self.examples * self.width) == 0:  # heads of their own
+            return values, (leading[0] // self.examples,) * self.examples
+        raise InseparableError(f"a layer takes values of shape {tuple(values.shape)}")
 
     def _unpadded(self, flat: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         return (flat if self.kept is None else flat[self.kept]), self.lengths
+
+    def spread(self, output: Tensor) -> Tensor:
+        """What a module returned once for all examples (positions), for each of them, so that they can be told apart."""
+        if self.examples == 1:
+            return output
+        if output.dim() == 2 and len(output) == self.width:
+            return output.expand(self.examples, *output.shape)
+        if output.dim() > 2 and output.shape[:2] == (1, self.width):
+            return output.expand(self.examples, *output.shape[1:])
+        return output
+
+    def of_example(self, value: Any, example: int) -> Any:
+        """The part of a module's inputs, or of gradients at its outputs, that belongs to one example, detached.
+
+        What has neither an example nor all tokens on its first axis belongs to every example.
+        """
+        if isinstance(value, dict):
+            return {name: self.of_example(one, example) for name, one in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(self.of_example(one, example) for one in value)
+        if not isinstance(value, Tensor):
+            return value
+        if value.dim() and len(value) == self.examples:
+            return value[example : example + 1].detach()
+        if value.dim() and len(value) == self.examples * self.width:
+            return value[example * self.width : (example + 1) * self.width].detach()
+        return value.detach()
 
     def sums(self, values: Tensor) -> Tensor:
         """Each example's sum over its tokens, (example, width), of values whose last axis is the width."""
@@ -113,7 +150,7 @@ def parts_of(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor])
     elif "RMSNorm" in type(module).__name__ and _has_only_a_scale(module):
         yield from _rms_norm(call, slope, layout)
     else:
-        yield from _any(call, slope, layout)
+        yield from recomputed(call, [slope], layout)
 
 
 def _linear(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor]) -> Parts:
@@ -171,32 +208,45 @@ def _rms_norm(call: Call, slope: Tensor, layout: Layout) -> Parts:
         return
     scales = module.weight.detach().expand_as(slope).clone().requires_grad_()
     with torch.enable_grad():
-        output = functional_call(module, {"weight": scales}, (call.input.detach(),))
+        rest = [value.detach() if isinstance(value, Tensor) else value for value in call.args[1:]]  # a gate
+        named = {name: value.detach() if isinstance(value, Tensor) else value for name, value in call.kwargs.items()}
+        given = (call.input.detach(), *rest) if call.args else ()
+        output = functional_call(module, {"weight": scales}, given, named)
         (found,) = torch.autograd.grad(output, scales, slope)
     yield module.weight, layout.sums(found)
 
 
-def _any(call: Call, slope: Tensor, layout: Layout) -> Parts:
-    """Any other module: computed again for one example after the other."""
+def differentiable(output: Any) -> list[Tensor]:
+    """Those tensors among what a module returned that depend on weights, in order."""
+    values = (
+        output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else [output]
+    )
+    return [value for value in values if isinstance(value, Tensor) and value.requires_grad]
+
+
+def recomputed(call: Call, slopes: Sequence[Tensor | None], layout: Layout) -> Parts:
+    """Gradients of any module's own parameters: computed again for one example after the other.
+
+    ``slopes`` are the losses' gradients at all that the module returned, None where they don't depend on it.
+    """
     module = call.module
     own = [p for p in module.parameters(recurse=False) if p.requires_grad]
-    if call.shape[0] != layout.examples or not isinstance(call.input, Tensor):
-        raise DataError(
-            f"gradients of single examples can't be told from {type(module).__name__}, whose output has shape "
-            f"{call.shape}",
-            "choose another model, or leave --gradients out",
-        )
     found: list[list[Tensor]] = [[] for _ in own]
     for example in range(layout.examples):
-
-        def one(value: Any, example: int = example) -> Any:
-            by_example = isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == layout.examples
-            value = value[example : example + 1] if by_example else value
-            return value.detach() if isinstance(value, Tensor) else value
-
         with torch.enable_grad():
-            output = module(*map(one, call.args), **{name: one(value) for name, value in call.kwargs.items()})
-            gradients = torch.autograd.grad(output, own, slope[example : example + 1], allow_unused=True)
+            args, kwargs = layout.of_example(call.args, example), layout.of_example(call.kwargs, example)
+            outputs = differentiable(module(*args, **kwargs))
+        pairs = []
+        for output, slope in zip(outputs, slopes, strict=True):
+            if slope is None:
+                continue
+            mine = layout.of_example(slope, example)
+            if mine.numel() != output.numel():
+                kind = type(module).__name__
+                raise InseparableError(f"the output of {kind} has shape {tuple(slope.shape)}")
+            pairs.append((output, mine.reshape(output.shape)))
+        at, along = ([pair[side] for pair in pairs] for side in (0, 1))
+        gradients = torch.autograd.grad(at, own, along, allow_unused=True)
         for column, parameter, gradient in zip(found, own, gradients, strict=True):
             column.append((torch.zeros_like(parameter) if gradient is None else gradient).flatten())
     for parameter, column in zip(own, found, strict=True):

@@ -13,7 +13,9 @@ from gptfl.curricula import SCHEDULES, fill_batches
 from gptfl.errors import DataError
 from gptfl.interfaces import Plan
 from gptfl.records import GradientProducts
+from gptfl.training.forward import explained
 from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
+from gptfl.training.gradients.layers import InseparableError
 from gptfl.training.gradients.products import Denominator, Products, own_products
 from gptfl.training.gradients.sides import Side, measured_exactly, test_side
 from gptfl.training.gradients.tape import Tape
@@ -71,7 +73,8 @@ def check_against_autograd(tape: Tape, side: Side) -> None:
     """Raise ``DataError`` where the layers' gradients of one example don't add up to what autograd says."""
     order = sorted(range(len(side)), key=side.lengths.__getitem__)
     network = tape.network
-    block = tape.record(side.take(order[:2]))
+    with explained(InseparableError):
+        block = tape.record(side.take(order[:2]))
     got = torch.zeros((), dtype=torch.float64, device=network.device)
     for held in block.held.values():
         if held.whole is None:
@@ -80,10 +83,9 @@ def check_against_autograd(tape: Tape, side: Side) -> None:
             got += held.dense(block.count)[0].double().square().sum()
     expected = _squared_gradient(tape, side.take(order[:1]))
     if not torch.isclose(got, expected, rtol=TOLERANCE, atol=0.0):
-        raise DataError(
-            f"{network.loaded.source.name}: gradients of single examples can't be told in "
-            f"{type(network.model).__name__} (squared length {float(got):.4g}, not {float(expected):.4g})",
-            "choose another model, or leave --gradients out",
+        raise InseparableError(
+            f"the squared length of one in {type(network.model).__name__} is {float(expected):.4g}, and its layers "
+            f"give {float(got):.4g}"
         )
 
 

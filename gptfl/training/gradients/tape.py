@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gptfl.errors import DataError
 from gptfl.training.gradients.held import Block, Held
-from gptfl.training.gradients.layers import Call, Layout, parts_of
+from gptfl.training.gradients.layers import Call, Layout, Parts, differentiable, parts_of, recomputed
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.network import Network
 
@@ -57,32 +57,42 @@ class Tape:
         held: dict[int, Held] = {}
         flat: dict[int, Tensor] = {}
         with torch.no_grad():
-            for turn, call in enumerate(calls):
-                slope, slopes[turn] = slopes[turn], None  # let go of each as soon as it is used
+            slopes.reverse()
+            for call in calls:
+                own = [slopes.pop() for _ in range(call.outputs)]  # each is let go of as soon as it is used
+                slope = own[0] if len(own) == 1 else None
                 if slope is None:
+                    if any(one is not None for one in own):
+                        self._hold(held, recomputed(call, own, layout))
                     continue
-                for parameter, part in parts_of(call, slope, layout, flat):
-                    place = self.places.get(id(parameter))
-                    if place is not None:
-                        held.setdefault(place, Held(tuple(parameter.shape))).add(part)
+                if call.module is self.network.head and len(slope) == 1:
+                    call, slope = call.row(), slope[0]
+                self._hold(held, parts_of(call, slope, layout, flat))
         return Block(len(side), held)
+
+    def _hold(self, held: dict[int, Held], parts: Parts) -> None:
+        for parameter, part in parts:
+            place = self.places.get(id(parameter))
+            if place is not None:
+                held.setdefault(place, Held(tuple(parameter.shape))).add(part)
 
     @contextlib.contextmanager
     def _listening(self, calls: list[Call], outputs: list[Tensor], layout: Layout) -> Iterator[None]:
         def widen(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             # Positions come once for the whole batch; each example needs its own to be told apart.
-            if isinstance(module, nn.Embedding) and args and args[0].shape[0] == 1 < layout.examples:
+            given = args[0] if args else None
+            if isinstance(given, Tensor) and given.dim() > 1 and len(given) == 1 < layout.examples:
                 return (args[0].expand(layout.examples, *args[0].shape[1:]), *args[1:])
             return None
 
-        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not isinstance(output, Tensor):
-                raise DataError(
-                    f"gradients of single examples can't be told from {type(module).__name__}, which returns no tensor",
-                    "choose another model, or leave --gradients out",
-                )
-            calls.append(Call(module, args, kwargs, tuple(output.shape)))
-            outputs.append(output)
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            changed = output
+            if isinstance(output, Tensor) and module is not self.network.head:
+                changed = layout.spread(output)
+            found = differentiable(changed)
+            calls.append(Call(module, args, kwargs, len(found)))
+            outputs.extend(found)
+            return changed
 
         handles = []
         try:

@@ -33,7 +33,7 @@ class Case:
     @property
     def tolerance(self) -> float:
         """What is mere rounding; the norms of Llama and Gemma compute in float32 whatever their input."""
-        return 1e-9 if any(isinstance(m, torch.nn.LayerNorm) for m in self.network.base.modules()) else 2e-5
+        return 1e-9 if any(isinstance(m, torch.nn.LayerNorm) for m in self.network.model.modules()) else 2e-5
 
     @property
     def tape(self) -> Tape:
