@@ -36,6 +36,10 @@ def make_base(folder: Path) -> Path:
     """A whole model of two narrow blocks, and its tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
     from gptfl.builtin.tiny import train_tokenizer
 
@@ -265,7 +269,7 @@ REFUSED: dict[str, Change] = {
     "index names a pickle": sharded(("model-1.safetensors", "w.bin")),
     "index names a file outside": sharded(("model-1.safetensors", "../outside.safetensors")),
     "index names an absolute path": sharded(("model-1.safetensors", "/tmp/outside.safetensors")),
-    "index names a subfolder": sharded(("model-1.safetensors", "sub/model.safetensors")),
+    "index names a subfolder": sharded(("model-1.safetensors", "sub/part.safetensors")),
     "index names the suffix alone": sharded(index=lambda index: {"weight_map": dict.fromkeys("ab", ".safetensors")}),
     "index without a map": sharded(index=lambda index: {"metadata": {}}),
     "index with a list": sharded(index=lambda index: {"weight_map": ["a"]}),

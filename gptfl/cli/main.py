@@ -15,6 +15,7 @@ import typer
 
 from gptfl.cli import console
 from gptfl.errors import GptflError, ResourceError, is_memory_full
+from gptfl.settings import check_utf8
 
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
@@ -113,6 +114,8 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show ρ shows ? instead
             stream.reconfigure(errors="replace")
     try:
+        for word in sys.argv[1:]:
+            check_utf8(word, "the argument")
         code = app(prog_name="gptfl", standalone_mode=False)
     except GptflError as error:
         code = _refuse(str(error), error.exit_code)

@@ -11,14 +11,14 @@ import torch
 from torch.nn.modules import module as torch_modules
 
 from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
-from gptfl.training.hub import first_line
 from gptfl.training.model_config import CHOICES, CONFIG, MEND, check_config
-from gptfl.training.weight_files import FLOATS, WeightFiles, printable
+from gptfl.training.weight_files import FLOATS, WeightFiles, printable, shown
 
 GENERATION = "generation_config.json"
 NAMED = 3
 """Weights that an error names of each kind."""
 SLACK = 256
+OTHER = "choose a causal language model, such as pythia-70m"
 SAVE = "save the whole model with save_pretrained, or take the config.json that belongs to the weights"
 
 
@@ -39,6 +39,10 @@ def load_weights(auto: Any, folder: Path, files: WeightFiles) -> Any:
     check_config(folder, where, files)
     with blamed(f"{where}: {CONFIG} describes no model that transformers can build", MEND):
         config = _read_config(folder)
+        if type(config) not in auto._model_mapping:
+            raise DataError(
+                f"{where}: its model_type {shown(config.model_type)} is none that {auto.__name__} knows", OTHER
+            )
         empty = _build_empty(auto, config, len(files.tensors), where)
     shapes = {name: torch.empty(one.shape, device="meta") for name, one in files.tensors.items()}
     _check_fit(where, empty, *_fill(empty, shapes, where, device_map={"": "meta"}))
@@ -70,7 +74,8 @@ def blamed(problem: str, remedy: str) -> Iterator[None]:
         # A panic of tokenizers' and safetensors' own code is no Exception.
         if is_memory_full(error) or not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
             raise
-        raise DataError(f"{problem} ({type(error).__name__}: {printable(first_line(error))})", remedy) from error
+        said = printable(" ".join(str(error).split()))
+        raise DataError(f"{problem} ({type(error).__name__}{': ' if said else ''}{said})", remedy) from error
 
 
 def _read_config(folder: Path) -> Any:
@@ -154,8 +159,12 @@ def _head_name(model: Any) -> str:
 
 def _counted(kind: str, names: Sequence[str]) -> str:
     """How many there are of a kind, and the first of them."""
+    return f"{len(names)} {kind} ({_listed(names)})"
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} {kind} ({', '.join(printable(name) for name in names[:NAMED])}{more})"
+    return ", ".join(printable(name) for name in names[:NAMED]) + more
 
 
 def _check_types(where: str, empty: Any, files: WeightFiles) -> None:
@@ -193,6 +202,4 @@ def _check_finite(where: str, model: Any) -> None:
         if value.is_floating_point() and not value.sum().isfinite() and not value.isfinite().all()
     ]
     if bad:
-        raise DataError(
-            f"{where}: {_counted('weights NaN or infinite', bad)}", "get the files again, or take an earlier checkpoint"
-        )
+        raise DataError(f"{where}: NaN or infinity in {_listed(bad)}", "get the files again, or an earlier checkpoint")

@@ -53,7 +53,7 @@ def check_config(folder: Path, where: str, files: WeightFiles) -> None:
 def check_types(where: str, files: WeightFiles) -> None:
     """Raise ``DataError`` where weights are quantised, as their names or types show."""
     for name, one in files.tensors.items():
-        if one.dtype.startswith(("F8", "F4", "F6")):
+        if one.dtype.startswith(("F8", "F6_", "F4")):
             raise _quantised(where, f"{name} is of type {one.dtype}")
         if QUANTISED.search(name) and (one.dtype not in FLOATS or name.endswith(("_scale", "_scale_inv"))):
             raise _quantised(where, f"it has {name} of type {one.dtype}")

@@ -27,8 +27,8 @@ from gptfl.training.names import SMOLLM2_Q4, ModelSource
 from gptfl.training.weight_files import printable, read_weight_files
 
 INSTEAD = f"pass a local folder, or --model {SMOLLM2_Q4} or tiny, which need no network"
-CLOSE = 1e-3
-"""How far predictions that should be the same may lie apart, in logits (float32)."""
+CLOSE = 1e-5
+"""How far logits that should be the same may lie apart, as a share of the largest."""
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -140,7 +140,8 @@ def check_causal(loaded: LoadedModel) -> None:
     second[-1] = (second[-1] + 1) % embedded(model)
     with torch.no_grad():
         both = [model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() for ids in (first, second)]
-    if not torch.allclose(*both, atol=CLOSE, rtol=CLOSE):
+    # Only where sizes depend on the tokens (experts) is rounding another, for the rest is computed alike.
+    if not torch.allclose(*both, rtol=0.0, atol=CLOSE * float(both[0].abs().max())):
         raise DataError(
             f"--model {loaded.source.name}: {type(model).__name__} is not causal: what it predicts of a token depends on "
             "those after it",

@@ -1,13 +1,13 @@
 """What a model name stands for: a folder, a Hub repository, the packaged GGUF, or the built-in model."""
 
 import difflib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError
+from gptfl.settings import check_utf8
 
 TINY = "tiny"
 SMOLLM2_Q4 = "smollm2-135m-instruct-q4"
@@ -60,15 +60,6 @@ def resolve_model(name: str) -> ModelSource:
             return ModelSource(name, "hub", name)
         raise DataError(f"unknown model {name!r}", f"did you mean {close!r}?")
     raise DataError(f"--model {name!r} is no folder", _near(name))
-
-
-def check_utf8(text: str, flag: str) -> None:
-    """Raise ``UsageError`` for a path that is no UTF-8: the tokenizers, HDF5 and settings can't hold it."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        shown = os.fsencode(text).decode("utf-8", "backslashreplace")
-        raise UsageError(f"{flag} '{shown}' is not UTF-8", "rename it, or name it through a link") from None
 
 
 def short_name(name: str) -> ModelSource | None:
