@@ -141,6 +141,13 @@ def _without_safetensors(folder: Path) -> str:
     return save if found is None else f"it has {found}, which gptfl doesn't open: {save}"
 
 
+def check_no_pointer(path: Path, where: str) -> None:
+    """Raise ``DataError`` for what Git LFS leaves in a file's place; passes on what the system refuses."""
+    with path.open("rb") as stream:
+        if stream.read(len(LFS)) == LFS:
+            raise _pointer(path, where)
+
+
 def _pointer(path: Path, where: str) -> DataError:
     return DataError(
         f"{where}: {path.name} is a Git LFS pointer, not the file itself", "run git lfs pull in its folder"
@@ -153,10 +160,7 @@ def _read_header(path: Path, where: str) -> dict[str, Tensor]:
         raise DataError(f"{where}: {path.name} is missing", "copy it there, or save the model again")
     try:
         size = path.stat().st_size
-        with path.open("rb") as stream:
-            start = stream.read(len(LFS))
-        if start == LFS:
-            raise _pointer(path, where)
+        check_no_pointer(path, where)
         if size == 0:
             raise DataError(f"{where}: {path.name} is empty", AGAIN)
         with safe_open(path, framework="pt") as file:
