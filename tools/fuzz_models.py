@@ -6,6 +6,7 @@ Every folder is loaded and measured as gptfl collect would. It must be taken, or
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -216,6 +217,18 @@ def adapter_alone(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "gpt2", "peft_type": "LORA"}')
 
 
+def no_tokenizer(folder: Path) -> None:
+    """A model without its tokenizer."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+def tokenizer_as_pipe(folder: Path) -> None:
+    """A pipe, which nobody writes to, in the tokenizer's place."""
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+
+
 TAKEN: dict[str, Change] = {
     "whole": lambda folder: None,
     "prefix of compile": renamed(lambda _, name: f"_orig_mod.{name}"),
@@ -330,7 +343,11 @@ REFUSED: dict[str, Change] = {
     "gptq by its names alone": renamed(lambda _, name: name.replace("up_proj.weight", "up_proj.qweight")),
     "an adapter beside": text("adapter_config.json", '{"base_model_name_or_path": "gpt2", "peft_type": "LORA"}'),
     "an adapter alone": adapter_alone,
-    "no tokenizer": lambda folder: [(folder / name).unlink() for name in ("tokenizer.json", "tokenizer_config.json")],  # type: ignore[dict-item, return-value]
+    "tokenizer is a pipe": tokenizer_as_pipe,
+    "an endless file": lambda folder: (folder / "merges.txt").symlink_to("/dev/zero"),
+    "tokenizer of 10 GB": lambda folder: os.truncate(folder / "tokenizer.json", 10**10),
+    "config of 10 GB": lambda folder: os.truncate(folder / CONFIG, 10**10),
+    "no tokenizer": no_tokenizer,
     "tokenizer of no JSON": text("tokenizer.json", "{"),
     "tokenizer of nonsense": text("tokenizer.json", '{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": 7}}'),
     "tokenizer is an LFS pointer": text("tokenizer.json", LFS),

@@ -20,6 +20,8 @@ POSITIVE = (
 COUNTS = re.compile(r"layers$|^(num|n)_.*(layer|block|blocks)$|^n?_?layer$|^depth$")
 SIZES = re.compile(r"size|dim|head|expert|embd|hidden|width|rank|channel|inner|d_model|d_ff|d_kv|group|state")
 LENGTHS = re.compile(r"position|length|seq|ctx|context")
+MAX_CONFIG = 16 * 2**20
+"""Bytes of config.json."""
 SMALL, LONGEST, NESTED = 2**20, 2**31, 2**20
 """Sizes up to here need no tensor as large, no length is beyond, and no count in a list of lists."""
 QUANTISED = re.compile(
@@ -35,18 +37,19 @@ def check_config(folder: Path, where: str, files: WeightFiles) -> None:
 
     Raises ``DataError`` for an adapter, quantised weights, and sizes that are no sizes or far from the weights'.
     """
-    raw = read_json(folder / CONFIG, where)
+    raw = read_json(folder / CONFIG, where, MAX_CONFIG)
     if (folder / ADAPTER).exists():
         raise DataError(f"{where} holds an adapter ({ADAPTER})", MERGE)
     if not isinstance(raw.get("model_type"), str):
         raise DataError(f"{where}: {CONFIG} names no model_type, but {shown(raw.get('model_type'))}", MEND)
+    largest = max((size for one in files.tensors.values() for size in one.shape), default=1)
     for path, value in _walk(raw):
         key = path[-1]
         if key in ("quantization_config", "compression_config") and value:
             method = value.get("quant_method") if isinstance(value, Mapping) else None
             raise _quantised(where, f"{CONFIG} has a {key} ({shown(method or 'of no method')})")
         if type(value) in (int, float):
-            _check_number(where, path, value, files)
+            _check_number(where, path, value, len(files.tensors), largest)
     check_types(where, files)
 
 
@@ -78,10 +81,12 @@ def _walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
             stack += [((*at, at[-1] if at else ""), each) for each in one]
 
 
-def _check_number(where: str, path: tuple[str, ...], value: float, files: WeightFiles) -> None:
-    """Raise ``DataError`` for a number that would build a model out of all proportion to its weights."""
-    key, tensors = path[-1], len(files.tensors)
-    largest = max((size for one in files.tensors.values() for size in one.shape), default=1)
+def _check_number(where: str, path: tuple[str, ...], value: float, tensors: int, largest: int) -> None:
+    """Raise ``DataError`` for a number that would build a model out of all proportion to its weights.
+
+    These are so many ``tensors``, none with a side longer than ``largest``.
+    """
+    key = path[-1]
     nested = len(path) > 2 and path[-1] == path[-2] == path[-3]
     limit, why = None, ""
     if key in POSITIVE and path[:-1] in ((), ("text_config",)) and (value < 1 or type(value) is float):

@@ -41,7 +41,7 @@ def model_in_file(name: object, location: object, where: str, option: str) -> st
     if source.location not in _named():
         raise DataError(
             f"{where} names the model {here}, which you have not used here yet, and a file alone doesn't have it loaded",
-            f"add {option}{here} if you want that",
+            f"if you want that: {option}{here}",
         )
     return here
 

@@ -13,8 +13,9 @@ from gptfl.errors import DataError
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SUFFIX = ".safetensors"
 LFS = b"version https://git-lfs.github.com/spec/"
-MAX_JSON = 256 * 2**20
-"""Bytes of an index or of a header; safetensors itself stops at 100 MB."""
+MAX_INDEX, MAX_TEXT = 64 * 2**20, 256 * 2**20
+"""Bytes of an index, and of any other file but weights that transformers may read whole."""
+READ_WHOLE = (".json", ".jsonl", ".txt", ".model", ".jinja", ".vocab", ".tiktoken")
 AGAIN = "get the whole file again, and compare sizes or checksums"
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -63,6 +64,7 @@ def read_weight_files(folder: Path, where: str) -> WeightFiles:
     Raises ``DataError``, naming the file, where there is none, the index names anything but safetensors files beside
     it, a file is missing, empty, cut or damaged, or a name comes twice.
     """
+    _check_folder(folder, where)
     single, index = folder / SINGLE, folder / INDEX
     if _is_file(single):
         paths: tuple[Path, ...] = (single,)
@@ -83,7 +85,7 @@ def read_weight_files(folder: Path, where: str) -> WeightFiles:
 
 def shards(index: Path, where: str) -> list[str]:
     """The files that an index names. Raises ``DataError`` for anything but plain safetensors names."""
-    content = read_json(index, where)
+    content = read_json(index, where, MAX_INDEX)
     names = content.get("weight_map")
     if not isinstance(names, dict) or not names:
         raise DataError(f"{where}: {index.name} has no weight_map", AGAIN)
@@ -96,11 +98,11 @@ def shards(index: Path, where: str) -> list[str]:
     return sorted(set(names.values()))
 
 
-def read_json(path: Path, where: str) -> dict[str, Any]:
-    """A JSON object from a file of a model folder. Raises ``DataError`` where it is none."""
+def read_json(path: Path, where: str, most: int) -> dict[str, Any]:
+    """A JSON object from a file of a model folder. Raises ``DataError`` where it is none, or has over ``most`` bytes."""
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise DataError(f"{where}: {path.name} is too large", AGAIN)
+        if path.stat().st_size > most:
+            raise DataError(f"{where}: {path.name} is larger than {most:,} bytes", AGAIN)
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{where}: {path.name} can't be read: {error.strerror}", "check its permissions") from error
@@ -125,6 +127,19 @@ def printable(text: str) -> str:
     """A text from a file in a message, with ? for what a terminal might obey."""
     safe = "".join(one if one.isprintable() else "?" for one in text)
     return safe if len(safe) <= 160 else f"{safe[:157]}..."
+
+
+def _check_folder(folder: Path, where: str) -> None:
+    """Raise ``DataError`` for what would be read without end or into all memory: pipes, devices, huge texts."""
+    try:
+        for path in folder.iterdir():
+            name = printable(path.name)
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise DataError(f"{where}: {name} is neither a file nor a folder", "take it away")
+            if path.suffix in READ_WHOLE and path.is_file() and path.stat().st_size > MAX_TEXT:
+                raise DataError(f"{where}: {name} is larger than {MAX_TEXT:,} bytes", AGAIN)
+    except OSError as error:
+        raise DataError(f"{where} can't be read: {error.strerror or error}", "check its permissions") from error
 
 
 def _is_file(path: Path) -> bool:

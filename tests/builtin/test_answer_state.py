@@ -116,7 +116,7 @@ def test_it_takes_the_recorded_model_and_length(neox: Path) -> None:
         ({}, "does not say which model it was made with: name one: --set model=pythia-70m"),
         (
             {"model": "nonesuch"},
-            "names the model nonesuch, which you have not used here yet.*: add --set model=nonesuch",
+            "names the model nonesuch, which you have not used here yet.*: if you want that: --set model=nonesuch",
         ),
     ],
 )

@@ -18,7 +18,9 @@ def recording(**settings: Any) -> Any:
 def test_a_strangers_recording_has_no_model_loaded(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTFL_CACHE", str(tmp_path))
     found = recording(model="models/neox", source=str(neox))
-    with pytest.raises(DataError, match=rf"^own.dynamics.h5 names the model {neox}, which you .*: add --model {neox}"):
+    with pytest.raises(
+        DataError, match=rf"^own.dynamics.h5 names the model {neox}, which you .*: if you want that: --model {neox}"
+    ):
         model_of(found, None)
     assert model_of(found, "theirs") == "theirs"
     load_model(str(neox))

@@ -135,7 +135,7 @@ def test_a_file_names_no_model_that_the_user_has_not(here: Path, monkeypatch: py
     assert model_in_file("pythia-14m", str(folder), "x.h5", "--model ") == "pythia-14m"
     for name, location in (("models/llama", str(folder)), ("some/where", "some/where"), ("gone", str(here / "gone"))):
         with pytest.raises(
-            DataError, match=r"x\.h5 names the model .*, which you have not used here yet.*: add --model "
+            DataError, match=r"x\.h5 names the model .*, which you have not used here yet.*: if you want that: --model "
         ):
             model_in_file(name, location, "x.h5", "--model ")
     with pytest.raises(DataError, match=r"x\.h5: --model './gone' is no folder: name the model where it lies now"):
