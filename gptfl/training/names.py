@@ -79,11 +79,11 @@ def _folder(name: str) -> Path | None:
     """The folder of this name, if there is one; ``~`` is expanded."""
     try:
         path = Path(name).expanduser()
-        if path.is_dir():
+        if name and path.is_dir():
             return path
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
         return None
-    if path.exists():
+    if name and path.exists():
         raise DataError(f"--model {name} is a file, not a folder", "name the folder that holds it and its config.json")
     return None
 

@@ -136,7 +136,10 @@ def _check_folder(folder: Path, where: str) -> None:
             name = printable(path.name)
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise DataError(f"{where}: {name} is neither a file nor a folder", "take it away")
-            if path.suffix in READ_WHOLE and path.is_file() and path.stat().st_size > MAX_TEXT:
+            if path.suffix not in READ_WHOLE or not path.is_file():
+                continue
+            check_no_pointer(path, where)
+            if path.stat().st_size > MAX_TEXT:
                 raise DataError(f"{where}: {name} is larger than {MAX_TEXT:,} bytes", AGAIN)
     except OSError as error:
         raise DataError(f"{where} can't be read: {error.strerror or error}", "check its permissions") from error
