@@ -284,6 +284,8 @@ REFUSED: dict[str, Change] = {
     "index names an absolute path": sharded(("model-1.safetensors", "/tmp/outside.safetensors")),
     "index names a subfolder": sharded(("model-1.safetensors", "sub/part.safetensors")),
     "index names the suffix alone": sharded(index=lambda index: {"weight_map": dict.fromkeys("ab", ".safetensors")}),
+    "index names half a character": sharded(index=lambda index: {"weight_map": {"a": "\ud800.safetensors"}}),
+    "index names a NUL": sharded(index=lambda index: {"weight_map": {"a": "\0.safetensors"}}),
     "index without a map": sharded(index=lambda index: {"metadata": {}}),
     "index with a list": sharded(index=lambda index: {"weight_map": ["a"]}),
     "index with numbers": sharded(index=lambda index: {"weight_map": {"a": 1}}),

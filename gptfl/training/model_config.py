@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError
-from gptfl.training.weight_files import FLOATS, WeightFiles, read_json, shown
+from gptfl.training.weight_files import FLOATS, WeightFiles, printable, read_json, shown
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -57,9 +57,9 @@ def check_types(where: str, files: WeightFiles) -> None:
     """Raise ``DataError`` where weights are quantised, as their names or types show."""
     for name, one in files.tensors.items():
         if one.dtype.startswith(("F8", "F6_", "F4")):
-            raise _quantised(where, f"{name} is of type {one.dtype}")
+            raise _quantised(where, f"{printable(name)} is of type {one.dtype}")
         if QUANTISED.search(name) and (one.dtype not in FLOATS or name.endswith(("_scale", "_scale_inv"))):
-            raise _quantised(where, f"it has {name} of type {one.dtype}")
+            raise _quantised(where, f"it has {printable(name)} of type {one.dtype}")
 
 
 def _quantised(where: str, why: str) -> DataError:
@@ -100,7 +100,7 @@ def _check_number(where: str, path: tuple[str, ...], value: float, tensors: int,
     elif SIZES.search(key):
         limit, why = max(largest, SMALL), f"no weight has a side longer than {largest}"
     if limit is not None and type(value) is int and not -limit <= value <= limit:
-        raise DataError(f"{where}: {CONFIG}: {key} is {shown(value)}, and {why}", MEND)
+        raise DataError(f"{where}: {CONFIG}: {printable(key)} is {shown(value)}, and {why}", MEND)
 
 
 def longest_input(config: Any) -> int | None:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.records import Progress, silent
+from gptfl.settings import check_utf8
 from gptfl.training.hub import explained, fetch_model, first_line, require_hub
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.model_config import longest_input
@@ -46,7 +47,9 @@ class LoadedModel:
 def cache_folder() -> Path:
     """Where converted and built models are kept: ``GPTFL_CACHE``, else the user's cache folder."""
     given = os.environ.get("GPTFL_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+    folder = Path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+    check_utf8(str(folder), "GPTFL_CACHE")
+    return folder
 
 
 def pick_device(device: str) -> torch.device:

@@ -76,7 +76,8 @@ def read_weight_files(folder: Path, where: str) -> WeightFiles:
     for path in paths:
         for name, one in _read_header(path, where).items():
             if name in tensors:
-                raise DataError(f"{where}: {name} is in {tensors[name].file.name} and in {path.name}", "save it again")
+                files = f"{tensors[name].file.name} and in {path.name}"
+                raise DataError(f"{where}: {printable(name)} is in {files}", "save the model again")
             tensors[name] = one
     if not tensors:
         raise DataError(f"{where}: {paths[0].name} holds no weights", "save the model again with save_pretrained")
@@ -175,7 +176,7 @@ def _pointer(path: Path, where: str) -> DataError:
 def _read_header(path: Path, where: str) -> dict[str, Tensor]:
     """The tensors of one file, whose size must be what its header says."""
     if not _is_file(path):
-        raise DataError(f"{where}: {path.name} is missing", "copy it there, or save the model again")
+        raise DataError(f"{where}: {printable(path.name)} is missing", "copy it there, or save the model again")
     try:
         size = path.stat().st_size
         check_no_pointer(path, where)
