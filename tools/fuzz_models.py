@@ -152,7 +152,17 @@ def sharded(
     return carry_out
 
 
-def of(family: str, **values: Any) -> Change:
+def both(first: Change, second: Change) -> Change:
+    """One change after the other."""
+
+    def carry_out(folder: Path) -> None:
+        first(folder)
+        second(folder)
+
+    return carry_out
+
+
+def of(family: str, kind: str = "LMHeadModel", **values: Any) -> Change:
     """Another architecture in the folder, with the same tokenizer."""
 
     def carry_out(folder: Path) -> None:
@@ -160,7 +170,7 @@ def of(family: str, **values: Any) -> Change:
 
         size = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["vocab_size"]
         made = getattr(transformers, f"{family}Config")(vocab_size=size, **values)
-        getattr(transformers, f"{family}LMHeadModel")(made).save_pretrained(folder)
+        getattr(transformers, f"{family}{kind}")(made).save_pretrained(folder)
 
     return carry_out
 
@@ -361,6 +371,24 @@ REFUSED: dict[str, Change] = {
     "an added token in the texts": added_token,
     "generation settings of no JSON": text("generation_config.json", "{"),
     "generation settings are a list": text("generation_config.json", "[]"),
+    "GPT-J of 10^8 positions": both(
+        of("GPTJ", "ForCausalLM", n_embd=16, n_layer=1, n_head=2, rotary_dim=4), config(n_positions=10**8)
+    ),
+    "GPT-2 of 10^8 positions": both(of("GPT2", n_embd=16, n_layer=1, n_head=2), config(n_positions=10**8)),
+    "GPT-2 of 10^9 layers": both(of("GPT2", n_embd=16, n_layer=1, n_head=2), config(n_layer=10**9)),
+    "10^6 experts": both(
+        of(
+            "Mixtral",
+            "ForCausalLM",
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=8,
+            num_local_experts=2,
+        ),
+        config(num_local_experts=10**6),
+    ),
     "BERT": of("Bert", hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24),
     "XLNet": of("XLNet", d_model=16, n_layer=1, n_head=2, d_inner=24),
 }

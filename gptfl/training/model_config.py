@@ -22,7 +22,7 @@ SIZES = re.compile(r"size|dim|head|expert|embd|hidden|width|rank|channel|inner|d
 LENGTHS = re.compile(r"position|length|seq|ctx|context")
 MAX_CONFIG = 16 * 2**20
 """Bytes of config.json."""
-SMALL, LONGEST, NESTED = 2**20, 2**31, 2**20
+SMALL, LONGEST, NESTED = 2**20, 2**27, 2**20
 """Sizes up to here need no tensor as large, no length is beyond, and no count in a list of lists."""
 QUANTISED = re.compile(
     r"(qweight|qzeros|g_idx|weight_packed|weight_scale|weight_scale_inv|SCB|absmax|quant_map|_blocks|_scales)$"
