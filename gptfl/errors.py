@@ -3,7 +3,16 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
+import errno
 from typing import ClassVar
+
+FULL = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory object",
+    "not enough memory",
+)
+"""How torch's allocator for the CPU and its kernels (oneDNN) tell that memory is full: they have no class for it."""
 
 
 class GptflError(Exception):
@@ -43,3 +52,13 @@ class ResourceError(GptflError):
     """Disk, memory, network, device or another process stood in the way."""
 
     exit_code = 5
+
+
+def is_memory_full(error: BaseException) -> bool:
+    """Whether memory ran out, that of a GPU or the machine's; torch, which has a class for it, may not be loaded."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in FULL))
+    )

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from gptfl.cli import console
-from gptfl.errors import GptflError, ResourceError
+from gptfl.errors import GptflError, ResourceError, is_memory_full
+from gptfl.settings import check_utf8
 
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
@@ -80,8 +81,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             console.err.print(f"interrupted: {LEFT.get(command.__module__, NOTHING_LEFT)}", style="red")
             raise typer.Exit(INTERRUPTED) from None
-        except (MemoryError, RuntimeError) as error:
-            if not _is_full(error):
+        except (MemoryError, RuntimeError, OSError) as error:
+            if not is_memory_full(error):
                 raise
             raise ResourceError(
                 f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",
@@ -89,15 +90,6 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             ) from error
 
     return stoppable
-
-
-def _is_full(error: BaseException) -> bool:
-    """Whether memory ran out, that of a GPU or the machine's; torch, which has a class for it, may not be loaded."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)  # torch's allocator for the CPU has no class of its own
-    )
 
 
 def _first_sentence(error: BaseException) -> str:
@@ -122,6 +114,8 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show ρ shows ? instead
             stream.reconfigure(errors="replace")
     try:
+        for word in sys.argv[1:]:
+            check_utf8(word, "the argument")
         code = app(prog_name="gptfl", standalone_mode=False)
     except GptflError as error:
         code = _refuse(str(error), error.exit_code)

@@ -21,7 +21,7 @@ from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.limits import check_counts, check_name, check_recording_size
 from gptfl.stages.mixture import Source, open_task, task_names
 from gptfl.stages.planning import choose_design, choose_steps, make_plans
-from gptfl.stages.recording import RecordingJob, TrainerMaker, identity
+from gptfl.stages.recording import RecordingJob, TrainerMaker, as_recorded, identity
 from gptfl.stages.reference_run import ReferenceJob
 from gptfl.stages.sketch_request import read_sketch_request
 from gptfl.stages.together import check_together, join_others, launch, take_part
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 PAPER_POOL = 200
 STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
-
-
 RUNS, FEW_RUNS = 32, 6
 """How many runs are recorded unless their number is named: the paper's, and with ``few_runs``."""
 
@@ -251,7 +249,8 @@ def collect(
     space = Workspace.resolve(workspace)
     stem = name or stem_for(task, source.stem)
     path = space.dynamics_path(stem)
-    keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, identity(settings, examples))
+    mark = "" if saved is None else identity(as_recorded(settings, path), examples)
+    keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, mark)
     reserved = layout.places(examples.pool)
     reference = None
     if wanted.points or sketched is not None:
@@ -263,7 +262,9 @@ def collect(
         return CollectResult(path, runs, 0, None)
     if dry_run:
         left = group.told(job.left())
-        return CollectResult(path, runs, 0, job.estimate(make_trainer(), left, announce))
+        trainer = make_trainer()
+        job.left_by(trainer)
+        return CollectResult(path, runs, 0, job.estimate(trainer, left, announce))
     with space.lock("gptfl collect"):
         return _carry_out(job, runner, make_trainer, announce, progress)
 
@@ -278,10 +279,10 @@ def _carry_out(
     """Record what is left; the model is loaded only if something is."""
     left = make_trainer.group.told(job.left())
     if not left and not job.lacks_gradients():
+        job.check_name(make_trainer)
         return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
-    job.settings["weights"] = trainer.network.loaded.weights_hash
-    left = make_trainer.group.told(job.left())  # again: now that the weights are known, they must be the recorded ones
+    left = make_trainer.group.told(job.left_by(trainer))
     guess = job.estimate(trainer, left, announce)
     again = job.again(left)
     if left:

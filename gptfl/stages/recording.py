@@ -110,6 +110,25 @@ class RecordingJob:
         done = {index for index in self._present if self.keeper is None or not self.keeper.missing(index)}
         return [plan for plan in self.plans if plan.index not in done]
 
+    def left_by(self, trainer: "RecordingTrainer") -> list[Plan]:
+        """As ``left``, now that the weights are known: they must be the recorded ones."""
+        self.settings["weights"] = trainer.network.loaded.weights_hash
+        return self.left()
+
+    def check_name(self, make_trainer: TrainerMaker) -> None:
+        """Load a model that has another name than the recorded one, for only its weights tell whether it is that.
+
+        Raises ``DataError`` where it isn't. No other process has to take part.
+        """
+        existing = self._existing()
+        if existing is None or any(self.settings[key] == existing.settings.get(key) for key in ("model", "source")):
+            return
+        from gptfl.builtin.models import load_model
+
+        loaded = load_model(make_trainer.model, progress=make_trainer.progress)
+        self.settings["weights"] = loaded.weights_hash
+        self._existing()
+
     def lacks_gradients(self) -> bool:
         """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
         return self.reference is not None and any(self.reference.left(self._existing()))
@@ -134,7 +153,9 @@ class RecordingJob:
         if is_imported(existing.settings):
             raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
         # Metrics first: what else differs may follow from them.
-        for key in sorted(self.settings.keys() - NOT_IDENTITY, key=lambda key: (key != "metrics", key)):
+        # What the model is called is compared only where its weights can't be.
+        unsaid = NOT_IDENTITY if existing.settings.get("weights") is None else NOT_IDENTITY | {"model"}
+        for key in sorted(self.settings.keys() - unsaid, key=lambda key: (key != "metrics", key)):
             recorded = existing.settings.get(key, ADDED.get(key))
             if recorded != self.settings[key]:
                 was, asked = typed(key, recorded), typed(key, self.settings[key])
@@ -147,7 +168,8 @@ class RecordingJob:
         weights = self.settings.get("weights")
         if weights is not None and existing.settings.get("weights") != weights:
             raise DataError(
-                f"{self.path} was recorded from other weights of {self.settings['model']}",
+                f"{self.path} was recorded from --model {existing.settings.get('model')}, and --model "
+                f"{self.settings['model']} has other weights",
                 "record under another --name",
             )
         return existing
@@ -232,6 +254,18 @@ def identity(settings: Mapping[str, Any], data: TaskData) -> str:
     return fingerprint(shared, examples_fingerprint(data.pool, data.test))
 
 
+def as_recorded(settings: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Settings with the model called as in the recording under this path, if there is one: it may lie elsewhere now."""
+    try:
+        there = path.is_file()
+    except OSError:
+        return settings
+    known = read_dynamics(path).settings if there else {}
+    if known.get("weights") is None or not isinstance(known.get("model"), str):
+        return settings
+    return {**settings, "model": known["model"]}
+
+
 def typed(key: str, value: Any) -> str:
     """A setting as the option that makes it is typed."""
     if key == "texts":
@@ -249,7 +283,7 @@ def typed(key: str, value: Any) -> str:
 
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
-    notes = [trainer.network.loaded.source.announcement]
+    notes = [*trainer.network.loaded.notes]
     cut = trainer.tokenizer
     if cut.cut_examples:
         notes.append(

@@ -175,16 +175,16 @@ def _write(path: Path, done: Mapping[str, Values]) -> None:
 
 
 def model_of(recording: Recording, given: str | None) -> str:
-    """The model to train: the one given, else the recording's own. Raises ``DataError`` where that isn't known."""
-    settings = recording.dynamics.settings
-    source = settings.get("source")
+    """The model to train: the one given, else the recording's own.
+
+    Raises ``DataError`` where that isn't known, or was never named on this machine: the file may be anyone's.
+    """
     if given is not None:
         return given
-    if isinstance(source, str) and Path(source).is_dir():
-        return source
-    if not isinstance(settings.get("model"), str):
-        raise DataError(f"{recording.path} doesn't say which model it was recorded from", "name it with --model")
-    return str(settings["model"])
+    from gptfl.training.named import model_in_file
+
+    settings = recording.dynamics.settings
+    return model_in_file(settings.get("model"), settings.get("source"), str(recording.path), "--model ")
 
 
 def check_weights(recording: Recording, found: str, model: str) -> None:

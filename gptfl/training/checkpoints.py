@@ -18,6 +18,7 @@ from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.store.files import cannot_write
 from gptfl.training.distributed import Group
 from gptfl.training.network import Network
+from gptfl.training.weight_files import check_no_pointer
 
 KIND, VERSION = "gptfl-checkpoint", 1
 ENTRY = "gptfl"
@@ -141,6 +142,7 @@ def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:
         raise DataError(f"checkpoint {path} is missing", "record it with gptfl collect --checkpoints")
     again = "record it again with gptfl collect --checkpoints"
     try:
+        check_no_pointer(path, "checkpoint")
         with safe_open(path, framework="pt") as file:
             about = _about(file.metadata())
             if not about:
@@ -159,8 +161,12 @@ def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:
                     "use the --lora and --train-layers of the recording",
                 )
             run, step = about.get("run"), about.get("step")
-            if not isinstance(run, int) or not isinstance(step, int):
+            if type(run) is not int or type(step) is not int:
                 raise DataError(f"{path} doesn't say of which run and step it is", again)
-            return Checkpoint(run, step, {name: file.get_tensor(name) for name in expected})
+            weights = {name: file.get_tensor(name) for name in expected}
+        for (name, found), weight in zip(weights.items(), network.trainable, strict=True):
+            if found.dtype != weight.dtype or not found.isfinite().all():
+                raise DataError(f"{path}: {name} holds no finite numbers of type {weight.dtype}", again)
+        return Checkpoint(run, step, weights)
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} is damaged ({error})", again) from error

@@ -20,7 +20,8 @@ from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
 from gptfl.training.layout import plan_batches
-from gptfl.training.models import LoadedModel
+from gptfl.training.model_config import longest_input
+from gptfl.training.models import LoadedModel, check_causal, check_tokens
 from gptfl.training.network import Batch, Network
 from gptfl.training.precision import loss_scaler
 from gptfl.training.prompts import Decoding
@@ -109,13 +110,14 @@ class RecordingTrainer:
         self.group = group
         self.keeper = keeper
         self.pool = pool
-        limit = getattr(loaded.model.config, "max_position_embeddings", None) or recipe.max_length
-        limit = limit if limit > 0 else recipe.max_length  # XLNet says -1 for as long as you please
+        check_causal(loaded)
+        limit = longest_input(loaded.model.config) or recipe.max_length
         self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
         self.tokenizer.count_cuts(pool, "pool")
         self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
         self.rows = training_rows(self.tokenizer, pool)
+        check_tokens(loaded, ((*row.input_ids, *row.tokens) for row in self.rows))
         self.network.check([*self.rows, *training_rows(self.tokenizer, test, "test")])
         if group.shard:
             self.network.shard(group.device)

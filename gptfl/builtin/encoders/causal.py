@@ -57,11 +57,12 @@ class CausalLm:
     @property
     def notes(self) -> list[str]:
         """What the model's name stands for, and what was cut."""
-        announcement = self._loaded.source.announcement
-        return [*([announcement] if announcement else []), *self._cuts.notes]
+        return [*self._loaded.notes, *self._cuts.notes]
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """One set, ``hidden``, of a state for each example."""
+        from gptfl.training.models import check_tokens
+
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
         body = model.base_model
 
@@ -71,6 +72,7 @@ class CausalLm:
 
         texts = [text_of(example, self.text) for example in (*pool, *test)]
         rows = [self._cuts.keep(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+        check_tokens(self._loaded, rows)
         embed = Embedder(states, model.config.hidden_size, self.token, device=model.device, progress=self.progress)
         vectors = embed(rows)
         return {"hidden": FeatureSet(vectors[: len(pool)], vectors[len(pool) :])}
@@ -83,7 +85,9 @@ class CausalLm:
 
     @cached_property
     def _cuts(self) -> Cuts:
-        return Cuts(min(self.max_length, int(getattr(self._loaded.model.config, "max_position_embeddings", 1 << 30))))
+        from gptfl.training.model_config import longest_input
+
+        return Cuts(min(self.max_length, longest_input(self._loaded.model.config) or self.max_length))
 
     @cached_property
     def _layer(self) -> int:
