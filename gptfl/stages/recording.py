@@ -13,6 +13,7 @@ from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprin
 from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
+from gptfl.stages.tokens import TOKENIZATION
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
@@ -150,6 +151,12 @@ class RecordingJob:
                 f"{self.path} was recorded from other weights of {self.settings['model']}",
                 "record under another --name",
             )
+        if weights is not None and existing.settings.get(TOKENIZATION) != self.settings.get(TOKENIZATION):
+            raise DataError(
+                f"{self.path} was recorded with other tokens: some of its prompts and targets are tokenized in another "
+                "way now",
+                "record under another --name",
+            )
         return existing
 
     def estimate(
@@ -250,12 +257,7 @@ def typed(key: str, value: Any) -> str:
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
     notes = [trainer.network.loaded.source.announcement]
-    cut = trainer.tokenizer
-    if cut.cut_examples:
-        notes.append(
-            f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
-            f"({cut.cut_tokens} tokens in all)"
-        )
+    notes += trainer.tokenizer.notes
     recipe = trainer.recipe
     if recipe.lora:
         where = f" in the top {recipe.train_layers} blocks" if recipe.train_layers else ""

@@ -15,7 +15,7 @@ from gptfl.interfaces import Metric, Plan
 from gptfl.records import Curriculum, Example, Run
 from gptfl.training.checkpoints import Keeper
 from gptfl.training.distributed import ALONE, Group
-from gptfl.training.encoding import Tokenizer, training_rows
+from gptfl.training.encoding import Tokenizer, model_length, training_rows
 from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
@@ -109,10 +109,9 @@ class RecordingTrainer:
         self.group = group
         self.keeper = keeper
         self.pool = pool
-        limit = getattr(loaded.model.config, "max_position_embeddings", None) or recipe.max_length
-        self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
-        self.tokenizer.count_cuts(pool, "pool")
-        self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
+        self.tokenizer = Tokenizer(loaded.tokenizer, recipe.max_length, model_length(loaded.model.config))
+        self.tokenizer.read(pool, "pool")
+        self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
         self.rows = training_rows(self.tokenizer, pool)
         self.network.check(self.rows[0])

@@ -81,14 +81,7 @@ class AnswerState:
     def notes(self) -> list[str]:
         """What the model's name stands for, and what was cut."""
         announcement = self._loaded.source.announcement
-        cut = self._tokenizer
-        notes = [announcement] if announcement else []
-        if cut.cut_examples:
-            notes.append(
-                f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
-                f"({cut.cut_tokens} tokens in all)"
-            )
-        return notes
+        return [*([announcement] if announcement else []), *self._tokenizer.notes]
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """The sets ``state``, ``statistics`` and ``error``. Raises ``DataError`` for a target that can't be fed."""
@@ -96,7 +89,7 @@ class AnswerState:
 
         rows: list[TokenRow] = []
         for examples, flag in ((pool, "pool"), (test, "test")):
-            self._tokenizer.count_cuts(examples, flag)
+            self._tokenizer.read(examples, flag)
             rows += training_rows(self._tokenizer, examples, flag)
         found = self._answers(rows)
         kinds = {"state": "state", "statistics": "state", "error": "gradient"}
@@ -156,14 +149,14 @@ class AnswerState:
 
     @property
     def _length(self) -> int:
-        most = int(getattr(self._loaded.model.config, "max_position_embeddings", 1 << 30))
-        return min(self.max_length or MAX_LENGTH, most)
+        return int(self._tokenizer.max_length)
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from gptfl.training.encoding import Tokenizer
+        from gptfl.training.encoding import Tokenizer, model_length
 
-        return Tokenizer(self._loaded.tokenizer, self._length)
+        most = model_length(self._loaded.model.config)
+        return Tokenizer(self._loaded.tokenizer, self.max_length or MAX_LENGTH, most, "max_length")
 
     @cached_property
     def _loaded(self) -> Any:
