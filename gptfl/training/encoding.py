@@ -38,6 +38,7 @@ class Encoded:
     The ``prompt`` is the same for all answers, as comparing them asks for. Where it ends inside a token for one of them,
     the others begin with tokens of the prompt; ``skipped`` of the target's are such, and aren't the target's own.
     ``lost`` tokens were cut out of the prompt, and ``inside`` says whether it ends inside a token for any of them.
+    Where nothing is there to stand before the text, ``unscored``, its first token takes the prompt's place.
     """
 
     prompt: list[int]
@@ -45,6 +46,7 @@ class Encoded:
     skipped: int = 0
     lost: int = 0
     inside: bool = False
+    unscored: bool = False
 
 
 def model_length(config: Any) -> int | None:
@@ -99,12 +101,13 @@ class Tokenizer:
         before = [*lead, *shared]
         if not before and self.splitter.start is not None:
             before = [self.splitter.start]
-        if not before:
+        unscored = not before
+        if unscored:
             before, answers = self._unscored(example, flag, answers)
             skipped = max(0, skipped - 1)
         kept = self._cut(before, self._room(example, flag, answers))
         inside = any(end.inside for end in ends.values())
-        return Encoded(kept, answers, skipped, len(before) - len(kept), inside)
+        return Encoded(kept, answers, skipped, len(before) - len(kept), inside, unscored)
 
     def prompt(self, example: Example, flag: str, choices: bool = False) -> list[int]:
         """The tokens that text is generated after: the prompt by itself, cut as ``encoded`` cuts it."""

@@ -41,10 +41,8 @@ class Splitter:
 
     @cached_property
     def start(self) -> int | None:
-        """The token that stands before a text with nothing in front: BOS, else EOS, which parts texts in training."""
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        found = eos if bos is None else bos
-        return None if found is None else int(found)
+        """The token that stands before a text with nothing in front; see ``start_token``."""
+        return start_token(self.tokenizer)
 
     @cached_property
     def special(self) -> frozenset[int]:
@@ -126,6 +124,13 @@ class Splitter:
         plain.no_truncation()
         plain.no_padding()
         return plain
+
+
+def start_token(tokenizer: Any) -> int | None:
+    """A tokenizer's BOS, else its EOS, which parts texts in training; None where it has neither."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    found = eos if bos is None else bos
+    return None if found is None else int(found)
 
 
 def added_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

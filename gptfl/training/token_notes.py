@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gptfl.records import Example
@@ -35,7 +35,7 @@ class Counts:
     """Those of ``inside`` whose prompts end with white space."""
     joined: int = 0
     joined_first: str = ""
-    unscored: int = field(default=0)
+    unscored: int = 0
 
     def add(self, example: Example, answers: Sequence[str], flag: str, found: "Encoded", splitter: Splitter) -> None:
         """Count one example, of which these answers are asked."""
@@ -44,7 +44,7 @@ class Counts:
         self.cut += found.lost > 0
         self.lost += found.lost
         self.doubled += bool(bos is not None and bos in splitter.lead and len(ids) and ids[0] == bos)
-        self.unscored += not (len(ids) or splitter.lead) and splitter.start is None
+        self.unscored += found.unscored
         if found.inside:
             self.inside_first = self.inside_first or _shown(example, example.target, flag)
             self.inside += 1
