@@ -13,6 +13,7 @@ from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprin
 from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
+from gptfl.stages.tokens import TOKENIZATION
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import cannot_write
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 """The options whose names differ from the settings they make."""
-NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
+NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source", TOKENIZATION})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
 ADDED: Mapping[str, Any] = (
@@ -172,6 +173,12 @@ class RecordingJob:
                 f"{self.settings['model']} has other weights",
                 "record under another --name",
             )
+        if weights is not None and existing.settings.get(TOKENIZATION) != self.settings.get(TOKENIZATION):
+            raise DataError(
+                f"{self.path} was recorded with other tokens: some of its prompts and targets are tokenized in another "
+                "way now",
+                "record under another --name",
+            )
         return existing
 
     def estimate(
@@ -283,13 +290,7 @@ def typed(key: str, value: Any) -> str:
 
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
-    notes = [*trainer.network.loaded.notes]
-    cut = trainer.tokenizer
-    if cut.cut_examples:
-        notes.append(
-            f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
-            f"({cut.cut_tokens} tokens in all)"
-        )
+    notes = [*trainer.network.loaded.notes, *trainer.tokenizer.notes]
     recipe = trainer.recipe
     if recipe.lora:
         where = f" in the top {recipe.train_layers} blocks" if recipe.train_layers else ""

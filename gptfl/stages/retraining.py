@@ -16,6 +16,7 @@ from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprin
 from gptfl.stages.flips import corrected, flipped_of
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
+from gptfl.stages.tokens import check_tokens
 from gptfl.store.jsonlines import read_json_lines
 from gptfl.store.whole import written_whole
 
@@ -76,8 +77,13 @@ class Retrainer:
 
     def open(self) -> None:
         """Load the model, and read what was trained before. Raises ``DataError`` where either doesn't fit."""
-        self.weights = self.make_trainer().network.loaded.weights_hash
-        check_weights(self.recording, self.weights, self.model)
+        trainer, recording = self.make_trainer(), self.recording
+        self.weights = trainer.network.loaded.weights_hash
+        check_weights(recording, self.weights, self.model)
+        choices = trainer.evaluator.choices
+        check_tokens(
+            recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path)
+        )
         self.done = _read(self.path, [metric.info.name for metric in self.metrics])
 
     def key(self, training: Training) -> str:

@@ -28,6 +28,7 @@ from gptfl.stages.recipe import Overrides
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.retraining import Announce, check_weights, model_of, recipe_of
 from gptfl.stages.texts import with_texts
+from gptfl.stages.tokens import check_tokens
 from gptfl.store.targets import check_plain_target
 
 if TYPE_CHECKING:
@@ -200,7 +201,12 @@ class _Training:
     def _trainer(self) -> "RecordingTrainer":
         """The trainer, its model loaded and known to be the recorded one."""
         trainer = self.maker()
-        check_weights(self.source.recording, trainer.network.loaded.weights_hash, self.model)
+        recording = self.source.recording
+        check_weights(recording, trainer.network.loaded.weights_hash, self.model)
+        tests, choices = trainer.evaluator.test, trainer.evaluator.choices
+        check_tokens(
+            recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path)
+        )
         return trainer
 
 

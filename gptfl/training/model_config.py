@@ -105,5 +105,5 @@ def _check_number(where: str, path: tuple[str, ...], value: float, tensors: int,
 
 def longest_input(config: Any) -> int | None:
     """How many tokens a model reads at most; None where its configuration names no such number (XLNet has -1)."""
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return limit if type(limit) is int and limit > 0 else None

@@ -111,10 +111,9 @@ class RecordingTrainer:
         self.keeper = keeper
         self.pool = pool
         check_causal(loaded)
-        limit = longest_input(loaded.model.config) or recipe.max_length
-        self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
-        self.tokenizer.count_cuts(pool, "pool")
-        self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
+        self.tokenizer = Tokenizer(loaded.tokenizer, recipe.max_length, longest_input(loaded.model.config))
+        self.tokenizer.read(pool, "pool")
+        self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
         self.rows = training_rows(self.tokenizer, pool)
         check_tokens(loaded, ((*row.input_ids, *row.tokens) for row in self.rows))

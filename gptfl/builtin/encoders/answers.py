@@ -76,14 +76,7 @@ class AnswerState:
     @property
     def notes(self) -> list[str]:
         """What the model's name stands for, and what was cut."""
-        cut = self._tokenizer
-        notes = list(self._loaded.notes)
-        if cut.cut_examples:
-            notes.append(
-                f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
-                f"({cut.cut_tokens} tokens in all)"
-            )
-        return notes
+        return [*self._loaded.notes, *self._tokenizer.notes]
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """The sets ``state``, ``statistics`` and ``error``. Raises ``DataError`` for a target that can't be fed."""
@@ -93,7 +86,7 @@ class AnswerState:
         check_causal(self._loaded)
         rows: list[TokenRow] = []
         for examples, flag in ((pool, "pool"), (test, "test")):
-            self._tokenizer.count_cuts(examples, flag)
+            self._tokenizer.read(examples, flag)
             rows += training_rows(self._tokenizer, examples, flag)
         check_tokens(self._loaded, ((*row.input_ids, *row.tokens) for row in rows))
         found = self._answers(rows)
@@ -154,16 +147,15 @@ class AnswerState:
 
     @property
     def _length(self) -> int:
-        from gptfl.training.model_config import longest_input
-
-        asked = self.max_length or MAX_LENGTH
-        return min(asked, longest_input(self._loaded.model.config) or asked)
+        return int(self._tokenizer.max_length)
 
     @cached_property
     def _tokenizer(self) -> Any:
         from gptfl.training.encoding import Tokenizer
+        from gptfl.training.model_config import longest_input
 
-        return Tokenizer(self._loaded.tokenizer, self._length)
+        most = longest_input(self._loaded.model.config)
+        return Tokenizer(self._loaded.tokenizer, self.max_length or MAX_LENGTH, most, "max_length")
 
     @cached_property
     def _loaded(self) -> Any:

@@ -41,6 +41,13 @@ class Row:
         """A field's text with every run of white space made one space."""
         return tidy(self.raw_text(name))
 
+    def any_text(self, name: str) -> str:
+        """A field's text exactly as given, be it empty. Raises ``DataError`` unless it is a string."""
+        value = self.get(name)
+        if not isinstance(value, str):
+            raise self.wrong(f"field {name!r} is {shown(value)}, not a text")
+        return value
+
     def label(self, name: str, classes: int) -> int:
         """A field's class. Raises ``DataError`` unless it is a whole number below ``classes``."""
         value = self.get(name)
