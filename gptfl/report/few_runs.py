@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +11,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gptfl.records.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
-from gptfl.report.comparison import LONGEST, finite
+from gptfl.report.comparison import LONGEST
 from gptfl.report.sweep import check_sweep_format
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.scores.comparison import SCORES, Row, Value
@@ -123,7 +123,7 @@ def runs_json(sweep: RunsSweep) -> str:
         "points": runs_records(sweep),
         "notes": list(sweep.notes),
     }
-    return json.dumps(finite(told), indent=2, ensure_ascii=False, allow_nan=False)
+    return json_text(told, indent=2)
 
 
 def runs_csv(sweep: RunsSweep) -> str:

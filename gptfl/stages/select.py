@@ -8,8 +8,8 @@ import numpy as np
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Features, Prediction, Progress, silent
-from gptfl.report.selection import Selection, check_ids, write_ids
+from gptfl.records import Classes, Features, Prediction, Progress, classes_of, silent
+from gptfl.report.selection import Selection, write_ids
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH, vectors_of
 from gptfl.stages.exchanging import SEARCH, Start, exchanged
@@ -68,7 +68,6 @@ def select(
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     prediction = source.ask(asked.query)
     selection = _summarise(source, subject, wish, told, chosen, asked, prediction, target)
-    check_ids(selection.examples)
     write_ids(selection)
     return selection
 
@@ -141,6 +140,7 @@ def _summarise(
     half = None if told.spread is None else WIDTH * told.spread[chosen]
     tests = slice(None) if subject.tests is None else subject.tests
     trust = held_out_trust(source)
+    names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
     return Selection(
         recording=source.recording.path.name,
         estimator=source.found.estimator,
@@ -174,4 +174,5 @@ def _summarise(
             f"trust in {source.found.estimator}: {trust.text}",
         ),
         wish=asdict(wish),
+        class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
     )

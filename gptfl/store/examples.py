@@ -9,7 +9,9 @@ import h5py
 from gptfl.errors import DataError
 from gptfl.records import Example, MetricInfo
 from gptfl.store import fields
+from gptfl.store.jsonlines import shown
 
+MAX_EXAMPLES = 1_000_000
 MAX_CLASSES = 10_000
 """How many classes examples may have that don't list their choices."""
 
@@ -23,14 +25,19 @@ def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> N
 def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
     """Read examples. Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range."""
     where = f"{fields.path_of(group)}: {group.name}/{name}"
-    examples = tuple(_from_json(row, f"{where} line {i + 1}") for i, row in enumerate(fields.get_lines(group, name)))
-    check_labels(examples, where)
+    examples: list[Example] = []
     seen: set[str] = set()
-    for example in examples:
+    # One by one, so that a file made to do harm is refused at its first line.
+    for row in fields.get_lines(group, name):
+        example = _from_json(row, f"{where} line {len(examples) + 1}")
+        check_labels([example], where)
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)
-    return examples
+        examples.append(example)
+        if len(examples) > MAX_EXAMPLES:
+            raise DataError(f"{where} has more than {MAX_EXAMPLES:,} examples", "record fewer")
+    return tuple(examples)
 
 
 def check_labels(examples: Sequence[Example], where: str) -> None:
@@ -87,15 +94,22 @@ def metric_to_json(metric: MetricInfo) -> dict[str, Any]:
 
 def metric_from_json(row: Any, where: str) -> MetricInfo:
     """The metric again; ``DataError`` naming ``where`` if malformed."""
-    numbers = (int, float, type(None))
     if (
         not isinstance(row, dict)
         or not isinstance(row.get("name"), str)
         or not isinstance(row.get("higher_is_better"), bool)
-        or not isinstance(row.get("low"), numbers)
-        or not isinstance(row.get("high"), numbers)
     ):
         raise DataError(f"{where} describes no metric", "make the file again")
-    low = -math.inf if row.get("low") is None else float(row["low"])
-    high = math.inf if row.get("high") is None else float(row["high"])
+    low, high = (_bound(row, name, where, none) for name, none in (("low", -math.inf), ("high", math.inf)))
+    if not low <= high:
+        raise DataError(f"{where} has a metric from {low:g} to {high:g}", "make the file again")
     return MetricInfo(row["name"], row["higher_is_better"], low, high)
+
+
+def _bound(row: dict[str, Any], name: str, where: str, none: float) -> float:
+    value = row.get(name)
+    if value is None:
+        return none
+    if type(value) not in (int, float) or math.isnan(value):
+        raise DataError(f"{where} has a metric whose {name} is {shown(value)}, no number", "make the file again")
+    return float(value)
