@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gptfl.errors import DataError
-from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, word_of
+from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
 from gptfl.records.texts import json_text, shown_line
 from gptfl.stages.origin import lacks_rates
 from gptfl.store import kinds
@@ -45,12 +45,12 @@ class Inspection:
     examples: list[ExampleRow] | None = None
 
 
-def inspect(path: Path, examples: bool = False) -> Inspection:
+def inspect(path: str | Path, examples: bool = False) -> Inspection:
     """Sum up a file of any kind; ``examples`` lists those of a recording, too.
 
     Raises ``DataError`` if it is no file of gptfl, is damaged, or holds no examples to list.
     """
-    path = Path(path)
+    path = user_path(path)
     header = read_header(path)
     if examples and header.kind != kinds.DYNAMICS:
         noun = kinds.KINDS[header.kind].noun

@@ -15,7 +15,7 @@ from gptfl.builtin.tasks.lines import JsonLines
 from gptfl.builtin.tasks.local import read_rows
 from gptfl.builtin.tasks.rows import Row, shown
 from gptfl.errors import DataError, PluginError
-from gptfl.records import Classes, Dynamics, Example, MetricInfo
+from gptfl.records import Classes, Dynamics, Example, MetricInfo, user_path
 from gptfl.registry import get_registry, suggest
 from gptfl.stages.mixture import task_names
 
@@ -53,7 +53,7 @@ def _read(
 ) -> tuple[tuple[Example, ...], list[float]]:
     if given is None:
         return (), []
-    path = Path(given).expanduser()
+    path = user_path(given)
     if path.is_dir() or not path.exists():
         raise DataError(f"{flag} {path} is no file", "give a file of JSON lines, one example a line")
     known = {example.id for example in recorded}

@@ -8,7 +8,7 @@ import numpy as np
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Classes, Features, Prediction, Progress, classes_of, silent
+from gptfl.records import Classes, Features, Prediction, Progress, classes_of, silent, user_path
 from gptfl.report.selection import Selection, write_ids
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH, vectors_of
@@ -118,7 +118,7 @@ def chosen_of(
 def _target(source: Source, subject: Subject, wish: Wish, output: str | Path | None) -> Path:
     name = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(subject.name)}"
     own = source.recording.workspace.root / f"{name}.{wish.size}.ids.txt"
-    path = own if output is None else Path(output).expanduser()
+    path = own if output is None else user_path(output)
     if path.suffix.lower() != ".txt":
         raise UsageError(f"--output {path} is not a .txt file", "end it in .txt")
     check_plain_target(path, "--output")

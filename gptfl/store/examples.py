@@ -7,7 +7,8 @@ from typing import Any
 import h5py
 
 from gptfl.errors import DataError
-from gptfl.records import Example, MetricInfo
+from gptfl.records import Example, MetricInfo, TaskData
+from gptfl.records.texts import ID_RULE, id_problem
 from gptfl.store import fields
 from gptfl.store.jsonlines import shown
 
@@ -38,6 +39,21 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
         if len(examples) > MAX_EXAMPLES:
             raise DataError(f"{where} has more than {MAX_EXAMPLES:,} examples", "record fewer")
     return tuple(examples)
+
+
+def check_examples(data: TaskData, where: str) -> None:
+    """Raise ``DataError``, naming ``where``, for what is no id (see ``id_problem``), an id that is there twice on a
+    side, and as ``check_labels`` does."""
+    check_labels((*data.pool, *data.test), where)
+    for examples in (data.pool, data.test):
+        seen: set[str] = set()
+        for example in examples:
+            problem = id_problem(example.id)
+            if problem:
+                raise DataError(f"{where}: the id {shown(example.id)} {problem}", ID_RULE)
+            if example.id in seen:
+                raise DataError(f"{where}: the id {shown(example.id)} is there twice", "make ids unique")
+            seen.add(example.id)
 
 
 def check_labels(examples: Sequence[Example], where: str) -> None:

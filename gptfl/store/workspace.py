@@ -13,6 +13,7 @@ from pathlib import Path
 import filelock
 
 from gptfl.errors import DataError, ResourceError
+from gptfl.records import user_path
 from gptfl.store.files import cannot_write, remove_leftovers
 from gptfl.store.kinds import KINDS
 
@@ -48,7 +49,7 @@ class Workspace:
     @classmethod
     def resolve(cls, given: "Path | str | None" = None) -> "Workspace":
         """The workspace that was given, else that of GPTFL_WORKSPACE, else ./gptfl-work."""
-        return cls(Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser())
+        return cls(user_path(given or os.environ.get(VARIABLE) or DEFAULT))
 
     @property
     def shown(self) -> str:

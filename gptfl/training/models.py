@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.training.hub import explained, first_line, require_hub
 from gptfl.training.names import SMOLLM2_Q4, ModelSource
 
@@ -40,7 +40,7 @@ class LoadedModel:
 def cache_folder() -> Path:
     """Where converted and built models are kept: ``GPTFL_CACHE``, else the user's cache folder."""
     given = os.environ.get("GPTFL_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+    return user_path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
 
 
 def pick_device(device: str) -> torch.device:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.errors import DataError
+from gptfl.records import user_path
 
 TINY = "tiny"
 SMOLLM2_Q4 = "smollm2-135m-instruct-q4"
@@ -48,7 +49,7 @@ def resolve_model(name: str) -> ModelSource:
     plain = short.removesuffix("-deduped")
     if plain in ALIASES and (plain == short or ALIASES[plain].endswith("-deduped")):
         return ModelSource(plain, "hub", ALIASES[plain])
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise DataError(f"--model {name} is a folder without config.json", "save a transformers model there")
