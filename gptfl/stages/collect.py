@@ -226,7 +226,7 @@ def collect(
         progress, announce = silent, None
     settings = {
         "task": task,
-        "data": None if data is None else str(user_path(data)),
+        "data": None if data is None else str(data),
         "model": source.name,
         "source": source.location,
         "pool": pool,
