@@ -13,9 +13,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.errors import UsageError
+from gptfl.errors import UsageError, harmless
 from gptfl.records import Example, MetricInfo, word_of
 from gptfl.records.texts import json_text, shown_line, written_id
+from gptfl.report.cells import any_script
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.whole import written_whole
 
@@ -218,7 +219,7 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
     axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
     axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
     axes.set_title(_plain(title), fontsize=10)
-    with written_whole(path) as aside:
+    with written_whole(path) as aside, any_script():
         figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
 
 
@@ -244,7 +245,7 @@ def _cell(value: object) -> object:
 
 def _plain(text: str) -> str:
     # A dollar sign would start mathematics.
-    return text.replace("$", r"\$")
+    return harmless(text).replace("$", r"\$")
 
 
 __all__: Sequence[str] = ("RankResult", "Ranking", "draw_detection", "rich_table", "to_csv", "to_json", "write_table")
