@@ -13,7 +13,7 @@ from gptfl.records.texts import JsonError, id_on, parse_json
 from gptfl.registry import suggest
 from gptfl.store.jsonlines import Limits, text_lines
 
-LIMITS = Limits(line=4 * 2**20, file=64 * 2**20)
+LIMITS = Limits(line=4 * 2**20, file=64 * 2**20, lines=2_000_000)
 """No list of ids or batches is larger than this; a larger file is something else."""
 MAX_ENTRIES = 2**25
 """Batches, padded to the widest, have at most this many entries."""

@@ -11,17 +11,17 @@ from gptfl.records.texts import ID_RULE, JsonError, id_problem, json_text, parse
 MAX_LINE = 4 * 2**20
 """Bytes; parsed JSON can take many times the memory of its text."""
 MAX_FILE = 4 * 2**30
-MAX_ROWS = 10_000_000
+MAX_LINES = 10_000_000
 MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a file is read: bytes of a line, bytes in all, and rows."""
+    """How much of a file is read: bytes of a line, bytes in all, and lines."""
 
     line: int
     file: int
-    rows: int = MAX_ROWS
+    lines: int = MAX_LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,11 @@ def read_json_lines(path: Path, expected: str, limits: Limits | None = None) -> 
     """Yield the objects of a file, one a line; blank lines are skipped. No line is held longer than its turn.
 
     ``expected`` says in a message what a line should be. Raises ``DataError``, with file and line, as ``text_lines``
-    and ``parse_json`` do, and for what is no object or one row too many.
+    and ``parse_json`` do, and for what is no object.
     """
     limits = limits or Limits(MAX_LINE, MAX_FILE)
-    rows = 0
     for number, text in text_lines(path, limits):
         if text.strip():
-            rows += 1
-            if rows > limits.rows:
-                raise DataError(f"{path}, line {number}: the file has more than {limits.rows:,} rows", "use fewer")
             yield Line(path, number, _parse(text, f"{path}, line {number}", expected))
 
 
@@ -92,6 +88,8 @@ def text_lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
                 size += len(data)
                 if size > limits.file:  # a pipe or a device doesn't tell its size
                     raise too_large
+                if number > limits.lines:
+                    raise DataError(f"{path} has more than {limits.lines:,} lines", "split it, or use fewer rows")
                 if len(data) > limits.line:
                     raise DataError(f"{path}, line {number} is longer than {limits.line:,} bytes", "break it up")
                 yield number, _decoded(data, f"{path}, line {number}")

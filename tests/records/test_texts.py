@@ -4,13 +4,25 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptfl.errors import UNSAFE, DataError, harmless
 from gptfl.records.texts import JsonError, id_on, id_problem, json_text, parse_json, shown_line, written_id
 
-FINE = ("a", "7", "doc  1", "\u0645\u06cc\u200c\u062e", "full\u3000width", "\U0001f469\u200d\U0001f4bb", "#1", "a # b", "größe", "a:bug:b", "[red]")
+FINE = (
+    "a",
+    "7",
+    "doc  1",
+    "\u0645\u06cc\u200c\u062e",
+    "full\u3000width",
+    "\U0001f469\u200d\U0001f4bb",
+    "#1",
+    "a # b",
+    "größe",
+    "a:bug:b",
+    "[red]",
+)
 ODD = ("", " a", "a ", "a\u3000", "a\nb", "a\tb", "\x1b[31mred", "a\x9b2J", "x\u202ey", "\ufeffa", "a\u2028b", "\0")
 
 
@@ -27,6 +39,7 @@ def test_plain_ids_are_written_as_they_are_and_others_as_json() -> None:
     assert written_id('"a"') == '"\\"a\\""'
 
 
+@settings(max_examples=25)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), min_size=1, unique=True))
 def test_what_is_written_names_its_own_id_among_any_others(ids: list[str]) -> None:
     # Among them those that look like what others are written as.
