@@ -84,7 +84,7 @@ def parse_json(text: str, lenient: bool = False) -> Any:
 
     Raises ``JsonError``, saying what is wrong, for what is no JSON, has a key twice, is nested too deeply, or holds a
     number that a float can't (``NaN``, ``1e400``, whole numbers alike) or half a character. With ``lenient``,
-    ``NaN`` and ``Infinity`` are taken: older files of gptfl's own hold them.
+    ``NaN``, ``Infinity`` and large numbers are taken: gptfl's own files may hold them.
     """
     try:
         value = json.loads(
@@ -92,7 +92,7 @@ def parse_json(text: str, lenient: bool = False) -> Any:
             object_pairs_hook=_unique,
             parse_constant=float if lenient else _constant,
             parse_float=float if lenient else _real,
-            parse_int=_whole,
+            parse_int=_digits if lenient else _whole,
         )
         if "\\ud" in text or "\\uD" in text:  # an escape may be half a character, which no file can hold
             json.dumps(value, ensure_ascii=False).encode()
@@ -129,6 +129,13 @@ def _real(text: str) -> float:
     if math.isinf(value):
         raise JsonError(f"holds the number {_short(text)}, which is too large")
     return value
+
+
+def _digits(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:  # of thousands of digits
+        raise JsonError(f"holds the number {_short(text)}, which has too many digits") from error
 
 
 def _whole(text: str) -> int:

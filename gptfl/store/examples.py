@@ -1,6 +1,7 @@
 """Examples and metrics as JSON, and back."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,6 +127,7 @@ def _bound(row: dict[str, Any], name: str, where: str, none: float) -> float:
     value = row.get(name)
     if value is None:
         return none
-    if type(value) not in (int, float) or math.isnan(value):
+    # Compared, not converted: a whole number may be too large to be a float.
+    if type(value) not in (int, float) or not -sys.float_info.max <= value <= sys.float_info.max:
         raise DataError(f"{where} has a metric whose {name} is {shown(value)}, no number", "make the file again")
     return float(value)

@@ -23,10 +23,12 @@ _MEMORY = "memory:"
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
 _MAX_LINE = 8 * 2**20
-_MAX_VALUES = 2**23
-"""Parsed JSON can take many times the memory of its text, by the number of values in it."""
+_MAX_VALUES = 2**22
+"""Parsed JSON can take many times the memory of its text, by the number of values in it beyond a few a line."""
 _OPENERS = (b",", b"[", b"{")
 """What comes before a value."""
+_FEW = 9
+"""So many values has an example without texts and further fields."""
 
 
 class Memory(io.BytesIO):
@@ -186,9 +188,13 @@ def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarra
     text = array.tobytes()
     if len(text) > _MAX_TEXT:
         raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
-    if sum(map(text.count, _OPENERS)) > _MAX_VALUES:
+    if _values_in(text) > _MAX_VALUES:
         raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
     return array
+
+
+def _values_in(text: bytes) -> int:
+    return sum(map(text.count, _OPENERS)) - _FEW * text.count(b"\n")
 
 
 def _encoded(value: Any, name: str) -> bytes:
@@ -203,7 +209,7 @@ def _encoded(value: Any, name: str) -> bytes:
 def _bounded(text: bytes, name: str) -> bytes:
     if len(text) > _MAX_TEXT:
         raise DataError(f"the {name} take more than {_MAX_TEXT // 2**20} MiB of text", "use fewer or shorter examples")
-    if sum(map(text.count, _OPENERS)) > _MAX_VALUES:
+    if _values_in(text) > _MAX_VALUES:
         raise DataError(f"the {name} hold more than {_MAX_VALUES:,} values", "use fewer or shorter examples")
     return text
 

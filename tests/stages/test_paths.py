@@ -8,10 +8,12 @@ import pytest
 import gptfl
 from gptfl.registry import get_registry
 from gptfl.stages.mixture import open_task
-from gptfl.store.dynamics import write_dynamics
+from gptfl.stages.newcomers import read_newcomers
+from gptfl.stages.selection import Pool
+from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace
 from gptfl.training.models import cache_folder
-from tests.synthetic import synthetic
+from tests.synthetic import LOSS, synthetic
 
 
 @pytest.fixture
@@ -23,21 +25,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_in_python(home: Path) -> None:
     assert dict(gptfl.inspect("~/syn.dynamics.h5").rows)["file"] == str(home / "syn.dynamics.h5")
-    fitted = gptfl.fit("mean-run", dynamics="~/syn.dynamics.h5", output="~/m.simulator.h5")
-    assert fitted.path == home / "m.simulator.h5"
-    ids = home / "ids.txt"
-    ids.write_text("train-1\ntrain-2\n")
+    assert (
+        gptfl.fit("mean-run", dynamics="~/syn.dynamics.h5", output="~/m.simulator.h5").path == home / "m.simulator.h5"
+    )
+    (home / "ids.txt").write_text("train-1\n")
+    known = read_dynamics(home / "syn.dynamics.h5")
+    assert Pool(known.pool).select("~/ids.txt", "--subset").tolist() == [1]
+    (home / "tests.txt").write_text("test-1\n")
     (home / "new.jsonl").write_text(json.dumps({"prompt": "p", "target": "t"}))
-    simulated = gptfl.simulate(
-        "~/m.simulator.h5", dynamics="~/syn.dynamics.h5", subset="~/ids.txt", new_train="~/new.jsonl", output="~/p.h5"
-    )
-    assert simulated.predictions == home / "p.h5"
-    group = home / "group.txt"
-    group.write_text("test-1\n")
-    ranked = gptfl.rank(
-        ["~/m.simulator.h5"], dynamics="~/syn.dynamics.h5", on="group:~/group.txt", orders=1, output="~/r.csv"
-    )
-    assert ranked.output == home / "r.csv"
+    assert len(read_newcomers("~/new.jsonl", None, known, LOSS).pool) == 1
+    files = {"dynamics": "~/syn.dynamics.h5", "on": "group:~/tests.txt", "output": "~/r.csv"}
+    assert gptfl.rank(["~/m.simulator.h5"], orders=1, **files).output == home / "r.csv"
     assert gptfl.export("~/out", dynamics="~/syn.dynamics.h5").path == home / "out"
     assert gptfl.import_("gptdynamics", "~/out", workspace="~/w").path == home / "w" / "out.dynamics.h5"
 

@@ -155,7 +155,11 @@ TEXT = {"id": 0, "input": "a b"}
         (scores, score(2, float("-inf")), ("holds -Infinity",)),
         (scores, score(2, 10**400), ("holds the number 10000000000000000...", "too many digits")),
         (scores, score(2, 1e39), ('"loss" at step 2 is 1e+39',)),
-        (scores, '{"id": 0, "loss_trajectory": [{"step": 1, "loss": 1e999}]}', ("holds the number 1e999, which is too large",)),
+        (
+            scores,
+            '{"id": 0, "loss_trajectory": [{"step": 1, "loss": 1e999}]}',
+            ("holds the number 1e999, which is too large",),
+        ),
         (read_texts, {"id": 0}, ('"input" is missing',)),
         (read_texts, {"id": 0, "input": " "}, ('"input" is " "',)),
         (read_texts, {"input": "a"}, ('"id" is missing',)),
