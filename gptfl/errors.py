@@ -4,6 +4,7 @@ Anything else that escapes is a bug and keeps its traceback.
 """
 
 import errno
+import re
 from typing import ClassVar
 
 FULL = (
@@ -13,6 +14,22 @@ FULL = (
     "not enough memory",
 )
 """How torch's allocator for the CPU and its kernels (oneDNN) tell that memory is full: they have no class for it."""
+UNSAFE = re.compile(
+    # Control characters, line and paragraph separators, marks that reorder or hide text, half characters.
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""What no terminal should get from a text of unknown origin. The joiners of Persian and of emoji are not of it."""
+_BREAK = re.compile(r"\s*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+
+
+def harmless(text: str, instead: str = "?", kept: str = "") -> str:
+    """A text without what ``UNSAFE`` matches, but for the characters to be kept."""
+    return UNSAFE.sub(lambda found: found[0] if found[0] in kept else instead, text)
+
+
+def one_line(text: str) -> str:
+    """A text on one line, without what a terminal would obey; other white space stays as it is."""
+    return harmless(_BREAK.sub(" ", text).strip())
 
 
 class GptflError(Exception):
@@ -25,8 +42,8 @@ class GptflError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = " ".join(problem.split())
-        self.remedy = " ".join(remedy.split())
+        self.problem = one_line(problem)
+        self.remedy = one_line(remedy)
         super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
 
 

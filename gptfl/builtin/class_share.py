@@ -20,7 +20,7 @@ from gptfl.builtin.baselines import (
 )
 from gptfl.builtin.leaving import cut_notes
 from gptfl.errors import DataError
-from gptfl.records import Example, FitData, Prediction, Query, Run, Unseen, classes_of, in_order
+from gptfl.records import Class, Classes, FitData, Prediction, Query, Run, Unseen, class_numbers, lack_of_classes
 from gptfl.settings import number
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_over
@@ -75,8 +75,9 @@ class ClassShare:
         self.classes_ = _class_indices(data)
         share = np.concatenate([self._shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)
-        known = dict(zip(map(_class_of, data.pool), self.classes_.tolist(), strict=True))
-        self.test_classes_ = np.array([known.get(_class_of(example), -1) for example in data.test], dtype=np.int64)
+        classes = Classes(data.pool)
+        known = dict(zip(map(classes.of, data.pool), self.classes_.tolist(), strict=True))
+        self.test_classes_ = np.array([known.get(classes.of(example), -1) for example in data.test], dtype=np.int64)
         recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
         strength = _choose_strength(share, recorded) if self.strength is None else self.strength
         self.intercept_ = anchor.mean_.copy()
@@ -131,8 +132,8 @@ class ClassShare:
         asked = query.unseen
         if asked is None:
             return self.classes_
-        known = self._known(asked)
-        classes = np.array([known.get(_class_of(one), -1) for one in asked.pool], dtype=np.int64)
+        named, known = self._known(asked)
+        classes = np.array([known.get(named.of(one), -1) for one in asked.pool], dtype=np.int64)
         used = np.unique(query.batches[query.batches >= 0])
         for place in used[classes[used] < 0]:
             raise DataError(
@@ -141,10 +142,11 @@ class ClassShare:
             )
         return np.maximum(classes, 0)
 
-    def _known(self, asked: Unseen) -> dict[tuple[str, int | None], int]:
-        """The number of each class among the training examples fitted."""
-        pairs = zip(asked.pool, asked.pool_seen, strict=True)
-        return {_class_of(one): int(self.classes_[place]) for one, place in pairs if place >= 0}
+    def _known(self, asked: Unseen) -> tuple[Classes, dict[Class | None, int]]:
+        """The classes of the training examples fitted, and the number of each."""
+        fitted = [(one, place) for one, place in zip(asked.pool, asked.pool_seen, strict=True) if place >= 0]
+        named = Classes(one for one, _ in fitted)
+        return named, {named.of(one): int(self.classes_[place]) for one, place in fitted}
 
     def _carried(
         self,
@@ -161,9 +163,9 @@ class ClassShare:
         usual = average.interpolate(self.steps_, self.share_, query.steps)
         new = np.flatnonzero(asked.test_seen < 0)
         base = carried_over(intercept + np.einsum("sc,sct->st", usual, slope), query.first[:, new])
-        known = self._known(asked)
+        named, known = self._known(asked)
         for column, place in enumerate(new):
-            kin = self.test_classes_ == known.get(_class_of(asked.test[place]), -2)
+            kin = self.test_classes_ == known.get(named.of(asked.test[place]), -2)
             own = slope[:, :, kin if kin.any() else slice(None)].mean(axis=2)
             base[:, :, column] += np.einsum("rsc,sc->rs", share - usual, own)
         return base
@@ -216,16 +218,14 @@ class ClassShare:
         return self
 
 
-def _class_of(example: Example) -> tuple[str, int | None]:
-    return example.task or "", example.label
-
-
 def _class_indices(data: FitData) -> Int[np.ndarray, " pool"]:
-    classes = classes_of(data.pool)
-    if not classes:
-        raise DataError("class-share needs the class of every pool example", "use a task with classes")
-    places = {one: place for place, one in enumerate(in_order(classes))}
-    return np.array([places[one] for one in classes], dtype=np.int64)
+    numbers = class_numbers(data.pool)
+    if numbers is None or not len(numbers):
+        raise DataError(
+            f"class-share needs the class of every pool example, and there are none{lack_of_classes(data.pool)}",
+            "use a task with classes",
+        )
+    return numbers
 
 
 def _complete_blocks(

@@ -99,14 +99,14 @@ def command(
     unseen: Unseen = None,
     unseen_share: UnseenShare = None,
     observe: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Tell the estimators the first K recorded scores of each held-out run after its start; score the rest.",
             metavar="K",
             show_default="none",
             rich_help_panel=PRECISE,
         ),
-    ] = 0,
+    ] = None,
     against_estimator: Annotated[
         str | None,
         typer.Option(
@@ -148,7 +148,7 @@ def command(
     warn_of_problems()
     if sweep:
         given = {"--latex": as_latex, "--cost": cost, "--calibrate": calibrate, "--unseen": unseen is not None}
-        given |= {"--observe": bool(observe), "--against-estimator": against_estimator is not None}
+        given |= {"--observe": observe is not None, "--against-estimator": against_estimator is not None}
         others = [flag for flag, is_given in given.items() if is_given]
         if others:
             raise UsageError(f"{others[0]} does not go with --sweep", "leave out one of them")

@@ -1,16 +1,15 @@
 """What the commands share: consoles, progress bars, and how an error reaches the terminal."""
 
 import contextlib
-import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,19 +21,34 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
-from gptfl.errors import UsageError
+from gptfl.errors import UNSAFE, UsageError, harmless, one_line
 from gptfl.records import Progress as ProgressCallback
+from gptfl.records.texts import json_text
 from gptfl.settings import parse_value
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """Prints nothing that a terminal would obey but what rich itself writes: a recording may be anyone's."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or not UNSAFE.search(segment.text):
+                yield segment
+            else:
+                yield Segment(harmless(segment.text, kept="\t\n"), segment.style)
+
+
+# Without emoji, since an id such as note:bug:1 would lose its middle.
+out = _Console(highlight=False, emoji=False)
+err = _Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str = "") -> None:
-    """Print text to stdout as it is: no markup, no wrapping, tabs kept for cut and awk."""
-    sys.stdout.write(f"{text}\n")
+    """Print text to stdout: no markup, no wrapping, tabs kept for cut and awk, nothing that a terminal would obey."""
+    sys.stdout.write(harmless(text, kept="\t\n") + "\n")
 
 
 def plain(text: str) -> Text:
@@ -44,17 +58,17 @@ def plain(text: str) -> Text:
 
 def note(text: str) -> None:
     """Tell something beside the result, on stderr, so that piped output stays clean."""
-    err.print(f"note: {text}", markup=False, soft_wrap=True, style="dim")
+    err.print(f"note: {one_line(text)}", markup=False, soft_wrap=True, style="dim")
 
 
 def warn(text: str) -> None:
     """Tell something that the user should mend, on stderr."""
-    err.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+    err.print(f"warning: {one_line(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
 def say_json(value: Any) -> None:
     """Print a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 class _Rate(ProgressColumn):

@@ -12,6 +12,7 @@ from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.records.texts import written_id
 
 if TYPE_CHECKING:
     from gptfl.stages.outcome import Simulation
@@ -194,7 +195,7 @@ def _show_table(result: "Simulation") -> None:
             span = (bounds[change.id],) if bounds else ()
             numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
-            table.add_row(console.plain(f"  {change.id}{mark}"), *numbers)
+            table.add_row(console.plain(f"  {written_id(change.id)}{mark}"), *numbers)
     console.out.print(table)
 
 

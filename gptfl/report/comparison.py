@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.records.texts import json_text
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
@@ -174,16 +173,7 @@ def _scores_dict(scores: Mapping[str, Value]) -> dict[str, Any]:
 
 def to_json(comparison: Comparison) -> str:
     """The table as JSON; numbers that are not finite are null."""
-    return json.dumps(finite(to_dict(comparison)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def finite(value: Any) -> Any:
-    """A JSON-able value whose numbers that are not finite are None."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json_text(to_dict(comparison), indent=2) + "\n"
 
 
 def to_csv(comparison: Comparison) -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gptfl.records.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
-from gptfl.report.comparison import LONGEST, finite
+from gptfl.report.comparison import LONGEST
 from gptfl.report.footnotes import tops
 from gptfl.report.sweep import check_sweep_format
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
@@ -124,7 +124,7 @@ def runs_json(sweep: RunsSweep) -> str:
         "points": runs_records(sweep),
         "notes": list(sweep.notes),
     }
-    return json.dumps(finite(told), indent=2, ensure_ascii=False, allow_nan=False)
+    return json_text(told, indent=2)
 
 
 def runs_csv(sweep: RunsSweep) -> str:

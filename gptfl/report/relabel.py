@@ -1,6 +1,5 @@
 """What correcting labels in one order or another comes to: the picture, the table and the numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
+from gptfl.records.texts import json_text
 from gptfl.report.rank import COLOURS, DASHES, RANDOM
 from gptfl.store.whole import written_whole
 
@@ -74,7 +74,7 @@ def to_json(study: Study) -> str:
         "figure": str(study.figure),
         "notes": list(study.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
 def write_study(study: Study) -> None:

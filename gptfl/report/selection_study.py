@@ -1,6 +1,5 @@
 """What training on selected examples comes to, beside random ones and those of other estimators."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
+from gptfl.records.texts import json_text
 from gptfl.report.rank import COLOURS, RANDOM
 from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear, unpaired_difference
 from gptfl.store.whole import written_whole
@@ -95,7 +95,7 @@ def to_json(study: SelectionStudy) -> str:
         "figure": str(study.figure),
         "notes": list(study.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
 def _difference(study: SelectionStudy, metric: str, kind: Kind, than: Kind) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.records.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.footnotes import footnotes, setting
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
@@ -90,7 +90,7 @@ def records(sweep: Sweep) -> list[dict[str, Any]]:
 def sweep_json(sweep: Sweep) -> str:
     """The sweep for programs."""
     first = sweep.points[0].comparison
-    return json.dumps(
+    return json_text(
         {
             "recording": first.recording,
             "estimator": sweep.estimator,
@@ -103,7 +103,6 @@ def sweep_json(sweep: Sweep) -> str:
             "notes": list(first.notes),
         },
         indent=2,
-        ensure_ascii=False,
     )
 
 

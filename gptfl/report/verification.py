@@ -1,6 +1,5 @@
 """What a prediction comes to when it is carried out: the numbers, the table and the picture."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
+from gptfl.records.texts import json_text, written_id
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
 from gptfl.report.simulation import LEVEL, draw_simulation
@@ -116,7 +116,7 @@ def to_json(found: Verification) -> str:
         "figure": str(found.figure),
         "notes": list(found.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
 def write_verification(found: Verification) -> None:
@@ -147,7 +147,7 @@ def verification_table(found: Verification) -> Table:
             numbers = [f"{predicted[place]:.4g}", *(spans[place : place + 1]), f"{recorded[place]:.4g}"]
             was = NOTHING if math.isnan(reference[place]) else f"{reference[place]:.4g}"
             error = f"{predicted[place] - recorded[place]:+.3g}"
-            table.add_row(Text(f"  {found.tests[place]}"), *numbers, was, error)
+            table.add_row(Text(f"  {written_id(found.tests[place])}"), *numbers, was, error)
     return table
 
 

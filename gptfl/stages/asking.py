@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import is_blind
-from gptfl.records import Dynamics, MetricInfo, Prediction, Progress, Query, silent
+from gptfl.records import Dynamics, MetricInfo, Prediction, Progress, Query, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.answering import checked
 from gptfl.stages.fitting import Contender
@@ -97,10 +97,10 @@ def open_source(
     """
     notes: tuple[str, ...] = ()
     if simulator is not None:
-        path = Path(simulator).expanduser()
+        path = user_path(simulator)
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     else:
-        known = None if dynamics is None else Path(dynamics).expanduser()
+        known = None if dynamics is None else user_path(dynamics)
         space = Workspace(known.parent) if known and workspace is None else Workspace.resolve(workspace)
         wanted = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
         picked = space.pick("simulator", None if known is None else stem_of(known), **wanted)

@@ -12,7 +12,7 @@ from gptfl.curricula import SCHEDULES, check_seed, recorded_steps
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.corrupting import check_share
 from gptfl.stages.generating import GENERATION, check_generation
@@ -27,7 +27,7 @@ from gptfl.stages.sketch_request import read_sketch_request
 from gptfl.stages.together import check_together, join_others, launch, take_part
 from gptfl.stages.tokens import mark_tokens
 from gptfl.store.dynamics import read_dynamics
-from gptfl.store.examples import check_labels
+from gptfl.store.examples import check_examples
 from gptfl.store.workspace import Workspace, stem_for
 from gptfl.training.lora import parse_lora
 from gptfl.training.names import resolve_model
@@ -157,7 +157,7 @@ def collect(
     check_share(flip_labels)
     if instructions is None:
         instructions = len(names) > 1
-    maker = open_task(registry, task, None if data is None else Path(data))
+    maker = open_task(registry, task, None if data is None else user_path(data))
     chosen: tuple[Metric, ...] = tuple(make_metric(registry, metric) for metric in dict.fromkeys(metrics))
     runner = make_executor(registry, executor)
     source = resolve_model(model)
@@ -212,7 +212,7 @@ def collect(
     along = f"--gradients {gradients}" if gradients else sketching
     check_together(processes, shard, device, recipe.precision, executor, generates, along)
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
-    check_labels((*examples.pool, *examples.test), f"task {task!r}")
+    check_examples(examples, f"task {task!r}")
     examples = replace(examples, pool=layout.reserved(examples.pool))
     draws = layout.draws(examples.pool, task)
     for metric in chosen:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
-from gptfl.records import Features, Progress, silent
+from gptfl.records import Features, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
@@ -44,7 +44,7 @@ def compare(
     cost: bool = False,
     unseen: str | None = None,
     unseen_share: float | None = None,
-    observe: int = 0,
+    observe: int | None = None,
     against_estimator: str | None = None,
     seed: int = 42,
     output: str | Path | None = None,
@@ -76,13 +76,14 @@ def compare(
     """
     if output is not None:
         check_format(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
-        check_plain_target(Path(figure).expanduser(), "--figure")
+        check_plain_target(user_path(figure), "--figure")
     check_seed(seed)
-    if observe < 0:
+    if observe is not None and observe < 1:
         raise UsageError(f"--observe is {observe}", "give how many recorded scores to tell, or leave it out")
+    observed = observe or 0
     recording = open_recording(dynamics, workspace, every, keep_diverged)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
@@ -95,9 +96,9 @@ def compare(
             f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
         )
     folds, fold_notes = folds_for(recording.dynamics, recording.aside, folds)
-    job = Trial(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observe)
+    job = Trial(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observed)
     splits, run_notes = job.divide(folds)
-    _check_observed(observe, splits)
+    _check_observed(observed, splits)
     job.hold_out(splits)
     job.fits = len(job.splits) * len(entries)
     outcomes = [job.outcome(entry) for entry in entries]
@@ -128,7 +129,7 @@ def compare(
             *binary_note(recording.dynamics, chosen),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
-        observed=observe,
+        observed=observed,
         ceiling=ceiling,
     )
     return _write(comparison, recording, output, figure)
@@ -168,12 +169,12 @@ def _write(
     comparison: Comparison, recording: Recording, output: str | Path | None, figure: str | Path | bool
 ) -> Comparison:
     if output is not None:
-        path = Path(output).expanduser()
+        path = user_path(output)
         write_table(comparison, path)
         comparison = replace(comparison, output=path)
     if figure is not False:
         default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
-        path = default if figure is True else Path(figure).expanduser()
+        path = default if figure is True else user_path(figure)
         draw_comparison(comparison, path)
         comparison = replace(comparison, figure=path)
     return comparison

@@ -12,7 +12,7 @@ import numpy as np
 
 from gptfl.interfaces import Plan
 from gptfl.records import TEST as TEST_ROLE
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.scores.comparison import Comparison
 from gptfl.stages.collect import collect
 from gptfl.stages.compare import compare
@@ -56,7 +56,7 @@ def demo(
     ``workspace`` is a new temporary folder unless given. ``announce`` gets each stage's name, what
     it made and the seconds it took.
     """
-    root = Path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
+    root = user_path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
 
     @contextmanager
     def stage(name: str) -> Iterator[Callable[[str], None]]:

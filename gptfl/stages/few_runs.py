@@ -10,7 +10,7 @@ import numpy as np
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import takes
-from gptfl.records import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent
+from gptfl.records import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.few_runs import draw_runs_sweep, write_runs_sweep
 from gptfl.report.sweep import check_sweep_format
@@ -67,10 +67,10 @@ def sweep_runs(
     """
     if output is not None:
         check_sweep_format(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
-        check_plain_target(Path(figure).expanduser(), "--figure")
+        check_plain_target(user_path(figure), "--figure")
     check_seed(seed)
     _check_counts(counts, held_out, draws)
     recording = open_recording(dynamics, workspace, every, keep_diverged)
@@ -211,12 +211,12 @@ def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
 
 def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
     if output is not None:
-        path = Path(output).expanduser()
+        path = user_path(output)
         write_runs_sweep(found, path)
         found = replace(found, output=path)
     if figure is not False:
         default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
-        path = default if figure is True else Path(figure).expanduser()
+        path = default if figure is True else user_path(figure)
         draw_runs_sweep(found, path)
         found = replace(found, figure=path)
     return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.curricula import check_seed
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
 from gptfl.stages.provision import Shelf
@@ -72,7 +72,7 @@ def fit(
     ``output`` would overwrite what is no simulator.
     """
     if output is not None:
-        check_target(Path(output).expanduser(), SIMULATOR)
+        check_target(user_path(output), SIMULATOR)
     check_seed(seed)
     which: tuple[str, ...] = ()
     if estimator is None:
@@ -97,7 +97,7 @@ def fit(
     path = (
         recording.workspace.simulator_path(recording.stem, estimator, chosen.name, fitted.key)
         if output is None
-        else Path(output).expanduser()
+        else user_path(output)
     )
     keep(path, fitted, recording, data)
     return FitResult(

@@ -11,7 +11,17 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of, takes
-from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
+from gptfl.records import (
+    Features,
+    FitData,
+    MetricInfo,
+    Progress,
+    Run,
+    classes_of,
+    fingerprint,
+    lack_of_classes,
+    run_fingerprint,
+)
 from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.answering import checked
 from gptfl.stages.scope import Scope
@@ -62,7 +72,10 @@ def unmet_need(
                 "run gptfl featurize first",
             )
         if need == "classes" and classes_of(dynamics.pool) is None:
-            return DataError(f"{name} needs classes, and the recording's task has none", "use another estimator")
+            return DataError(
+                f"{name} needs classes, and the recording's task has none{lack_of_classes(dynamics.pool)}",
+                "use another estimator",
+            )
         if need == "gradients" and dynamics.gradients is None:
             return _not_recorded(recording, name, need, "reference")
         if need == "derivatives" and not all(run.derivatives for run in dynamics.runs):

@@ -8,6 +8,7 @@ import numpy as np
 
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.interfaces import conditions
+from gptfl.records import user_path
 from gptfl.registry import get_registry
 from gptfl.stages.asking import Source
 from gptfl.stages.questions import Asked
@@ -50,7 +51,7 @@ def with_observed(source: Source, asked: Asked, path: str | Path) -> Asked:
     places = {int(step): place for place, step in enumerate(query.steps)}
     tests = Pool(source.scope.test, "test set")
     found = np.full((len(query.steps), len(source.scope.test)), np.nan)
-    path = Path(path).expanduser()
+    path = user_path(path)
     for line in read_json_lines(path, LINE):
         step, value = line.values.get("step"), line.values.get("value")
         if type(step) is not int:

@@ -1,6 +1,5 @@
 """The metric of each pool example before any training: measured once with the recording's model, then kept."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Dynamics, MetricInfo, Progress
+from gptfl.records.texts import json_text, parse_json
 from gptfl.stages.measuring import measure_first
 from gptfl.stages.sources import Recording
 from gptfl.stages.texts import with_texts
@@ -49,7 +49,7 @@ def own_scores(
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
     told = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
     with written_whole(path) as aside:
-        aside.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.write_text(json_text(told, indent=2) + "\n", encoding="utf-8")
     return OwnScores(metric.name, values)
 
 
@@ -59,7 +59,7 @@ def _read(path: Path, dynamics: Dynamics, metric: str) -> OwnScores | None:
             return None
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "delete it")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = parse_json(path.read_text(encoding="utf-8"), lenient=True)
         if told["recording"] != dynamics.examples or told["metric"] != metric:
             return None
         values = np.array([float(told["values"][example.id]) for example in dynamics.pool])

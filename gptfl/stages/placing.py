@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from gptfl.errors import DataError
 from gptfl.interfaces import Encoder, UsesRecording, reads_texts
-from gptfl.records import Example, Features, FeatureSet, Progress, examples_fingerprint
+from gptfl.records import Example, Features, FeatureSet, Progress, examples_fingerprint, user_path
 from gptfl.registry import Part, get_registry
 from gptfl.stages.embedding import Embedding, same_identity
 from gptfl.stages.sources import Recording
@@ -74,7 +74,7 @@ def _fitted_rows(recording: Recording, blind: bool) -> tuple[Int[np.ndarray, " p
 
 def _feature_paths(recording: Recording, found: SimulatorFile, given: str | Path | None) -> list[Path]:
     if given is not None:
-        return [Path(given).expanduser()]
+        return [user_path(given)]
     encoder = str(found.info.get("encoder"))
     return recording.workspace.candidates("features", recording.stem, encoder=encoder)
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import tells_itself
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.report.rank import Ranking, RankResult, check_table, draw_detection, write_table
 from gptfl.report.trajectories import check_picture
 from gptfl.scores.detection import Detection, detect
@@ -70,7 +70,7 @@ def rank(
     check_options(how, orders, top)
     if output is not None:
         check_table(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     sources = open_sources(simulators, estimators, dynamics, workspace, metric, features)
     first = sources[0]
     recording = first.recording
@@ -97,8 +97,8 @@ def rank(
         draw_detection(picture, result.detections, int(flipped.sum()), len(flipped), title)
         result = replace(result, figure=picture)
     if output is not None:
-        result = replace(result, output=Path(output).expanduser())
-        write_table(result, Path(output).expanduser(), top, reverse)
+        result = replace(result, output=user_path(output))
+        write_table(result, user_path(output), top, reverse)
     return result
 
 
@@ -211,7 +211,7 @@ def _picture(figure: str | Path | None, source: Source, subject: Subject, is_fli
             )
         return None
     name = f"{recording.stem}.{source.metric.name}.{safe_name(subject.name)}.flips.png"
-    path = recording.workspace.root / name if figure is None else Path(figure).expanduser()
+    path = recording.workspace.root / name if figure is None else user_path(figure)
     check_picture(path)
     check_plain_target(path, "--figure")
     return path

@@ -9,7 +9,7 @@ from gptfl.curricula import SCHEDULES, recorded_steps
 from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
-from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent
+from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent, without_texts
 from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
@@ -245,7 +245,7 @@ class RecordingJob:
         """A recording of these runs with this one's examples and settings."""
         pool, test = self.data.pool, self.data.test
         if not self.texts:
-            pool, test = tuple(e.without_texts() for e in pool), tuple(e.without_texts() for e in test)
+            pool, test = without_texts(pool, test)
         infos = {metric.info.name: metric.info for metric in self.metrics}
         return Dynamics(pool, test, infos, runs, self.settings)
 

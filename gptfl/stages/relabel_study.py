@@ -8,7 +8,7 @@ import numpy as np
 
 from gptfl.curricula import check_seed, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.rank import check_table
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, Study, draw_study, write_study
@@ -133,8 +133,8 @@ def _check_shares(shares: Sequence[float]) -> tuple[float, ...]:
 
 def _targets(recording: Recording, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
     name = f"{recording.stem}.relabel-study"
-    target = recording.workspace.root / f"{name}.json" if output is None else Path(output).expanduser()
-    picture = recording.workspace.root / f"{name}.png" if figure is None else Path(figure).expanduser()
+    target = recording.workspace.root / f"{name}.json" if output is None else user_path(output)
+    picture = recording.workspace.root / f"{name}.png" if figure is None else user_path(figure)
     check_table(target)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")

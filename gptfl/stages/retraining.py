@@ -1,6 +1,6 @@
 """Trainings on a pool, some of its flipped labels corrected, or on a part of it: every result on disk at once."""
 
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from gptfl.curricula import fill_batches, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprint
+from gptfl.records.texts import json_text
 from gptfl.stages.flips import corrected, flipped_of
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
@@ -81,9 +82,7 @@ class Retrainer:
         self.weights = trainer.network.loaded.weights_hash
         check_weights(recording, self.weights, self.model)
         choices = trainer.evaluator.choices
-        check_tokens(
-            recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path)
-        )
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
         self.done = _read(self.path, [metric.info.name for metric in self.metrics])
 
     def key(self, training: Training) -> str:
@@ -168,16 +167,17 @@ def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
         key, values = line.values.get("key"), line.values.get("metrics")
         if not isinstance(key, str) or not isinstance(values, dict):
             raise line.wrong("no result of a training", f"delete {path} to train again, or expected {LINE}")
-        if not all(isinstance(values.get(name), float) for name in metrics):
+        if not all(name in values and isinstance(values[name], float | None) for name in metrics):
             raise line.wrong(f"a training without {' and '.join(metrics)}", f"delete {path} to train again")
-        done[key] = values
+        # What diverged is not finite, and null in JSON.
+        done[key] = {name: math.nan if value is None else value for name, value in values.items()}
     return done
 
 
 def _write(path: Path, done: Mapping[str, Values]) -> None:
     lines: list[dict[str, Any]] = [{"key": key, "metrics": dict(values)} for key, values in done.items()]
     with written_whole(path) as aside:
-        aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        aside.write_text("".join(json_text(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def model_of(recording: Recording, given: str | None) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Features, Prediction, Progress, silent
-from gptfl.report.selection import Selection, check_ids, write_ids
+from gptfl.records import Classes, Features, Prediction, Progress, classes_of, silent, user_path
+from gptfl.report.selection import Selection, write_ids
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH, vectors_of
 from gptfl.stages.exchanging import SEARCH, Start, exchanged
@@ -68,7 +68,6 @@ def select(
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     prediction = source.ask(asked.query)
     selection = _summarise(source, subject, wish, told, chosen, asked, prediction, target)
-    check_ids(selection.examples)
     write_ids(selection)
     return selection
 
@@ -119,7 +118,7 @@ def chosen_of(
 def _target(source: Source, subject: Subject, wish: Wish, output: str | Path | None) -> Path:
     name = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(subject.name)}"
     own = source.recording.workspace.root / f"{name}.{wish.size}.ids.txt"
-    path = own if output is None else Path(output).expanduser()
+    path = own if output is None else user_path(output)
     if path.suffix.lower() != ".txt":
         raise UsageError(f"--output {path} is not a .txt file", "end it in .txt")
     check_plain_target(path, "--output")
@@ -141,6 +140,7 @@ def _summarise(
     half = None if told.spread is None else WIDTH * told.spread[chosen]
     tests = slice(None) if subject.tests is None else subject.tests
     trust = held_out_trust(source)
+    names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
     return Selection(
         recording=source.recording.path.name,
         estimator=source.found.estimator,
@@ -176,4 +176,5 @@ def _summarise(
             f"trust in {source.found.estimator}: {trust.text}",
         ),
         wish=asdict(wish),
+        class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
 from gptfl.interfaces import Metric
-from gptfl.records import Example, MetricInfo, Progress, silent
+from gptfl.records import Example, MetricInfo, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.selection_study import (
     RANDOM_KIND,
@@ -129,8 +129,8 @@ def select_study(
 def _targets(source: Source, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
     name = f"{source.recording.stem}.select-study"
     root = source.recording.workspace.root
-    target = root / f"{name}.json" if output is None else Path(output).expanduser()
-    picture = root / f"{name}.png" if figure is None else Path(figure).expanduser()
+    target = root / f"{name}.json" if output is None else user_path(output)
+    picture = root / f"{name}.png" if figure is None else user_path(figure)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")
     check_picture(picture)

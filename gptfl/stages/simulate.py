@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
-from gptfl.records import Prediction, Progress, fingerprint, silent
+from gptfl.records import Prediction, Progress, fingerprint, silent, user_path
 from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
 from gptfl.scores import pointwise
@@ -94,10 +94,8 @@ def simulate(
     # Whatever asks for the same curricula against the same is the same question.
     plain = asked.recorded is not None and against is None and source.new is None
     key = "" if plain else _key(source, asked, rival)
-    target = Path(output).expanduser() if output is not None else source.output(key)
-    picture = (
-        target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
-    )
+    target = user_path(output) if output is not None else source.output(key)
+    picture = target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else user_path(figure)
     check_picture(picture)
     if output is not None:
         check_target(target, PREDICTIONS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Dynamics, Features, MetricInfo
+from gptfl.records import Dynamics, Features, MetricInfo, user_path
 from gptfl.registry import suggest
 from gptfl.simulator.diverged import Divergence, diverged
 from gptfl.stages.splits import measured, thinned
@@ -51,7 +51,7 @@ def open_recording(
         picked = space.pick("dynamics")
         path, notes = picked.path, picked_note(picked, "recording", "--dynamics")
     else:
-        path, notes = Path(dynamics).expanduser(), ()
+        path, notes = user_path(dynamics), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     found = read_dynamics(path)
     return Recording(path, stem_of(path), found, space, notes, every, keep_diverged=keep_diverged)
@@ -98,7 +98,7 @@ def find_features(
     space, stem = recording.workspace, recording.stem
     notes: tuple[str, ...] = ()
     if features is not None:
-        path = Path(features).expanduser()
+        path = user_path(features)
     else:
         conditions: Mapping[str, str] = {} if encoder is None else {"encoder": encoder}
         if not space.candidates("features", stem, **conditions):

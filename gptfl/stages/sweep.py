@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import MetricInfo, Progress, silent
+from gptfl.records import MetricInfo, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
 from gptfl.report.trajectories import check_picture
@@ -88,10 +88,10 @@ def sweep(
     """
     if output is not None:
         check_sweep_format(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
-        check_plain_target(Path(figure).expanduser(), "--figure")
+        check_plain_target(user_path(figure), "--figure")
     if RUNS in axes:
         raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call stages.few_runs.sweep_runs")
     grid = _Grid(axes, estimator)
@@ -161,12 +161,12 @@ def _written(
     found: Sweep, metric: MetricInfo, beginning: Path, output: str | Path | None, figure: str | Path | bool
 ) -> Sweep:
     if output is not None:
-        path = Path(output).expanduser()
+        path = user_path(output)
         write_sweep(found, path)
         found = replace(found, output=path)
     if figure is not False:
         default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
-        path = default if figure is True else Path(figure).expanduser()
+        path = default if figure is True else user_path(figure)
         draw_sweep(found, path)
         found = replace(found, figure=path)
     return found

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.curricula import SCHEDULES, check_seed, recorded_steps, run_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import Executor, Plan
-from gptfl.records import TEST, Prediction, Progress, Run, TaskData, fingerprint, silent
+from gptfl.records import TEST, Prediction, Progress, Run, TaskData, fingerprint, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.trajectories import check_picture
 from gptfl.report.verification import Verification, draw_verification, write_verification
@@ -116,10 +116,10 @@ def _targets(source: Source, asked: Asked, output: str | Path | None, figure: st
     key = fingerprint(query.batches, query.learning_rates, query.steps)
     beside = source.output(key)
     name = beside.name.removesuffix(".predictions.h5") + ".verified"
-    target = beside.with_name(f"{name}.json") if output is None else Path(output).expanduser()
+    target = beside.with_name(f"{name}.json") if output is None else user_path(output)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    picture = target.with_suffix(".png") if figure is None else Path(figure).expanduser()
+    picture = target.with_suffix(".png") if figure is None else user_path(figure)
     check_picture(picture)
     check_plain_target(target, "--output")
     check_plain_target(picture, "--figure")
@@ -204,9 +204,7 @@ class _Training:
         recording = self.source.recording
         check_weights(recording, trainer.network.loaded.weights_hash, self.model)
         tests, choices = trainer.evaluator.test, trainer.evaluator.choices
-        check_tokens(
-            recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path)
-        )
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path))
         return trainer
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError
+from gptfl.records.texts import parse_json
 from gptfl.store.files import cannot_write, part_path
 
 MARKER = "gptfl-export.json"
@@ -71,7 +72,7 @@ def _written(folder: Path) -> set[str]:
     try:
         if marker.stat().st_size > MAX_MARKER:
             return set()
-        told = json.loads(marker.read_text(encoding="utf-8"))
+        told = parse_json(marker.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
         return set()
     files = told.get("files") if isinstance(told, dict) and told.get("made_by") == MADE_BY else None

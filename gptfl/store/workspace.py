@@ -13,6 +13,7 @@ from pathlib import Path
 import filelock
 
 from gptfl.errors import DataError, ResourceError
+from gptfl.records import user_path
 from gptfl.settings import check_utf8
 from gptfl.store.files import cannot_write, remove_leftovers
 from gptfl.store.kinds import KINDS
@@ -49,7 +50,7 @@ class Workspace:
     @classmethod
     def resolve(cls, given: "Path | str | None" = None) -> "Workspace":
         """The workspace that was given, else that of GPTFL_WORKSPACE, else ./gptfl-work."""
-        root = Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser()
+        root = user_path(given or os.environ.get(VARIABLE) or DEFAULT)
         check_utf8(str(root), "--workspace" if given else VARIABLE)
         return cls(root)
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gptfl.errors import DataError, ResourceError, UsageError
+from gptfl.records.texts import parse_json
 from gptfl.store.files import cannot_write
 from gptfl.training.distributed import Group
 from gptfl.training.network import Network
@@ -89,7 +90,7 @@ def _recording_of(path: Path) -> str | None:
 def _about(metadata: dict[str, str] | None) -> dict[str, Any]:
     """What a file says that it is; nothing if it is no checkpoint."""
     try:
-        about = json.loads((metadata or {}).get(ENTRY, ""))
+        about = parse_json((metadata or {}).get(ENTRY, ""))
     except (ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) and about.get("kind") == KIND else {}

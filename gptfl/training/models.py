@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.settings import check_utf8
 from gptfl.training.hub import explained, fetch_model, first_line, require_hub
 from gptfl.training.loading import blamed, load_weights
@@ -47,7 +47,7 @@ class LoadedModel:
 def cache_folder() -> Path:
     """Where converted and built models are kept: ``GPTFL_CACHE``, else the user's cache folder."""
     given = os.environ.get("GPTFL_CACHE")
-    folder = Path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+    folder = user_path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
     check_utf8(str(folder), "GPTFL_CACHE")
     return folder
 

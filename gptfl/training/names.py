@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.errors import DataError
+from gptfl.records import user_path
 from gptfl.settings import check_utf8
 
 TINY = "tiny"
@@ -78,7 +79,7 @@ def short_name(name: str) -> ModelSource | None:
 def _folder(name: str) -> Path | None:
     """The folder of this name, if there is one; ``~`` is expanded."""
     try:
-        path = Path(name).expanduser()
+        path = user_path(name)
         if name and path.is_dir():
             return path
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
@@ -117,7 +118,7 @@ def _near(name: str) -> str:
     """What may have been meant instead of a folder that isn't there."""
     known = f"give a local folder, a Hub id, or one of {', '.join([*ALIASES, SMOLLM2_Q4, TINY])}"
     try:
-        path = Path(name).expanduser()
+        path = user_path(name)
         beside = [one.name for one in path.parent.iterdir() if (one / "config.json").is_file()]
     except (OSError, ValueError, RuntimeError):
         return known
