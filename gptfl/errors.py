@@ -21,6 +21,10 @@ class GptflError(Exception):
         super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
 
 
+class GptflWarning(UserWarning):
+    """Something beside the result that the user should know; the command line prints it as a note."""
+
+
 class UsageError(GptflError):
     """An option's value, or a combination of options, that makes no sense."""
 

@@ -24,6 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from gptfl import interruption
 from gptfl.errors import UsageError
 from gptfl.records import Progress as ProgressCallback
 from gptfl.settings import parse_value
@@ -90,6 +91,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int, note: str = "") -> None:
+            interruption.check()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, note=note)
             bars.update(tasks[what], completed=done, total=total, note=note)
@@ -121,6 +123,7 @@ class _Lines:
         self.last = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        interruption.check()
         now = time.monotonic()
         pace = self.paces.get(what)
         if pace is None or done < pace.done:

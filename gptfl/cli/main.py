@@ -2,11 +2,11 @@
 
 import functools
 import importlib
-import io
 import itertools
 import keyword
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from gptfl.cli import console
-from gptfl.errors import GptflError, ResourceError
+from gptfl.errors import GptflError, GptflWarning, ResourceError
 
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
@@ -77,9 +77,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     def stoppable(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except KeyboardInterrupt:
-            console.err.print(f"interrupted: {LEFT.get(command.__module__, NOTHING_LEFT)}", style="red")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            raise typer.Exit(_interrupted(stop, LEFT.get(command.__module__, NOTHING_LEFT))) from None
         except (MemoryError, RuntimeError) as error:
             if not _is_full(error):
                 raise
@@ -118,22 +117,34 @@ for name in COMMANDS:
 def run() -> None:
     """Run the command line. What the user can mend becomes one line on stderr and an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show ρ shows ? instead
-            stream.reconfigure(errors="replace")
     try:
-        code = app(prog_name="gptfl", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", GptflWarning)
+            warnings.showwarning = _show_warning
+            code = app(prog_name="gptfl", standalone_mode=False)
     except GptflError as error:
         code = _refuse(str(error), error.exit_code)
     except UsageProblem as error:
         code = _show_usage(error)
-    except typer.Abort:
-        code = _refuse("stopped", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe has left (`gptfl inspect … | head`); nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except typer.Abort as abort:  # a request to stop outside of a command, as while options are read
+        code = _interrupted(abort.__cause__, NOTHING_LEFT)
     sys.exit(code or 0)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print what gptfl has to say as a note, and others' warnings as Python does."""
+    if issubclass(category, GptflWarning):
+        console.note(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def _interrupted(stop: BaseException | None, left: str) -> int:
+    """Tell that a request to stop was followed, and what it left; returns the exit code."""
+    console.err.print(f"interrupted: {left}", style="red", soft_wrap=True)
+    return int(getattr(stop, "exit_code", INTERRUPTED))
 
 
 def _refuse(text: str, code: int) -> int:

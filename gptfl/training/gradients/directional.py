@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gptfl.interruption import uninterrupted
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
@@ -57,7 +58,8 @@ class Slopes:
         # Fused attention has no forward mode; the plain one does.
         with measured_exactly(self.network), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _no_advice():
             for members, side in list(zip(self.order, self.sides, strict=True))[:batches]:
-                with forward_ad.dual_level():
+                # Some derivatives are Python that autograd calls, which would swallow a Ctrl-C.
+                with uninterrupted(), forward_ad.dual_level():
                     duals = {
                         name: forward_ad.make_dual(weight, tangent)  # type: ignore[no-untyped-call]
                         for name, weight, tangent in zip(names, weights, direction, strict=True)
