@@ -40,6 +40,7 @@ COMMANDS = (
     "select-study",
     "demo",
     "inspect",
+    "unlock",
     "export",
     "plugins",
 )

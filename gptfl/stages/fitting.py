@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, PluginError
+from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of, takes
 from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
 from gptfl.registry import MENDING, OWN, Part
@@ -176,7 +176,7 @@ def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fi
                 found = read_simulator(candidate)
                 if found.key == key:
                     return _restored(contender, found)
-            except DataError as error:
+            except (DataError, ResourceError) as error:
                 notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
     fitted = fit_fresh(contender, recording, data)
     if fitted.seconds >= WORTH_KEEPING:

@@ -124,6 +124,14 @@ def keeps_locks(folder: Path) -> bool:
         return _lock(file.fileno()) is not None
 
 
+def in_use(path: Path) -> bool:
+    """Whether another program holds a lock on a file, as HDF5 does while it writes. Raises ``OSError``."""
+    if os.name != "posix":
+        return False
+    with path.open("r+b") as file:
+        return _lock(file.fileno()) is False
+
+
 def _claim(path: Path, folder: bool) -> tuple[Path, int | None]:
     """A new part and the handle that its lock is held by; None where nothing can be locked."""
     while True:

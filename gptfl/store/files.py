@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ from typing import Any
 
 import h5py
 
-from gptfl.errors import DataError, GptflError
+from gptfl.errors import DataError, GptflError, ResourceError
 from gptfl.interruption import uninterrupted
 from gptfl.store import fields
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
+from gptfl.store.marks import SIGNATURE, is_marked
 from gptfl.store.safety import MAX_BYTES, check_contents
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
 _LIBVER = ("v110", "v110")
 _LIBRARIES = ("gptfl", "numpy", "h5py", "scipy", "scikit-learn", "torch", "transformers", "datasets")
@@ -76,10 +77,11 @@ def open_file(path: Path, kind: str | None, max_bytes: int = MAX_BYTES) -> Itera
     """Open a file to read, after making sure that it is one of ours and safe to read.
 
     ``kind`` None takes any. Raises ``DataError`` for a file that is missing, foreign, damaged,
-    of another kind, newer than this gptfl, or made to do harm.
+    of another kind, newer than this gptfl, or made to do harm, and ``ResourceError`` for one that another program has
+    open to write or locked.
     """
     path = Path(path)
-    size = _check_signature(path)
+    size = check_signature(path)
     try:
         file = h5py.File(str(path), "r", locking=False)
     except (OSError, RuntimeError, ValueError) as error:
@@ -151,7 +153,7 @@ def _write_aside(path: Path, image: memoryview) -> None:
         raise cannot_write(path, error) from error
 
 
-def _check_signature(path: Path) -> int:
+def check_signature(path: Path) -> int:
     """The size of a file that begins as HDF5 does."""
     try:
         if not path.exists():
@@ -159,11 +161,11 @@ def _check_signature(path: Path) -> int:
         if not path.is_file():
             raise DataError(f"{path} is not a file", "name a file that gptfl wrote")
         with path.open("rb") as file:
-            start = file.read(len(_SIGNATURE))
+            start = file.read(len(SIGNATURE))
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}", "check the path and its permissions") from error
-    if start != _SIGNATURE:
+    if start != SIGNATURE:
         raise DataError(f"{path} is {'no HDF5 file' if start else 'empty'}", "name a file that gptfl wrote")
     return size
 
@@ -189,5 +191,16 @@ def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> GptflError:
+    if is_marked(path):
+        return ResourceError(
+            f"{path} is open to write in another program, or was left so by one that was killed",
+            f"close it there; if none has it open, gptfl unlock {shlex.quote(str(path))}",
+        )
+    if "unable to lock file" in str(error):
+        return ResourceError(
+            f"{path} can't be locked, for which HDF5_USE_FILE_LOCKING asks: another program has it open, or the file "
+            "system keeps no locks",
+            "close it there, or set HDF5_USE_FILE_LOCKING=FALSE",
+        )
     truncated = "truncated" in str(error) or "addr overflow" in str(error)
     return DataError(f"{path} is {'truncated' if truncated else 'damaged'} and can't be read", "make it again")
