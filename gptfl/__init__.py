@@ -6,7 +6,9 @@ Each stage is a function of the same name as its command: ``collect``, ``featuri
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+# As typing has it, which takes longer to load than all of this.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     __version__: str
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 

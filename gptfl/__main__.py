@@ -3,7 +3,6 @@
 import sys
 
 from gptfl import interruption
-from gptfl.cli import streams
 
 UNPRINTED = 5
 """The exit code where the results couldn't be printed, as of every resource that stands in the way."""
@@ -14,9 +13,11 @@ def run() -> None:
 
     Requests to stop are watched for from here on, while libraries are loaded, too.
     """
+    interruption.watch()
+    from gptfl.cli import streams
+
     streams.hold_places()
     out, _ = streams.outlast()
-    interruption.watch()
     code: object = 1
     try:
         from gptfl.cli.main import run as command_line
@@ -24,9 +25,9 @@ def run() -> None:
         command_line()
     except SystemExit as done:
         code = done.code or 0
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         sys.stderr.write("interrupted: nothing half-written was left\n")
-        code = getattr(stop, "exit_code", 130)
+        code = interruption.exit_code()
     finally:
         interruption.unwatch()
     sys.stdout.flush()

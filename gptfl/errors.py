@@ -3,7 +3,7 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class GptflError(Exception):
@@ -47,3 +47,11 @@ class ResourceError(GptflError):
     """Disk, memory, network, device or another process stood in the way."""
 
     exit_code = 5
+
+
+class NotKept(ResourceError):
+    """What was computed couldn't be written; ``result`` is what the call would have returned."""
+
+    def __init__(self, problem: str, remedy: str, result: Any) -> None:
+        super().__init__(problem, remedy)
+        self.result = result

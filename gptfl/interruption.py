@@ -17,11 +17,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the command to stop. ``exit_code`` is 128 and the signal's number, as a shell has it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.exit_code = 128 + number
+    """A signal asked the command to stop."""
 
 
 class _State:
@@ -31,12 +27,13 @@ class _State:
     units = 0
     asked: int | None = None
     """The signal that wasn't seen to yet."""
+    last: int | None = None
 
 
 def watch() -> None:
     """Turn the signals that ask to stop into ``Interrupted``, except those that the caller ignores (as nohup does)."""
     _State.process = os.getpid()
-    _State.asked, _State.units = None, 0
+    _State.asked, _State.last, _State.units = None, None, 0
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
@@ -54,7 +51,12 @@ def check() -> None:
     number = _State.asked
     if number is not None and threading.current_thread() is threading.main_thread():
         _State.asked = None
-        raise Interrupted(number)
+        raise Interrupted(signal.Signals(number).name)
+
+
+def exit_code() -> int:
+    """What a command exits with that was asked to stop: 128 and the signal's number, as a shell has it."""
+    return 128 + (_State.last or signal.SIGINT)
 
 
 @contextmanager
@@ -80,6 +82,6 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         return
     again = _State.asked is not None
     # Kept until it is seen to: were the exception lost, the next unit of work would not be begun.
-    _State.asked = number
+    _State.asked = _State.last = number
     if _State.units == 0 or again:
-        raise Interrupted(number)
+        raise Interrupted(signal.Signals(number).name)

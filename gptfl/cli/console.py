@@ -5,10 +5,10 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -25,9 +25,12 @@ from rich.progress import (
 from rich.text import Text
 
 from gptfl import interruption
-from gptfl.errors import UsageError
+from gptfl.errors import NotKept, UsageError
 from gptfl.records import Progress as ProgressCallback
 from gptfl.settings import parse_value
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -143,6 +146,24 @@ class _Lines:
         err.print(f"{what}: {done} of {total}{until} {note}".rstrip(), markup=False, soft_wrap=True)
 
 
+def outcome(stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[R, NotKept | None]:
+    """What a stage came to, and the error to end with where some of it couldn't be written."""
+    try:
+        return stage(*args, **kwargs), None
+    except NotKept as error:
+        return error.result, error
+
+
+def settle(unkept: tuple[str, ...], error: NotKept | None) -> None:
+    """Tell, after the result, what of it couldn't be written. Raises ``NotKept`` where that was asked for."""
+    for text in unkept:
+        note(text)
+    if error is not None:
+        # The result is out before the error, also where both go to one place.
+        sys.stdout.flush()
+        raise error
+
+
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
     """Read ``name=value`` pairs; a value is JSON, or True, False or None as Python has them, else text."""
     settings: dict[str, Any] = {}
@@ -186,6 +207,13 @@ def show_pairs(rows: Mapping[str, str]) -> None:
     width = max(map(len, rows), default=0)
     for label, value in rows.items():
         say(f"  {label:<{width}}  {value}")
+
+
+def say_paths(**paths: Path | None) -> None:
+    """Print where each file lies that was written, by what it is."""
+    for what, path in paths.items():
+        if path is not None:
+            say(f"{what}: {path}")
 
 
 def quoted(path: Path) -> str:

@@ -40,7 +40,8 @@ def command(
     )
     console.say()
     console.out.print(rich_table(result.comparison))
-    console.say(f"picture: {result.comparison.figure}")
+    console.say_paths(picture=result.comparison.figure)
+    console.settle((*result.simulation.unkept, *result.comparison.unkept), None)
     console.say()
     console.say("Try next, in the same workspace:")
     # In a virtual environment that isn't activated, the bare name would not be found.

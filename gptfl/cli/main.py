@@ -4,6 +4,7 @@ import functools
 import importlib
 import itertools
 import keyword
+import logging
 import os
 import sys
 import warnings
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptfl import interruption
 from gptfl.cli import console
 from gptfl.errors import GptflError, GptflWarning, ResourceError
 
@@ -71,6 +73,10 @@ def main(
     """Every stage reads what the one before wrote into the workspace."""
 
 
+class _Stopped(Exception):
+    """A request to stop was followed; typer would print nothing of it. The text says what is left."""
+
+
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     """The command, with a word on what an interruption or full memory leaves behind."""
 
@@ -79,7 +85,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            raise typer.Exit(_interrupted(stop, LEFT.get(command.__module__, NOTHING_LEFT))) from None
+            raise _Stopped(LEFT.get(command.__module__, NOTHING_LEFT)) from stop
         except (MemoryError, RuntimeError) as error:
             if not _is_full(error):
                 raise
@@ -118,17 +124,23 @@ for name in COMMANDS:
 def run() -> None:
     """Run the command line. What the user can mend becomes one line on stderr and an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Where it can't write to the home folder, matplotlib would tell of the temporary one that it takes instead.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", GptflWarning)
             warnings.showwarning = _show_warning
             code = app(prog_name="gptfl", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
+            code = _interrupted(NOTHING_LEFT)
     except GptflError as error:
         code = _refuse(str(error), error.exit_code)
     except UsageProblem as error:
         code = _show_usage(error)
-    except typer.Abort as abort:  # a request to stop outside of a command, as while options are read
-        code = _interrupted(abort.__cause__, NOTHING_LEFT)
+    except _Stopped as stop:
+        code = _interrupted(str(stop))
+    except typer.Abort:  # what earlier versions of typer answer
+        code = _interrupted(NOTHING_LEFT)
     sys.exit(code or 0)
 
 
@@ -142,10 +154,10 @@ def _show_warning(
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
-def _interrupted(stop: BaseException | None, left: str) -> int:
+def _interrupted(left: str) -> int:
     """Tell that a request to stop was followed, and what it left; returns the exit code."""
     console.err.print(f"interrupted: {left}", style="red", soft_wrap=True)
-    return int(getattr(stop, "exit_code", INTERRUPTED))
+    return interruption.exit_code()
 
 
 def _refuse(text: str, code: int) -> int:

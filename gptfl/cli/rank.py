@@ -132,7 +132,8 @@ def command(
         raise UsageError("--csv and --json were given together", "choose one")
     warn_of_problems()
     with console.progress_bar() as progress:
-        result = rank(
+        result, error = console.outcome(
+            rank,
             simulator or (),
             estimators=estimator or (),
             dynamics=dynamics,
@@ -157,6 +158,7 @@ def command(
         console.say((to_csv if as_csv else to_json)(result, top, harmful).rstrip("\n"))
     else:
         show(result, TOP if top is None else top, harmful)
+    console.settle(result.unkept, error)
 
 
 def show(result: "RankResult", top: int, reverse: bool) -> None:
@@ -177,7 +179,4 @@ def show(result: "RankResult", top: int, reverse: bool) -> None:
             f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} influence first:"
         )
         console.out.print(detection_table(result.detections))
-    if result.output is not None:
-        console.say(f"table: {result.output}")
-    if result.figure is not None:
-        console.say(f"picture: {result.figure}")
+    console.say_paths(table=result.output, picture=result.figure)

@@ -112,7 +112,8 @@ def command(
     check_options(how, orders, top)
     warn_of_problems()
     with console.progress_bar() as progress:
-        found = select(
+        found, error = console.outcome(
+            select,
             size,
             simulator,
             dynamics=dynamics,
@@ -137,6 +138,7 @@ def command(
         console.say(to_json(found).rstrip("\n"))
     else:
         show(found, top)
+    console.settle(found.unkept, error)
 
 
 def show(found: "Selection", top: int) -> None:
@@ -156,4 +158,4 @@ def show(found: "Selection", top: int) -> None:
         pairs["classes"] = ", ".join(f"{one} {count}" for one, count in found.classes.items())
     console.show_pairs(pairs)
     console.out.print(selection_table(found, top))
-    console.say(f"ids: {found.output}")
+    console.say_paths(ids=found.output)

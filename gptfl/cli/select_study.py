@@ -102,7 +102,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        study = select_study(
+        study, error = console.outcome(
+            select_study,
             size,
             simulator,
             dynamics=dynamics,
@@ -138,6 +139,7 @@ def command(
     for text in study.notes:
         console.note(text)
     show(study, as_json)
+    console.settle(study.unkept, error)
 
 
 def show(study: "SelectionStudy", as_json: bool) -> None:
@@ -154,8 +156,7 @@ def show(study: "SelectionStudy", as_json: bool) -> None:
     for metric in study.metrics:
         console.say(f"{metric} at step {study.steps}, differences with 95% intervals over trainings")
         console.out.print(selection_study_table(study, metric))
-    console.say(f"numbers: {study.output}")
-    console.say(f"picture: {study.figure}")
+    console.say_paths(numbers=study.output, picture=study.figure)
 
 
 def _announce(plan: "Estimate") -> None:

@@ -114,7 +114,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        result = simulate(
+        result, error = console.outcome(
+            simulate,
             simulator,
             dynamics=dynamics,
             workspace=workspace,
@@ -145,6 +146,7 @@ def command(
         console.say_json(_as_dict(result))
     else:
         show(result)
+    console.settle(result.unkept, error)
 
 
 def show(result: "Simulation") -> None:
@@ -167,8 +169,7 @@ def show(result: "Simulation") -> None:
         pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {group.count} test examples"
     console.show_pairs(pairs)
     _show_table(result)
-    console.say(f"predictions: {result.predictions}")
-    console.say(f"picture: {result.figure}")
+    console.say_paths(predictions=result.predictions, picture=result.figure)
 
 
 def _show_table(result: "Simulation") -> None:
@@ -257,8 +258,8 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
             group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}
             for group in result.groups
         },
-        "predictions": str(result.predictions),
-        "picture": str(result.figure),
+        "predictions": None if result.predictions is None else str(result.predictions),
+        "picture": None if result.figure is None else str(result.figure),
     }
 
 

@@ -92,7 +92,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        found = verify(
+        found, error = console.outcome(
+            verify,
             simulator,
             dynamics=dynamics,
             workspace=workspace,
@@ -124,6 +125,7 @@ def command(
     for text in found.notes:
         console.note(text)
     show(found, as_json)
+    console.settle(found.unkept, error)
 
 
 def show(found: "Verification", as_json: bool) -> None:
@@ -152,8 +154,7 @@ def show(found: "Verification", as_json: bool) -> None:
         pairs[f"inside {percent(level)}"] = f"{percent(one.share)} of {one.points} recorded points"
     console.show_pairs(pairs)
     console.out.print(verification_table(found))
-    console.say(f"numbers: {found.output}")
-    console.say(f"picture: {found.figure}")
+    console.say_paths(numbers=found.output, picture=found.figure)
 
 
 def _announce(plan: "Estimate") -> None:

@@ -52,10 +52,12 @@ class Verification:
     skill: float | None
     coverage: Mapping[float, Coverage]
     seconds: float
-    output: Path
-    figure: Path
+    output: Path | None
+    figure: Path | None
     intervals: Intervals = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
     @property
     def last(self) -> int:
@@ -112,15 +114,15 @@ def to_json(found: Verification) -> str:
             for run, label in enumerate(found.labels)
         ],
         "average_run": _rows(found.reference),
-        "figure": str(found.figure),
+        "figure": None if found.figure is None else str(found.figure),
         "notes": list(found.notes),
     }
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_verification(found: Verification) -> None:
-    """Write the numbers to ``found.output``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(found.output) as aside:
+def write_verification(found: Verification, path: Path) -> None:
+    """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(path) as aside:
         aside.write_text(to_json(found), encoding="utf-8")
 
 
@@ -146,7 +148,7 @@ def verification_table(found: Verification) -> Table:
     return table
 
 
-def draw_verification(found: Verification) -> None:
+def draw_verification(found: Verification, path: Path) -> None:
     """Write the figure: predicted and recorded, the mean over test examples and those that changed most.
 
     Raises ``ResourceError`` if it can't be written.
@@ -156,7 +158,7 @@ def draw_verification(found: Verification) -> None:
     order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
     shown = [(found.tests[place], place, "changed most") for place in order[:DRAWN]]
     draw_simulation(
-        found.figure,
+        path,
         steps=found.steps,
         values=found.predicted,
         intervals=found.intervals,

@@ -180,7 +180,11 @@ def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fi
                 notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
     fitted = fit_fresh(contender, recording, data)
     if fitted.seconds >= WORTH_KEEPING:
-        keep(aside, fitted, recording, data)
+        try:
+            keep(aside, fitted, recording, data)
+        except ResourceError as error:
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
+            notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
     return Fitted(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 

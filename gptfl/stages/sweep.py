@@ -15,6 +15,7 @@ from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.sweep import Point, Sweep
 from gptfl.stages.compare import compare
 from gptfl.stages.few_runs import RUNS
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.sources import choose_metric, find_features, open_recording
 from gptfl.store.targets import check_plain_target
 
@@ -158,13 +159,12 @@ def _check_every(values: Sequence[Any]) -> None:
 def _written(
     found: Sweep, metric: MetricInfo, beginning: Path, output: str | Path | None, figure: str | Path | bool
 ) -> Sweep:
-    if output is not None:
-        path = Path(output).expanduser()
-        write_sweep(found, path)
-        found = replace(found, output=path)
-    if figure is not False:
-        default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
-        path = default if figure is True else Path(figure).expanduser()
-        draw_sweep(found, path)
-        found = replace(found, figure=path)
-    return found
+    default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
+    table = None if output is None else Path(output).expanduser()
+    picture = None if figure is False else default if figure is True else Path(figure).expanduser()
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_sweep(known, table))
+    return keeping.settled()

@@ -34,11 +34,14 @@ def _is_sound(start: bytes) -> bool:
     if len(start) < _SIZE or not start.startswith(SIGNATURE):
         return False
     form = start[_VERSION], start[_OFFSETS], start[_LENGTHS]
-    return form == (3, 8, 8) and struct.unpack("<I", start[_SUMMED:_SIZE])[0] == checksum(start[:_SUMMED])
+    return form == (3, 8, 8) and start[_SUMMED:_SIZE] == struct.pack("<I", checksum(start[:_SUMMED]))
 
 
 def checksum(data: bytes) -> int:
     """Bob Jenkins' lookup3 (``hashlittle`` from 0), by which HDF5 sums what describes a file."""
+    a: int
+    b: int
+    c: int
     a = b = c = (0xDEADBEEF + len(data)) & _MASK
     while len(data) > 12:
         x, y, z = struct.unpack("<3I", data[:12])
