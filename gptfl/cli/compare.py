@@ -23,6 +23,7 @@ from gptfl.cli.options import (
 )
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.sweeping import check_runs_only, run_sweep
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 
@@ -201,10 +202,10 @@ def command(
             console.say(render(result).rstrip())
             console.settle(result.unkept, error)
             return
-    console.out.print(rich_table(result))
+    show_table(rich_table(result))
     for extra in (calibration_table(result), cost_table(result)):
         if extra is not None:
-            console.out.print(extra)
+            show_table(extra)
     console.say_paths(picture=result.figure)
     console.settle(result.unkept, error)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.tables import show_table
 
 
 def command(
@@ -39,7 +40,7 @@ def command(
         f"{result.simulation.mean_final:.4g}, average recorded run {result.simulation.mean_reference:.4g}"
     )
     console.say()
-    console.out.print(rich_table(result.comparison))
+    show_table(rich_table(result.comparison))
     console.say_paths(picture=result.comparison.figure)
     console.settle((*result.simulation.unkept, *result.comparison.unkept), None)
     console.say()

@@ -8,6 +8,7 @@ import typer
 from gptfl.cli import console
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -172,11 +173,11 @@ def show(result: "RankResult", top: int, reverse: bool) -> None:
         console.say(
             f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
         )
-        console.out.print(rich_table(result, ranking, top, reverse))
+        show_table(rich_table(result, ranking, top, reverse))
     if result.flipped is not None:
         first = "highest" if result.on == "self" else "lowest"
         console.say(
             f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} influence first:"
         )
-        console.out.print(detection_table(result.detections))
+        show_table(detection_table(result.detections))
     console.say_paths(table=result.output, picture=result.figure)

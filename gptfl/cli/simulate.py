@@ -12,6 +12,7 @@ from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
     from gptfl.stages.outcome import Simulation
@@ -196,7 +197,7 @@ def _show_table(result: "Simulation") -> None:
             numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
             table.add_row(console.plain(f"  {change.id}{mark}"), *numbers)
-    console.out.print(table)
+    show_table(table)
 
 
 def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gptfl.cli import console
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.settings import parse_value
 
@@ -74,6 +75,8 @@ def _over_settings(
         found, error = console.outcome(
             sweep, axes, estimator=estimators[0] if estimators else SWEPT, progress=progress, **options
         )
+    for text in found.notes:
+        console.note(text)
     _show(found, sweep_json if as_json else sweep_csv if as_csv else None, sweep_table)
     console.settle(found.unkept, error)
 
@@ -82,7 +85,7 @@ def _show(found: Any, as_text: Callable[[Any], str] | None, as_table: Callable[[
     if as_text is not None:
         console.say(as_text(found).rstrip())
         return
-    console.out.print(as_table(found))
+    show_table(as_table(found))
     console.say_paths(picture=found.figure)
 
 

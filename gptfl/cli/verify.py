@@ -10,6 +10,7 @@ from gptfl.cli.choosing import Batches, BatchSize, Drop, Epochs, Orders, Rate, S
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device
+from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
     from gptfl.report.verification import Verification
@@ -153,7 +154,7 @@ def show(found: "Verification", as_json: bool) -> None:
     for level, one in found.coverage.items():
         pairs[f"inside {percent(level)}"] = f"{percent(one.share)} of {one.points} recorded points"
     console.show_pairs(pairs)
-    console.out.print(verification_table(found))
+    show_table(verification_table(found))
     console.say_paths(numbers=found.output, picture=found.figure)
 
 

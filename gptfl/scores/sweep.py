@@ -30,6 +30,7 @@ class Sweep:
     points: tuple[Point, ...]
     figure: Path | None = None
     output: Path | None = None
+    notes: tuple[str, ...] = ()
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
 

@@ -104,7 +104,7 @@ def sweep(
         raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
     grid.check_settings()
     recording = open_recording(dynamics, workspace)
-    chosen, _ = choose_metric(recording.dynamics, metric)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
     _check_every(axes.get(EVERY, ()))
     for name in axes.get(ENCODER, ()):
         find_features(recording, None, str(name))
@@ -129,7 +129,12 @@ def sweep(
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
     return _written(
-        Sweep(estimator, {axis: tuple(values) for axis, values in axes.items()}, tuple(points)),
+        Sweep(
+            estimator,
+            {axis: tuple(values) for axis, values in axes.items()},
+            tuple(points),
+            notes=(*recording.notes, *metric_notes),
+        ),
         chosen,
         recording.workspace.root / recording.stem,
         output,
