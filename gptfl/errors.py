@@ -5,7 +5,7 @@ Anything else that escapes is a bug and keeps its traceback.
 
 import errno
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 FULL = (
     "can't allocate memory",
@@ -47,6 +47,10 @@ class GptflError(Exception):
         super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
 
 
+class GptflWarning(UserWarning):
+    """Something beside the result that the user should know; the command line prints it as a note."""
+
+
 class UsageError(GptflError):
     """An option's value, or a combination of options, that makes no sense."""
 
@@ -69,6 +73,14 @@ class ResourceError(GptflError):
     """Disk, memory, network, device or another process stood in the way."""
 
     exit_code = 5
+
+
+class NotKept(ResourceError):
+    """What was computed couldn't be written; ``result`` is what the call would have returned."""
+
+    def __init__(self, problem: str, remedy: str, result: Any) -> None:
+        super().__init__(problem, remedy)
+        self.result = result
 
 
 def is_memory_full(error: BaseException) -> bool:

@@ -24,6 +24,7 @@ from gptfl.cli.options import (
 )
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.sweeping import check_runs_only, run_sweep
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 
@@ -175,7 +176,8 @@ def command(
         return
     check_runs_only(held_out, draws, False)
     with console.progress_bar() as progress:
-        result = compare(
+        result, error = console.outcome(
+            compare,
             dynamics=dynamics,
             features=features,
             workspace=workspace,
@@ -202,13 +204,14 @@ def command(
             for text in footnotes(result):
                 console.note(text)
             console.say(render(result).rstrip())
+            console.settle(result.unkept, error)
             return
-    console.out.print(rich_table(result))
+    show_table(rich_table(result))
     for extra in (calibration_table(result), cost_table(result)):
         if extra is not None:
-            console.out.print(extra)
-    if result.figure is not None:
-        console.say(f"picture: {result.figure}")
+            show_table(extra)
+    console.say_paths(picture=result.figure)
+    console.settle(result.unkept, error)
 
 
 def _by_estimator(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

@@ -4,10 +4,10 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
@@ -24,10 +24,14 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-from gptfl.errors import UNSAFE, UsageError, harmless, one_line
+from gptfl import interruption
+from gptfl.errors import UNSAFE, NotKept, UsageError, harmless, one_line
 from gptfl.records import Progress as ProgressCallback
 from gptfl.records.texts import json_text
 from gptfl.settings import parse_value
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _Console(Console):
@@ -104,6 +108,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int, note: str = "") -> None:
+            interruption.check()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, note=note)
             bars.update(tasks[what], completed=done, total=total, note=note)
@@ -135,6 +140,7 @@ class _Lines:
         self.last = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        interruption.check()
         now = time.monotonic()
         pace = self.paces.get(what)
         if pace is None or done < pace.done:
@@ -152,6 +158,24 @@ class _Lines:
         known = advance > 0 and pace.reports >= self.FEWEST_REPORTS and passed >= self.FEWEST_SECONDS
         until = f", about {human_seconds(passed / advance * (total - done))} left" if known else ""
         err.print(f"{what}: {done} of {total}{until} {note}".rstrip(), markup=False, soft_wrap=True)
+
+
+def outcome(stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[R, NotKept | None]:
+    """What a stage came to, and the error to end with where some of it couldn't be written."""
+    try:
+        return stage(*args, **kwargs), None
+    except NotKept as error:
+        return error.result, error
+
+
+def settle(unkept: tuple[str, ...], error: NotKept | None) -> None:
+    """Tell, after the result, what of it couldn't be written. Raises ``NotKept`` where that was asked for."""
+    for text in unkept:
+        note(text)
+    if error is not None:
+        # The result is out before the error, also where both go to one place.
+        sys.stdout.flush()
+        raise error
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
@@ -197,6 +221,13 @@ def show_pairs(rows: Mapping[str, str]) -> None:
     width = max(map(len, rows), default=0)
     for label, value in rows.items():
         say(f"  {label:<{width}}  {value}")
+
+
+def say_paths(**paths: Path | None) -> None:
+    """Print where each file lies that was written, by what it is."""
+    for what, path in paths.items():
+        if path is not None:
+            say(f"{what}: {path}")
 
 
 def quoted(path: Path) -> str:

@@ -43,9 +43,10 @@ def command(
             console.say("\t".join(cells))
         return
     table = Table(box=None, pad_edge=False, expand=True)
-    table.add_column("id", no_wrap=True)
+    # A long id takes several lines, and leaves room for the text.
+    table.add_column("id", overflow="fold", max_width=console.out.width // 3)
     table.add_column("role", no_wrap=True)
-    table.add_column("class", no_wrap=True)
+    table.add_column("class", overflow="fold", max_width=console.out.width // 4)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
     for cells in rows:
         # Text objects, so that brackets in an example are not read as markup.

@@ -12,6 +12,7 @@ from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.cli.tables import show_table
 from gptfl.records.texts import written_id
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        result = simulate(
+        result, error = console.outcome(
+            simulate,
             simulator,
             dynamics=dynamics,
             workspace=workspace,
@@ -146,6 +148,7 @@ def command(
         console.say_json(_as_dict(result))
     else:
         show(result)
+    console.settle(result.unkept, error)
 
 
 def show(result: "Simulation") -> None:
@@ -168,8 +171,7 @@ def show(result: "Simulation") -> None:
         pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {group.count} test examples"
     console.show_pairs(pairs)
     _show_table(result)
-    console.say(f"predictions: {result.predictions}")
-    console.say(f"picture: {result.figure}")
+    console.say_paths(predictions=result.predictions, picture=result.figure)
 
 
 def _show_table(result: "Simulation") -> None:
@@ -196,7 +198,7 @@ def _show_table(result: "Simulation") -> None:
             numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
             table.add_row(console.plain(f"  {written_id(change.id)}{mark}"), *numbers)
-    console.out.print(table)
+    show_table(table)
 
 
 def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:
@@ -259,8 +261,8 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
             group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}
             for group in result.groups
         },
-        "predictions": str(result.predictions),
-        "picture": str(result.figure),
+        "predictions": None if result.predictions is None else str(result.predictions),
+        "picture": None if result.figure is None else str(result.figure),
     }
 
 

@@ -75,6 +75,8 @@ class RankResult:
     output: Path | None = None
     figure: Path | None = None
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
 
 def check_table(path: Path) -> None:

@@ -46,8 +46,10 @@ class Selection:
     intervals: Mapping[float, tuple[float, float]]
     orders: int
     simulator: Path
-    output: Path
+    output: Path | None
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
     wish: Mapping[str, float | None] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     """The class of each example, where the pool's examples have classes."""
@@ -63,12 +65,12 @@ class Selection:
         return dict(Counter(self.class_names).most_common())
 
 
-def write_ids(selection: Selection) -> None:
+def write_ids(selection: Selection, path: Path) -> None:
     """Write the ids, one a line. Raises ``ResourceError`` if they can't be written."""
     head = (
         f"{HEAD}: {len(selection.ids)} of {selection.pool} examples of {selection.recording}, by {selection.estimator}"
     )
-    with written_whole(selection.output) as aside:
+    with written_whole(path) as aside:
         aside.write_text("\n".join((head, *map(written_id, selection.ids))) + "\n", encoding="utf-8")
 
 
@@ -99,7 +101,7 @@ def to_json(selection: Selection) -> str:
             for place, example in enumerate(selection.examples)
         ],
         "simulator": str(selection.simulator),
-        "output": str(selection.output),
+        "output": None if selection.output is None else str(selection.output),
         "notes": list(selection.notes),
     }
     return json_text(told, indent=2) + "\n"

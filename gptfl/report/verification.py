@@ -52,11 +52,13 @@ class Verification:
     skill: float | None
     coverage: Mapping[float, Coverage]
     seconds: float
-    output: Path
-    figure: Path
+    output: Path | None
+    figure: Path | None
     intervals: Intervals = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     binary: bool = False
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
     @property
     def last(self) -> int:
@@ -113,15 +115,15 @@ def to_json(found: Verification) -> str:
             for run, label in enumerate(found.labels)
         ],
         "average_run": _rows(found.reference),
-        "figure": str(found.figure),
+        "figure": None if found.figure is None else str(found.figure),
         "notes": list(found.notes),
     }
     return json_text(told, indent=2) + "\n"
 
 
-def write_verification(found: Verification) -> None:
-    """Write the numbers to ``found.output``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(found.output) as aside:
+def write_verification(found: Verification, path: Path) -> None:
+    """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(path) as aside:
         aside.write_text(to_json(found), encoding="utf-8")
 
 
@@ -151,7 +153,7 @@ def verification_table(found: Verification) -> Table:
     return table
 
 
-def draw_verification(found: Verification) -> None:
+def draw_verification(found: Verification, path: Path) -> None:
     """Write the figure: predicted and recorded, the mean over test examples and those that changed most.
 
     Raises ``ResourceError`` if it can't be written.
@@ -161,7 +163,7 @@ def draw_verification(found: Verification) -> None:
     order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
     shown = [(found.tests[place], place, "changed most") for place in order[:DRAWN]]
     draw_simulation(
-        found.figure,
+        path,
         steps=found.steps,
         values=found.predicted,
         intervals={} if found.binary else found.intervals,

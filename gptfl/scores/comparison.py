@@ -201,6 +201,8 @@ class Comparison:
     notes: tuple[str, ...] = ()
     figure: Path | None = None
     output: Path | None = None
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
     unseen: Mapping[str, Any] | None = None
     observed: int = 0
     ceiling: Ceiling | None = None

@@ -15,6 +15,7 @@ from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_row
 from gptfl.scores.pointwise import squared_errors
 from gptfl.stages.dividing import folds_for
 from gptfl.stages.entries import Entry, choose_entries
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.plausible import binary_note
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of, device_note
@@ -168,13 +169,12 @@ def _check_observed(observed: int, splits: Sequence[Split]) -> None:
 def _write(
     comparison: Comparison, recording: Recording, output: str | Path | None, figure: str | Path | bool
 ) -> Comparison:
-    if output is not None:
-        path = user_path(output)
-        write_table(comparison, path)
-        comparison = replace(comparison, output=path)
-    if figure is not False:
-        default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
-        path = default if figure is True else user_path(figure)
-        draw_comparison(comparison, path)
-        comparison = replace(comparison, figure=path)
-    return comparison
+    default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(comparison, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_comparison(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_table(known, table))
+    return keeping.settled()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gptfl.errors import DataError
 from gptfl.interfaces import Plan
 from gptfl.records import TEST as TEST_ROLE
 from gptfl.records import Progress, silent, user_path
@@ -116,6 +117,8 @@ def train_for_real(simulation: "Simulation", progress: Progress = silent) -> flo
     trainer = TrainerMaker(
         "tiny", "cpu", Errands().load(POOL, TEST, seed), (Loss(),), Recipe(LEARNING_RATE, record_every=STEPS)
     )()
+    if simulation.predictions is None:
+        raise DataError("the simulation's predictions were not kept", "simulate again where they can be written")
     curricula = read_predictions(simulation.predictions).batches
     finals = []
     for index, batches in enumerate(curricula):

@@ -18,6 +18,7 @@ from gptfl.report.trajectories import check_picture
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
 from gptfl.stages.entries import ALWAYS, Entry, choose_entries
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.planning import together_in
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of
@@ -210,13 +211,12 @@ def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
 
 
 def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
-    if output is not None:
-        path = user_path(output)
-        write_runs_sweep(found, path)
-        found = replace(found, output=path)
-    if figure is not False:
-        default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
-        path = default if figure is True else user_path(figure)
-        draw_runs_sweep(found, path)
-        found = replace(found, figure=path)
-    return found
+    default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_runs_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_runs_sweep(known, table))
+    return keeping.settled()

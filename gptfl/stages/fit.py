@@ -8,14 +8,14 @@ from typing import Any
 from gptfl.curricula import check_seed
 from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
-from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
+from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, simulator_key, unmet_need
 from gptfl.stages.provision import Shelf
 from gptfl.stages.sources import choose_metric, focused, open_recording
 from gptfl.stages.splits import check_fit_runs, stored_split
 from gptfl.stages.unseen import aside_notes, refusal, set_aside
 from gptfl.stages.withholding import left_note, without
 from gptfl.store.kinds import SIMULATOR
-from gptfl.store.targets import check_target
+from gptfl.store.targets import check_target, check_writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,15 @@ def fit(
     check_fit_runs(split)
     whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator)
     data = without(whole, recording.aside, contender.estimator)
-    fitted = fit_fresh(contender, recording, data)
     path = (
-        recording.workspace.simulator_path(recording.stem, estimator, chosen.name, fitted.key)
+        recording.workspace.simulator_path(
+            recording.stem, estimator, chosen.name, simulator_key(contender, recording, data)
+        )
         if output is None
         else user_path(output)
     )
+    check_writable(path)
+    fitted = fit_fresh(contender, recording, data)
     keep(path, fitted, recording, data)
     return FitResult(
         path=path,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, PluginError
+from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of, takes
 from gptfl.records import (
     Features,
@@ -190,11 +190,15 @@ def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fi
                 found = read_simulator(candidate)
                 if found.key == key:
                     return _restored(contender, found)
-            except DataError as error:
+            except (DataError, ResourceError) as error:
                 notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
     fitted = fit_fresh(contender, recording, data)
     if fitted.seconds >= WORTH_KEEPING:
-        keep(aside, fitted, recording, data)
+        try:
+            keep(aside, fitted, recording, data)
+        except ResourceError as error:
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
+            notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
     return Fitted(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 

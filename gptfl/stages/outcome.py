@@ -75,6 +75,8 @@ class Simulation:
     Where the estimator says how sure it is, ``intervals`` has by level the lower and upper bounds of what a single
     run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
     was recorded (see ``records.Prediction``).
+
+    ``predictions`` and ``figure`` are None where they couldn't be written; ``unkept`` says why.
     """
 
     estimator: str
@@ -100,8 +102,8 @@ class Simulation:
     trust: str
     simulator: Path
     dynamics: Path
-    predictions: Path
-    figure: Path
+    predictions: Path | None
+    figure: Path | None
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -110,6 +112,8 @@ class Simulation:
     )
     novelty: Float[np.ndarray, " run"] | None = None
     binary: bool = False
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
 
 def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:

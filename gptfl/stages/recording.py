@@ -14,8 +14,8 @@ from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
 from gptfl.stages.tokens import TOKENIZATION
+from gptfl.store.durable import cannot_write
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
-from gptfl.store.files import cannot_write
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate

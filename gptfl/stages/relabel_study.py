@@ -16,6 +16,7 @@ from gptfl.report.trajectories import check_picture
 from gptfl.stages.flips import flipped_of
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.influence import subject_of
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.ownscores import own_scores
 from gptfl.stages.rank import Asked, check_options, open_sources, rankings_of, suspicion
 from gptfl.stages.retraining import Announce, Retrainer, Training, model_of, orders_of
@@ -118,9 +119,10 @@ def relabel_study(
         figure=picture,
         notes=notes,
     )
-    write_study(study)
-    draw_study(study)
-    return study
+    keeping = Keeping(study)
+    keeping.draw("figure", lambda known: draw_study(known, picture), asked=figure is not None)
+    keeping.write("output", lambda known: write_study(known, target))
+    return keeping.settled()
 
 
 def _check_shares(shares: Sequence[float]) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH, vectors_of
 from gptfl.stages.exchanging import SEARCH, Start, exchanged
 from gptfl.stages.influence import Subject, Told, subject_of, tell
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.outcome import Reference
 from gptfl.stages.picking import Wish, pick, rooms_of
 from gptfl.stages.plausible import novelty_note, share_note
@@ -68,8 +69,9 @@ def select(
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     prediction = source.ask(asked.query)
     selection = _summarise(source, subject, wish, told, chosen, asked, prediction, target)
-    write_ids(selection)
-    return selection
+    keeping = Keeping(selection)
+    keeping.write("output", lambda known: write_ids(known, target))
+    return keeping.settled()
 
 
 def target_of(on: str | Sequence[str], source: Source, wish: Wish) -> Subject:

@@ -22,6 +22,7 @@ from gptfl.stages.asking import Source, open_source
 from gptfl.stages.choosers import Halves, choices_of, drawn_of, halves_of
 from gptfl.stages.exchanging import SEARCH
 from gptfl.stages.guarding import make_executor, make_metric
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.picking import Wish, rooms_of
 from gptfl.stages.rank import check_options
 from gptfl.stages.recipe import recorded_recipe
@@ -121,9 +122,10 @@ def select_study(
         figure=picture,
         notes=(*source.notes, *source.recording.notes, *notes),
     )
-    write_selection_study(study)
-    draw_selection_study(study)
-    return study
+    keeping = Keeping(study)
+    keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=figure is not None)
+    keeping.write("output", lambda known: write_selection_study(known, target))
+    return keeping.settled()
 
 
 def _targets(source: Source, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:

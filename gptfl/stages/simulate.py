@@ -15,6 +15,7 @@ from gptfl.report.trajectories import check_picture
 from gptfl.scores import pointwise
 from gptfl.simulator.average import mean_over_runs
 from gptfl.stages.asking import Source, open_source, with_newcomers
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.newcomers import read_newcomers
 from gptfl.stages.observing import check_observing, with_observed
 from gptfl.stages.outcome import Group, Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
@@ -115,9 +116,14 @@ def simulate(
     if source.new is not None:
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
-    write_predictions(
-        target, _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
-    )
+    keeping = Keeping(result)
+    file = _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
+    keeping.write("predictions", lambda _: write_predictions(target, file))
+    keeping.draw("figure", lambda _: _draw(picture, result, asked, prediction, versus), asked=figure is not None)
+    return keeping.settled()
+
+
+def _draw(picture: Path, result: Simulation, asked: Asked, prediction: Prediction, versus: Reference) -> None:
     shown = [
         (change.id, result.tests.index(change.id), word)
         for word, changes in (("helped", result.helped), ("hurt", result.hurt))
@@ -137,7 +143,6 @@ def simulate(
         metric=result.metric,
         observed=asked.query.observed,
     )
-    return result
 
 
 def _key(source: Source, asked: Asked, rival: Int[np.ndarray, " subset"] | None) -> str:

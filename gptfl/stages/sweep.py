@@ -15,6 +15,7 @@ from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.sweep import Point, Sweep
 from gptfl.stages.compare import compare
 from gptfl.stages.few_runs import RUNS
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.sources import choose_metric, find_features, open_recording
 from gptfl.store.targets import check_plain_target
 
@@ -104,7 +105,7 @@ def sweep(
         raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
     grid.check_settings()
     recording = open_recording(dynamics, workspace)
-    chosen, _ = choose_metric(recording.dynamics, metric)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
     _check_every(axes.get(EVERY, ()))
     for name in axes.get(ENCODER, ()):
         find_features(recording, None, str(name))
@@ -130,7 +131,12 @@ def sweep(
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
     return _written(
-        Sweep(estimator, {axis: tuple(values) for axis, values in axes.items()}, tuple(points)),
+        Sweep(
+            estimator,
+            {axis: tuple(values) for axis, values in axes.items()},
+            tuple(points),
+            notes=(*recording.notes, *metric_notes),
+        ),
         chosen,
         recording.workspace.root / recording.stem,
         output,
@@ -160,13 +166,12 @@ def _check_every(values: Sequence[Any]) -> None:
 def _written(
     found: Sweep, metric: MetricInfo, beginning: Path, output: str | Path | None, figure: str | Path | bool
 ) -> Sweep:
-    if output is not None:
-        path = user_path(output)
-        write_sweep(found, path)
-        found = replace(found, output=path)
-    if figure is not False:
-        default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
-        path = default if figure is True else user_path(figure)
-        draw_sweep(found, path)
-        found = replace(found, figure=path)
-    return found
+    default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_sweep(known, table))
+    return keeping.settled()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from gptfl.scores import pointwise
 from gptfl.scores.coverage import coverage
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.guarding import make_executor, make_metric
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.origin import is_imported
 from gptfl.stages.outcome import Reference
 from gptfl.stages.plausible import novelty_note, range_note, share_note
@@ -29,7 +31,7 @@ from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.retraining import Announce, check_weights, model_of, recipe_of
 from gptfl.stages.texts import with_texts
 from gptfl.stages.tokens import check_tokens
-from gptfl.store.targets import check_plain_target
+from gptfl.store.targets import check_plain_target, check_writable
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
@@ -92,14 +94,18 @@ def verify(
             announce(guess)
     if dry_run:
         return None
-    with source.recording.workspace.lock("gptfl verify"):
+    check_writable(target)
+    space = source.recording.workspace
+    # What is written elsewhere needs nothing of a workspace that others may only read.
+    with space.lock("gptfl verify") if target.parent == space.root else nullcontext():
         started = time.perf_counter()
         runs = training.carry_out(runner, progress)
         seconds = time.perf_counter() - started
     found = _held_against(source, asked, prediction, average, runs, seconds, target, picture)
-    write_verification(found)
-    draw_verification(found)
-    return found
+    keeping = Keeping(found)
+    keeping.draw("figure", lambda known: draw_verification(known, picture), asked=figure is not None)
+    keeping.write("output", lambda known: write_verification(known, target))
+    return keeping.settled()
 
 
 def check_made_here(source: Source) -> None:

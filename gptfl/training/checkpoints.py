@@ -1,8 +1,6 @@
 """Trained weights along a run, in safetensors: written as they come, read back into the model they belong to."""
 
-import contextlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.records.texts import parse_json
-from gptfl.store.files import cannot_write
+from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.training.distributed import Group
 from gptfl.training.network import Network
 from gptfl.training.weight_files import check_no_pointer
@@ -116,20 +114,14 @@ def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, An
     about = {"kind": KIND, "format_version": VERSION, **about}
     # One entry: safetensors writes several in any order, and the same weights are to make the same file.
     metadata = {ENTRY: json.dumps(about, sort_keys=True)}
-    aside = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=metadata)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with part_of(path) as aside:
+            save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=metadata)
+            put_in_place(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     except SafetensorError as error:  # how safetensors tells what the system refused
         raise ResourceError(f"{path} can't be written: {error}", "make room, or ask for fewer --checkpoints") from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.curricula import SCHEDULES, recorded_steps, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Plan
+from gptfl.interruption import uninterrupted
 from gptfl.records import Curriculum, Example, Run
 from gptfl.training.checkpoints import Keeper
 from gptfl.training.distributed import ALONE, Group
@@ -177,7 +178,8 @@ class RecordingTrainer:
             settings["lr"] = learning_rate
         self.network.switch(training=True)
         for _ in range(SCALINGS):
-            loss = self._differentiate(pieces)
+            with uninterrupted():  # autograd calls hooks back, which would swallow a Ctrl-C
+                loss = self._differentiate(pieces)
             scale = self.scaler.get_scale()
             if self.along is not None:
                 self.scaler.unscale_(optimiser)

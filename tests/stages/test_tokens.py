@@ -70,7 +70,9 @@ def test_an_older_recording_with_other_tokens_is_no_start(neox: Path, tmp_path: 
     made = record(neox, tmp_path, MERGED)
     older(made.path)
     assert record(neox, tmp_path, MERGED).recorded_now == 0, "what is finished is read as ever"
-    with pytest.raises(DataError, match="was recorded with other tokens: some of its prompts and targets are tokenized"):
+    with pytest.raises(
+        DataError, match="was recorded with other tokens: some of its prompts and targets are tokenized"
+    ):
         record(neox, tmp_path, MERGED, runs=2)
     recording = open_recording(made.path, tmp_path)
     metric = make_metric(get_registry(), "loss")
@@ -85,9 +87,7 @@ def test_an_older_recording_with_other_tokens_is_no_start(neox: Path, tmp_path: 
         measure_first(str(neox), test, recording.dynamics, metric.info, lambda *one: None)
 
 
-def test_new_examples_of_an_older_recording_are_measured_where_its_own_are_the_same(
-    neox: Path, tmp_path: Path
-) -> None:
+def test_new_examples_of_an_older_recording_are_measured_where_its_own_are_the_same(neox: Path, tmp_path: Path) -> None:
     made = record(neox, tmp_path, APART)
     dynamics = read_dynamics(made.path)
     metric = dynamics.metrics["loss"]
@@ -110,7 +110,11 @@ def test_plain_texts_are_recorded_whole(neox: Path, tmp_path: Path) -> None:
         expected = model(input_ids=ids, labels=ids).loss.item()
         assert dynamics.runs[0].metrics["loss"][0, place] == pytest.approx(expected, abs=1e-4)
     assert np.isfinite(dynamics.runs[0].metrics["rougeL"]).all()
-    for encoder, settings in (("tfidf-svd", {}), ("causal-lm", {"model": str(neox), "text": "prompt"}), ("answer-state", {})):
+    for encoder, settings in (
+        ("tfidf-svd", {}),
+        ("causal-lm", {"model": str(neox), "text": "prompt"}),
+        ("answer-state", {}),
+    ):
         assert gptfl.featurize(encoder, dynamics=made.path, settings=settings).embedded == 7
     with pytest.raises(DataError, match="encoder tfidf-svd: no word is in any prompt"):
         gptfl.featurize("tfidf-svd", dynamics=made.path, settings={"text": "prompt"})
