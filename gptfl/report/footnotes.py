@@ -140,12 +140,13 @@ def tops(ceiling: Ceiling) -> str:
 
 
 def _share(share: Value) -> str:
-    """A share of a ceiling with its interval: nobody has reached what may as well be out of sight."""
+    """A share of a ceiling with its interval, which is open where the ceiling may as well be nothing."""
     if share.interval is None:
         return percent(share.value)
-    low, high = share.interval
-    bounds = f"[{percent(low)[:-2]}, {percent(high)[:-2]}]" if math.isfinite(high) else f"[{percent(low)[:-2]} or more]"
-    return f"{percent(share.value)} {bounds}"
+    low, high = (f"{100 * bound:.3g}" if math.isfinite(bound) else None for bound in share.interval)
+    if low is None:
+        return f"{percent(share.value)} {'[anything]' if high is None else f'[{high} or less]'}"
+    return f"{percent(share.value)} {f'[{low} or more]' if high is None else f'[{low}, {high}]'}"
 
 
 def _excesses(comparison: Comparison) -> list[str]:
