@@ -92,6 +92,8 @@ def averaged(rows: Sequence[Row]) -> Row:
         notes=notes,
         best=frozenset(),
         excess=None,
+        shares={},
+        skill_by_step={},
         by_task={},
         coverage={},
         coverage_by_task={},
