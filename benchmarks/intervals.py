@@ -21,7 +21,7 @@ Trial = tuple[float, float, np.ndarray, int, bootstrap.Scale]
 def related(random: np.random.Generator, runs: int, tests: int, alike: float) -> np.ndarray:
     """Normal values [run, test] whose test examples correlate by ``alike``."""
     common = random.normal(size=(runs, 1))
-    return np.sqrt(alike) * common + np.sqrt(1 - alike) * random.normal(size=(runs, tests))
+    return np.asarray(np.sqrt(alike) * common + np.sqrt(1 - alike) * random.normal(size=(runs, tests)))
 
 
 def lds_trial(
@@ -42,7 +42,7 @@ def lds_trial(
         if together == 1:
             return related(random, runs, tests, alike)
         shared = related(random, runs // together, tests, alike)[units]
-        return np.sqrt(0.8) * shared + np.sqrt(0.2) * related(random, runs, tests, alike)
+        return np.asarray(np.sqrt(0.8) * shared + np.sqrt(0.2) * related(random, runs, tests, alike))
 
     ours = values()
     truth = pearson * ours + np.sqrt(1 - pearson**2) * values()
@@ -100,7 +100,7 @@ def ceiling_trial(
 
     def noises(count: int, sizes: int) -> np.ndarray:
         size = np.exp(uneven * random.normal(size=(sizes, 1)) - uneven**2)
-        return np.sqrt(noise) * size * (random.normal(size=(count, factors)) @ ways[1])
+        return np.asarray(np.sqrt(noise) * size * (random.normal(size=(count, factors)) @ ways[1]))
 
     recorded = np.zeros((runs, 2, tests))
     recorded[:, 1] = np.sqrt(1 - noise) * (random.normal(size=(runs, factors)) @ ways[0]) + noises(runs, runs)

@@ -211,6 +211,8 @@ def shares(row: Mapping[str, Any], top: Mapping[str, Any]) -> list[str]:
 def in_percent(kept: Sequence[float | None]) -> str:
     """An interval of a share; None for a bound that is out of sight."""
     low, high = (None if bound is None else f"{100 * bound:.0f}" for bound in kept)
+    if low is None:
+        return "[anything]" if high is None else f"[{high} or less]"
     return f"[{low} or more]" if high is None else f"[{low}, {high}]"
 
 

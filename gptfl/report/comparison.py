@@ -145,6 +145,7 @@ def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
         "scores": _scores_dict(row.scores),
         "by_task": {task: _scores_dict(scores) for task, scores in row.by_task.items()},
         "lds_reliable": row.lds_reliable,
+        **({} if not row.skill_by_step else {"skill_by_step": {str(k): v for k, v in row.skill_by_step.items()}}),
         **({} if row.excess is None else {"excess": asdict(row.excess)}),
         **({} if comparison.ceiling is None else shares),
         **({} if not row.coverage else {"coverage": coverage_dict(row.coverage)}),

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
+
 from gptfl.report.calibration import percent
-from gptfl.report.cells import number, spread
+from gptfl.report.cells import NOTHING, number, spread
 from gptfl.report.notes import spanned
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row, Value
@@ -13,6 +15,11 @@ ORACLE = "†"
 """Marks the rows of estimators that looked along the runs that they predict."""
 UNTOLD = "‡"
 """Marks the rows of estimators that don't look at what was observed of a run."""
+
+STEPS_SHOWN = 4
+"""At so many steps skill stands under the table; files have it at all."""
+KNOWN_BY_STEP = ("persistence", "mean-run")
+"""Whose skill at a step says nothing new: far below 0, and 0."""
 
 
 def setting(comparison: Comparison) -> str:
@@ -69,7 +76,7 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
             "Below each estimator, its scores on each task of the mixture. Above them, MSE, MAE and final ρ are the means "
             "of the tasks' own, as in the paper; LDS and skill take all test examples together."
         )
-    notes += _observed(comparison) + _ceilings(comparison) + _excesses(comparison)
+    notes += _by_step(comparison) + _observed(comparison) + _ceilings(comparison) + _excesses(comparison)
     if any(row.oracle for row in comparison.rows):
         notes.append(
             f"{ORACLE} Oracle: it looked along the very runs that it predicts, which no prediction of a run that was "
@@ -96,6 +103,24 @@ def _drawn(comparison: Comparison) -> str:
     if units == comparison.runs:
         return "runs"
     return f"the {units} groups of runs that train on the same examples or are pairs"
+
+
+def _by_step(comparison: Comparison) -> list[str]:
+    """Skill at some steps of those that learn: the whole may tell of the few steps at which losses collapse."""
+    rows = [row for row in comparison.rows if row.skill_by_step and row.name not in KNOWN_BY_STEP]
+    steps = sorted({step for row in rows for step in row.skill_by_step})
+    if len(steps) < 2:
+        return []
+    places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), STEPS_SHOWN)).round().astype(int))
+    shown = [steps[place] for place in places]
+    told = [
+        f"{row.estimator} "
+        + ", ".join(
+            number("skill", row.skill_by_step[step]) if step in row.skill_by_step else NOTHING for step in shown
+        )
+        for row in rows
+    ]
+    return [f"Skill at steps {', '.join(map(str, shown))}: {'; '.join(told)}."]
 
 
 def _observed(comparison: Comparison) -> list[str]:
@@ -140,12 +165,13 @@ def tops(ceiling: Ceiling) -> str:
 
 
 def _share(share: Value) -> str:
-    """A share of a ceiling with its interval: nobody has reached what may as well be out of sight."""
+    """A share of a ceiling with its interval, which is open where the ceiling may as well be nothing."""
     if share.interval is None:
         return percent(share.value)
-    low, high = share.interval
-    bounds = f"[{percent(low)[:-2]}, {percent(high)[:-2]}]" if math.isfinite(high) else f"[{percent(low)[:-2]} or more]"
-    return f"{percent(share.value)} {bounds}"
+    low, high = (f"{100 * bound:.3g}" if math.isfinite(bound) else None for bound in share.interval)
+    if low is None:
+        return f"{percent(share.value)} {'[anything]' if high is None else f'[{high} or less]'}"
+    return f"{percent(share.value)} {f'[{low} or more]' if high is None else f'[{low}, {high}]'}"
 
 
 def _excesses(comparison: Comparison) -> list[str]:

@@ -160,6 +160,7 @@ class Row:
     coverage_by_task: Mapping[str, Mapping[float, Coverage]] = field(default_factory=dict)
     encoder: str | None = None
     shares: Mapping[str, Value] = field(default_factory=dict)
+    skill_by_step: Mapping[int, float] = field(default_factory=dict)
 
     def of_tasks(self) -> "dict[str, Row]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
@@ -171,6 +172,7 @@ class Row:
                 by_task={},
                 excess=None,
                 shares={},
+                skill_by_step={},
                 coverage=self.coverage_by_task.get(task, {}),
                 coverage_by_task={},
             )
@@ -277,7 +279,10 @@ def score_rows(
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
             own = scored[outcome.estimator]
             shares = _shares(own, held_out.sampling, ceiling)
-            row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares)
+            at = pointwise.skill_by_step(
+                predicted[outcome.estimator], held_out.recorded, held_out.mean_run, held_out.steps
+            )
+            row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares, skill_by_step=at)
         rows.append(row)
     return tuple(rows)
 

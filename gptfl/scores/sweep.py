@@ -97,6 +97,8 @@ def averaged(rows: Sequence[Row]) -> Row:
         notes=notes,
         best=frozenset(),
         excess=None,
+        shares={},
+        skill_by_step={},
         by_task={},
         coverage={},
         coverage_by_task={},

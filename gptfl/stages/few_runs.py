@@ -23,7 +23,7 @@ from gptfl.stages.planning import together_in
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of
 from gptfl.stages.sources import Recording, choose_metric, focused, open_recording
-from gptfl.stages.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, usable_runs
+from gptfl.stages.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
 from gptfl.stages.trial import Trial
 from gptfl.store.targets import check_plain_target
 
@@ -149,6 +149,14 @@ def _parted(runs: Sequence[Run], held_out: int | None, together: int) -> tuple[l
         raise UsageError(
             f"--held-out {held_out} of {len(ordered)} usable runs leaves fewer than {FEWEST_FIT_RUNS} to fit",
             f"give at most {max(0, len(ordered) - FEWEST_FIT_RUNS)}, or {MORE_RUNS}",
+        )
+    units = units_of(ordered, together)
+    if set(units[:-held_out]) & set(units[-held_out:]):
+        offers = [n for n in range(1, len(ordered) - FEWEST_FIT_RUNS + 1) if not set(units[:-n]) & set(units[-n:])]
+        near = min(offers, key=lambda n: abs(n - held_out), default=None)
+        raise UsageError(
+            f"--held-out {held_out} parts runs that belong together (on the same examples, or pairs)",
+            "leave it out, for the recording's test runs" if near is None else f"give --held-out {near}",
         )
     return ordered[:-held_out], ordered[-held_out:]
 

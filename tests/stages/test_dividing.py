@@ -7,10 +7,14 @@ import pytest
 
 from gptfl.errors import DataError, UsageError
 from gptfl.records import REPEAT
+from gptfl.report.footnotes import footnotes
+from gptfl.stages.compare import compare
 from gptfl.stages.dividing import divided, folds_for
+from gptfl.stages.few_runs import sweep_runs
 from gptfl.stages.repeats import device_note
 from gptfl.stages.splits import most_folds, stored_split
 from gptfl.stages.unseen import set_aside
+from gptfl.store.dynamics import write_dynamics
 from tests.synthetic import LOSS, synthetic
 
 
@@ -54,6 +58,25 @@ def test_runs_on_the_same_examples_stay_together_whatever_the_design_is_called(f
             assert {run.index for run in part} == {3 * (run.index // 3) + o for run in part for o in range(3)}
     with pytest.raises(UsageError, match="--folds 9 is more than the 8 groups that belong together of 24 runs: give"):
         divided(plain, runs, 9)
+
+
+def test_held_out_runs_of_an_imported_recording_are_drawn_by_what_belongs_together(tmp_path):
+    plain = synthetic(8)[0]
+    runs = tuple(reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3))
+    write_dynamics(tmp_path / "a.dynamics.h5", replace(plain, runs=runs))
+    found = compare(workspace=tmp_path, estimators=[], folds=4, figure=False)
+    assert found.held_out.independent == 8
+    own = {name: int(unit) for name, unit in zip(found.held_out.names, found.held_out.sampling.units, strict=True)}
+    assert own == {f"run-{index:04d}": index // 3 for index in range(24)}
+    assert "intervals over the 8 groups of runs" in " ".join(footnotes(found))
+
+
+def test_a_sweep_over_runs_holds_out_what_belongs_together(tmp_path):
+    plain = synthetic(4)[0]
+    runs = tuple(reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3))
+    write_dynamics(tmp_path / "a.dynamics.h5", replace(plain, runs=runs))
+    with pytest.raises(UsageError, match=r"--held-out 4 parts runs that belong together .*: give --held-out 3"):
+        sweep_runs([2], workspace=tmp_path, estimators=["class-share"], held_out=4, figure=False)
 
 
 def test_orders_of_one_subset_are_divided_all_the_same():
