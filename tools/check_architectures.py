@@ -123,7 +123,7 @@ def build(family: str, **more: Any) -> Any:
 
 
 def _names(config: type) -> set[str]:
-    found = set(inspect.signature(config.__init__).parameters)
+    found = set(inspect.signature(config.__init__).parameters)  # type: ignore[misc]
     for kind in config.__mro__:
         found |= set(getattr(kind, "__annotations__", {}))
     return found | set(getattr(config, "attribute_map", {}))

@@ -222,11 +222,10 @@ class Network:
 
     def _check_trainable(self, row: TokenRow) -> None:
         """Try whether the loss can be differentiated, in training mode."""
-        was = bool(self.model.training)
+        batch = Batch([row], self.lower([row], [[0]]), self.device)
         self.switch(training=True)
-        loss = self.loss(Batch([row], self.lower([row], [[0]]), self.device))
-        found = torch.autograd.grad(loss, self.trainable, allow_unused=True)
-        self.switch(was)
+        found = torch.autograd.grad(self.loss(batch), self.trainable, allow_unused=True)
+        self.switch(training=False)
         if all(gradient is None for gradient in found):
             raise self._refusal("its loss depends on no trained weight")
 
@@ -243,6 +242,7 @@ class Network:
 
     def _check_causal(self) -> None:
         """What is said of a token may not depend on those after it, which hold the answer."""
+        self.switch(training=False)
         ids = [0, 1, 0, 1, 1]
         with torch.no_grad():
             before, again, other = (self._logits([*ids, end])[:-1].log_softmax(-1) for end in (0, 0, 1))

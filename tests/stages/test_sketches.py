@@ -21,7 +21,8 @@ from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import read_features
 from gptfl.store.recorded_sketches import pack, unpack
 from gptfl.store.simulators import read_simulator
-from gptfl.training.gradients import sketching
+from gptfl.training.gradients import reference, sketching
+from gptfl.training.gradients.layers import InseparableError
 from tests.stages.test_collect import record, same_recording
 
 WIDE = 20_000
@@ -276,6 +277,31 @@ def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Pa
     named = read_dynamics(record(neox, tmp_path / "named", **{**few, "runs": 2, "design": "uniform"}).path)
     assert (len(named.runs), named.settings["design"]) == (2, "uniform")
     assert named.sketches is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "instead"),
+    [
+        ({"few_runs": True, "runs": 2}, "--runs 6 --design contrast instead of --few-runs"),
+        ({"sketches": True, "runs": 2}, "or leave --sketches out"),
+        ({"gradients": "reference", "runs": 2}, "or leave --gradients out"),
+    ],
+)
+def test_advice_names_the_option_that_was_given(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], instead: str
+) -> None:
+    def refuse(tape: Any, side: Any) -> None:
+        raise InseparableError("experts mix")
+
+    monkeypatch.setattr(sketching, "check_against_autograd", refuse)
+    monkeypatch.setattr(reference, "check_against_autograd", refuse)
+    with pytest.raises(
+        DataError, match="small-neox: gradients of single examples can't be told apart: experts mix"
+    ) as e:
+        record(neox, tmp_path, dry_run=True, **asked)
+    assert instead in e.value.remedy
+    others = {"--few-runs", "--sketches", "--gradients"} - {f"--{next(iter(asked)).replace('_', '-')}"}
+    assert not any(f"leave {option} out" in e.value.remedy for option in others)
 
 
 def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Path) -> None:
