@@ -172,11 +172,12 @@ def _listed(names: Sequence[str]) -> str:
 
 def _check_types(where: str, empty: Any, files: WeightFiles) -> None:
     """Raise ``DataError`` where whole numbers stand for weights, as in files of quantised models."""
-    for name, _ in empty.named_parameters():
-        one = files.tensors.get(name)
-        if one is not None and one.dtype not in FLOATS:
+    trained = {name for name, _ in empty.named_parameters()}
+    for name, one in files.tensors.items():
+        # Names that transformers changes are known by their ending; masks and positions are whole numbers by right.
+        if one.dtype not in FLOATS and (name in trained or name.endswith(".weight")):
             raise DataError(
-                f"{where}: {name} is of type {one.dtype}: these are no weights to train",
+                f"{where}: {printable(name)} is of type {one.dtype}: these are no weights to train",
                 "choose the model as it was before it was quantised",
             )
 
