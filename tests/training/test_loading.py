@@ -15,7 +15,6 @@ from gptfl.training import loading
 from gptfl.training.models import check_causal
 from tests.models import save_small
 
-
 HEADS = {"embed_out.weight": "lm_head.weight"}
 """A weight that transformers calls otherwise than its files do."""
 
