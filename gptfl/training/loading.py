@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ GENERATION = "generation_config.json"
 NAMED = 3
 """Weights that an error names of each kind."""
 SLACK = 256
+TABLES = 2**28
+"""Bytes of buffers that any model may have."""
 OTHER = "choose a causal language model, such as pythia-70m"
 SAVE = "save the whole model with save_pretrained, or take the config.json that belongs to the weights"
 
@@ -44,6 +46,7 @@ def load_weights(auto: Any, folder: Path, files: WeightFiles) -> Any:
                 f"{where}: its model_type {shown(config.model_type)} is none that {auto.__name__} knows", OTHER
             )
         empty = _build_empty(auto, config, len(files.tensors), where)
+    _check_tables(where, empty)
     shapes = {name: torch.empty(one.shape, device="meta") for name, one in files.tensors.items()}
     _check_fit(where, empty, *_fill(empty, shapes, where, device_map={"": "meta"}))
     _check_types(where, empty, files)
@@ -169,19 +172,28 @@ def _listed(names: Sequence[str]) -> str:
 
 def _check_types(where: str, empty: Any, files: WeightFiles) -> None:
     """Raise ``DataError`` where whole numbers stand for weights, as in files of quantised models."""
-    for name, _ in empty.named_parameters():
-        one = files.tensors.get(name)
-        if one is not None and one.dtype not in FLOATS:
+    trained = {name for name, _ in empty.named_parameters()}
+    for name, one in files.tensors.items():
+        # Names that transformers changes are known by their ending; masks and positions are whole numbers by right.
+        if one.dtype not in FLOATS and (name in trained or name.endswith(".weight")):
             raise DataError(
-                f"{where}: {name} is of type {one.dtype}: these are no weights to train",
+                f"{where}: {printable(name)} is of type {one.dtype}: these are no weights to train",
                 "choose the model as it was before it was quantised",
             )
 
 
+def _check_tables(where: str, empty: Any) -> None:
+    """Raise ``DataError`` where tables that are not in the files, such as sines of positions, dwarf the weights."""
+    weights, tables = _bytes(empty.parameters()), _bytes(empty.buffers())
+    if tables > TABLES + 4 * weights:
+        raise DataError(
+            f"{where}: {CONFIG} asks for {tables / 1e9:.3g} GB of tables beside {weights / 1e9:.3g} GB of weights", MEND
+        )
+
+
 def _check_room(where: str, empty: Any) -> None:
     """Raise ``ResourceError`` where the machine has less memory than the model takes in float32."""
-    values = {id(value): value for value in (*empty.parameters(), *empty.buffers())}.values()
-    needed = sum(value.numel() * value.element_size() for value in values)
+    needed = _bytes((*empty.parameters(), *empty.buffers()))
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not every system tells
@@ -191,6 +203,11 @@ def _check_room(where: str, empty: Any) -> None:
             f"{where} takes {needed / 1e9:.3g} GB in float32, and this machine has {there / 1e9:.3g} GB of memory",
             "choose a smaller model, or a machine with more",
         )
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """What tensors take together, those that are tied once."""
+    return sum(one.numel() * one.element_size() for one in {id(one): one for one in tensors}.values())
 
 
 def _check_finite(where: str, model: Any) -> None:
