@@ -4,7 +4,14 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-TEXTS = ["it is no", "Answer: no", "Answer: yes, so it is", "is it red? no, it is blue: 12", "a café, un thé", "答案是对的"] * 9
+TEXTS = [
+    "it is no",
+    "Answer: no",
+    "Answer: yes, so it is",
+    "is it red? no, it is blue: 12",
+    "a café, un thé",
+    "答案是对的",
+] * 9
 SPECIAL = ["<unk>", "<s>", "</s>", "<|user|>"]
 
 
@@ -46,7 +53,8 @@ def byte_level(prefix: bool = False, trim: bool = True, regex: bool = True, nfc:
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+        TEXTS,
+        trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False),
     )
     return fast(made, **({"unk_token": ""} | more))
 

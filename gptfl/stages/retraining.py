@@ -81,9 +81,7 @@ class Retrainer:
         self.weights = trainer.network.loaded.weights_hash
         check_weights(recording, self.weights, self.model)
         choices = trainer.evaluator.choices
-        check_tokens(
-            recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path)
-        )
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
         self.done = _read(self.path, [metric.info.name for metric in self.metrics])
 
     def key(self, training: Training) -> str:

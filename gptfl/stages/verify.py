@@ -204,9 +204,7 @@ class _Training:
         recording = self.source.recording
         check_weights(recording, trainer.network.loaded.weights_hash, self.model)
         tests, choices = trainer.evaluator.test, trainer.evaluator.choices
-        check_tokens(
-            recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path)
-        )
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path))
         return trainer
 
 

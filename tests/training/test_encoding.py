@@ -201,7 +201,9 @@ def test_a_missing_space_is_told(prompt: str, target: str, told: bool) -> None:
     notes = [note for note in notes_of(made, example(prompt, target)) if "no space parts" in note]
     assert bool(notes) == told
     if told:
-        assert notes[0].startswith(f"no space parts prompt and answer in 1 of 1 examples (pool 'x': {prompt[-12:]!r} and")
+        assert notes[0].startswith(
+            f"no space parts prompt and answer in 1 of 1 examples (pool 'x': {prompt[-12:]!r} and"
+        )
 
 
 def test_a_choice_without_its_space_is_told() -> None:

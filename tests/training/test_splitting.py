@@ -163,7 +163,9 @@ def test_start_tokens() -> None:
 def test_every_text_is_tokenized_once_and_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     made, asked = byte_level(), []
     call = type(made).__call__
-    monkeypatch.setattr(type(made), "__call__", lambda self, texts, **more: asked.append(texts) or call(self, texts, **more))
+    monkeypatch.setattr(
+        type(made), "__call__", lambda self, texts, **more: asked.append(texts) or call(self, texts, **more)
+    )
     splitter = Splitter(made)
     splitter.read(["a", "b", "a"])
     splitter.read(["b", "c"])

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl import settings
-from gptfl.errors import DataError
 from gptfl.builtin.encoders.texts import PARTS, text_of
+from gptfl.errors import DataError
 from gptfl.records import Example, FeatureSet
 
 TOKEN = r"(?u)\w+|[^\w\s]"
