@@ -12,7 +12,7 @@ from gptfl.records.values import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One prompt and its target.
+    """One prompt, which may be empty, and its target.
 
     ``label`` is the class as an index into ``choices``, where the task has classes.
     ``digest`` identifies the texts, also where a recording keeps none (``--no-texts``).

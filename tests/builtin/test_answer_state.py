@@ -110,6 +110,21 @@ def test_it_takes_the_recorded_model_and_length(neox: Path) -> None:
     assert named.identity()["max_length"] == 9
 
 
+def test_features_of_other_tokens_are_not_mixed_with_older_ones(neox: Path) -> None:
+    """Where the recorded prompts end inside tokens, older features had others."""
+    from dataclasses import replace
+
+    one = recording(model=str(neox))
+    merged = replace(one, pool=(Example("p0", "is it ", "red"), *one.pool[1:]))
+    identities = []
+    for used in (one, merged):
+        encoder = AnswerState(str(neox), device="cpu")
+        encoder.use_recording(used)
+        identities.append(encoder.identity())
+    assert identities[1] == {**identities[0], "tokenization": "whole text"}
+    assert "tokenization" not in identities[0]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

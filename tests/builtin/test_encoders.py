@@ -143,6 +143,27 @@ def test_causal_lm_is_the_same_wherever_its_model_lies(neox, tmp_path):
     assert not same_identity({"model": "a"}, {"model": "b"})
 
 
+def test_an_empty_text_is_the_start_token_or_nothing(neox):
+    plain = [Example("a", "", " yes"), Example("b", "", " no sun"), Example("c", "red", " no")]
+    made = CausalLm(str(neox), text="prompt", token="mean").encode(plain[:2], plain[2:])["hidden"]
+    started = CausalLm(str(neox), text="target").encode([Example("s", "", "<|end|>")], plain[2:])["hidden"]
+    np.testing.assert_allclose(made.train, np.repeat(started.train, 2, axis=0), atol=1e-5)
+    without = CausalLm(str(neox), text="prompt")
+    for name in ("bos_token", "eos_token"):
+        setattr(without._loaded.tokenizer, name, None)
+    with pytest.raises(DataError, match="encoder causal-lm: a text is empty, and the tokenizer"):
+        without.encode(plain[:2], plain[2:])
+
+
+def test_tfidf_of_plain_texts_weighs_their_targets():
+    plain = [Example(str(i), "", f" the {word} sun") for i, word in enumerate(("red", "blue", "old", "new"))]
+    made = TfidfSvd().encode(plain[:3], plain[3:])["text"]
+    alone = TfidfSvd(text="target").encode(plain[:3], plain[3:])["text"]
+    np.testing.assert_allclose(made.train, alone.train)
+    with pytest.raises(DataError, match="encoder tfidf-svd: no word is in any prompt: take another part"):
+        TfidfSvd(text="prompt").encode(plain[:3], plain[3:])
+
+
 def test_causal_lm_counts_what_it_cuts(neox):
     made = CausalLm(model=str(neox), device="cpu", max_length=4)
     made.encode(examples("p", 2), examples("t", 1))

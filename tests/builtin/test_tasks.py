@@ -172,6 +172,8 @@ def test_json_lines_are_taken_as_they_are(tmp_path):
         {"id": "x", "prompt": "One  plus one\n", "target": "two", "topic": "sums"},
         {"prompt": "p", "target": " b", "choices": [" a", " b"]},
         {"prompt": "p", "target": " a", "choices": [" a", " b"], "label": 0},
+        {"prompt": "", "target": "A plain text."},
+        {"prompt": " \n", "target": "\nt"},
     ]
     examples = {e.id: e for e in JsonLines(write(tmp_path / "d", rows)).load(None, None, 0).pool}
     assert (examples["x"].text, examples["x"].label, examples["x"].fields) == (
@@ -180,12 +182,16 @@ def test_json_lines_are_taken_as_they_are(tmp_path):
         {"topic": "sums"},
     )
     assert (examples["1"].label, examples["2"].label) == (1, 0)
+    assert [(examples[id].prompt, examples[id].target) for id in "34"] == [("", "A plain text."), (" \n", "\nt")]
 
 
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
         ({"prompt": "p"}, "field 'target' is missing"),
+        ({"target": "t"}, "field 'prompt' is missing"),
+        ({"prompt": None, "target": "t"}, "field 'prompt' is None, not a text"),
+        ({"prompt": 3, "target": "t"}, "field 'prompt' is 3, not a text"),
         ({"prompt": "p", "target": ""}, "field 'target' is empty"),
         ({"prompt": "p", "target": "t", "label": 1}, "'label' needs the field 'choices'"),
         ({"prompt": "p", "target": "t", "choices": ["t"]}, "not two or more different texts"),
@@ -208,6 +214,7 @@ def test_every_task_keeps_the_interface(tmp_path):
     check_task(Rte, data=write(tmp_path / "rte", numbered(40)))
     rows = [{"prompt": f"p{i}", "target": f" t{i}"} for i in range(40)]
     check_task(JsonLines, data=write(tmp_path / "jsonl", rows))
+    check_task(JsonLines, data=write(tmp_path / "plain", [{**row, "prompt": ""} for row in rows]))
 
 
 @pytest.mark.parametrize("name", ["rte", "sst2", "boolq", "webnlg", "wmt16_de_en"])

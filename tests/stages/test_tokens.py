@@ -18,6 +18,7 @@ from gptfl.stages.measuring import measure_first
 from gptfl.stages.retraining import Retrainer
 from gptfl.stages.sources import open_recording
 from gptfl.store.dynamics import read_dynamics, write_dynamics
+from tests.tokenizers import pieces
 
 SMALL: dict[str, Any] = {"pool": 4, "test": 3, "subset_size": 2, "batch_size": 2, "steps": 2, "lr": 1e-3}
 APART = [(f"who sees it {word}", " yes") for word in ("on", "and", "is", "sea", "land", "a", "the")]
@@ -94,6 +95,32 @@ def test_new_examples_of_an_older_recording_are_measured_where_its_own_are_the_s
     new = tuple(replace(one, prompt=f"{one.prompt} ", target="yes", digest="") for one in dynamics.test)
     found = measure_first(str(neox), new, dynamics, metric, lambda *one: None)
     np.testing.assert_allclose(found, dynamics.runs[0].metrics["loss"][0], atol=1e-5)
+
+
+def test_losses_are_those_of_the_whole_texts_tokens(tmp_path: Path) -> None:
+    """A model with Llama's tokenizer, held against its own loss with the prompt's labels left out."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = pieces()
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=12, **shape)).eval()
+    model.save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    long = "is it red? no, " * 5 + "Answer:"
+    pairs = [("Answer:", " no")] * 4 + [("Answer:</s>", " no"), ("Answer: ", "no"), (long, " no")]
+    made = record(tmp_path / "llama", tmp_path, pairs)
+    assert made.estimate is not None
+    assert "do not fit into 12 tokens, all that the model reads" in made.estimate.notes[0]
+    dynamics = read_dynamics(made.path)
+    for got, one in zip(dynamics.runs[0].metrics["loss"][0], dynamics.test, strict=True):
+        ids = tokenizer.encode(one.text)
+        ids = ids[:1] + ids[-11:] if len(ids) > 12 else ids
+        assert tokenizer.convert_ids_to_tokens(ids[-1]) == "▁no"
+        labels = torch.tensor([[-100] * (len(ids) - 1) + ids[-1:]])
+        assert got == pytest.approx(model(input_ids=torch.tensor([ids]), labels=labels).loss.item(), abs=1e-4)
 
 
 def test_plain_texts_are_recorded_whole(neox: Path, tmp_path: Path) -> None:

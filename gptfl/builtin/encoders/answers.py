@@ -49,10 +49,12 @@ class AnswerState:
         self.device = settings.text(who, "device", device)
         self.progress: Progress = silent
         self._recorded: object = None
+        self._examples: tuple[Example, ...] = ()
 
     def use_recording(self, recording: Dynamics) -> None:
         """Take model and length of a recording where none were set. Raises ``DataError`` where it names no model."""
         known = recording.settings
+        self._examples = tuple(one for one in (*recording.pool, *recording.test) if one.text)
         if self.model is None:
             from gptfl.training.named import model_in_file
 
@@ -64,13 +66,18 @@ class AnswerState:
             self.max_length = length if isinstance(length, int) and length > 1 else MAX_LENGTH
 
     def identity(self) -> Mapping[str, Any]:
-        """The hash of the weights, and the settings."""
+        """The hash of the weights, and the settings.
+
+        The recording's examples change it where their tokens are others than those that older features were made by.
+        """
+        other = {"tokenization": "whole text"} if self._tokenizer.differing(self._examples) else {}
         return {
             "encoder": self.name,
             "model": self.model,
             "weights": self._loaded.weights_hash,
             "dimensions": self.dimensions,
             "max_length": self._length,
+            **other,
         }
 
     @property
