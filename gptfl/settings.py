@@ -115,6 +115,11 @@ def one_of(who: str, setting: str, value: object, allowed: Sequence[str]) -> str
     return value
 
 
+def utf8(name: object) -> str:
+    """A name as a file can hold it: bytes that are no UTF-8, which a path may have, become question marks."""
+    return str(name).encode("utf-8", "replace").decode()
+
+
 def _range(low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return ""

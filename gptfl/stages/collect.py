@@ -14,6 +14,7 @@ from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric
 from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
+from gptfl.settings import utf8
 from gptfl.stages.corrupting import check_share
 from gptfl.stages.generating import GENERATION, check_generation
 from gptfl.stages.gradients import check_size, read_request
@@ -225,9 +226,9 @@ def collect(
         progress, announce = silent, None
     settings = {
         "task": task,
-        "data": None if data is None else str(data),
-        "model": source.name,
-        "source": source.location,
+        "data": None if data is None else utf8(data),
+        "model": utf8(source.name),
+        "source": utf8(source.location),
         "pool": pool,
         "test": test,
         "subset_size": layout.subset,

@@ -117,7 +117,7 @@ def relabel_study(
         trained_now=now,
         output=target,
         figure=picture,
-        notes=notes,
+        notes=(*notes, *retrainer.notes),
     )
     keeping = Keeping(study)
     keeping.draw("figure", lambda known: draw_study(known, picture), asked=figure is not None)

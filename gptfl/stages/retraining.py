@@ -13,7 +13,7 @@ from gptfl.curricula import fill_batches, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprint
-from gptfl.records.texts import json_text
+from gptfl.records.texts import json_text, parse_json
 from gptfl.stages.flips import corrected, flipped_of
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
@@ -62,6 +62,8 @@ class Retrainer:
     progress: Progress
     weights: str = ""
     done: dict[str, Values] = field(default_factory=dict)
+    lost: int = 0
+    """Bytes at the end of ``path`` that a power cut left unreadable; their trainings are done anew."""
 
     def __post_init__(self) -> None:
         # Only the end of each training is looked at.
@@ -83,6 +85,7 @@ class Retrainer:
         check_weights(recording, self.weights, self.model)
         choices = trainer.evaluator.choices
         check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
+        self.lost = _mended(self.path)
         self.done = _read(self.path, [metric.info.name for metric in self.metrics])
 
     def key(self, training: Training) -> str:
@@ -100,6 +103,13 @@ class Retrainer:
             *(() if training.members is None else (list(training.members),)),
             *(() if len(self.test) == len(self.recording.dynamics.test) else ([one.id for one in self.test],)),
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of the results that were kept."""
+        if not self.lost:
+            return ()
+        return (f"the end of {self.path} was unreadable ({self.lost} bytes): trainings that it held were done anew",)
 
     def left(self, trainings: Sequence[Training]) -> list[Training]:
         """Those that are not done yet."""
@@ -157,6 +167,26 @@ def orders_of(
 ) -> dict[str, Int[np.ndarray, " pool"]]:
     """The pool in each order of checking, most suspect first; those suspected alike as ``shuffle`` has them."""
     return {name: shuffle[np.argsort(-suspicion[shuffle], kind="stable")] for name, suspicion in suspicions.items()}
+
+
+def _mended(path: Path) -> int:
+    """Cut what a power cut left unreadable off the end of a file of results: zeros, or half a line.
+
+    Returns how many bytes that was. Raises ``ResourceError`` where the file can't be written.
+    """
+    if not path.is_file():
+        return 0
+    data = path.read_bytes()
+    whole, end, rest = data.partition(b"\0")[0].rpartition(b"\n")
+    try:
+        parse_json(rest.decode())  # a last line that lacks but its end is whole
+        kept = whole + end + rest
+    except ValueError:
+        kept = whole + end
+    if len(kept) < len(data):
+        with written_whole(path) as aside:
+            aside.write_bytes(kept)
+    return len(data) - len(kept)
 
 
 def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:

@@ -120,7 +120,7 @@ def select_study(
         seed=seed,
         output=target,
         figure=picture,
-        notes=(*source.notes, *source.recording.notes, *notes),
+        notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
     keeping = Keeping(study)
     keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=figure is not None)

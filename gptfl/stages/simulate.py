@@ -13,6 +13,7 @@ from gptfl.records import Prediction, Progress, fingerprint, silent, user_path
 from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
 from gptfl.scores import pointwise
+from gptfl.settings import utf8
 from gptfl.simulator.average import mean_over_runs
 from gptfl.stages.asking import Source, open_source, with_newcomers
 from gptfl.stages.keeping import Keeping
@@ -110,9 +111,15 @@ def simulate(
         versus = other_subset(source, against, rival, asked, orders, seed)
     progress("simulate", count, count, asked.what)
     result = _summarise(source, asked, prediction, versus, held_out_trust(known), target, picture)
-    settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(choice.overrides)}
+    settings = {
+        "what": utf8(asked.what),
+        "against": utf8(versus.what),
+        "orders": orders,
+        "seed": seed,
+        **asdict(choice.overrides),
+    }
     if observe is not None:
-        settings["observe"] = str(observe)
+        settings["observe"] = utf8(observe)
     if source.new is not None:
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
@@ -275,7 +282,7 @@ def _file_of(
         steps=result.steps,
         values=result.values,
         reference=result.reference.values,
-        against=result.reference.what,
+        against=utf8(result.reference.what),
         dynamics=found.dynamics,
         simulator=found.key,
         intervals=prediction.intervals,

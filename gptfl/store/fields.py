@@ -3,11 +3,12 @@
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import h5py
 import numpy as np
@@ -40,13 +41,13 @@ class Memory(io.BytesIO):
 
     def __repr__(self) -> str:
         # h5py calls a file in memory by this, in ASCII.
-        return _MEMORY + quote(str(self.path))
+        return _MEMORY + quote(os.fsencode(self.path))
 
 
 def path_of(group: h5py.Group) -> Path:
     """The file that a group lies in, for messages."""
     name: str = group.file.filename
-    return Path(unquote(name.removeprefix(_MEMORY)) if name.startswith(_MEMORY) else name)
+    return Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_MEMORY))) if name.startswith(_MEMORY) else name)
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from gptfl.errors import DataError, ResourceError
 from gptfl.records import Progress, silent, user_path
 from gptfl.settings import check_utf8
+from gptfl.store.durable import part_of, put_folder_in_place
 from gptfl.training.hub import explained, fetch_model, first_line, require_hub
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.model_config import longest_input
@@ -30,6 +30,8 @@ from gptfl.training.weight_files import printable, read_weight_files
 INSTEAD = f"pass a local folder, or --model {SMOLLM2_Q4} or tiny, which need no network"
 CLOSE = 1e-5
 """How far logits that should be the same may lie apart, as a share of the largest."""
+MAX_HEAD = 100 * 2**20
+"""Bytes that safetensors allows for the names and shapes at the beginning of a file."""
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -192,11 +194,34 @@ def convert_gguf(progress: Progress = silent) -> Path:
 
 
 def is_built(target: Path) -> bool:
-    """Whether a folder is there; no, too, where the system won't say, for building it then tells why."""
+    """Whether a whole model is there; no, too, where the system won't say, for building it then tells why.
+
+    Files that a power cut left empty or full of zeros are no model, and are built anew.
+    """
     try:
-        return target.is_dir()
+        weights = list(target.glob("*.safetensors"))
+        texts = [target / "config.json", *target.glob("tokenizer*.json")]
+        return len(texts) > 1 and bool(weights) and all(_is_filled(path) for path in (*texts, *weights))
     except OSError:
         return False
+
+
+def _is_filled(path: Path) -> bool:
+    """Whether a file was written to its end: JSON that closes, or as many weights as its head says."""
+    if path.suffix == ".json":
+        return path.read_bytes().rstrip().endswith(b"}")
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if not 0 < size <= MAX_HEAD:
+            return False
+        try:
+            tensors = json.loads(file.read(size))
+            return bool(
+                path.stat().st_size
+                == 8 + size + max(one["data_offsets"][1] for one in tensors.values() if "data_offsets" in one)
+            )
+        except (ValueError, TypeError, KeyError):
+            return False
 
 
 @contextlib.contextmanager
@@ -205,16 +230,11 @@ def build_folder(target: Path) -> Iterator[Path]:
 
     Raises ``ResourceError`` naming GPTFL_CACHE where the system refuses to make or fill it.
     """
-    aside: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        yield aside
-        try:
-            aside.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another process finished first: its folder serves as well
-                raise
+        with part_of(target, folder=True) as aside:
+            yield aside
+            if not is_built(target):  # else another process finished first: its folder serves as well
+                put_folder_in_place(aside, target)
     except Exception as error:
         if not _is_systems(error):
             raise
@@ -222,9 +242,6 @@ def build_folder(target: Path) -> Iterator[Path]:
         raise ResourceError(
             f"{target} can't be written: {why}", "set GPTFL_CACHE to a folder that can be written to, with room"
         ) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_systems(error: Exception) -> bool:
