@@ -64,7 +64,7 @@ def test_a_name_that_is_not_utf8_is_refused(gptfl: Command, option: str) -> None
 
 def test_a_workspace_of_the_environment_that_is_not_utf8(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTFL_WORKSPACE", "work\udcff")
-    refuses(gptfl("fit"), 2, r"GPTFL_WORKSPACE 'work\xff' is not UTF-8")
+    refuses(gptfl("fit"), 2, r"the workspace 'work\xff' is not UTF-8")
 
 
 @pytest.mark.parametrize("kind", ["gpu", "machine", "torch", "kernels"])
