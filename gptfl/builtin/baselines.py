@@ -101,7 +101,7 @@ class MeanRun:
             curriculum, none = run.curriculum, np.zeros((1, 0))
             query = Query(curriculum.batches[None], curriculum.learning_rates[None], run.steps, none)
             inside &= np.isfinite(self.clock_.place(query, self.steps_).asked[0])
-        return inside
+        return np.asarray(inside)
 
     def _carried(
         self, steps: Float[np.ndarray, " recorded"], first: Float[np.ndarray, "run new"]

@@ -79,7 +79,7 @@ class Clock:
         self, passed: Float[np.ndarray, "run step_and_end"], first: int, grid: Int[np.ndarray, " grid"]
     ) -> Float[np.ndarray, "run step_and_end"]:
         """The same for runs whose step sizes have added up to ``passed`` since step ``first``, ended where the grid is."""
-        return np.minimum(self._at(passed, first, grid), float(grid[-1]))
+        return np.asarray(np.minimum(self._at(passed, first, grid), float(grid[-1])))
 
     def _at(
         self, passed: Float[np.ndarray, "run step_and_end"], first: int, grid: Int[np.ndarray, " grid"]

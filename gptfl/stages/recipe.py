@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from gptfl.curricula import SCHEDULES, count_steps, fill_batches, run_seed
 from gptfl.errors import DataError, UsageError
@@ -178,7 +179,7 @@ def caveats(dynamics: Dynamics, recorded: Recipe, asked: Query, subset: int, is_
     known = [(run.batches >= 0).sum(axis=1) for run in runs]
     rates = np.where(sizes > 0, asked.learning_rates, 0.0)
     taken = [np.where(size > 0, run.learning_rates, 0.0) for size, run in zip(known, runs, strict=True)]
-    scopes = [
+    scopes: list[tuple[str, str, str, ArrayLike, ArrayLike]] = [
         ("have", "has", "steps", [run.steps for run in runs], np.array([sizes.shape[1]])),
         ("take", "takes", "examples a step", np.concatenate(known), sizes),
     ]

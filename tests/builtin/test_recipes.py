@@ -1,5 +1,6 @@
 """Runs of other batches and step sizes than recorded: what a mean over the batch and accumulated step size make equal."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_without_any_step_nothing_changes():
 def test_novelty_rises_with_the_distance_to_recorded_step_sizes(recipes):
     steps = np.array([0, 4])
     found = [GP.predict(replace(asked(steps=steps), learning_rates=np.tile(f * RATES, (3, 1)))) for f in recipes]
-    for less, more in zip(found[:-1], found[1:], strict=True):
+    for less, more in itertools.pairwise(found):
         # Near 1, where next to nothing is known, it rises no more.
         assert ((more.novelty > less.novelty) | (more.novelty > 0.99)).all()
         assert (more.novelty > found[0].novelty).all()
@@ -170,7 +171,9 @@ def test_novelty_rises_with_the_distance_to_recorded_step_sizes(recipes):
 @pytest.mark.parametrize("recipe", [{"rates": 1.5 * RATES}, {"rates": linear_decay(1.0, 24)}, {"rates": 3 * RATES}])
 def test_more_than_recorded_step_sizes_add_up_to_is_refused(recipe):
     for estimator in (GP, MEAN, ClassShare().fit(DATA)):
-        with pytest.raises(DataError, match=r"step sizes add up to .* those of the recorded runs to at most 6.5, .*--lr"):
+        with pytest.raises(
+            DataError, match=r"step sizes add up to .* those of the recorded runs to at most 6.5, .*--lr"
+        ):
             estimator.predict(asked(**recipe))
 
 

@@ -44,7 +44,9 @@ def test_a_faster_run_stands_for_later_steps_and_is_refused_beyond_the_last():
     places = CLOCK.place(asked(fast, [0, 1, 2, 3]), GRID).check()
     assert (places.asked[0, 1:] > [1, 2, 3]).all()
     np.testing.assert_allclose(np.interp(places.asked[0], GRID, sums(RATES)[GRID]), sums(fast))
-    with pytest.raises(DataError, match=r"step sizes add up to 4.5 by step 3, those of the recorded runs to at most 4, "):
+    with pytest.raises(
+        DataError, match=r"step sizes add up to 4.5 by step 3, those of the recorded runs to at most 4, "
+    ):
         CLOCK.place(asked([1.5, 1.5, 1.5], [0, 1, 2, 3]), GRID).check()
     with pytest.raises(DataError, match="step 9 is outside steps 0 to 8"):
         CLOCK.place(asked(RATES, [0, 9]), GRID).check()

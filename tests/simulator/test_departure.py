@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_the_further_from_the_recorded_batch_the_more_uncertain():
     wide = [RANDOM.permuted(np.tile(np.arange(40), (12, 1)), axis=1)[:, :size] for size in (5, 8, 16, 40)]
     larger = [beside(one, RATES, 0.3) for one in wide]
     for found in (smaller, larger):
-        for less, more in zip(found[:-1], found[1:], strict=True):
+        for less, more in itertools.pairwise(found):
             assert (more[0, 1:] >= less[0, 1:]).all()
             assert (more[0, -1] > less[0, -1]).any()
     # A root of two of clock on a straight line, and of the deviation beside it.

@@ -84,7 +84,10 @@ def test_what_lies_beyond_the_recording_is_told() -> None:
         (Overrides(steps=10), ["have 18 steps, this one has 10:", "come to 9.5 in the sum of step sizes, this one "]),
         (Overrides(batch_size=2), ["take 4 examples a step, this one takes 2:"]),
         (Overrides(batch_size=8), ["take 4 examples a step, this one takes 8:"]),
-        (Overrides(learning_rate=0.5), ["have 1 as the largest step size, this one has 0.5:", "this one comes to 4.75:"]),
+        (
+            Overrides(learning_rate=0.5),
+            ["have 1 as the largest step size, this one has 0.5:", "this one comes to 4.75:"],
+        ),
         (Overrides(learning_rate=3.0), ["have 1 as the largest step size, this one has 3:", "this one comes to 28.5:"]),
     ],
 )

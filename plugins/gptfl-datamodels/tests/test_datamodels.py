@@ -304,7 +304,7 @@ def test_other_step_sizes_count_by_what_they_add_up_to(weighted: bool) -> None:
     np.testing.assert_allclose(fitted.predict(halves).values, fitted.predict(query).values, atol=1e-6)
     still = fitted.predict(dataclasses.replace(query, learning_rates=0 * query.learning_rates)).values
     np.testing.assert_array_equal(still, np.repeat(query.first[:, None], len(query.steps), axis=1))
-    with pytest.raises(DataError, match="step sizes add up to .* those of the recorded runs to at most 0.55,"):
+    with pytest.raises(DataError, match=r"step sizes add up to .* those of the recorded runs to at most 0.55,"):
         fitted.predict(dataclasses.replace(query, learning_rates=2 * query.learning_rates))
 
 
