@@ -154,8 +154,6 @@ class ExposureGp:
         model = self.model_
         grid = self.steps_
         places = model.clock.place(query, grid).check()
-        for run in places.asked:
-            average.interpolate(grid, grid[:, None].astype(np.float64), run[1:])  # raises beyond the grid
         recorded = places.plain.all() and not model.sizes.other(query.batches).any()
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
         asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))

@@ -1,7 +1,7 @@
 """Accumulated step size as the clock of a run: which recorded step a step of another recipe stands for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -69,7 +69,12 @@ class Clock:
         """
         filled = (query.batches >= 0).any(axis=2)
         first, last = int(query.steps[0]), int(grid[-1])
-        passed = since(np.where(filled, query.learning_rates, 0.0), first)
+        taken = np.where(filled, query.learning_rates, 0.0)
+        if len(taken) > 1 and (taken == taken[0]).all():
+            # Most questions are about many runs of one recipe.
+            one = replace(query, batches=query.batches[:1], learning_rates=taken[:1], first=query.first[:1])
+            return self.place(one, grid).repeated(len(taken))
+        passed = since(taken, first)
         most = float(self._bounds(np.array([last]), first)[1][0])
         usual = np.clip(passed, *self._bounds(np.arange(passed.shape[1]), first))
         pace = np.divide(passed, usual, out=np.ones(passed.shape), where=usual > 0)
@@ -137,9 +142,17 @@ class Places:
         return np.asarray((self.of(self.passed) == 0.0) & ~self.plain[:, None])
 
     def groups(self) -> list[Int[np.ndarray, " run"]]:
-        """The runs, those together that stand for the same steps all along."""
-        _, group = np.unique(self.at, axis=0, return_inverse=True)
+        """The runs, those together that stand for the same places at the steps asked about."""
+        asked = self.asked
+        if len(asked) and (asked == asked[0]).all():
+            return [np.arange(len(asked))]
+        _, group = np.unique(asked, axis=0, return_inverse=True)
         return [np.flatnonzero(group.ravel() == number) for number in range(int(group.max(initial=-1)) + 1)]
+
+    def repeated(self, runs: int) -> "Places":
+        """Those of so many runs like this one."""
+        at, passed, pace = (np.broadcast_to(one, (runs, one.shape[1])) for one in (self.at, self.passed, self.pace))
+        return replace(self, at=at, passed=passed, pace=pace)
 
     def check(self) -> "Places":
         """Raise ``DataError`` for what lies beyond the recorded steps, or beyond what step sizes add up to there."""
@@ -153,7 +166,9 @@ class Places:
                 f"runs to at most {self.most:.4g}, and the average run is known no farther",
                 "ask for smaller step sizes (--lr) or fewer steps (--steps, --epochs), or record such runs",
             )
-        for step in (int(step) for step in self.steps[1:] if step > max(length, last)):
+        asked = self.asked[:, 1:]
+        outside = (asked < self.grid[0]) | (asked > last) | (self.steps[1:] > max(length, last))
+        for step in self.steps[1:][outside.any(axis=0)]:
             raise DataError(
                 f"step {step} is outside steps {int(self.grid[0])} to {last}, where the average run is known",
                 f"ask for at most {last} steps, or record longer runs (gptfl collect --steps)",

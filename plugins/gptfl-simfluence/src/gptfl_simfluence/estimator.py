@@ -36,6 +36,7 @@ class Simfluence:
     """
 
     requires: frozenset[str] = frozenset()
+    ignores = frozenset({"learning rates"})
     notes_: tuple[str, ...] = ()
 
     def __init__(
