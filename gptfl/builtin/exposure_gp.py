@@ -13,7 +13,6 @@ from gptfl.builtin.exposure_state import model_of, state_of
 from gptfl.errors import DataError
 from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Unseen
 from gptfl.settings import flag, one_of
-from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
 from gptfl.simulator.chances import likely, probability
 from gptfl.simulator.clock import Places
