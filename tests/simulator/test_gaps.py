@@ -75,7 +75,10 @@ def test_what_is_missing_of_a_test_example_that_no_run_has_moves_nothing():
     kept = np.array([0, 1, 3])
     whole = np.linalg.inv(
         np.kron(fitted @ fitted.T, ALIKE * cosines[np.ix_(kept, kept)] + (1 - ALIKE) * np.eye(3))
-        + np.kron(np.eye(RUNS), (1 - SHARED) * np.eye(3) + SHARED * (ALIKE * cosines[np.ix_(kept, kept)] + (1 - ALIKE) * np.eye(3)))
+        + np.kron(
+            np.eye(RUNS),
+            (1 - SHARED) * np.eye(3) + SHARED * (ALIKE * cosines[np.ix_(kept, kept)] + (1 - ALIKE) * np.eye(3)),
+        )
     )
     trend = np.kron(np.ones((RUNS, 1)), np.eye(3))
     given = values[:, kept].ravel()
