@@ -104,7 +104,7 @@ class MeanRun:
             curriculum, none = run.curriculum, np.zeros((1, 0))
             query = Query(curriculum.batches[None], curriculum.learning_rates[None], run.steps, none)
             inside &= np.isfinite(self.clock_.place(query, self.steps_).asked[0])
-        return inside
+        return np.asarray(inside)
 
     def _carried(
         self, steps: Float[np.ndarray, " recorded"], first: Float[np.ndarray, "run new"]
@@ -188,8 +188,7 @@ def timed(
     if clock is None:
         return [(np.arange(len(query.batches)), query.steps)]
     places = clock.place(query, grid).check()
-    steps, group = np.unique(places.asked, axis=0, return_inverse=True)
-    return [(np.flatnonzero(group.ravel() == number), one) for number, one in enumerate(steps)]
+    return [(runs, places.asked[runs[0]]) for runs in places.groups()]
 
 
 def begun(

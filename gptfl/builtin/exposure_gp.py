@@ -13,7 +13,6 @@ from gptfl.builtin.exposure_state import model_of, state_of
 from gptfl.errors import DataError
 from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Unseen
 from gptfl.settings import flag, one_of
-from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
 from gptfl.simulator.chances import likely, probability
 from gptfl.simulator.clock import Places
@@ -154,15 +153,13 @@ class ExposureGp:
         model = self.model_
         grid = self.steps_
         places = model.clock.place(query, grid).check()
-        for run in places.asked:
-            average.interpolate(grid, grid[:, None].astype(np.float64), run[1:])  # raises beyond the grid
         recorded = places.plain.all() and not model.sizes.other(query.batches).any()
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
         asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
         told = view(model, query, places, asked, own, train)
         mean, spread = told.mean, told.spread
-        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre)
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre, mean)
         if beside is not None:
             spread = np.hypot(spread, beside / model.widening)
         observed = self._known_of(query)

@@ -1,7 +1,7 @@
 """Accumulated step size as the clock of a run: which recorded step a step of another recipe stands for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -69,15 +69,22 @@ class Clock:
         """
         filled = (query.batches >= 0).any(axis=2)
         first, last = int(query.steps[0]), int(grid[-1])
-        passed = since(np.where(filled, query.learning_rates, 0.0), first)
-        at = self._at(passed, first, grid)
-        return Places(query.steps, at, passed, float(self._bounds(np.array([last]), first)[1][0]), grid)
+        taken = np.where(filled, query.learning_rates, 0.0)
+        if len(taken) > 1 and (taken == taken[0]).all():
+            # Most questions are about many runs of one recipe.
+            one = replace(query, batches=query.batches[:1], learning_rates=taken[:1], first=query.first[:1])
+            return self.place(one, grid).repeated(len(taken))
+        passed = since(taken, first)
+        most = float(self._bounds(np.array([last]), first)[1][0])
+        usual = np.clip(passed, *self._bounds(np.arange(passed.shape[1]), first))
+        pace = np.divide(passed, usual, out=np.ones(passed.shape), where=usual > 0)
+        return Places(query.steps, self._at(passed, first, grid), passed, pace, most, grid)
 
     def along(
         self, passed: Float[np.ndarray, "run step_and_end"], first: int, grid: Int[np.ndarray, " grid"]
     ) -> Float[np.ndarray, "run step_and_end"]:
         """The same for runs whose step sizes have added up to ``passed`` since step ``first``, ended where the grid is."""
-        return np.minimum(self._at(passed, first, grid), float(grid[-1]))
+        return np.asarray(np.minimum(self._at(passed, first, grid), float(grid[-1])))
 
     def _at(
         self, passed: Float[np.ndarray, "run step_and_end"], first: int, grid: Int[np.ndarray, " grid"]
@@ -108,20 +115,21 @@ class Clock:
 class Places:
     """Which recorded step each step of some runs stands for (``at``; infinite beyond what was recorded).
 
-    ``steps`` are those asked about, ``passed`` is what step sizes have added up to since the first of them, ``most``
-    what those of recorded runs do in the end.
+    ``steps`` are those asked about, ``passed`` is what step sizes have added up to since the first of them, ``pace``
+    that as a multiple of what those of recorded runs had after as many steps, ``most`` what theirs do in the end.
     """
 
     steps: Int[np.ndarray, " asked"]
     at: Float[np.ndarray, "run step_and_end"]
     passed: Float[np.ndarray, "run step_and_end"]
+    pace: Float[np.ndarray, "run step_and_end"]
     most: float
     grid: Int[np.ndarray, " grid"]
 
     @property
     def asked(self) -> Float[np.ndarray, "run asked"]:
         """The places of the steps asked about."""
-        return self._of(self.at)
+        return self.of(self.at)
 
     @property
     def plain(self) -> Bool[np.ndarray, " run"]:
@@ -131,12 +139,20 @@ class Places:
     @property
     def still(self) -> Bool[np.ndarray, "run asked"]:
         """Where a run of other step sizes than recorded hasn't taken any yet."""
-        return np.asarray((self._of(self.passed) == 0.0) & ~self.plain[:, None])
+        return np.asarray((self.of(self.passed) == 0.0) & ~self.plain[:, None])
 
     def groups(self) -> list[Int[np.ndarray, " run"]]:
-        """The runs, those together that stand for the same steps all along."""
-        _, group = np.unique(self.at, axis=0, return_inverse=True)
+        """The runs, those together that stand for the same places at the steps asked about."""
+        asked = self.asked
+        if len(asked) and (asked == asked[0]).all():
+            return [np.arange(len(asked))]
+        _, group = np.unique(asked, axis=0, return_inverse=True)
         return [np.flatnonzero(group.ravel() == number) for number in range(int(group.max(initial=-1)) + 1)]
+
+    def repeated(self, runs: int) -> "Places":
+        """Those of so many runs like this one."""
+        at, passed, pace = (np.broadcast_to(one, (runs, one.shape[1])) for one in (self.at, self.passed, self.pace))
+        return replace(self, at=at, passed=passed, pace=pace)
 
     def check(self) -> "Places":
         """Raise ``DataError`` for what lies beyond the recorded steps, or beyond what step sizes add up to there."""
@@ -146,18 +162,21 @@ class Places:
             run, place = over[0]
             step = int(self.steps[place])
             raise DataError(
-                f"step sizes add up to {self._of(self.passed)[run, place]:.4g} by step {step}, those of the recorded "
+                f"step sizes add up to {self.of(self.passed)[run, place]:.4g} by step {step}, those of the recorded "
                 f"runs to at most {self.most:.4g}, and the average run is known no farther",
                 "ask for smaller step sizes (--lr) or fewer steps (--steps, --epochs), or record such runs",
             )
-        for step in (int(step) for step in self.steps[1:] if step > max(length, last)):
+        asked = self.asked[:, 1:]
+        outside = (asked < self.grid[0]) | (asked > last) | (self.steps[1:] > max(length, last))
+        for step in self.steps[1:][outside.any(axis=0)]:
             raise DataError(
                 f"step {step} is outside steps {int(self.grid[0])} to {last}, where the average run is known",
                 f"ask for at most {last} steps, or record longer runs (gptfl collect --steps)",
             )
         return self
 
-    def _of(self, values: Float[np.ndarray, "run step_and_end"]) -> Float[np.ndarray, "run asked"]:
+    def of(self, values: Float[np.ndarray, "run step_and_end"]) -> Float[np.ndarray, "run asked"]:
+        """What holds at the steps asked about, of what is known of every step."""
         return np.asarray(values[:, np.minimum(self.steps, values.shape[1] - 1)])
 
 

@@ -61,38 +61,49 @@ def departure(
     clock: Clock,
     sizes: BatchSizes,
     centre: Float[np.ndarray, "run grid test"],
+    mean: Float[np.ndarray, "run asked test"],
 ) -> Float[np.ndarray, "run asked test"] | None:
     """Standard deviations to add for step sizes and batch sizes that were not recorded; None where all were.
 
-    The average run, ``centre``, is looked up where step sizes have added up to as much. Other step sizes: were it the
-    number of steps that counts, it would be elsewhere; how far apart the two are is the deviation, though no more than
-    the average run has moved, for no step size moves nothing. Other batch sizes: where gradients are mostly noise, an
-    optimiser that divides by their size makes steps longer by the root of the batch size, where they aren't, no longer;
-    how far apart these two are is a deviation as well.
+    ``centre`` is the average run on the recorded steps and ``mean`` what is predicted. That is as if a run came on by
+    what its step sizes add up to. It may come on otherwise. With other step sizes by the number of steps, or anything
+    between: an optimiser's first steps and its noise don't shrink with them. With other batch sizes, an optimiser that
+    divides by the size of gradients makes steps longer by the root of the batch size where these are mostly noise. The
+    average run would then be elsewhere, and the deviation from it so many times as large. How far both are from what is
+    predicted are the deviations; that of step sizes is no more than what has changed at all, for none change nothing.
     """
-    filled = (query.batches >= 0).any(axis=2)
-    ratio = np.sqrt(sizes.ratio(query.batches))
-    if places.plain.all() and (ratio == 1.0).all():
+    longer = np.sqrt(sizes.ratio(query.batches))
+    if places.plain.all() and (longer == 1.0).all():
         return None
     grid, first = places.grid, int(query.steps[0])
-    rates = np.where(filled, query.learning_rates, 0.0)
 
     def course(at: Float[np.ndarray, "run asked"]) -> Float[np.ndarray, "run asked test"]:
         return between_rows(grid, centre, np.clip(at, grid[0], grid[-1]))
 
+    shape = places.asked.shape
     here = course(places.asked)
-    by_steps = course(np.broadcast_to(query.steps.astype(np.float64), places.asked.shape))
-    moved = np.abs(here - course(np.broadcast_to(float(first), places.asked.shape)))
-    variance = np.where(places.plain[:, None, None], 0.0, np.minimum(np.abs(by_steps - here), moved)) ** 2
-    noisy = (ratio != 1.0).any(axis=1)
+    by_steps = course(np.broadcast_to(query.steps.astype(np.float64), shape))
+    moved = np.abs(here - course(np.broadcast_to(float(first), shape)))
+    apart = np.minimum(np.abs(by_steps - here), moved)
+    beside = np.abs(mean - here)
+    variance = apart**2 + (_times(places.of(places.pace)) * beside) ** 2
+    variance = np.where(places.plain[:, None, None], 0.0, variance)
+    noisy = (longer != 1.0).any(axis=1)
     if noisy.any():
-        asked = np.minimum(query.steps, rates.shape[1])
-        found = [
-            np.abs(course(clock.along(since(rates * longer, first), first, grid)[:, asked]) - here)
-            for longer in (ratio, 1.0 / ratio)
-        ]
-        variance = variance + np.where(noisy[:, None, None], np.maximum(*found), 0.0) ** 2
+        rates = np.where((query.batches >= 0).any(axis=2), query.learning_rates, 0.0)
+        passed, other = (since(rates * factor, first) for factor in (1.0, longer))
+        ends = [clock.along(one, first, grid) for one in (other, since(rates / longer, first))]
+        apart = np.maximum(*(np.abs(course(places.of(one)) - here) for one in ends))
+        pace = np.divide(other, passed, out=np.ones(other.shape), where=passed > 0)
+        more = apart**2 + (_times(places.of(pace)) * beside) ** 2
+        variance = variance + np.where(noisy[:, None, None], more, 0.0)
     return np.asarray(np.sqrt(variance))
+
+
+def _times(pace: Float[np.ndarray, "run asked"]) -> Float[np.ndarray, "run asked 1"]:
+    """By what share of itself a deviation changes at another pace, faster or slower; at most by all of it."""
+    slower = np.minimum(pace, 1.0 / np.maximum(pace, 1e-300))
+    return np.asarray(np.minimum(1.0 / np.maximum(slower, 0.5) - 1.0, 1.0))[:, :, None]
 
 
 def between_rows(

@@ -238,8 +238,8 @@ class ExposureModel:
         given, ours_given = asked.products or (None, None)
         asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
         fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
-        stand_for = (steps, None) if between is None else (between.steps, between.at)
-        theirs = states(runs, stand_for[0], asked_examples, self._effects(own), stand_for[1])
+        at_steps, at = (steps, None) if between is None else (between.steps, between.at)
+        theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
         if not others:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
@@ -249,12 +249,9 @@ class ExposureModel:
             step = visited[row][0]
             return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
 
-        if between is None:
-            visits, places = at_rows(theirs, ours), rows
-        else:
-            visits = between.visits(theirs, ours, [step.members for step, _ in visited], common_of)
-            places = 2 * len(between.steps)
-        shape = (len(runs.batches), places, len(asked.seen))
+        members = [step.members for step, _ in visited]
+        visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
+        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(asked.seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
         outputs, sizes = self._outputs(asked)
         for visit in visits:

@@ -196,8 +196,8 @@ def _simulated(
     if how == DROP:
         trials = list(drops(recipe, pool, orders, seed))
         notes += (
-            "--how drop leaves an example's places empty; the recorded runs, all of one length, show only what "
-            "replacing examples by others does: a drop without replacement is an extrapolation",
+            "--how drop leaves an example's places empty: the others in its batches count for them, as in training; "
+            "where nothing is left of a batch there is a step less: an extrapolation from runs all of one length",
         )
     else:
         trials = list(replacements(recipe, pool, orders, seed))

@@ -92,7 +92,8 @@ class Trial:
             if len(cut.steps) < len(run.steps):
                 self.notes.append(
                     f"{run.name} counts at {len(cut.steps)} of its {len(run.steps)} recorded steps, "
-                    f"because the average training run is known from step {low} to {high}"
+                    f"because the average training run is known from step {low} to {high}, as far as step sizes add up to "
+                    "there"
                 )
             if np.isfinite(cut.metrics[self.metric.name][1 + self.observed :]).any():
                 tests.append(cut)

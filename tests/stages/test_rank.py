@@ -181,8 +181,8 @@ def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, ch
     for row, run in enumerate(runs):
         for batch, rate in zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True):
             for place in batch:
-                seen[row, place] += rate
-    rate = np.mean([run.curriculum.learning_rates for run in runs])
+                seen[row, place] += rate / len(batch)
+    rate = np.mean([run.curriculum.learning_rates for run in runs]) / runs[0].curriculum.batches.shape[1]
     values = np.stack([run.metrics["loss"][-1] for run in runs])
     inputs = (seen - seen.mean(axis=0)) @ vectors
     gram = np.linalg.inv(inputs @ inputs.T * kin.PRIOR**2 + kin.NOISE**2 * np.eye(len(runs)))

@@ -274,3 +274,53 @@ def test_what_cannot_be_answered_is_told() -> None:
         Datamodels().restore({**fitted.state(), "weights": np.zeros(2)})
     with pytest.raises(DataError, match="shapes of its arrays don't agree"):
         Datamodels("every").restore(fitted.state())
+
+
+@pytest.mark.parametrize("settings", [{}, {"weighted": True}, {"steps": "every", "weighted": True}])
+def test_a_batch_is_the_mean_over_its_examples_however_it_is_written(settings: dict[str, Any]) -> None:
+    data = recording()
+    fitted = Datamodels(**settings).fit(data)
+    query = testing.make_query(data.fit_runs[1::2])
+    query.batches[:, ::3, -1] = -1
+    values = fitted.predict(query).values
+    padding = np.full((*query.batches.shape[:2], 2), -1)
+    for batches in (np.concatenate([query.batches] * 2, axis=2), np.concatenate([padding, query.batches], axis=2)):
+        again = fitted.predict(dataclasses.replace(query, batches=batches)).values
+        np.testing.assert_allclose(again, values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_other_step_sizes_count_by_what_they_add_up_to(weighted: bool) -> None:
+    data = recording(runs=20, weighted=weighted)
+    fitted = Datamodels("every", weighted, strength=1e-9).fit(data)
+    query = testing.make_query(data.fit_runs[::2])
+    # Each step in two halves, with the same examples.
+    halves = dataclasses.replace(
+        query,
+        batches=np.repeat(query.batches, 2, axis=1),
+        learning_rates=np.repeat(query.learning_rates, 2, axis=1) / 2,
+        steps=2 * query.steps,
+    )
+    np.testing.assert_allclose(fitted.predict(halves).values, fitted.predict(query).values, atol=1e-6)
+    still = fitted.predict(dataclasses.replace(query, learning_rates=0 * query.learning_rates)).values
+    np.testing.assert_array_equal(still, np.repeat(query.first[:, None], len(query.steps), axis=1))
+    with pytest.raises(DataError, match=r"step sizes add up to .* those of the recorded runs to at most 0.55,"):
+        fitted.predict(dataclasses.replace(query, learning_rates=2 * query.learning_rates))
+
+
+def test_a_simulator_of_before_answers_as_it_did() -> None:
+    for ragged in (False, True):
+        data = recording()
+        runs = data.fit_runs if ragged else data.fit_runs[::2]
+        fitted = Datamodels().fit(dataclasses.replace(data, fit_runs=runs))
+        query = testing.make_query(runs[:1])
+        old = {name: array for name, array in fitted.state().items() if name not in ("clock", "presentations")}
+        if not ragged:
+            # Exposures were as many times as large as batches have examples.
+            old["weights"] = old["weights"] / 2**2
+        restored = Datamodels().restore(old)
+        assert restored.presentations_ is ragged
+        if not ragged:
+            np.testing.assert_allclose(restored.predict(query).values, fitted.predict(query).values, rtol=1e-12)
+        again = Datamodels().restore(restored.state())
+        np.testing.assert_array_equal(again.predict(query).values, restored.predict(query).values)

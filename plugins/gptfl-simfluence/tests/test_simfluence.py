@@ -330,3 +330,34 @@ def test_the_closed_form_loads_no_torch() -> None:
         "testing.check_estimator(gptfl_estimators()['simfluence-linear']); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("fit", ["ridge", "gradient"])
+def test_a_batch_is_the_mean_over_its_examples_however_it_is_written(fit: str) -> None:
+    data = recording("linear", runs=4)
+    for run in data.fit_runs[::2]:
+        run.curriculum.batches[::3, -1] = -1
+    fitted = Simfluence(fit=fit, **({"epochs": 3} if fit == "gradient" else {"strength": 0.1})).fit(data)
+    query = query_of(data)
+    query.batches[:, 1::3, -1] = -1
+    values = fitted.predict(query).values
+    padding = np.full((*query.batches.shape[:2], 2), -1)
+    for batches in (np.concatenate([query.batches] * 2, axis=2), np.concatenate([padding, query.batches], axis=2)):
+        np.testing.assert_allclose(fitted.predict(dataclasses.replace(query, batches=batches)).values, values)
+    np.testing.assert_array_equal(Simfluence().restore(fitted.state()).predict(query).values, values)
+
+
+def test_a_simulator_of_before_counts_every_place_alike() -> None:
+    fitted = Simfluence(strength=0.1).fit(recording("linear"))
+    query = query_of(recording("linear", runs=2))
+    smaller = dataclasses.replace(query, batches=np.where(np.arange(3) < 2, query.batches, -1))
+    old = Simfluence().restore({name: array for name, array in fitted.state().items() if name != "batch"})
+    np.testing.assert_array_equal(old.predict(query).values, fitted.predict(query).values)
+    expected = [
+        loop(batches, first, old.alpha_, old.beta_)
+        for batches, first in zip(smaller.batches, smaller.first, strict=True)
+    ]
+    np.testing.assert_allclose(old.predict(smaller).values, expected)
+    assert np.abs(fitted.predict(smaller).values - expected).max() > 1e-3
+    with pytest.raises(DataError, match="the usual batch of a simfluence-linear simulator is 0"):
+        Simfluence().restore({**fitted.state(), "batch": np.array(0)})
