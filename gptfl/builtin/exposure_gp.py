@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from scipy.special import stdtrit
 
 from gptfl.builtin.baselines import check_fitted, places_of, training_runs
-from gptfl.builtin.exposure_runs import recorded_of
+from gptfl.builtin.exposure_runs import products_of, products_of_asked, recorded_of
 from gptfl.builtin.exposure_state import model_of, state_of
 from gptfl.errors import DataError
-from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Unseen
+from gptfl.records import Features, FitData, MetricInfo, Prediction, Query
 from gptfl.settings import flag, one_of
 from gptfl.simulator.carrying import carried_alike
 from gptfl.simulator.chances import likely, probability
@@ -19,7 +19,6 @@ from gptfl.simulator.clock import Places
 from gptfl.simulator.conditioning import TRUST, conditioned
 from gptfl.simulator.departure import departure
 from gptfl.simulator.exposure_model import ExposureModel
-from gptfl.simulator.foretold import Products
 from gptfl.simulator.influences import influence
 from gptfl.simulator.judging import REFIT_RUNS, Judgement
 from gptfl.simulator.links import Link
@@ -91,7 +90,7 @@ class ExposureGp:
         runs = training_runs(data)
         recorded, self.notes_ = recorded_of(runs, data)
         sources = self._sources(data.features, len(data.pool), len(data.test))
-        products = _products(data.gradients) if "gradients" in self.takes else None
+        products = products_of(data.gradients) if "gradients" in self.takes else None
         if products is not None:
             # Of a pair that wasn't recorded nothing else would be foretold.
             products = products.of_kinds(sources.estimable)
@@ -236,7 +235,7 @@ class ExposureGp:
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
             told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
-        products = None if model.products is None else _of_asked(model.products, query.unseen, model.pool)
+        products = None if model.products is None else products_of_asked(model.products, query.unseen, model.pool)
         return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
@@ -320,28 +319,6 @@ class ExposureGp:
         self.judged_ = Judgement(self.model_)
         self.steps_ = self.model_.recorded.steps
         return self
-
-
-def _products(gradients: GradientProducts | None) -> Products | None:
-    """Gradient products as the model takes them, None where none were recorded."""
-    if gradients is None:
-        return None
-    found = Products.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
-    return found if found.kinds else None
-
-
-def _of_asked(fitted: Products, unseen: Unseen, pool: int) -> tuple[Products, Products] | None:
-    """The products of the asked and of the fitted training examples with the asked test examples."""
-    theirs = _products(unseen.gradients)
-    if theirs is None:
-        return None
-    theirs = theirs.of_kinds(fitted.kinds)
-    if not theirs.matches(fitted):
-        return None
-    places = np.full(pool, -1, dtype=np.int64)
-    there = np.flatnonzero(unseen.pool_seen >= 0)
-    places[unseen.pool_seen[there]] = there
-    return theirs, theirs.taken(places, np.arange(len(unseen.test)))
 
 
 def _link(name: str, metric: MetricInfo) -> Link:

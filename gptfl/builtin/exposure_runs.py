@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from gptfl.builtin.exposure_state import padded
 from gptfl.builtin.leaving import named, of_steps
 from gptfl.errors import DataError
-from gptfl.records import FitData, Run
+from gptfl.records import FitData, GradientProducts, Run, Unseen
 from gptfl.simulator.deviations import Curricula
+from gptfl.simulator.foretold import Products
 from gptfl.simulator.outlooks import Recorded
 
 WHO = "exposure-gp"
@@ -172,3 +173,25 @@ def _sparse(values: Float[np.ndarray, "run grid test"], names: Sequence[str]) ->
     if lost:
         notes += (f"{WHO}: left out {lost} scores at steps at which more than {CELLS} are missing",)
     return notes
+
+
+def products_of(gradients: GradientProducts | None) -> Products | None:
+    """Gradient products as the model takes them, None where none were recorded."""
+    if gradients is None:
+        return None
+    found = Products.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
+    return found if found.kinds else None
+
+
+def products_of_asked(fitted: Products, unseen: Unseen, pool: int) -> tuple[Products, Products] | None:
+    """The products of the asked and of the fitted training examples with the asked test examples."""
+    theirs = products_of(unseen.gradients)
+    if theirs is None:
+        return None
+    theirs = theirs.of_kinds(fitted.kinds)
+    if not theirs.matches(fitted):
+        return None
+    places = np.full(pool, -1, dtype=np.int64)
+    there = np.flatnonzero(unseen.pool_seen >= 0)
+    places[unseen.pool_seen[there]] = there
+    return theirs, theirs.taken(places, np.arange(len(unseen.test)))

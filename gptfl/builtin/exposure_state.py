@@ -50,6 +50,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "factors": hyper.factors,
         "shares": np.array([hyper.alike, hyper.shared]),
         "widening": np.array(model.widening),
+        **({"lack": np.array(hyper.lack)} if model.lack else {}),
         **({"rules": np.array(RULES)} if model.floor else {}),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
@@ -94,12 +95,12 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
             raise ValueError(f"feature set {key!r} is not of the examples")
         if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
             raise ValueError(f"feature set {key!r} is not finite")
-    hyper = Hyper(state["weights"], alike, shared, scales, state["factors"])
+    hyper = Hyper(state["weights"], alike, shared, scales, state["factors"], float(state.get("lack", np.array(0.0))))
     if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
         raise ValueError("hyperparameters are not finite")
     if hyper.factors.shape != (values.shape[2],):
         raise ValueError("factors are not of the test examples")
-    if not (0.0 <= alike <= 1.0 and 0.0 <= shared <= 1.0 and (hyper.weights > 0).all()):
+    if not all(0.0 <= one <= 1.0 for one in (alike, shared, hyper.lack)) or not (hyper.weights > 0).all():
         raise ValueError("hyperparameters are out of range")
     widening = float(state["widening"])
     if not 0.0 < widening < np.inf:
@@ -118,9 +119,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         widening=widening,
         floor=_rules_of(state) >= RULES,
     )
-    if len(hyper.weights) - len(model.examples.effects) not in (1, 2) or len(hyper.scales) != len(
-        model.examples.expected
-    ):
+    if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
 

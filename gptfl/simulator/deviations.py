@@ -7,8 +7,8 @@ The deviation of run k at recorded step t on test example j, on an even scale (`
 ``prior`` is a non-negative combination of given first-order expectations (gradient products), ``signal`` a Gaussian
 process that is linear in the run's step-size-weighted exposures through covariances between training examples, and
 shared between test examples as far as they are alike. Everything that runs have in common is in the mean. Where runs
-repeat others, what is linear in nothing but shared by runs of nearly the same exposures (a lack of fit) is told from the
-noise by one covariance more.
+repeat others, a part of the noise is shared by runs of nearly the same exposures: what is linear in nothing, yet no
+chance (a lack of fit).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ STEPS = 8
 SPREAD = 1.5
 """Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
 CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
-"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of
-what runs of nearly the same exposures share."""
+"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of the
+noise that runs of nearly the same exposures share."""
 NEAR = 0.1
 """The squared reach of that, in units of the mean squared distance between the exposures of two runs."""
 REACH = 9.0
@@ -140,7 +140,8 @@ def states(
 class Hyper:
     """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales.
 
-    ``factors`` are by how much more or less than that each test example answers to what is expected of it.
+    ``factors`` are by how much more or less than that each test example answers to what is expected of it. ``lack`` is
+    the share of the noise that runs of the same exposures have in common.
     """
 
     weights: Float[np.ndarray, " source"]
@@ -148,6 +149,7 @@ class Hyper:
     shared: float
     scales: Float[np.ndarray, " expected"]
     factors: Float[np.ndarray, " test"]
+    lack: float = 0.0
 
 
 @dataclass
@@ -157,7 +159,8 @@ class Step:
     ``members`` are the runs that were recorded there; ``common`` is what was expected of them on average, in the
     metric's units.
     ``reference`` is the size of a deviation for a test example of relative size 1 and a scale of slope 1.
-    ``known`` says which deviations there are, None where all; those that aren't are 0.
+    ``known`` says which deviations there are, None where all; those that aren't are 0. ``near`` is how much of the noise
+    that runs of the same exposures share any two runs do, None where none repeats another.
     """
 
     covariances: Float[np.ndarray, "source run run"]
@@ -169,6 +172,11 @@ class Step:
     members: Int[np.ndarray, " run"]
     common: Float[np.ndarray, "expected test"]
     known: Bool[np.ndarray, "run test"] | None = None
+    near: Float[np.ndarray, "run run"] | None = None
+
+    def noise(self, lack: float) -> Float[np.ndarray, "run run"] | None:
+        """The correlation of the runs' noise, of which so much is shared; None where it is the identity."""
+        return None if self.near is None else (1.0 - lack) * np.eye(len(self.near)) + lack * self.near
 
     def condensed(self) -> "Step":
         """Without what is only needed to learn from it."""
@@ -176,14 +184,16 @@ class Step:
         return replace(self, covariances=none, deviations=np.zeros((0, 0)), expected=none)
 
     def of_runs(self, rows: Int[np.ndarray, " kept"]) -> "Step":
-        """The same step of some of its runs, which have every value; sizes and units stay."""
+        """The same step of some of its runs; sizes and units stay."""
+        known = None if self.known is None or self.known[rows].all() else self.known[rows]
         return replace(
             self,
             covariances=self.covariances[:, rows][:, :, rows],
             deviations=self.deviations[rows],
             expected=self.expected[:, rows],
             members=self.members[rows],
-            known=None,
+            known=known,
+            near=None if self.near is None else self.near[np.ix_(rows, rows)],
         )
 
 
@@ -200,8 +210,7 @@ def steps_of(
 ) -> Iterator[Step]:
     """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
 
-    ``slopes`` are those of the even scale at the mean. With ``lack`` the last covariance is that of runs of nearly the
-    same exposures.
+    ``slopes`` are those of the even scale at the mean. With ``lack`` runs of nearly the same exposures share noise.
     """
     for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
@@ -214,17 +223,16 @@ def steps_of(
             unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
-        if lack:
-            found.append(near(effects[0][members], effects[0][members], units[0]))
-            units.append(1.0)
         deviations, known = _deviations(values[members, row])
         size, reference = sizes_of(deviations, likeness.sizes * slopes[row], known)
         told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
             told[number] = _differences(one[members]) * (slopes[row] / size)
-        units_ = np.array(units)
-        yield Step(np.stack(found), units_, deviations / size, told, size, reference, members, common, known)
+        seen = effects[0][members]
+        shared = near(seen, seen, units[0]) if lack else None
+        covariances, scaled = np.stack(found), deviations / size
+        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared)
 
 
 def _deviations(
@@ -278,41 +286,36 @@ def sizes_of(
     return np.asarray(np.maximum(sizes, 1e-6 * np.sqrt(level))), float(np.sqrt(unit))
 
 
-def middle(sources: int, lack: bool) -> Float[np.ndarray, " source"]:
-    """The priors' means of the logarithms of the weights; with ``lack`` the last source is that of near runs."""
+def middle(sources: int) -> Float[np.ndarray, " source"]:
+    """The priors' means of the logarithms of the weights."""
     centre = np.full(sources, CENTRE_SHARED)
     centre[0] = CENTRE_OWN
-    if lack:
-        centre[-1] = CENTRE_LACK
     return centre
 
 
-def choose(steps: Sequence[Step], likeness: Likeness, alike: bool, lack: bool = False) -> tuple[Hyper, float]:
+def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hyper, float]:
     """The hyperparameters of the greatest posterior density, and minus its logarithm.
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
-    of the expectations are fitted along with each candidate (non-negative generalised least squares). ``lack`` says
-    that the last covariance is that of runs of nearly the same exposures. No value may be missing (see ``whole``).
+    of the expectations are fitted along with each candidate (non-negative generalised least squares). No value
+    may be missing (see ``solving.whole``).
     """
     sources = len(steps[0].covariances)
-    centre = middle(sources, lack)
-    if alike:
-        centre = np.append(centre, [CENTRE_NOISE, CENTRE_ALIKE])
-    evidence = []
-    for step in steps:
-        basis = contrasts(len(step.members))
-        parts = np.concatenate([step.deviations[None], step.expected])
-        evidence.append(Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors))
+    lack = steps[0].near is not None
+    shares = [CENTRE_NOISE, CENTRE_ALIKE] if alike else []
+    centre = np.append(middle(sources), shares + [CENTRE_LACK] * lack)
+    evidence = [evidence_of(step, likeness) for step in steps]
     others = np.maximum(likeness.values, 0.0) - 1.0
 
     def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
         noise, like = (share_of(place[sources]), share_of(place[sources + 1])) if alike else (0.0, 0.0)
-        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)))
+        near = share_of(place[-1]) if lack else 0.0
+        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)), near)
 
     def told(place: Float[np.ndarray, " parameter"]) -> Weighed:
         given = hyper(place, np.zeros(0))
         cols = columns(likeness.values, likeness.vectors, given.alike, given.shared)
-        return weigh(evidence, given.weights, cols.signal, cols.noise)
+        return weigh(evidence, given.weights, cols.signal, cols.noise, given.lack)
 
     def slopes(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " parameter"]]:
         found, given = told(place), hyper(place, np.zeros(0))
@@ -321,11 +324,21 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool, lack: bool = 
             noise = given.alike * others @ found.noise * given.shared * (1.0 - given.shared)
             like = others @ (found.signal + given.shared * found.noise) * given.alike * (1.0 - given.alike)
             slope = np.append(slope, [noise, like])
+        if lack:
+            slope = np.append(slope, found.lack * given.lack * (1.0 - given.lack))
         away = (place - centre) / SPREAD
         return float(found.cost + 0.5 * (away**2).sum()), slope + away / SPREAD
 
     best = minimize(slopes, centre, jac=True, method="L-BFGS-B", bounds=[(one - REACH, one + REACH) for one in centre])
     return hyper(best.x, told(best.x).scales), float(best.fun)
+
+
+def evidence_of(step: Step, likeness: Likeness) -> Evidence:
+    """A step without the mean of its runs."""
+    basis = contrasts(len(step.members))
+    parts = np.concatenate([step.deviations[None], step.expected])
+    close = None if step.near is None else basis.T @ step.near @ basis
+    return Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors, close)
 
 
 def share_of(odds: float) -> float:

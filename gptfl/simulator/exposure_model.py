@@ -8,11 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.records import MetricInfo, groups_of_batches
-from gptfl.simulator.average import mean_over_runs
 from gptfl.simulator.clock import Clock, Span
 from gptfl.simulator.departure import BatchSizes
 from gptfl.simulator.deviations import (
-    STEPS,
     Curricula,
     Examples,
     Hyper,
@@ -25,13 +23,17 @@ from gptfl.simulator.deviations import (
 )
 from gptfl.simulator.factors import factors_of
 from gptfl.simulator.foretold import Products
-from gptfl.simulator.kriging import Posterior
+from gptfl.simulator.kriging import Posterior, Shared
 from gptfl.simulator.links import Link
 from gptfl.simulator.outlooks import Asked, Outlook, Recorded
-from gptfl.simulator.solving import floored, solve, whole
+from gptfl.simulator.solving import floored, shared_noise, solve, whole
 from gptfl.simulator.sources import Sources
+from gptfl.simulator.spreads import means, rows_that_move
 from gptfl.simulator.travel import Vectors
 from gptfl.simulator.visits import Between, at_rows
+
+FEWEST = 3
+"""So many runs that don't repeat one another tell hyperparameters without the repeats."""
 
 
 class ExposureModel:
@@ -64,19 +66,23 @@ class ExposureModel:
         self.test_vectors = fitted
         self.likeness = Likeness.of(fitted, recorded.values.shape[2])
         self.even = link.to(recorded.values)
-        self.centre = _means(self.even)
-        self.slopes = link.slope(_means(recorded.values))
+        self.centre = means(self.even)
+        self.slopes = link.slope(means(recorded.values))
         factors = np.ones(recorded.values.shape[2]) if hyper is None else hyper.factors
         self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
         self.groups = groups_of_batches(list(recorded.curricula.batches))
         repeated = len(np.unique(self.groups)) < len(self.groups)
-        self.lack = repeated if hyper is None else len(hyper.weights) == 2 + len(self.examples.effects)
+        self.lack = repeated if hyper is None else hyper.lack > 0.0
         self.evidence = float("nan")
         if hyper is None:
-            rows = _spread(len(recorded.steps), recorded.values)
+            rows = rows_that_move(len(recorded.steps), recorded.values)
             steps = list(self._complete(rows))
-            hyper, cost = choose(steps, self.likeness, fitted is not None, self.lack)
-            self.evidence = cost + self._units(rows, steps)
+            told = [self._once(step) for step in steps]
+            hyper, cost = choose(told, self.likeness, fitted is not None)
+            self.evidence = cost + self._units(rows, told)
+            if self.lack:
+                strengths = [solve(step, hyper, self.likeness).strength for step in told]
+                hyper = replace(hyper, lack=shared_noise(steps, strengths, hyper, self.likeness))
         self.hyper = hyper
 
     @cached_property
@@ -100,14 +106,14 @@ class ExposureModel:
         """Find by how much more or less than others each test example answers to what is expected."""
         if not self.hyper.scales.any():
             return
-        rows = _spread(len(self.recorded.steps), self.recorded.values)
-        factors = factors_of(list(self._complete(rows)), self.hyper)
+        rows = rows_that_move(len(self.recorded.steps), self.recorded.values)
+        factors = factors_of([self._once(step) for step in self._complete(rows)], self.hyper)
         self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
         self.hyper = replace(self.hyper, factors=factors)
 
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
         """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
-        slopes = _means(np.log(self.link.slope(self.recorded.values[:, rows])))
+        slopes = means(np.log(self.link.slope(self.recorded.values[:, rows])))
         told = [
             (len(step.members) - 1) * (np.log(step.size) - slope).sum()
             for step, slope in zip(steps, slopes, strict=True)
@@ -172,12 +178,33 @@ class ExposureModel:
     def _complete(self, rows: Sequence[int]) -> Iterator[Step]:
         """The steps to learn hyperparameters by: no value is missing there."""
         for step in self._steps(rows):
-            yield whole(step, self.likeness, self.test_vectors is not None, self.lack)
+            yield whole(step, self.likeness, self.test_vectors is not None)
+
+    @cached_property
+    def first(self) -> Int[np.ndarray, " run"]:
+        """The runs that don't repeat an earlier one: the first of each subset."""
+        batches = self.recorded.curricula.batches
+        subsets = [np.unique(one[one >= 0]).tobytes() for one in batches]
+        return np.array([place for place, one in enumerate(subsets) if one not in subsets[:place]])
+
+    def _once(self, step: Step) -> Step:
+        """The step of runs that don't repeat one another: how repeats differ says little of what examples do.
+
+        All runs, where these would be too few to tell anything.
+        """
+        kept = np.flatnonzero(np.isin(step.members, self.first))
+        if not self.lack or len(kept) == len(step.members) or len(kept) < FEWEST:
+            return step
+        return step.of_runs(kept)
 
     @cached_property
     def solved(self) -> list[tuple[Step, Posterior]]:
         """Each recorded step, condensed, and what is known there."""
-        found = [(step.condensed(), solve(step, self.hyper, self.likeness)) for step in self._steps()]
+        found = []
+        for step in self._steps():
+            once = self._once(step)
+            strength = None if once is step else solve(once, self.hyper, self.likeness).strength
+            found.append((step.condensed(), solve(step, self.hyper, self.likeness, strength)))
         return floored(found, self.recorded.steps) if self.floor else found
 
     @cached_property
@@ -231,23 +258,24 @@ class ExposureModel:
             row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
             step, posterior = visited[row]
             cross, distance = self._related(step, their, our)
-            all_cross, all_distance = self._with_lack(step, their[0], our[0], cross, distance)
+            shared = self._shared(step, their[0], our[0], asked, outputs)
             slopes = self.slopes[row][asked.seen]
             if not fitted.all():
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
             unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
-            moved = (posterior.mean(all_cross, outputs) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
+            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
             common = common_of(row, told_us)
             for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
                 moved += scale * (one - average) * slopes
             mean[:, place] = asked.centre[:, row] + moved
             ones = np.ones(len(sizes))
-            signal[:, place] = posterior.spread(all_cross, all_distance, outputs, ones, asked.seen) * unit**2
+            signal[:, place] = posterior.spread(cross, distance, outputs, ones, asked.seen, shared) * unit**2
             left[:, place] = (
                 posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
             )
             prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
-            noise[:, place] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+            alone = 1.0 - self.hyper.lack if self.lack else 1.0
+            noise[:, place] = posterior.variance * unit**2 * alone * (1.0 + 1.0 / len(step.members))
             if asked.doubt is not None:
                 noise[:, place] += asked.doubt[:, row]
         found = (mean, signal, noise, prior, left)
@@ -268,29 +296,31 @@ class ExposureModel:
     ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
         """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
         cross, distance = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
-        # The last weight is that of near runs, where there is one.
-        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=not self.lack):
+        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=True):
             ours = all_ours[step.members]
             centre = ours.mean(axis=0)
             cross += weight / unit * ((one - centre) @ (ours - centre).T)
             distance += weight / unit * ((one - centre) ** 2).sum(axis=1)
         return cross, distance
 
-    def _with_lack(
+    def _shared(
         self,
         step: Step,
-        asked: Float[np.ndarray, "asked example"],
+        theirs: Float[np.ndarray, "asked example"],
         fitted: Float[np.ndarray, "run example"],
-        cross: Float[np.ndarray, "asked run"],
-        distance: Float[np.ndarray, " asked"],
-    ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
-        """The same with what runs of nearly the same exposures share; these are the runs' exposures."""
+        asked: Asked,
+        outputs: Float[np.ndarray, "asked column"],
+    ) -> Shared | None:
+        """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
         if not self.lack:
-            return cross, distance
-        ours, weight = fitted[step.members], self.hyper.weights[-1]
-        between, within = (near(one, ours, step.units[0]) for one in (asked, ours))
+            return None
+        ours, weight, alike = fitted[step.members], self.hyper.lack, self.hyper.shared
+        between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
-        return cross + weight * (between - within.mean(axis=0)), distance + weight * apart
+        known = asked.seen >= 0
+        told = alike * outputs
+        told[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
+        return Shared(weight * (between - within.mean(axis=0)), weight * apart, told)
 
     def _outputs(self, asked: Asked) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
@@ -313,31 +343,3 @@ class ExposureModel:
         products = vectors @ self.test_vectors.T
         cosines = products / np.maximum(theirs[:, None] * ours[None], 1e-300)
         return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)
-
-
-def _means(values: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded test"]:
-    """The mean over the runs that have a value; where none has, between those of the neighbouring steps."""
-    mean = mean_over_runs(values)
-    for test in np.flatnonzero(~np.isfinite(mean).all(axis=0)):
-        there = np.flatnonzero(np.isfinite(mean[:, test]))
-        if len(there):
-            mean[:, test] = np.interp(np.arange(len(mean)), there, mean[there, test])
-    return mean
-
-
-def _spread(steps: int, values: Float[np.ndarray, "run recorded test"]) -> list[int]:
-    """Rows to choose hyperparameters on: those where runs differ, or as many of these as are enough."""
-    # The mean of equal numbers is not always that number.
-    least = 1e-12 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
-    moving = np.flatnonzero(spread_of(values) > least)
-    if not len(moving):
-        return [steps - 1]
-    places = np.linspace(0, len(moving) - 1, min(STEPS, len(moving)) + 1).round().astype(int)[1:]
-    return sorted({int(moving[place]) for place in places} | {int(moving[-1])})
-
-
-def spread_of(values: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, " recorded"]:
-    """How far runs differ at each step: the mean over test examples of the standard deviation over those that have it."""
-    known = np.isfinite(values)
-    apart = np.where(known, values - mean_over_runs(values), 0.0)
-    return np.asarray(np.sqrt((apart**2).sum(axis=0) / np.maximum(known.sum(axis=0), 1)).mean(axis=1))

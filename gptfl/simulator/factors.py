@@ -24,7 +24,7 @@ def factors_of(steps: Sequence[Step], hyper: Hyper) -> Float[np.ndarray, " test"
     weight = pull = np.zeros(len(steps[0].size))
     for step in steps:
         expected = np.tensordot(hyper.scales, step.expected, 1)
-        rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1))
+        rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack))
         turned = rows.vectors.T @ expected
         left = rows.vectors.T @ (step.deviations - expected)
         # In units of a test example's own size the covariance between test examples has a diagonal of ones.

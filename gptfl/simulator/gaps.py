@@ -6,6 +6,7 @@ covariance ``P_mm^-1``. A posterior mean with these expectations in their places
 variance is larger by what is open of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +59,7 @@ class Gaps:
 
     def open(
         self,
-        cross: Float[np.ndarray, "asked row"],
-        outputs: Float[np.ndarray, "output column"],
+        parts: Sequence[tuple[Float[np.ndarray, "asked row"], Float[np.ndarray, "output column"]]],
         rows: Float[np.ndarray, "run row"],
         columns: Float[np.ndarray, "test column"],
         precision: Float[np.ndarray, "row column"],
@@ -67,16 +67,18 @@ class Gaps:
     ) -> Float[np.ndarray, "asked output"]:
         """What the cells that are missing add to variances, in units of the variance.
 
-        ``cross`` are covariances of asked with fitted runs along ``rows``, ``outputs`` those of the asked outputs along
-        ``columns``. ``places`` are the test examples whose mean over runs is added to what is asked (-1: of none); None
+        ``parts`` are covariances of asked with fitted runs along ``rows``, each with those of the asked outputs along
+        ``columns``, to be multiplied. ``places`` are the test examples whose mean over runs is added to what is asked (-1: of none); None
         where only deviations from it are.
         """
-        found = np.zeros((len(cross), len(outputs)))
+        found = np.zeros((len(parts[0][0]), len(parts[0][1])))
         ours, theirs = rows[self.runs], columns[self.tests]
-        share = np.zeros((len(self.runs), len(outputs)))
+        share = np.zeros((len(self.runs), found.shape[1]))
         if places is not None:
             share = (self.tests[:, None] == places[None]) / len(rows)
-        for asked, own in enumerate(cross):
-            moved = (((ours * own) @ precision) * theirs) @ outputs.T + share
+        for asked in range(len(found)):
+            moved = share
+            for cross, outputs in parts:
+                moved = moved + (((ours * cross[asked]) @ precision) * theirs) @ outputs.T
             found[asked] = (solve_triangular(self.root, moved, lower=True) ** 2).sum(axis=0)
         return found

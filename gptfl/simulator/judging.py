@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.simulator.conditioning import TRUST, right_width
-from gptfl.simulator.exposure_model import ExposureModel, spread_of
+from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.outlooks import Asked, Recorded
+from gptfl.simulator.spreads import spread_of
 
 ROUNDING, MOVED = 1e-4, 0.1
 """Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is

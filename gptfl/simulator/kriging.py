@@ -4,7 +4,8 @@ At one step, the deviations of n runs on m test examples have the covariance ``G
 ``G`` between runs and ``C`` between test examples, and noise ``N = (1 - shared) I + shared C``, which leaves the
 eigenvectors of ``C`` as they are. The mean over runs is unknown and has a flat prior; ``G`` is centred on the runs
 fitted, so that the posterior of that mean is their plain mean (universal kriging with a constant trend). With
-``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``. Values that some runs
+``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``. Noise that runs share
+has a correlation ``M`` in the place of ``I``; vectors that make ``G`` diagonal and ``M`` the identity do the same. Values that some runs
 lack are solved for (``gaps``).
 """
 
@@ -35,10 +36,14 @@ def columns(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The eigenvectors of the centred covariance between runs that are orthogonal to the mean, and its values."""
+    """Vectors ``U``, orthogonal to the mean, with ``U' G U = diag(values)`` and ``U' M U = I``.
+
+    ``volume`` is the log-determinant of ``M`` without the mean; 0 and eigenvectors of ``G`` where ``M`` is the identity.
+    """
 
     vectors: Float[np.ndarray, "run row"]
     values: Float[np.ndarray, " row"]
+    volume: float = 0.0
 
 
 def contrasts(count: int) -> Float[np.ndarray, "run row"]:
@@ -46,11 +51,30 @@ def contrasts(count: int) -> Float[np.ndarray, "run row"]:
     return np.asarray(np.linalg.qr(np.eye(count) - 1.0 / count)[0][:, : count - 1])
 
 
-def rows_of(covariance: Float[np.ndarray, "run run"]) -> Rows:
-    """Decompose a covariance between runs; it need not be centred."""
+def rows_of(covariance: Float[np.ndarray, "run run"], noise: Float[np.ndarray, "run run"] | None = None) -> Rows:
+    """Decompose a covariance between runs, which need not be centred, beside a correlation of their noise (None: none)."""
     basis = contrasts(len(covariance))
-    values, vectors = np.linalg.eigh(basis.T @ covariance @ basis)
-    return Rows(basis @ vectors, np.maximum(values, 0.0))
+    if noise is None:
+        values, vectors = np.linalg.eigh(basis.T @ covariance @ basis)
+        return Rows(basis @ vectors, np.maximum(values, 0.0))
+    white, volume = whitening(basis.T @ noise @ basis)
+    values, vectors = np.linalg.eigh(white.T @ basis.T @ covariance @ basis @ white)
+    return Rows(basis @ white @ vectors, np.maximum(values, 0.0), volume)
+
+
+def whitening(noise: Float[np.ndarray, "row row"]) -> tuple[Float[np.ndarray, "row row"], float]:
+    """``W`` with ``W' noise W = I``, and the log-determinant of the noise."""
+    root = np.linalg.cholesky(noise)
+    return np.asarray(np.linalg.inv(root).T), float(2.0 * np.log(root.diagonal()).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Noise that asked runs share with fitted ones: its covariances and variances, and ``N V`` of the asked outputs."""
+
+    covariance: Float[np.ndarray, "asked run"]
+    own: Float[np.ndarray, " asked"]
+    outputs: Float[np.ndarray, "output column"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +107,18 @@ class Posterior:
         return moved
 
     def mean(
-        self, covariance: Float[np.ndarray, "asked run"], outputs: Float[np.ndarray, "output column"]
+        self,
+        covariance: Float[np.ndarray, "asked run"],
+        outputs: Float[np.ndarray, "output column"],
+        shared: Shared | None = None,
     ) -> Float[np.ndarray, "asked output"]:
         """Expected deviations from the mean of the runs fitted.
 
         ``covariance`` is between asked and fitted runs; ``outputs`` the covariance of the asked outputs with the
-        fitted ones times their eigenvectors (``C V``).
+        fitted ones times their eigenvectors (``C V``). ``shared`` is the noise that asked and fitted runs share.
         """
-        return np.asarray((self.strength * covariance @ self.dual) @ outputs.T)
+        found = (self.strength * covariance @ self.dual) @ outputs.T
+        return np.asarray(found if shared is None else found + (shared.covariance @ self.dual) @ shared.outputs.T)
 
     def spread(
         self,
@@ -99,17 +127,24 @@ class Posterior:
         outputs: Float[np.ndarray, "output column"],
         own_outputs: Float[np.ndarray, " output"],
         places: Int[np.ndarray, " output"] | None = None,
+        shared: Shared | None = None,
     ) -> Float[np.ndarray, "asked output"]:
         """The variance of the signal, in the data's units: without noise, and without that of the mean.
 
-        What is open of values that runs lack counts; ``places``, those of the outputs among the test examples (-1:
+        With ``shared`` the variance of the noise that runs share counts as well. What is open of values that runs lack counts; ``places``, those of the outputs among the test examples (-1:
         none), say whose means over runs are open as well.
         """
         cross = self.strength * covariance @ self.rows.vectors
         left = self.strength * own[:, None] * own_outputs[None] - (cross**2 @ self.precision) @ (outputs**2).T
+        parts = [(cross, outputs)]
+        if shared is not None:
+            theirs = shared.covariance @ self.rows.vectors
+            left = left + shared.own[:, None] - (theirs**2 @ self.precision) @ (shared.outputs**2).T
+            left = left - 2.0 * ((cross * theirs) @ self.precision) @ (outputs * shared.outputs).T
+            parts.append((theirs, shared.outputs))
         if self.gaps is not None:
             rows, columns = self.rows.vectors, self.columns.vectors
-            left = left + self.gaps.open(cross, outputs, rows, columns, self.precision, places)
+            left = left + self.gaps.open(parts, rows, columns, self.precision, places)
         return np.asarray(self.variance * np.maximum(left, 0.0))
 
     def noise(self) -> Float[np.ndarray, " test"]:

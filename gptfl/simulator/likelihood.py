@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import nnls
 
-from gptfl.simulator.kriging import cost
+from gptfl.simulator.kriging import cost, whitening
 
 ROUNDS = 5
 """How often the scales are fitted anew with the variances that they leave."""
@@ -18,10 +18,12 @@ class Evidence:
     """One step, orthogonal to the mean of its runs: what to tell likelihoods from.
 
     ``parts`` are the deviations and each expectation of them, along the eigenvectors of the test examples' likeness.
+    ``near`` is the correlation of the noise that runs share, None where they share none.
     """
 
     covariances: Float[np.ndarray, "source row row"]
     parts: Float[np.ndarray, "part row column"]
+    near: Float[np.ndarray, "row row"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Weighed:
     signal: Float[np.ndarray, " column"]
     noise: Float[np.ndarray, " column"]
     scales: Float[np.ndarray, " expected"]
+    lack: float = 0.0
 
 
 def weigh(
@@ -40,15 +43,25 @@ def weigh(
     weights: Float[np.ndarray, " source"],
     signal: Float[np.ndarray, " column"],
     noise: Float[np.ndarray, " column"],
+    lack: float = 0.0,
 ) -> Weighed:
-    """The likelihood of covariances ``sum_k weights_k G_k ⊗ diag(signal) + I ⊗ diag(noise)`` at each step.
+    """The likelihood of covariances ``sum_k weights_k G_k ⊗ diag(signal) + M ⊗ diag(noise)`` at each step.
+
+    ``M = (1 - lack) I + lack near`` is the correlation of runs' noise, the identity where nothing is ``near``.
 
     The variance of each step is the likeliest one, and so are the non-negative scales of what was expected, the same
     at all steps; therefore the slopes are those with variances and scales held.
     """
     turned, spectra = [], []
+    volumes = []
     for step in steps:
-        values, vectors = np.linalg.eigh(np.tensordot(weights, step.covariances, 1))
+        covariance, white, volume = np.tensordot(weights, step.covariances, 1), None, 0.0
+        if step.near is not None:
+            white, volume = whitening((1.0 - lack) * np.eye(len(covariance)) + lack * step.near)
+            covariance = white.T @ covariance @ white
+        values, vectors = np.linalg.eigh(covariance)
+        vectors = vectors if white is None else white @ vectors
+        volumes.append(volume)
         turned.append(vectors.T @ step.parts)
         spectra.append((np.maximum(values, 0.0), vectors))
     precisions = [1.0 / (values[:, None] * signal + noise) for values, _ in spectra]
@@ -58,22 +71,27 @@ def weigh(
         products.append(flat @ flat.T)
     scales = likeliest(np.stack(products))
     signs = np.append(1.0, -scales)
-    total, by_weight, by_signal, by_noise = 0.0, np.zeros(len(weights)), np.zeros(len(signal)), np.zeros(len(noise))
-    for step, parts, (values, vectors), precision, product in zip(
-        steps, turned, spectra, precisions, products, strict=True
+    total, by_lack = 0.0, 0.0
+    by_weight, by_signal, by_noise = np.zeros(len(weights)), np.zeros(len(signal)), np.zeros(len(noise))
+    for step, parts, (values, vectors), precision, product, volume in zip(
+        steps, turned, spectra, precisions, products, volumes, strict=True
     ):
         rows, outputs = precision.shape
         squares = float(signs @ product @ signs)
-        total += cost(squares, float(np.log(precision).sum()), rows, outputs) * outputs
+        total += cost(squares, float(np.log(precision).sum()) - outputs * volume, rows, outputs) * outputs
         pulled = np.tensordot(signs, parts, 1) * precision
         share = rows * outputs / max(squares, 1e-300)
         explained = share * (pulled * signal) @ pulled.T - np.diag(precision @ signal)
         by_weight -= 0.5 * np.tensordot(step.covariances, vectors @ explained @ vectors.T, 2)
+        if step.near is not None:
+            unexplained = share * (pulled * noise) @ pulled.T - np.diag(precision @ noise)
+            more = step.near - np.eye(rows)
+            by_lack -= 0.5 * float(np.tensordot(more, vectors @ unexplained @ vectors.T, 2))
         surplus = share * pulled**2 - precision
         by_signal -= 0.5 * values @ surplus
         by_noise -= 0.5 * surplus.sum(axis=0)
     count = len(steps)
-    return Weighed(total / count, by_weight / count, by_signal / count, by_noise / count, scales)
+    return Weighed(total / count, by_weight / count, by_signal / count, by_noise / count, scales, by_lack / count)
 
 
 def likeliest(products: Float[np.ndarray, "step part part"]) -> Float[np.ndarray, " expected"]:

@@ -7,30 +7,45 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 
-from gptfl.simulator.deviations import CENTRE_ALIKE, CENTRE_NOISE, PRIOR_RUNS, Hyper, Likeness, Step, middle, share_of
+from gptfl.simulator.deviations import (
+    CENTRE_ALIKE,
+    CENTRE_LACK,
+    CENTRE_NOISE,
+    PRIOR_RUNS,
+    REACH,
+    SPREAD,
+    Hyper,
+    Likeness,
+    Step,
+    evidence_of,
+    middle,
+    share_of,
+)
 from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, cost, precision_of, rows_of
+from gptfl.simulator.likelihood import weigh
 
 STRENGTH = 1.0
 """Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
 
 
-def solve(step: Step, hyper: Hyper, likeness: Likeness) -> Posterior:
+def solve(step: Step, hyper: Hyper, likeness: Likeness, strength: float | None = None) -> Posterior:
     """What is known at a step after the runs fitted, in units of its sizes.
 
     The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
-    with a prior around 1. Where runs lack values, it is the likeliest for what a strength of 1 expects of these.
+    with a prior around 1, unless it is given. Where runs lack values, it is the likeliest for what a strength of 1 expects
+    of these.
     """
-    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1))
+    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack))
     cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
     left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
     told = left
     if step.known is not None:
         gaps = condition(rows, cols, left, known=step.known).gaps
         told = left if gaps is None else gaps.filled(left)
-    return condition(rows, cols, left, strength_of(rows, cols, told), step.known)
+    return condition(rows, cols, left, strength_of(rows, cols, told) if strength is None else strength, step.known)
 
 
-def whole(step: Step, likeness: Likeness, alike: bool, lack: bool = False) -> Step:
+def whole(step: Step, likeness: Likeness, alike: bool) -> Step:
     """The step without values missing, to choose hyperparameters by.
 
     The runs that have every value; where these are fewer than half, all runs, with what hyperparameters at the middle
@@ -41,11 +56,31 @@ def whole(step: Step, likeness: Likeness, alike: bool, lack: bool = False) -> St
     complete = np.flatnonzero(step.known.all(axis=1))
     if len(complete) >= 2 and 2 * len(complete) >= len(step.members):
         return step.of_runs(complete)
-    weights = np.exp(middle(len(step.covariances), lack))
+    weights = np.exp(middle(len(step.covariances)))
     shares = (share_of(CENTRE_ALIKE), share_of(CENTRE_NOISE)) if alike else (0.0, 0.0)
     cols = columns(likeness.values, likeness.vectors, *shares)
-    gaps = condition(rows_of(np.tensordot(weights, step.covariances, 1)), cols, step.deviations, known=step.known).gaps
+    rows = rows_of(np.tensordot(weights, step.covariances, 1), step.noise(share_of(CENTRE_LACK)))
+    gaps = condition(rows, cols, step.deviations, known=step.known).gaps
     return replace(step, deviations=step.deviations if gaps is None else gaps.filled(step.deviations), known=None)
+
+
+def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, likeness: Likeness) -> float:
+    """The likeliest share of the noise that runs of the same exposures have in common, all else as it is.
+
+    ``strengths`` are those of each step's signal. The share's log-odds have a normal prior.
+    """
+    evidence = [evidence_of(step, likeness) for step in steps]
+    evidence = [
+        replace(one, covariances=strength * one.covariances) for one, strength in zip(evidence, strengths, strict=True)
+    ]
+    cols = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
+
+    def told(odds: float) -> float:
+        found = weigh(evidence, hyper.weights, cols.signal, cols.noise, share_of(odds)).cost
+        return float(found + 0.5 * ((odds - CENTRE_LACK) / SPREAD) ** 2)
+
+    bounds = (CENTRE_LACK - REACH, CENTRE_LACK + REACH)
+    return share_of(float(minimize_scalar(told, bounds=bounds, method="bounded", options={"xatol": 0.01}).x))
 
 
 def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:

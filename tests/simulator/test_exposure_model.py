@@ -37,8 +37,7 @@ def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS, lack=None):
     }
     sources = Sources.of(sets)
     scales = np.linspace(0.02, 0.05, len(expectations(sources)))
-    weights = WEIGHTS if lack is None else np.append(WEIGHTS, lack)
-    given = Hyper(weights, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST)) if hyper else None
+    given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST), lack or 0.0) if hyper else None
     return ExposureModel(Recorded(curricula, RECORDED, values, POOL), sources, link or Link("identity"), given)
 
 
@@ -75,17 +74,17 @@ def dense(made, asked, row):
     step, posterior = made.solved[row]
     count, hyper = len(members), made.hyper
     together = [np.concatenate([one, other]) for one, other in zip(ours, theirs, strict=True)]
-    parts = zip(hyper.weights, step.units, together, strict=not made.lack)
+    parts = zip(hyper.weights, step.units, together, strict=True)
     kernel = sum(w / u * one @ one.T for w, u, one in parts)
-    if made.lack:
-        squares = ((together[0][:, None] - together[0][None]) ** 2).sum(axis=2)
-        apart = ((ours[0] - ours[0].mean(axis=0)) ** 2).sum() / (count - 1)
-        kernel = kernel + hyper.weights[-1] * np.exp(-squares / (4 * NEAR * apart))
     kernel = posterior.strength * kernel
+    squares = ((together[0][:, None] - together[0][None]) ** 2).sum(axis=2)
+    common = ((ours[0] - ours[0].mean(axis=0)) ** 2).sum() / (count - 1)
+    shared = hyper.lack * np.exp(-squares / (4 * NEAR * common))
     between = hyper.alike * made.likeness.cosines + (1 - hyper.alike) * np.eye(TEST)
     noise = (1 - hyper.shared) * np.eye(TEST) + hyper.shared * between
     basis = np.kron(contrasts(count), np.eye(TEST))
-    full = np.kron(kernel[:count, :count], between) + np.kron(np.eye(count), noise)
+    full = np.kron(kernel[:count, :count], between)
+    full += np.kron((1 - hyper.lack) * np.eye(count) + shared[:count, :count], noise)
     inverse = basis @ np.linalg.inv(basis.T @ full @ basis) @ basis.T
     slope = made.slopes[row]
     means = [sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope for told_ in (told, asked_told)]
@@ -93,12 +92,16 @@ def dense(made, asked, row):
     left = (even - even.mean(axis=0) - means[0] + means[0].mean(axis=0)) / step.size
     # Covariances of what asked runs have beyond the mean of the fitted ones.
     apart = np.concatenate([-np.ones((len(theirs[0]), count)) / count, np.eye(len(theirs[0]))], axis=1)
-    cross = np.kron((apart @ kernel)[:, :count], between)
+    cross = np.kron((apart @ kernel)[:, :count], between) + np.kron((apart @ shared)[:, :count], noise)
     mean = (cross @ inverse @ left.ravel()).reshape(-1, TEST) * step.size + means[1] - means[0].mean(axis=0)
-    covariance = np.kron(apart @ kernel @ apart.T, between) - cross @ inverse @ cross.T
+    covariance = (
+        np.kron(apart @ kernel @ apart.T, between)
+        + np.kron(apart @ shared @ apart.T, noise)
+        - cross @ inverse @ cross.T
+    )
     units = np.tile(step.size, len(theirs[0]))
     covariance = posterior.variance * covariance * units[:, None] * units
-    return even.mean(axis=0) + mean, covariance, posterior.variance * step.size**2 * (1 + 1 / count)
+    return even.mean(axis=0) + mean, covariance, posterior.variance * step.size**2 * (1 - hyper.lack) * (1 + 1 / count)
 
 
 @pytest.mark.parametrize("name", ["identity", "log"])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize, nnls
@@ -19,13 +21,23 @@ def drawn(steps=3, expected=2, seed=0):
     return made, np.array([0.5, 1.5]), np.array([0.3, 0.6, 1.0, 2.0]), np.array([1.0, 0.9, 0.8, 1.1])
 
 
-def densities(evidence, weights, signal, noise, scales):
+def nearby(evidence, seed=1):
+    """The same, where runs share noise with one another."""
+    random = np.random.default_rng(seed)
+    places = random.normal(size=(ROWS, 2))
+    near = np.exp(-((places[:, None] - places[None]) ** 2).sum(axis=2))
+    return [replace(step, near=near) for step in evidence]
+
+
+def densities(evidence, weights, signal, noise, scales, lack=0.0):
     """The log-density of each step's rows, at its likeliest variance."""
     found = []
     for step in evidence:
         left = (step.parts[0] - np.tensordot(scales, step.parts[1:], 1)).ravel()
         runs = np.tensordot(weights, step.covariances, 1)
-        full = np.kron(runs, np.diag(signal)) + np.kron(np.eye(ROWS), np.diag(noise))
+        full = np.kron(runs, np.diag(signal))
+        shared = np.eye(ROWS) if step.near is None else (1 - lack) * np.eye(ROWS) + lack * step.near
+        full += np.kron(shared, np.diag(noise))
         variance = left @ np.linalg.solve(full, left) / len(left)
         found.append(multivariate_normal.logpdf(left, cov=variance * full))
     return np.array(found)
@@ -39,6 +51,19 @@ def test_the_cost_is_minus_the_dense_log_likelihood_up_to_a_constant():
         costs.append(found.cost)
         expected.append(-densities(evidence, factor * weights, signal, noise, found.scales).mean())
     np.testing.assert_allclose(np.diff(costs), np.diff(expected))
+
+
+def test_the_cost_of_noise_that_runs_share_is_the_dense_one():
+    evidence, weights, signal, noise = drawn()
+    evidence, costs, expected = nearby(evidence), [], []
+    for lack in (0.0, 0.3, 0.9):
+        found = weigh(evidence, weights, signal, noise, lack)
+        costs.append(found.cost)
+        expected.append(-densities(evidence, weights, signal, noise, found.scales, lack).mean())
+    np.testing.assert_allclose(np.diff(costs), np.diff(expected))
+    ends = [weigh(evidence, weights, signal, noise, 0.3 + gap).cost for gap in (1e-5, -1e-5)]
+    slope = weigh(evidence, weights, signal, noise, 0.3).lack
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-3)
 
 
 @pytest.mark.parametrize("expected", [0, 2])
