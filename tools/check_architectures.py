@@ -108,7 +108,7 @@ def build(family: str, **more: Any) -> Any:
     if inner is not None and "num_hidden_layers" not in _names(made):
         config = made(text_config={**_known(inner), **given})
     else:
-        config = made(**_known(made), **given)
+        config = made(**{**_known(made), **given})
     with torch.device("meta"):
         size = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     if size > LARGEST:

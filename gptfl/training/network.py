@@ -218,7 +218,7 @@ class Network:
         if not all(torch.equal(local_part(p), was) for p, was in zip(self.trainable, self._initial, strict=True)):
             raise self._refusal("computing changes its weights")
         with explained(self._refusal_of_top):
-            self._check_trainable(rows[order[0]])
+            self._check_trainable(rows[order[-1]])
 
     def _check_trainable(self, row: TokenRow) -> None:
         """Try whether the loss can be differentiated, in training mode."""
