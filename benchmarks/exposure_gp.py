@@ -57,7 +57,7 @@ def recording(arguments: argparse.Namespace) -> tuple[FitData, Query]:
         batches = fill_batches(
             draw_subset(arguments.pool, arguments.pool // 4, seed), arguments.batch_size, arguments.steps, seed
         )
-        seen = exposures(batches[None], rates[None], steps, arguments.pool)[0] / (arguments.batch_size * rates.sum())
+        seen = exposures(batches[None], rates[None], steps, arguments.pool)[0] / rates.sum()
         curve = first * (0.5 + 0.5 * np.exp(-3 * steps / arguments.steps))[:, None]
         values = np.maximum(curve - seen @ influence, 0.01)
         values[1:] *= np.exp(noise * random.normal(size=values[1:].shape))

@@ -6,10 +6,12 @@ Each stage is a function of the same name as its command: ``collect``, ``featuri
 """
 
 import importlib
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+
+# As typing has it, which takes longer to load than all of this.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    __version__: str
     from gptfl.stages.collect import collect
     from gptfl.stages.compare import compare
     from gptfl.stages.export import export
@@ -39,10 +41,13 @@ __all__ = [
     "simulate",
     "verify",
 ]
-__version__ = version("gptfl")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gptfl")
     if name in __all__:
         return getattr(importlib.import_module(f"gptfl.stages.{name}"), name)
     raise AttributeError(f"module 'gptfl' has no attribute {name!r}")

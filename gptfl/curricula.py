@@ -49,6 +49,19 @@ def fill_batches(
     return stream.reshape(steps, batch_size)
 
 
+def presentation_weights(
+    batches: Int[np.ndarray, "*run step batch"], learning_rates: Float[np.ndarray, "*run step"]
+) -> Float[np.ndarray, "*run step"]:
+    """How much seeing an example once at each step counts: the step size times its share of the batch.
+
+    The loss of a batch is the mean over its examples, so that the share is 1 over the number of filled places. An
+    example that is twice in a batch is seen twice; -1 is padding; a step without examples has weight 0. The exposures
+    of a run to all its examples thus add up to its step sizes, whatever its batches.
+    """
+    filled = (batches >= 0).sum(axis=-1)
+    return np.asarray(np.where(filled > 0, learning_rates / np.maximum(filled, 1), 0.0))
+
+
 def linear_decay(learning_rate: float, steps: int) -> Float[np.ndarray, " step"]:
     """Linear decay to zero without warm-up: step t of T, from 0, takes ``lr * (1 - t / T)``."""
     return learning_rate * (1.0 - np.arange(steps) / steps)

@@ -3,7 +3,33 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
-from typing import ClassVar
+import errno
+import re
+from typing import Any, ClassVar
+
+FULL = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory object",
+    "not enough memory",
+)
+"""How torch's allocator for the CPU and its kernels (oneDNN) tell that memory is full: they have no class for it."""
+UNSAFE = re.compile(
+    # Control characters, line and paragraph separators, marks that reorder or hide text, half characters.
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""What no terminal should get from a text of unknown origin. The joiners of Persian and of emoji are not of it."""
+_BREAK = re.compile(r"\s*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+
+
+def harmless(text: str, instead: str = "?", kept: str = "") -> str:
+    """A text without what ``UNSAFE`` matches, but for the characters to be kept."""
+    return UNSAFE.sub(lambda found: found[0] if found[0] in kept else instead, text)
+
+
+def one_line(text: str) -> str:
+    """A text on one line, without what a terminal would obey; other white space stays as it is."""
+    return harmless(_BREAK.sub(" ", text).strip())
 
 
 class GptflError(Exception):
@@ -16,9 +42,13 @@ class GptflError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = " ".join(problem.split())
-        self.remedy = " ".join(remedy.split())
+        self.problem = one_line(problem)
+        self.remedy = one_line(remedy)
         super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
+
+
+class GptflWarning(UserWarning):
+    """Something beside the result that the user should know; the command line prints it as a note."""
 
 
 class UsageError(GptflError):
@@ -43,3 +73,21 @@ class ResourceError(GptflError):
     """Disk, memory, network, device or another process stood in the way."""
 
     exit_code = 5
+
+
+class NotKept(ResourceError):
+    """What was computed couldn't be written; ``result`` is what the call would have returned."""
+
+    def __init__(self, problem: str, remedy: str, result: Any) -> None:
+        super().__init__(problem, remedy)
+        self.result = result
+
+
+def is_memory_full(error: BaseException) -> bool:
+    """Whether memory ran out, that of a GPU or the machine's; torch, which has a class for it, may not be loaded."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in FULL))
+    )

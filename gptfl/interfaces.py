@@ -225,7 +225,8 @@ class TellsInfluence(Protocol):
     """What an estimator may also offer once it is fitted: influence and how sure it is, some examples at a time.
 
     Unlike ``InfluencesTests``, values are in the metric's units: what it does to the metric at the last step to see
-    the example once more at the mean step size, in place of the average example. Positive is better.
+    the example once more at the mean step size in a batch of the usual size, in place of the average example. Positive
+    is better.
     """
 
     def influence_of(

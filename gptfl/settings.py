@@ -17,6 +17,21 @@ PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 """What Python writes otherwise than JSON does."""
 
 
+def check_utf8(text: str, flag: str) -> None:
+    """Raise ``UsageError`` for a name or path that is not UTF-8, which neither settings nor tokenizers can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "surrogateescape" if _is_escaped(text) else "replace")
+        readable = shown.decode("utf-8", "backslashreplace")
+        raise UsageError(f"{flag} '{readable}' is not UTF-8", "rename it, or give it through a link") from None
+
+
+def _is_escaped(text: str) -> bool:
+    """Whether all that is not UTF-8 stands for bytes, as Python reads names from the system."""
+    return all(not 0xD800 <= ord(one) <= 0xDFFF or 0xDC80 <= ord(one) <= 0xDCFF for one in text)
+
+
 def parse_value(text: str) -> Any:
     """A value as users write it: JSON, or True, False or None as Python has them, else the text itself."""
     if text in PYTHON:
@@ -98,6 +113,11 @@ def one_of(who: str, setting: str, value: object, allowed: Sequence[str]) -> str
     if not isinstance(value, str) or value not in allowed:
         _refuse(who, setting, value, ", ".join(allowed[:-1]) + f" or {allowed[-1]}")
     return value
+
+
+def utf8(name: object) -> str:
+    """A name as a file can hold it: bytes that are no UTF-8, which a path may have, become question marks."""
+    return str(name).encode("utf-8", "replace").decode()
 
 
 def _range(low: float | None, high: float | None) -> str:

@@ -5,17 +5,37 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernels import kernels
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.models"]
 
+ROOT = Path(__file__).parents[1]
+NUMERIC = ("tests/builtin", "tests/scores", "tests/simulator", "tests/stages", "tests/training", "plugins")
+"""What computes with floating point, and so is run with other kernels, too."""
+
+
+def pytest_report_header() -> str:
+    """Say which kernels the tests run on."""
+    return kernels()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what computes with floating point."""
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().startswith(NUMERIC):
+            item.add_marker(pytest.mark.numeric)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for converted and built models that no other session sees."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A folder for converted and built models that no other session sees; its workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     os.environ["GPTFL_CACHE"] = str(folder)
     return folder
 

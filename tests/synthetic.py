@@ -57,7 +57,7 @@ def synthetic(
         key = run_seed(seed, index)
         batches = fill_batches(draw_subset(pool, subset, key), batch_size, steps, key)
         rates = linear_decay(1.0, steps)
-        seen = exposures(batches[None], rates[None], recorded, pool)[0] / (batch_size * rates.sum())
+        seen = exposures(batches[None], rates[None], recorded, pool)[0] / rates.sum()
         curve = 1 - np.exp(-3 * recorded / steps)
         values = first - drop * curve[:, None] + 0.3 * seen @ influence
         values[1:] += noise * random.normal(size=values[1:].shape)

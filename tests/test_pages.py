@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 import typer
+from scipy import stats
 
 from gptfl.cli.main import app
 from tests.pages import SCRIPTS, script, strings
@@ -119,14 +121,51 @@ def test_a_comparison_in_full_shows_ceiling_coverage_and_what_others_err_more(fi
     worse = {**ROW, "estimator": "mean-run", "encoder": None, "coverage": {}, "skill_share": 0.0, "clearly_best": []}
     worse["excess"] = {"over": "exposure-gp", "more": 0.01, "interval": [-0.001, 0.02], "clear": False}
     broken = {"estimator": "bad", "oracle": False, "error": "no idea", "scores": {}, "clearly_best": []}
-    result = {"estimators": [ROW, worse, broken], "ceiling": {"skill": 0.947, "lds": None}}
+    top = {"skill": 0.947, "lds": None, "runs": 12, "subsets": 6}
+    result = {"estimators": [ROW, worse, broken], "ceiling": top}
     shown = fidelity.in_full({"contrast-sst2": result})
-    assert "| sst2 | 0.900 [0.80, 0.95] | 0.930 [0.90, 0.96] | 0.947 | – | 95% | – | 88% |" in shown
+    # 1 - 0.053 * 6 / 1.2373 and 1 - 0.053 * 6 / 14.449; then 0.8 / 0.978 and 0.95 / 0.743.
+    assert "| 0.947 [0.74, 0.98] | – | 95% [82, 128] | – | 88% |" in shown
     assert "| exposure-gp | gradients | 0.002 ± 0.001 | 0.990 ± 0.002 | **0.900** [0.80, 0.95] |" in shown
-    assert "| 95% / – | 88% | – |" in shown
+    assert "| 95% [82, 128] / – | 88% | – |" in shown
     assert "| +0.01 [-0.001, 0.02] (not clear) |" in shown
     assert "| bad | failed: no idea |" in shown
     assert {line.count("|") for line in shown.split("\n\n")[1].splitlines()} == {10}
+
+
+def test_intervals_of_ceilings_shares_and_coverage_are_those_of_the_result_where_it_has_them(
+    fidelity: ModuleType,
+) -> None:
+    coverage = {"0.9": {"share": 0.88, "interval": [0.845, 0.914], "width": 0.1, "points": 10}}
+    row = {**ROW, "skill_share_interval": [0.9, None], "lds_share_interval": None, "coverage": coverage}
+    top = {"skill": 0.947, "skill_interval": [0.7, 0.97], "lds": 0.99, "lds_interval": None, "runs": 12, "subsets": 6}
+    shown = fidelity.headline({"contrast-sst2": {"estimators": [row], "ceiling": top}})
+    assert "| 0.947 [0.70, 0.97] | 0.990 | 95% [90 or more] | – | 88% [84, 91] |" in shown
+
+
+def test_the_widest_interval_of_a_ceiling_of_lds_is_the_way_there_and_back(fidelity: ModuleType) -> None:
+    for noise in (0.02, 0.2, 0.5):
+        top = {"lds": 6 / np.pi * np.arcsin(np.sqrt(1 - noise) / 2), "runs": 12, "subsets": 6}
+        for bound, part in zip(fidelity.bounds("lds", top), (0.025, 0.975), strict=True):
+            least = max(0.0, 1 - noise * 6 / stats.chi2.ppf(part, 6))
+            assert bound == pytest.approx(6 / np.pi * np.arcsin(np.sqrt(least) / 2))
+    assert fidelity.bounds("lds", {"lds": None}) is None
+
+
+def test_a_page_says_which_intervals_are_earlier_ones(pages: ModuleType, tmp_path: Path) -> None:
+    results = {"old": {"estimators": [ROW]}, "new": {"estimators": [ROW], "interval_method": "x"}, "none": {}}
+    for name, result in results.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+
+    def page(*names: str) -> Any:
+        return pages.Page(tmp_path / "a.md", tmp_path, (pages.Study("s", (), names),))
+
+    assert "The intervals of old below were made by an earlier" in page("old", "new", "none").earlier()
+    assert "The intervals of skill, LDS and squared error below" in page("old", "none").earlier()
+    assert page("new", "none").earlier() == ""
+    text = "<!-- intervals -->\nstale\n<!-- end of intervals -->\n<!-- s -->\n<!-- end of s -->\n"
+    assert "stale" not in page("new").with_tables(text)
+    assert "made by an earlier" in page("old").with_tables(text)
 
 
 def test_a_sweep_over_runs_has_a_column_for_each_number_and_the_seconds(fidelity: ModuleType) -> None:

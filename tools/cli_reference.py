@@ -21,7 +21,13 @@ def reference() -> str:
         "",
         "Results go to standard output, progress, notes and errors to standard error. Exit codes: 0 done, "
         "1 a bug in gptfl (with a traceback), 2 wrong usage, 3 data that is missing or does not fit, 4 a plugin or "
-        "an unknown name, 5 disk, memory, network, device or another process, 130 interrupted.",
+        "an unknown name, 5 disk, memory, network, device or another process, 130 interrupted by Ctrl-C, 143 by SIGTERM "
+        "and 129 by SIGHUP. Results are printed before anything is written. Where a file that was asked for, or that a "
+        "command is for, then can't be, the command exits with 5; of a picture or kept fit that comes beside it a note "
+        "tells. Tables in a pipe or file have every row on one line.",
+        "",
+        "A command that is given no recording takes the one in the workspace that was made last, and what was made for it; "
+        "where there are several, it says which it took.",
         "",
         "Shell completion: `gptfl --install-completion`. `GPTFL_WORKSPACE` sets the workspace, `GPTFL_CACHE` the "
         "folder for converted and built models.",

@@ -11,6 +11,7 @@ already are kept (delete a JSON file of docs/fidelity to make it again). ``page`
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from pages import (
     MODEL,
     NOTHING,
@@ -27,6 +28,7 @@ from pages import (
     side_by_side,
     table,
 )
+from scipy.stats import chi2
 
 OURS = "exposure-gp"
 TASKS = ("sst2", "rte", "boolq", "webnlg", "wmt16_de_en")
@@ -151,22 +153,76 @@ def headline(found: Mapping[str, Any]) -> str:
         top = result.get("ceiling") or {}
         told = [cell(key, row["scores"].get(key), False) for key in ("skill", "lds")]
         rows.append(
-            [title(name), *told, *(number(key, top.get(key)) for key in ("skill", "lds")), *shares(row), inside(row)]
+            [title(name), *told, *(ceiling(key, top) for key in ("skill", "lds")), *shares(row, top), inside(row)]
         )
     head = ["", "skill", "LDS", "ceiling: skill", "LDS", "share: skill", "LDS", "inside 90 %"]
     return table([OURS, *head[1:]], rows)
 
 
-def shares(row: Mapping[str, Any]) -> list[str]:
-    """The shares of the ceilings of skill and LDS, in per cent."""
-    known = [row.get(f"{score}_share") for score in ("skill", "lds")]
-    return [NOTHING if share is None or share <= 0 else f"{share:.0%}" for share in known]
+def ceiling(score: str, top: Mapping[str, Any]) -> str:
+    """The ceiling of a score with its interval."""
+    known = number(score, top.get(score))
+    found = bounds(score, top)
+    return known if found is None else f"{known} [{found[0]:.2f}, {found[1]:.2f}]"
+
+
+def bounds(score: str, top: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The 95 % interval of a ceiling: the one in the result, else the widest that the repeats' number allows.
+
+    That is chi-square's, as if all points and test examples moved as one, for results of before `compare` had
+    intervals of ceilings.
+    """
+    value = top.get(score)
+    if value is None:
+        return None
+    if f"{score}_interval" in top:
+        kept = top[f"{score}_interval"]
+        return None if kept is None else (float(kept[0]), float(kept[1]))
+    freedom = int(top["runs"]) - int(top["subsets"])
+    factors = (freedom / chi2.ppf(0.025, freedom), freedom / chi2.ppf(0.975, freedom))
+    if score == "skill":
+        low, high = (1 - (1 - value) * factor for factor in factors)
+        return float(low), float(high)
+    # Spearman's ceiling is 6 / pi * arcsin(sqrt(1 - x) / 2) where x of the variance is noise.
+    noise = 1 - (2 * np.sin(np.pi * value / 6)) ** 2
+    low, high = (6 / np.pi * np.arcsin(np.sqrt(max(0.0, 1 - noise * factor)) / 2) for factor in factors)
+    return float(low), float(high)
+
+
+def shares(row: Mapping[str, Any], top: Mapping[str, Any]) -> list[str]:
+    """The shares of the ceilings of skill and LDS in per cent, with their intervals."""
+    told = []
+    for score in ("skill", "lds"):
+        share = row.get(f"{score}_share")
+        if share is None or share <= 0:
+            told.append(NOTHING)
+            continue
+        if f"{score}_share_interval" in row:
+            kept = row[f"{score}_share_interval"]
+        else:
+            own = bounds(score, top)
+            value = row["scores"][score]["value"]
+            low, high = row["scores"][score]["interval"] or (value, value)
+            kept = None if own is None else [low / own[1], high / own[0] if own[0] > 0 else None]
+        told.append(f"{share:.0%}" + ("" if kept is None else f" {in_percent(kept)}"))
+    return told
+
+
+def in_percent(kept: Sequence[float | None]) -> str:
+    """An interval of a share; None for a bound that is out of sight."""
+    low, high = (None if bound is None else f"{100 * bound:.0f}" for bound in kept)
+    if low is None:
+        return "[anything]" if high is None else f"[{high} or less]"
+    return f"[{low} or more]" if high is None else f"[{low}, {high}]"
 
 
 def inside(row: Mapping[str, Any]) -> str:
-    """The share of recorded points inside the 90 % intervals."""
-    share = row.get("coverage", {}).get("0.9", {}).get("share")
-    return NOTHING if share is None else f"{share:.0%}"
+    """The share of recorded points inside the 90 % intervals, with its interval over runs where it is known."""
+    known = row.get("coverage", {}).get("0.9", {})
+    share, interval = known.get("share"), known.get("interval")
+    if share is None:
+        return NOTHING
+    return f"{share:.0%}" + ("" if interval is None else f" [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]")
 
 
 def over(row: Mapping[str, Any]) -> str:
@@ -191,7 +247,14 @@ def in_full(found: Mapping[str, Any]) -> str:
                 cell(key, row["scores"].get(key), key in row["clearly_best"]) for key in ("mse", "rho", "skill", "lds")
             ]
             rows.append(
-                [label(row), row.get("encoder") or NOTHING, *scores, " / ".join(shares(row)), inside(row), over(row)]
+                [
+                    label(row),
+                    row.get("encoder") or NOTHING,
+                    *scores,
+                    " / ".join(shares(row, result.get("ceiling") or {})),
+                    inside(row),
+                    over(row),
+                ]
             )
         head = [
             "features",

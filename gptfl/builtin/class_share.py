@@ -1,17 +1,30 @@
 """Mean-run and the classes: what much of the influence in a classification task comes to."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.builtin.baselines import MeanRun, array_of, check_fitted, places_of, training_runs
+from gptfl.builtin.baselines import (
+    MeanRun,
+    array_of,
+    begun,
+    check_fitted,
+    clock_arrays,
+    clock_from,
+    places_of,
+    timed,
+    training_runs,
+)
+from gptfl.builtin.leaving import cut_notes
 from gptfl.errors import DataError
-from gptfl.records import Example, FitData, Prediction, Query, Run, Unseen, classes_of, in_order
+from gptfl.records import Class, Classes, FitData, Prediction, Query, Run, Unseen, class_numbers, lack_of_classes
 from gptfl.settings import number
 from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_over
+from gptfl.simulator.clock import Clock
 from gptfl.simulator.exposures import exposures, shares
 from gptfl.simulator.ridge import STRENGTHS, fit_ridge, leave_one_out_error
 
@@ -21,7 +34,8 @@ class ClassShare:
 
     In a mixture of tasks, each class of each task is one, and a task without classes is one by itself. At every
     step, the deviation of each test example is regressed on the share of each class, examples weighted by the step
-    size at which they were seen. ``strength`` is the ridge penalty in multiples of the shares' variance; None takes
+    size and the share of the batch at which they were seen. Steps of other sizes than recorded stand for others, as in
+    mean-run. ``strength`` is the ridge penalty in multiples of the shares' variance; None takes
     the one with the least leave-one-run-out error over all steps and test examples, infinity (mean-run itself) among
     the candidates.
 
@@ -40,6 +54,8 @@ class ClassShare:
     classes_: Int[np.ndarray, " pool"]
     share_: Float[np.ndarray, "grid class"] | None = None
     test_classes_: Int[np.ndarray, " test"] | None = None
+    notes_: tuple[str, ...] = ()
+    clock_: Clock | None = None
 
     def __init__(self, strength: float | None = None) -> None:
         self.strength = (
@@ -54,12 +70,14 @@ class ClassShare:
         """Regress each deviation on the class shares, at every step of the average run's grid."""
         runs = training_runs(data)
         anchor = MeanRun().fit(data)
-        self.steps_ = anchor.steps_
+        self.steps_, self.clock_ = anchor.steps_, anchor.clock_
+        self.notes_ = cut_notes(self.name, runs, data.metric.name, self.steps_)
         self.classes_ = _class_indices(data)
         share = np.concatenate([self._shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)
-        known = dict(zip(map(_class_of, data.pool), self.classes_.tolist(), strict=True))
-        self.test_classes_ = np.array([known.get(_class_of(example), -1) for example in data.test], dtype=np.int64)
+        classes = Classes(data.pool)
+        known = dict(zip(map(classes.of, data.pool), self.classes_.tolist(), strict=True))
+        self.test_classes_ = np.array([known.get(classes.of(example), -1) for example in data.test], dtype=np.int64)
         recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
         strength = _choose_strength(share, recorded) if self.strength is None else self.strength
         self.intercept_ = anchor.mean_.copy()
@@ -76,6 +94,16 @@ class ClassShare:
         batches, rates = curriculum.batches[None], curriculum.learning_rates[None]
         return shares(exposures(batches, rates, self.steps_, len(self.classes_), self.classes_))
 
+    def _asked_shares(
+        self, query: Query, runs: Int[np.ndarray, " some"], classes: Int[np.ndarray, " pool"]
+    ) -> Float[np.ndarray, "some recorded class"]:
+        # One entry more, which no batch names, keeps every class in even where no asked example is of it.
+        groups = np.append(classes, self.slope_.shape[1] - 1)
+        batches, rates = query.batches[runs], query.learning_rates[runs]
+        if self.clock_ is None:  # fitted when each place in a batch counted alike, however many there were
+            rates = rates * (batches >= 0).sum(axis=2)
+        return shares(exposures(batches, rates, query.steps, len(classes), groups))
+
     def predict(self, query: Query) -> Prediction:
         """Mean-run plus the shares' part. Raises ``DataError`` beyond the recorded steps."""
         check_fitted(self)
@@ -85,26 +113,27 @@ class ClassShare:
             raise DataError(
                 "class-share: a batch holds an example whose class it doesn't know", "use examples of the pool"
             )
-        # One entry more, which no batch names, keeps every class in even where no asked example is of it.
-        groups = np.append(classes, self.slope_.shape[1] - 1)
-        share = shares(exposures(query.batches, query.learning_rates, query.steps, len(classes), groups))
-        intercept = average.interpolate(self.steps_, self.intercept_, query.steps)
-        slope = average.interpolate(self.steps_, self.slope_, query.steps)
-        values = np.empty((len(share), len(query.steps), len(seen)))
-        there = seen[seen >= 0]
-        values[:, :, seen >= 0] = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
-        if query.unseen is not None and (seen < 0).any():
-            values[:, :, seen < 0] = self._carried(query, query.unseen, share, intercept, slope)
-        values[:, 0] = query.first
-        return Prediction(values)
+        values, there = np.empty((len(query.first), len(query.steps), len(seen))), seen[seen >= 0]
+        every = np.arange(len(query.steps))
+        for runs, steps in timed(self.clock_, query, self.steps_):
+            share = self._asked_shares(query, runs, classes)
+            intercept = average.interpolate(self.steps_, self.intercept_, steps)
+            slope = average.interpolate(self.steps_, self.slope_, steps)
+            told = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
+            values[np.ix_(runs, every, seen >= 0)] = told
+            if query.unseen is not None and (seen < 0).any():
+                asked = replace(query, steps=steps, first=query.first[runs])
+                carried = self._carried(asked, query.unseen, share, intercept, slope)
+                values[np.ix_(runs, every, seen < 0)] = carried
+        return Prediction(begun(values, self.clock_, query, self.steps_))
 
     def _classes_asked(self, query: Query) -> Int[np.ndarray, " pool"]:
         """The class of every training example asked about. Raises ``DataError`` for one of no known class."""
         asked = query.unseen
         if asked is None:
             return self.classes_
-        known = self._known(asked)
-        classes = np.array([known.get(_class_of(one), -1) for one in asked.pool], dtype=np.int64)
+        named, known = self._known(asked)
+        classes = np.array([known.get(named.of(one), -1) for one in asked.pool], dtype=np.int64)
         used = np.unique(query.batches[query.batches >= 0])
         for place in used[classes[used] < 0]:
             raise DataError(
@@ -113,10 +142,11 @@ class ClassShare:
             )
         return np.maximum(classes, 0)
 
-    def _known(self, asked: Unseen) -> dict[tuple[str, int | None], int]:
-        """The number of each class among the training examples fitted."""
-        pairs = zip(asked.pool, asked.pool_seen, strict=True)
-        return {_class_of(one): int(self.classes_[place]) for one, place in pairs if place >= 0}
+    def _known(self, asked: Unseen) -> tuple[Classes, dict[Class | None, int]]:
+        """The classes of the training examples fitted, and the number of each."""
+        fitted = [(one, place) for one, place in zip(asked.pool, asked.pool_seen, strict=True) if place >= 0]
+        named = Classes(one for one, _ in fitted)
+        return named, {named.of(one): int(self.classes_[place]) for one, place in fitted}
 
     def _carried(
         self,
@@ -133,9 +163,9 @@ class ClassShare:
         usual = average.interpolate(self.steps_, self.share_, query.steps)
         new = np.flatnonzero(asked.test_seen < 0)
         base = carried_over(intercept + np.einsum("sc,sct->st", usual, slope), query.first[:, new])
-        known = self._known(asked)
+        named, known = self._known(asked)
         for column, place in enumerate(new):
-            kin = self.test_classes_ == known.get(_class_of(asked.test[place]), -2)
+            kin = self.test_classes_ == known.get(named.of(asked.test[place]), -2)
             own = slope[:, :, kin if kin.any() else slice(None)].mean(axis=2)
             base[:, :, column] += np.einsum("rsc,sc->rs", share - usual, own)
         return base
@@ -150,7 +180,8 @@ class ClassShare:
     def state(self) -> Mapping[str, np.ndarray]:
         """``steps`` [grid], ``intercept`` [grid, test], ``slope`` [grid, class, test], ``classes`` [pool].
 
-        For unseen test examples ``share`` [grid, class], that of the average run, and ``test_classes`` [test].
+        For unseen test examples ``share`` [grid, class], that of the average run, and ``test_classes`` [test];
+        ``clock`` as in mean-run.
         """
         check_fitted(self)
         more = {"share": self.share_, "test_classes": self.test_classes_}
@@ -160,6 +191,7 @@ class ClassShare:
             "slope": self.slope_,
             "classes": self.classes_,
             **{name: array for name, array in more.items() if array is not None},
+            **clock_arrays(self.clock_),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -168,6 +200,7 @@ class ClassShare:
         self.intercept_ = array_of(self.name, state, "intercept", 2)
         self.slope_ = array_of(self.name, state, "slope", 3)
         self.classes_ = array_of(self.name, state, "classes", 1)
+        self.clock_ = clock_from(self.name, state)
         grid, classes, test = self.slope_.shape
         if (
             len(self.steps_) != grid
@@ -185,16 +218,14 @@ class ClassShare:
         return self
 
 
-def _class_of(example: Example) -> tuple[str, int | None]:
-    return example.task or "", example.label
-
-
 def _class_indices(data: FitData) -> Int[np.ndarray, " pool"]:
-    classes = classes_of(data.pool)
-    if not classes:
-        raise DataError("class-share needs the class of every pool example", "use a task with classes")
-    places = {one: place for place, one in enumerate(in_order(classes))}
-    return np.array([places[one] for one in classes], dtype=np.int64)
+    numbers = class_numbers(data.pool)
+    if numbers is None or not len(numbers):
+        raise DataError(
+            f"class-share needs the class of every pool example, and there are none{lack_of_classes(data.pool)}",
+            "use a task with classes",
+        )
+    return numbers
 
 
 def _complete_blocks(

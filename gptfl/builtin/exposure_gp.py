@@ -1,26 +1,31 @@
 """The average run and a Gaussian process on how exposures move a run away from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import stdtrit
 
-from gptfl.builtin.baselines import average_run, check_fitted, places_of, training_runs
-from gptfl.builtin.exposure_state import model_of, padded, state_of
+from gptfl.builtin.baselines import check_fitted, places_of, training_runs
+from gptfl.builtin.exposure_runs import recorded_of
+from gptfl.builtin.exposure_state import model_of, state_of
 from gptfl.errors import DataError
-from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Run, Unseen
+from gptfl.records import Features, FitData, GradientProducts, MetricInfo, Prediction, Query, Unseen
 from gptfl.settings import flag, one_of
-from gptfl.simulator import average
 from gptfl.simulator.carrying import carried_alike
+from gptfl.simulator.chances import likely, probability
+from gptfl.simulator.clock import Places
 from gptfl.simulator.conditioning import TRUST, conditioned
-from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Outlook, Recorded
+from gptfl.simulator.departure import departure
+from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.foretold import Products
 from gptfl.simulator.influences import influence
+from gptfl.simulator.judging import REFIT_RUNS, Judgement
 from gptfl.simulator.links import Link
+from gptfl.simulator.outlooks import Asked, Recorded
 from gptfl.simulator.sources import Sides, Sources, check_vectors
+from gptfl.simulator.views import View, view
 
 LINKS = ("auto", "identity", "log", "odds", "logit")
 LEVELS = (0.5, 0.9)
@@ -46,7 +51,8 @@ class ExposureGp:
     first-order prior mean is used where there are gradients; ``products``, whether the recording's gradient products
     go into it beside those of the vectors; ``features``, whether vectors are used at all.
 
-    Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty.
+    Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty. Those of a
+    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``simulator.chances``).
     """
 
     name = "exposure-gp"
@@ -58,6 +64,8 @@ class ExposureGp:
     generalises: frozenset[str]
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
+    judged_: Judgement
+    notes_: tuple[str, ...] = ()
 
     def __init__(self, link: str = "auto", prior: bool = True, products: bool = True, features: bool = True) -> None:
         who = f"estimator {self.name}"
@@ -81,7 +89,7 @@ class ExposureGp:
         Raises ``DataError`` for fewer than 2 runs, or without the features that it requires.
         """
         runs = training_runs(data)
-        recorded = _recorded(runs, data)
+        recorded, self.notes_ = recorded_of(runs, data)
         sources = self._sources(data.features, len(data.pool), len(data.test))
         products = _products(data.gradients) if "gradients" in self.takes else None
         if products is not None:
@@ -96,8 +104,14 @@ class ExposureGp:
         )
         self.model_ = min(models, key=lambda model: model.evidence)
         self.model_.settle()
-        self.model_.judge()
+        self.judged_ = Judgement(self.model_)
+        self.model_.widening = self.judged_.widening
         self.steps_ = recorded.steps
+        if not (self.model_.tells_width or self.model_.binary):
+            self.notes_ += (
+                f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
+                "recorded, and nothing says how far others may: predictions have no intervals",
+            )
         return self
 
     def _sources(self, features: Features | None, pool: int, test: int) -> Sources:
@@ -138,41 +152,65 @@ class ExposureGp:
         check_fitted(self)
         model = self.model_
         grid = self.steps_
-        average.interpolate(grid, grid[:, None].astype(np.float64), query.steps[1:])  # raises beyond the grid
+        places = model.clock.place(query, grid).check()
+        recorded = places.plain.all() and not model.sizes.other(query.batches).any()
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
-        rows = min(rows, len(grid))
-        asked = self._asked(query, rows)
+        asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
-        look = model.look(Curricula(query.batches, query.learning_rates), rows, asked, own, train)
-        spread = np.sqrt(look.signal + look.noise)
-        mean, spread = _at(grid[:rows], look.mean, query.steps), _at(grid[:rows], spread, query.steps)
-        if query.observed is not None:
-            mean, spread = self._observed(query, mean, spread)
+        told = view(model, query, places, asked, own, train)
+        mean, spread = told.mean, told.spread
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre, mean)
+        if beside is not None:
+            spread = np.hypot(spread, beside / model.widening)
+        observed = self._known_of(query)
+        if observed is not None:
+            mean, spread = self._observed(query, places, observed, mean, spread)
         spread = spread * model.widening
         # The median: the mean of a scale bent so far would hang on the tails, of which nobody knows enough.
         values = model.link.back(mean)
-        intervals = {level: self._interval(level, mean, spread, query) for level in LEVELS}
-        values[:, 0] = query.first
-        return Prediction(values, intervals, _novelty(look))
+        if model.binary:
+            values = probability(mean, len(model.even))
+            intervals = {level: likely(values, level) for level in LEVELS}
+        else:
+            levels = LEVELS if model.tells_width or not model.floor else ()
+            intervals = {level: self._interval(level, mean, spread) for level in levels}
+        # Before a step of another size than recorded is taken, nothing changes.
+        run, place = np.nonzero(places.still)
+        for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
+            one[run, place] = query.first[run]
+            one[:, 0] = query.first
+        return Prediction(values, intervals, _novelty(told, beside))
 
-    def _interval(
-        self, level: float, mean: np.ndarray, spread: np.ndarray, query: Query
-    ) -> tuple[np.ndarray, np.ndarray]:
-        # How wide intervals must be was judged by so many runs.
-        freedom = TRUST + len(self.model_.even) - 1
+    def _interval(self, level: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # How wide intervals must be was judged by so many runs; of few of them even the spread is hardly known.
+        runs = len(self.model_.even)
+        freedom = runs + 1.0 if runs < REFIT_RUNS[0] and self.model_.floor else TRUST + runs - 1.0
         reach = float(stdtrit(freedom, 0.5 + level / 2)) * spread
-        low, high = self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
-        low[:, 0] = high[:, 0] = query.first
-        return low, high
+        return self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
+
+    def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
+        """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
+
+        The first score of a test example that wasn't fitted has told its mean trajectory.
+        """
+        # Runs of one model are the same before they are trained on anything.
+        differs = int(query.steps[0]) >= int(self.steps_[self.judged_.moved].min(initial=np.iinfo(np.int64).max))
+        if not (differs and self.model_.floor):
+            return query.observed
+        known = np.full((*query.first.shape[:1], len(query.steps), query.first.shape[1]), np.nan)
+        if query.observed is not None:
+            known = query.observed.astype(np.float64)
+        fitted = places_of(query, self.model_.even.shape[2]) >= 0
+        known[:, 0] = np.where(fitted, query.first, np.nan)
+        return known
 
     def _observed(
-        self, query: Query, mean: np.ndarray, spread: np.ndarray
+        self, query: Query, places: Places, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
-        assert query.observed is not None
-        nearest = np.abs(self.steps_[:, None] - query.steps[None]).argmin(axis=0)
-        model = self.model_
-        alike, errors = model.over_steps[np.ix_(nearest, nearest)], model.left_out[:, nearest] / model.left_out_width
-        return conditioned(mean, spread, model.link.to(query.observed), alike, errors)
+        nearest = np.abs(self.steps_[:, None] - np.median(places.asked, axis=0)[None]).argmin(axis=0)
+        judged, link = self.judged_, self.model_.link
+        alike, errors = judged.over_steps[np.ix_(nearest, nearest)], judged.left_out[:, nearest] / judged.left_out_width
+        return conditioned(mean, spread, link.to(observed), alike, errors)
 
     def _asked(self, query: Query, rows: int) -> Asked:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
@@ -279,34 +317,9 @@ class ExposureGp:
             raise DataError(
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
             ) from error
+        self.judged_ = Judgement(self.model_)
         self.steps_ = self.model_.recorded.steps
         return self
-
-
-def _recorded(runs: Sequence[Run], data: FitData) -> Recorded:
-    """The runs on the steps at which two or more of them are known.
-
-    A value that was never recorded is told between its neighbours; at the ends, it is the other runs' mean. A piece
-    of a run that begins later than others says nothing of what led there, and is left out.
-    """
-    name = data.metric.name
-    begin = min(int(run.steps[0]) for run in runs)
-    whole = [run for run in runs if int(run.steps[0]) == begin]
-    grid, mean = average_run(whole, name)
-    ends = np.array([int(run.steps[-1]) for run in whole])
-    kept = (ends[:, None] >= grid[None]).sum(axis=0) >= 2
-    grid, mean = grid[kept], mean[kept]
-    if len(whole) < 2 or not len(grid):
-        raise DataError(
-            f"exposure-gp: {len(whole)} of the {len(runs)} runs to fit can be told from their beginning, fewer than 2",
-            "record more runs, or set the examples aside while recording (gptfl collect --reserve-pool)",
-        )
-    values = np.stack([average.resample(run.steps, data.recorded(run), grid) for run in whole])
-    there = ends[:, None] >= grid[None]
-    values = np.where(np.isfinite(values), values, mean[None])
-    values[~there] = np.nan
-    batches, rates = padded([run.curriculum for run in whole])
-    return Recorded(Curricula(batches, rates), grid, values, len(data.pool))
 
 
 def _products(gradients: GradientProducts | None) -> Products | None:
@@ -348,15 +361,13 @@ def _allowed(metric: MetricInfo, values: Float[np.ndarray, "run recorded test"])
     return [_link(name, metric) for name in names]
 
 
-def _at(
-    grid: Int[np.ndarray, " grid"], values: Float[np.ndarray, "run grid test"], steps: Int[np.ndarray, " recorded"]
-) -> Float[np.ndarray, "run recorded test"]:
-    """Values brought from the recorded steps to those asked; what is asked before the first is the first."""
-    turned = average.interpolate(grid, np.moveaxis(values, 1, 0), np.clip(steps, grid[0], grid[-1]))
-    return np.moveaxis(turned, 0, 1)
+def _novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
+    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
 
-
-def _novelty(look: Outlook) -> Float[np.ndarray, " run"]:
-    """The variance left of what the examples do, as a share of what it was, at the last step over the test."""
-    left, before = look.signal[:, -1].sum(axis=1), look.prior[:, -1].sum(axis=1)
+    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
+    """
+    left, before = told.left, told.before
+    if beside is not None:
+        more = (beside[:, -1] ** 2).sum(axis=1)
+        left, before = left + more, before + more
     return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

@@ -1,19 +1,24 @@
 """The arrays that a fitted exposure-gp is kept as, and back."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.records import Curriculum
 from gptfl.simulator.deviations import Curricula, Hyper
-from gptfl.simulator.exposure_model import ExposureModel, Recorded
+from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.foretold import KINDS, Products
 from gptfl.simulator.links import Link
+from gptfl.simulator.outlooks import Recorded
 from gptfl.simulator.sources import Sides, Sources
 from gptfl.simulator.travel import Vectors
 
 NAMES = ("identity", "log", "odds", "logit")
+RULES = 2
+"""By which rules a state predicts. By the first ones, of states that don't say, a step at which the runs fitted happen not
+to differ has no spread, and a run's own first score isn't learned from."""
 
 
 def padded(curricula: Sequence[Curriculum]) -> tuple[Int[np.ndarray, "run step batch"], Float[np.ndarray, "run step"]]:
@@ -34,6 +39,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {
         "batches": model.recorded.curricula.batches,
         "learning_rates": model.recorded.curricula.learning_rates,
+        "per": np.array(model.recorded.curricula.per or 0),
         "steps": model.recorded.steps,
         "values": model.recorded.values,
         "seen": np.bincount(
@@ -44,6 +50,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "factors": hyper.factors,
         "shares": np.array([hyper.alike, hyper.shared]),
         "widening": np.array(model.widening),
+        **({"rules": np.array(RULES)} if model.floor else {}),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
     for name, one in model.sources.sets.items():
@@ -70,16 +77,24 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         if key.startswith("train:")
     }
     runs, steps, values = Curricula(state["batches"], state["learning_rates"]), state["steps"], state["values"]
+    scales = state["scales"]
     name, low, high, higher = (float(one) for one in state["link"])
     alike, shared = (float(one) for one in state["shares"])
     pool = len(state["seen"])
     _check_runs(runs, steps, values, pool)
+    if "per" in state:
+        per = int(state["per"])
+        if per < 0:
+            raise ValueError("batches have fewer than no examples")
+        runs = replace(runs, per=per or None)
+    else:
+        runs, scales = _of_presentations(runs, scales)
     for key, one in sets.items():
         if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
             raise ValueError(f"feature set {key!r} is not of the examples")
         if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
             raise ValueError(f"feature set {key!r} is not finite")
-    hyper = Hyper(state["weights"], alike, shared, state["scales"], state["factors"])
+    hyper = Hyper(state["weights"], alike, shared, scales, state["factors"])
     if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
         raise ValueError("hyperparameters are not finite")
     if hyper.factors.shape != (values.shape[2],):
@@ -101,10 +116,29 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         higher=bool(higher),
         products=products,
         widening=widening,
+        floor=_rules_of(state) >= RULES,
     )
-    if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
+    if len(hyper.weights) - len(model.examples.effects) not in (1, 2) or len(hyper.scales) != len(
+        model.examples.expected
+    ):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
+
+
+def _of_presentations(
+    runs: Curricula, scales: Float[np.ndarray, " expected"]
+) -> tuple[Curricula, Float[np.ndarray, " expected"]]:
+    """What was fitted before exposures were shares of a batch, when each place of a batch counted a whole step size.
+
+    Where all batches are of one size, exposures were so many times as large, and the scales that much smaller. Where
+    they aren't, places go on to count alike, so that the simulator answers as it did.
+    """
+    filled = (runs.batches >= 0).sum(axis=2)
+    sizes = filled[filled > 0]
+    if not len(sizes):
+        return runs, scales
+    usual = int(np.bincount(sizes).argmax())
+    return (runs if (sizes == usual).all() else replace(runs, per=usual)), scales * usual
 
 
 def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Products | None:
@@ -123,6 +157,14 @@ def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Produ
     return Products(kinds) if kinds else None
 
 
+def _rules_of(state: Mapping[str, np.ndarray]) -> int:
+    """By which rules a state predicts. Raises ``ValueError`` for rules that aren't known."""
+    rules = int(state.get("rules", np.array(1)))
+    if rules not in (1, RULES):
+        raise ValueError(f"it predicts by rules {rules}, which this version of gptfl doesn't know")
+    return rules
+
+
 def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: int) -> None:
     """Raise ``ValueError`` or ``TypeError`` unless these are runs that may have been fitted."""
     batches, rates = runs.batches, runs.learning_rates
@@ -136,5 +178,5 @@ def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: in
         raise ValueError("batches name examples that aren't there")
     if not len(steps) or steps[0] < 0 or (np.diff(steps) <= 0).any():
         raise ValueError("steps don't ascend")
-    if not values.shape[2] or (np.isfinite(values).all(axis=2).sum(axis=0) < 2).any() or np.isinf(values).any():
+    if not values.shape[2] or (np.isfinite(values).any(axis=2).sum(axis=0) < 2).any() or np.isinf(values).any():
         raise ValueError("fewer than two runs are known at a step")

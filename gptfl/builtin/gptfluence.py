@@ -22,7 +22,7 @@ from gptfl.builtin.vectors import Standard, chosen_set, standards
 from gptfl.errors import DataError
 from gptfl.records import FitData, Prediction, Query, Unseen
 from gptfl.simulator.course import Course, chart
-from gptfl.simulator.intervals import interval_counts, join, modal_size
+from gptfl.simulator.intervals import interval_counts, join, modal_size, usual_batch
 from gptfl.simulator.law import Law, mean_rate
 from gptfl.simulator.numerics import flushed_denormals, one_thread
 from gptfl.simulator.projection import Form, fresh, uninformed
@@ -78,7 +78,8 @@ class GPTfluence:
     """phi_t(z') = sum_j alpha_j(c_t, z') phi_{t-j}(z') + beta(c_t, z') (Chai et al., 2024, arXiv 2404.07840).
 
     A factor is the sum over the batch of <P(h_i), Q(h')>, where h are the vectors of ``featurize``, centred
-    on the pool and divided by one number, their root mean square (gradients: each side by its own).
+    on the pool and divided by one number, their root mean square (gradients: each side by its own). What is trained is
+    the mean over a batch: in one of another size than usual each example counts by the usual size over its own.
 
     ``order``: n, how many earlier scores the next one depends on. In the first n - 1 steps, where fewer are known,
     the first score stands for those before it, in the fit and in the roll-out alike; nothing is padded with zeros.
@@ -100,7 +101,7 @@ class GPTfluence:
     Four settings leave the paper's form, and combine:
 
     ``anchored``: the factors say what an example changes, phi_t = phi_{t-1} + sum_j alpha_j phi_{t-j} + beta, so that
-    ``weight_decay`` draws to "nothing changes"; batches of other sizes than usual change more or less.
+    ``weight_decay`` draws to "nothing changes"; intervals of more or fewer steps than usual change more or less.
     ``step_size``: what a step changes is multiplied by its learning rate over the mean one of the runs to fit.
     ``rollout``: K, how many recorded steps are rolled out from a recorded score before their errors count. Runs are cut
     into such windows, one after another; "all" rolls out the whole of each run. 1 is the paper's objective.
@@ -111,7 +112,7 @@ class GPTfluence:
     that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
     metric's range: the paper's form is not. Learning rates are not looked at without ``step_size``. Where recorded points lie
     several steps apart, one step of the recurrence goes from one to the next and the batch is all examples in
-    between; where it holds another number of examples than usual, alpha is scaled by usual / number. Runs may begin
+    between; where it counts for another number of examples than usual, alpha is scaled by usual / number. Runs may begin
     at any step: before a run's first score the history repeats it.
 
     Examples that it wasn't fitted to are projected from their own vectors.
@@ -180,12 +181,13 @@ class GPTfluence:
         vectors = chosen_set(data.features, self.feature_set, len(data.pool), len(data.test))
         fit_runs, validation_runs = self._split(data)
         pool = len(vectors.train)
-        counts = join([interval_counts(run.batches[None], run.steps, pool) for run in fit_runs])
+        batch = usual_batch([run.batches[int(run.steps[0]) : int(run.steps[-1])] for run in fit_runs])
+        counts = join([interval_counts(run.batches[None], run.steps, pool, None, batch) for run in fit_runs])
         rate = None
         if self.step_size:
             rates = [np.asarray(run.rates) for run in fit_runs]
             rate = mean_rate([run.batches for run in fit_runs], rates, [run.steps for run in fit_runs])
-        self.law_ = Law(modal_size(counts), self.anchored, rate)
+        self.law_ = Law(modal_size(counts), self.anchored, rate, batch)
         seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
@@ -316,6 +318,7 @@ class GPTfluence:
             "vectors.test": self.sides_.test.numpy(),
             "scale": np.array(self.scale_, dtype=np.float32),
             "modal": np.array(self.law_.modal, dtype=np.float32),
+            **({} if self.law_.batch is None else {"batch": np.array(self.law_.batch, dtype=np.float32)}),
             **({} if self.law_.rate is None else {"rate": np.array(self.law_.rate, dtype=np.float32)}),
             **({} if self.course_ is None else course_arrays(*self.course_)),
             **({} if self.standards_ is None else standard_arrays(*self.standards_)),

@@ -71,7 +71,11 @@ def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> 
     rate = float(array_of(state, "rate", 0)) if step_size else None
     if rate is not None and rate <= 0:
         raise DataError(f"gptfluence's mean learning rate {rate} is out of range", "fit it again")
-    return scale, Law(int(modal), anchored, rate)
+    # Without it, the simulator is from before examples counted by their share of a batch.
+    batch = float(array_of(state, "batch", 0)) if "batch" in state else None
+    if batch is not None and (batch < 1 or batch != int(batch)):
+        raise DataError(f"gptfluence's usual batch {batch} is out of range", "fit it again")
+    return scale, Law(int(modal), anchored, rate, None if batch is None else int(batch))
 
 
 def course_arrays(course: Course, sums: Float[Tensor, "factor step width"]) -> dict[str, np.ndarray]:

@@ -1,8 +1,11 @@
 """Loads a model by any name that gptfl knows, the built-in one included."""
 
+from dataclasses import replace
+
 from gptfl.builtin.tiny import build_tiny
 from gptfl.records import Progress, silent
 from gptfl.training.models import LoadedModel, load_pretrained, pick_device
+from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
 
 
@@ -17,5 +20,7 @@ def load_model(name: str, *, device: str = "cpu", progress: Progress = silent) -
     if source.kind == TINY:
         folder = build_tiny(progress)
         loaded = load_pretrained(ModelSource(TINY, "folder", str(folder)), chosen)
-        return LoadedModel(loaded.model, loaded.tokenizer, source, loaded.weights_hash)
-    return load_pretrained(source, chosen, progress)
+        return replace(loaded, source=source)
+    loaded = load_pretrained(source, chosen, progress)
+    remember(source)
+    return loaded

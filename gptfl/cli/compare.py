@@ -14,6 +14,7 @@ from gptfl.cli.options import (
     Encoder,
     Every,
     Features,
+    KeepDiverged,
     Metric,
     Seed,
     Unseen,
@@ -23,6 +24,7 @@ from gptfl.cli.options import (
 )
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.sweeping import check_runs_only, run_sweep
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 
@@ -62,6 +64,7 @@ def command(
         ),
     ] = False,
     every: Every = 1,
+    keep_diverged: KeepDiverged = False,
     sweep: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,14 +100,14 @@ def command(
     unseen: Unseen = None,
     unseen_share: UnseenShare = None,
     observe: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Tell the estimators the first K recorded scores of each held-out run after its start; score the rest.",
             metavar="K",
             show_default="none",
             rich_help_panel=PRECISE,
         ),
-    ] = 0,
+    ] = None,
     against_estimator: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +149,7 @@ def command(
     warn_of_problems()
     if sweep:
         given = {"--latex": as_latex, "--cost": cost, "--calibrate": calibrate, "--unseen": unseen is not None}
-        given |= {"--observe": bool(observe), "--against-estimator": against_estimator is not None}
+        given |= {"--observe": observe is not None, "--against-estimator": against_estimator is not None}
         others = [flag for flag, is_given in given.items() if is_given]
         if others:
             raise UsageError(f"{others[0]} does not go with --sweep", "leave out one of them")
@@ -164,6 +167,7 @@ def command(
             metric=metric,
             folds=folds,
             every=every,
+            keep_diverged=keep_diverged,
             settings=_by_estimator(settings),
             seed=seed,
             output=output,
@@ -172,7 +176,8 @@ def command(
         return
     check_runs_only(held_out, draws, False)
     with console.progress_bar() as progress:
-        result = compare(
+        result, error = console.outcome(
+            compare,
             dynamics=dynamics,
             features=features,
             workspace=workspace,
@@ -181,6 +186,7 @@ def command(
             metric=metric,
             folds=folds,
             every=every,
+            keep_diverged=keep_diverged,
             settings=_by_estimator(settings),
             calibrate=calibrate,
             cost=cost,
@@ -198,13 +204,14 @@ def command(
             for text in footnotes(result):
                 console.note(text)
             console.say(render(result).rstrip())
+            console.settle(result.unkept, error)
             return
-    console.out.print(rich_table(result))
+    show_table(rich_table(result))
     for extra in (calibration_table(result), cost_table(result)):
         if extra is not None:
-            console.out.print(extra)
-    if result.figure is not None:
-        console.say(f"picture: {result.figure}")
+            show_table(extra)
+    console.say_paths(picture=result.figure)
+    console.settle(result.unkept, error)
 
 
 def _by_estimator(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

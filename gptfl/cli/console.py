@@ -1,16 +1,15 @@
 """What the commands share: consoles, progress bars, and how an error reaches the terminal."""
 
 import contextlib
-import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,19 +21,38 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
-from gptfl.errors import UsageError
+from gptfl import interruption
+from gptfl.errors import UNSAFE, NotKept, UsageError, harmless, one_line
 from gptfl.records import Progress as ProgressCallback
+from gptfl.records.texts import json_text
 from gptfl.settings import parse_value
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Console(Console):
+    """Prints nothing that a terminal would obey but what rich itself writes: a recording may be anyone's."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or not UNSAFE.search(segment.text):
+                yield segment
+            else:
+                yield Segment(harmless(segment.text, kept="\t\n"), segment.style)
+
+
+# Without emoji, since an id such as note:bug:1 would lose its middle.
+out = _Console(highlight=False, emoji=False)
+err = _Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str = "") -> None:
-    """Print text to stdout as it is: no markup, no wrapping, tabs kept for cut and awk."""
-    sys.stdout.write(f"{text}\n")
+    """Print text to stdout: no markup, no wrapping, tabs kept for cut and awk, nothing that a terminal would obey."""
+    sys.stdout.write(harmless(text, kept="\t\n") + "\n")
 
 
 def plain(text: str) -> Text:
@@ -44,17 +62,17 @@ def plain(text: str) -> Text:
 
 def note(text: str) -> None:
     """Tell something beside the result, on stderr, so that piped output stays clean."""
-    err.print(f"note: {text}", markup=False, soft_wrap=True, style="dim")
+    err.print(f"note: {one_line(text)}", markup=False, soft_wrap=True, style="dim")
 
 
 def warn(text: str) -> None:
     """Tell something that the user should mend, on stderr."""
-    err.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+    err.print(f"warning: {one_line(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
 def say_json(value: Any) -> None:
     """Print a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 class _Rate(ProgressColumn):
@@ -90,6 +108,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int, note: str = "") -> None:
+            interruption.check()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, note=note)
             bars.update(tasks[what], completed=done, total=total, note=note)
@@ -121,6 +140,7 @@ class _Lines:
         self.last = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        interruption.check()
         now = time.monotonic()
         pace = self.paces.get(what)
         if pace is None or done < pace.done:
@@ -138,6 +158,24 @@ class _Lines:
         known = advance > 0 and pace.reports >= self.FEWEST_REPORTS and passed >= self.FEWEST_SECONDS
         until = f", about {human_seconds(passed / advance * (total - done))} left" if known else ""
         err.print(f"{what}: {done} of {total}{until} {note}".rstrip(), markup=False, soft_wrap=True)
+
+
+def outcome(stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[R, NotKept | None]:
+    """What a stage came to, and the error to end with where some of it couldn't be written."""
+    try:
+        return stage(*args, **kwargs), None
+    except NotKept as error:
+        return error.result, error
+
+
+def settle(unkept: tuple[str, ...], error: NotKept | None) -> None:
+    """Tell, after the result, what of it couldn't be written. Raises ``NotKept`` where that was asked for."""
+    for text in unkept:
+        note(text)
+    if error is not None:
+        # The result is out before the error, also where both go to one place.
+        sys.stdout.flush()
+        raise error
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
@@ -183,6 +221,13 @@ def show_pairs(rows: Mapping[str, str]) -> None:
     width = max(map(len, rows), default=0)
     for label, value in rows.items():
         say(f"  {label:<{width}}  {value}")
+
+
+def say_paths(**paths: Path | None) -> None:
+    """Print where each file lies that was written, by what it is."""
+    for what, path in paths.items():
+        if path is not None:
+            say(f"{what}: {path}")
 
 
 def quoted(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.tables import show_table
 
 
 def command(
@@ -39,8 +40,9 @@ def command(
         f"{result.simulation.mean_final:.4g}, average recorded run {result.simulation.mean_reference:.4g}"
     )
     console.say()
-    console.out.print(rich_table(result.comparison))
-    console.say(f"picture: {result.comparison.figure}")
+    show_table(rich_table(result.comparison))
+    console.say_paths(picture=result.comparison.figure)
+    console.settle((*result.simulation.unkept, *result.comparison.unkept), None)
     console.say()
     console.say("Try next, in the same workspace:")
     # In a virtual environment that isn't activated, the bare name would not be found.

@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 
 from gptfl.cli import console
+from gptfl.records.texts import written_id
+
+ROOM = 40
+"""The columns of a terminal that role, class and the beginning of a text need beside an id."""
 
 
 def command(
@@ -30,16 +35,20 @@ def command(
     if found.examples is None:
         console.show_pairs(dict(found.rows))
         return
-    if not console.out.is_terminal:  # whole lines for grep and cut, nothing shortened
-        for example in found.examples:
-            console.say("\t".join((example.id, example.role, example.label, " ".join(example.text.split()))))
+    rows = [(written_id(one.id), one.role, one.label, one.text) for one in found.examples]
+    widest = max((cell_len(cells[0]) for cells in rows), default=0)
+    # Whole lines for grep and cut, and where ids would leave no room: an id that is cut short names nothing.
+    if not console.out.is_terminal or widest + ROOM > console.out.width:
+        for cells in rows:
+            console.say("\t".join(cells))
         return
     table = Table(box=None, pad_edge=False, expand=True)
-    table.add_column("id", no_wrap=True)
+    # A long id takes several lines, and leaves room for the text.
+    table.add_column("id", overflow="fold", max_width=console.out.width // 3)
     table.add_column("role", no_wrap=True)
-    table.add_column("class", no_wrap=True)
+    table.add_column("class", overflow="fold", max_width=console.out.width // 4)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
-    for example in found.examples:
+    for cells in rows:
         # Text objects, so that brackets in an example are not read as markup.
-        table.add_row(*map(console.plain, (example.id, example.role, example.label, " ".join(example.text.split()))))
+        table.add_row(*map(console.plain, cells))
     console.out.print(table)

@@ -2,19 +2,22 @@
 
 import functools
 import importlib
-import io
 import itertools
 import keyword
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
+from gptfl import interruption
 from gptfl.cli import console
-from gptfl.errors import GptflError, ResourceError
+from gptfl.errors import GptflError, GptflWarning, ResourceError, is_memory_full
+from gptfl.settings import check_utf8
 
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
@@ -40,6 +43,7 @@ COMMANDS = (
     "select-study",
     "demo",
     "inspect",
+    "unlock",
     "export",
     "plugins",
 )
@@ -70,6 +74,10 @@ def main(
     """Every stage reads what the one before wrote into the workspace."""
 
 
+class _Stopped(Exception):
+    """A request to stop was followed; typer would print nothing of it. The text says what is left."""
+
+
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     """The command, with a word on what an interruption or full memory leaves behind."""
 
@@ -77,11 +85,10 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     def stoppable(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except KeyboardInterrupt:
-            console.err.print(f"interrupted: {LEFT.get(command.__module__, NOTHING_LEFT)}", style="red")
-            raise typer.Exit(INTERRUPTED) from None
-        except (MemoryError, RuntimeError) as error:
-            if not _is_full(error):
+        except KeyboardInterrupt as stop:
+            raise _Stopped(LEFT.get(command.__module__, NOTHING_LEFT)) from stop
+        except (MemoryError, RuntimeError, OSError) as error:
+            if not is_memory_full(error):
                 raise
             raise ResourceError(
                 f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",
@@ -89,15 +96,6 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             ) from error
 
     return stoppable
-
-
-def _is_full(error: BaseException) -> bool:
-    """Whether memory ran out, that of a GPU or the machine's; torch, which has a class for it, may not be loaded."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)  # torch's allocator for the CPU has no class of its own
-    )
 
 
 def _first_sentence(error: BaseException) -> str:
@@ -118,22 +116,42 @@ for name in COMMANDS:
 def run() -> None:
     """Run the command line. What the user can mend becomes one line on stderr and an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show ρ shows ? instead
-            stream.reconfigure(errors="replace")
+    # Where it can't write to the home folder, matplotlib would tell of the temporary one that it takes instead.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
-        code = app(prog_name="gptfl", standalone_mode=False)
+        for word in sys.argv[1:]:
+            check_utf8(word, "the argument")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", GptflWarning)
+            warnings.showwarning = _show_warning
+            code = app(prog_name="gptfl", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
+            code = _interrupted(NOTHING_LEFT)
     except GptflError as error:
         code = _refuse(str(error), error.exit_code)
     except UsageProblem as error:
         code = _show_usage(error)
-    except typer.Abort:
-        code = _refuse("stopped", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe has left (`gptfl inspect … | head`); nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except _Stopped as stop:
+        code = _interrupted(str(stop))
+    except typer.Abort:  # what earlier versions of typer answer
+        code = _interrupted(NOTHING_LEFT)
     sys.exit(code or 0)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print what gptfl has to say as a note, and others' warnings as Python does."""
+    if issubclass(category, GptflWarning):
+        console.note(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def _interrupted(left: str) -> int:
+    """Tell that a request to stop was followed, and what it left; returns the exit code."""
+    console.err.print(f"interrupted: {left}", style="red", soft_wrap=True)
+    return interruption.exit_code()
 
 
 def _refuse(text: str, code: int) -> int:

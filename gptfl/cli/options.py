@@ -68,6 +68,14 @@ Every = Annotated[
         rich_help_panel=PRECISE,
     ),
 ]
+KeepDiverged = Annotated[
+    bool,
+    typer.Option(
+        "--keep-diverged",
+        help="Also take runs that diverged, which are left out otherwise (and named).",
+        rich_help_panel=PRECISE,
+    ),
+]
 Unseen = Annotated[
     str | None,
     typer.Option(

@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from gptfl.cli import console
+from gptfl.cli.tables import show_table
 from gptfl.registry import KINDS, get_registry
 
 
@@ -40,7 +41,7 @@ def command(
         table.add_column(heading)
     for part in parts:
         table.add_row(part.kind, part.name, part.owner)
-    console.out.print(table)
+    show_table(table)
     for problem in registry.problems:
         console.warn(f"{problem.owner}: {problem.reason}")
 

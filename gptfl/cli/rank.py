@@ -8,6 +8,7 @@ import typer
 from gptfl.cli import console
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def command(
         raise UsageError("--csv and --json were given together", "choose one")
     warn_of_problems()
     with console.progress_bar() as progress:
-        result = rank(
+        result, error = console.outcome(
+            rank,
             simulator or (),
             estimators=estimator or (),
             dynamics=dynamics,
@@ -157,6 +159,7 @@ def command(
         console.say((to_csv if as_csv else to_json)(result, top, harmful).rstrip("\n"))
     else:
         show(result, TOP if top is None else top, harmful)
+    console.settle(result.unkept, error)
 
 
 def show(result: "RankResult", top: int, reverse: bool) -> None:
@@ -170,14 +173,11 @@ def show(result: "RankResult", top: int, reverse: bool) -> None:
         console.say(
             f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
         )
-        console.out.print(rich_table(result, ranking, top, reverse))
+        show_table(rich_table(result, ranking, top, reverse))
     if result.flipped is not None:
         first = "highest" if result.on == "self" else "lowest"
         console.say(
             f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} influence first:"
         )
-        console.out.print(detection_table(result.detections))
-    if result.output is not None:
-        console.say(f"table: {result.output}")
-    if result.figure is not None:
-        console.say(f"picture: {result.figure}")
+        show_table(detection_table(result.detections))
+    console.say_paths(table=result.output, picture=result.figure)

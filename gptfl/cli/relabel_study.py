@@ -9,6 +9,7 @@ from gptfl.cli import console
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device, Estimators, How, On, Orders, Simulators
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def command(
     chosen = _numbers(shares)
     warn_of_problems()
     with console.progress_bar() as progress:
-        study = relabel_study(
+        study, error = console.outcome(
+            relabel_study,
             simulator or (),
             estimators=estimator or (),
             dynamics=dynamics,
@@ -124,6 +126,7 @@ def command(
     for text in study.notes:
         console.note(text)
     show(study, as_json)
+    console.settle(study.unkept, error)
 
 
 def show(study: "Study", as_json: bool) -> None:
@@ -140,9 +143,8 @@ def show(study: "Study", as_json: bool) -> None:
     for metric in study.values:
         of = f"1 training, {study.test}" if study.repeats == 1 else f"{study.repeats} trainings, {study.test}"
         console.say(f"{metric} at step {study.steps} (mean of {of} test examples) by share checked and corrected")
-        console.out.print(study_table(study, metric))
-    console.say(f"numbers: {study.output}")
-    console.say(f"picture: {study.figure}")
+        show_table(study_table(study, metric))
+    console.say_paths(numbers=study.output, picture=study.figure)
 
 
 def _numbers(text: str) -> list[float]:

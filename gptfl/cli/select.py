@@ -9,6 +9,7 @@ from gptfl.cli import console
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import How
+from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
     from gptfl.report.selection import Selection
@@ -112,7 +113,8 @@ def command(
     check_options(how, orders, top)
     warn_of_problems()
     with console.progress_bar() as progress:
-        found = select(
+        found, error = console.outcome(
+            select,
             size,
             simulator,
             dynamics=dynamics,
@@ -137,6 +139,7 @@ def command(
         console.say(to_json(found).rstrip("\n"))
     else:
         show(found, top)
+    console.settle(found.unkept, error)
 
 
 def show(found: "Selection", top: int) -> None:
@@ -155,5 +158,5 @@ def show(found: "Selection", top: int) -> None:
     if found.classes:
         pairs["classes"] = ", ".join(f"{one} {count}" for one, count in found.classes.items())
     console.show_pairs(pairs)
-    console.out.print(selection_table(found, top))
-    console.say(f"ids: {found.output}")
+    show_table(selection_table(found, top))
+    console.say_paths(ids=found.output)

@@ -10,6 +10,7 @@ from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device, How
 from gptfl.cli.select import Cautious, Diversity, Estimator, MaxShare, On, Orders, Search, Simulator, Size
+from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
     from gptfl.report.selection_study import SelectionStudy
@@ -102,7 +103,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        study = select_study(
+        study, error = console.outcome(
+            select_study,
             size,
             simulator,
             dynamics=dynamics,
@@ -138,6 +140,7 @@ def command(
     for text in study.notes:
         console.note(text)
     show(study, as_json)
+    console.settle(study.unkept, error)
 
 
 def show(study: "SelectionStudy", as_json: bool) -> None:
@@ -153,9 +156,8 @@ def show(study: "SelectionStudy", as_json: bool) -> None:
     )
     for metric in study.metrics:
         console.say(f"{metric} at step {study.steps}, differences with 95% intervals over trainings")
-        console.out.print(selection_study_table(study, metric))
-    console.say(f"numbers: {study.output}")
-    console.say(f"picture: {study.figure}")
+        show_table(selection_study_table(study, metric))
+    console.say_paths(numbers=study.output, picture=study.figure)
 
 
 def _announce(plan: "Estimate") -> None:

@@ -12,6 +12,8 @@ from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.cli.tables import show_table
+from gptfl.records.texts import written_id
 
 if TYPE_CHECKING:
     from gptfl.stages.outcome import Simulation
@@ -114,7 +116,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        result = simulate(
+        result, error = console.outcome(
+            simulate,
             simulator,
             dynamics=dynamics,
             workspace=workspace,
@@ -145,6 +148,7 @@ def command(
         console.say_json(_as_dict(result))
     else:
         show(result)
+    console.settle(result.unkept, error)
 
 
 def show(result: "Simulation") -> None:
@@ -167,8 +171,7 @@ def show(result: "Simulation") -> None:
         pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {group.count} test examples"
     console.show_pairs(pairs)
     _show_table(result)
-    console.say(f"predictions: {result.predictions}")
-    console.say(f"picture: {result.figure}")
+    console.say_paths(predictions=result.predictions, picture=result.figure)
 
 
 def _show_table(result: "Simulation") -> None:
@@ -178,7 +181,7 @@ def _show_table(result: "Simulation") -> None:
     table.add_column("test example")
     level, bounds = _bounds(result)
     headings = (
-        f"predicted {result.metric.name}",
+        f"P({result.metric.name} = 1)" if result.binary else f"predicted {result.metric.name}",
         *((f"{level:.0%} interval",) if bounds else ()),
         *(("recorded",) if held_out else ()),
         "against",
@@ -194,13 +197,13 @@ def _show_table(result: "Simulation") -> None:
             span = (bounds[change.id],) if bounds else ()
             numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
-            table.add_row(console.plain(f"  {change.id}{mark}"), *numbers)
-    console.out.print(table)
+            table.add_row(console.plain(f"  {written_id(change.id)}{mark}"), *numbers)
+    show_table(table)
 
 
 def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:
-    """The level shown, and each test example's interval; nothing where the estimator gives none."""
-    if not result.intervals:
+    """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
+    if not result.intervals or result.binary:
         return 0.0, {}
     level = SHOWN_LEVEL if SHOWN_LEVEL in result.intervals else max(result.intervals)
     rows = zip(result.tests, *result.intervals[level], strict=True)
@@ -226,6 +229,7 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
         "estimator": result.estimator,
         "metric": result.metric.name,
         "higher_is_better": result.metric.higher_is_better,
+        "binary": result.binary,
         "what": result.what,
         "against": result.reference.what,
         "against_step": result.reference.step,
@@ -257,8 +261,8 @@ def _as_dict(result: "Simulation") -> dict[str, object]:
             group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}
             for group in result.groups
         },
-        "predictions": str(result.predictions),
-        "picture": str(result.figure),
+        "predictions": None if result.predictions is None else str(result.predictions),
+        "picture": None if result.figure is None else str(result.figure),
     }
 
 

@@ -1,10 +1,10 @@
 """``gptfl compare --sweep``."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from gptfl.cli import console
+from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.settings import parse_value
 
@@ -52,11 +52,12 @@ def _over_runs(
     from gptfl.stages.few_runs import sweep_runs
 
     with console.progress_bar() as progress:
-        found = sweep_runs(counts, estimators=estimators, progress=progress, **options)
+        found, error = console.outcome(sweep_runs, counts, estimators=estimators, progress=progress, **options)
     if as_json or as_csv:
         for text in notes_of(found):
             console.note(text)
-    _show(found, runs_json if as_json else runs_csv if as_csv else None, runs_table, found.figure)
+    _show(found, runs_json if as_json else runs_csv if as_csv else None, runs_table)
+    console.settle(found.unkept, error)
 
 
 def _over_settings(
@@ -71,19 +72,21 @@ def _over_settings(
             "name one, without settings or encoder; --set and --encoder hold still",
         )
     with console.progress_bar() as progress:
-        found = sweep(axes, estimator=estimators[0] if estimators else SWEPT, progress=progress, **options)
-    _show(found, sweep_json if as_json else sweep_csv if as_csv else None, sweep_table, found.figure)
+        found, error = console.outcome(
+            sweep, axes, estimator=estimators[0] if estimators else SWEPT, progress=progress, **options
+        )
+    for text in found.notes:
+        console.note(text)
+    _show(found, sweep_json if as_json else sweep_csv if as_csv else None, sweep_table)
+    console.settle(found.unkept, error)
 
 
-def _show(
-    found: Any, as_text: Callable[[Any], str] | None, as_table: Callable[[Any], Any], figure: Path | None
-) -> None:
+def _show(found: Any, as_text: Callable[[Any], str] | None, as_table: Callable[[Any], Any]) -> None:
     if as_text is not None:
         console.say(as_text(found).rstrip())
         return
-    console.out.print(as_table(found))
-    if figure is not None:
-        console.say(f"picture: {figure}")
+    show_table(as_table(found))
+    console.say_paths(picture=found.figure)
 
 
 def _axes(given: list[str]) -> dict[str, list[Any]]:

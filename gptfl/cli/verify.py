@@ -10,6 +10,7 @@ from gptfl.cli.choosing import Batches, BatchSize, Drop, Epochs, Orders, Rate, S
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device
+from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
     from gptfl.report.verification import Verification
@@ -92,7 +93,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        found = verify(
+        found, error = console.outcome(
+            verify,
             simulator,
             dynamics=dynamics,
             workspace=workspace,
@@ -124,6 +126,7 @@ def command(
     for text in found.notes:
         console.note(text)
     show(found, as_json)
+    console.settle(found.unkept, error)
 
 
 def show(found: "Verification", as_json: bool) -> None:
@@ -146,14 +149,15 @@ def show(found: "Verification", as_json: bool) -> None:
         "MSE": f"{found.mse:.3g}, over all steps after the first",
         "final ρ": f"{found.rho:.3f}, across test examples",
     }
+    if found.binary:
+        pairs["MSE"] += f"; the Brier score of the probabilities of {name} 1"
     if found.skill is not None:
         pairs["skill"] = f"{found.skill:.2f} (0: as good as the average run, 1: perfect)"
     for level, one in found.coverage.items():
         pairs[f"inside {percent(level)}"] = f"{percent(one.share)} of {one.points} recorded points"
     console.show_pairs(pairs)
-    console.out.print(verification_table(found))
-    console.say(f"numbers: {found.output}")
-    console.say(f"picture: {found.figure}")
+    show_table(verification_table(found))
+    console.say_paths(numbers=found.output, picture=found.figure)
 
 
 def _announce(plan: "Estimate") -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.curricula import presentation_weights
+
 SIGNAL_TO_NOISE = 10.0
 """The variance that its examples give a run of the contrast design's default, over that of noise."""
 CONTRAST_SUBSET, CONTRAST_PART = 32, 6
@@ -48,7 +50,7 @@ def contrast_subset(pool: int) -> int:
 
 
 class Exposures:
-    """The sum of step sizes at which each run saw each example, kept by run and example."""
+    """The sum of step size times share of the batch at which each run saw each example, kept by run and example."""
 
     def __init__(
         self, batches: Sequence[Int[np.ndarray, "step batch"]], learning_rates: Float[np.ndarray, " step"]
@@ -56,7 +58,8 @@ class Exposures:
         self.runs = len(batches)
         found = []
         for run, own in enumerate(batches):
-            sizes = np.broadcast_to(learning_rates[:, None], own.shape)[own >= 0]
+            weights = presentation_weights(own, learning_rates)
+            sizes = np.broadcast_to(weights[:, None], own.shape)[own >= 0]
             members, places = np.unique(own[own >= 0], return_inverse=True)
             found.append((np.full(len(members), run), members, np.bincount(places, sizes, len(members))))
         rows, seen, values = (np.concatenate(part) for part in zip(*found, strict=True))

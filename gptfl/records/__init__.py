@@ -1,8 +1,23 @@
 """The values that flow between the stages: plain, frozen, free of files and frameworks."""
 
-from gptfl.records.examples import WORDLESS, Example, TaskData, classes_of, examples_fingerprint, in_order, tasks_of
+from gptfl.records.examples import (
+    WORDLESS,
+    Class,
+    Classes,
+    Example,
+    TaskData,
+    class_numbers,
+    classes_of,
+    examples_fingerprint,
+    in_order,
+    lack_of_classes,
+    tasks_of,
+    without_texts,
+    word_of,
+)
 from gptfl.records.fitting import Features, FeatureSet, FitData, Prediction, Query, Unseen
 from gptfl.records.gradients import GradientProducts, GradientSketches, SketchPoint
+from gptfl.records.groups import groups_of, groups_of_batches, joined
 from gptfl.records.runs import (
     FIT,
     REPEAT,
@@ -16,7 +31,7 @@ from gptfl.records.runs import (
     role_of,
     run_fingerprint,
 )
-from gptfl.records.values import Blocks, Progress, fingerprint, silent
+from gptfl.records.values import Blocks, Progress, fingerprint, silent, user_path
 
 __all__ = [
     "FIT",
@@ -25,6 +40,8 @@ __all__ = [
     "VALIDATION",
     "WORDLESS",
     "Blocks",
+    "Class",
+    "Classes",
     "Curriculum",
     "Dynamics",
     "Example",
@@ -42,12 +59,20 @@ __all__ = [
     "TaskData",
     "Unseen",
     "changes_between",
+    "class_numbers",
     "classes_of",
     "examples_fingerprint",
     "fingerprint",
+    "groups_of",
+    "groups_of_batches",
     "in_order",
+    "joined",
+    "lack_of_classes",
     "role_of",
     "run_fingerprint",
     "silent",
     "tasks_of",
+    "user_path",
+    "without_texts",
+    "word_of",
 ]

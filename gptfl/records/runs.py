@@ -1,6 +1,6 @@
 """What is recorded: runs, and the dynamics that they make up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,16 @@ class MetricInfo:
     higher_is_better: bool
     low: float = float("-inf")
     high: float = float("inf")
+
+    def is_binary(self, values: Iterable[Float[np.ndarray, "..."]]) -> bool:
+        """Whether it is 0 or 1 and nothing between, by its bounds and by what was recorded of it.
+
+        A prediction is then the probability of 1. Where nothing was recorded, it isn't.
+        """
+        if (self.low, self.high) != (0.0, 1.0):
+            return False
+        known = [one[np.isfinite(one)] for one in values]
+        return any(len(one) for one in known) and all(bool(np.isin(one, (0.0, 1.0)).all()) for one in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,10 @@ class Dynamics:
     def fingerprint(self) -> str:
         """Fingerprint of the examples, the settings and every recorded run."""
         return fingerprint(self.examples, dict(self.settings), [run_fingerprint(r) for r in self.runs])
+
+    def is_binary(self, metric: MetricInfo) -> bool:
+        """Whether a metric was 0 or 1 wherever it was recorded."""
+        return metric.is_binary(run.metrics[metric.name] for run in self.runs if metric.name in run.metrics)
 
     @property
     def known_products(self) -> GradientProducts | None:

@@ -4,9 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+from gptfl.errors import DataError
 
 
 class Progress(Protocol):
@@ -19,6 +22,18 @@ def silent(what: str, done: int, total: int, note: str = "") -> None:
     """The progress callback that reports nothing."""
 
 
+def user_path(given: str | Path) -> Path:
+    """A path as it was given, ``~`` and ``~name`` being that user's home.
+
+    Where there is no such user, or no home is known, it is what it says, as in a shell.
+    """
+    path = Path(given)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """An array that comes in consecutive blocks of rows, to be fingerprinted like the whole of it."""
@@ -29,7 +44,10 @@ class Blocks:
 
 
 def fingerprint(*parts: object) -> str:
-    """Hash JSON-able values and arrays to 16 hex digits, the same on every machine."""
+    """Hash JSON-able values and arrays to 16 hex digits, the same on every machine.
+
+    Raises ``DataError`` for a text that can't be in a file.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Blocks):
@@ -41,6 +59,14 @@ def fingerprint(*parts: object) -> str:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(array.tobytes())
         else:
-            digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
+            text = json.dumps(part, sort_keys=True, ensure_ascii=False)
+            try:
+                digest.update(text.encode())
+            except UnicodeEncodeError as error:
+                near = text[max(0, error.start - 20) : error.start]
+                raise DataError(
+                    f"a text holds half a character (a lone surrogate) after {near!r}",
+                    "write it whole, or leave it out",
+                ) from error
         digest.update(b"\0")
     return digest.hexdigest()[:16]

@@ -14,7 +14,7 @@ from gptfl.scores.coverage import Coverage
 
 MEANING = (
     "Share of recorded points after the first that lie inside the intervals of each level, and the mean width of these. "
-    "Points of one run miss together: with few runs, only rough agreement can be expected."
+    "Brackets: 95 % interval of that share over runs, whose points miss together."
 )
 
 
@@ -42,7 +42,7 @@ def calibration_table(comparison: Comparison) -> Table | None:
     for row in comparison.rows:
         if not row.coverage:
             continue
-        table.add_row(Text(row.estimator), *_cells(row.coverage, levels))
+        table.add_row(Text(row.estimator), *_cells(row.coverage, levels, "\n"))
         for task, own in row.coverage_by_task.items():
             table.add_row(Text(f" {task}", style="dim"), *(Text(cell, style="dim") for cell in _cells(own, levels)))
     return table
@@ -63,7 +63,13 @@ def calibration_lines(comparison: Comparison) -> list[str]:
 def coverage_dict(coverage: Mapping[float, Coverage]) -> dict[str, Any]:
     """JSON-able, by level as text."""
     return {
-        f"{level:g}": {"share": one.share, "width": one.width, "points": one.points} for level, one in coverage.items()
+        f"{level:g}": {
+            "share": one.share,
+            "interval": one.interval and list(one.interval),
+            "width": one.width,
+            "points": one.points,
+        }
+        for level, one in coverage.items()
     }
 
 
@@ -82,13 +88,18 @@ def _levels(comparison: Comparison) -> list[float]:
     return sorted({level for row in comparison.rows for level in row.coverage})
 
 
-def _cells(coverage: Mapping[float, Coverage], levels: Sequence[float]) -> list[str]:
+def _cells(coverage: Mapping[float, Coverage], levels: Sequence[float], gap: str = " ") -> list[str]:
     known = [coverage.get(level) for level in levels]
-    return [cell for one in known for cell in ((NOTHING, NOTHING) if one is None else (_share(one), _width(one)))]
+    return [cell for one in known for cell in ((NOTHING, NOTHING) if one is None else (_share(one, gap), _width(one)))]
 
 
-def _share(one: Coverage) -> str:
-    return NOTHING if math.isnan(one.share) else percent(one.share)
+def _share(one: Coverage, gap: str = " ") -> str:
+    if math.isnan(one.share):
+        return NOTHING
+    if one.interval is None or not all(map(math.isfinite, one.interval)):
+        return percent(one.share)
+    low, high = (f"{100 * bound:.0f}" for bound in one.interval)
+    return percent(one.share) if one.interval[0] == one.interval[1] else f"{percent(one.share)}{gap}[{low}, {high}]"
 
 
 def _width(one: Coverage) -> str:

@@ -1,5 +1,9 @@
 """Scores as tables show them: a number, its spread, the seconds that a fit took."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from gptfl.scores.comparison import LOWER_IS_BETTER, Row, Value
 
 TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
@@ -43,3 +47,11 @@ def seconds(row: Row) -> str:
     if row.error:
         return NOTHING
     return f"{row.seconds:.1f}" if row.seconds >= 0.1 else "<0.1"
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Draw texts of any script without a warning for each letter that the font lacks; it is drawn as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from|Matplotlib currently does not support")
+        yield

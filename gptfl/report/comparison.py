@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.records.texts import json_text
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Comparison, Row, Value
 from gptfl.store.whole import written_whole
 
@@ -121,7 +121,8 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "seed": comparison.seed,
         **({} if comparison.unseen is None else {"unseen": dict(comparison.unseen)}),
         **({} if not comparison.observed else {"observed": comparison.observed}),
-        **({} if comparison.ceiling is None else {"ceiling": asdict(comparison.ceiling)}),
+        **({} if comparison.ceiling is None else {"ceiling": comparison.ceiling.told()}),
+        "interval_method": METHOD,
         "estimators": [_row_dict(row, comparison) for row in comparison.rows],
         "left_out": dict(comparison.left_out),
         "notes": list(comparison.notes),
@@ -131,7 +132,11 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
-    shares = {f"{score}_share": comparison.share_of_ceiling(row, score) for score in ("skill", "lds")}
+    shares: dict[str, Any] = {}
+    for score in ("skill", "lds"):
+        share = row.shares.get(score)
+        shares[f"{score}_share"] = None if share is None else share.value
+        shares[f"{score}_share_interval"] = None if share is None else share.interval and list(share.interval)
     return {
         "estimator": row.estimator,
         "name": row.name or row.estimator,
@@ -140,6 +145,7 @@ def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
         "scores": _scores_dict(row.scores),
         "by_task": {task: _scores_dict(scores) for task, scores in row.by_task.items()},
         "lds_reliable": row.lds_reliable,
+        **({} if not row.skill_by_step else {"skill_by_step": {str(k): v for k, v in row.skill_by_step.items()}}),
         **({} if row.excess is None else {"excess": asdict(row.excess)}),
         **({} if comparison.ceiling is None else shares),
         **({} if not row.coverage else {"coverage": coverage_dict(row.coverage)}),
@@ -168,16 +174,7 @@ def _scores_dict(scores: Mapping[str, Value]) -> dict[str, Any]:
 
 def to_json(comparison: Comparison) -> str:
     """The table as JSON; numbers that are not finite are null."""
-    return json.dumps(finite(to_dict(comparison)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def finite(value: Any) -> Any:
-    """A JSON-able value whose numbers that are not finite are None."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json_text(to_dict(comparison), indent=2) + "\n"
 
 
 def to_csv(comparison: Comparison) -> str:

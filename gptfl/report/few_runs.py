@@ -2,20 +2,22 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gptfl.records.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
-from gptfl.report.comparison import LONGEST, finite
+from gptfl.report.comparison import LONGEST
+from gptfl.report.footnotes import tops
 from gptfl.report.sweep import check_sweep_format
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
+from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Row, Value
 from gptfl.scores.sweep import RunsPoint, RunsSweep
 from gptfl.store.whole import written_whole
@@ -42,9 +44,7 @@ def notes_of(sweep: RunsSweep) -> list[str]:
         "bootstrap intervals over held-out runs.",
     ]
     if sweep.ceiling is not None:
-        top = f"skill {number('skill', sweep.ceiling.skill)}"
-        top += "" if sweep.ceiling.lds is None else f", LDS {number('lds', sweep.ceiling.lds)}"
-        notes.append(f"Order-noise ceiling: {top}.")
+        notes.append(f"Order-noise ceiling: {tops(sweep.ceiling)}.")
     failed = {f"{row.estimator} failed: {row.error}" for point in sweep.points for row in point.rows if row.error}
     return [*notes, *sorted(failed), *sweep.notes]
 
@@ -119,11 +119,12 @@ def runs_json(sweep: RunsSweep) -> str:
         "seed": sweep.seed,
         "run_seconds": sweep.run_seconds,
         "feature_seconds": dict(sweep.beside),
-        **({} if sweep.ceiling is None else {"ceiling": asdict(sweep.ceiling)}),
+        **({} if sweep.ceiling is None else {"ceiling": sweep.ceiling.told()}),
+        "interval_method": METHOD,
         "points": runs_records(sweep),
         "notes": list(sweep.notes),
     }
-    return json.dumps(finite(told), indent=2, ensure_ascii=False, allow_nan=False)
+    return json_text(told, indent=2)
 
 
 def runs_csv(sweep: RunsSweep) -> str:
@@ -182,6 +183,9 @@ def _draw_panel(sweep: RunsSweep, name: str, over: str, panel: "Axes") -> None:
     top = None if sweep.ceiling is None else getattr(sweep.ceiling, name)
     if top is not None:
         panel.axhline(top, color="black", lw=0.8, ls="--", label="order-noise ceiling")
+        bounds = getattr(sweep.ceiling, f"{name}_interval")
+        if bounds is not None:
+            panel.axhspan(*np.clip(bounds, FLOOR, 1.02), color="black", alpha=0.08, lw=0)
     panel.set_ylim(max(FLOOR, lowest - 0.1), 1.02)
     cut = f", cut at {FLOOR:g}" if lowest < FLOOR else ""
     panel.set_title(f"{TITLES[name]} (higher is better{cut})", fontsize=9)

@@ -1,15 +1,25 @@
 """What a reader must know to read a comparison right."""
 
+import math
+
+import numpy as np
+
 from gptfl.report.calibration import percent
-from gptfl.report.cells import number
+from gptfl.report.cells import NOTHING, number, spread
 from gptfl.report.notes import spanned
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row
+from gptfl.scores.ceiling import Ceiling
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row, Value
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
 ORACLE = "†"
 """Marks the rows of estimators that looked along the runs that they predict."""
 UNTOLD = "‡"
 """Marks the rows of estimators that don't look at what was observed of a run."""
+
+STEPS_SHOWN = 4
+"""At so many steps skill stands under the table; files have it at all."""
+KNOWN_BY_STEP = ("persistence", "mean-run")
+"""Whose skill at a step says nothing new: far below 0, and 0."""
 
 
 def setting(comparison: Comparison) -> str:
@@ -37,7 +47,7 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         "Skill: 1 - SSE / SSE of mean-run, the average training run. LDS: for each test example, Spearman across "
         f"held-out runs between predicted and recorded value at the final step{within}. It takes single runs, where "
         "TRAK's averages over seeds; the two aren't comparable.",
-        "Brackets: 95 % bootstrap intervals over runs.",
+        f"Brackets: 95 % bootstrap intervals over {_drawn(comparison)}.",
     ]
     if (comparison.unseen or {}).get("test"):
         notes.append(
@@ -56,8 +66,9 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
         )
     elif compared < RELIABLE_RUNS:
         notes.append(f"? LDS of fewer than {RELIABLE_RUNS} held-out runs is unreliable.")
-    if comparison.runs < FEWEST_CLEAR:
-        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out runs; more runs or folds would.")
+    if comparison.held_out.independent < FEWEST_CLEAR:
+        what = "runs" if comparison.runs < FEWEST_CLEAR else "groups of runs"
+        notes.append(f"No best is marked with fewer than {FEWEST_CLEAR} held-out {what}; more runs or folds would.")
     else:
         notes.append(f"{best}: best, by paired differences to all others whose intervals exclude 0.")
     if any(row.by_task for row in comparison.rows):
@@ -65,7 +76,7 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
             "Below each estimator, its scores on each task of the mixture. Above them, MSE, MAE and final ρ are the means "
             "of the tasks' own, as in the paper; LDS and skill take all test examples together."
         )
-    notes += _observed(comparison) + _ceilings(comparison) + _excesses(comparison)
+    notes += _by_step(comparison) + _observed(comparison) + _ceilings(comparison) + _excesses(comparison)
     if any(row.oracle for row in comparison.rows):
         notes.append(
             f"{ORACLE} Oracle: it looked along the very runs that it predicts, which no prediction of a run that was "
@@ -86,6 +97,32 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     return [*notes, *comparison.notes]
 
 
+def _drawn(comparison: Comparison) -> str:
+    """What the bootstrap draws."""
+    units = comparison.held_out.independent
+    if units == comparison.runs:
+        return "runs"
+    return f"the {units} groups of runs that train on the same examples or are pairs"
+
+
+def _by_step(comparison: Comparison) -> list[str]:
+    """Skill at some steps of those that learn: the whole may tell of the few steps at which losses collapse."""
+    rows = [row for row in comparison.rows if row.skill_by_step and row.name not in KNOWN_BY_STEP]
+    steps = sorted({step for row in rows for step in row.skill_by_step})
+    if len(steps) < 2:
+        return []
+    places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), STEPS_SHOWN)).round().astype(int))
+    shown = [steps[place] for place in places]
+    told = [
+        f"{row.estimator} "
+        + ", ".join(
+            number("skill", row.skill_by_step[step]) if step in row.skill_by_step else NOTHING for step in shown
+        )
+        for row in rows
+    ]
+    return [f"Skill at steps {', '.join(map(str, shown))}: {'; '.join(told)}."]
+
+
 def _observed(comparison: Comparison) -> list[str]:
     count = comparison.observed
     if not count:
@@ -101,27 +138,44 @@ def _ceilings(comparison: Comparison) -> list[str]:
     ceiling = comparison.ceiling
     if ceiling is None:
         return []
-    tops = f"skill {number('skill', ceiling.skill)}"
-    if ceiling.lds is not None:
-        tops += f", LDS {number('lds', ceiling.lds)}"
     subsets = "1 subset" if ceiling.subsets == 1 else f"{ceiling.subsets} subsets"
     notes = [
-        f"Order-noise ceiling: {tops}. That is what one could reach who knew which examples a run sees but not in which "
-        f"order, estimated from {ceiling.runs} runs on {subsets} in several orders."
+        f"Order-noise ceiling: {tops(ceiling)}. That is what one could reach who knew which examples a run sees but not "
+        f"in which order, estimated from {ceiling.runs} runs on {subsets} in several orders. Brackets: 95 % intervals, "
+        "which tell how much so few runs leave open."
     ]
     shares = []
     for row in comparison.rows:
-        told = [
-            (title, comparison.share_of_ceiling(row, score)) for score, title in (("skill", "skill"), ("lds", "LDS"))
-        ]
-        parts = [f"{percent(share)} of {title}" for title, share in told if share is not None and share > 0]
+        told = [(title, row.shares.get(score)) for score, title in (("skill", "skill"), ("lds", "LDS"))]
+        parts = [f"{_share(share)} of {title}" for title, share in told if share is not None and share.value > 0]
         if parts:
             shares.append(f"{row.estimator} {' and '.join(parts)}")
     return [*notes, f"Share of the ceiling: {'; '.join(shares)}."] if shares else notes
 
 
+def tops(ceiling: Ceiling) -> str:
+    """The ceilings of skill and LDS with their intervals."""
+    told = [("skill", "skill", ceiling.skill, ceiling.skill_interval)]
+    if ceiling.lds is not None:
+        told.append(("lds", "LDS", ceiling.lds, ceiling.lds_interval))
+    return ", ".join(
+        f"{title} {number(score, value)} {spread(score, Value(value, interval=bounds))}".rstrip()
+        for score, title, value, bounds in told
+    )
+
+
+def _share(share: Value) -> str:
+    """A share of a ceiling with its interval, which is open where the ceiling may as well be nothing."""
+    if share.interval is None:
+        return percent(share.value)
+    low, high = (f"{100 * bound:.3g}" if math.isfinite(bound) else None for bound in share.interval)
+    if low is None:
+        return f"{percent(share.value)} {'[anything]' if high is None else f'[{high} or less]'}"
+    return f"{percent(share.value)} {f'[{low} or more]' if high is None else f'[{low}, {high}]'}"
+
+
 def _excesses(comparison: Comparison) -> list[str]:
-    if comparison.runs < FEWEST_CLEAR:
+    if comparison.held_out.independent < FEWEST_CLEAR:
         return []
     clear: dict[str, list[str]] = {"more": [], "less": [], "no clear difference": []}
     over = ""

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.errors import UsageError
-from gptfl.records import Example, MetricInfo
+from gptfl.errors import UsageError, harmless
+from gptfl.records import Example, MetricInfo, word_of
+from gptfl.records.texts import json_text, shown_line, written_id
+from gptfl.report.cells import any_script
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.whole import written_whole
 
@@ -74,6 +75,8 @@ class RankResult:
     output: Path | None = None
     figure: Path | None = None
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
 
 def check_table(path: Path) -> None:
@@ -90,9 +93,7 @@ def shown(ranking: Ranking, top: int | None, reverse: bool) -> list[tuple[int, i
 
 def class_of(example: Example) -> str:
     """An example's class by its text, where it has choices; else by its number; empty without a class."""
-    if example.label is None:
-        return ""
-    return _line(example.choices[example.label]) if example.label < len(example.choices) else str(example.label)
+    return shown_line(word_of(example))
 
 
 def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
@@ -110,6 +111,7 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) ->
     for ranking in result.rankings:
         for rank, place in shown(ranking, top, reverse):
             row = _row(result, ranking, rank, place)
+            row["id"] = written_id(row["id"])
             writer.writerow([ranking.label, *(_cell(row.get(column, "")) for column in columns)])
     return text.getvalue()
 
@@ -144,7 +146,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
         "figure": None if result.figure is None else str(result.figure),
         "notes": list(result.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
 def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:
@@ -168,7 +170,7 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     for rank, place in shown(ranking, top, reverse):
         row = _row(result, ranking, rank, place)
         span = [f"{row['low']:+.3g} to {row['high']:+.3g}"] if bounds else []
-        cells = [str(rank), f"{row['influence']:+.3g}", *span, row["id"], row["class"]]
+        cells = [str(rank), f"{row['influence']:+.3g}", *span, written_id(row["id"]), row["class"]]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
         table.add_row(*(Text(cell) for cell in (*cells, row["text"])))
@@ -219,14 +221,14 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
     axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
     axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
     axes.set_title(_plain(title), fontsize=10)
-    with written_whole(path) as aside:
+    with written_whole(path) as aside, any_script():
         figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
 
 
 def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
     example = result.pool[place]
     flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
-    text = _line(example.text)
+    text = shown_line(example.text)
     bounds = {"low": ranking.low, "high": ranking.high}
     return {
         "rank": rank,
@@ -243,14 +245,9 @@ def _cell(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-def _line(text: str) -> str:
-    """A text on one line, without anything that a terminal would obey."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
-
-
 def _plain(text: str) -> str:
     # A dollar sign would start mathematics.
-    return text.replace("$", r"\$")
+    return harmless(text).replace("$", r"\$")
 
 
 __all__: Sequence[str] = ("RankResult", "Ranking", "draw_detection", "rich_table", "to_csv", "to_json", "write_table")

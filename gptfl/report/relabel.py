@@ -1,6 +1,5 @@
 """What correcting labels in one order or another comes to: the picture, the table and the numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
+from gptfl.records.texts import json_text
 from gptfl.report.rank import COLOURS, DASHES, RANDOM
 from gptfl.store.whole import written_whole
 
@@ -42,9 +42,11 @@ class Study:
     steps: int
     trained: int
     trained_now: int
-    output: Path
-    figure: Path
+    output: Path | None
+    figure: Path | None
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
     @property
     def repeats(self) -> int:
@@ -71,15 +73,15 @@ def to_json(study: Study) -> str:
             }
             for place, name in enumerate(study.orders)
         ],
-        "figure": str(study.figure),
+        "figure": None if study.figure is None else str(study.figure),
         "notes": list(study.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
-def write_study(study: Study) -> None:
-    """Write the numbers to ``study.output``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(study.output) as aside:
+def write_study(study: Study, path: Path) -> None:
+    """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(path) as aside:
         aside.write_text(to_json(study), encoding="utf-8")
 
 
@@ -99,7 +101,7 @@ def _cell(values: Float[np.ndarray, " repeat"]) -> str:
     return f"{values.mean():.3f}{spread}"
 
 
-def draw_study(study: Study) -> None:
+def draw_study(study: Study, path: Path) -> None:
     """Write the figure: a panel a metric, its end against the share of the pool checked and corrected.
 
     Bands are one standard deviation over repeats. Raises ``ResourceError`` if it can't be written.
@@ -133,8 +135,8 @@ def draw_study(study: Study) -> None:
     panels[0].legend(fontsize=8, frameon=False)
     shared = f"{study.flips} of {study.pool} labels flipped, {study.repeats} trainings a point"
     figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
-    with written_whole(study.figure) as aside:
-        figure.savefig(aside, dpi=150, format=study.figure.suffix[1:].lower())
+    with written_whole(path) as aside:
+        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,5 @@
 """A selected subset: the file of its ids, the table and the numbers."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from rich.table import Table
 
-from gptfl.errors import DataError
 from gptfl.records import Example, MetricInfo
+from gptfl.records.texts import json_text, written_id
 from gptfl.report.rank import Ranking, RankResult, class_of, rich_table
 from gptfl.store.whole import written_whole
 
@@ -47,9 +46,13 @@ class Selection:
     intervals: Mapping[float, tuple[float, float]]
     orders: int
     simulator: Path
-    output: Path
+    output: Path | None
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
     wish: Mapping[str, float | None] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    """The class of each example, where the pool's examples have classes."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -59,26 +62,16 @@ class Selection:
     @property
     def classes(self) -> dict[str, int]:
         """How many examples of each class there are, most first; empty without classes."""
-        counts = Counter(class_of(example) for example in self.examples)
-        return {} if "" in counts else dict(counts.most_common())
+        return dict(Counter(self.class_names).most_common())
 
 
-def write_ids(selection: Selection) -> None:
+def write_ids(selection: Selection, path: Path) -> None:
     """Write the ids, one a line. Raises ``ResourceError`` if they can't be written."""
     head = (
         f"{HEAD}: {len(selection.ids)} of {selection.pool} examples of {selection.recording}, by {selection.estimator}"
     )
-    with written_whole(selection.output) as aside:
-        aside.write_text("\n".join((head, *selection.ids)) + "\n", encoding="utf-8")
-
-
-def check_ids(examples: tuple[Example, ...]) -> None:
-    """Raise ``DataError`` for an id that a file with one id a line can't hold."""
-    for example in examples:
-        if example.id.splitlines() != [example.id] or example.id.strip() != example.id:
-            raise DataError(
-                f"the id {example.id!r} can't be in a file with one id a line", "record again with plain ids"
-            )
+    with written_whole(path) as aside:
+        aside.write_text("\n".join((head, *map(written_id, selection.ids))) + "\n", encoding="utf-8")
 
 
 def to_json(selection: Selection) -> str:
@@ -108,10 +101,10 @@ def to_json(selection: Selection) -> str:
             for place, example in enumerate(selection.examples)
         ],
         "simulator": str(selection.simulator),
-        "output": str(selection.output),
+        "output": None if selection.output is None else str(selection.output),
         "notes": list(selection.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
 def selection_table(selection: Selection, top: int | None) -> Table:

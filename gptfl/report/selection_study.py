@@ -1,6 +1,5 @@
 """What training on selected examples comes to, beside random ones and those of other estimators."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
+from gptfl.records.texts import json_text
 from gptfl.report.rank import COLOURS, RANDOM
-from gptfl.scores.bootstrap import is_clear, unpaired_difference
+from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear, unpaired_difference
 from gptfl.store.whole import written_whole
 
 RANDOM_KIND = "random"
@@ -53,9 +53,11 @@ class SelectionStudy:
     trained: int
     trained_now: int
     seed: int
-    output: Path
-    figure: Path
+    output: Path | None
+    figure: Path | None
     notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
     def better(self, metric: str, kind: Kind, than: Kind) -> tuple[float, tuple[float, float]]:
         """By how much better the metric ends with one kind than with another, and the 95 % bootstrap interval.
@@ -77,6 +79,7 @@ def to_json(study: SelectionStudy) -> str:
         "scored": list(study.scored),
         "steps": study.steps,
         "seed": study.seed,
+        "interval_method": UNPAIRED_METHOD,
         "kinds": [
             {
                 "kind": kind.name,
@@ -91,10 +94,10 @@ def to_json(study: SelectionStudy) -> str:
             }
             for kind in study.kinds
         ],
-        "figure": str(study.figure),
+        "figure": None if study.figure is None else str(study.figure),
         "notes": list(study.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
 def _difference(study: SelectionStudy, metric: str, kind: Kind, than: Kind) -> dict[str, Any]:
@@ -102,9 +105,9 @@ def _difference(study: SelectionStudy, metric: str, kind: Kind, than: Kind) -> d
     return {"by": mean, "interval": list(bounds), "clear": is_clear(bounds)}
 
 
-def write_selection_study(study: SelectionStudy) -> None:
-    """Write the numbers to ``study.output``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(study.output) as aside:
+def write_selection_study(study: SelectionStudy, path: Path) -> None:
+    """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(path) as aside:
         aside.write_text(to_json(study), encoding="utf-8")
 
 
@@ -132,7 +135,7 @@ def _cell(mean: float, bounds: tuple[float, float]) -> str:
     return f"{mean:+.3g}\n[{bounds[0]:+.2g}, {bounds[1]:+.2g}]"
 
 
-def draw_selection_study(study: SelectionStudy) -> None:
+def draw_selection_study(study: SelectionStudy, path: Path) -> None:
     """Write the figure: a panel a metric, a point a training, a bar at each mean.
 
     Raises ``ResourceError`` if it can't be written.
@@ -160,8 +163,8 @@ def draw_selection_study(study: SelectionStudy) -> None:
         axes.grid(axis="y", alpha=0.25, lw=0.6)
     shared = f"{study.size} examples to train on, {len(study.scored)} unseen test examples"
     figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
-    with written_whole(study.figure) as aside:
-        figure.savefig(aside, dpi=150, format=study.figure.suffix[1:].lower())
+    with written_whole(path) as aside:
+        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.errors import harmless
 from gptfl.records import MetricInfo
+from gptfl.report.cells import any_script
 from gptfl.store.whole import written_whole
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def draw_simulation(
     }
     main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
     figure.suptitle(_plain(title), fontsize=10)
-    with written_whole(path) as aside:
+    with written_whole(path) as aside, any_script():
         figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
 
 
@@ -119,4 +121,4 @@ def _short(text: str, width: int = 24) -> str:
 
 def _plain(text: str) -> str:
     # A dollar sign would start mathematics.
-    return text.replace("$", r"\$")
+    return harmless(text).replace("$", r"\$")

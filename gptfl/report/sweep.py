@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.errors import UsageError
+from gptfl.records.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.footnotes import footnotes, setting
 from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
@@ -37,7 +37,9 @@ def sweep_table(sweep: Sweep) -> Table:
     table = Table(
         title=Text(f"{sweep.estimator}; {setting(first)}"),
         caption=Text(
-            "\n".join([*footnotes(first)[:3], "mean-run's MSE stands beside, for it is what skill is against."])
+            "\n".join(
+                [*footnotes(first)[:3], "mean-run's MSE stands beside, for it is what skill is against.", *first.notes]
+            )
         ),
         caption_justify="left",
         title_justify="left",
@@ -88,7 +90,7 @@ def records(sweep: Sweep) -> list[dict[str, Any]]:
 def sweep_json(sweep: Sweep) -> str:
     """The sweep for programs."""
     first = sweep.points[0].comparison
-    return json.dumps(
+    return json_text(
         {
             "recording": first.recording,
             "estimator": sweep.estimator,
@@ -98,9 +100,9 @@ def sweep_json(sweep: Sweep) -> str:
             "held_out_runs": first.runs,
             "seed": first.seed,
             "points": records(sweep),
+            "notes": list(first.notes),
         },
         indent=2,
-        ensure_ascii=False,
     )
 
 

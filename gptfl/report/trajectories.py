@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from gptfl.errors import UsageError
-from gptfl.report.cells import number
+from gptfl.errors import UsageError, harmless
+from gptfl.report.cells import any_script, number
 from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.lds import final_deviations
 from gptfl.scores.pointwise import at_rows, final_rows
@@ -80,7 +80,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         _draw_agreement(comparison, shown, below)
     else:
         _draw_trajectories(comparison, shown, figure)
-    with written_whole(path) as aside:
+    with written_whole(path) as aside, any_script():
         figure.savefig(aside, dpi=150, format=path.suffix[1:].lower(), metadata=_no_date(path))
 
 
@@ -173,4 +173,4 @@ def _tidy(axes: "Axes") -> None:
 
 def _short(text: str, width: int = 24) -> str:
     # A dollar sign would start mathematics.
-    return (text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")
+    return harmless(text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")

@@ -1,6 +1,5 @@
 """What a prediction comes to when it is carried out: the numbers, the table and the picture."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.records import MetricInfo
+from gptfl.records.texts import json_text, written_id
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
 from gptfl.report.simulation import LEVEL, draw_simulation
-from gptfl.scores.comparison import Intervals
-from gptfl.scores.coverage import Coverage
+from gptfl.scores.coverage import Coverage, Intervals
 from gptfl.store.whole import written_whole
 
 SHOWN = 5
@@ -33,7 +32,8 @@ class Verification:
     ``recorded`` is what the real trainings came to at ``steps``, NaN where the recording's own settings measure
     nothing; ``reference`` is the average recorded run, NaN where it isn't known. MSE, rho (of the final step) and
     coverage are means over the curricula in ``labels``; ``skill`` is against ``reference``, None where that isn't
-    known. ``batches`` name the examples trained on, step by step. ``seconds`` is what the trainings took.
+    known. ``batches`` name the examples trained on, step by step. ``seconds`` is what the trainings took. A ``binary``
+    metric is 0 or 1 wherever it was recorded: what is predicted is the probability of 1.
     """
 
     recording: str
@@ -52,10 +52,13 @@ class Verification:
     skill: float | None
     coverage: Mapping[float, Coverage]
     seconds: float
-    output: Path
-    figure: Path
+    output: Path | None
+    figure: Path | None
     intervals: Intervals = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    binary: bool = False
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
     @property
     def last(self) -> int:
@@ -112,15 +115,15 @@ def to_json(found: Verification) -> str:
             for run, label in enumerate(found.labels)
         ],
         "average_run": _rows(found.reference),
-        "figure": str(found.figure),
+        "figure": None if found.figure is None else str(found.figure),
         "notes": list(found.notes),
     }
-    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(told, indent=2) + "\n"
 
 
-def write_verification(found: Verification) -> None:
-    """Write the numbers to ``found.output``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(found.output) as aside:
+def write_verification(found: Verification, path: Path) -> None:
+    """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
+    with written_whole(path) as aside:
         aside.write_text(to_json(found), encoding="utf-8")
 
 
@@ -130,7 +133,11 @@ def verification_table(found: Verification) -> Table:
     level = LEVEL if LEVEL in found.intervals else max(found.intervals, default=0.0)
     spans = _spans(found, level)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    headings = (f"predicted {found.metric.name}", *((f"{level:.0%} interval",) if spans else ()))
+    name = found.metric.name
+    headings = (
+        f"P({name} = 1)" if found.binary else f"predicted {name}",
+        *((f"{level:.0%} interval",) if spans else ()),
+    )
     table.add_column("test example")
     for heading in (*headings, "recorded", "average run", "error"):
         table.add_column(heading, justify="right")
@@ -142,11 +149,11 @@ def verification_table(found: Verification) -> Table:
             numbers = [f"{predicted[place]:.4g}", *(spans[place : place + 1]), f"{recorded[place]:.4g}"]
             was = NOTHING if math.isnan(reference[place]) else f"{reference[place]:.4g}"
             error = f"{predicted[place] - recorded[place]:+.3g}"
-            table.add_row(Text(f"  {found.tests[place]}"), *numbers, was, error)
+            table.add_row(Text(f"  {written_id(found.tests[place])}"), *numbers, was, error)
     return table
 
 
-def draw_verification(found: Verification) -> None:
+def draw_verification(found: Verification, path: Path) -> None:
     """Write the figure: predicted and recorded, the mean over test examples and those that changed most.
 
     Raises ``ResourceError`` if it can't be written.
@@ -156,10 +163,10 @@ def draw_verification(found: Verification) -> None:
     order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
     shown = [(found.tests[place], place, "changed most") for place in order[:DRAWN]]
     draw_simulation(
-        found.figure,
+        path,
         steps=found.steps,
         values=found.predicted,
-        intervals=found.intervals,
+        intervals={} if found.binary else found.intervals,
         reference=found.reference,
         recorded=found.recorded,
         shown=shown,
@@ -170,7 +177,7 @@ def draw_verification(found: Verification) -> None:
 
 
 def _spans(found: Verification, level: float) -> list[str]:
-    if not found.intervals:
+    if not found.intervals or found.binary:
         return []
     low, high = (bound[:, found.last].mean(axis=0) for bound in found.intervals[level])
     return [f"{one:.4g} to {other:.4g}" for one, other in zip(low, high, strict=True)]

@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from gptfl.records import MetricInfo
 from gptfl.scores import bootstrap, pointwise
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.coverage import Coverage, coverage
+from gptfl.scores.coverage import Coverage, Intervals, coverages
 from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
+from gptfl.scores.sampling import Sampling
 
 FEWEST_CLEAR = 6
 """With fewer held-out runs no difference is called clear.
@@ -22,8 +23,6 @@ Even if all runs agreed on its sign, chance would do that in more than 5 % of ca
 """
 SCORES = ("mse", "mae", "rho", "lds", "skill")
 LOWER_IS_BETTER = frozenset({"mse", "mae"})
-Intervals = Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]]
-"""Lower and upper bounds by level, such as 0.9."""
 PER_RUN: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
     "mse": pointwise.all_steps_mse,
     "mae": pointwise.all_steps_mae,
@@ -39,6 +38,8 @@ class HeldOut:
     of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
     ``tasks`` names the task of each test example of a mixture. ``given`` are recorded values that the estimators were
     told beside the first, NaN elsewhere; they are not among those ``recorded``, so that no score counts them.
+    ``together`` numbers the groups of runs that belong together (``records.groups_of``), which the bootstrap draws as
+    one; None where each run is its own.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class HeldOut:
     mean_run: Float[np.ndarray, "run recorded test"]
     tasks: tuple[str, ...] = ()
     given: Float[np.ndarray, "run recorded test"] | None = None
+    together: Int[np.ndarray, " run"] | None = None
 
     def places(self) -> dict[str, Int[np.ndarray, " part"]]:
         """The places of each task's test examples, in order of first appearance; nothing outside a mixture."""
@@ -65,6 +67,17 @@ class HeldOut:
             tasks=(),
             given=None if self.given is None else self.given[:, :, places],
         )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the bootstrap draws these runs."""
+        units = np.arange(len(self.names)) if self.together is None else self.together
+        return Sampling(units, self.peers, len(self.tests))
+
+    @property
+    def independent(self) -> int:
+        """How many groups of runs there are, which is how many runs where each is its own."""
+        return len(np.unique(self.sampling.units))
 
     @property
     def peers(self) -> Int[np.ndarray, " run"]:
@@ -124,7 +137,8 @@ class Row:
     ``lds_reliable`` is False below 20 held-out runs that can be compared with another. With ``error`` there are no scores.
     ``estimator`` is its label, ``name`` what is registered; an ``oracle`` is never best, for it looked along the runs.
     ``excess`` is its squared error beside another's; ``coverage`` tells of its intervals by level, where it gave any,
-    and ``coverage_by_task`` of those on each task of a mixture. ``encoder`` is whose features it had.
+    and ``coverage_by_task`` of those on each task of a mixture. ``encoder`` is whose features it had. ``shares`` are
+    of the order-noise ceilings of skill and LDS, where these are known and above 0.
     """
 
     estimator: str
@@ -145,6 +159,8 @@ class Row:
     coverage: Mapping[float, Coverage] = field(default_factory=dict)
     coverage_by_task: Mapping[str, Mapping[float, Coverage]] = field(default_factory=dict)
     encoder: str | None = None
+    shares: Mapping[str, Value] = field(default_factory=dict)
+    skill_by_step: Mapping[int, float] = field(default_factory=dict)
 
     def of_tasks(self) -> "dict[str, Row]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
@@ -155,6 +171,8 @@ class Row:
                 best=frozenset(),
                 by_task={},
                 excess=None,
+                shares={},
+                skill_by_step={},
                 coverage=self.coverage_by_task.get(task, {}),
                 coverage_by_task={},
             )
@@ -185,14 +203,11 @@ class Comparison:
     notes: tuple[str, ...] = ()
     figure: Path | None = None
     output: Path | None = None
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
     unseen: Mapping[str, Any] | None = None
     observed: int = 0
     ceiling: Ceiling | None = None
-
-    def share_of_ceiling(self, row: Row, score: str) -> float | None:
-        """The row's ``skill`` or ``lds`` over its order-noise ceiling; None where either isn't known or is 0 or less."""
-        top = None if self.ceiling is None else getattr(self.ceiling, score)
-        return row.scores[score].value / top if top is not None and top > 0 and score in row.scores else None
 
     @property
     def runs(self) -> int:
@@ -210,20 +225,32 @@ class _Scored:
 
 
 def score_rows(
-    held_out: HeldOut, outcomes: list[Outcome], seed: int = 42, against: str | None = None
+    held_out: HeldOut,
+    outcomes: list[Outcome],
+    seed: int = 42,
+    against: str | None = None,
+    ceiling: Ceiling | None = None,
 ) -> tuple[Row, ...]:
     """Score every outcome under the same bootstrap draws, and mark what clearly leads.
 
     Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
-    oracle's.
+    oracle's. ``ceiling`` must have been drawn by the same seed.
     """
-    weights = bootstrap.draw_weights(len(held_out.names), seed)
+    weights, freedom = held_out.sampling.weights(seed), held_out.independent - 1
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
     rivals = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
-    leaders = _leaders(rivals) if len(held_out.names) >= FEWEST_CLEAR else {}
+    leaders = _leaders(rivals, held_out.sampling) if held_out.independent >= FEWEST_CLEAR else {}
     predicted = {o.estimator: o.predicted for o in outcomes if o.predicted is not None}
     over = against if against in predicted else None
-    more = excesses(predicted, held_out.recorded, weights, rivals=rivals.keys(), over=over, fewest=FEWEST_CLEAR)
+    more = excesses(
+        predicted,
+        held_out.recorded,
+        weights,
+        rivals=rivals.keys(),
+        over=over,
+        freedom=freedom,
+        fewest=FEWEST_CLEAR,
+    )
     rows = []
     for outcome in outcomes:
         row = Row(
@@ -240,9 +267,10 @@ def score_rows(
             conditions=outcome.conditions,
             encoder=outcome.encoder,
             excess=more.get(outcome.estimator),
-            coverage=_coverages(held_out, outcome.intervals),
+            coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
             coverage_by_task={
-                task: _coverages(held_out, outcome.intervals, own) for task, own in held_out.places().items()
+                task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own)
+                for task, own in held_out.places().items()
             }
             if outcome.intervals
             else {},
@@ -250,7 +278,11 @@ def score_rows(
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
             own = scored[outcome.estimator]
-            row = replace(row, scores=own.values, best=best, by_task=own.by_task)
+            shares = _shares(own, held_out.sampling, ceiling)
+            at = pointwise.skill_by_step(
+                predicted[outcome.estimator], held_out.recorded, held_out.mean_run, held_out.steps
+            )
+            row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares, skill_by_step=at)
         rows.append(row)
     return tuple(rows)
 
@@ -272,28 +304,32 @@ def _score(
     if np.isfinite(skill):
         errors, reference = (pointwise.squared_errors(x, recorded) for x in (predicted, mean_run))
         draws["skill"] = bootstrap.skill_draws(errors, reference, weights)
-        values["skill"] = Value(skill, interval=bootstrap.interval(draws["skill"]))
+        values["skill"] = Value(skill, interval=held_out.sampling.interval("skill", skill, draws["skill"]))
     peers = held_out.peers
     if comparable(peers) >= FEWEST_RUNS:
         agreement = lds(predicted, recorded, peers)
         if np.isfinite(agreement):
             draws["lds"] = lds_draws(predicted, recorded, peers, weights)
-            values["lds"] = Value(agreement, interval=bootstrap.interval(draws["lds"]))
+            values["lds"] = Value(agreement, interval=held_out.sampling.interval("lds", agreement, draws["lds"]))
     by_task = {task: _score(held_out.at(own), predicted[:, :, own], weights).values for task, own in parts.items()}
     return _Scored(values, draws, by_task)
 
 
-def _coverages(
-    held_out: HeldOut, intervals: Intervals, places: Int[np.ndarray, " part"] | None = None
-) -> dict[float, Coverage]:
-    own = slice(None) if places is None else places
-    return {
-        level: coverage(low[:, :, own], high[:, :, own], held_out.recorded[:, :, own])
-        for level, (low, high) in sorted(intervals.items())
-    }
+def _shares(scored: _Scored, sampling: Sampling, ceiling: Ceiling | None) -> dict[str, Value]:
+    """The shares of the ceilings, with the interval that comes of what is unsure of both."""
+    found = {}
+    for score, top in {} if ceiling is None else {"skill": ceiling.skill, "lds": ceiling.lds}.items():
+        if score not in scored.values or top is None or top <= 0:
+            continue
+        value = scored.values[score].value / top
+        found[score] = Value(value)
+        if ceiling is not None and ceiling.doubt is not None and value > 0:
+            own = sampling.moved(score, scored.values[score].value, scored.draws[score])
+            found[score] = Value(value, interval=ceiling.doubt.of_share(score, value, own))
+    return found
 
 
-def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
+def _leaders(scored: Mapping[str, _Scored], sampling: Sampling) -> dict[str, str]:
     """Which estimator leads in each score, where its paired difference to every other excludes zero.
 
     The one that comes next isn't always the hardest to tell apart: one further off may vary more.
@@ -305,8 +341,7 @@ def _leaders(scored: Mapping[str, _Scored]) -> dict[str, str]:
         ranked = sorted(known, key=lambda estimator: sign * scored[estimator].values[name].value)
         if len(ranked) < 2:
             continue
-        best = scored[ranked[0]].draws[name]
-        differences = (scored[other].draws[name] - best for other in ranked[1:])
-        if all(bootstrap.is_clear(bootstrap.interval(difference)) for difference in differences):
+        best, *others = [(scored[one].values[name].value, scored[one].draws[name]) for one in ranked]
+        if all(sampling.differs(name, other, best) for other in others):
             leaders[name] = ranked[0]
     return leaders

@@ -1,37 +1,71 @@
 """Whether predictive intervals hold what they promise: how often they contain what was recorded, and how wide they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from gptfl.scores import bootstrap
 from gptfl.scores.pointwise import counted
+
+Intervals = Mapping[float, tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]]
+"""Lower and upper bounds by level, such as 0.9."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """The share of recorded points inside the intervals of one level, and the mean width of these intervals.
 
-    ``points`` is how many recorded points that is of; share and width are NaN where there is none.
+    ``points`` is how many recorded points that is of; share and width are NaN where there is none. ``interval`` is the
+    95 % interval of the share, by a bootstrap over runs: the points of a run miss together, so that they are far from as
+    many independent ones.
     """
 
     share: float
     width: float
     points: int
+    interval: tuple[float, float] | None = None
 
 
 def coverage(
     low: Float[np.ndarray, "run recorded test"],
     high: Float[np.ndarray, "run recorded test"],
     recorded: Float[np.ndarray, "run recorded test"],
+    weights: Float[np.ndarray, "draw run"] | None = None,
+    freedom: int = 0,
 ) -> Coverage:
     """Coverage pooled over runs, steps and test examples.
 
     The given first point of a run and what was not recorded (NaN) count for nothing; a point on a bound is inside.
+    ``weights`` are draws of runs and ``freedom`` theirs (see ``bootstrap``); without them there is no interval.
     """
     mask = counted(recorded)
     points = int(mask.sum())
     if points == 0:
         return Coverage(float("nan"), float("nan"), 0)
     inside = (low[mask] <= recorded[mask]) & (recorded[mask] <= high[mask])
-    return Coverage(float(inside.mean()), float((high[mask] - low[mask]).mean()), points)
+    share, width = float(inside.mean()), float((high[mask] - low[mask]).mean())
+    if weights is None:
+        return Coverage(share, width, points)
+    count = mask.sum(axis=(1, 2)).astype(np.float64)
+    held = ((low <= recorded) & (recorded <= high) & mask).sum(axis=(1, 2)).astype(np.float64)
+    drawn = weights @ count
+    draws = np.where(drawn > 0, weights @ held / np.where(drawn > 0, drawn, 1.0), np.nan)
+    least, most = bootstrap.interval(share, draws, freedom)
+    return Coverage(share, width, points, (max(0.0, least), min(1.0, most)))
+
+
+def coverages(
+    intervals: Intervals,
+    recorded: Float[np.ndarray, "run recorded test"],
+    weights: Float[np.ndarray, "draw run"],
+    freedom: int,
+    places: Int[np.ndarray, " part"] | None = None,
+) -> dict[float, Coverage]:
+    """The coverage at each level, of some places of the test examples where given."""
+    own = slice(None) if places is None else places
+    return {
+        level: coverage(low[:, :, own], high[:, :, own], recorded[:, :, own], weights, freedom)
+        for level, (low, high) in sorted(intervals.items())
+    }

@@ -30,14 +30,16 @@ def excesses(
     weights: Float[np.ndarray, "draw run"],
     *,
     rivals: Collection[str],
+    freedom: int,
     over: str | None = None,
     fewest: int = 2,
 ) -> dict[str, Excess]:
     """Each prediction's squared error, and its difference to that of ``over``.
 
     By default ``over`` is the one of ``rivals`` with the least squared error. All points count alike, as in skill: in
-    each draw the difference is that of the sums over the runs drawn, over their number of points. Empty where nothing
-    was recorded or there is no rival; with fewer than ``fewest`` runs nothing is clear.
+    each draw the difference is that of the sums over the runs drawn, over their number of points. ``freedom`` is that of
+    the draws (see ``bootstrap.freedom_of``). Empty where nothing was recorded or there is no rival; with fewer than
+    ``fewest`` runs, or groups of runs that belong together, nothing is clear.
     """
     points = pointwise.counted(recorded).sum(axis=(1, 2)).astype(np.float64)
     if points.sum() == 0 or not rivals:
@@ -49,8 +51,8 @@ def excesses(
     for name, own in errors.items():
         difference = own - errors[least]
         draws = np.where(drawn > 0, (weights @ difference) / np.where(drawn > 0, drawn, 1.0), np.nan)
-        bounds = bootstrap.interval(draws)
-        clear = len(recorded) >= fewest and bootstrap.is_clear(bounds)
         more = float(difference.sum() / points.sum())
+        bounds = bootstrap.interval(more, draws, freedom)
+        clear = freedom + 1 >= fewest and bootstrap.is_clear(bounds)
         result[name] = Excess(float(own.sum() / points.sum()), least, more, bounds, clear)
     return result

@@ -97,6 +97,22 @@ def skill(
     return float(1.0 - squared_errors(predicted, recorded).sum() / reference)
 
 
+def skill_by_step(
+    predicted: Float[np.ndarray, "run recorded test"],
+    recorded: Float[np.ndarray, "run recorded test"],
+    mean_run: Float[np.ndarray, "run recorded test"],
+    steps: Int[np.ndarray, "run recorded"],
+) -> dict[int, float]:
+    """Skill at each step after the first, over the runs that recorded it; a step at which mean-run is right is left out.
+
+    All of it together says most of the steps at which runs differ most, which may be those at which losses collapse.
+    """
+    mask = counted(recorded)
+    ours, reference = (np.where(mask, one - recorded, 0.0) ** 2 for one in (predicted, mean_run))
+    sums = {int(step): (ours[steps == step].sum(), reference[steps == step].sum()) for step in np.unique(steps[:, 1:])}
+    return {step: float(1.0 - own / least) for step, (own, least) in sums.items() if step >= 0 and least > 0}
+
+
 def mean_over_parts(parts: Sequence[Float[np.ndarray, " run"]]) -> Float[np.ndarray, " run"]:
     """The mean over parts of the test set of each run's score; parts that are NaN are left out, NaN where all are."""
     values = np.stack(parts)

@@ -30,6 +30,9 @@ class Sweep:
     points: tuple[Point, ...]
     figure: Path | None = None
     output: Path | None = None
+    notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class RunsSweep:
     notes: tuple[str, ...] = ()
     figure: Path | None = None
     output: Path | None = None
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
     def cost(self, point: RunsPoint, label: str) -> float | None:
         """The seconds that it takes to record what an estimator needs at a point; None where a run's isn't known."""
@@ -92,6 +97,8 @@ def averaged(rows: Sequence[Row]) -> Row:
         notes=notes,
         best=frozenset(),
         excess=None,
+        shares={},
+        skill_by_step={},
         by_task={},
         coverage={},
         coverage_by_task={},

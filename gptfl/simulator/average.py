@@ -63,9 +63,11 @@ FLOPS = 3.0
 
 
 def interpolate(
-    grid: Int[np.ndarray, " grid"], values: Float[np.ndarray, "grid ..."], steps: Int[np.ndarray, " recorded"]
+    grid: Int[np.ndarray, " grid"],
+    values: Float[np.ndarray, "grid ..."],
+    steps: Int[np.ndarray, " recorded"] | Float[np.ndarray, " recorded"],
 ) -> Float[np.ndarray, "recorded ..."]:
-    """``values`` at ``steps``, linearly between the steps of the grid.
+    """``values`` at ``steps`` or places between them, linearly between the steps of the grid.
 
     Raises ``DataError`` where a step lies outside the grid: what lies there was never recorded.
     """

@@ -25,7 +25,7 @@ class Course:
     sees what the runs saw on average goes along m, and the deviation from m is driven by the run's batches minus the
     average exposure. To first order, deviation_t = alpha(c_t) deviation_{t-1} + (alpha, beta)(c_t - mean c_t).
 
-    ``sizes`` and ``totals`` tell how many examples the batch of each step held on average, and their weights
+    ``sizes`` and ``totals`` tell how many examples the batch of each step counts for on average, and their weights
     together (see ``Law``).
     """
 
@@ -148,7 +148,7 @@ def chart(runs: Sequence[Trajectory], law: Law, pool: int) -> Chart:
         covered[int(run.steps[0]) : int(run.steps[-1])] += 1
     share = torch.from_numpy(1.0 / np.maximum(covered, 1))
     every = [_each_step(run, law, pool, horizon) for run in runs]
-    sizes = share * torch.stack([one.sizes for one in every]).sum(0)
+    sizes = share * torch.stack([one.amount() for one in every]).sum(0)
     totals = share * torch.stack([one.totals() for one in every]).sum(0)
     counts = _by_step(every, share)
     return Chart(Course(grid, mean, sizes.float(), totals.float()), counts, counts.turned(pool), law)

@@ -6,31 +6,35 @@ The deviation of run k at recorded step t on test example j, on an even scale (`
 
 ``prior`` is a non-negative combination of given first-order expectations (gradient products), ``signal`` a Gaussian
 process that is linear in the run's step-size-weighted exposures through covariances between training examples, and
-shared between test examples as far as they are alike. Everything that runs have in common is in the mean.
+shared between test examples as far as they are alike. Everything that runs have in common is in the mean. Where runs
+repeat others, what is linear in nothing but shared by runs of nearly the same exposures (a lack of fit) is told from the
+noise by one covariance more.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.optimize import minimize, minimize_scalar
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import minimize
 
-from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, contrasts, cost, precision_of, rows_of
+from gptfl.curricula import presentation_weights
+from gptfl.simulator.kriging import columns, contrasts
 from gptfl.simulator.likelihood import Evidence, Weighed, weigh
 from gptfl.simulator.travel import Vectors, counted, travelled
 
 RECENT = (3.0, 12.0)
 """What was seen lately counts by itself, fading by a factor of e within so many steps: a fresh batch pulls hard, and
 much of it is soon undone by others."""
-STRENGTH = 1.0
-"""Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
 STEPS = 8
 """Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
 SPREAD = 1.5
 """Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
-CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE = -1.0, 1.5, 1.5, 1.0
-"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness."""
+CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
+"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of
+what runs of nearly the same exposures share."""
+NEAR = 0.1
+"""The squared reach of that, in units of the mean squared distance between the exposures of two runs."""
 REACH = 9.0
 """How far from its mean a hyperparameter is looked for."""
 PRIOR_RUNS = 4.0
@@ -39,10 +43,31 @@ PRIOR_RUNS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Curricula:
-    """Batches (-1 is padding) and step sizes of several runs."""
+    """Batches (-1 is padding) and step sizes of several runs.
+
+    ``per`` is how many examples a batch is taken to have; None is as many as it has.
+    """
 
     batches: Int[np.ndarray, "run step batch"]
     learning_rates: Float[np.ndarray, "run step"]
+    per: int | None = None
+
+    @property
+    def weights(self) -> Float[np.ndarray, "run step"]:
+        """How much seeing an example once at each step counts."""
+        if self.per is not None:
+            return self.learning_rates / self.per
+        return presentation_weights(self.batches, self.learning_rates)
+
+    def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
+        """Some of the runs."""
+        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
+
+    def like(
+        self, batches: Int[np.ndarray, "other step batch"], learning_rates: Float[np.ndarray, "other step"]
+    ) -> "Curricula":
+        """Other runs, their examples counted in the same way."""
+        return replace(self, batches=batches, learning_rates=learning_rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +117,21 @@ class Likeness:
 
 
 def states(
-    runs: Curricula, steps: Int[np.ndarray, " recorded"], examples: Examples, own: int
+    runs: Curricula,
+    steps: Int[np.ndarray, " recorded"],
+    examples: Examples,
+    own: int,
+    at: Float[np.ndarray, " step_and_end"] | None = None,
 ) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
-    """At each recorded step where every run has come to: in its examples' effects, and as expected."""
+    """At each recorded step where every run has come to: in its examples' effects, and as expected.
+
+    ``at`` tells which recorded step each of theirs stands for (None: itself).
+    """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
-    sources = [counted(renumbered, runs.learning_rates, steps, own)]
-    sources += [travelled(runs.batches, runs.learning_rates, steps, *effect) for effect in examples.effects]
-    expected = [travelled(runs.batches, runs.learning_rates, steps, vectors) for vectors in examples.expected]
+    weights = runs.weights
+    sources = [counted(renumbered, weights, steps, own)]
+    sources += [travelled(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
+    expected = [travelled(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
     for _ in steps:
         yield [next(source) for source in sources], [next(source) for source in expected]
 
@@ -124,6 +157,7 @@ class Step:
     ``members`` are the runs that were recorded there; ``common`` is what was expected of them on average, in the
     metric's units.
     ``reference`` is the size of a deviation for a test example of relative size 1 and a scale of slope 1.
+    ``known`` says which deviations there are, None where all; those that aren't are 0.
     """
 
     covariances: Float[np.ndarray, "source run run"]
@@ -134,11 +168,23 @@ class Step:
     reference: float
     members: Int[np.ndarray, " run"]
     common: Float[np.ndarray, "expected test"]
+    known: Bool[np.ndarray, "run test"] | None = None
 
     def condensed(self) -> "Step":
         """Without what is only needed to learn from it."""
         none = np.zeros((0, 0, 0))
         return replace(self, covariances=none, deviations=np.zeros((0, 0)), expected=none)
+
+    def of_runs(self, rows: Int[np.ndarray, " kept"]) -> "Step":
+        """The same step of some of its runs, which have every value; sizes and units stay."""
+        return replace(
+            self,
+            covariances=self.covariances[:, rows][:, :, rows],
+            deviations=self.deviations[rows],
+            expected=self.expected[:, rows],
+            members=self.members[rows],
+            known=None,
+        )
 
 
 def steps_of(
@@ -149,13 +195,16 @@ def steps_of(
     examples: Examples,
     likeness: Likeness,
     own: int,
+    *,
+    lack: bool = False,
 ) -> Iterator[Step]:
-    """The steps of the runs fitted, one after the other; runs that are NaN at a step aren't in it.
+    """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
 
-    ``slopes`` are those of the even scale at the mean.
+    ``slopes`` are those of the even scale at the mean. With ``lack`` the last covariance is that of runs of nearly the
+    same exposures.
     """
     for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
-        members = np.flatnonzero(np.isfinite(values[:, row]).all(axis=1))
+        members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
         found, units = [], []
         for effect in effects:
             centred = _differences(effect[members])
@@ -165,13 +214,41 @@ def steps_of(
             unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
-        deviations = values[members, row] - values[members, row].mean(axis=0)
-        size, reference = sizes_of(deviations, likeness.sizes * slopes[row])
+        if lack:
+            found.append(near(effects[0][members], effects[0][members], units[0]))
+            units.append(1.0)
+        deviations, known = _deviations(values[members, row])
+        size, reference = sizes_of(deviations, likeness.sizes * slopes[row], known)
         told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
             told[number] = _differences(one[members]) * (slopes[row] / size)
-        yield Step(np.stack(found), np.array(units), deviations / size, told, size, reference, members, common)
+        units_ = np.array(units)
+        yield Step(np.stack(found), units_, deviations / size, told, size, reference, members, common, known)
+
+
+def _deviations(
+    values: Float[np.ndarray, "run test"],
+) -> tuple[Float[np.ndarray, "run test"], Bool[np.ndarray, "run test"] | None]:
+    """Values less their mean over runs, 0 where there is none; and which there are, None where all."""
+    known = np.isfinite(values)
+    level = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    apart = np.where(known, values - level, 0.0)
+    # The mean of equal numbers is not always that number.
+    if np.abs(apart).max(initial=0.0) <= 1e-12 * np.abs(values[known]).max(initial=0.0):
+        apart = np.zeros_like(apart)
+    return apart, None if known.all() else known
+
+
+def near(
+    ones: Float[np.ndarray, "one example"], others: Float[np.ndarray, "other example"], unit: float
+) -> Float[np.ndarray, "one other"]:
+    """How much of what their exposures leave unexplained two runs share: 1 at the same exposures, nothing far away.
+
+    ``unit`` is half the mean squared distance between the exposures of two runs fitted.
+    """
+    squares = (ones**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None] - 2.0 * ones @ others.T
+    return np.asarray(np.exp(-np.maximum(squares, 0.0) / (2.0 * NEAR * 2.0 * unit)))
 
 
 def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d"]:
@@ -182,31 +259,43 @@ def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d
 
 
 def sizes_of(
-    deviations: Float[np.ndarray, "run test"], beforehand: Float[np.ndarray, " test"]
+    deviations: Float[np.ndarray, "run test"],
+    beforehand: Float[np.ndarray, " test"],
+    known: Bool[np.ndarray, "run test"] | None = None,
 ) -> tuple[Float[np.ndarray, " test"], float]:
     """The standard deviation of each test example across runs, drawn towards ``beforehand`` where runs are few.
 
-    Beside it, how large it is for ``beforehand`` 1.
+    Beside it, how large it is for ``beforehand`` 1. Deviations that aren't ``known`` (None: all are) are 0.
     """
-    freedom = max(len(deviations) - 1, 1)
-    found = (deviations**2).sum(axis=0) / freedom
-    level = float(found.mean())
+    counts = np.full(deviations.shape[1], len(deviations)) if known is None else known.sum(axis=0)
+    freedom = np.maximum(counts - 1, 0)
+    squares = (deviations**2).sum(axis=0)
+    level = float(squares.sum() / max(int(freedom.sum()), 1))
     if level == 0.0:
-        return np.ones(len(found)), 0.0
+        return np.ones(len(squares)), 0.0
     unit = level / max(float(np.mean(beforehand**2)), 1e-300)
-    sizes = np.sqrt((PRIOR_RUNS * unit * beforehand**2 + freedom * found) / (PRIOR_RUNS + freedom))
+    sizes = np.sqrt((PRIOR_RUNS * unit * beforehand**2 + squares) / (PRIOR_RUNS + freedom))
     return np.asarray(np.maximum(sizes, 1e-6 * np.sqrt(level))), float(np.sqrt(unit))
 
 
-def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hyper, float]:
+def middle(sources: int, lack: bool) -> Float[np.ndarray, " source"]:
+    """The priors' means of the logarithms of the weights; with ``lack`` the last source is that of near runs."""
+    centre = np.full(sources, CENTRE_SHARED)
+    centre[0] = CENTRE_OWN
+    if lack:
+        centre[-1] = CENTRE_LACK
+    return centre
+
+
+def choose(steps: Sequence[Step], likeness: Likeness, alike: bool, lack: bool = False) -> tuple[Hyper, float]:
     """The hyperparameters of the greatest posterior density, and minus its logarithm.
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
-    of the expectations are fitted along with each candidate (non-negative generalised least squares).
+    of the expectations are fitted along with each candidate (non-negative generalised least squares). ``lack`` says
+    that the last covariance is that of runs of nearly the same exposures. No value may be missing (see ``whole``).
     """
     sources = len(steps[0].covariances)
-    centre = np.full(sources, CENTRE_SHARED)
-    centre[0] = CENTRE_OWN
+    centre = middle(sources, lack)
     if alike:
         centre = np.append(centre, [CENTRE_NOISE, CENTRE_ALIKE])
     evidence = []
@@ -217,7 +306,7 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hype
     others = np.maximum(likeness.values, 0.0) - 1.0
 
     def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
-        noise, like = (_share(place[sources]), _share(place[sources + 1])) if alike else (0.0, 0.0)
+        noise, like = (share_of(place[sources]), share_of(place[sources + 1])) if alike else (0.0, 0.0)
         return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)))
 
     def told(place: Float[np.ndarray, " parameter"]) -> Weighed:
@@ -239,31 +328,6 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hype
     return hyper(best.x, told(best.x).scales), float(best.fun)
 
 
-def _share(odds: float) -> float:
+def share_of(odds: float) -> float:
+    """The share of which these are the log-odds."""
     return float(1.0 / (1.0 + np.exp(-odds)))
-
-
-def solve(step: Step, hyper: Hyper, likeness: Likeness) -> Posterior:
-    """What is known at a step after the runs fitted, in units of its sizes.
-
-    The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
-    with a prior around 1.
-    """
-    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1))
-    cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
-    left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
-    return condition(rows, cols, left, strength_of(rows, cols, left))
-
-
-def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:
-    """The factor of the covariances between runs that makes these deviations likeliest."""
-    if not left.any():
-        return 1.0
-    squares = (rows.vectors.T @ left @ cols.vectors) ** 2
-
-    def told(place: float) -> float:
-        precision = precision_of(rows, cols, float(np.exp(place)))
-        found = cost(float((squares * precision).sum()), float(np.log(precision).sum()), *squares.shape)
-        return float(found * squares.shape[1] + 0.5 * (place / STRENGTH) ** 2)
-
-    return float(np.exp(minimize_scalar(told, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 0.02}).x))

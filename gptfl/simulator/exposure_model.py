@@ -1,13 +1,16 @@
 """The average run and a Gaussian process around it (``deviations``), fitted to recordings and asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.simulator.conditioning import TRUST, right_width
+from gptfl.records import MetricInfo, groups_of_batches
+from gptfl.simulator.average import mean_over_runs
+from gptfl.simulator.clock import Clock, Span
+from gptfl.simulator.departure import BatchSizes
 from gptfl.simulator.deviations import (
     STEPS,
     Curricula,
@@ -16,7 +19,7 @@ from gptfl.simulator.deviations import (
     Likeness,
     Step,
     choose,
-    solve,
+    near,
     states,
     steps_of,
 )
@@ -24,62 +27,11 @@ from gptfl.simulator.factors import factors_of
 from gptfl.simulator.foretold import Products
 from gptfl.simulator.kriging import Posterior
 from gptfl.simulator.links import Link
+from gptfl.simulator.outlooks import Asked, Outlook, Recorded
+from gptfl.simulator.solving import floored, solve, whole
 from gptfl.simulator.sources import Sources
 from gptfl.simulator.travel import Vectors
-
-ROUNDING, MOVED = 1e-4, 0.1
-"""Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
-enough to judge others by if it differs by so much of what all do."""
-JUDGED = 64
-"""Errors are judged on this many steps, spread over the run: neighbours tell the same."""
-REFITS, REFIT_RUNS, REFIT_STEPS = 6, (8, 48), 12
-"""From so many to so many runs, the errors judged are those of models fitted without a sixth of the runs, on this many
-steps. With fewer runs such a model is too much worse; with more, it hardly matters that hyperparameters have seen a run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The runs fitted, on common recorded steps; NaN for all test examples where a run has ended.
-
-    ``pool`` is how many training examples there are, seen or not.
-    """
-
-    curricula: Curricula
-    steps: Int[np.ndarray, " recorded"]
-    values: Float[np.ndarray, "run recorded test"]
-    pool: int
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
-
-    ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
-    over (None: of none); ``vectors`` tell how alike they are, ``gradients`` are those of each feature set, to multiply
-    training gradients with, ``products`` those that are known of the asked and of the fitted training examples with
-    them (None: no more than when it was fitted). None where they are just those fitted.
-    """
-
-    seen: Int[np.ndarray, " asked"]
-    centre: Float[np.ndarray, "run recorded asked"]
-    doubt: Float[np.ndarray, "run recorded asked"] | None = None
-    vectors: Float[np.ndarray, "asked d"] | None = None
-    gradients: Mapping[str, Float[np.ndarray, "asked d"]] | None = None
-    products: tuple[Products, Products] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What is expected of asked runs on the even scale.
-
-    ``signal`` is the variance of what their examples do, ``noise`` that of all else and of the average run;
-    ``prior`` is what the variance of the signal was before anything was recorded.
-    """
-
-    mean: Float[np.ndarray, "run recorded test"]
-    signal: Float[np.ndarray, "run recorded test"]
-    noise: Float[np.ndarray, "run recorded test"]
-    prior: Float[np.ndarray, "run recorded test"]
+from gptfl.simulator.visits import Between, at_rows
 
 
 class ExposureModel:
@@ -96,43 +48,66 @@ class ExposureModel:
         higher: bool = False,
         products: Products | None = None,
         widening: float = 1.0,
+        floor: bool = True,
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
-        ``widening`` is what predicted standard deviations are multiplied by (``judge`` finds it). ``products`` are gradient products of the examples fitted, more precise than those of their vectors, which must
-        be able to stand in for them where others are asked about (``Sources.estimable``).
+        ``widening`` is what predicted standard deviations are multiplied by (``judging`` finds it). ``products`` are
+        gradient products of the examples fitted, more precise than those of their vectors, which must be able to stand
+        in for them where others are asked about (``Sources.estimable``). ``floor`` says whether steps at which runs
+        happen not to differ get a spread from the others (``solving.floored``).
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
-        self.pool, self.widening = recorded.pool, widening
+        self.pool, self.widening, self.floor = recorded.pool, widening, floor
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
         self.likeness = Likeness.of(fitted, recorded.values.shape[2])
         self.even = link.to(recorded.values)
-        self.centre = np.nanmean(self.even, axis=0)
-        self.slopes = link.slope(np.nanmean(recorded.values, axis=0))
+        self.centre = _means(self.even)
+        self.slopes = link.slope(_means(recorded.values))
         factors = np.ones(recorded.values.shape[2]) if hyper is None else hyper.factors
         self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+        self.groups = groups_of_batches(list(recorded.curricula.batches))
+        repeated = len(np.unique(self.groups)) < len(self.groups)
+        self.lack = repeated if hyper is None else len(hyper.weights) == 2 + len(self.examples.effects)
         self.evidence = float("nan")
         if hyper is None:
             rows = _spread(len(recorded.steps), recorded.values)
-            steps = list(self._steps(rows))
-            hyper, cost = choose(steps, self.likeness, fitted is not None)
+            steps = list(self._complete(rows))
+            hyper, cost = choose(steps, self.likeness, fitted is not None, self.lack)
             self.evidence = cost + self._units(rows, steps)
         self.hyper = hyper
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What the step sizes of the runs fitted add up to."""
+        known = np.isfinite(self.recorded.values).any(axis=2)
+        steps, curricula = self.recorded.steps, self.recorded.curricula
+        return Clock.of(
+            [
+                Span(batches, rates, int(steps[0]), int(steps[rows].max(initial=steps[0])))
+                for batches, rates, rows in zip(curricula.batches, curricula.learning_rates, known, strict=True)
+            ]
+        )
+
+    @cached_property
+    def sizes(self) -> BatchSizes:
+        """How large the batches of the runs fitted are."""
+        return BatchSizes.of(self.recorded.curricula.batches)
 
     def settle(self) -> None:
         """Find by how much more or less than others each test example answers to what is expected."""
         if not self.hyper.scales.any():
             return
         rows = _spread(len(self.recorded.steps), self.recorded.values)
-        factors = factors_of(list(self._steps(rows)), self.hyper)
+        factors = factors_of(list(self._complete(rows)), self.hyper)
         self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
         self.hyper = replace(self.hyper, factors=factors)
 
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
         """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
-        slopes = np.nanmean(np.log(self.link.slope(self.recorded.values[:, rows])), axis=0)
+        slopes = _means(np.log(self.link.slope(self.recorded.values[:, rows])))
         told = [
             (len(step.members) - 1) * (np.log(step.size) - slope).sum()
             for step, slope in zip(steps, slopes, strict=True)
@@ -185,97 +160,33 @@ class ExposureModel:
             self.examples,
             self.likeness,
             self.pool,
+            lack=self.lack,
         )
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether everything recorded is 0 or 1, the bounds of the metric."""
+        metric = MetricInfo("", self.higher, self.link.low, self.link.high)
+        return self.floor and metric.is_binary([self.recorded.values])
+
+    def _complete(self, rows: Sequence[int]) -> Iterator[Step]:
+        """The steps to learn hyperparameters by: no value is missing there."""
+        for step in self._steps(rows):
+            yield whole(step, self.likeness, self.test_vectors is not None, self.lack)
 
     @cached_property
     def solved(self) -> list[tuple[Step, Posterior]]:
         """Each recorded step, condensed, and what is known there."""
-        return [(step.condensed(), solve(step, self.hyper, self.likeness)) for step in self._steps()]
+        found = [(step.condensed(), solve(step, self.hyper, self.likeness)) for step in self._steps()]
+        return floored(found, self.recorded.steps) if self.floor else found
 
     @cached_property
-    def left_out(self) -> Float[np.ndarray, "run recorded test"]:
-        """Errors of predicting each fitted run from the others, in predicted standard deviations."""
-        return self._left_out(np.arange(len(self.recorded.steps)))
-
-    def _left_out(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
-        shape = (len(self.even), len(rows), self.even.shape[2])
-        found = np.full(shape, np.nan, dtype=np.float32)
-        for place, (step, posterior) in enumerate(self.solved[row] for row in rows):
-            error, variance = posterior.left_out()
-            found[step.members, place] = error / np.sqrt(np.maximum(variance, 1e-300))
-        return found
-
-    @cached_property
-    def left_out_width(self) -> float:
-        """What predicted standard deviations would be multiplied by if judged by the runs left out."""
-        moved = self._moved()
-        return right_width(self._left_out(moved[_evenly(len(moved), JUDGED)]), len(self.even)) if len(moved) else 1.0
-
-    def judge(self) -> None:
-        """Find by how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
-        count, rows = len(self.even), self._moved()
-        if REFIT_RUNS[0] <= count <= REFIT_RUNS[1]:
-            # The runs that are left must differ, or any error is without bounds beside them.
-            kept = (np.flatnonzero(_part(count) != part) for part in range(REFITS))
-            for runs in kept:
-                known = np.isfinite(self.even[np.ix_(runs, rows)][:, :, 0]).sum(axis=0) >= 2
-                rows = rows[known]
-                rows = rows[self._spread_of(runs, rows) > MOVED * self._spread_of(np.arange(count), rows)]
-            if len(rows):
-                self.widening = right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]), count)
-                return
-        self.widening = self.left_out_width
-
-    def _spread_of(self, runs: Int[np.ndarray, " kept"], rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
-        """How far these runs differ at these steps, the mean over test examples."""
-        return np.asarray(np.nanstd(self.even[np.ix_(runs, rows)], axis=0).mean(axis=1))
-
-    def _moved(self) -> Int[np.ndarray, " row"]:
-        """The recorded steps at which runs differ by more than rounding."""
-        spread = np.nanstd(self.even, axis=0).mean(axis=1)
-        return np.flatnonzero(spread > ROUNDING * spread.max(initial=0.0))
-
-    def _refitted(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
-        """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""
-        runs, tests = self.recorded.curricula, self.even.shape[2]
-        found = np.full((len(self.even), len(rows), tests), np.nan, dtype=np.float32)
-        parts = _part(len(self.even))
-        for part in range(REFITS):
-            out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
-            recorded = Recorded(
-                Curricula(runs.batches[kept], runs.learning_rates[kept]),
-                self.recorded.steps[rows],
-                self.recorded.values[kept][:, rows],
-                self.pool,
-            )
-            model = ExposureModel(
-                recorded, self.sources, self.link, prior=self.prior, higher=self.higher, products=self.products
-            )
-            model.settle()
-            centre = np.broadcast_to(model.centre, (len(out), *model.centre.shape))
-            asked = Curricula(runs.batches[out], runs.learning_rates[out])
-            look = model.look(asked, len(rows), Asked(np.arange(tests), centre))
-            variance = np.maximum(look.signal + look.noise, 1e-300)
-            found[out] = (self.even[out][:, rows] - look.mean) / np.sqrt(variance)
-        return found
-
-    @cached_property
-    def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
-        """How alike a run's errors are at two recorded steps: a correlation matrix.
-
-        That of the runs left out, drawn towards one that falls exponentially with the distance where runs are few.
-        """
-        errors = np.nan_to_num(np.moveaxis(self.left_out, 1, 0).reshape(len(self.recorded.steps), -1))
-        length = np.sqrt((errors**2).mean(axis=1))
-        errors = errors / np.where(length > 0, length, 1.0)[:, None]
-        found = errors @ errors.T / errors.shape[1]
-        np.fill_diagonal(found, 1.0)
-        gaps = np.abs(self.recorded.steps[:, None] - self.recorded.steps[None])
-        reaches = np.geomspace(1.0, 20.0 * max(float(gaps.max()), 1.0), 60)
-        shapes = [np.exp(-gaps / reach) for reach in reaches]
-        shape = min(shapes, key=lambda one: float(((one - found) ** 2).sum()))
-        weight = TRUST / (TRUST + len(self.even))
-        return np.asarray(weight * shape + (1.0 - weight) * found)
+    def tells_width(self) -> bool:
+        """Whether the runs fitted say how far runs differ: they do somewhere, and not all saw the same."""
+        states_, members = list(self.last_states()), self.solved[-1][0].members
+        own = states_[0][members]
+        same = np.ptp(own, axis=0).max(initial=0.0) <= 1e-6 * np.abs(own).max(initial=0.0)
+        return not same and any(step.reference > 0.0 for step, _ in self.solved)
 
     def look(
         self,
@@ -284,11 +195,13 @@ class ExposureModel:
         asked: Asked,
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
+        between: Between | None = None,
     ) -> Outlook:
         """What these curricula would give at the first ``rows`` recorded steps.
 
         ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
-        fitted, a number beyond for each other one, and their vectors in each feature set.
+        fitted, a number beyond for each other one, and their vectors in each feature set. ``between`` says of asked
+        steps, which take the place of the recorded ones then, where between these they are.
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
@@ -298,31 +211,53 @@ class ExposureModel:
         given, ours_given = asked.products or (None, None)
         asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
         fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
-        theirs = states(runs, steps, asked_examples, self._effects(own))
+        at_steps, at = (steps, None) if between is None else (between.steps, between.at)
+        theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
         if not others:
             fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
-        shape = (len(runs.batches), rows, len(asked.seen))
-        mean, signal, prior, noise = (np.empty(shape) for _ in range(4))
+        visited = self.solved[:rows]
+
+        def common_of(row: int, told_us: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
+            step = visited[row][0]
+            return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
+
+        members = [step.members for step, _ in visited]
+        visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
+        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(asked.seen))
+        mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
         outputs, sizes = self._outputs(asked)
-        for row, ((their, told), (our, told_us)) in enumerate(zip(theirs, ours, strict=True)):
-            step, posterior = self.solved[row]
+        for visit in visits:
+            row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
+            step, posterior = visited[row]
             cross, distance = self._related(step, their, our)
+            all_cross, all_distance = self._with_lack(step, their[0], our[0], cross, distance)
             slopes = self.slopes[row][asked.seen]
             if not fitted.all():
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
             unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
-            moved = posterior.mean(cross, outputs) * unit
-            common = [ones[step.members].mean(axis=0) for ones in told_us] if others else step.common[:, asked.seen]
+            moved = (posterior.mean(all_cross, outputs) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
+            common = common_of(row, told_us)
             for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
                 moved += scale * (one - average) * slopes
-            mean[:, row] = asked.centre[:, row] + moved
-            signal[:, row] = posterior.spread(cross, distance, outputs, np.ones(len(sizes))) * unit**2
-            prior[:, row] = posterior.variance * posterior.strength * distance[:, None] * unit**2
-            noise[:, row] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
+            mean[:, place] = asked.centre[:, row] + moved
+            ones = np.ones(len(sizes))
+            signal[:, place] = posterior.spread(all_cross, all_distance, outputs, ones, asked.seen) * unit**2
+            left[:, place] = (
+                posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
+            )
+            prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
+            noise[:, place] = posterior.variance * unit**2 * (1.0 + 1.0 / len(step.members))
             if asked.doubt is not None:
-                noise[:, row] += asked.doubt[:, row]
-        return Outlook(mean, signal, noise, prior)
+                noise[:, place] += asked.doubt[:, row]
+        found = (mean, signal, noise, prior, left)
+        return Outlook(*(found if between is None else map(between.blended, found)))
+
+    def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
+        """Where the fitted runs have come to at the last recorded step, in each source of effects."""
+        runs = self.recorded.curricula
+        for effects, _ in states(runs, self.recorded.steps[-1:], replace(self.examples, expected=()), self.pool):
+            yield from effects
 
     def _effects(self, own: Int[np.ndarray, " example"]) -> int:
         """How many examples with effects of their own there are in all."""
@@ -333,12 +268,29 @@ class ExposureModel:
     ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
         """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
         cross, distance = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
-        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=True):
+        # The last weight is that of near runs, where there is one.
+        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=not self.lack):
             ours = all_ours[step.members]
             centre = ours.mean(axis=0)
             cross += weight / unit * ((one - centre) @ (ours - centre).T)
             distance += weight / unit * ((one - centre) ** 2).sum(axis=1)
         return cross, distance
+
+    def _with_lack(
+        self,
+        step: Step,
+        asked: Float[np.ndarray, "asked example"],
+        fitted: Float[np.ndarray, "run example"],
+        cross: Float[np.ndarray, "asked run"],
+        distance: Float[np.ndarray, " asked"],
+    ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
+        """The same with what runs of nearly the same exposures share; these are the runs' exposures."""
+        if not self.lack:
+            return cross, distance
+        ours, weight = fitted[step.members], self.hyper.weights[-1]
+        between, within = (near(one, ours, step.units[0]) for one in (asked, ours))
+        apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
+        return cross + weight * (between - within.mean(axis=0)), distance + weight * apart
 
     def _outputs(self, asked: Asked) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
@@ -363,20 +315,29 @@ class ExposureModel:
         return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)
 
 
-def _evenly(count: int, most: int) -> Int[np.ndarray, " place"]:
-    """So many of ``count`` places at most, spread evenly, the last among them."""
-    return np.linspace(count - 1, 0, min(most, count)).round().astype(int)[::-1]
-
-
-def _part(runs: int) -> Int[np.ndarray, " run"]:
-    """Which refit each run is left out of."""
-    return np.arange(runs) % REFITS
+def _means(values: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded test"]:
+    """The mean over the runs that have a value; where none has, between those of the neighbouring steps."""
+    mean = mean_over_runs(values)
+    for test in np.flatnonzero(~np.isfinite(mean).all(axis=0)):
+        there = np.flatnonzero(np.isfinite(mean[:, test]))
+        if len(there):
+            mean[:, test] = np.interp(np.arange(len(mean)), there, mean[there, test])
+    return mean
 
 
 def _spread(steps: int, values: Float[np.ndarray, "run recorded test"]) -> list[int]:
     """Rows to choose hyperparameters on: those where runs differ, or as many of these as are enough."""
-    moving = np.flatnonzero(np.nanstd(values, axis=0).mean(axis=1) > 0)
+    # The mean of equal numbers is not always that number.
+    least = 1e-12 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    moving = np.flatnonzero(spread_of(values) > least)
     if not len(moving):
         return [steps - 1]
     places = np.linspace(0, len(moving) - 1, min(STEPS, len(moving)) + 1).round().astype(int)[1:]
     return sorted({int(moving[place]) for place in places} | {int(moving[-1])})
+
+
+def spread_of(values: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, " recorded"]:
+    """How far runs differ at each step: the mean over test examples of the standard deviation over those that have it."""
+    known = np.isfinite(values)
+    apart = np.where(known, values - mean_over_runs(values), 0.0)
+    return np.asarray(np.sqrt((apart**2).sum(axis=0) / np.maximum(known.sum(axis=0), 1)).mean(axis=1))

@@ -1,9 +1,11 @@
-"""How much of each training example a run has seen so far, measured in step sizes."""
+"""How much of each training example a run has seen so far: step sizes times shares of the batch."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from gptfl.curricula import presentation_weights
 
 ENTRIES = 8_000_000
 """How many numbers one chunk of exposures holds at most (64 MB), unless a single run has more."""
@@ -16,20 +18,21 @@ def exposures(
     pool: int,
     groups: Int[np.ndarray, " pool"] | None = None,
 ) -> Float[np.ndarray, "run recorded pool"]:
-    """The sum of step sizes at which each example was seen before each recorded step.
+    """The sum over the steps before each recorded one of step size times the example's share of the batch.
 
-    Step s has seen batches 0 .. s-1, each at its learning rate; an example that is twice in a batch
-    counts twice, and -1 is padding. With ``groups`` (a group's index for each example) the last
+    Step s has seen batches 0 .. s-1; an example that is twice in a batch counts twice, and -1 is padding (see
+    ``presentation_weights``). With ``groups`` (a group's index for each example) the last
     axis is groups instead of examples, and no array over the pool is made. ``steps`` ascend.
     """
     width = pool if groups is None else int(groups.max(initial=-1)) + 1
     result = np.zeros((len(batches), len(steps), width))
+    weights = presentation_weights(batches, learning_rates)
     run, step, _ = np.nonzero(batches >= 0)
     member = batches[batches >= 0]
     # An example of batch t is seen from the first recorded step beyond t on.
     row = np.searchsorted(steps, step, side="right")
     seen = row < len(steps)
-    run, row, member, size = run[seen], row[seen], member[seen], learning_rates[run, step][seen]
+    run, row, member, size = run[seen], row[seen], member[seen], weights[run, step][seen]
     np.add.at(result, (run, row, member if groups is None else groups[member]), size)
     return np.cumsum(result, axis=1, out=result)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.simulator.deviations import states
 from gptfl.simulator.exposure_model import ExposureModel
 from gptfl.simulator.travel import Vectors
 
@@ -18,7 +17,7 @@ def influence(
 ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
     """What seeing an example once more, in place of the average one, does to weighted sums of the metric.
 
-    At the last recorded step, at the mean step size, at no step in particular; with its standard deviation.
+    At the last recorded step, at the mean step size in a batch of the usual size, at no step in particular; with its standard deviation.
     ``places`` and ``train`` are the examples' places among those fitted (-1: none) and their vectors.
     """
     step, posterior = model.solved[-1]
@@ -27,7 +26,7 @@ def influence(
     effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
     rate = _rate(model)
     cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
-    fitted = [state[step.members] for state in _last_states(model)]
+    fitted = [state[step.members] for state in model.last_states()]
     ours = fitted[0] - fitted[0].mean(axis=0)
     weight = model.hyper.weights[0] / step.units[0] * rate
     # The average example is a little of each: its share of every other's own effect.
@@ -52,17 +51,17 @@ def influence(
 def _moved(
     model: ExposureModel, theirs: tuple[Vectors, float | None], ours: tuple[Vectors, float | None]
 ) -> Float[np.ndarray, "example d"]:
-    """How far a unit of step size on each of their examples moves a run, less the average of ours."""
+    """How far a unit of exposure to each of their examples moves a run, less the average of ours."""
     passing = _passing(model, *ours)
     average = ours[0].rows.mean(axis=1)
     return np.asarray(np.einsum("p,pnd->nd", passing, theirs[0].rows - average[:, None]))
 
 
 def _rate(model: ExposureModel) -> float:
-    """The mean step size of the runs fitted."""
-    rates = model.recorded.curricula.learning_rates
-    taken = (model.recorded.curricula.batches >= 0).any(axis=2)
-    return float(rates[taken].mean())
+    """How much seeing an example once counts in the runs fitted, on average."""
+    curricula = model.recorded.curricula
+    taken = (curricula.batches >= 0).any(axis=2)
+    return float(curricula.weights[taken].mean())
 
 
 def _passing(model: ExposureModel, vectors: Vectors, reach: float | None) -> Float[np.ndarray, " point"]:
@@ -75,12 +74,3 @@ def _passing(model: ExposureModel, vectors: Vectors, reach: float | None) -> Flo
         for point, weight in vectors.weights(step):
             found[point] += kept[step] * rate * weight
     return np.asarray(found / max(float(rates.sum()), 1e-300))
-
-
-def _last_states(model: ExposureModel) -> list[Float[np.ndarray, "run d"]]:
-    """Where the fitted runs have come to at the last recorded step, in each source of effects."""
-    found: list[Float[np.ndarray, "run d"]] = []
-    last = model.recorded.steps[-1:]
-    for effects, _ in states(model.recorded.curricula, last, model.examples, model.pool):
-        found = [effect.copy() for effect in effects]
-    return found

@@ -4,13 +4,16 @@ At one step, the deviations of n runs on m test examples have the covariance ``G
 ``G`` between runs and ``C`` between test examples, and noise ``N = (1 - shared) I + shared C``, which leaves the
 eigenvectors of ``C`` as they are. The mean over runs is unknown and has a flat prior; ``G`` is centred on the runs
 fitted, so that the posterior of that mean is their plain mean (universal kriging with a constant trend). With
-``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``.
+``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``. Values that some runs
+lack are solved for (``gaps``).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+
+from gptfl.simulator.gaps import Gaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Posterior:
 
     ``dual`` holds ``P_b d_b`` for each column b, where ``P_b`` is the inverse covariance with the mean projected out;
     ``variance`` is the unit of all covariances, and ``strength`` what those between runs are multiplied by: the ones
-    given to ``mean`` and ``spread`` come without it.
+    given to ``mean`` and ``spread`` come without it. ``gaps`` are the values that some runs lack, None where none does.
     """
 
     rows: Rows
@@ -64,11 +67,20 @@ class Posterior:
     dual: Float[np.ndarray, "run column"]
     variance: float
     strength: float = 1.0
+    gaps: Gaps | None = None
 
     @property
     def precision(self) -> Float[np.ndarray, "row column"]:
         """The eigenvalues of each ``P_b``."""
         return precision_of(self.rows, self.columns, self.strength)
+
+    @property
+    def shift(self) -> Float[np.ndarray, " test"]:
+        """By how much the mean over all runs lies beside that over those which have a value."""
+        moved = np.zeros(len(self.columns.vectors))
+        if self.gaps is not None:
+            np.add.at(moved, self.gaps.tests, self.gaps.values / len(self.rows.vectors))
+        return moved
 
     def mean(
         self, covariance: Float[np.ndarray, "asked run"], outputs: Float[np.ndarray, "output column"]
@@ -86,10 +98,18 @@ class Posterior:
         own: Float[np.ndarray, " asked"],
         outputs: Float[np.ndarray, "output column"],
         own_outputs: Float[np.ndarray, " output"],
+        places: Int[np.ndarray, " output"] | None = None,
     ) -> Float[np.ndarray, "asked output"]:
-        """The variance of the signal, in the data's units: without noise, and without that of the mean."""
-        known = ((self.strength * covariance @ self.rows.vectors) ** 2) @ self.precision
-        left = self.strength * own[:, None] * own_outputs[None] - known @ (outputs**2).T
+        """The variance of the signal, in the data's units: without noise, and without that of the mean.
+
+        What is open of values that runs lack counts; ``places``, those of the outputs among the test examples (-1:
+        none), say whose means over runs are open as well.
+        """
+        cross = self.strength * covariance @ self.rows.vectors
+        left = self.strength * own[:, None] * own_outputs[None] - (cross**2 @ self.precision) @ (outputs**2).T
+        if self.gaps is not None:
+            rows, columns = self.rows.vectors, self.columns.vectors
+            left = left + self.gaps.open(cross, outputs, rows, columns, self.precision, places)
         return np.asarray(self.variance * np.maximum(left, 0.0))
 
     def noise(self) -> Float[np.ndarray, " test"]:
@@ -109,13 +129,24 @@ def precision_of(rows: Rows, columns: Columns, strength: float = 1.0) -> Float[n
 
 
 def condition(
-    rows: Rows, columns: Columns, deviations: Float[np.ndarray, "run test"], strength: float = 1.0
+    rows: Rows,
+    columns: Columns,
+    deviations: Float[np.ndarray, "run test"],
+    strength: float = 1.0,
+    known: Bool[np.ndarray, "run test"] | None = None,
 ) -> Posterior:
-    """Learn from the deviations of the runs fitted; their variance unit is the likeliest one."""
+    """Learn from the deviations of the runs fitted; their variance unit is the likeliest one.
+
+    Only those ``known`` count (None: all).
+    """
     precision = precision_of(rows, columns, strength)
+    gaps, told = None, float(len(rows.values) * len(columns.noise))
+    if known is not None and not known.all():
+        gaps = Gaps.of(known, deviations, rows.vectors, columns.vectors, precision)
+        deviations, told = gaps.filled(deviations), float(np.maximum(known.sum(axis=0) - 1, 0).sum())
     turned = rows.vectors.T @ deviations @ columns.vectors
-    variance = float((turned**2 * precision).sum() / turned.size)
-    return Posterior(rows, columns, rows.vectors @ (turned * precision), max(variance, 1e-300), strength)
+    variance = float((turned**2 * precision).sum() / max(told, 1.0))
+    return Posterior(rows, columns, rows.vectors @ (turned * precision), max(variance, 1e-300), strength, gaps)
 
 
 def cost(squares: float, logs: float, rows: int, outputs: int) -> float:

@@ -32,10 +32,12 @@ class Motion:
 class Law:
     """What a recurrence does with the factors that its batches add up to.
 
-    ``modal`` is the usual number of examples in an interval. The paper's form multiplies the last scores by alpha;
-    where an interval holds another number of examples than usual, alpha is scaled by modal / number, so that a
-    smaller batch doesn't shrink the metric. ``anchored``, alpha and beta are what an example changes: the last score
-    stays, alpha_1 is the deviation from 1, and a smaller batch just changes less.
+    ``modal`` is the usual number of examples in an interval, and ``batch`` that in a batch: since the loss of a batch is
+    the mean over its examples, each counts by this over their number, so that the same batch written twice over is the
+    same. None where all count alike, as they once did. The paper's form multiplies the last scores by alpha;
+    where an interval counts for another number of examples than usual, alpha is scaled by modal / number, so that a
+    shorter one doesn't shrink the metric. ``anchored``, alpha and beta are what an example changes: the last score
+    stays, alpha_1 is the deviation from 1, and a shorter interval just changes less.
 
     ``rate`` is the learning rate of a step that counts 1; None where all steps count alike. With it, what a step
     changes is multiplied by its own rate over this one. In the paper's form that is the difference between what the
@@ -45,6 +47,7 @@ class Law:
     modal: int
     anchored: bool = False
     rate: float | None = None
+    batch: int | None = None
 
     def counts(
         self,
@@ -58,17 +61,17 @@ class Law:
         Raises ``DataError`` where it does and ``rates`` aren't one finite number for each batch.
         """
         if self.rate is None:
-            return interval_counts(batches, steps, pool)
+            return interval_counts(batches, steps, pool, None, self.batch)
         if rates is None or rates.shape != batches.shape[:2] or not np.isfinite(rates).all():
             raise DataError("a step lacks its learning rate", "give a learning rate for every batch")
-        return interval_counts(batches, steps, pool, rates / self.rate)
+        return interval_counts(batches, steps, pool, rates / self.rate, self.batch)
 
     def motion(self, counts: Counts, dtype: torch.dtype = torch.float32) -> Motion:
         """The motion of each interval of these counts."""
-        return self.motion_of(counts.sizes.to(dtype), counts.totals().to(dtype))
+        return self.motion_of(counts.amount().to(dtype), counts.totals().to(dtype))
 
     def motion_of(self, sizes: Float[Tensor, "*interval"], totals: Float[Tensor, "*interval"]) -> Motion:
-        """The motion of intervals that hold so many examples, whose weights add up to the totals."""
+        """The motion of intervals that count for so many examples, whose weights add up to the totals."""
         idle = sizes <= 0
         if self.anchored:
             return Motion(torch.ones_like(sizes), torch.ones_like(sizes), idle)

@@ -15,7 +15,7 @@ class Vectors:
     points: Int[np.ndarray, " point"]
     rows: Float[np.ndarray, "point example d"]
 
-    def weights(self, step: int) -> list[tuple[int, float]]:
+    def weights(self, step: float) -> list[tuple[int, float]]:
         """The points that count for a batch taken at ``step``, and how much each does."""
         right = int(np.searchsorted(self.points, step))
         if right == 0 or right == len(self.points):
@@ -27,20 +27,29 @@ class Vectors:
 
 def travelled(
     batches: Int[np.ndarray, "run step batch"],
-    learning_rates: Float[np.ndarray, "run step"],
+    weights: Float[np.ndarray, "run step"],
     steps: Int[np.ndarray, " recorded"],
     vectors: Vectors,
     reach: float | None = None,
+    at: Float[np.ndarray, " step_and_end"] | None = None,
 ) -> Iterator[Float[np.ndarray, "run d"]]:
-    """At each recorded step, the sum of step size times vector over every example seen before it.
+    """At each recorded step, the sum of weight times vector over every example seen before it.
 
-    Batch s is seen by step s + 1 and takes the vectors of its step; -1 is padding. With a ``reach``, what was seen
-    counts less and less, by a factor of e after so many steps. The array is the same one each time: copy what is
+    ``weights`` are those of seeing an example once at each step (``presentation_weights``). Batch s is seen by step
+    s + 1 and takes the vectors of its step; -1 is padding. With a ``reach``, what was seen counts less and less, by a
+    factor of e after so many steps. ``at`` tells which step of the vectors' path each step stands for, and the end of
+    the last one (None: itself). The array is the same one each time: copy what is
     kept. What one recorded step adds to the last is summed in the precision of the vectors.
     """
     points, examples, width = vectors.rows.shape
     rows = vectors.rows.reshape(points * examples, width)
-    around = [vectors.weights(taken) for taken in range(batches.shape[1])]
+    length = batches.shape[1]
+    at = np.arange(length + 1, dtype=np.float64) if at is None else at
+
+    def place_of(step: int) -> float:
+        return float(at[min(step, length)] + max(step - length, 0))
+
+    around = [vectors.weights(taken) for taken in at[:length]]
     left, right = (np.array([one[side][0] for one in around], dtype=np.int64) for side in (0, -1))
     share = np.array([one[1][1] if len(one) > 1 else 0.0 for one in around])
     found = np.zeros((len(batches), width))
@@ -50,11 +59,12 @@ def travelled(
             taken = batches[:, begin : int(step)]
             run, offset, column = np.nonzero(taken >= 0)
             member, place = taken[run, offset, column], begin + offset
-            rate = learning_rates[run, place]
+            own = weights[run, place]
             if reach is not None:
-                found *= np.exp((begin - int(step)) / reach)
-                rate = rate * np.exp((place + 1 - int(step)) / reach)
-            weight = np.stack([rate * (1.0 - share[place]), rate * share[place]], axis=1)
+                end = place_of(int(step))
+                found *= np.exp((place_of(begin) - end) / reach)
+                own = own * np.exp((at[place + 1] - end) / reach)
+            weight = np.stack([own * (1.0 - share[place]), own * share[place]], axis=1)
             where = np.stack([left[place] * examples + member, right[place] * examples + member], axis=1)
             # Runs are in order, so that these are the rows of a sparse matrix as they stand.
             counts, kept = np.bincount(run, (weight != 0).sum(axis=1), len(batches)), weight != 0
@@ -67,7 +77,7 @@ def travelled(
 
 def counted(
     batches: Int[np.ndarray, "run step batch"],
-    learning_rates: Float[np.ndarray, "run step"],
+    weights: Float[np.ndarray, "run step"],
     steps: Int[np.ndarray, " recorded"],
     pool: int,
 ) -> Iterator[Float[np.ndarray, "run pool"]]:
@@ -77,6 +87,6 @@ def counted(
     for step in steps:
         for taken in range(begin, min(int(step), batches.shape[1])):
             run, place = np.nonzero(batches[:, taken] >= 0)
-            np.add.at(found, (run, batches[run, taken, place]), learning_rates[run, taken])
+            np.add.at(found, (run, batches[run, taken, place]), weights[run, taken])
         begin = max(begin, int(step))
         yield found

@@ -101,4 +101,5 @@ def _filled_up(counts: Counts, spare: int) -> Counts:
         torch.cat([counts.starts, more + len(counts.members)]),
         torch.cat([counts.sizes, more]),
         counts.weights,
+        None if counts.amounts is None else torch.cat([counts.amounts, counts.amounts.new_zeros(spare)]),
     )

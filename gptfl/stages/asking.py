@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import is_blind
-from gptfl.records import Dynamics, MetricInfo, Prediction, Progress, Query, silent
+from gptfl.records import Dynamics, MetricInfo, Prediction, Progress, Query, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.answering import checked
 from gptfl.stages.fitting import Contender
@@ -21,7 +21,7 @@ from gptfl.stages.selection import Pool
 from gptfl.stages.sources import Recording, focused, open_recording, picked_note
 from gptfl.stages.unseen import TEST, TRAIN, aside_from_json, refusal
 from gptfl.store.simulators import SimulatorFile, read_simulator
-from gptfl.store.workspace import Workspace, stem_of
+from gptfl.store.workspace import Picked, Workspace, stem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,9 @@ def open_source(
     metric: str | None,
     features: str | Path | None = None,
 ) -> Source:
-    """The simulator at a path, else the one made last that fits; the recording at a path, else its own.
+    """The simulator at a path, else the one made last that fits; the recording at a path, else the simulator's own.
+
+    Without either it is the recording made last, and a simulator that was fitted to it.
 
     ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
     where examples were set aside from the fit.
@@ -97,14 +99,18 @@ def open_source(
     """
     notes: tuple[str, ...] = ()
     if simulator is not None:
-        path = Path(simulator).expanduser()
+        path = user_path(simulator)
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     else:
-        known = None if dynamics is None else Path(dynamics).expanduser()
+        known = None if dynamics is None else user_path(dynamics)
         space = Workspace(known.parent) if known and workspace is None else Workspace.resolve(workspace)
         wanted = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
-        picked = space.pick("simulator", None if known is None else stem_of(known), **wanted)
-        path, notes = picked.path, picked_note(picked, "simulator", "--simulator")
+        if known is None and space.candidates("dynamics"):
+            # Every command takes the same recording where none is named.
+            recorded = space.pick("dynamics")
+            known, notes = recorded.path, picked_note(recorded, "recording", "--dynamics")
+        picked = _fitted_to(known, space, wanted)
+        path, notes = picked.path, (*notes, *picked_note(picked, "simulator", "--simulator"))
     found = read_simulator(path)
     for flag, wish, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
         if wish is not None and wish != has:
@@ -116,7 +122,9 @@ def open_source(
     every = found.info.get("every", 1)
     if type(every) is not int or every < 1:
         raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
-    recording = open_recording(dynamics, space.root, every)
+    # A simulator of before runs that diverged were left out was fitted to them, too.
+    kept = found.info.get("kept_diverged", True) is not False
+    recording = open_recording(dynamics, space.root, every, kept)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.metric.name in recording.dynamics.metrics:
@@ -131,8 +139,31 @@ def open_source(
         found,
         contender,
         Pool(recording.dynamics.pool),
-        notes,
+        (*notes, *fit_notes(found)),
         _scope(recording, found, contender, features),
+    )
+
+
+def fit_notes(found: SimulatorFile) -> tuple[str, ...]:
+    """What was told when the simulator was fitted: what it left out holds for what it answers."""
+    notes = found.info.get("notes", ())
+    return tuple(str(note) for note in notes) if isinstance(notes, list | tuple) else ()
+
+
+def _fitted_to(recording: Path | None, space: Workspace, wanted: dict[str, str]) -> Picked:
+    """The simulator of a recording that was made last.
+
+    Raises ``DataError`` where it has none, naming other recordings that do.
+    """
+    stem = None if recording is None else stem_of(recording)
+    others = dict.fromkeys(stem_of(path) for path in space.candidates("simulator", **wanted))
+    if stem is None or not others or stem in others:
+        return space.pick("simulator", stem, **wanted)
+    listed = ", ".join(str(space.dynamics_path(other)) for other in others)
+    asked = "".join(f" --{name} {value}" for name, value in wanted.items())
+    raise DataError(
+        f"no such simulator was fitted to {recording}",
+        f"run gptfl fit{asked} first, or choose with --dynamics a recording that has one ({listed})",
     )
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.errors import harmless
 from gptfl.records import Curriculum, Example, Progress, Run, role_of
 from gptfl.stages.origin import UNKNOWN_RATE
 from gptfl.store.gptdynamics import Batches, Budget, Oddities, RunFiles, longest, read_batches, read_scores
-from gptfl.store.jsonlines import printable
 
 MOST_CLASSES = 10
 """Targets of up to so many different texts, each of them met again in the pool, are taken for classes."""
@@ -166,7 +166,7 @@ def with_classes(
 
 def listed(names: "Sequence[str] | map[str]") -> str:
     """The first few of some names."""
-    names = [printable(name) for name in names]
+    names = [harmless(name) for name in names]
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 

@@ -10,13 +10,13 @@ from jaxtyping import Int
 from gptfl.curricula import generator
 from gptfl.designs.dealing import pick_evenly
 from gptfl.errors import UsageError
-from gptfl.records import Example, Features, Progress
+from gptfl.records import Example, Features, Progress, class_numbers
 from gptfl.registry import get_registry
 from gptfl.stages.asking import Source
 from gptfl.stages.entries import Spec, label_for, parse_spec
 from gptfl.stages.fitting import unmet_need
 from gptfl.stages.influence import Subject
-from gptfl.stages.picking import Wish, class_numbers
+from gptfl.stages.picking import Wish
 from gptfl.stages.refitting import known_features, refitted
 from gptfl.stages.select import chosen_of
 from gptfl.stages.sources import find_features

@@ -12,8 +12,9 @@ from gptfl.curricula import SCHEDULES, check_seed, recorded_steps
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
 from gptfl.interfaces import Executor, Metric
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
+from gptfl.settings import utf8
 from gptfl.stages.corrupting import check_share
 from gptfl.stages.generating import GENERATION, check_generation
 from gptfl.stages.gradients import check_size, read_request
@@ -21,12 +22,13 @@ from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.limits import check_counts, check_name, check_recording_size
 from gptfl.stages.mixture import Source, open_task, task_names
 from gptfl.stages.planning import choose_design, choose_steps, make_plans
-from gptfl.stages.recording import RecordingJob, TrainerMaker, identity
+from gptfl.stages.recording import RecordingJob, TrainerMaker, as_recorded, identity
 from gptfl.stages.reference_run import ReferenceJob
 from gptfl.stages.sketch_request import read_sketch_request
 from gptfl.stages.together import check_together, join_others, launch, take_part
+from gptfl.stages.tokens import mark_tokens
 from gptfl.store.dynamics import read_dynamics
-from gptfl.store.examples import check_labels
+from gptfl.store.examples import check_examples
 from gptfl.store.workspace import Workspace, stem_for
 from gptfl.training.lora import parse_lora
 from gptfl.training.names import resolve_model
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
 PAPER_POOL = 200
 STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
-
-
 RUNS, FEW_RUNS = 32, 6
 """How many runs are recorded unless their number is named: the paper's, and with ``few_runs``."""
 
@@ -158,7 +158,7 @@ def collect(
     check_share(flip_labels)
     if instructions is None:
         instructions = len(names) > 1
-    maker = open_task(registry, task, None if data is None else Path(data))
+    maker = open_task(registry, task, None if data is None else user_path(data))
     chosen: tuple[Metric, ...] = tuple(make_metric(registry, metric) for metric in dict.fromkeys(metrics))
     runner = make_executor(registry, executor)
     source = resolve_model(model)
@@ -213,7 +213,7 @@ def collect(
     along = f"--gradients {gradients}" if gradients else sketching
     check_together(processes, shard, device, recipe.precision, executor, generates, along)
     examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
-    check_labels((*examples.pool, *examples.test), f"task {task!r}")
+    check_examples(examples, f"task {task!r}")
     examples = replace(examples, pool=layout.reserved(examples.pool))
     draws = layout.draws(examples.pool, task)
     for metric in chosen:
@@ -226,9 +226,9 @@ def collect(
         progress, announce = silent, None
     settings = {
         "task": task,
-        "data": None if data is None else str(data),
-        "model": source.name,
-        "source": source.location,
+        "data": None if data is None else utf8(data),
+        "model": utf8(source.name),
+        "source": utf8(source.location),
         "pool": pool,
         "test": test,
         "subset_size": layout.subset,
@@ -251,7 +251,8 @@ def collect(
     space = Workspace.resolve(workspace)
     stem = name or stem_for(task, source.stem)
     path = space.dynamics_path(stem)
-    keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, identity(settings, examples))
+    mark = "" if saved is None else identity(as_recorded(settings, path), examples)
+    keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, mark)
     reserved = layout.places(examples.pool)
     reference = None
     if wanted.points or sketched is not None:
@@ -263,7 +264,9 @@ def collect(
         return CollectResult(path, runs, 0, None)
     if dry_run:
         left = group.told(job.left())
-        return CollectResult(path, runs, 0, job.estimate(make_trainer(), left, announce))
+        trainer = make_trainer()
+        job.left_by(trainer)
+        return CollectResult(path, runs, 0, job.estimate(trainer, left, announce))
     with space.lock("gptfl collect"):
         return _carry_out(job, runner, make_trainer, announce, progress)
 
@@ -278,10 +281,11 @@ def _carry_out(
     """Record what is left; the model is loaded only if something is."""
     left = make_trainer.group.told(job.left())
     if not left and not job.lacks_gradients():
+        job.check_name(make_trainer)
         return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
-    job.settings["weights"] = trainer.network.loaded.weights_hash
-    left = make_trainer.group.told(job.left())  # again: now that the weights are known, they must be the recorded ones
+    mark_tokens(job.settings, trainer)
+    left = make_trainer.group.told(job.left_by(trainer))
     guess = job.estimate(trainer, left, announce)
     again = job.again(left)
     if left:

@@ -7,13 +7,16 @@ from typing import Any
 
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
-from gptfl.records import Features, Progress, silent
+from gptfl.records import Features, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.trajectories import check_picture, draw_comparison
-from gptfl.scores.comparison import Comparison, score_rows
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
+from gptfl.scores.pointwise import squared_errors
 from gptfl.stages.dividing import folds_for
 from gptfl.stages.entries import Entry, choose_entries
+from gptfl.stages.keeping import Keeping
+from gptfl.stages.plausible import binary_note
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of, device_note
 from gptfl.stages.sources import Recording, choose_metric, focused, open_recording
@@ -21,6 +24,9 @@ from gptfl.stages.splits import Split
 from gptfl.stages.trial import Trial
 from gptfl.stages.unseen import aside_notes, set_aside
 from gptfl.store.targets import check_plain_target
+
+LONE = 2 / 3
+"""A run that makes more than this share of mean-run's squared error is named."""
 
 
 def compare(
@@ -33,12 +39,13 @@ def compare(
     metric: str | None = None,
     folds: int | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     calibrate: bool = False,
     cost: bool = False,
     unseen: str | None = None,
     unseen_share: float | None = None,
-    observe: int = 0,
+    observe: int | None = None,
     against_estimator: str | None = None,
     seed: int = 42,
     output: str | Path | None = None,
@@ -53,7 +60,8 @@ def compare(
     name that hold for all of them; ``NAME@ENCODER`` says it of one. Without either, each gets the features of the
     encoder that it prefers, else those made last. ``folds`` refits that
     many times and tests every run once; without it the roles stored in the recording hold.
-    With ``every`` only every so many-th recorded score is learned from, predicted and scored.
+    With ``every`` only every so many-th recorded score is learned from, predicted and scored. Runs that diverged take
+    no part, and are named, unless ``keep_diverged``.
     ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
     at their default. ``calibrate`` sets that setting in every estimator that has one so named. With ``cost``
     each answer is timed (``stages.cost``). With ``unseen`` (train, test or both) nothing is learned from
@@ -69,14 +77,15 @@ def compare(
     """
     if output is not None:
         check_format(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
-        check_plain_target(Path(figure).expanduser(), "--figure")
+        check_plain_target(user_path(figure), "--figure")
     check_seed(seed)
-    if observe < 0:
+    if observe is not None and observe < 1:
         raise UsageError(f"--observe is {observe}", "give how many recorded scores to tell, or leave it out")
-    recording = open_recording(dynamics, workspace, every)
+    observed = observe or 0
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
@@ -88,17 +97,19 @@ def compare(
             f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
         )
     folds, fold_notes = folds_for(recording.dynamics, recording.aside, folds)
-    job = Trial(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observe)
+    job = Trial(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observed)
     splits, run_notes = job.divide(folds)
-    _check_observed(observe, splits)
+    _check_observed(observed, splits)
     job.hold_out(splits)
     job.fits = len(job.splits) * len(entries)
     outcomes = [job.outcome(entry) for entry in entries]
     held_out = job.held_out()
+    # Who is told how a run began knows something of its order, too.
+    ceiling = None if observe else ceiling_of(job.all_runs(), chosen, held_out, seed)
     comparison = Comparison(
         recording=recording.path.name,
         metric=chosen,
-        rows=score_rows(held_out, outcomes, seed, against_estimator),
+        rows=score_rows(held_out, outcomes, seed, against_estimator, ceiling),
         held_out=held_out,
         predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
         fit_runs=len(splits[0].fit),
@@ -113,15 +124,28 @@ def compare(
             *_aside_notes(recording, entries),
             *fold_notes,
             *run_notes,
+            *_lone_note(held_out),
             *dict.fromkeys(job.notes),
             *device_note(job.all_runs(), chosen),
+            *binary_note(recording.dynamics, chosen),
         ),
         unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
-        observed=observe,
-        # Who is told how a run began knows something of its order, too.
-        ceiling=None if observe else ceiling_of(job.all_runs(), chosen, held_out),
+        observed=observed,
+        ceiling=ceiling,
     )
     return _write(comparison, recording, output, figure)
+
+
+def _lone_note(held_out: HeldOut) -> tuple[str, ...]:
+    """Names a run that makes most of mean-run's error: it may not be far enough out to have diverged."""
+    errors = squared_errors(held_out.mean_run, held_out.recorded)
+    place = int(errors.argmax())
+    share = float(errors[place] / errors.sum()) if errors.sum() > 0 else 0.0
+    if len(errors) < FEWEST_CLEAR or share <= LONE:
+        return ()
+    return (
+        f"{held_out.names[place]} alone makes {share:.0%} of mean-run's squared error: skill tells of little but that run",
+    )
 
 
 def _aside_notes(recording: Recording, entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -145,13 +169,12 @@ def _check_observed(observed: int, splits: Sequence[Split]) -> None:
 def _write(
     comparison: Comparison, recording: Recording, output: str | Path | None, figure: str | Path | bool
 ) -> Comparison:
-    if output is not None:
-        path = Path(output).expanduser()
-        write_table(comparison, path)
-        comparison = replace(comparison, output=path)
-    if figure is not False:
-        default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
-        path = default if figure is True else Path(figure).expanduser()
-        draw_comparison(comparison, path)
-        comparison = replace(comparison, figure=path)
-    return comparison
+    default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(comparison, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_comparison(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_table(known, table))
+    return keeping.settled()

@@ -40,7 +40,7 @@ def flip_labels(pool: Sequence[Example], share: float, seed: int) -> tuple[Examp
 
 
 def _check_classes(example: Example) -> None:
-    if example.label is None or len(example.choices) < 2:
+    if example.label is None or len(set(example.choices)) < 2:
         raise DataError(
             f"--flip-labels: pool example {example.id!r} has no classes to choose from",
             "use a classification task (rte, sst2, boolq, or jsonl with choices)",
@@ -54,7 +54,9 @@ def _check_classes(example: Example) -> None:
 
 def _flipped(example: Example, seed: int) -> Example:
     clean = example.label or 0
-    shift = 1 + int(fingerprint("flip to", seed, example.id), 16) % (len(example.choices) - 1)
-    label = (clean + shift) % len(example.choices)
+    count = len(example.choices)
+    after = [(clean + shift) % count for shift in range(1, count)]
+    others = [place for place in after if example.choices[place] != example.target]
+    label = others[int(fingerprint("flip to", seed, example.id), 16) % len(others)]
     fields = {**example.fields, FLIPPED: True, CLEAN: clean}
     return replace(example, target=example.choices[label], label=label, fields=fields, digest="")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gptfl.errors import DataError
 from gptfl.interfaces import Plan
 from gptfl.records import TEST as TEST_ROLE
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.scores.comparison import Comparison
 from gptfl.stages.collect import collect
 from gptfl.stages.compare import compare
@@ -56,7 +57,7 @@ def demo(
     ``workspace`` is a new temporary folder unless given. ``announce`` gets each stage's name, what
     it made and the seconds it took.
     """
-    root = Path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
+    root = user_path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
 
     @contextmanager
     def stage(name: str) -> Iterator[Callable[[str], None]]:
@@ -116,6 +117,8 @@ def train_for_real(simulation: "Simulation", progress: Progress = silent) -> flo
     trainer = TrainerMaker(
         "tiny", "cpu", Errands().load(POOL, TEST, seed), (Loss(),), Recipe(LEARNING_RATE, record_every=STEPS)
     )()
+    if simulation.predictions is None:
+        raise DataError("the simulation's predictions were not kept", "simulate again where they can be written")
     curricula = read_predictions(simulation.predictions).batches
     finals = []
     for index, batches in enumerate(curricula):

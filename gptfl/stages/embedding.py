@@ -23,6 +23,13 @@ def row_key(example: Example) -> str:
     return fingerprint(example.digest, list(example.choices), example.label, dict(example.fields))
 
 
+def same_identity(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two identities are of one encoder with one model: where both tell its weights, its name is no matter."""
+    dropped = {"model"} if "weights" in first and "weights" in second else set[str]()
+    one, other = ({key: value for key, value in each.items() if key not in dropped} for each in (first, second))
+    return fingerprint(one) == fingerprint(other)
+
+
 class Embedding:
     """One encoder's work on a pool and a test set.
 
@@ -58,7 +65,7 @@ class Embedding:
                 self._remember(features, keys)
 
     def _fits(self, features: Features, keys: Sequence[Sequence[str]]) -> bool:
-        if features.encoder != self.name or fingerprint(dict(features.identity)) != fingerprint(self.identity):
+        if features.encoder != self.name or not same_identity(features.identity, self.identity):
             return False
         if not all(keys) or (self._layout and _layout(features.sets) != self._layout):
             return False

@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 
 from gptfl.curricula import generator
 from gptfl.designs.dealing import pick_evenly
-from gptfl.records import Progress
+from gptfl.records import Progress, class_numbers
 from gptfl.stages.asking import Source
 from gptfl.stages.closed_form import Vectors
 from gptfl.stages.influence import CLOSED_FORM, DERIVATIVE, Subject, Told
-from gptfl.stages.picking import Rooms, Wish, class_numbers, directions, greatest, likeness
+from gptfl.stages.picking import Rooms, Wish, directions, greatest, likeness
 from gptfl.stages.recipe import recorded_recipe
 
 SEARCH = 6000

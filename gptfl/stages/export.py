@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.errors import UsageError
-from gptfl.records import Dynamics, Progress, silent
-from gptfl.stages.assembling import counted
+from gptfl.records import Dynamics, Progress, silent, user_path
+from gptfl.records.texts import ID_RULE, id_problem, written_id
+from gptfl.stages.assembling import counted, listed
 from gptfl.stages.origin import lacks_rates
 from gptfl.stages.sources import Recording, open_recording
 from gptfl.store.exports import check_folder, new_folder
@@ -47,7 +48,7 @@ def export(
     Raises ``UsageError`` for an unknown format or one that the suffix contradicts, ``DataError`` where there is no
     recording or something else would be overwritten, and ``ResourceError`` where nothing can be written.
     """
-    target = Path(to).expanduser()
+    target = user_path(to)
     if not target.name or target.name == "..":
         target = target.resolve()
     chosen, is_file = _chosen(target, format)
@@ -146,6 +147,9 @@ def _left_out(dynamics: Dynamics, kind: str, file: Path | None) -> list[str]:
     indices = [run.index for run in dynamics.runs]
     if kind == RELEASED and indices != list(range(len(indices))):
         notes.append("runs are missing between others: gptfl import numbers them anew, which changes roles")
+    odd = [one.id for one in (*dynamics.pool, *dynamics.test) if id_problem(one.id)]
+    if kind == RELEASED and odd:
+        notes.append(f"{counted(len(odd), 'id')} that gptfl import refuses: {listed(map(written_id, odd))}; {ID_RULE}")
     if kind == RELEASED and lacks_rates(dynamics.settings):
         notes.append("the learning rates are not known, and are not written")
     if dynamics.gradients is not None or any(run.derivatives for run in dynamics.runs):

@@ -9,7 +9,7 @@ from typing import Any
 from gptfl.builtin.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.interfaces import Encoder, UsesRecording, reads_texts
-from gptfl.records import Features, Progress, silent
+from gptfl.records import Features, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.embedding import Embedding, row_key
 from gptfl.stages.sources import open_recording
@@ -65,7 +65,7 @@ def featurize(
     texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't be had.
     """
     if output is not None:
-        check_target(Path(output).expanduser(), FEATURES)
+        check_target(user_path(output), FEATURES)
     recording = open_recording(dynamics, workspace)
     space, recorded = recording.workspace, recording.dynamics
     name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
@@ -80,7 +80,7 @@ def featurize(
     if isinstance(made, UsesRecording):
         with get_registry().find("encoder", name).blamed("use_recording"):
             made.use_recording(recorded)
-    target = Path(output).expanduser() if output is not None else space.features_path(recording.stem, name)
+    target = user_path(output) if output is not None else space.features_path(recording.stem, name)
     started = time.perf_counter()
     embedding = Embedding(get_registry().find("encoder", name), made, pool, test, progress)
     with space.lock("gptfl featurize"):

@@ -10,7 +10,7 @@ import numpy as np
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import takes
-from gptfl.records import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent
+from gptfl.records import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.few_runs import draw_runs_sweep, write_runs_sweep
 from gptfl.report.sweep import check_sweep_format
@@ -18,11 +18,12 @@ from gptfl.report.trajectories import check_picture
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
 from gptfl.stages.entries import ALWAYS, Entry, choose_entries
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.planning import together_in
 from gptfl.stages.provision import Shelf, provision_notes
 from gptfl.stages.repeats import ceiling_of
 from gptfl.stages.sources import Recording, choose_metric, focused, open_recording
-from gptfl.stages.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, usable_runs
+from gptfl.stages.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
 from gptfl.stages.trial import Trial
 from gptfl.store.targets import check_plain_target
 
@@ -46,6 +47,7 @@ def sweep_runs(
     encoder: str | None = None,
     metric: str | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 42,
     output: str | Path | None = None,
@@ -66,13 +68,13 @@ def sweep_runs(
     """
     if output is not None:
         check_sweep_format(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
-        check_plain_target(Path(figure).expanduser(), "--figure")
+        check_plain_target(user_path(figure), "--figure")
     check_seed(seed)
     _check_counts(counts, held_out, draws)
-    recording = open_recording(dynamics, workspace, every)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
     shelf = Shelf(recording, features, encoder)
@@ -104,7 +106,7 @@ def sweep_runs(
         seed=seed,
         run_seconds=seconds,
         beside=beside,
-        ceiling=ceiling_of(job.all_runs(), chosen, held),
+        ceiling=ceiling_of(job.all_runs(), chosen, held, seed),
         notes=(
             *recording.notes,
             *metric_notes,
@@ -147,6 +149,14 @@ def _parted(runs: Sequence[Run], held_out: int | None, together: int) -> tuple[l
         raise UsageError(
             f"--held-out {held_out} of {len(ordered)} usable runs leaves fewer than {FEWEST_FIT_RUNS} to fit",
             f"give at most {max(0, len(ordered) - FEWEST_FIT_RUNS)}, or {MORE_RUNS}",
+        )
+    units = units_of(ordered, together)
+    if set(units[:-held_out]) & set(units[-held_out:]):
+        offers = [n for n in range(1, len(ordered) - FEWEST_FIT_RUNS + 1) if not set(units[:-n]) & set(units[-n:])]
+        near = min(offers, key=lambda n: abs(n - held_out), default=None)
+        raise UsageError(
+            f"--held-out {held_out} parts runs that belong together (on the same examples, or pairs)",
+            "leave it out, for the recording's test runs" if near is None else f"give --held-out {near}",
         )
     return ordered[:-held_out], ordered[-held_out:]
 
@@ -209,13 +219,12 @@ def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
 
 
 def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
-    if output is not None:
-        path = Path(output).expanduser()
-        write_runs_sweep(found, path)
-        found = replace(found, output=path)
-    if figure is not False:
-        default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
-        path = default if figure is True else Path(figure).expanduser()
-        draw_runs_sweep(found, path)
-        found = replace(found, figure=path)
-    return found
+    default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_runs_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_runs_sweep(known, table))
+    return keeping.settled()

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.curricula import check_seed
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
-from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, unmet_need
+from gptfl.stages.fitting import Contender, fit_data, fit_fresh, keep, simulator_key, unmet_need
 from gptfl.stages.provision import Shelf
 from gptfl.stages.sources import choose_metric, focused, open_recording
 from gptfl.stages.splits import check_fit_runs, stored_split
 from gptfl.stages.unseen import aside_notes, refusal, set_aside
 from gptfl.stages.withholding import left_note, without
 from gptfl.store.kinds import SIMULATOR
-from gptfl.store.targets import check_target
+from gptfl.store.targets import check_target, check_writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ def fit(
     metric: str | None = None,
     settings: Mapping[str, Any] | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     unseen: str | None = None,
     unseen_share: float | None = None,
     seed: int = 42,
@@ -61,7 +62,8 @@ def fit(
     encoder that the estimator prefers where there are such; ``metric`` is by default the only one recorded, else the
     loss; ``settings`` are the estimator's own.
     Test runs are not looked at. With ``every`` only every so many-th recorded score is learned from, and the
-    simulator then predicts at those steps. ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
+    simulator then predicts at those steps. Runs that diverged are left out, and named, unless ``keep_diverged``.
+    ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
     aside, chosen by ``seed``: nothing is learned from them, and ``simulate`` tells them apart.
 
     Raises ``PluginError`` for an unknown estimator or setting, ``UsageError`` for a value that makes
@@ -70,14 +72,14 @@ def fit(
     ``output`` would overwrite what is no simulator.
     """
     if output is not None:
-        check_target(Path(output).expanduser(), SIMULATOR)
+        check_target(user_path(output), SIMULATOR)
     check_seed(seed)
     which: tuple[str, ...] = ()
     if estimator is None:
         estimator, which = _default(Shelf(open_recording(dynamics, workspace), features, encoder))
     part = get_registry().find("estimator", estimator)
     contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
-    recording = open_recording(dynamics, workspace, every)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
@@ -91,12 +93,15 @@ def fit(
     check_fit_runs(split)
     whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator)
     data = without(whole, recording.aside, contender.estimator)
-    fitted = fit_fresh(contender, recording, data)
     path = (
-        recording.workspace.simulator_path(recording.stem, estimator, chosen.name, fitted.key)
+        recording.workspace.simulator_path(
+            recording.stem, estimator, chosen.name, simulator_key(contender, recording, data)
+        )
         if output is None
-        else Path(output).expanduser()
+        else user_path(output)
     )
+    check_writable(path)
+    fitted = fit_fresh(contender, recording, data)
     keep(path, fitted, recording, data)
     return FitResult(
         path=path,

@@ -9,9 +9,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, PluginError
+from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.interfaces import NEEDS, Estimator, conditions, metrics_of, takes
-from gptfl.records import Features, FitData, MetricInfo, Progress, Run, classes_of, fingerprint, run_fingerprint
+from gptfl.records import (
+    Features,
+    FitData,
+    MetricInfo,
+    Progress,
+    Run,
+    classes_of,
+    fingerprint,
+    lack_of_classes,
+    run_fingerprint,
+)
 from gptfl.registry import MENDING, OWN, Part
 from gptfl.stages.answering import checked
 from gptfl.stages.scope import Scope
@@ -62,7 +72,10 @@ def unmet_need(
                 "run gptfl featurize first",
             )
         if need == "classes" and classes_of(dynamics.pool) is None:
-            return DataError(f"{name} needs classes, and the recording's task has none", "use another estimator")
+            return DataError(
+                f"{name} needs classes, and the recording's task has none{lack_of_classes(dynamics.pool)}",
+                "use another estimator",
+            )
         if need == "gradients" and dynamics.gradients is None:
             return _not_recorded(recording, name, need, "reference")
         if need == "derivatives" and not all(run.derivatives for run in dynamics.runs):
@@ -152,6 +165,7 @@ def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> Non
             "seconds": round(fitted.seconds, 3),
             "seed": data.seed,
             "every": recording.every,
+            "kept_diverged": recording.keep_diverged,
             "provider": fitted.contender.part.owner,
             "fit_runs": list(dict.fromkeys(run.index for run in data.fit_runs)),
             "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),
@@ -176,11 +190,15 @@ def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fi
                 found = read_simulator(candidate)
                 if found.key == key:
                     return _restored(contender, found)
-            except DataError as error:
+            except (DataError, ResourceError) as error:
                 notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
     fitted = fit_fresh(contender, recording, data)
     if fitted.seconds >= WORTH_KEEPING:
-        keep(aside, fitted, recording, data)
+        try:
+            keep(aside, fitted, recording, data)
+        except ResourceError as error:
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
+            notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
     return Fitted(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.builtin.metrics import Accuracy, Bleu, Loss, RougeL
 from gptfl.curricula import SCHEDULES
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.records import Dynamics, MetricInfo, Progress, Run, SketchPoint, silent
+from gptfl.records import Dynamics, MetricInfo, Progress, Run, SketchPoint, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.assembling import Assembly, Counts, assemble, counted, listed, only_scored, with_classes, with_rates
 from gptfl.stages.guarding import make_metric
@@ -79,7 +79,7 @@ def import_(
     fit together, or would take the place of a recording that ``gptfl collect`` made.
     """
     _check_options(layout, lr, schedule, name)
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     infos = {metric: _info(metric) for metric in metrics}
     found, without = find_runs(folder)
     trained = read_texts(_texts(folder, train_texts, TRAIN_TEXTS, "--train-texts"))
@@ -89,7 +89,7 @@ def import_(
     stem = name or safe_name(folder.resolve().name)
     path = space.dynamics_path(stem)
     _check_place(path)
-    points = [] if sketches is None else read_sketches(Path(sketches).expanduser(), len(pool), len(everyone))
+    points = [] if sketches is None else read_sketches(user_path(sketches), len(pool), len(everyone))
     unknown = _choose_metrics(found, infos, folder)
     made = assemble(found, tuple(infos), pool, everyone, progress)
     if not made.runs:
@@ -159,7 +159,7 @@ def _info(metric: str) -> MetricInfo:
 
 def _texts(folder: Path, given: str | Path | None, usual: str, flag: str) -> Path:
     if given is not None:
-        return Path(given).expanduser()
+        return user_path(given)
     path = folder / usual
     if not path.is_file():
         raise DataError(f"{folder} holds no {usual}", f"name the file of texts with {flag}")

@@ -18,6 +18,7 @@ from gptfl.interfaces import (
     tells_itself,
 )
 from gptfl.records import Dynamics, Features, FeatureSet, Progress
+from gptfl.records.texts import id_on, written_id
 from gptfl.registry import suggest
 from gptfl.stages.asking import Source
 from gptfl.stages.closed_form import closed_form
@@ -58,7 +59,7 @@ class Subject:
         if self.name == MEAN:
             return f"the mean of all {len(self.tests)} test examples"
         if self.name.startswith("test:"):
-            return f"test example {self.name.removeprefix('test:')}"
+            return f"test example {written_id(self.name.removeprefix('test:'))}"
         return f"the mean of {len(self.tests)} test examples"
 
 
@@ -76,7 +77,9 @@ def subject_of(on: str | Sequence[str], dynamics: Dynamics) -> Subject:
         return Subject("group", tests.select(tuple(on), "--on"))
     kind, _, rest = on.partition(":")
     if kind == "test" and rest:
-        return Subject(on, np.array([tests.place(rest, f"--on {on}")]))
+        found = id_on(rest, tests.places)
+        named = rest if found is None else found
+        return Subject(f"{kind}:{named}", np.array([tests.place(named, f"--on {on}")]))
     if kind == "group" and rest:
         return Subject(on, tests.select(Path(rest), "--on"))
     hint = f"did you mean test:{on}?" if on in tests.places else ""
@@ -196,8 +199,8 @@ def _simulated(
     if how == DROP:
         trials = list(drops(recipe, pool, orders, seed))
         notes += (
-            "--how drop leaves an example's places empty; the recorded runs, all of one length, show only what "
-            "replacing examples by others does: a drop without replacement is an extrapolation",
+            "--how drop leaves an example's places empty: the others in its batches count for them, as in training; "
+            "where nothing is left of a batch there is a step less: an extrapolation from runs all of one length",
         )
     else:
         trials = list(replacements(recipe, pool, orders, seed))

@@ -1,16 +1,17 @@
 """Tells what a file of gptfl holds."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gptfl.errors import DataError
-from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of
+from gptfl.records import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
+from gptfl.records.texts import json_text, shown_line
+from gptfl.simulator.diverged import diverged
 from gptfl.stages.origin import lacks_rates
 from gptfl.store import kinds
 from gptfl.store.dynamics import read_dynamics
@@ -24,7 +25,10 @@ Rows = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """One example to pick from: ``role`` is pool or test, ``label`` its class in words, or empty."""
+    """One example to pick from: ``role`` is pool or test, ``label`` its class in words, or empty.
+
+    The id is the example's own, whatever it holds; the other texts are fit for a terminal.
+    """
 
     id: str
     role: str
@@ -42,12 +46,12 @@ class Inspection:
     examples: list[ExampleRow] | None = None
 
 
-def inspect(path: Path, examples: bool = False) -> Inspection:
+def inspect(path: str | Path, examples: bool = False) -> Inspection:
     """Sum up a file of any kind; ``examples`` lists those of a recording, too.
 
     Raises ``DataError`` if it is no file of gptfl, is damaged, or holds no examples to list.
     """
-    path = Path(path)
+    path = user_path(path)
     header = read_header(path)
     if examples and header.kind != kinds.DYNAMICS:
         noun = kinds.KINDS[header.kind].noun
@@ -60,7 +64,7 @@ def inspect(path: Path, examples: bool = False) -> Inspection:
     else:
         rows = _SUMMARIES[header.kind](path)
     rows = [*_about(path, header), *rows, *_origin(header)]
-    return Inspection(path, header, [(_plain(label), _plain(value)) for label, value in rows], listed)
+    return Inspection(path, header, [(shown_line(label), shown_line(value)) for label, value in rows], listed)
 
 
 def _about(path: Path, header: Header) -> Rows:
@@ -100,6 +104,7 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
     if lacks_rates(dynamics.settings):
         rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
+    rows += [("diverged", one.text) for one in diverged(runs, dynamics.metrics)]
     return [*rows, *_gradients(dynamics), ("fingerprint", dynamics.fingerprint)]
 
 
@@ -221,13 +226,8 @@ _SUMMARIES: Mapping[str, Callable[[Path], Rows]] = {
 def _list_examples(dynamics: Dynamics) -> list[ExampleRow]:
     parts = (("pool", dynamics.pool), ("test", dynamics.test))
     return [
-        ExampleRow(_plain(one.id), role, _plain(_label(one)), _plain(one.text)) for role, part in parts for one in part
+        ExampleRow(one.id, role, shown_line(_label(one)), shown_line(one.text)) for role, part in parts for one in part
     ]
-
-
-def _plain(text: str) -> str:
-    """A text on one line without control characters: a file of unknown origin mustn't drive the terminal."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def _label(example: Example) -> str:
@@ -235,12 +235,8 @@ def _label(example: Example) -> str:
         return ""
     clean = example.fields.get("clean_label")
     if example.fields.get("flipped") is True and isinstance(clean, int):
-        return f"{_class_name(example, example.label)} (flipped from {_class_name(example, clean)})"
-    return _class_name(example, example.label)
-
-
-def _class_name(example: Example, label: int) -> str:
-    return example.choices[label].strip() if 0 <= label < len(example.choices) else str(label)
+        return f"{word_of(example).strip()} (flipped from {word_of(replace(example, label=clean)).strip()})"
+    return word_of(example).strip()
 
 
 def _span(values: Iterable[int]) -> str:
@@ -256,4 +252,4 @@ def _size(count: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value)

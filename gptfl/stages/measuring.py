@@ -11,6 +11,7 @@ from gptfl.errors import DataError
 from gptfl.records import Dynamics, Example, MetricInfo, Progress
 from gptfl.registry import get_registry
 from gptfl.stages.guarding import make_metric
+from gptfl.stages.tokens import check_tokens
 
 
 def measure_first(
@@ -46,5 +47,6 @@ def measure_first(
             f"give the model that was recorded, {settings.get('model', 'by its name')}",
         )
     tests = tuple(examples)
-    measured = RecordingTrainer(loaded, tests, tests, (own,), recipe).evaluator.measure()[metric.name]
-    return measured.astype(np.float64)
+    trainer = RecordingTrainer(loaded, tests, tests, (own,), recipe)
+    check_tokens(settings, trainer.tokenizer, dynamics.pool, dynamics.test, trainer.evaluator.choices)
+    return trainer.evaluator.measure()[metric.name].astype(np.float64)

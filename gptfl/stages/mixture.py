@@ -12,6 +12,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import Task
 from gptfl.records import Example, TaskData
 from gptfl.registry import Registry
+from gptfl.settings import check_utf8
 from gptfl.stages.corrupting import flip_labels
 from gptfl.stages.guarding import make_task
 
@@ -64,6 +65,8 @@ def open_task(registry: Registry, tasks: str, data: Path | None) -> "Task | Mixt
     Of a mixture, ``data`` holds one folder a task, except for those that are generated. Raises ``DataError`` where
     such a folder is missing, and what ``task_names`` and ``Registry.make`` raise.
     """
+    if data is not None:
+        check_utf8(str(data), "--data")
     names = task_names(tasks)
     if len(names) == 1:
         return make_task(registry, names[0], data=data)

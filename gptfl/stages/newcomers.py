@@ -1,7 +1,7 @@
 """Reads examples that were never in a recording, for ``simulate --new-train`` and ``--new-test``."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gptfl.builtin.tasks.lines import JsonLines
 from gptfl.builtin.tasks.local import read_rows
 from gptfl.builtin.tasks.rows import Row, shown
 from gptfl.errors import DataError, PluginError
-from gptfl.records import Dynamics, Example, MetricInfo
+from gptfl.records import Classes, Dynamics, Example, MetricInfo, user_path
 from gptfl.registry import get_registry, suggest
 from gptfl.stages.mixture import task_names
 
@@ -53,22 +53,29 @@ def _read(
 ) -> tuple[tuple[Example, ...], list[float]]:
     if given is None:
         return (), []
-    path = Path(given).expanduser()
-    if not path.is_file():
+    path = user_path(given)
+    if path.is_dir() or not path.exists():
         raise DataError(f"{flag} {path} is no file", "give a file of JSON lines, one example a line")
-    rows = [_with_id(row, number) for number, row in enumerate(read_rows(path, reader.expected))]
-    if not rows:
-        raise DataError(f"{flag} {path} holds no example", "write one JSON object a line")
     known = {example.id for example in recorded}
-    for row in rows:
-        if row.values["id"] in known:
-            raise DataError(f"{row.place}: the recording has an example {row.values['id']!r}", "give it another id")
-    first = [_first(row, metric) for row in rows]
-    return tuple(unique(map(_bare, rows), reader.example)), first
+    first: list[float] = []
+
+    def rows() -> Iterator[Row]:
+        """Each row as it is read, so that what is wrong stops the reading."""
+        for number, plain in enumerate(read_rows(path, reader.expected)):
+            row = _with_id(plain, number)
+            if row.values["id"] in known:
+                raise DataError(f"{row.place}: the recording has an example {row.values['id']!r}", "give it another id")
+            first.append(_first(row, metric))
+            yield _bare(row)
+
+    examples = tuple(unique(rows(), reader.example))
+    if not examples:
+        raise DataError(f"{flag} {path} holds no example", "write one JSON object a line")
+    return examples, first
 
 
 def _with_id(row: Row, number: int) -> Row:
-    return row.having(id=row.id(number) if "id" in row.values else f"new-{number}")
+    return row.having(id=f"new-{number}" if row.values.get("id") is None else row.id(number))
 
 
 def _bare(row: Row) -> Row:
@@ -106,7 +113,7 @@ class _Reader:
         self.tasks = {name: task for name in names if (task := _open(name)) is not None}
         forms = [PLAIN, *(task.expected for task in self.tasks.values() if not isinstance(task, JsonLines))]
         self.expected = ", or ".join(forms) + (f", and task (one of {', '.join(names)})" if self.mixed else "")
-        self.choices = _common_choices((*dynamics.pool, *dynamics.test))
+        self.classes = Classes((*dynamics.pool, *dynamics.test))
 
     def example(self, row: Row, id: str) -> Example:
         """The example that a row holds. Raises ``DataError`` naming the row's place."""
@@ -135,8 +142,8 @@ class _Reader:
         return replace(example, fields={**example.fields, "task": name}) if self.mixed else example
 
     def _classed(self, example: Example, name: str) -> Example:
-        """With the choices that all the task's examples have, where its target is one of them."""
-        choices = self.choices.get(name if self.mixed else "", ())
+        """With the choices that all the task's labelled examples share, where its target is one of them."""
+        choices = self.classes.choices(name if self.mixed else "")
         if example.choices or example.target not in choices:
             return example
         return replace(example, choices=choices, label=choices.index(example.target))
@@ -149,11 +156,3 @@ def _open(name: str) -> DataTask | None:
     except PluginError:
         return None  # its plugin is no longer there; prompt and target can be read all the same
     return made if isinstance(made, DataTask) else None
-
-
-def _common_choices(examples: Iterable[Example]) -> dict[str, tuple[str, ...]]:
-    """For each task, the choices that all its examples have; none where they differ or aren't kept."""
-    found: dict[str, set[tuple[str, ...]]] = {}
-    for example in examples:
-        found.setdefault(example.task or "", set()).add(example.choices)
-    return {task: next(iter(choices)) for task, choices in found.items() if len(choices) == 1}

@@ -8,6 +8,7 @@ import numpy as np
 
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.interfaces import conditions
+from gptfl.records import user_path
 from gptfl.registry import get_registry
 from gptfl.stages.asking import Source
 from gptfl.stages.questions import Asked
@@ -50,14 +51,18 @@ def with_observed(source: Source, asked: Asked, path: str | Path) -> Asked:
     places = {int(step): place for place, step in enumerate(query.steps)}
     tests = Pool(source.scope.test, "test set")
     found = np.full((len(query.steps), len(source.scope.test)), np.nan)
-    path = Path(path).expanduser()
+    path = user_path(path)
     for line in read_json_lines(path, LINE):
         step, value = line.values.get("step"), line.values.get("value")
         if type(step) is not int:
             raise line.wrong(f'"step" is {line.what("step")}, no whole number', f"expected {LINE}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
             raise line.wrong(f'"value" is {line.what("value")}, no number', f"expected {LINE}")
-        test = tests.place(line.id(line.values.get("id"), LINE), line.place)
+        name = line.values.get("id")
+        # What the recording holds is taken as it is: older ones have ids that no longer come in.
+        if not isinstance(name, str) or name not in tests.places:
+            name = line.id(name, LINE)
+        test = tests.place(name, line.place)
         if step not in places:
             raise line.wrong(f"step {step} is not predicted at", f"give scores at steps {_listed(list(places))}")
         if not math.isnan(found[places[step], test]):

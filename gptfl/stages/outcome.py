@@ -71,9 +71,12 @@ class Simulation:
     whether it is ``unseen`` (set aside from the fit) or ``new`` (not in the recording), and is empty for the
     others; for held-out runs, ``groups`` has the scores of those seen and those unseen.
 
+    A ``binary`` metric is 0 or 1 wherever it was recorded: what is predicted of each test example is the probability of 1.
     Where the estimator says how sure it is, ``intervals`` has by level the lower and upper bounds of what a single
     run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
     was recorded (see ``records.Prediction``).
+
+    ``predictions`` and ``figure`` are None where they couldn't be written; ``unkept`` says why.
     """
 
     estimator: str
@@ -99,8 +102,8 @@ class Simulation:
     trust: str
     simulator: Path
     dynamics: Path
-    predictions: Path
-    figure: Path
+    predictions: Path | None
+    figure: Path | None
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -108,6 +111,9 @@ class Simulation:
         default_factory=dict
     )
     novelty: Float[np.ndarray, " run"] | None = None
+    binary: bool = False
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
 
 
 def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:

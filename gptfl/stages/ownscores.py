@@ -1,14 +1,15 @@
 """The metric of each pool example before any training: measured once with the recording's model, then kept."""
 
-import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError, GptflWarning, ResourceError, UsageError
 from gptfl.records import Dynamics, MetricInfo, Progress
+from gptfl.records.texts import json_text, parse_json
 from gptfl.stages.measuring import measure_first
 from gptfl.stages.sources import Recording
 from gptfl.stages.texts import with_texts
@@ -48,8 +49,11 @@ def own_scores(
     values = measure_first(model, pool, recording.dynamics, metric, progress)
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
     told = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
-    with written_whole(path) as aside:
-        aside.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        with written_whole(path) as aside:
+            aside.write_text(json_text(told, indent=2) + "\n", encoding="utf-8")
+    except ResourceError as error:  # what was asked for is there all the same
+        warnings.warn(f"first scores are measured anew the next time: {error}", GptflWarning, stacklevel=2)
     return OwnScores(metric.name, values)
 
 
@@ -59,7 +63,7 @@ def _read(path: Path, dynamics: Dynamics, metric: str) -> OwnScores | None:
             return None
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "delete it")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = parse_json(path.read_text(encoding="utf-8"), lenient=True)
         if told["recording"] != dynamics.examples or told["metric"] != metric:
             return None
         values = np.array([float(told["values"][example.id]) for example in dynamics.pool])

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Example, classes_of, in_order
+from gptfl.records import Example, class_numbers, lack_of_classes
 from gptfl.stages.closed_form import Vectors, blocks
 
 MAX_BYTES = 2**31
@@ -52,15 +52,6 @@ class Rooms:
         return np.asarray(self.most - taken)
 
 
-def class_numbers(pool: Sequence[Example]) -> Int[np.ndarray, " pool"] | None:
-    """The class of each example as a number; None where not all have one."""
-    classes = classes_of(pool)
-    if classes is None:
-        return None
-    number = {one: place for place, one in enumerate(in_order(classes))}
-    return np.array([number[one] for one in classes])
-
-
 def rooms_of(pool: Sequence[Example], wish: Wish) -> Rooms:
     """How many examples of each class may be picked.
 
@@ -72,7 +63,9 @@ def rooms_of(pool: Sequence[Example], wish: Wish) -> Rooms:
     classes = class_numbers(pool)
     flag = f"--max-share-per-class {wish.max_share:g}"
     if classes is None:
-        raise DataError(f"{flag}: the recording's training examples have no classes", "leave it out")
+        raise DataError(
+            f"{flag}: the recording's training examples have no classes{lack_of_classes(pool)}", "leave it out"
+        )
     most = math.floor(wish.max_share * wish.size + ROUNDING)
     there = int(np.minimum(np.bincount(classes), most).sum())
     if there < wish.size:

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 
 from gptfl.errors import DataError
 from gptfl.interfaces import Encoder, UsesRecording, reads_texts
-from gptfl.records import Example, Features, FeatureSet, Progress, examples_fingerprint, fingerprint
+from gptfl.records import Example, Features, FeatureSet, Progress, examples_fingerprint, user_path
 from gptfl.registry import Part, get_registry
-from gptfl.stages.embedding import Embedding
+from gptfl.stages.embedding import Embedding, same_identity
 from gptfl.stages.sources import Recording
 from gptfl.stages.texts import with_texts
 from gptfl.stages.unseen import kept
@@ -22,6 +22,9 @@ from gptfl.store.simulators import SimulatorFile
 
 CLOSE = 1e-3
 """How far vectors made again may lie from those kept, relative to the largest entry."""
+
+LOADING = ("answer-state", "causal-lm")
+"""Encoders that load a model by name."""
 
 
 def fitted_features(
@@ -71,7 +74,7 @@ def _fitted_rows(recording: Recording, blind: bool) -> tuple[Int[np.ndarray, " p
 
 def _feature_paths(recording: Recording, found: SimulatorFile, given: str | Path | None) -> list[Path]:
     if given is not None:
-        return [Path(given).expanduser()]
+        return [user_path(given)]
     encoder = str(found.info.get("encoder"))
     return recording.workspace.candidates("features", recording.stem, encoder=encoder)
 
@@ -106,7 +109,10 @@ def beside(
         )
     part = registry.find("encoder", name)
     taken = inspect.signature(part.factory).parameters
-    encoder: Encoder = registry.make("encoder", name, **{k: v for k, v in features.identity.items() if k in taken})
+    options = {key: value for key, value in features.identity.items() if key in taken}
+    if name in LOADING:
+        options["model"] = _model_here(features, recording)
+    encoder: Encoder = registry.make("encoder", name, **options)
     if not reads_texts(encoder):
         raise DataError(
             f"{name} knows no examples but the recorded ones, so it gives new ones no vectors",
@@ -119,7 +125,7 @@ def beside(
             encoder.use_recording(recording.dynamics)
     # An encoder never gets an empty side.
     asked = Embedding(part, encoder, pool or test, test or pool, progress)
-    if fingerprint(asked.identity) != fingerprint(dict(features.identity)):
+    if not same_identity(asked.identity, features.identity):
         raise DataError(
             f"the encoder {name} is not the one any more that the features of {recording.stem} are by",
             f"run gptfl featurize --encoder {name} and gptfl fit again",
@@ -141,6 +147,17 @@ def beside(
         train, tests = (np.concatenate([old, new]) for old, new in zip((one.train, one.test), made[key], strict=True))
         sets[key] = FeatureSet(train, tests, one.kind)
     return Features(name, features.identity, examples, sets)
+
+
+def _model_here(features: Features, recording: Recording) -> str:
+    """The model that vectors were made with. Raises ``DataError`` where it is not to be had for the file alone."""
+    from gptfl.training.named import model_in_file
+
+    model, settings = features.identity.get("model"), recording.dynamics.settings
+    source = settings.get("source")
+    location = source if model in (settings.get("model"), source) else model
+    who = f"the features of {recording.stem}"
+    return model_in_file(model, location, who, f"gptfl featurize --encoder {features.encoder} --set model=")
 
 
 def _placed(

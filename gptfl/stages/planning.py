@@ -26,7 +26,7 @@ from gptfl.designs.draws import (
 from gptfl.designs.identification import Identification, contrast_subset, identification
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import Plan
-from gptfl.records import FIT, Example, classes_of, in_order
+from gptfl.records import FIT, Classes, Example, class_numbers, classes_of, lack_of_classes
 from gptfl.stages.unseen import RESERVED
 
 PAPER_SHARE = 128 / 200
@@ -122,7 +122,7 @@ class Design:
                     f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
                     "leave out --reserve-pool, or the marks",
                 )
-        chosen = set(pick_evenly(self.reserve, _numbers(pool), len(pool), (self.seed, RESERVING)).tolist())
+        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, RESERVING)).tolist())
         return tuple(
             replace(example, fields={**example.fields, RESERVED: True}) if place in chosen else example
             for place, example in enumerate(pool)
@@ -136,18 +136,20 @@ class Design:
     def layout(self, pool: Sequence[Example], task: str) -> Layout:
         """What the runs follow from. Raises ``DataError`` for a balanced design of a pool without classes."""
         reserved = np.array(self.places(pool), dtype=np.int64)
-        classes = _numbers(pool) if self.name == BALANCED else None
+        classes = class_numbers(pool) if self.name == BALANCED else None
         if self.name == BALANCED:
-            self._check_classes(classes, task)
+            self._check_classes(classes, pool, task)
         return Layout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0)
 
-    def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, task: str) -> None:
-        count = 0 if classes is None else len(np.unique(classes))
-        if count < 2:
+    def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
+        if classes is None:
             raise DataError(
-                f"--design balanced needs classes, and the pool of {task} has {'one' if count else 'none'}",
+                f"--design balanced needs classes, and the pool of {task} has none{lack_of_classes(pool)}",
                 "use --design contrast",
             )
+        count = len(np.unique(classes))
+        if count < 2:
+            raise DataError(f"--design balanced needs classes, and the pool of {task} has one", "use --design contrast")
         if self.subset < count:
             raise DataError(
                 f"--subset-size {self.subset} has no room for the {count} classes of {task}", f"give at least {count}"
@@ -234,19 +236,8 @@ def _by_class(pool: Sequence[Example], open_: Int[np.ndarray, " open"]) -> dict[
     classes = classes_of(pool)
     if classes is None:
         return {}
+    names = Classes(pool)
     found: dict[str, list[int]] = {}
     for place in open_.tolist():
-        task, label = classes[place]
-        choices = pool[place].choices
-        word = "" if label is None else choices[label].strip() if label < len(choices) else str(label)
-        found.setdefault(":".join(filter(None, (task, word))), []).append(place)
+        found.setdefault(names.name(classes[place]), []).append(place)
     return {name: np.array(places) for name, places in sorted(found.items())}
-
-
-def _numbers(pool: Sequence[Example]) -> Int[np.ndarray, " pool"] | None:
-    """A number for the class of each example; None where not all have one."""
-    classes = classes_of(pool)
-    if classes is None:
-        return None
-    number = {one: place for place, one in enumerate(in_order(classes))}
-    return np.array([number[one] for one in classes], dtype=np.int64)

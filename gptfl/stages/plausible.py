@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import Dynamics, MetricInfo, classes_of, in_order
+from gptfl.records import Class, Classes, Dynamics, MetricInfo, class_numbers, classes_of, in_order
 
 NOVEL = 0.8
 """Above this novelty hardly anything is known of what the examples trained on do: the prior is almost all there is."""
@@ -32,15 +32,20 @@ def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[s
     return (f"final predictions outside the range of {metric.name}: {outside} of {len(final)}",)
 
 
+def binary_note(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:
+    """A line if a metric is 0 or 1 wherever it was recorded; nothing if it isn't."""
+    if not dynamics.is_binary(metric):
+        return ()
+    return (f"{metric.name} is 0 or 1: predictions are probabilities of 1, and MSE is their Brier score",)
+
+
 def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -> tuple[str, ...]:
     """A line if a class takes a share of the batches that no recorded run comes near."""
     own = classes_of(dynamics.pool)
     if not own or not dynamics.runs:
         return ()
-    # A file's class numbers may be of any size: count places among those that occur.
-    classes = in_order(own)
-    number = {one: place for place, one in enumerate(classes)}
-    places = np.array([number[one] for one in own])
+    classes, places = in_order(own), class_numbers(dynamics.pool)
+    assert places is not None
     recorded = np.stack([_shares(places, run.curriculum.batches) for run in dynamics.runs])
     asked = np.stack([_shares(places, one) for one in batches]).mean(axis=0)
     low, high = recorded.min(axis=0), recorded.max(axis=0)
@@ -49,18 +54,18 @@ def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -
     if beyond[worst] <= 0:
         return ()
     return (
-        f"{asked[worst]:.0%} of what is trained on {_told(dynamics, *classes[worst])}, in the recorded "
+        f"{asked[worst]:.0%} of what is trained on {_told(dynamics, classes[worst])}, in the recorded "
         f"runs {low[worst]:.0%} to {high[worst]:.0%}: this extrapolates",
     )
 
 
-def _told(dynamics: Dynamics, task: str, label: int | None) -> str:
-    """A class by its choice, where all examples of its task have the same choices; else by its number."""
-    if label is None:
+def _told(dynamics: Dynamics, one: Class) -> str:
+    """A class by its choice, else by its number where no choices are kept."""
+    task, number = one
+    if number is None:
         return f"is of the task {task}"
-    choices = {example.choices for example in dynamics.pool if (example.task or "") == task}
-    names = choices.pop() if len(choices) == 1 else ()
-    name = repr(names[label].strip()) if label < len(names) else f"number {label}"
+    text = Classes(dynamics.pool).text(one)
+    name = repr(text) if text else f"number {number}"
     return f"has the class {name} of {task}" if task else f"has the class {name}"
 
 

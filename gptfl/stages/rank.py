@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Bool
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import tells_itself
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.report.rank import Ranking, RankResult, check_table, draw_detection, write_table
 from gptfl.report.trajectories import check_picture
 from gptfl.scores.detection import Detection, detect
@@ -19,6 +20,7 @@ from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH
 from gptfl.stages.flips import flipped_of
 from gptfl.stages.influence import SELF, Subject, check_how, direct, subject_of, tell
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.ownscores import OwnScores, own_scores
 from gptfl.stages.trust import held_out_trust
 from gptfl.store.targets import check_plain_target
@@ -70,7 +72,7 @@ def rank(
     check_options(how, orders, top)
     if output is not None:
         check_table(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     sources = open_sources(simulators, estimators, dynamics, workspace, metric, features)
     first = sources[0]
     recording = first.recording
@@ -92,14 +94,16 @@ def rank(
     if flipped.any():
         found = _detections(rankings, subject, own, first, flipped) | _itself(rankings, sources, subject, flipped)
         result = replace(result, flipped=flipped, detections=found)
+    target = None if output is None else user_path(output)
+    keeping = Keeping(replace(result, figure=picture, output=target))
     if picture is not None:
         title = f"{recording.stem}: influence on {subject.text}"
-        draw_detection(picture, result.detections, int(flipped.sum()), len(flipped), title)
-        result = replace(result, figure=picture)
-    if output is not None:
-        result = replace(result, output=Path(output).expanduser())
-        write_table(result, Path(output).expanduser(), top, reverse)
-    return result
+        flips = int(flipped.sum())
+        draw = partial(draw_detection, picture, result.detections, flips, len(flipped), title)
+        keeping.draw("figure", lambda _: draw(), asked=figure is not None)
+    if target is not None:
+        keeping.write("output", lambda known: write_table(known, target, top, reverse))
+    return keeping.settled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +215,7 @@ def _picture(figure: str | Path | None, source: Source, subject: Subject, is_fli
             )
         return None
     name = f"{recording.stem}.{source.metric.name}.{safe_name(subject.name)}.flips.png"
-    path = recording.workspace.root / name if figure is None else Path(figure).expanduser()
+    path = recording.workspace.root / name if figure is None else user_path(figure)
     check_picture(path)
     check_plain_target(path, "--figure")
     return path

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from gptfl.curricula import SCHEDULES, count_steps, fill_batches, run_seed
 from gptfl.errors import DataError, UsageError
@@ -13,7 +14,7 @@ from gptfl.stages.origin import lacks_rates
 MAX_NUMBERS = 2**25
 """A question has at most this many batch entries, and as many answers; more are a slip of the finger."""
 ROUNDING = 1e-6
-"""Sums of batch size times learning rate that differ by less are the same."""
+"""Step sizes and their sums that differ by less are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +177,17 @@ def caveats(dynamics: Dynamics, recorded: Recipe, asked: Query, subset: int, is_
         )
     runs = [run.curriculum for run in dynamics.runs]
     known = [(run.batches >= 0).sum(axis=1) for run in runs]
-    scopes = (
+    rates = np.where(sizes > 0, asked.learning_rates, 0.0)
+    taken = [np.where(size > 0, run.learning_rates, 0.0) for size, run in zip(known, runs, strict=True)]
+    scopes: list[tuple[str, str, str, ArrayLike, ArrayLike]] = [
         ("have", "has", "steps", [run.steps for run in runs], np.array([sizes.shape[1]])),
         ("take", "takes", "examples a step", np.concatenate(known), sizes),
-        (
-            "come to",
-            "comes to",
-            "in the sum over steps of batch size times learning rate",
-            [float(size @ run.learning_rates) for size, run in zip(known, runs, strict=True)],
-            (sizes * asked.learning_rates).sum(axis=1),
-        ),
-    )
+    ]
+    if not lacks_rates(dynamics.settings):
+        scopes += [
+            ("have", "has", "as the largest step size", [one.max() for one in taken], rates.max(axis=1)),
+            ("come to", "comes to", "in the sum of step sizes", [one.sum() for one in taken], rates.sum(axis=1)),
+        ]
     for verb, does, what, before, now in scopes:
         low, high = np.min(before), np.max(before)
         if np.min(now) < low * (1 - ROUNDING) or np.max(now) > high * (1 + ROUNDING):

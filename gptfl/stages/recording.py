@@ -9,12 +9,13 @@ from gptfl.curricula import SCHEDULES, recorded_steps
 from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
-from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent
+from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprint, fingerprint, silent, without_texts
 from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
+from gptfl.stages.tokens import TOKENIZATION
+from gptfl.store.durable import cannot_write
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
-from gptfl.store.files import cannot_write
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 """The options whose names differ from the settings they make."""
-NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source"})
+NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source", TOKENIZATION})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
 ADDED: Mapping[str, Any] = (
@@ -110,6 +111,25 @@ class RecordingJob:
         done = {index for index in self._present if self.keeper is None or not self.keeper.missing(index)}
         return [plan for plan in self.plans if plan.index not in done]
 
+    def left_by(self, trainer: "RecordingTrainer") -> list[Plan]:
+        """As ``left``, now that the weights are known: they must be the recorded ones."""
+        self.settings["weights"] = trainer.network.loaded.weights_hash
+        return self.left()
+
+    def check_name(self, make_trainer: TrainerMaker) -> None:
+        """Load a model that has another name than the recorded one, for only its weights tell whether it is that.
+
+        Raises ``DataError`` where it isn't. No other process has to take part.
+        """
+        existing = self._existing()
+        if existing is None or any(self.settings[key] == existing.settings.get(key) for key in ("model", "source")):
+            return
+        from gptfl.builtin.models import load_model
+
+        loaded = load_model(make_trainer.model, progress=make_trainer.progress)
+        self.settings["weights"] = loaded.weights_hash
+        self._existing()
+
     def lacks_gradients(self) -> bool:
         """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
         return self.reference is not None and any(self.reference.left(self._existing()))
@@ -134,7 +154,9 @@ class RecordingJob:
         if is_imported(existing.settings):
             raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
         # Metrics first: what else differs may follow from them.
-        for key in sorted(self.settings.keys() - NOT_IDENTITY, key=lambda key: (key != "metrics", key)):
+        # What the model is called is compared only where its weights can't be.
+        unsaid = NOT_IDENTITY if existing.settings.get("weights") is None else NOT_IDENTITY | {"model"}
+        for key in sorted(self.settings.keys() - unsaid, key=lambda key: (key != "metrics", key)):
             recorded = existing.settings.get(key, ADDED.get(key))
             if recorded != self.settings[key]:
                 was, asked = typed(key, recorded), typed(key, self.settings[key])
@@ -147,7 +169,14 @@ class RecordingJob:
         weights = self.settings.get("weights")
         if weights is not None and existing.settings.get("weights") != weights:
             raise DataError(
-                f"{self.path} was recorded from other weights of {self.settings['model']}",
+                f"{self.path} was recorded from --model {existing.settings.get('model')}, and --model "
+                f"{self.settings['model']} has other weights",
+                "record under another --name",
+            )
+        if weights is not None and existing.settings.get(TOKENIZATION) != self.settings.get(TOKENIZATION):
+            raise DataError(
+                f"{self.path} was recorded with other tokens: some of its prompts and targets are tokenized in another "
+                "way now",
                 "record under another --name",
             )
         return existing
@@ -216,7 +245,7 @@ class RecordingJob:
         """A recording of these runs with this one's examples and settings."""
         pool, test = self.data.pool, self.data.test
         if not self.texts:
-            pool, test = tuple(e.without_texts() for e in pool), tuple(e.without_texts() for e in test)
+            pool, test = without_texts(pool, test)
         infos = {metric.info.name: metric.info for metric in self.metrics}
         return Dynamics(pool, test, infos, runs, self.settings)
 
@@ -230,6 +259,18 @@ def identity(settings: Mapping[str, Any], data: TaskData) -> str:
         if key not in NOT_IDENTITY and not (key in DESIGNED and value == DESIGNED[key])
     }
     return fingerprint(shared, examples_fingerprint(data.pool, data.test))
+
+
+def as_recorded(settings: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Settings with the model called as in the recording under this path, if there is one: it may lie elsewhere now."""
+    try:
+        there = path.is_file()
+    except OSError:
+        return settings
+    known = read_dynamics(path).settings if there else {}
+    if known.get("weights") is None or not isinstance(known.get("model"), str):
+        return settings
+    return {**settings, "model": known["model"]}
 
 
 def typed(key: str, value: Any) -> str:
@@ -249,13 +290,7 @@ def typed(key: str, value: Any) -> str:
 
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
-    notes = [trainer.network.loaded.source.announcement]
-    cut = trainer.tokenizer
-    if cut.cut_examples:
-        notes.append(
-            f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
-            f"({cut.cut_tokens} tokens in all)"
-        )
+    notes = [*trainer.network.loaded.notes, *trainer.tokenizer.notes]
     recipe = trainer.recipe
     if recipe.lora:
         where = f" in the top {recipe.train_layers} blocks" if recipe.train_layers else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from gptfl.curricula import check_seed, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Progress, silent
+from gptfl.records import Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.rank import check_table
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, Study, draw_study, write_study
@@ -16,6 +16,7 @@ from gptfl.report.trajectories import check_picture
 from gptfl.stages.flips import flipped_of
 from gptfl.stages.guarding import make_executor, make_metric
 from gptfl.stages.influence import subject_of
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.ownscores import own_scores
 from gptfl.stages.rank import Asked, check_options, open_sources, rankings_of, suspicion
 from gptfl.stages.retraining import Announce, Retrainer, Training, model_of, orders_of
@@ -116,11 +117,12 @@ def relabel_study(
         trained_now=now,
         output=target,
         figure=picture,
-        notes=notes,
+        notes=(*notes, *retrainer.notes),
     )
-    write_study(study)
-    draw_study(study)
-    return study
+    keeping = Keeping(study)
+    keeping.draw("figure", lambda known: draw_study(known, picture), asked=figure is not None)
+    keeping.write("output", lambda known: write_study(known, target))
+    return keeping.settled()
 
 
 def _check_shares(shares: Sequence[float]) -> tuple[float, ...]:
@@ -133,8 +135,8 @@ def _check_shares(shares: Sequence[float]) -> tuple[float, ...]:
 
 def _targets(recording: Recording, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
     name = f"{recording.stem}.relabel-study"
-    target = recording.workspace.root / f"{name}.json" if output is None else Path(output).expanduser()
-    picture = recording.workspace.root / f"{name}.png" if figure is None else Path(figure).expanduser()
+    target = recording.workspace.root / f"{name}.json" if output is None else user_path(output)
+    picture = recording.workspace.root / f"{name}.png" if figure is None else user_path(figure)
     check_table(target)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")

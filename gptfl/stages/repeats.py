@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from gptfl.records import MetricInfo, Run
-from gptfl.scores.ceiling import Ceiling, lds_ceiling, order_noise, skill_ceiling
+from gptfl.scores.ceiling import Ceiling, doubt, lds_ceiling, noise_draws, order_noise, quantiles, skill_ceiling
 from gptfl.scores.comparison import HeldOut
+from gptfl.scores.pointwise import counted
 from gptfl.simulator.average import resample
 from gptfl.stages.splits import same_steps, stacked
 
@@ -30,10 +32,11 @@ def repeated(runs: Sequence[Run]) -> list[list[Run]]:
     return [list(orders.values()) for orders in subsets.values() if len(orders) > 1]
 
 
-def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut) -> Ceiling | None:
+def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut, seed: int = 42) -> Ceiling | None:
     """The order-noise ceiling on these held-out runs, by the repeats among ``runs``; None where there are too few.
 
     ``runs`` have the test examples of ``held_out``. Repeats that were recorded at other steps than most are left out.
+    ``seed`` is that of the draws that its intervals come from.
     """
     groups: dict[bytes, list[list[Run]]] = {}
     for orders in repeated(runs):
@@ -55,7 +58,27 @@ def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut) -> Ce
     if not np.isfinite(skill):
         return None
     lds = lds_ceiling(at, held_out.recorded, held_out.peers)
-    return Ceiling(skill, lds if np.isfinite(lds) else None, count, len(chosen))
+    told = lds if np.isfinite(lds) else None
+    logs = noise_draws(values, _weights(grid, held_out), seed)
+    unsure = doubt(at, held_out.recorded, held_out.mean_run, held_out.sampling, seed, logs)
+    if unsure is None:
+        return Ceiling(skill, told, count, len(chosen))
+    intervals = quantiles(unsure.skill(), skill), None if told is None else quantiles(unsure.lds(), told)
+    return Ceiling(skill, told, count, len(chosen), *intervals, unsure)
+
+
+def _weights(grid: Int[np.ndarray, " recorded"], held_out: HeldOut) -> Float[np.ndarray, "recorded test"]:
+    """How many held-out points each step and test example of the repeats stands for, between two steps for its share."""
+    found = np.zeros((len(grid), held_out.recorded.shape[2]))
+    for steps, mask in zip(held_out.steps, counted(held_out.recorded), strict=True):
+        inside = (steps >= grid[0]) & (steps <= grid[-1])
+        left = np.clip(np.searchsorted(grid, steps, side="right") - 1, 0, max(len(grid) - 2, 0))
+        right = np.minimum(left + 1, len(grid) - 1)
+        part = np.where(inside, (steps - grid[left]) / np.maximum(grid[right] - grid[left], 1), 0.0)[:, None]
+        known = mask & inside[:, None]
+        np.add.at(found, left, (1 - part) * known)
+        np.add.at(found, right, part * known)
+    return found
 
 
 def device_note(runs: Sequence[Run], metric: MetricInfo) -> tuple[str, ...]:

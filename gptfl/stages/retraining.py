@@ -1,6 +1,6 @@
 """Trainings on a pool, some of its flipped labels corrected, or on a part of it: every result on disk at once."""
 
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,9 +13,11 @@ from gptfl.curricula import fill_batches, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprint
+from gptfl.records.texts import json_text, parse_json
 from gptfl.stages.flips import corrected, flipped_of
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
+from gptfl.stages.tokens import check_tokens
 from gptfl.store.jsonlines import read_json_lines
 from gptfl.store.whole import written_whole
 
@@ -60,6 +62,8 @@ class Retrainer:
     progress: Progress
     weights: str = ""
     done: dict[str, Values] = field(default_factory=dict)
+    lost: int = 0
+    """Bytes at the end of ``path`` that a power cut left unreadable; their trainings are done anew."""
 
     def __post_init__(self) -> None:
         # Only the end of each training is looked at.
@@ -76,8 +80,12 @@ class Retrainer:
 
     def open(self) -> None:
         """Load the model, and read what was trained before. Raises ``DataError`` where either doesn't fit."""
-        self.weights = self.make_trainer().network.loaded.weights_hash
-        check_weights(self.recording, self.weights, self.model)
+        trainer, recording = self.make_trainer(), self.recording
+        self.weights = trainer.network.loaded.weights_hash
+        check_weights(recording, self.weights, self.model)
+        choices = trainer.evaluator.choices
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
+        self.lost = _mended(self.path)
         self.done = _read(self.path, [metric.info.name for metric in self.metrics])
 
     def key(self, training: Training) -> str:
@@ -95,6 +103,13 @@ class Retrainer:
             *(() if training.members is None else (list(training.members),)),
             *(() if len(self.test) == len(self.recording.dynamics.test) else ([one.id for one in self.test],)),
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of the results that were kept."""
+        if not self.lost:
+            return ()
+        return (f"the end of {self.path} was unreadable ({self.lost} bytes): trainings that it held were done anew",)
 
     def left(self, trainings: Sequence[Training]) -> list[Training]:
         """Those that are not done yet."""
@@ -154,6 +169,26 @@ def orders_of(
     return {name: shuffle[np.argsort(-suspicion[shuffle], kind="stable")] for name, suspicion in suspicions.items()}
 
 
+def _mended(path: Path) -> int:
+    """Cut what a power cut left unreadable off the end of a file of results: zeros, or half a line.
+
+    Returns how many bytes that was. Raises ``ResourceError`` where the file can't be written.
+    """
+    if not path.is_file():
+        return 0
+    data = path.read_bytes()
+    whole, end, rest = data.partition(b"\0")[0].rpartition(b"\n")
+    try:
+        parse_json(rest.decode())  # a last line that lacks but its end is whole
+        kept = whole + end + rest
+    except ValueError:
+        kept = whole + end
+    if len(kept) < len(data):
+        with written_whole(path) as aside:
+            aside.write_bytes(kept)
+    return len(data) - len(kept)
+
+
 def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
     if not path.exists():
         return {}
@@ -162,29 +197,30 @@ def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
         key, values = line.values.get("key"), line.values.get("metrics")
         if not isinstance(key, str) or not isinstance(values, dict):
             raise line.wrong("no result of a training", f"delete {path} to train again, or expected {LINE}")
-        if not all(isinstance(values.get(name), float) for name in metrics):
+        if not all(name in values and isinstance(values[name], float | None) for name in metrics):
             raise line.wrong(f"a training without {' and '.join(metrics)}", f"delete {path} to train again")
-        done[key] = values
+        # What diverged is not finite, and null in JSON.
+        done[key] = {name: math.nan if value is None else value for name, value in values.items()}
     return done
 
 
 def _write(path: Path, done: Mapping[str, Values]) -> None:
     lines: list[dict[str, Any]] = [{"key": key, "metrics": dict(values)} for key, values in done.items()]
     with written_whole(path) as aside:
-        aside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        aside.write_text("".join(json_text(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def model_of(recording: Recording, given: str | None) -> str:
-    """The model to train: the one given, else the recording's own. Raises ``DataError`` where that isn't known."""
-    settings = recording.dynamics.settings
-    source = settings.get("source")
+    """The model to train: the one given, else the recording's own.
+
+    Raises ``DataError`` where that isn't known, or was never named on this machine: the file may be anyone's.
+    """
     if given is not None:
         return given
-    if isinstance(source, str) and Path(source).is_dir():
-        return source
-    if not isinstance(settings.get("model"), str):
-        raise DataError(f"{recording.path} doesn't say which model it was recorded from", "name it with --model")
-    return str(settings["model"])
+    from gptfl.training.named import model_in_file
+
+    settings = recording.dynamics.settings
+    return model_in_file(settings.get("model"), settings.get("source"), str(recording.path), "--model ")
 
 
 def check_weights(recording: Recording, found: str, model: str) -> None:

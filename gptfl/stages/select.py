@@ -8,12 +8,13 @@ import numpy as np
 
 from gptfl.curricula import check_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Features, Prediction, Progress, silent
-from gptfl.report.selection import Selection, check_ids, write_ids
+from gptfl.records import Classes, Features, Prediction, Progress, classes_of, silent, user_path
+from gptfl.report.selection import Selection, write_ids
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.closed_form import WIDTH, vectors_of
 from gptfl.stages.exchanging import SEARCH, Start, exchanged
 from gptfl.stages.influence import Subject, Told, subject_of, tell
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.outcome import Reference
 from gptfl.stages.picking import Wish, pick, rooms_of
 from gptfl.stages.plausible import novelty_note, share_note
@@ -68,9 +69,9 @@ def select(
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     prediction = source.ask(asked.query)
     selection = _summarise(source, subject, wish, told, chosen, asked, prediction, target)
-    check_ids(selection.examples)
-    write_ids(selection)
-    return selection
+    keeping = Keeping(selection)
+    keeping.write("output", lambda known: write_ids(known, target))
+    return keeping.settled()
 
 
 def target_of(on: str | Sequence[str], source: Source, wish: Wish) -> Subject:
@@ -119,7 +120,7 @@ def chosen_of(
 def _target(source: Source, subject: Subject, wish: Wish, output: str | Path | None) -> Path:
     name = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(subject.name)}"
     own = source.recording.workspace.root / f"{name}.{wish.size}.ids.txt"
-    path = own if output is None else Path(output).expanduser()
+    path = own if output is None else user_path(output)
     if path.suffix.lower() != ".txt":
         raise UsageError(f"--output {path} is not a .txt file", "end it in .txt")
     check_plain_target(path, "--output")
@@ -141,6 +142,7 @@ def _summarise(
     half = None if told.spread is None else WIDTH * told.spread[chosen]
     tests = slice(None) if subject.tests is None else subject.tests
     trust = held_out_trust(source)
+    names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
     return Selection(
         recording=source.recording.path.name,
         estimator=source.found.estimator,
@@ -159,6 +161,8 @@ def _summarise(
         intervals={
             level: (float(low[:, -1, tests].mean()), float(high[:, -1, tests].mean()))
             for level, (low, high) in sorted(prediction.intervals.items())
+            # Of what is 0 or 1 a mean of bounds says nothing of the mean.
+            if not source.recording.dynamics.is_binary(source.metric)
         },
         orders=len(asked.labels),
         simulator=source.path,
@@ -174,4 +178,5 @@ def _summarise(
             f"trust in {source.found.estimator}: {trust.text}",
         ),
         wish=asdict(wish),
+        class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
 from gptfl.interfaces import Metric
-from gptfl.records import Example, MetricInfo, Progress, silent
+from gptfl.records import Example, MetricInfo, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.selection_study import (
     RANDOM_KIND,
@@ -22,6 +22,7 @@ from gptfl.stages.asking import Source, open_source
 from gptfl.stages.choosers import Halves, choices_of, drawn_of, halves_of
 from gptfl.stages.exchanging import SEARCH
 from gptfl.stages.guarding import make_executor, make_metric
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.picking import Wish, rooms_of
 from gptfl.stages.rank import check_options
 from gptfl.stages.recipe import recorded_recipe
@@ -119,18 +120,19 @@ def select_study(
         seed=seed,
         output=target,
         figure=picture,
-        notes=(*source.notes, *source.recording.notes, *notes),
+        notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
-    write_selection_study(study)
-    draw_selection_study(study)
-    return study
+    keeping = Keeping(study)
+    keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=figure is not None)
+    keeping.write("output", lambda known: write_selection_study(known, target))
+    return keeping.settled()
 
 
 def _targets(source: Source, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
     name = f"{source.recording.stem}.select-study"
     root = source.recording.workspace.root
-    target = root / f"{name}.json" if output is None else Path(output).expanduser()
-    picture = root / f"{name}.png" if figure is None else Path(figure).expanduser()
+    target = root / f"{name}.json" if output is None else user_path(output)
+    picture = root / f"{name}.png" if figure is None else user_path(figure)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")
     check_picture(picture)

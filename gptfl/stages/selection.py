@@ -1,21 +1,23 @@
 """Reads what the user chose from the pool: files of ids, and files of batches."""
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from gptfl.errors import DataError
-from gptfl.records import Example
+from gptfl.records import Example, user_path
+from gptfl.records.texts import JsonError, id_on, parse_json
 from gptfl.registry import suggest
+from gptfl.store.jsonlines import Limits, text_lines
 
-MAX_BYTES = 64 * 2**20
+LIMITS = Limits(line=4 * 2**20, file=64 * 2**20, lines=2_000_000)
 """No list of ids or batches is larger than this; a larger file is something else."""
 MAX_ENTRIES = 2**25
 """Batches, padded to the widest, have at most this many entries."""
+_COMMENT = re.compile(r"(?:^|\s)#")
 BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a", "b"]}'
 
 
@@ -36,12 +38,12 @@ class Pool:
         return self.places[name]
 
     def select(self, chosen: str | Path | Sequence[str], flag: str) -> Int[np.ndarray, " subset"]:
-        """The places of the ids in a file (one a line, ``#`` comments) or in a sequence.
+        """The places of the ids in a file (one a line, ``#`` comments; see ``_ids_in``) or in a sequence.
 
         Raises ``DataError``, naming file and line, for an unknown or repeated id and where there is none.
         """
         if isinstance(chosen, str | Path):
-            path = Path(chosen).expanduser()
+            path = user_path(chosen)
             named, what = _ids_in(path, self.places), str(path)
         else:
             named, what = ((f"{flag}, item {n}", str(name)) for n, name in enumerate(chosen, 1)), flag
@@ -67,10 +69,12 @@ class Pool:
         A line is a list of ids, or an object with ``samples_id`` and, if it likes, ``step``; steps count up
         one by one from 0 or 1. Raises ``DataError``, naming file, line and what was expected.
         """
-        path = Path(path).expanduser()
+        path = user_path(path)
         rows: list[list[int]] = []
         last: int | None = None
-        for where, text in _lines_of(path):
+        entries = 0
+        for number, text in text_lines(path, LIMITS):
+            where = f"{path}, line {number}"
             if not text.strip():
                 continue
             step, names = _parse_batch(text, where)
@@ -79,6 +83,9 @@ class Pool:
             if step is not None and step not in ((0, 1) if last is None else (last + 1,)):
                 after = "comes first" if last is None else f"follows step {last}"
                 raise DataError(f"{where}: step {step} {after}", "count steps up one by one from 0 or 1, or give none")
+            entries += len(names)
+            if entries > MAX_ENTRIES:
+                raise DataError(f"{where}: there are more than {MAX_ENTRIES:,} ids so far", "give fewer batches")
             rows.append([self.place(name, where) for name in names])
             last = step
         if not rows:
@@ -95,36 +102,30 @@ class Pool:
 def _parse_batch(text: str, where: str) -> tuple[int | None, list[str]]:
     step: int | None = None
     try:
-        row = json.loads(text)
-        if isinstance(row, dict):
-            step = row.get("step")
-            row = row["samples_id"]
-    except (ValueError, KeyError, RecursionError):
-        row = None
-    plain = isinstance(row, list) and all(isinstance(name, str | int) and not isinstance(name, bool) for name in row)
+        row = parse_json(text)
+    except JsonError as error:
+        raise DataError(f"{where} {error}", f"expected {BATCH_FORM}") from error
+    if isinstance(row, dict):
+        step, row = row.get("step"), row.get("samples_id")
+    plain = isinstance(row, list) and all(isinstance(name, str) or type(name) is int for name in row)
     if not plain or not row or not (step is None or type(step) is int):
         raise DataError(f"{where}: {text.strip()[:60]!r} is not a batch", f"expected {BATCH_FORM}")
     return step, [str(name) for name in row]
 
 
-def _ids_in(path: Path, known: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for where, text in _lines_of(path):
-        line = text.strip()
-        if line not in known:  # an id may itself hold a hash
-            line = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
-        if line:
-            yield where, line
+def _ids_in(path: Path, known: Container[str]) -> Iterator[tuple[str, str]]:
+    """(file and line, id) of a file of ids.
 
-
-def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
-    """(file and line number, text) of a text file. Raises ``DataError`` where it can't be read as one."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "give a list of ids or batches")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}", "check the path") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        yield f"{path}, line {number}", line
+    A line that is an id, or names one as ``id_on`` says, is that id, whatever it holds. Of any other line, what follows
+    a hash at its beginning or behind white space is a comment, and what is left between white space is the id.
+    """
+    for number, text in text_lines(path, LIMITS):
+        for line in text.split("\r"):  # the line ends of old systems
+            found = id_on(line, known)
+            if found is None:
+                rest = _COMMENT.split(line, maxsplit=1)[0].strip()
+                found = id_on(rest, known)
+                if found is None and rest:
+                    found = rest
+            if found is not None:
+                yield f"{path}, line {number}", found

@@ -9,12 +9,14 @@ from jaxtyping import Int
 
 from gptfl.curricula import check_seed
 from gptfl.errors import UsageError
-from gptfl.records import Prediction, Progress, fingerprint, silent
+from gptfl.records import Prediction, Progress, fingerprint, silent, user_path
 from gptfl.report.simulation import draw_simulation
 from gptfl.report.trajectories import check_picture
 from gptfl.scores import pointwise
+from gptfl.settings import utf8
 from gptfl.simulator.average import mean_over_runs
 from gptfl.stages.asking import Source, open_source, with_newcomers
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.newcomers import read_newcomers
 from gptfl.stages.observing import check_observing, with_observed
 from gptfl.stages.outcome import Group, Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
@@ -94,10 +96,8 @@ def simulate(
     # Whatever asks for the same curricula against the same is the same question.
     plain = asked.recorded is not None and against is None and source.new is None
     key = "" if plain else _key(source, asked, rival)
-    target = Path(output).expanduser() if output is not None else source.output(key)
-    picture = (
-        target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else Path(figure).expanduser()
-    )
+    target = user_path(output) if output is not None else source.output(key)
+    picture = target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else user_path(figure)
     check_picture(picture)
     if output is not None:
         check_target(target, PREDICTIONS)
@@ -111,15 +111,26 @@ def simulate(
         versus = other_subset(source, against, rival, asked, orders, seed)
     progress("simulate", count, count, asked.what)
     result = _summarise(source, asked, prediction, versus, held_out_trust(known), target, picture)
-    settings = {"what": asked.what, "against": versus.what, "orders": orders, "seed": seed, **asdict(choice.overrides)}
+    settings = {
+        "what": utf8(asked.what),
+        "against": utf8(versus.what),
+        "orders": orders,
+        "seed": seed,
+        **asdict(choice.overrides),
+    }
     if observe is not None:
-        settings["observe"] = str(observe)
+        settings["observe"] = utf8(observe)
     if source.new is not None:
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
-    write_predictions(
-        target, _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
-    )
+    keeping = Keeping(result)
+    file = _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
+    keeping.write("predictions", lambda _: write_predictions(target, file))
+    keeping.draw("figure", lambda _: _draw(picture, result, asked, prediction, versus), asked=figure is not None)
+    return keeping.settled()
+
+
+def _draw(picture: Path, result: Simulation, asked: Asked, prediction: Prediction, versus: Reference) -> None:
     shown = [
         (change.id, result.tests.index(change.id), word)
         for word, changes in (("helped", result.helped), ("hurt", result.hurt))
@@ -129,7 +140,8 @@ def simulate(
         picture,
         steps=result.steps,
         values=result.values,
-        intervals=prediction.intervals,
+        # Of what is 0 or 1 the prediction is the probability, and bounds would say it again more roughly.
+        intervals={} if result.binary else prediction.intervals,
         reference=versus.values,
         recorded=asked.recorded,
         shown=shown,
@@ -138,7 +150,6 @@ def simulate(
         metric=result.metric,
         observed=asked.query.observed,
     )
-    return result
 
 
 def _key(source: Source, asked: Asked, rival: Int[np.ndarray, " subset"] | None) -> str:
@@ -227,6 +238,7 @@ def _summarise(
             for level, (low, high) in sorted(prediction.intervals.items())
         },
         novelty=prediction.novelty,
+        binary=source.recording.dynamics.is_binary(source.metric),
     )
 
 
@@ -270,7 +282,7 @@ def _file_of(
         steps=result.steps,
         values=result.values,
         reference=result.reference.values,
-        against=result.reference.what,
+        against=utf8(result.reference.what),
         dynamics=found.dynamics,
         simulator=found.key,
         intervals=prediction.intervals,

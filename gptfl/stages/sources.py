@@ -1,12 +1,13 @@
 """Finds what a stage works from: the recording, its features, its metric."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Dynamics, Features, MetricInfo
+from gptfl.records import Dynamics, Features, MetricInfo, user_path
 from gptfl.registry import suggest
+from gptfl.simulator.diverged import Divergence, diverged
 from gptfl.stages.splits import measured, thinned
 from gptfl.stages.unseen import SetAside
 from gptfl.store.dynamics import read_dynamics
@@ -18,7 +19,8 @@ from gptfl.store.workspace import Picked, Workspace, stem_of
 class Recording:
     """A recording that was read, where its other files lie, and what was chosen on the way.
 
-    ``aside`` are the examples that fits to it don't see.
+    ``aside`` are the examples that fits to it don't see. ``keep_diverged`` keeps runs that diverged, which ``focused``
+    leaves out otherwise.
     """
 
     path: Path
@@ -28,15 +30,19 @@ class Recording:
     notes: tuple[str, ...] = ()
     every: int = 1
     aside: SetAside | None = None
+    keep_diverged: bool = False
 
 
 def open_recording(
-    dynamics: str | Path | None = None, workspace: str | Path | None = None, every: int = 1
+    dynamics: str | Path | None = None,
+    workspace: str | Path | None = None,
+    every: int = 1,
+    keep_diverged: bool = False,
 ) -> Recording:
     """Read the recording at a path, else the one made last in the workspace.
 
     Where only a path is given, its folder is the workspace. ``every`` is the checkpoint interval that ``focused``
-    goes by. Raises ``DataError`` where there is no recording, or it can't be read.
+    goes by, and ``keep_diverged`` whether it keeps runs that diverged. Raises ``DataError`` where there is no recording, or it can't be read.
     """
     if every < 1:
         raise UsageError(f"--every is {every}", "give at least 1")
@@ -45,19 +51,22 @@ def open_recording(
         picked = space.pick("dynamics")
         path, notes = picked.path, picked_note(picked, "recording", "--dynamics")
     else:
-        path, notes = Path(dynamics).expanduser(), ()
+        path, notes = user_path(dynamics), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     found = read_dynamics(path)
-    return Recording(path, stem_of(path), found, space, notes, every)
+    return Recording(path, stem_of(path), found, space, notes, every, keep_diverged=keep_diverged)
 
 
 def focused(recording: Recording, metric: MetricInfo) -> Recording:
-    """The recording at the steps that count for one metric.
+    """The recording at the steps that count for one metric, without the runs that diverged.
 
+    A run that diverged (``simulator.diverged``) would decide every mean over runs; a note names it.
     Steps at which it was measured on no test example are left out. Of the others the first, each ``every``-th
     after it and the last are kept (the paper's checkpoint interval). Raises ``UsageError`` where no run has so many.
     """
-    whole = tuple(measured(run, metric) for run in recording.dynamics.runs)
+    bad = diverged(recording.dynamics.runs, recording.dynamics.metrics)
+    lost = frozenset() if recording.keep_diverged else {one.index for one in bad}
+    whole = tuple(measured(run, metric) for run in recording.dynamics.runs if run.index not in lost)
     most = max((len(run.steps) - 1 for run in whole), default=0)
     if recording.every > max(most, 1):
         raise UsageError(
@@ -65,7 +74,18 @@ def focused(recording: Recording, metric: MetricInfo) -> Recording:
             f"give at most {most}",
         )
     runs = tuple(thinned(run, recording.every) for run in whole)
-    return replace(recording, dynamics=replace(recording.dynamics, runs=runs))
+    notes = (*recording.notes, *diverged_note(bad, recording.keep_diverged))
+    return replace(recording, dynamics=replace(recording.dynamics, runs=runs), notes=notes)
+
+
+def diverged_note(bad: Sequence[Divergence], kept: bool) -> tuple[str, ...]:
+    """What to tell of runs that diverged; nothing where there are none."""
+    if not bad:
+        return ()
+    shown = "; ".join(one.text for one in bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+    if kept:
+        return (f"{shown}: kept, as --keep-diverged asks, so that means over runs say little",)
+    return (f"{shown}: left out of fits, means and scores; --keep-diverged takes it in",)
 
 
 def find_features(
@@ -78,7 +98,7 @@ def find_features(
     space, stem = recording.workspace, recording.stem
     notes: tuple[str, ...] = ()
     if features is not None:
-        path = Path(features).expanduser()
+        path = user_path(features)
     else:
         conditions: Mapping[str, str] = {} if encoder is None else {"encoder": encoder}
         if not space.candidates("features", stem, **conditions):

@@ -1,5 +1,6 @@
 """Which runs teach and which test, and what is asked about the runs that test."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import FIT, REPEAT, TEST, VALIDATION, MetricInfo, Query, Run, changes_between
+from gptfl.records import FIT, REPEAT, TEST, VALIDATION, MetricInfo, Query, Run, changes_between, groups_of, joined
 
 FEWEST_FIT_RUNS = 2
 """With fewer runs to fit there is no average run to speak of."""
@@ -34,35 +35,54 @@ def fold_splits(runs: Sequence[Run], folds: int, together: int = 1) -> list[Spli
     """``folds`` divisions that test every run once: fold k tests the runs whose index is k modulo ``folds``.
 
     Of the others, every 12th validates, as in the paper's 25 to 2; which ones depends on index and
-    fold alone. Runs that repeat others take no part. Where a design has so many runs ``together`` (see
-    ``designs.draws.TOGETHER``), these are in the same fold, and it is they that are counted.
+    fold alone. Runs that repeat others take no part. Runs that belong together (see ``units_of``) are in the same
+    fold, and it is these groups that are counted.
     """
     if folds < 2:
         raise UsageError(f"--folds is {folds}", "give at least 2")
     runs = [run for run in runs if run.role != REPEAT]
-    units = len({run.index // together for run in runs})
-    if folds > units:
+    units = units_of(runs, together)
+    if folds > len(set(units)):
         offer = most_folds(runs, together)
-        noun = "run" if len(runs) == 1 else "runs"
-        of = f"the {units} pairs of" if together == 2 else "the"
         raise UsageError(
-            f"--folds {folds} is more than {of} {len(runs)} {noun}",
+            f"--folds {folds} is more than {_counted(len(set(units)), len(runs), together)}",
             MORE_RUNS if offer is None else f"give --folds {offer}, or {MORE_RUNS}",
         )
     splits = []
     for fold in range(folds):
-        rest = [run for run in runs if run.index // together % folds != fold]
-        validation = tuple(run for run in rest if _place(run.index // together, fold, folds) % 12 == 5)
-        fit = tuple(run for run in rest if _place(run.index // together, fold, folds) % 12 != 5)
-        test = tuple(run for run in runs if run.index // together % folds == fold)
+        rest = [(run, unit) for run, unit in zip(runs, units, strict=True) if unit % folds != fold]
+        validation = tuple(run for run, unit in rest if _place(unit, fold, folds) % 12 == 5)
+        fit = tuple(run for run, unit in rest if _place(unit, fold, folds) % 12 != 5)
+        test = tuple(run for run, unit in zip(runs, units, strict=True) if unit % folds == fold)
         if test:
             splits.append(Split(fold, fit, validation, test))
     return splits
 
 
+def _counted(units: int, runs: int, together: int) -> str:
+    """How many runs, or groups of runs that belong together, there are to divide."""
+    noun = "run" if runs == 1 else "runs"
+    if units == runs:
+        return f"the {runs} {noun}"
+    return f"the {units} {'pairs' if together == 2 else 'groups that belong together'} of {runs} {noun}"
+
+
+def units_of(runs: Sequence[Run], together: int = 1) -> list[int]:
+    """A number for each run, the same for those that belong together: its index, where nothing joins it with others.
+
+    So many consecutive indices are one unit as a design has ``together`` (see ``designs.draws.TOGETHER``), and so are
+    runs whose curricula show it (``records.groups_of``), for imported runs tell of no design. A unit that is joined
+    with an earlier one leaves no gap in the numbers, so that folds are of about the same size.
+    """
+    own = [run.index // together for run in runs]
+    units = joined(own, groups_of(runs).tolist())
+    gone = sorted(set(own) - set(units))
+    return [unit - bisect_left(gone, unit) for unit in units]
+
+
 def most_folds(runs: Sequence[Run], together: int = 1) -> int | None:
     """How many folds to recommend: up to 4, such that each leaves enough runs to fit; None where no number does."""
-    units = len({run.index // together for run in runs if run.role != REPEAT})
+    units = len(set(units_of([run for run in runs if run.role != REPEAT], together)))
     for folds in range(min(RECOMMENDED_FOLDS, units), 1, -1):
         if all(len(split.fit) >= FEWEST_FIT_RUNS for split in fold_splits(runs, folds, together)):
             return folds

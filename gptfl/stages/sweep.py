@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import MetricInfo, Progress, silent
+from gptfl.records import MetricInfo, Progress, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
 from gptfl.report.trajectories import check_picture
@@ -15,6 +15,7 @@ from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.sweep import Point, Sweep
 from gptfl.stages.compare import compare
 from gptfl.stages.few_runs import RUNS
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.sources import choose_metric, find_features, open_recording
 from gptfl.store.targets import check_plain_target
 
@@ -70,6 +71,7 @@ def sweep(
     metric: str | None = None,
     folds: int | None = None,
     every: int = 1,
+    keep_diverged: bool = False,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 42,
     output: str | Path | None = None,
@@ -87,10 +89,10 @@ def sweep(
     """
     if output is not None:
         check_sweep_format(Path(output))
-        check_plain_target(Path(output).expanduser(), "--output")
+        check_plain_target(user_path(output), "--output")
     if not isinstance(figure, bool):
         check_picture(Path(figure))
-        check_plain_target(Path(figure).expanduser(), "--figure")
+        check_plain_target(user_path(figure), "--figure")
     if RUNS in axes:
         raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call stages.few_runs.sweep_runs")
     grid = _Grid(axes, estimator)
@@ -103,7 +105,7 @@ def sweep(
         raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
     grid.check_settings()
     recording = open_recording(dynamics, workspace)
-    chosen, _ = choose_metric(recording.dynamics, metric)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
     _check_every(axes.get(EVERY, ()))
     for name in axes.get(ENCODER, ()):
         find_features(recording, None, str(name))
@@ -120,6 +122,7 @@ def sweep(
             metric=chosen.name,
             folds=folds,
             every=int(point.get(EVERY, every)),
+            keep_diverged=keep_diverged,
             settings={**(settings or {}), estimator: own} if own else settings,
             seed=seed,
             figure=False,
@@ -128,7 +131,12 @@ def sweep(
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
     return _written(
-        Sweep(estimator, {axis: tuple(values) for axis, values in axes.items()}, tuple(points)),
+        Sweep(
+            estimator,
+            {axis: tuple(values) for axis, values in axes.items()},
+            tuple(points),
+            notes=(*recording.notes, *metric_notes),
+        ),
         chosen,
         recording.workspace.root / recording.stem,
         output,
@@ -158,13 +166,12 @@ def _check_every(values: Sequence[Any]) -> None:
 def _written(
     found: Sweep, metric: MetricInfo, beginning: Path, output: str | Path | None, figure: str | Path | bool
 ) -> Sweep:
-    if output is not None:
-        path = Path(output).expanduser()
-        write_sweep(found, path)
-        found = replace(found, output=path)
-    if figure is not False:
-        default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
-        path = default if figure is True else Path(figure).expanduser()
-        draw_sweep(found, path)
-        found = replace(found, figure=path)
-    return found
+    default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_sweep(known, table))
+    return keeping.settled()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Dynamics, Example
+from gptfl.records import Dynamics, Example, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.mixture import Source
 
@@ -30,7 +30,7 @@ def with_texts(
             "make a recording that keeps its texts",
         )
     source = settings.get("data") if data is None else data
-    examples = Source.of_settings(get_registry(), settings, None if source is None else Path(source))
+    examples = Source.of_settings(get_registry(), settings, None if source is None else user_path(source))
     loaded = examples.load(settings["pool"], settings["test"], settings["seed"])
     where = settings["task"] if source is None else source
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")

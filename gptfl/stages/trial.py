@@ -8,16 +8,18 @@ import numpy as np
 from gptfl.builtin.baselines import MeanRun
 from gptfl.errors import DataError, PluginError
 from gptfl.interfaces import Estimator, conditions, is_oracle
-from gptfl.records import Features, FitData, MetricInfo, Progress, Run, tasks_of
+from gptfl.records import REPEAT, Features, FitData, MetricInfo, Progress, Run, tasks_of
 from gptfl.registry import Registry
-from gptfl.scores.comparison import HeldOut, Intervals, Outcome
+from gptfl.scores.comparison import HeldOut, Outcome
+from gptfl.scores.coverage import Intervals
 from gptfl.stages.cost import measure_cost
 from gptfl.stages.dividing import divided
 from gptfl.stages.entries import Entry
 from gptfl.stages.fitting import Answer, Contender, Fitted, ask_runs, fit_data, fit_or_load, predict_runs
+from gptfl.stages.planning import together_in
 from gptfl.stages.scope import Scope, scope_of
 from gptfl.stages.sources import Recording
-from gptfl.stages.splits import Split, cut_run, given_part, stacked, usable_runs
+from gptfl.stages.splits import Split, cut_run, given_part, stacked, units_of, usable_runs
 from gptfl.stages.unseen import kept, refusal
 from gptfl.stages.withholding import left_note, of_tests, without
 
@@ -86,13 +88,14 @@ class Trial:
         low, high = int(anchor.steps_[0]), int(anchor.steps_[-1])
         tests = []
         for run in split.test:
-            inside = (run.steps >= low) & (run.steps <= high)
+            inside = anchor.knows(run)
             inside[0] = True
             cut = cut_run(run, np.flatnonzero(inside))
             if len(cut.steps) < len(run.steps):
                 self.notes.append(
                     f"{run.name} counts at {len(cut.steps)} of its {len(run.steps)} recorded steps, "
-                    f"because the average training run is known from step {low} to {high}"
+                    f"because the average training run is known from step {low} to {high}, as far as step sizes add up to "
+                    "there"
                 )
             if np.isfinite(cut.metrics[self.metric.name][1 + self.observed :]).any():
                 tests.append(cut)
@@ -112,6 +115,9 @@ class Trial:
     def held_out(self) -> HeldOut:
         """All test runs of all divisions."""
         runs = [run for _, run in self.tests]
+        recorded_runs = [run for run in self.recording.dynamics.runs if run.role != REPEAT]
+        numbers = units_of(recorded_runs, together_in(self.recording.dynamics.settings))
+        units = dict(zip((run.index for run in recorded_runs), numbers, strict=True))
         scored = [self.recording.dynamics.test[place] for place in self.scored]
         steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
         for row, run in enumerate(runs):
@@ -127,6 +133,7 @@ class Trial:
             mean_run=stacked(self.means),
             tasks=tasks_of(scored),
             given=given,
+            together=np.array([units[run.index] for run in runs], dtype=np.int64),
         )
 
     def outcome(self, entry: Entry, splits: Sequence[Split] | None = None, note: str = "") -> Outcome:

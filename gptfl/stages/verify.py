@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from gptfl.curricula import SCHEDULES, check_seed, recorded_steps, run_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import Executor, Plan
-from gptfl.records import TEST, Prediction, Progress, Run, TaskData, fingerprint, silent
+from gptfl.records import TEST, Prediction, Progress, Run, TaskData, fingerprint, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.report.trajectories import check_picture
 from gptfl.report.verification import Verification, draw_verification, write_verification
@@ -20,6 +21,7 @@ from gptfl.scores import pointwise
 from gptfl.scores.coverage import coverage
 from gptfl.stages.asking import Source, open_source
 from gptfl.stages.guarding import make_executor, make_metric
+from gptfl.stages.keeping import Keeping
 from gptfl.stages.origin import is_imported
 from gptfl.stages.outcome import Reference
 from gptfl.stages.plausible import novelty_note, range_note, share_note
@@ -28,7 +30,8 @@ from gptfl.stages.recipe import Overrides
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.retraining import Announce, check_weights, model_of, recipe_of
 from gptfl.stages.texts import with_texts
-from gptfl.store.targets import check_plain_target
+from gptfl.stages.tokens import check_tokens
+from gptfl.store.targets import check_plain_target, check_writable
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
@@ -91,14 +94,18 @@ def verify(
             announce(guess)
     if dry_run:
         return None
-    with source.recording.workspace.lock("gptfl verify"):
+    check_writable(target)
+    space = source.recording.workspace
+    # What is written elsewhere needs nothing of a workspace that others may only read.
+    with space.lock("gptfl verify") if target.parent == space.root else nullcontext():
         started = time.perf_counter()
         runs = training.carry_out(runner, progress)
         seconds = time.perf_counter() - started
     found = _held_against(source, asked, prediction, average, runs, seconds, target, picture)
-    write_verification(found)
-    draw_verification(found)
-    return found
+    keeping = Keeping(found)
+    keeping.draw("figure", lambda known: draw_verification(known, picture), asked=figure is not None)
+    keeping.write("output", lambda known: write_verification(known, target))
+    return keeping.settled()
 
 
 def check_made_here(source: Source) -> None:
@@ -115,10 +122,10 @@ def _targets(source: Source, asked: Asked, output: str | Path | None, figure: st
     key = fingerprint(query.batches, query.learning_rates, query.steps)
     beside = source.output(key)
     name = beside.name.removesuffix(".predictions.h5") + ".verified"
-    target = beside.with_name(f"{name}.json") if output is None else Path(output).expanduser()
+    target = beside.with_name(f"{name}.json") if output is None else user_path(output)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    picture = target.with_suffix(".png") if figure is None else Path(figure).expanduser()
+    picture = target.with_suffix(".png") if figure is None else user_path(figure)
     check_picture(picture)
     check_plain_target(target, "--output")
     check_plain_target(picture, "--figure")
@@ -200,7 +207,10 @@ class _Training:
     def _trainer(self) -> "RecordingTrainer":
         """The trainer, its model loaded and known to be the recorded one."""
         trainer = self.maker()
-        check_weights(self.source.recording, trainer.network.loaded.weights_hash, self.model)
+        recording = self.source.recording
+        check_weights(recording, trainer.network.loaded.weights_hash, self.model)
+        tests, choices = trainer.evaluator.test, trainer.evaluator.choices
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path))
         return trainer
 
 
@@ -253,6 +263,7 @@ def _held_against(
         output=target,
         figure=picture,
         intervals=prediction.intervals,
+        binary=source.recording.dynamics.is_binary(source.metric),
         notes=(
             *source.notes,
             *source.recording.notes,

@@ -1,15 +1,19 @@
 """Examples and metrics as JSON, and back."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import h5py
 
 from gptfl.errors import DataError
-from gptfl.records import Example, MetricInfo
+from gptfl.records import Example, MetricInfo, TaskData
+from gptfl.records.texts import ID_RULE, id_problem
 from gptfl.store import fields
+from gptfl.store.jsonlines import shown
 
+MAX_EXAMPLES = 1_000_000
 MAX_CLASSES = 10_000
 """How many classes examples may have that don't list their choices."""
 
@@ -23,14 +27,34 @@ def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> N
 def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
     """Read examples. Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range."""
     where = f"{fields.path_of(group)}: {group.name}/{name}"
-    examples = tuple(_from_json(row, f"{where} line {i + 1}") for i, row in enumerate(fields.get_lines(group, name)))
-    check_labels(examples, where)
+    examples: list[Example] = []
     seen: set[str] = set()
-    for example in examples:
+    # One by one, so that a file made to do harm is refused at its first line.
+    for row in fields.get_lines(group, name):
+        example = _from_json(row, f"{where} line {len(examples) + 1}")
+        check_labels([example], where)
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)
-    return examples
+        examples.append(example)
+        if len(examples) > MAX_EXAMPLES:
+            raise DataError(f"{where} has more than {MAX_EXAMPLES:,} examples", "record fewer")
+    return tuple(examples)
+
+
+def check_examples(data: TaskData, where: str) -> None:
+    """Raise ``DataError``, naming ``where``, for what is no id (see ``id_problem``), an id that is there twice on a
+    side, and as ``check_labels`` does."""
+    check_labels((*data.pool, *data.test), where)
+    for examples in (data.pool, data.test):
+        seen: set[str] = set()
+        for example in examples:
+            problem = id_problem(example.id)
+            if problem:
+                raise DataError(f"{where}: the id {shown(example.id)} {problem}", ID_RULE)
+            if example.id in seen:
+                raise DataError(f"{where}: the id {shown(example.id)} is there twice", "make ids unique")
+            seen.add(example.id)
 
 
 def check_labels(examples: Sequence[Example], where: str) -> None:
@@ -87,15 +111,23 @@ def metric_to_json(metric: MetricInfo) -> dict[str, Any]:
 
 def metric_from_json(row: Any, where: str) -> MetricInfo:
     """The metric again; ``DataError`` naming ``where`` if malformed."""
-    numbers = (int, float, type(None))
     if (
         not isinstance(row, dict)
         or not isinstance(row.get("name"), str)
         or not isinstance(row.get("higher_is_better"), bool)
-        or not isinstance(row.get("low"), numbers)
-        or not isinstance(row.get("high"), numbers)
     ):
         raise DataError(f"{where} describes no metric", "make the file again")
-    low = -math.inf if row.get("low") is None else float(row["low"])
-    high = math.inf if row.get("high") is None else float(row["high"])
+    low, high = (_bound(row, name, where, none) for name, none in (("low", -math.inf), ("high", math.inf)))
+    if not low <= high:
+        raise DataError(f"{where} has a metric from {low:g} to {high:g}", "make the file again")
     return MetricInfo(row["name"], row["higher_is_better"], low, high)
+
+
+def _bound(row: dict[str, Any], name: str, where: str, none: float) -> float:
+    value = row.get(name)
+    if value is None:
+        return none
+    # Compared, not converted: a whole number may be too large to be a float.
+    if type(value) not in (int, float) or not -sys.float_info.max <= value <= sys.float_info.max:
+        raise DataError(f"{where} has a metric whose {name} is {shown(value)}, no number", "make the file again")
+    return float(value)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError
-from gptfl.store.files import cannot_write, part_path
+from gptfl.records.texts import parse_json
+from gptfl.store.durable import cannot_write, part_of, put_folder_in_place
 
 MARKER = "gptfl-export.json"
 """The file that tells an exported folder from any other; it lists what was written there."""
@@ -45,24 +45,17 @@ def new_folder(folder: Path, about: dict[str, Any]) -> Iterator[Path]:
     does, and ``ResourceError`` where nothing can be written.
     """
     check_folder(folder)
-    aside = part_path(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        yield aside
-        files = sorted(str(path.relative_to(aside)) for path in _files_in(aside))
-        marker = {"made_by": MADE_BY, "gptfl": version("gptfl"), **about, "files": [*files, MARKER]}
-        (aside / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
-        # Checked again: what was put there meanwhile isn't gptfl's to delete.
-        check_folder(folder)
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.replace(folder)
+        with part_of(folder, folder=True) as aside:
+            yield aside
+            files = sorted(str(path.relative_to(aside)) for path in _files_in(aside))
+            marker = {"made_by": MADE_BY, "gptfl": version("gptfl"), **about, "files": [*files, MARKER]}
+            (aside / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+            # Checked again: what was put there meanwhile isn't gptfl's to delete.
+            check_folder(folder)
+            put_folder_in_place(aside, folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _written(folder: Path) -> set[str]:
@@ -71,7 +64,7 @@ def _written(folder: Path) -> set[str]:
     try:
         if marker.stat().st_size > MAX_MARKER:
             return set()
-        told = json.loads(marker.read_text(encoding="utf-8"))
+        told = parse_json(marker.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
         return set()
     files = told.get("files") if isinstance(told, dict) and told.get("made_by") == MADE_BY else None

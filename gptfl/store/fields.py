@@ -3,16 +3,18 @@
 import io
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import h5py
 import numpy as np
 
 from gptfl.errors import DataError, ResourceError
+from gptfl.records.texts import JsonError, parse_json
 from gptfl.store.safety import check_chunks, numbers, refuse
 
 _CHUNK = 2**20
@@ -21,7 +23,13 @@ _PLAIN = " !#$&'()*+,:;=@[]~-_."
 _MEMORY = "memory:"
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
-"""Parsed JSON can take many times the memory of its text."""
+_MAX_LINE = 8 * 2**20
+_MAX_VALUES = 2**22
+"""Parsed JSON can take many times the memory of its text, by the number of values in it beyond a few a line."""
+_OPENERS = (b",", b"[", b"{")
+"""What comes before a value."""
+_FEW = 9
+"""So many values has an example without texts and further fields."""
 
 
 class Memory(io.BytesIO):
@@ -33,13 +41,13 @@ class Memory(io.BytesIO):
 
     def __repr__(self) -> str:
         # h5py calls a file in memory by this, in ASCII.
-        return _MEMORY + quote(str(self.path))
+        return _MEMORY + quote(os.fsencode(self.path))
 
 
 def path_of(group: h5py.Group) -> Path:
     """The file that a group lies in, for messages."""
     name: str = group.file.filename
-    return Path(unquote(name.removeprefix(_MEMORY)) if name.startswith(_MEMORY) else name)
+    return Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_MEMORY))) if name.startswith(_MEMORY) else name)
 
 
 @contextmanager
@@ -137,48 +145,83 @@ def get_group(group: h5py.Group, name: str) -> h5py.Group:
 
 def put_text(group: h5py.Group, name: str, value: Any) -> None:
     """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
-    text = _bounded(json.dumps(value, ensure_ascii=False).encode(), name)
+    text = _bounded(_encoded(value, name), name)
     group.create_dataset(name, data=np.array(text, dtype=h5py.string_dtype("utf-8", len(text))))
 
 
 def get_text(group: h5py.Group, name: str) -> Any:
     """Read what ``put_text`` kept. Raises ``DataError``."""
-    text = bytes(_get_bytes(group, name, 0, "S"))
-    with _reading(group, name):
-        return _parse(text)
+    return _parse(group, name, bytes(_get_bytes(group, name, 0, "S")))
 
 
-def put_lines(group: h5py.Group, name: str, values: list[Any]) -> None:
+def put_lines(group: h5py.Group, name: str, values: Iterable[Any]) -> None:
     """Keep many JSON-able values as JSON lines: one packed array of UTF-8 bytes."""
-    text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
-    put_array(group, name, np.frombuffer(_bounded(text.encode(), name), dtype=np.uint8))
+    lines = []
+    for value in values:
+        line = _encoded(value, name)
+        if len(line) > _MAX_LINE:
+            raise DataError(f"one of the {name} takes more than {_MAX_LINE // 2**20} MiB of text", "shorten it")
+        lines.append(line + b"\n")
+    put_array(group, name, np.frombuffer(_bounded(b"".join(lines), name), dtype=np.uint8))
 
 
-def get_lines(group: h5py.Group, name: str) -> list[Any]:
-    """Read what ``put_lines`` kept. Raises ``DataError``."""
+def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
+    """Read what ``put_lines`` kept, one by one, so that what is wrong is told before the rest is parsed.
+
+    Raises ``DataError``.
+    """
     text = _get_bytes(group, name, 1, "u").tobytes()
-    with _reading(group, name):
-        return [_parse(line) for line in text.split(b"\n")[:-1]]
+    start = 0
+    while (end := text.find(b"\n", start)) >= 0:
+        if end - start > _MAX_LINE:
+            raise refuse(
+                path_of(group), f"has in {name!r} at {group.name} a line of more than {_MAX_LINE // 2**20} MiB"
+            )
+        yield _parse(group, name, text[start:end])
+        start = end + 1
 
 
 def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
-    with _reading(group, name):
-        if group[name].nbytes > _MAX_TEXT:
-            raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
-    return get_array(group, name, ndim, kinds)
+    # The size first: looking at what the chunks unpack to takes as long as it is large.
+    if math.prod(get_shape(group, name, kinds)) > _MAX_TEXT:
+        raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    array = get_array(group, name, ndim, kinds)
+    text = array.tobytes()
+    if len(text) > _MAX_TEXT:
+        raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    if _values_in(text) > _MAX_VALUES:
+        raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
+    return array
+
+
+def _values_in(text: bytes) -> int:
+    return sum(map(text.count, _OPENERS)) - _FEW * text.count(b"\n")
+
+
+def _encoded(value: Any, name: str) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the {name} hold half a character (a lone surrogate)", "write it whole, or leave it out"
+        ) from error
 
 
 def _bounded(text: bytes, name: str) -> bytes:
     if len(text) > _MAX_TEXT:
         raise DataError(f"the {name} take more than {_MAX_TEXT // 2**20} MiB of text", "use fewer or shorter examples")
+    if _values_in(text) > _MAX_VALUES:
+        raise DataError(f"the {name} hold more than {_MAX_VALUES:,} values", "use fewer or shorter examples")
     return text
 
 
-def _parse(text: bytes) -> Any:
+def _parse(group: h5py.Group, name: str, text: bytes) -> Any:
     try:
-        return json.loads(text.decode())
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        return parse_json(text.decode(), lenient=True)
+    except (JsonError, UnicodeDecodeError) as error:
+        what = str(error) if isinstance(error, JsonError) else "is not UTF-8 text"
+        where = f"{group.name.rstrip('/')}/{name}"
+        raise DataError(f"{path_of(group)} is damaged: {where} {what}", "make it again") from error
 
 
 def put_word(group: h5py.Group, name: str, value: str) -> None:

@@ -1,10 +1,9 @@
 """Creates, amends and opens gptfl's files: nothing under its final name is ever half-written."""
 
 import contextlib
-import errno
 import os
 import platform
-import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from typing import Any
 import h5py
 
 from gptfl.errors import DataError, GptflError, ResourceError
+from gptfl.interruption import uninterrupted
 from gptfl.store import fields
+from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
+from gptfl.store.marks import SIGNATURE, is_marked
 from gptfl.store.safety import MAX_BYTES, check_contents
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
 _LIBVER = ("v110", "v110")
 _LIBRARIES = ("gptfl", "numpy", "h5py", "scipy", "scikit-learn", "torch", "transformers", "datasets")
@@ -76,10 +77,11 @@ def open_file(path: Path, kind: str | None, max_bytes: int = MAX_BYTES) -> Itera
     """Open a file to read, after making sure that it is one of ours and safe to read.
 
     ``kind`` None takes any. Raises ``DataError`` for a file that is missing, foreign, damaged,
-    of another kind, newer than this gptfl, or made to do harm.
+    of another kind, newer than this gptfl, or made to do harm, and ``ResourceError`` for one that another program has
+    open to write or locked.
     """
     path = Path(path)
-    size = _check_signature(path)
+    size = check_signature(path)
     try:
         file = h5py.File(str(path), "r", locking=False)
     except (OSError, RuntimeError, ValueError) as error:
@@ -126,103 +128,32 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Delete what killed processes of this host left half-written in a folder; what a living one writes stays."""
-    removed = []
-    for path in folder.glob(".*.part"):
-        host, _, process = path.name.removesuffix(".part").rpartition(".")[2].rpartition("-")
-        if host == _host() and process.isdigit() and not _alive(int(process)):
-            # What another user left can stay: it is in nobody's way.
-            with contextlib.suppress(OSError):
-                path.unlink()
-                removed.append(path)
-    return removed
-
-
-def part_path(path: Path) -> Path:
-    """The hidden name beside a path that this process writes under until the file is whole."""
-    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.part")
-
-
-def _host() -> str:
-    """This host's name without its dots; process numbers say nothing of another host of a shared file system."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", platform.node().partition(".")[0])[:32] or "host"
-
-
-def _alive(process: int) -> bool:
-    if os.name != "posix":
-        # Signal 0 would end a process there, so without a way to know, nothing is deleted.
-        return True
-    if process == os.getpid():
-        # This process deletes what it leaves behind, so the name is a dead one's, reused.
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
 @contextmanager
 def _saved(path: Path, start: bytes, mode: str) -> Iterator[h5py.File]:
     """A file in memory that is written to ``path`` when the block ends without an exception."""
     path = Path(path)
     memory = fields.Memory(path, start)
-    with h5py.File(memory, mode, libver=_LIBVER) as file:
-        yield file
-        file.flush()
-        # What the reader would refuse is better refused while there is still something to lose.
-        check_contents(file, path, file.id.get_filesize())
-    _write_aside(path, memory.getbuffer())
+    # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
+    with uninterrupted():
+        with h5py.File(memory, mode, libver=_LIBVER) as file:
+            yield file
+            file.flush()
+            # What the reader would refuse is better refused while there is still something to lose.
+            check_contents(file, path, file.id.get_filesize())
+        _write_aside(path, memory.getbuffer())
 
 
 def _write_aside(path: Path, image: memoryview) -> None:
-    """Write under another name, flush to the disk, then rename."""
-    aside = part_path(path)
+    """Write under another name, then give it its own."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as out:
-            out.write(image)
-            out.flush()
-            os.fsync(out.fileno())
-        aside.replace(path)
-        _sync_folder(path.parent)
+        with part_of(path) as aside:
+            aside.write_bytes(image)
+            put_in_place(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be flushed at all."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(handle)
-
-
-def cannot_write(path: Path, error: OSError) -> ResourceError:
-    """The error for a path that the system refuses to write to, with what to do about it."""
-    why = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ResourceError(
-            f"{path} can't be written: {why}", "free some space or use another --workspace; what was there is kept"
-        )
-    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-        return ResourceError(f"{path} can't be written: {why}", "clear the way or use another --workspace")
-    return ResourceError(f"{path} can't be written: {why}", "mend its permissions or use another --workspace")
-
-
-def _check_signature(path: Path) -> int:
+def check_signature(path: Path) -> int:
     """The size of a file that begins as HDF5 does."""
     try:
         if not path.exists():
@@ -230,11 +161,11 @@ def _check_signature(path: Path) -> int:
         if not path.is_file():
             raise DataError(f"{path} is not a file", "name a file that gptfl wrote")
         with path.open("rb") as file:
-            start = file.read(len(_SIGNATURE))
+            start = file.read(len(SIGNATURE))
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}", "check the path and its permissions") from error
-    if start != _SIGNATURE:
+    if start != SIGNATURE:
         raise DataError(f"{path} is {'no HDF5 file' if start else 'empty'}", "name a file that gptfl wrote")
     return size
 
@@ -260,5 +191,16 @@ def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> GptflError:
+    if is_marked(path):
+        return ResourceError(
+            f"{path} is open to write in another program, or was left so by one that was killed",
+            f"close it there; if none has it open, gptfl unlock {shlex.quote(str(path))}",
+        )
+    if "unable to lock file" in str(error):
+        return ResourceError(
+            f"{path} can't be locked, for which HDF5_USE_FILE_LOCKING asks: another program has it open, or the file "
+            "system keeps no locks",
+            "close it there, or set HDF5_USE_FILE_LOCKING=FALSE",
+        )
     truncated = "truncated" in str(error) or "addr overflow" in str(error)
     return DataError(f"{path} is {'truncated' if truncated else 'damaged'} and can't be read", "make it again")

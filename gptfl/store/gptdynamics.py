@@ -226,6 +226,10 @@ def _number(line: Line, value: Any, name: str, step: int | None = None) -> float
 
 
 def _place(line: Line, value: Any, places: Mapping[str, int], flag: str, form: str) -> int:
+    name = str(value) if type(value) is int else value
+    # What is known needs no look: batches name examples by the million.
+    if isinstance(name, str) and name in places:
+        return places[name]
     name = line.id(value, form)
     if name not in places:
         raise line.wrong(f"there is no text of the example {shown(name)}", f"give the texts of all with {flag}")

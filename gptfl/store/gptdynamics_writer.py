@@ -1,10 +1,9 @@
 """Writes recordings in the layout in which GPTDynamics was released (see ``gptdynamics``), and their texts.
 
 Two things are added, which readers of the layout pass over: the ``learning_rate`` of each batch, and the classes
-and further fields of the texts. Step 0, the model before any update, is kept where it was recorded.
+and further fields of the texts, where a number that is not finite is null. Step 0, the model before any update, is kept where it was recorded.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import Float
 
 from gptfl.errors import DataError
 from gptfl.records import Dynamics, Example, Run
+from gptfl.records.texts import json_text
 from gptfl.store.gptdynamics import BATCHES, SCORES, natural
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
@@ -43,13 +43,13 @@ def write_run(folder: Path, run: Run, dynamics: Dynamics, with_rates: bool) -> N
             line: dict[str, Any] = {"step": step + 1, "samples_id": [pool[place] for place in batch if place >= 0]}
             if with_rates:
                 line["learning_rate"] = float(run.curriculum.learning_rates[step])
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json_text(line) + "\n")
     for metric, values in run.metrics.items():
         if not re.fullmatch(r"[\w.-]+", metric, re.ASCII):
             raise DataError(f"the metric {metric!r} can't name a file", "export to --format parquet or csv")
         with (folder / SCORES.format(metric)).open("w", encoding="utf-8", newline="\n") as file:
             for example, column in zip(dynamics.test, values.T, strict=True):
-                file.write(f'{{"id": {json.dumps(_id(example), ensure_ascii=False)}, "loss_trajectory": [')
+                file.write(f'{{"id": {json_text(_id(example))}, "loss_trajectory": [')
                 file.write(f"{_entries(run, column)}]}}\n")
 
 
@@ -72,7 +72,7 @@ def write_texts(path: Path, examples: Sequence[Example]) -> None:
                 "label": example.label,
                 "fields": dict(example.fields),
             }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json_text(line) + "\n")
 
 
 def _id(example: Example) -> str | int:

@@ -5,7 +5,6 @@
 ``examples``: side (pool or test), id, prompt, target, label, choices and fields (the last two as JSON).
 """
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 
 from gptfl.errors import DataError
 from gptfl.records import Dynamics, Run
+from gptfl.records.texts import json_text
 
 SUFFIXES = {"parquet": ".parquet", "csv": ".csv"}
 ORIGIN = {b"made_by": b"gptfl export"}
@@ -119,8 +119,8 @@ def write_examples(path: Path, dynamics: Dynamics, kind: str) -> None:
             "prompt": example.prompt,
             "target": example.target,
             "label": example.label,
-            "choices": json.dumps(list(example.choices), ensure_ascii=False),
-            "fields": json.dumps(dict(example.fields), ensure_ascii=False),
+            "choices": json_text(list(example.choices)),
+            "fields": json_text(dict(example.fields)),
         }
         for side, part in (("pool", dynamics.pool), ("test", dynamics.test))
         for example in part

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gptfl.errors import DataError
+from gptfl.store.durable import cannot_write, part_of
 from gptfl.store.files import read_header
 from gptfl.store.kinds import KINDS
 
@@ -46,6 +47,15 @@ def check_plain_target(path: Path, flag: str) -> None:
         raise _keep(path, f"can't be read ({error.strerror})", flag) from error
     if not begins.startswith(starts):
         raise _keep(path, f"is not a {path.suffix.lower()} file as gptfl writes them", flag)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ``ResourceError`` where a file can't be made beside a path; ask before work that is long."""
+    try:
+        with part_of(path):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _is_taken(path: Path, flag: str) -> bool:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from gptfl.errors import DataError
 from gptfl.records import Example
-from gptfl.store.examples import MAX_CLASSES
+from gptfl.store.examples import MAX_CLASSES, MAX_EXAMPLES
 from gptfl.store.jsonlines import Line, read_json_lines, shown
 
 TRAIN_TEXTS, TEST_TEXTS = "train_texts.json", "test_texts.json"
-MAX_EXAMPLES = 1_000_000
 TEXT_FORM = '{"id": 0, "input": "prompt and target together"} and, if you like, "target"'
 
 

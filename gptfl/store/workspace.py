@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import filelock
 
-from gptfl.errors import DataError, ResourceError
-from gptfl.store.files import cannot_write, remove_leftovers
+from gptfl.errors import DataError, GptflWarning, ResourceError
+from gptfl.records import user_path
+from gptfl.settings import check_utf8
+from gptfl.store.durable import cannot_write, keeps_locks, remove_leftovers
 from gptfl.store.kinds import KINDS
 
 VARIABLE = "GPTFL_WORKSPACE"
@@ -26,6 +29,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "predictions": ("estimator", "metric"),
 }
 _KEY = 6
+_LOCK, _SOFT = ".lock", ".lock.soft"
 _OWNER = ".lock.owner"
 _HELD = threading.local()
 """The workspaces that this thread has locked."""
@@ -48,7 +52,9 @@ class Workspace:
     @classmethod
     def resolve(cls, given: "Path | str | None" = None) -> "Workspace":
         """The workspace that was given, else that of GPTFL_WORKSPACE, else ./gptfl-work."""
-        return cls(Path(given or os.environ.get(VARIABLE) or DEFAULT).expanduser())
+        root = user_path(given or os.environ.get(VARIABLE) or DEFAULT)
+        check_utf8(str(root), "the workspace")
+        return cls(root)
 
     @property
     def shown(self) -> str:
@@ -123,7 +129,8 @@ class Workspace:
         lock = self._acquire(what)
         held.add(root)
         try:
-            remove_leftovers(root)
+            for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+                remove_leftovers(folder, former=True)
             yield
         finally:
             held.discard(root)
@@ -133,18 +140,30 @@ class Workspace:
 
     def _acquire(self, what: str) -> filelock.BaseFileLock:
         owner = self.root / _OWNER
-        lock = filelock.FileLock(self.root / ".lock", timeout=0)
+        lock: filelock.BaseFileLock | None = None
+        wait = "wait for it, or use another --workspace"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.root / _LOCK, timeout=0)
+            if not keeps_locks(self.root):
+                # The file's mere presence then says that it is held.
+                lock = filelock.SoftFileLock(self.root / _SOFT, timeout=0)
+                wait += f"; if nothing writes there, delete {self.root / _SOFT}"
             lock.acquire()
             owner.write_text(f"{os.getpid()} {what}", encoding="utf-8")
         except filelock.Timeout as error:
-            raise ResourceError(
-                f"{_describe(owner)} is writing to {self.shown}", "wait for it, or use another --workspace"
-            ) from error
+            raise ResourceError(f"{_describe(owner)} is writing to {self.shown}", wait) from error
         except OSError as error:
-            lock.release()
+            if lock is not None:
+                lock.release()
             raise cannot_write(self.root, error) from error
+        if isinstance(lock, filelock.SoftFileLock):
+            warnings.warn(
+                f"the file system of {self.shown} keeps no locks: {_SOFT} there says that it is in use, and stays "
+                "where the command is killed",
+                GptflWarning,
+                stacklevel=4,
+            )
         return lock
 
 

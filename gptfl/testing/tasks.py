@@ -8,6 +8,7 @@ from typing import Any
 
 from gptfl.interfaces import Task
 from gptfl.records import Example, TaskData
+from gptfl.records.texts import id_problem
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 
@@ -51,7 +52,9 @@ def _check_side(examples: tuple[Example, ...], count: int, what: str) -> None:
     require(not twice, f"{what} holds id {twice[0]!r} more than once" if twice else "")
     for example in examples:
         here = f"{what}, example {example.id!r}"
-        require(isinstance(example.id, str) and bool(example.id), f"{what} holds an example whose id is {example.id!r}")
+        require(isinstance(example.id, str), f"{what} holds an example whose id is {example.id!r}")
+        problem = id_problem(example.id)
+        require(not problem, f"{what} holds an example whose id, {example.id!r}, {problem}")
         require(isinstance(example.prompt, str) and bool(example.target), f"{here} has no target")
         label = example.label
         require(

@@ -1,8 +1,6 @@
 """Trained weights along a run, in safetensors: written as they come, read back into the model they belong to."""
 
-import contextlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.store.files import cannot_write
+from gptfl.records.texts import parse_json
+from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.training.distributed import Group
 from gptfl.training.network import Network
+from gptfl.training.weight_files import check_no_pointer
 
 KIND, VERSION = "gptfl-checkpoint", 1
 ENTRY = "gptfl"
@@ -88,7 +88,7 @@ def _recording_of(path: Path) -> str | None:
 def _about(metadata: dict[str, str] | None) -> dict[str, Any]:
     """What a file says that it is; nothing if it is no checkpoint."""
     try:
-        about = json.loads((metadata or {}).get(ENTRY, ""))
+        about = parse_json((metadata or {}).get(ENTRY, ""))
     except (ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) and about.get("kind") == KIND else {}
@@ -114,20 +114,14 @@ def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, An
     about = {"kind": KIND, "format_version": VERSION, **about}
     # One entry: safetensors writes several in any order, and the same weights are to make the same file.
     metadata = {ENTRY: json.dumps(about, sort_keys=True)}
-    aside = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=metadata)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with part_of(path) as aside:
+            save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=metadata)
+            put_in_place(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     except SafetensorError as error:  # how safetensors tells what the system refused
         raise ResourceError(f"{path} can't be written: {error}", "make room, or ask for fewer --checkpoints") from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:
@@ -141,6 +135,7 @@ def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:
         raise DataError(f"checkpoint {path} is missing", "record it with gptfl collect --checkpoints")
     again = "record it again with gptfl collect --checkpoints"
     try:
+        check_no_pointer(path, "checkpoint")
         with safe_open(path, framework="pt") as file:
             about = _about(file.metadata())
             if not about:
@@ -159,8 +154,12 @@ def read_checkpoint(path: Path | str, network: Network) -> Checkpoint:
                     "use the --lora and --train-layers of the recording",
                 )
             run, step = about.get("run"), about.get("step")
-            if not isinstance(run, int) or not isinstance(step, int):
+            if type(run) is not int or type(step) is not int:
                 raise DataError(f"{path} doesn't say of which run and step it is", again)
-            return Checkpoint(run, step, {name: file.get_tensor(name) for name in expected})
+            weights = {name: file.get_tensor(name) for name in expected}
+        for (name, found), weight in zip(weights.items(), network.trainable, strict=True):
+            if found.dtype != weight.dtype or not found.isfinite().all():
+                raise DataError(f"{path}: {name} holds no finite numbers of type {weight.dtype}", again)
+        return Checkpoint(run, step, weights)
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} is damaged ({error})", again) from error

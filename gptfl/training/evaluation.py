@@ -13,6 +13,7 @@ from gptfl.training.distributed import ALONE, Group
 from gptfl.training.encoding import Tokenizer, evaluation_rows
 from gptfl.training.generation import Generator
 from gptfl.training.layout import plan_shares
+from gptfl.training.models import check_tokens
 from gptfl.training.network import Batch, Network
 from gptfl.training.prompts import Decoding, Prompts
 
@@ -50,6 +51,7 @@ class Evaluator:
         self.choices = "choices" in needs
         self.layout = evaluation_rows(tokenizer, test, self.choices)
         rows = self.layout.rows
+        check_tokens(network.loaded, ((*row.input_ids, *row.tokens) for row in rows))
         lengths = [len(row.input_ids) for row in rows]
         shares = plan_shares(lengths, budget, overhead, group.size)
         order = shares[group.rank]

@@ -3,11 +3,10 @@
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,28 +18,40 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.records import Progress, silent
-from gptfl.training.hub import explained, first_line, require_hub
+from gptfl.records import Progress, silent, user_path
+from gptfl.settings import check_utf8
+from gptfl.store.durable import part_of, put_folder_in_place
+from gptfl.training.hub import explained, fetch_model, first_line, require_hub
+from gptfl.training.loading import blamed, load_weights
+from gptfl.training.model_config import longest_input
 from gptfl.training.names import SMOLLM2_Q4, ModelSource
+from gptfl.training.weight_files import printable, read_weight_files
 
 INSTEAD = f"pass a local folder, or --model {SMOLLM2_Q4} or tiny, which need no network"
+CLOSE = 1e-5
+"""How far logits that should be the same may lie apart, as a share of the largest."""
+MAX_HEAD = 100 * 2**20
+"""Bytes that safetensors allows for the names and shapes at the beginning of a file."""
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in float32 on its device, its tokenizer, and what identifies its weights."""
+    """A model in float32 on its device, its tokenizer, what identifies its weights, and what to tell of loading it."""
 
     model: Any
     tokenizer: Any
     source: ModelSource
     weights_hash: str
+    notes: tuple[str, ...] = ()
 
 
 def cache_folder() -> Path:
     """Where converted and built models are kept: ``GPTFL_CACHE``, else the user's cache folder."""
     given = os.environ.get("GPTFL_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+    folder = user_path(given) if given else Path(platformdirs.user_cache_dir("gptfl", appauthor=False))
+    check_utf8(str(folder), "GPTFL_CACHE")
+    return folder
 
 
 def pick_device(device: str) -> torch.device:
@@ -59,26 +70,87 @@ def pick_device(device: str) -> torch.device:
 def load_pretrained(source: ModelSource, device: torch.device, progress: Progress = silent) -> LoadedModel:
     """Load from a folder, the Hub (or its cache) or the packaged GGUF.
 
-    Raises ``ResourceError`` where the Hub can't be reached and ``DataError`` where the files are
-    not a causal language model in safetensors.
+    Raises ``ResourceError`` where the Hub can't be reached or memory can't hold it, and ``DataError`` where the files
+    are not a whole causal language model in safetensors.
     """
     location = str(convert_gguf(progress)) if source.kind == "gguf" else source.location
     progress("load model", 0, 1, source.name)
     where = f"--model {source.name}"
     with quiet():
-        if source.kind != "hub":
-            with _explained(where, OSError):
-                model, tokenizer = _load(location, local_files_only=True)
-        else:
-            try:
-                model, tokenizer = _load(location, local_files_only=True)
-            except (OSError, ValueError):  # not all of it is in the cache
-                require_hub(f"{where}: {location} is not in the cache", INSTEAD)
-                with explained(f"{where}: {location}", INSTEAD), _explained(where):
-                    model, tokenizer = _load(location, local_files_only=False)
-    model = model.to(device).eval()
+        folder = fetch_model(location, where=where, instead=INSTEAD) if source.kind == "hub" else Path(location)
+        files = read_weight_files(folder, where)
+        model = load_weights(AutoModelForCausalLM, folder, files)
+        tokenizer = _load_tokenizer(location, source.kind == "hub", where)
+        _check_vocabulary(where, model, tokenizer)
+    model = model.to(device)
     progress("load model", 1, 1, source.name)
-    return LoadedModel(model, tokenizer, source, hash_weights(model))
+    notes = (*filter(None, [source.announcement]), *files.notes)
+    return LoadedModel(model, tokenizer, source, hash_weights(model), notes)
+
+
+def _load_tokenizer(location: str, on_hub: bool, where: str) -> Any:
+    with blamed(f"{where}: its tokenizer can't be read", "save it beside the weights with save_pretrained"):
+        try:
+            return AutoTokenizer.from_pretrained(location, trust_remote_code=False, local_files_only=True)
+        except (OSError, ValueError):  # not all of it is in the cache
+            if not on_hub:
+                raise
+        require_hub(f"{where}: the tokenizer of {location} is not in the cache", INSTEAD)
+        with explained(f"{where}: {location}", INSTEAD):
+            return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+
+
+def _check_vocabulary(where: str, model: Any, tokenizer: Any) -> None:
+    """Raise ``DataError`` where the tokenizer gives tokens that the model has no embedding for.
+
+    Tokens that were added to it are passed over: most never occur, and ``check_tokens`` finds those that do.
+    """
+    with blamed(f"{where}: its tokenizer has no vocabulary", "save it beside the weights with save_pretrained"):
+        added = set(tokenizer.get_added_vocab())
+        largest = max((number for token, number in tokenizer.get_vocab().items() if token not in added), default=0)
+    rows = embedded(model)
+    if largest >= rows:
+        raise DataError(
+            f"{where}: its tokenizer numbers tokens up to {largest}, and the model embeds {rows}",
+            "use the model's own tokenizer, or resize_token_embeddings and save it again",
+        )
+
+
+def embedded(model: Any) -> int:
+    """How many tokens a model has an embedding of."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def check_tokens(loaded: LoadedModel, rows: Iterable[Iterable[int]]) -> None:
+    """Raise ``DataError`` where texts hold a token that the model has no embedding for."""
+    largest, known = max((max(row, default=0) for row in rows), default=0), embedded(loaded.model)
+    if largest >= known:
+        token = printable(str(loaded.tokenizer.convert_ids_to_tokens(int(largest))))
+        raise DataError(
+            f"--model {loaded.source.name}: the texts hold the token {token!r}, number {largest}, and the model embeds "
+            f"{known}",
+            "resize_token_embeddings and save it again, or leave such texts out",
+        )
+
+
+def check_causal(loaded: LoadedModel) -> None:
+    """Raise ``DataError`` for a model whose prediction of a token depends on the tokens that come after it.
+
+    transformers counts some among its causal ones (BERT, XLNet), which would be shown the very target to predict.
+    """
+    model = loaded.model
+    first = torch.arange(min(8, longest_input(model.config) or 8), device=model.device) % embedded(model)
+    second = first.clone()
+    second[-1] = (second[-1] + 1) % embedded(model)
+    with torch.no_grad():
+        one, other = (model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() for ids in (first, second))
+    # Rounding may differ only where sizes depend on the tokens, as among experts: all else is computed alike.
+    if one.numel() and one.isfinite().all() and (one - other).abs().max() > CLOSE * one.abs().max():
+        raise DataError(
+            f"--model {loaded.source.name}: {type(model).__name__} is not causal: what it predicts of a token depends on "
+            "those after it",
+            "choose a model that reads from left to right, such as pythia-70m",
+        )
 
 
 def hash_weights(model: torch.nn.Module) -> str:
@@ -122,11 +194,34 @@ def convert_gguf(progress: Progress = silent) -> Path:
 
 
 def is_built(target: Path) -> bool:
-    """Whether a folder is there; no, too, where the system won't say, for building it then tells why."""
+    """Whether a whole model is there; no, too, where the system won't say, for building it then tells why.
+
+    Files that a power cut left empty or full of zeros are no model, and are built anew.
+    """
     try:
-        return target.is_dir()
+        weights = list(target.glob("*.safetensors"))
+        texts = [target / "config.json", *target.glob("tokenizer*.json")]
+        return len(texts) > 1 and bool(weights) and all(_is_filled(path) for path in (*texts, *weights))
     except OSError:
         return False
+
+
+def _is_filled(path: Path) -> bool:
+    """Whether a file was written to its end: JSON that closes, or as many weights as its head says."""
+    if path.suffix == ".json":
+        return path.read_bytes().rstrip().endswith(b"}")
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if not 0 < size <= MAX_HEAD:
+            return False
+        try:
+            tensors = json.loads(file.read(size))
+            return bool(
+                path.stat().st_size
+                == 8 + size + max(one["data_offsets"][1] for one in tensors.values() if "data_offsets" in one)
+            )
+        except (ValueError, TypeError, KeyError):
+            return False
 
 
 @contextlib.contextmanager
@@ -135,16 +230,11 @@ def build_folder(target: Path) -> Iterator[Path]:
 
     Raises ``ResourceError`` naming GPTFL_CACHE where the system refuses to make or fill it.
     """
-    aside: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        yield aside
-        try:
-            aside.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another process finished first: its folder serves as well
-                raise
+        with part_of(target, folder=True) as aside:
+            yield aside
+            if not is_built(target):  # else another process finished first: its folder serves as well
+                put_folder_in_place(aside, target)
     except Exception as error:
         if not _is_systems(error):
             raise
@@ -152,9 +242,6 @@ def build_folder(target: Path) -> Iterator[Path]:
         raise ResourceError(
             f"{target} can't be written: {why}", "set GPTFL_CACHE to a folder that can be written to, with room"
         ) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_systems(error: Exception) -> bool:
@@ -175,23 +262,3 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _load(location: str, local_files_only: bool) -> tuple[Any, Any]:
-    options = {"trust_remote_code": False, "local_files_only": local_files_only}
-    tokenizer = AutoTokenizer.from_pretrained(location, **options)
-    model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32, use_safetensors=True, **options)
-    return model, tokenizer
-
-
-@contextlib.contextmanager
-def _explained(where: str, *more: type[BaseException]) -> Iterator[None]:
-    """Turn what transformers says of a folder or repository that holds no usable model into one line."""
-    refused: tuple[type[BaseException], ...] = (ValueError, KeyError, *more)
-    try:
-        yield
-    except refused as error:
-        raise DataError(
-            f"{where} is not a causal language model in safetensors ({first_line(error)})",
-            "choose another, or save it with save_pretrained",
-        ) from error

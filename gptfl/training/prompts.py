@@ -43,7 +43,7 @@ class Prompts:
         self.tokenizer: Any = tokenizer.tokenizer
         references = [references_of(example) for example in test]
         self.limit = self._longest(references) if decoding.tokens is None else decoding.tokens
-        self.ids = [tokenizer.pairs(example, "test", choices)[0] for example in test]
+        self.ids = [tokenizer.prompt(example, "test", choices) for example in test]
         self.rooms = [min(self.limit, tokenizer.max_length - len(ids)) for ids in self.ids]
         self.one_line = [not any("\n" in text for text in texts) for texts in references]
         self.uniforms = _draws(test, decoding.seed, self.limit) if decoding.how == "nucleus" else None

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.curricula import SCHEDULES, recorded_steps, run_seed
 from gptfl.errors import DataError
 from gptfl.interfaces import Metric, Plan
+from gptfl.interruption import uninterrupted
 from gptfl.records import Curriculum, Example, Run
 from gptfl.training.checkpoints import Keeper
 from gptfl.training.distributed import ALONE, Group
@@ -20,7 +21,8 @@ from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
 from gptfl.training.layout import plan_batches
-from gptfl.training.models import LoadedModel
+from gptfl.training.model_config import longest_input
+from gptfl.training.models import LoadedModel, check_causal, check_tokens
 from gptfl.training.network import Batch, Network
 from gptfl.training.precision import loss_scaler
 from gptfl.training.prompts import Decoding
@@ -109,13 +111,13 @@ class RecordingTrainer:
         self.group = group
         self.keeper = keeper
         self.pool = pool
-        limit = getattr(loaded.model.config, "max_position_embeddings", None) or recipe.max_length
-        limit = limit if limit > 0 else recipe.max_length  # XLNet says -1 for as long as you please
-        self.tokenizer = Tokenizer(loaded.tokenizer, min(recipe.max_length, limit))
-        self.tokenizer.count_cuts(pool, "pool")
-        self.tokenizer.count_cuts(test, "test", any("choices" in metric.needs for metric in metrics))
+        check_causal(loaded)
+        self.tokenizer = Tokenizer(loaded.tokenizer, recipe.max_length, longest_input(loaded.model.config))
+        self.tokenizer.read(pool, "pool")
+        self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
         self.rows = training_rows(self.tokenizer, pool)
+        check_tokens(loaded, ((*row.input_ids, *row.tokens) for row in self.rows))
         self.network.check([*self.rows, *training_rows(self.tokenizer, test, "test")])
         if group.shard:
             self.network.shard(group.device)
@@ -176,7 +178,8 @@ class RecordingTrainer:
             settings["lr"] = learning_rate
         self.network.switch(training=True)
         for _ in range(SCALINGS):
-            loss = self._differentiate(pieces)
+            with uninterrupted():  # autograd calls hooks back, which would swallow a Ctrl-C
+                loss = self._differentiate(pieces)
             scale = self.scaler.get_scale()
             if self.along is not None:
                 self.scaler.unscale_(optimiser)

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gptfl.builtin.encoders import AnswerState, answers
 from gptfl.builtin.encoders.answers import ErrorSketch
+from gptfl.builtin.models import load_model
 from gptfl.errors import DataError, UsageError
 from gptfl.records import Example
 from gptfl.testing import check_encoder
@@ -97,6 +98,7 @@ def recording(**settings: object) -> Any:
 
 
 def test_it_takes_the_recorded_model_and_length(neox: Path) -> None:
+    load_model(str(neox))  # a file has only such models loaded as the user has named before
     encoder = AnswerState(device="cpu")
     encoder.use_recording(recording(model="old", source=str(neox), max_length=6))
     assert encoder.identity()["model"] == str(neox)
@@ -108,11 +110,29 @@ def test_it_takes_the_recorded_model_and_length(neox: Path) -> None:
     assert named.identity()["max_length"] == 9
 
 
+def test_features_of_other_tokens_are_not_mixed_with_older_ones(neox: Path) -> None:
+    """Where the recorded prompts end inside tokens, older features had others."""
+    from dataclasses import replace
+
+    one = recording(model=str(neox))
+    merged = replace(one, pool=(Example("p0", "is it ", "red"), *one.pool[1:]))
+    identities = []
+    for used in (one, merged):
+        encoder = AnswerState(str(neox), device="cpu")
+        encoder.use_recording(used)
+        identities.append(encoder.identity())
+    assert identities[1] == {**identities[0], "tokenization": "whole text"}
+    assert "tokenization" not in identities[0]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({}, "does not say which model it was made with: name one: --set model=pythia-70m"),
-        ({"model": "nonesuch"}, "unknown model 'nonesuch'"),
+        (
+            {"model": "nonesuch"},
+            "names the model nonesuch, which you have not used here yet.*: if you want that: --set model=nonesuch",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_told_is_refused(settings: dict[str, object], message: str) -> None:
@@ -129,6 +149,7 @@ def test_a_model_that_cannot_be_told_is_refused(settings: dict[str, object], mes
 
 
 def test_other_weights_than_the_recorded_ones_are_refused(neox: Path) -> None:
+    load_model(str(neox))
     encoder = AnswerState(device="cpu")
     encoder.use_recording(recording(model=str(neox), weights="0123"))
     with pytest.raises(DataError, match=r"has other weights \(.*\) than the recording was made with \(0123\)"):

@@ -1,3 +1,4 @@
+import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -6,8 +7,9 @@ import pytest
 from gptfl.builtin.encoders import CausalLm, MiniLm, TfidfSvd, minilm
 from gptfl.builtin.encoders.tfidf import reduce
 from gptfl.builtin.encoders.transformer import Cuts, Embedder, batches
-from gptfl.errors import ResourceError, UsageError
+from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.records import Example
+from gptfl.stages.embedding import same_identity
 from gptfl.testing import check_encoder
 from tests.hub import use_cache
 
@@ -91,6 +93,26 @@ def test_what_is_too_long_loses_its_beginning_and_is_counted():
     assert cuts.notes == ["2 texts are longer than 3 tokens and lose their beginning (3 tokens in all)"]
 
 
+def test_minilm_draws_no_missing_weight_at_random(neox, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(neox)
+    sizes = {"hidden_size": 384, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path)
+    tokenizer.add_special_tokens({"cls_token": "the", "sep_token": "a"})
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr(minilm, "find_weights", lambda: tmp_path)
+    before, after = (MiniLm().encode(examples("p", 2), examples("t", 1))["text"].train for _ in range(2))
+    np.testing.assert_array_equal(before, after)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["embeddings.LayerNorm.bias"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    message = r"holds no usable .*MiniLM.* \(.*1 missing \(embeddings\.LayerNorm\.bias\)\): delete it and install"
+    with pytest.raises(DataError, match=message):
+        MiniLm().encode(examples("p", 2), examples("t", 1))
+
+
 def test_causal_lm_gives_the_models_own_hidden_states(neox):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -109,6 +131,37 @@ def test_causal_lm_gives_the_models_own_hidden_states(neox):
 
 def test_causal_lm_keeps_every_promise_of_an_encoder(neox):
     check_encoder(CausalLm, model=str(neox), device="cpu")
+
+
+def test_causal_lm_is_the_same_wherever_its_model_lies(neox, tmp_path):
+    moved = shutil.copytree(neox, tmp_path / "moved")
+    first, second = (CausalLm(model=str(folder), device="cpu").identity() for folder in (neox, moved))
+    assert first != second
+    assert same_identity(first, second)
+    assert not same_identity(first, {**second, "layer": 1})
+    assert not same_identity({**first, "weights": "0"}, second)
+    assert not same_identity({"model": "a"}, {"model": "b"})
+
+
+def test_an_empty_text_is_the_start_token_or_nothing(neox):
+    plain = [Example("a", "", " yes"), Example("b", "", " no sun"), Example("c", "red", " no")]
+    made = CausalLm(str(neox), text="prompt", token="mean").encode(plain[:2], plain[2:])["hidden"]
+    started = CausalLm(str(neox), text="target").encode([Example("s", "", "<|end|>")], plain[2:])["hidden"]
+    np.testing.assert_allclose(made.train, np.repeat(started.train, 2, axis=0), atol=1e-5)
+    without = CausalLm(str(neox), text="prompt")
+    for name in ("bos_token", "eos_token"):
+        setattr(without._loaded.tokenizer, name, None)
+    with pytest.raises(DataError, match="encoder causal-lm: a text is empty, and the tokenizer"):
+        without.encode(plain[:2], plain[2:])
+
+
+def test_tfidf_of_plain_texts_weighs_their_targets():
+    plain = [Example(str(i), "", f" the {word} sun") for i, word in enumerate(("red", "blue", "old", "new"))]
+    made = TfidfSvd().encode(plain[:3], plain[3:])["text"]
+    alone = TfidfSvd(text="target").encode(plain[:3], plain[3:])["text"]
+    np.testing.assert_allclose(made.train, alone.train)
+    with pytest.raises(DataError, match="encoder tfidf-svd: no word is in any prompt: take another part"):
+        TfidfSvd(text="prompt").encode(plain[:3], plain[3:])
 
 
 def test_causal_lm_counts_what_it_cuts(neox):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def world(runs=16, asked=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TES
     for index in range(runs + asked):
         key = run_seed(seed, index)
         batches = fill_batches(draw_subset(pool, pool // 3, key), BATCH, STEPS, key)
-        seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / (BATCH * rates.sum())
+        seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / rates.sum()
         line = begin - 0.8 * (RECORDED / STEPS)[:, None] + 2 * seen @ effects
         line[1:] += noise * random.normal(size=line[1:].shape)
         if metric.high == float("inf"):
@@ -351,12 +352,13 @@ def test_unseen_training_examples_are_known_by_their_vectors():
     truncated = []
     for run in fit_runs:
         batches = np.where(run.curriculum.batches >= kept, -1, run.curriculum.batches)
-        effects = exposures(run.curriculum.batches[None], run.curriculum.learning_rates[None], RECORDED, POOL)[0]
-        effects[:, :kept] = 0
+        rates = run.curriculum.learning_rates
+        whole, left = (
+            exposures(one[None], rates[None], RECORDED, POOL)[0] for one in (run.curriculum.batches, batches)
+        )
         train, test = data.features.sets["raw-0"].train, data.features.sets["raw-0"].test
         line = 2 * np.log(run.metrics["loss"])
-        rates = run.curriculum.learning_rates
-        line -= 2 * (effects / (BATCH * rates.sum())) @ (-train @ test.T / 2)
+        line += 2 * ((left - whole) / rates.sum()) @ (-train @ test.T / 2)
         truncated.append(replace(run, curriculum=Curriculum(batches, rates), metrics={"loss": np.exp(line / 2)}))
     fitted = ExposureGp().fit(of_first(replace(data, fit_runs=tuple(truncated)), pool=kept))
     query = about(question(runs), data, pool=kept)
@@ -405,6 +407,36 @@ def test_observed_scores_are_met_and_what_follows_moves_towards_them():
     np.testing.assert_allclose(after.values[1:], before.values[1:], rtol=1e-12)
 
 
+def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
+    data, runs = world(runs=16, asked=20)
+    random = np.random.default_rng(2)
+
+    def late(run):
+        """As imports are: without the score before any update, and with what only this run does, from the start."""
+        own = np.exp(0.3 * random.normal(size=TEST))
+        return replace(begun(run, 1), metrics={"loss": run.metrics["loss"][1:] * own})
+
+    given, asked = replace(data, fit_runs=tuple(map(late, data.fit_runs))), [late(run) for run in runs]
+    fitted = ExposureGp().fit(given)
+    state = {name: array for name, array in fitted.state().items() if name != "rules"}
+    before = ExposureGp().restore(state)
+    query, truth = question(asked), recorded(asked)
+    ours, theirs = fitted.predict(query), before.predict(query)
+    assert np.square(ours.values - truth)[:, 1:].sum() < 0.5 * np.square(theirs.values - truth)[:, 1:].sum()
+    assert 0.8 < covered(ours, truth, 0.9) < 0.98
+    # One run's first score says nothing of another run.
+    alone = fitted.predict(replace(query, first=np.concatenate([query.first[:1], 2 * query.first[1:]])))
+    np.testing.assert_array_equal(alone.values[0], ours.values[0])
+
+
+def test_the_first_score_that_all_runs_have_in_common_says_nothing():
+    data, runs = world()
+    fitted = ExposureGp().fit(data)
+    query = question(runs)
+    one, other = (fitted.predict(replace(query, first=first)).values for first in (query.first, query.first + 0.5))
+    np.testing.assert_array_equal(one[:, 1:], other[:, 1:])
+
+
 def test_observing_half_of_a_run_helps_with_the_other_half():
     data, runs = world(runs=6, asked=12)
     query, truth = question(runs), recorded(runs)
@@ -442,6 +474,81 @@ def test_values_at_their_bounds_stay_on_their_own_scale():
         ExposureGp(link="logit").fit(replace(data, fit_runs=whole))
     with pytest.raises(DataError, match="link 'log' doesn't suit accuracy as recorded: use identity, logit, or auto"):
         ExposureGp(link="log").fit(data)
+
+
+def zeros_and_ones(seed=0, runs=16, asked=20):
+    """Runs whose scores are 0 or 1 by chance, with a probability that moves linearly with what they see."""
+    data, held = world(runs=runs, asked=asked, metric=ACCURACY, seed=seed)
+    random = np.random.default_rng(seed)
+
+    def drawn(run):
+        values = (random.random(run.metrics["accuracy"].shape) < run.metrics["accuracy"]).astype(float)
+        values[0] = np.arange(TEST) % 2
+        return replace(run, metrics={"accuracy": values})
+
+    chances = recorded(held, "accuracy")
+    return replace(data, fit_runs=tuple(map(drawn, data.fit_runs))), [drawn(run) for run in held], chances
+
+
+def test_of_zeros_and_ones_the_probability_is_told():
+    brier, plain, inside, chosen = [], [], [], []
+    for seed in range(4):
+        data, held, chances = zeros_and_ones(seed)
+        fitted = ExposureGp().fit(data)
+        assert fitted.model_.binary
+        told = fitted.predict(question(held, "accuracy"))
+        values = told.values[:, 1:]
+        assert ((values > 0) & (values < 1)).all()
+        brier.append(np.square(values - chances[:, 1:]).mean())
+        average = np.stack([run.metrics["accuracy"] for run in data.fit_runs]).mean(axis=0)
+        plain.append(np.square(average[1:] - chances[:, 1:]).mean())
+        low, high = told.intervals[0.9]
+        assert set(np.unique(low)) | set(np.unique(high)) <= {0.0, 1.0}
+        inside.append(covered(told, recorded(held, "accuracy"), 0.9))
+        chosen.append((low == high)[:, 1:].mean())
+        np.testing.assert_array_equal(told.intervals[0.5][0][:, 1:], (values >= 0.5))
+    assert np.mean(brier) < np.mean(plain) + 0.002
+    assert np.mean(inside) > 0.9
+    assert np.mean(chosen) > 0.0
+
+
+def test_of_zeros_and_ones_that_are_all_alike_nothing_is_certain():
+    data, held, _ = zeros_and_ones(runs=5)
+    ones = tuple(replace(run, metrics={"accuracy": np.ones_like(run.metrics["accuracy"])}) for run in data.fit_runs)
+    fitted = ExposureGp().fit(replace(data, fit_runs=ones))
+    np.testing.assert_allclose(fitted.predict(question(held, "accuracy")).values[:, 1:], 5.5 / 6)
+    assert fitted.notes_ == ()
+
+
+def test_runs_that_do_not_differ_give_no_intervals_and_say_so():
+    data, runs = world(runs=5)
+    same = tuple(replace(run, metrics=data.fit_runs[0].metrics) for run in data.fit_runs)
+    for alike in (same, tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)):
+        fitted = ExposureGp().fit(replace(data, fit_runs=alike))
+        told = fitted.predict(question(runs))
+        assert told.intervals == {}
+        assert fitted.notes_[-1] == (
+            "exposure-gp: the 5 runs to fit don't differ in what they saw or in what was recorded, and nothing says how "
+            "far others may: predictions have no intervals"
+        )
+        again = ExposureGp().restore(fitted.state()).predict(question(runs))
+        assert again.intervals == {}
+        np.testing.assert_array_equal(told.values, again.values)
+
+
+def test_a_step_at_which_runs_happen_not_to_differ_has_a_width():
+    data, runs = world(runs=6)
+
+    def level(run):
+        values = run.metrics["loss"].copy()
+        values[2] = 1.0
+        return replace(run, metrics={"loss": values})
+
+    fitted = ExposureGp().fit(replace(data, fit_runs=tuple(map(level, data.fit_runs))))
+    low, high = fitted.predict(question(runs)).intervals[0.9]
+    width = (high - low).mean(axis=(0, 2))
+    assert 0.2 * width[3] < width[2] < 2 * width[3]
+    assert width[0] == 0
 
 
 @pytest.mark.parametrize("settings", [{}, {"features": False}, {"prior": False}])
@@ -509,6 +616,22 @@ def with_set(data, train, test):
     return replace(data, features=replace(data.features, sets={"raw-0": FeatureSet(train, test, "gradient")}))
 
 
+def at(run, rows):
+    """The run as if it had been recorded at some of its steps alone."""
+    return replace(run, steps=run.steps[rows], metrics={name: one[rows] for name, one in run.metrics.items()})
+
+
+def begun(run, row):
+    """The run as if it had been recorded from a later step on."""
+    return at(run, np.arange(row, len(run.steps)))
+
+
+def blank(curriculum, steps):
+    """The curriculum without its first batches."""
+    kept = np.arange(curriculum.steps)[:, None] >= steps
+    return replace(curriculum, batches=np.where(kept, curriculum.batches, -1))
+
+
 BROKEN = {
     "one run": (lambda data: replace(data, fit_runs=data.fit_runs[:1]), "1 of the 1 runs to fit can be told"),
     "no run": (lambda data: replace(data, fit_runs=()), "there is no run to fit"),
@@ -526,11 +649,20 @@ BROKEN = {
         lambda data: replace(
             data,
             fit_runs=tuple(
-                replace(run, steps=run.steps[number:], metrics={"loss": run.metrics["loss"][number:]})
+                replace(begun(run, number), curriculum=blank(run.curriculum, 4 * number))
                 for number, run in enumerate(data.fit_runs[:3])
             ),
         ),
-        "1 of the 3 runs to fit can be told from their beginning, fewer than 2",
+        "1 of the 3 runs to fit can be told from their beginning and is no copy of another, fewer than 2",
+    ),
+    "copies": (
+        lambda data: replace(data, fit_runs=data.fit_runs[:1] * 3),
+        "1 of the 3 runs to fit can be told from their beginning and is no copy of another, fewer than 2",
+    ),
+    "no common step": (
+        lambda data: replace(data, fit_runs=tuple(at(run, [0, 1 + row]) for row, run in enumerate(data.fit_runs))),
+        "two runs to fit or more recorded step 0 and no other: record runs at the same steps (gptfl collect "
+        "--record-every), or another metric",
     ),
     "nothing known": (
         lambda data: replace(
@@ -570,14 +702,112 @@ def test_questions_that_cannot_be_answered_are_told_in_one_line():
         fitted.influence_of(np.arange(POOL), {"raw-0": np.ones((POOL, 3))}, np.eye(TEST))
 
 
-def test_pieces_of_runs_that_begin_later_are_left_out():
+def test_pieces_of_runs_of_which_the_beginning_is_not_known_are_left_out_and_named():
     data, runs = world(runs=8)
-    piece = data.fit_runs[7]
-    piece = replace(piece, steps=piece.steps[2:], metrics={"loss": piece.metrics["loss"][2:] + 100})
+    piece = begun(data.fit_runs[7], 2)
+    piece = replace(piece, curriculum=blank(piece.curriculum, 8), metrics={"loss": piece.metrics["loss"] + 100})
     query = question(runs)
-    with_piece = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[:7], piece))).predict(query)
-    without = ExposureGp().fit(replace(data, fit_runs=data.fit_runs[:7])).predict(query)
-    np.testing.assert_array_equal(with_piece.values, without.values)
+    fitted = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[:7], piece)))
+    without = ExposureGp().fit(replace(data, fit_runs=data.fit_runs[:7]))
+    np.testing.assert_array_equal(fitted.predict(query).values, without.predict(query).values)
+    assert fitted.notes_ == (
+        "exposure-gp: left out 1 of 8 runs or pieces of runs: they begin after step 0, and it isn't known on what was "
+        "trained before (run-0007)",
+    )
+    assert without.notes_ == ()
+
+
+def test_runs_recorded_from_another_step_on_count_from_there():
+    data, runs = world(runs=24, asked=12)
+    late = tuple(run if number < 2 else begun(run, 1) for number, run in enumerate(data.fit_runs))
+    fitted, whole = (ExposureGp().fit(replace(data, fit_runs=some)) for some in (late, data.fit_runs))
+    members = [step.members.tolist() for step, _ in fitted.model_.solved]
+    assert members == [[0, 1], *[list(range(24))] * 4]
+    assert fitted.notes_ == (
+        "exposure-gp: 22 of 24 runs have no score at step 0 and count from their first one on (run-0002, run-0003, "
+        "run-0004, run-0005, run-0006, run-0007 and 16 more)",
+    )
+    one, other = (estimator.predict(question(runs)).values for estimator in (fitted, whole))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["tail", "diverged", "first"])
+def test_what_a_run_lacks_is_not_taken_for_what_others_did(missing):
+    """Half of the runs are the others' mean where they end, if that is filled in: effects would come to half."""
+    data, runs = world(runs=16, asked=12)
+    gone = np.full((len(RECORDED), TEST), False)
+    gone[{"tail": slice(3, None), "diverged": slice(3, None), "first": slice(0, 1)}[missing]] = True
+    if missing == "first":
+        gone[:, 1:] = False
+    lost = np.inf if missing == "diverged" else np.nan
+    holed = tuple(
+        replace(run, metrics={"loss": np.where(gone, lost, run.metrics["loss"])}) if number % 2 else run
+        for number, run in enumerate(data.fit_runs)
+    )
+    fitted = ExposureGp().fit(replace(data, fit_runs=holed))
+    kept = ExposureGp().fit(replace(data, fit_runs=holed[::2]))
+    query = question(runs)
+    ours, theirs = fitted.predict(query), kept.predict(query)
+    mean = MeanRun().fit(data).predict(query).values
+    assert skill(ours.values, recorded(runs), mean) > skill(theirs.values, recorded(runs), mean) - 0.02
+    members = [len(step.members) for step, _ in fitted.model_.solved]
+    assert members == ([16] * 5 if missing == "first" else [16, 16, 16, 8, 8])
+    assert ("8 scores are missing" in "".join(fitted.notes_)) == (missing == "first")
+
+
+def test_runs_recorded_at_other_steps_count_where_they_share_them():
+    data, runs = world(runs=12)
+    sparse = tuple(at(run, [0, 2, 4]) if number < 6 else run for number, run in enumerate(data.fit_runs))
+    fitted = ExposureGp().fit(replace(data, fit_runs=sparse))
+    assert [len(step.members) for step, _ in fitted.model_.solved] == [12, 6, 12, 6, 12]
+    assert fitted.notes_ == ()
+    alone = (*(at(run, [0, 2, 4]) for run in data.fit_runs[:-1]), data.fit_runs[-1])
+    fitted = ExposureGp().fit(replace(data, fit_runs=alone))
+    assert fitted.steps_.tolist() == [0, 8, 16]
+    assert fitted.notes_ == ("exposure-gp: left out 2 steps (4, 12), which a single run recorded",)
+    stranger = replace(data.fit_runs[0], steps=np.array([3, 7]), metrics={"loss": recorded(runs)[0, :2]})
+    fitted = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs[1:], stranger)))
+    assert "left out run-0000, recorded at no step that another run was recorded at" in "".join(fitted.notes_)
+    assert len(fitted.model_.even) == 11
+
+
+def test_steps_beyond_the_scores_of_a_test_example_are_left_out_and_told():
+    data, _ = world(runs=6)
+
+    def cut(run):
+        values = run.metrics["loss"].copy()
+        values[3:, 5] = np.nan
+        return replace(run, metrics={"loss": values})
+
+    fitted = ExposureGp().fit(replace(data, fit_runs=tuple(cut(run) for run in data.fit_runs)))
+    assert fitted.steps_.tolist() == [0, 4, 8]
+    assert fitted.notes_ == (
+        "exposure-gp: left out 2 steps (12, 16), where no run has a loss of every test example (such as 'test-5')",
+    )
+
+
+def test_where_too_much_is_missing_the_runs_that_lack_the_most_are_left_out(monkeypatch):
+    data, _ = world(runs=10)
+    monkeypatch.setattr("gptfl.builtin.exposure_runs.CELLS", 4)
+
+    def holed(number, run):
+        values = run.metrics["loss"].copy()
+        values[2, : number % 4] = np.nan
+        return replace(run, metrics={"loss": values})
+
+    fitted = ExposureGp().fit(replace(data, fit_runs=tuple(map(holed, range(10), data.fit_runs))))
+    assert fitted.model_.solved[2][0].members.tolist() == [0, 1, 4, 5, 8, 9]
+    assert fitted.notes_[-1] == "exposure-gp: left out 22 scores at steps at which more than 4 are missing"
+
+
+def test_the_same_run_again_to_the_last_bit_counts_once():
+    data, runs = world(runs=8)
+    fitted = ExposureGp().fit(replace(data, fit_runs=(*data.fit_runs, data.fit_runs[2])))
+    once = ExposureGp().fit(data)
+    np.testing.assert_array_equal(fitted.predict(question(runs)).values, once.predict(question(runs)).values)
+    assert fitted.notes_ == (
+        "exposure-gp: 1 of 9 runs are another one again, with the same batches and scores, and count once (run-0002)",
+    )
 
 
 def test_runs_that_end_early_count_for_as_long_as_they_last():
@@ -684,3 +914,19 @@ def test_a_question_about_the_first_step_alone_is_answered_with_it():
     told = ExposureGp().fit(data).predict(query)
     np.testing.assert_array_equal(told.values[:, 0], query.first)
     assert (told.novelty == 0).all()
+
+
+def test_a_simulator_fitted_before_predicts_what_it_did():
+    """An archived state and what it predicted when it was made, before there were rules to say by which it does."""
+    with np.load(Path(__file__).parent / "samples" / "exposure-gp.v1.npz") as kept:
+        sample = dict(kept)
+    state = {name.removeprefix("state/"): array for name, array in sample.items() if name.startswith("state/")}
+    restored = ExposureGp().restore(state)
+    told = restored.predict(Query(*(sample[name] for name in ("batches", "learning_rates", "steps", "first"))))
+    np.testing.assert_allclose(told.values, sample["values"], rtol=1e-6)
+    for bound, name in zip(told.intervals[0.9], ("low", "high"), strict=True):
+        np.testing.assert_allclose(bound, sample[name], rtol=1e-6)
+    np.testing.assert_allclose(told.novelty, sample["novelty"], rtol=1e-6)
+    assert "rules" not in restored.state()
+    with pytest.raises(DataError, match="predicts by rules 7"):
+        ExposureGp().restore({**state, "rules": np.array(7)})

@@ -56,7 +56,18 @@ def test_wrong_names_and_missing_files(
     assert not list(tmp_path.glob("**/*.h5"))
 
 
-@pytest.mark.parametrize("kind", ["gpu", "machine", "torch"])
+@pytest.mark.parametrize("option", ["--model", "--data", "--workspace", "--name"])
+def test_a_name_that_is_not_utf8_is_refused(gptfl: Command, option: str) -> None:
+    outcome = gptfl("collect", "--model", "tiny", "--task", "errands", option, "mod\udcffel")
+    refuses(outcome, 2, r"the argument 'mod\xffel' is not UTF-8: rename it")
+
+
+def test_a_workspace_of_the_environment_that_is_not_utf8(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTFL_WORKSPACE", "work\udcff")
+    refuses(gptfl("fit"), 2, r"the workspace 'work\xff' is not UTF-8")
+
+
+@pytest.mark.parametrize("kind", ["gpu", "machine", "torch", "kernels"])
 def test_full_memory_is_told_in_one_line(
     gptfl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -64,9 +75,11 @@ def test_full_memory_is_told_in_one_line(
 
     full = "CUDA out of memory. Tried to allocate 30.00 MiB. GPU 0 has 22.94 MiB free. Process 8 has 7 GiB in use."
     errors = {"gpu": torch.OutOfMemoryError(full), "machine": MemoryError()}
-    error = errors.get(kind) or RuntimeError(
-        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
-    )
+    texts = {
+        "torch": "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.",
+        "kernels": "could not create a primitive",
+    }
+    error = errors.get(kind) or RuntimeError(texts[kind])
 
     def run_out(*args: Any, **kwargs: Any) -> None:
         raise error
@@ -74,9 +87,7 @@ def test_full_memory_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gptfl.training.trainer.RecordingTrainer.run", run_out)
     outcome = gptfl("collect", "--model", "tiny", "--task", "errands", *SMALL)
-    told = {"gpu": "Tried to allocate 30.00 MiB", "machine": "the system gave no more", "torch": "tried to allocate"}[
-        kind
-    ]
+    told = {"gpu": "Tried to allocate 30.00 MiB", "machine": "the system gave no more", **texts}[kind].rstrip(".")
     assert outcome.code == 5
     last = outcome.err.strip().split("\n")[-1]
     assert last.startswith("error: memory is full: ")

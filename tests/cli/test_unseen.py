@@ -197,7 +197,7 @@ def test_another_model_than_the_recorded_one_is_refused(gptfl: Command, study: P
         (("--new-train", "{new}"), 2, ("--new-train", "--subset")),
         (("--model", "tiny"), 2, ("--model tiny", "--new-test")),
         (("--new-test", "absent.jsonl"), 3, ("--new-test absent.jsonl is no file",)),
-        (("--new-test", "{bad}"), 3, ("bad.jsonl, line 2", "malformed JSON")),
+        (("--new-test", "{bad}"), 3, ("bad.jsonl, line 2", "is no JSON")),
         (("--new-test", "{clash}"), 3, ("clash.jsonl, line 1", "the recording has an example", "another id")),
         (("--new-test", "{new}", "--features", "absent.h5"), 3, ("absent.h5",)),
     ],

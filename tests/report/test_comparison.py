@@ -19,6 +19,7 @@ from gptfl.report.comparison import (
     to_latex,
     write_table,
 )
+from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Outcome, Row, Value, score_rows
 
 
@@ -52,6 +53,42 @@ def test_the_terminal_table_fits_80_columns_and_tells_everything():
         assert part in text
     assert "no [bold]idea" in " ".join(text.split())
     assert "…" not in text
+
+
+def test_runs_that_belong_together_are_told():
+    plain = comparison()
+    assert "95 % bootstrap intervals over runs." in " ".join(footnotes(plain))
+    held = replace(plain.held_out, together=np.arange(10) // 2)
+    notes = " ".join(footnotes(replace(plain, held_out=held)))
+    assert "intervals over the 5 groups of runs that train on the same examples or are pairs." in notes
+    assert "No best is marked with fewer than 6 held-out groups of runs" in notes
+
+
+def test_skill_is_told_at_some_steps_of_those_that_learn():
+    made = comparison()
+    (note,) = (note for note in footnotes(made) if note.startswith("Skill at steps "))
+    good = made.rows[1].skill_by_step
+    assert note == f"Skill at steps 1, 2, 3: good_one {', '.join(f'{good[step]:.3f}' for step in (1, 2, 3))}."
+    told = json.loads(to_json(made))["estimators"]
+    assert told[1]["skill_by_step"] == {str(step): value for step, value in good.items()}
+    assert "skill_by_step" not in told[2]
+    many = replace(made.rows[1], skill_by_step={step: step / 100 for step in range(1, 41)})
+    notes = " ".join(footnotes(replace(made, rows=(many,))))
+    assert "Skill at steps 1, 14, 27, 40: good_one 0.010, 0.140, 0.270, 0.400." in notes
+    assert "Skill at" not in " ".join(footnotes(replace(made, rows=(replace(many, skill_by_step={3: 0.5}),))))
+
+
+def test_a_share_whose_ceiling_may_be_nothing_has_one_end():
+    made = comparison(ceiling=Ceiling(0.7, None, 12, 6, (-0.2, 0.9), None))
+    row = replace(made.rows[1], shares={"skill": Value(0.9, interval=(0.75, float("inf")))})
+    made = replace(made, rows=(made.rows[0], row, made.rows[2]))
+    notes = " ".join(footnotes(made))
+    assert "Order-noise ceiling: skill 0.700 [-0.20, 0.90]." in notes
+    assert "Share of the ceiling: good_one 90 % [75 or more] of skill." in notes
+    told = json.loads(to_json(made))
+    assert told["estimators"][1]["skill_share_interval"] == [0.75, None]
+    assert told["estimators"][1]["lds_share"] is None
+    assert "Fisher" in told["interval_method"]
 
 
 def test_the_clear_best_is_told_apart_where_bold_is_not_shown():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.scores.bootstrap import draw_weights, interval, skill_draws
+from gptfl.scores.bootstrap import draw_weights, interval, scale_of, skill_draws
 from gptfl.scores.comparison import HeldOut, Outcome, score_rows
 from gptfl.scores.pointwise import squared_errors
 
@@ -29,6 +29,37 @@ def test_the_clear_leader_is_marked_and_a_tie_is_not():
     assert clear[1].best == frozenset()
     tie = score_rows(held, [*outcomes(held, good=0.1), Outcome("twin", outcomes(held, good=0.1)[0].predicted)])
     assert all(row.best == frozenset() for row in tie)
+
+
+def test_runs_that_belong_together_count_as_one():
+    held = replace(held_out(12), together=np.arange(12) // 2)
+    assert (held.independent, held_out(12).independent) == (6, 12)
+    alone, paired = (score_rows(one, outcomes(one, good=0.3, bad=0.5)) for one in (held_out(12), held))
+    for score in ("skill", "lds"):
+        assert paired[0].scores[score].value == alone[0].scores[score].value
+        low, high = paired[0].scores[score].interval
+        assert low < paired[0].scores[score].value < high
+        assert paired[0].scores[score].interval != alone[0].scores[score].interval
+    assert paired[0].best
+    few = replace(held, together=np.arange(12) % 5)
+    assert not any(row.best or row.excess.clear for row in score_rows(few, outcomes(few, good=0.01, bad=3.0)))
+
+
+def test_the_same_runs_twice_have_the_interval_of_one_time():
+    once = held_out(12)
+    twice = replace(
+        once,
+        names=once.names * 2,
+        folds=np.zeros(24, dtype=int),
+        steps=np.tile(once.steps, (2, 1)),
+        recorded=np.tile(once.recorded, (2, 1, 1)),
+        mean_run=np.tile(once.mean_run, (2, 1, 1)),
+        together=np.tile(np.arange(12), 2),
+    )
+    (one,) = outcomes(once, good=0.3)
+    (first,) = score_rows(once, [one])
+    (second,) = score_rows(twice, [replace(one, predicted=np.tile(one.predicted, (2, 1, 1)))])
+    assert second.scores["skill"].interval == pytest.approx(first.scores["skill"].interval)
 
 
 def test_an_oracle_is_not_best_and_keeps_nobody_from_being_it():
@@ -84,7 +115,8 @@ def test_skill_has_the_interval_of_its_draws():
     (one,) = outcomes(held, one=0.5)
     (row,) = score_rows(held, [one], seed=7)
     errors, reference = squared_errors(one.predicted, held.recorded), squared_errors(held.mean_run, held.recorded)
-    expected = interval(skill_draws(errors, reference, draw_weights(24, 7)))
+    skill = float(1 - errors.sum() / reference.sum())
+    expected = interval(skill, skill_draws(errors, reference, draw_weights(24, 7)), 23, scale_of("skill"))
     assert row.scores["skill"].interval == expected
     assert expected[0] < row.scores["skill"].value < expected[1]
 

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from gptfl.scores.bootstrap import draw_weights, widening
 from gptfl.scores.coverage import coverage
 
 
@@ -47,3 +48,20 @@ def test_the_intervals_of_a_normal_law_hold_what_they_promise():
         found = coverage(np.full(recorded.shape, -z), np.full(recorded.shape, z), recorded)
         assert found.share == pytest.approx(level, abs=0.01)
         assert found.width == pytest.approx(2 * z)
+
+
+def test_the_interval_of_the_share_draws_runs_and_not_points():
+    random = np.random.default_rng(0)
+    recorded = random.normal(size=(12, 4, 6))
+    low, high = recorded - 1, recorded + 1
+    high[:3] = low[:3] - 1  # three runs miss throughout
+    weights = draw_weights(12, 0)
+    found = coverage(low, high, recorded, weights, 11)
+    assert found.share == 0.75
+    points = np.sqrt(0.75 * 0.25 / found.points)
+    assert found.interval[0] < 0.75 - 4 * points
+    assert 0.75 + 4 * points < found.interval[1] <= 1.0
+    drawn = weights @ np.repeat([0.0, 1.0], [3, 9]) / 12
+    expected = 0.75 + widening(11) * (np.quantile(drawn, [0.025, 0.975]) - 0.75)
+    assert found.interval == pytest.approx(tuple(np.clip(expected, 0, 1)))
+    assert coverage(low, high, recorded).interval is None

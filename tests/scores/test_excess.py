@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.scores.bootstrap import draw_weights
+from gptfl.scores.bootstrap import draw_weights, widening
 from gptfl.scores.excess import excesses
 
 
@@ -16,7 +16,7 @@ def made(runs=8, seed=0):
 def test_the_difference_is_that_of_all_points_and_drawn_by_runs():
     recorded, predicted = made()
     weights = draw_weights(len(recorded), 3, draws=50)
-    found = excesses(predicted, recorded, weights, rivals=predicted)
+    found = excesses(predicted, recorded, weights, rivals=predicted, freedom=7)
     errors = {name: [0.0] * len(recorded) for name in predicted}
     points = [0] * len(recorded)
     for run in range(len(recorded)):
@@ -35,7 +35,8 @@ def test_the_difference_is_that_of_all_points_and_drawn_by_runs():
         / sum(w * n for w, n in zip(row, points, strict=True))
         for row in weights
     ]
-    assert bad.interval == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
+    wide = bad.more + widening(7) * (np.quantile(draws, [0.025, 0.975]) - bad.more)
+    assert bad.interval == pytest.approx(tuple(wide))
     assert bad.clear
     assert (found["good"].more, found["good"].interval, found["good"].clear) == (0.0, (0.0, 0.0), False)
 
@@ -43,14 +44,14 @@ def test_the_difference_is_that_of_all_points_and_drawn_by_runs():
 def test_another_may_be_the_measure_and_an_oracle_is_not():
     recorded, predicted = made()
     weights = draw_weights(len(recorded), 3)
-    against = excesses(predicted, recorded, weights, rivals=predicted, over="bad")
+    against = excesses(predicted, recorded, weights, rivals=predicted, freedom=7, over="bad")
     assert against["good"].more < 0
     assert against["good"].clear
-    assert excesses(predicted, recorded, weights, rivals={"bad"})["good"].over == "bad"
-    assert excesses(predicted, recorded, weights, rivals=()) == {}
+    assert excesses(predicted, recorded, weights, rivals={"bad"}, freedom=7)["good"].over == "bad"
+    assert excesses(predicted, recorded, weights, rivals=(), freedom=7) == {}
 
 
 def test_with_too_few_runs_nothing_is_clear():
     recorded, predicted = made()
-    found = excesses(predicted, recorded, draw_weights(len(recorded), 3), rivals=predicted, fewest=9)
+    found = excesses(predicted, recorded, draw_weights(len(recorded), 3), rivals=predicted, freedom=7, fewest=9)
     assert not found["bad"].clear

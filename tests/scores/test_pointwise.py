@@ -99,3 +99,24 @@ def test_skill_is_one_when_perfect_zero_for_mean_run_and_matches_its_definition(
 def test_skill_against_a_perfect_mean_run_is_undefined():
     predicted, recorded = pair()
     assert np.isnan(pointwise.skill(predicted, recorded, recorded))
+
+
+def test_skill_by_step_is_that_of_the_runs_at_each_step():
+    random = np.random.default_rng(0)
+    predicted, recorded, mean_run = random.normal(size=(3, 4, 5, 3))
+    steps = np.array([[0, 2, 4, 6, 8]] * 3 + [[0, 4, 8, -1, -1]])
+    recorded[3, 3:] = np.nan
+    recorded[0, 2, 1] = np.nan
+    mean_run[:3, 3] = recorded[:3, 3]
+    found = pointwise.skill_by_step(predicted, recorded, mean_run, steps)
+    assert list(found) == [2, 4, 8]
+    for step, got in found.items():
+        ours = reference = 0.0
+        for run in range(4):
+            for row in range(1, 5):
+                for test in range(3):
+                    truth = recorded[run, row, test]
+                    if steps[run, row] == step and np.isfinite(truth):
+                        ours += (predicted[run, row, test] - truth) ** 2
+                        reference += (mean_run[run, row, test] - truth) ** 2
+        assert got == pytest.approx(1 - ours / reference)

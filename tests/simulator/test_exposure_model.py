@@ -1,13 +1,13 @@
 """Predictions and influences against the dense Gaussian process over the states of runs."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
-from gptfl.simulator.conditioning import TRUST
-from gptfl.simulator.deviations import RECENT, Curricula, Hyper
-from gptfl.simulator.exposure_model import REFITS, Asked, ExposureModel, Recorded
+from gptfl.simulator.deviations import NEAR, RECENT, Curricula, Hyper
+from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.influences import influence
 from gptfl.simulator.kriging import contrasts
@@ -21,7 +21,7 @@ POINTS = (0, 5)
 WEIGHTS = np.array([0.4, 1.5, 0.7, 0.3, 0.9])
 
 
-def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS):
+def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS, lack=None):
     random = np.random.default_rng(seed)
     curricula = Curricula(
         random.integers(-1, POOL - 1, size=(runs, STEPS, 2)), random.uniform(0.5, 1, size=(runs, STEPS))
@@ -37,7 +37,8 @@ def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS):
     }
     sources = Sources.of(sets)
     scales = np.linspace(0.02, 0.05, len(expectations(sources)))
-    given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST)) if hyper else None
+    weights = WEIGHTS if lack is None else np.append(WEIGHTS, lack)
+    given = Hyper(weights, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST)) if hyper else None
     return ExposureModel(Recorded(curricula, RECORDED, values, POOL), sources, link or Link("identity"), given)
 
 
@@ -74,8 +75,13 @@ def dense(made, asked, row):
     step, posterior = made.solved[row]
     count, hyper = len(members), made.hyper
     together = [np.concatenate([one, other]) for one, other in zip(ours, theirs, strict=True)]
-    parts = zip(hyper.weights, step.units, together, strict=True)
-    kernel = posterior.strength * sum(w / u * one @ one.T for w, u, one in parts)
+    parts = zip(hyper.weights, step.units, together, strict=not made.lack)
+    kernel = sum(w / u * one @ one.T for w, u, one in parts)
+    if made.lack:
+        squares = ((together[0][:, None] - together[0][None]) ** 2).sum(axis=2)
+        apart = ((ours[0] - ours[0].mean(axis=0)) ** 2).sum() / (count - 1)
+        kernel = kernel + hyper.weights[-1] * np.exp(-squares / (4 * NEAR * apart))
+    kernel = posterior.strength * kernel
     between = hyper.alike * made.likeness.cosines + (1 - hyper.alike) * np.eye(TEST)
     noise = (1 - hyper.shared) * np.eye(TEST) + hyper.shared * between
     basis = np.kron(contrasts(count), np.eye(TEST))
@@ -97,10 +103,16 @@ def dense(made, asked, row):
 
 @pytest.mark.parametrize("name", ["identity", "log"])
 @pytest.mark.parametrize("ended", [False, True])
-def test_predictions_are_those_of_the_dense_process(name, ended):
-    made = model(link=Link(name, 0.0), ended=ended)
+@pytest.mark.parametrize("lack", [None, 0.8])
+def test_predictions_are_those_of_the_dense_process(name, ended, lack):
+    made = model(link=Link(name, 0.0), ended=ended, lack=lack)
     random = np.random.default_rng(9)
     asked = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
+    # One of them is a run that was fitted: what near runs share is known of it.
+    asked.batches[0], asked.learning_rates[0] = (
+        made.recorded.curricula.batches[1],
+        made.recorded.curricula.learning_rates[1],
+    )
     seen = np.arange(TEST)
     look = made.look(asked, 3, Asked(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
     for row in (1, 2):
@@ -108,7 +120,33 @@ def test_predictions_are_those_of_the_dense_process(name, ended):
         np.testing.assert_allclose(look.mean[:, row], mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(look.signal[:, row].ravel(), covariance.diagonal(), rtol=1e-5, atol=1e-8)
         np.testing.assert_allclose(look.noise[:, row], np.repeat(noise[None], 3, axis=0))
-        assert (look.signal[:, row] <= look.prior[:, row] * (1 + 1e-9)).all()
+        assert (look.open[:, row] <= look.prior[:, row] * (1 + 1e-9)).all()
+        assert (look.open[1:, row] < look.signal[1:, row]).all() == (lack is not None)
+
+
+def test_runs_that_repeat_others_share_what_is_linear_in_nothing():
+    """With repeats in the fit, what a subset does beyond the sum of its examples is told from noise."""
+    random = np.random.default_rng(3)
+    errors = {}
+    for repeated in (1, 3):
+        found = []
+        for _ in range(4):
+            subsets = random.permutation(list(combinations(range(12), 4)))[:10]
+            orders = [random.permuted(np.tile(one, (6, 1)), axis=1).ravel() for _ in range(repeated) for one in subsets]
+            batches = np.stack(orders)[:, :, None]
+            lines, bends = random.normal(size=(12, 6)), random.normal(size=(10, 6))
+            whole = np.stack([lines[one].sum(axis=0) for one in subsets]) + 2.0 * bends
+            values = np.zeros((len(batches), 2, 6))
+            values[:, 1] = np.tile(whole, (repeated, 1)) + 0.3 * random.normal(size=(len(batches), 6))
+            runs = Curricula(batches, np.ones(batches.shape[:2]))
+            made = ExposureModel(Recorded(runs, np.array([0, 24]), values, 12), Sources({}), Link("identity"))
+            assert made.lack == (repeated > 1)
+            asked = Asked(np.arange(6), np.broadcast_to(made.centre, (10, 2, 6)))
+            look = made.look(Curricula(batches[:10], np.ones((10, 24))), 2, asked)
+            found.append(np.square(look.mean[:, 1] - whole).mean())
+        errors[repeated] = np.mean(found)
+    assert errors[3] < 0.09
+    assert errors[3] < errors[1]
 
 
 def spread_out(made, count):
@@ -118,7 +156,7 @@ def spread_out(made, count):
     """
     rates = made.recorded.curricula.learning_rates
     taken = (made.recorded.curricula.batches >= 0).any(axis=2)
-    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * rates[taken].mean()
+    share = rates.mean(axis=0) / rates.mean(axis=0).sum() * made.recorded.curricula.weights[taken].mean()
     batches = np.repeat(np.arange(count)[:, None], STEPS, axis=1)[:, :, None]
     return batches, np.tile(share, (count, 1))
 
@@ -195,58 +233,6 @@ def test_influence_of_examples_in_parts_is_that_of_all_together():
     part = influence(made, np.array([1, 4]), {name: rows[[1, 4]] for name, rows in train.items()}, np.eye(TEST))
     for one, other in zip(whole, part, strict=True):
         np.testing.assert_allclose(one[[1, 4]], other, rtol=1e-9)
-
-
-def test_errors_of_runs_left_out_tell_the_width_of_intervals():
-    made = model()
-    assert made.left_out.shape == (RUNS, 3, TEST)
-    assert (made.left_out[:, 0] == 0).all()
-    reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
-    low, high = sorted([1.0, float(reach)])
-    assert low <= made.left_out_width <= high
-    assert made.widening == 1.0
-    made.judge()
-    assert made.widening == made.left_out_width
-
-
-def test_one_odd_run_among_equals_is_no_measure_of_others():
-    made = model(runs=8)
-    values = np.repeat(made.recorded.values[:1], 8, axis=0)
-    values[3, 1:] += 0.5
-    odd = ExposureModel(replace(made.recorded, values=values), made.sources, made.link)
-    odd.judge()
-    assert odd.widening == odd.left_out_width
-    assert np.isfinite(odd.widening)
-
-
-def test_width_is_judged_by_models_fitted_without_the_runs():
-    made = model(runs=13)
-    made.judge()
-    errors, parts = np.empty((13, 2, TEST)), np.arange(13) % REFITS
-    for part in range(REFITS):
-        out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
-        runs = made.recorded.curricula
-        recorded = Recorded(
-            Curricula(runs.batches[kept], runs.learning_rates[kept]),
-            made.recorded.steps[1:],
-            made.recorded.values[kept][:, 1:],
-            POOL,
-        )
-        other = ExposureModel(recorded, made.sources, made.link)
-        other.settle()
-        asked = Asked(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
-        look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, asked)
-        errors[out] = (made.even[out, 1:] - look.mean) / np.sqrt(look.signal + look.noise)
-    reach = np.quantile(np.abs(errors), 0.9) / 1.6449
-    np.testing.assert_allclose(made.widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
-
-
-def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
-    made = model()
-    alike = made.over_steps
-    np.testing.assert_allclose(alike.diagonal(), 1.0)
-    np.testing.assert_allclose(alike, alike.T)
-    assert np.linalg.eigvalsh(alike).min() > -1e-6
 
 
 @pytest.mark.parametrize("unit", [1.0, 50.0])

@@ -15,7 +15,7 @@ def looped(batches, rates, steps, pool):
             for t in range(min(step, batches.shape[1])):
                 for member in batches[run, t]:
                     if member >= 0:
-                        result[run, row, member] += rates[run, t]
+                        result[run, row, member] += rates[run, t] / (batches[run, t] >= 0).sum()
     return result
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gptfl.curricula import presentation_weights
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.travel import Vectors, counted, travelled
 
@@ -33,7 +34,9 @@ def test_travelled_matches_a_plain_loop(steps, points):
 
 @pytest.mark.parametrize("steps", [[0, 2, 3, 9], [1, 4], [0], [5, 20]])
 def test_counted_is_the_exposures(steps):
-    found = np.stack([one.copy() for one in counted(BATCHES, RATES, np.array(steps), 6)], axis=1)
+    found = np.stack(
+        [one.copy() for one in counted(BATCHES, presentation_weights(BATCHES, RATES), np.array(steps), 6)], axis=1
+    )
     np.testing.assert_allclose(found, exposures(BATCHES, RATES, np.array(steps), 6), rtol=1e-14)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gptfl.curricula import presentation_weights
 from gptfl.hookspecs import hookimpl
 from gptfl.records import Prediction
 from gptfl.simulator.exposures import exposures
@@ -88,7 +89,11 @@ class Bayes:
         rates = np.stack([run.curriculum.learning_rates for run in runs])
         batches = np.stack([run.curriculum.batches for run in runs])
         seen = exposures(batches, rates, self.steps_, len(vectors))[:, -1]
-        self.average_, self.centre_, self.step_ = seen.mean(axis=0), vectors.mean(axis=0), rates.mean()
+        self.average_, self.centre_, self.step_ = (
+            seen.mean(axis=0),
+            vectors.mean(axis=0),
+            presentation_weights(batches, rates).mean(),
+        )
         inputs = (seen - self.average_) @ vectors
         self.covariance_ = np.linalg.inv(inputs.T @ inputs / NOISE**2 + np.eye(vectors.shape[1]) / PRIOR**2)
         self.slopes_ = self.covariance_ @ inputs.T @ (values - self.mean_)[:, -1] / NOISE**2

@@ -20,7 +20,7 @@ from gptfl.scores.ceiling import order_noise
 from gptfl.stages import compare as compare_module
 from gptfl.stages.answering import checked
 from gptfl.stages.compare import compare
-from gptfl.stages.repeats import repeated
+from gptfl.stages.repeats import _weights, repeated
 from gptfl.stages.splits import query_for
 from gptfl.store.dynamics import write_dynamics
 from tests.stages import sure
@@ -79,7 +79,11 @@ def test_coverage_is_that_of_all_folds_together(space):
     lines = {row["estimator"]: row for row in csv.DictReader(io.StringIO(to_csv(comparison)))}
     assert float(lines["sure"]["inside_90"]) == pytest.approx(np.mean(inside[0.9]))
     assert lines["unsure"]["inside_90"] == ""
-    assert r"\% inside 90 \% (mean width" in to_latex(comparison)
+    low, high = rows["sure"].coverage[0.9].interval
+    assert low < rows["sure"].coverage[0.9].share < high
+    assert by_name["sure"]["coverage"]["0.9"]["interval"] == [low, high]
+    assert rf"\% [{100 * low:.0f}, {100 * high:.0f}] inside 90 \% (mean width" in to_latex(comparison)
+    assert f"[{100 * low:.0f}, {100 * high:.0f}]" in table
 
 
 def test_without_intervals_nothing_is_said_of_them(space):
@@ -202,7 +206,31 @@ def test_the_ceiling_comes_from_runs_on_one_subset_in_several_orders(space):
     notes = " ".join(footnotes(comparison))
     assert "Order-noise ceiling: skill" in notes
     assert "Share of the ceiling: class-share" in notes
+    low, high = ceiling.skill_interval
+    assert low < ceiling.skill < high <= 1
+    assert f"skill {ceiling.skill:.3f} [{low:.2f}, {high:.2f}]" in notes
+    assert told["ceiling"]["skill_interval"] == [low, high]
+    least, most = row.shares["skill"].interval
+    assert least < shown["skill_share"] < most
+    assert shown["skill_share_interval"] == [one if np.isfinite(one) else None for one in (least, most)]
+    # The first point of a run is given and counts for nothing; the repeats' steps are those of the runs.
+    weights = _weights(held.steps[0], held)
+    assert (weights[0] == 0).all()
+    np.testing.assert_allclose(weights[1:], comparison.runs)
     assert compare(workspace=space, estimators=["sure"], observe=1, figure=False).ceiling is None
+
+
+def test_a_held_out_step_between_two_of_the_repeats_counts_for_both(space):
+    dynamics, _ = synthetic(24)
+    write_dynamics(space / "syn.dynamics.h5", replace(dynamics, runs=(*dynamics.runs, *with_repeats(dynamics))))
+    held = compare(workspace=space, estimators=[], figure=False).held_out
+    grid = held.steps[0]
+    thin = grid[[0, 2, 4, 6]]
+    weights = _weights(thin, held)
+    assert weights.sum() == pytest.approx(np.isfinite(held.recorded[:, 1:]).sum())
+    np.testing.assert_allclose(weights[:, 0] / len(held.names), [0.5, 2.0, 2.0, 1.5])
+    # What lies beyond the repeats is told by none of them.
+    assert _weights(grid[:3], held).sum() == np.isfinite(held.recorded[:, 1:3]).sum()
 
 
 def test_too_few_repeats_tell_no_ceiling(space):

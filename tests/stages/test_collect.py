@@ -4,6 +4,7 @@ import contextlib
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,31 @@ def test_other_weights_under_the_same_name_are_refused(neox: Path, tmp_path: Pat
     other = save_small(tmp_path / "other" / neox.name, "llama")
     with pytest.raises(DataError, match=r"--model|other weights"):
         record(other, tmp_path, runs=2)
+
+
+def test_the_weights_say_which_model_it_is(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.models import save_small
+
+    space = tmp_path / "space"
+    first = record(neox, space, runs=1, name="own")
+    moved = Path(shutil.copytree(neox, tmp_path / "models" / "moved"))
+    monkeypatch.chdir(tmp_path)
+    for spelling, runs, new in (("models/moved", 2, 1), ("./models/moved/", 2, 0), (str(moved), 3, 1)):
+        assert record(Path(spelling), space, runs=runs, name="own").recorded_now == new, spelling
+    same_recording(read_dynamics(first.path), read_dynamics(record(neox, tmp_path / "apart", runs=3).path))
+    other = save_small(tmp_path / "models" / "other", "gpt-neox", width=16)
+    for runs in (3, 4):
+        with pytest.raises(DataError, match=rf"recorded from --model {neox}, and --model {other} has other weights"):
+            record(other, space, runs=runs, name="own")
+    with pytest.raises(DataError, match="has other weights"):
+        record(other, space, runs=4, name="own", dry_run=True)
+
+
+def test_checkpoints_are_kept_when_the_model_has_moved(neox: Path, tmp_path: Path) -> None:
+    record(neox, tmp_path, runs=1, name="own", checkpoints=2)
+    moved = Path(shutil.copytree(neox, tmp_path / "moved"))
+    again = record(moved, tmp_path, runs=1, name="own", checkpoints=2)
+    assert (again.recorded_now, again.notes) == (0, ("all 1 runs are recorded already",))
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gptfl.errors import DataError, UsageError
 from gptfl.records import REPEAT
+from gptfl.report.footnotes import footnotes
+from gptfl.stages.compare import compare
 from gptfl.stages.dividing import divided, folds_for
+from gptfl.stages.few_runs import sweep_runs
 from gptfl.stages.repeats import device_note
 from gptfl.stages.splits import most_folds, stored_split
 from gptfl.stages.unseen import set_aside
+from gptfl.store.dynamics import write_dynamics
 from tests.synthetic import LOSS, synthetic
 
 
@@ -33,6 +38,51 @@ def test_more_folds_than_pairs_are_refused():
     dynamics = of_design("leave-out", 8)
     with pytest.raises(UsageError, match="--folds 5 is more than the 4 pairs of 8 runs: give --folds 4"):
         divided(dynamics, dynamics.runs, 5)
+
+
+def reordered(run, index, seed):
+    """A run on the same examples in another order, as an importer sees it."""
+    batches = np.random.default_rng(seed).permutation(run.curriculum.batches)
+    return replace(run, index=index, curriculum=replace(run.curriculum, batches=batches))
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_runs_on_the_same_examples_stay_together_whatever_the_design_is_called(folds):
+    plain = of_design("uniform", 8)
+    runs = [reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3)]
+    splits = divided(replace(plain, runs=tuple(runs)), runs, folds)
+    assert sorted(run.index for split in splits for run in split.test) == list(range(24))
+    for split in splits:
+        assert {run.index // 3 for run in split.test} == {unit for unit in range(8) if unit % folds == split.fold}
+        for part in (split.fit, split.validation, split.test):
+            assert {run.index for run in part} == {3 * (run.index // 3) + o for run in part for o in range(3)}
+    with pytest.raises(UsageError, match="--folds 9 is more than the 8 groups that belong together of 24 runs: give"):
+        divided(plain, runs, 9)
+
+
+def test_held_out_runs_of_an_imported_recording_are_drawn_by_what_belongs_together(tmp_path):
+    plain = synthetic(8)[0]
+    runs = tuple(reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3))
+    write_dynamics(tmp_path / "a.dynamics.h5", replace(plain, runs=runs))
+    found = compare(workspace=tmp_path, estimators=[], folds=4, figure=False)
+    assert found.held_out.independent == 8
+    own = {name: int(unit) for name, unit in zip(found.held_out.names, found.held_out.sampling.units, strict=True)}
+    assert own == {f"run-{index:04d}": index // 3 for index in range(24)}
+    assert "intervals over the 8 groups of runs" in " ".join(footnotes(found))
+
+
+def test_a_sweep_over_runs_holds_out_what_belongs_together(tmp_path):
+    plain = synthetic(4)[0]
+    runs = tuple(reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3))
+    write_dynamics(tmp_path / "a.dynamics.h5", replace(plain, runs=runs))
+    with pytest.raises(UsageError, match=r"--held-out 4 parts runs that belong together .*: give --held-out 3"):
+        sweep_runs([2], workspace=tmp_path, estimators=["class-share"], held_out=4, figure=False)
+
+
+def test_orders_of_one_subset_are_divided_all_the_same():
+    plain = of_design("uniform", 1)
+    runs = [reordered(plain.runs[0], index, index) for index in range(6)]
+    assert [[run.index for run in split.test] for split in divided(plain, runs, 3)] == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_repeats_neither_teach_nor_test():

@@ -98,7 +98,8 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     write_dynamics(tmp_path / "a.h5", Dynamics((example,), (example,), {}, (), {"a\x1b": "b\x07"}))
     found = inspect(tmp_path / "a.h5", examples=True)
     assert found.examples is not None
-    assert found.examples[0] == ExampleRow("a [2J", "pool", "", "x y")
+    # The id is what asks for the example; the command writes it so that a terminal stays as it is.
+    assert found.examples[0] == ExampleRow("a\x1b[2J", "pool", "", "x y")
     assert dict(found.rows)["setting: a"] == "b"
 
 

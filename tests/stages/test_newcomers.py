@@ -86,8 +86,8 @@ def test_a_target_among_everyones_choices_gives_the_class(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["{no json"], "line 1: malformed JSON"),
-        (["[1]"], "line 1: a JSON list where an object belongs"),
+        (["{no json"], "line 1 is no JSON"),
+        (["[1]"], "line 1 is [1], not an object"),
         ([{"id": "x", "prompt": "p"}], "line 1: field 'target' is missing: expected one JSON object a line with prompt and"),
         ([{"id": "test-1", "prompt": "p", "target": "t"}], "line 1: the recording has an example 'test-1': give it another id"),
         ([{"id": "x", "prompt": "p", "target": "t"}] * 2, "line 2: id 'x' was used before, at"),
@@ -95,7 +95,7 @@ def test_a_target_among_everyones_choices_gives_the_class(tmp_path):
         ([{"id": "x", "prompt": "p", "target": "t", "first": "low"}], "field 'first' is 'low', not a number"),
         ([{"id": "x", "prompt": "p", "target": "t", "first": True}], "field 'first' is True, not a number"),
         ([{"id": "x", "prompt": "p", "target": "t", "first": {"acc": 1}}], "field 'first' has no 'loss', which is what is simulated"),
-        (['{"id": "x", "prompt": "p", "target": "t", "first": {"loss": 1e999}}'], "field 'first', 'loss' is inf, not a number"),
+        (['{"id": "x", "prompt": "p", "target": "t", "first": {"loss": 1e999}}'], "line 1 holds the number 1e999, which is too large"),
         ([{"id": "x", "prompt": "p", "target": "t", "first": -1}], "field 'first' is -1, outside the range of loss"),
         ([], "holds no example"),
     ],

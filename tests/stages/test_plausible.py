@@ -37,14 +37,19 @@ def test_without_classes_there_is_nothing_to_say() -> None:
     assert share_note(plain, dynamics.runs[0].curriculum.batches[None]) == ()
 
 
-def test_a_class_has_a_name_only_where_all_examples_share_their_choices() -> None:
+def test_a_class_is_the_text_of_a_choice_and_there_is_none_where_choices_differ() -> None:
     dynamics = make_dynamics()
     labels = np.array([example.label for example in dynamics.pool])
     batches = np.resize(np.flatnonzero(labels == 0), dynamics.runs[0].curriculum.batches.shape)[None]
     (line,) = share_note(dynamics, batches)
     assert f"has the class {dynamics.pool[0].choices[0].strip()!r}," in line
+    turned = tuple(
+        replace(e, choices=e.choices[::-1], label=1 - (e.label or 0)) if place % 3 else e
+        for place, e in enumerate(dynamics.pool)
+    )
+    assert share_note(replace(dynamics, pool=turned), batches) == (line,)
     mixed = (replace(dynamics.pool[0], choices=("other", "words", "here")), *dynamics.pool[1:])
-    assert "has the class number 0," in share_note(replace(dynamics, pool=mixed), batches)[0]
+    assert share_note(replace(dynamics, pool=mixed), batches) == ()
 
 
 def test_class_numbers_of_any_size_take_no_room() -> None:

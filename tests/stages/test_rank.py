@@ -181,8 +181,8 @@ def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, ch
     for row, run in enumerate(runs):
         for batch, rate in zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True):
             for place in batch:
-                seen[row, place] += rate
-    rate = np.mean([run.curriculum.learning_rates for run in runs])
+                seen[row, place] += rate / len(batch)
+    rate = np.mean([run.curriculum.learning_rates for run in runs]) / runs[0].curriculum.batches.shape[1]
     values = np.stack([run.metrics["loss"][-1] for run in runs])
     inputs = (seen - seen.mean(axis=0)) @ vectors
     gram = np.linalg.inv(inputs @ inputs.T * kin.PRIOR**2 + kin.NOISE**2 * np.eye(len(runs)))
@@ -295,7 +295,7 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
         ({"on": "everything"}, UsageError, "--on 'everything' is unknown: use mean, self, test:ID or group:FILE"),
         ({"on": "test-1"}, UsageError, "--on 'test-1' is unknown: did you mean test:test-1"),
         ({"on": "test:tst-1"}, DataError, r"--on test:tst-1: 'tst-1' is not an id of the test set of 5: did you mean"),
-        ({"on": "group:absent.txt"}, DataError, "absent.txt can't be read"),
+        ({"on": "group:absent.txt"}, DataError, "absent.txt does not exist"),
         ({"on": "self", "estimators": ["local"]}, DataError, "local can't tell influence on self: .*use --on mean"),
         ({"how": "derivative"}, DataError, r"mean-run can't tell --how derivative on mean \(it has no influence\)"),
         (

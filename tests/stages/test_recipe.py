@@ -74,17 +74,21 @@ def test_what_lies_beyond_the_recording_is_told() -> None:
     assert "a drop without replacement is an extrapolation" in notes[0]
     assert "8 examples about 9 times each, this one sees 4 about 36 times" in notes[1]
     assert "recorded runs have 18 steps, this one has 36: an extrapolation" in notes[2]
-    # 4 examples x the sum of (1 - t / T), which is (T + 1) / 2
-    assert "recorded runs come to 38 in the sum over steps of" in notes[3]
-    assert "this one comes to 74:" in notes[3]
+    # the sum of (1 - t / T), which is (T + 1) / 2
+    assert "recorded runs come to 9.5 in the sum of step sizes, this one comes to 18.5:" in notes[3]
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (Overrides(steps=10), ["have 18 steps, this one has 10:", "come to 38 "]),
-        (Overrides(batch_size=2), ["take 4 examples a step, this one takes 2:", "this one comes to 19:"]),
-        (Overrides(learning_rate=0.5), ["this one comes to 19:"]),
+        (Overrides(steps=10), ["have 18 steps, this one has 10:", "come to 9.5 in the sum of step sizes, this one "]),
+        (Overrides(batch_size=2), ["take 4 examples a step, this one takes 2:"]),
+        (Overrides(batch_size=8), ["take 4 examples a step, this one takes 8:"]),
+        (
+            Overrides(learning_rate=0.5),
+            ["have 1 as the largest step size, this one has 0.5:", "this one comes to 4.75:"],
+        ),
+        (Overrides(learning_rate=3.0), ["have 1 as the largest step size, this one has 3:", "this one comes to 28.5:"]),
     ],
 )
 def test_other_steps_batches_and_rates_are_told(overrides: Overrides, said: list[str]) -> None:

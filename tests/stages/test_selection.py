@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +7,9 @@ import pytest
 
 from gptfl.errors import DataError
 from gptfl.records import Example
+from gptfl.stages import selection
 from gptfl.stages.selection import Pool
+from gptfl.store.jsonlines import Limits
 
 POOL = Pool([Example(name, "", "") for name in ("rte-1", "rte-2", "rte-3", "c #4", "5", "größe")])
 
@@ -47,8 +51,8 @@ def test_a_bad_sequence_or_file_is_refused(tmp_path: Path) -> None:
     for chosen, problem in ((["rte-1", "rte-1"], "--subset, item 2"), ([], "names no example")):
         with pytest.raises(DataError, match=problem):
             POOL.select(chosen, "--subset")
-    for path in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(DataError, match="can't be read"):
+    for path, problem in ((tmp_path / "none.txt", "does not exist"), (tmp_path, "is not a file")):
+        with pytest.raises(DataError, match=problem):
             POOL.select(path, "--subset")
 
 
@@ -62,12 +66,12 @@ def test_batches_are_lists_or_objects_padded_to_the_widest(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('["rte-1"]\n["rte-1"', "line 2: .* is not a batch: expected a list of ids"),
+        ('["rte-1"]\n["rte-1"', "line 2 is no JSON .*: expected a list of ids"),
         ('{"samples": ["rte-1"]}', "line 1: .* is not a batch"),
         ('{"step": "one", "samples_id": ["rte-1"]}', "line 1: .* is not a batch"),
         ("[[]]", "line 1: .* is not a batch"),
         ("[]", "line 1: .* is not a batch"),
-        ("[" * 100_000, "line 1: .* is not a batch"),
+        ("[" * 100_000, "line 1 is nested too deeply"),
         ('["rte-9"]', "line 1: 'rte-9' is not an id"),
         ('{"step": 1, "samples_id": ["rte-1"]}\n["rte-1"]', "line 2: some lines have a step"),
         ('{"step": 1, "samples_id": ["rte-1"]}\n' * 2, "line 2: step 1 follows step 1"),
@@ -87,3 +91,48 @@ def test_batches_that_padding_would_blow_up_are_refused(tmp_path: Path) -> None:
     text = "[" + ",".join(["5"] * 10_000) + "]\n" + "[5]\n" * 10_000
     with pytest.raises(DataError, match="holds 10001 batches of up to 10000 ids"):
         POOL.batches(written(tmp_path, text))
+
+
+def test_lines_name_ids_whatever_they_hold(tmp_path: Path) -> None:
+    names = (" a", "a", "#1", "b # c", "d\ne", "", '"q"', "f  g")
+    pool = Pool([Example(name, "", "") for name in names])
+    text = '" a"\n  a  \n#1\nb # c\n"d\\ne"\n""\n"\\"q\\""\n# of no use\nf  g  # the last\n'
+    assert pool.select(written(tmp_path, text), "--subset").tolist() == list(range(8))
+    assert pool.select(written(tmp_path, " a\n\n   \n"), "--subset").tolist() == [0]
+    assert pool.select(written(tmp_path, 'f  g\r"q"\ra'), "--subset").tolist() == [7, 6, 1]
+
+
+def test_what_never_ends_is_read_no_further_than_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(line=100, file=1000, lines=50)
+    monkeypatch.setattr(selection, "LIMITS", limits)
+    for text, problem in (("x" * 101, "line 1 is longer than 100 bytes"), ("#\n" * 51, "more than 50 lines")):
+        with pytest.raises(DataError, match=problem):
+            POOL.select(written(tmp_path, text), "--subset")
+    with pytest.raises(DataError, match="larger than 1,000 bytes"):
+        POOL.batches(written(tmp_path, '["rte-1"]\n' * 101))
+    if Path("/dev/zero").exists():
+        with pytest.raises(DataError, match="/dev/zero, line 1 is longer than 100 bytes"):
+            POOL.select("/dev/zero", "--subset")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize(("text", "read"), [("rte-2\nrte-1\n", "select"), ('["rte-2"]\n["rte-1"]\n', "batches")])
+def test_a_pipe_is_read_once(tmp_path: Path, text: str, read: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    found = POOL.select(pipe, "--subset") if read == "select" else POOL.batches(pipe)[:, 0]
+    writer.join()
+    assert found.tolist() == [1, 0]
+
+
+def test_a_batch_with_a_key_twice_or_a_number_beyond_all_bounds_is_refused(tmp_path: Path) -> None:
+    for text, problem in (
+        ('{"step": 1, "step": 2, "samples_id": ["5"]}', 'line 1 has the key "step" twice'),
+        ('{"step": 1e400, "samples_id": ["5"]}', "holds the number 1e400"),
+        ('["\\ud800"]', "half a character"),
+        ("{}", "is not a batch"),
+    ):
+        with pytest.raises(DataError, match=problem):
+            POOL.batches(written(tmp_path, text))

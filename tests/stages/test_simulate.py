@@ -113,7 +113,8 @@ def test_a_subset_in_several_orders(made: Path, tmp_path: Path) -> None:
     assert result.figure.read_bytes()[:4] == b"%PDF"
     assert np.isfinite(result.mean_spread)
     again = gptfl.simulate(workspace=made, subset=POOL[:8], **where)
-    assert np.array_equal(again.values[0], result.values[0])
+    # One order alone is a product of another shape than three at once, so float32 rounds otherwise.
+    np.testing.assert_allclose(again.values[0], result.values[0], rtol=1e-5)
     assert np.isnan(again.spread).all()
     assert set(read_predictions(where["output"]).batches.ravel()) == set(range(8))
     first = np.mean([run.metrics["loss"][0] for run in DYNAMICS.runs], axis=0)
@@ -166,8 +167,12 @@ def test_a_shorter_run_is_compared_at_its_own_last_step(made: Path, monkeypatch:
     for name, place, word in drawn["shown"]:
         assert result.tests[place] == name
         assert word == ("helped" if sign * (drawn["values"][:, -1, place].mean() - there[place]) > 0 else "hurt")
-    same = gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], steps=5)
+    same = gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8])
     assert np.array_equal(same.change, np.zeros(len(same.tests)))
+    # Five falling step sizes add up to what fewer of the recorded ones do.
+    shorter = gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], steps=5)
+    sums = np.append(0.0, np.cumsum(DYNAMICS.runs[0].curriculum.learning_rates))[grid]
+    np.testing.assert_allclose(shorter.final, [np.interp(3.0, sums, column) for column in mean.T])
 
 
 def test_effects_against_another_subset(made: Path) -> None:
@@ -221,7 +226,7 @@ def test_longer_than_recorded_goes_where_the_estimator_can(made: Path) -> None:
     assert any("compared with its step 18, so the change is also that of the length" in n for n in result.notes)
     shown = dict(inspect(result.predictions).rows)["final of the average recorded run"]
     assert shown == f"mean {result.mean_reference:.4g}, at step 18"
-    with pytest.raises(DataError, match="outside"):
+    with pytest.raises(DataError, match=r"step sizes add up to .* those of the recorded runs to at most 9.5"):
         gptfl.simulate(workspace=made, estimator="mean-run", subset=POOL[:8], steps=30)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.store import fields
-from gptfl.store.files import Header, amend, create, open_file, part_path, read_header, remove_leftovers
+from gptfl.store.files import Header, amend, create, open_file, read_header
 from gptfl.store.kinds import FEATURES, KINDS, SIMULATOR
 
 
@@ -114,23 +114,6 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ResourceError, match="mend its permissions"):
         write(tmp_path / "a.h5", 1)
-
-
-def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    ours = part_path(tmp_path / "a.h5").name
-    assert ours.endswith(f"-{os.getpid()}.part")
-    names = {
-        "dead": ours.replace(f"-{os.getpid()}.", f"-{child.pid}."),
-        "living": ours.replace(f"-{os.getpid()}.", "-1."),
-        "elsewhere": f".a.h5.another-host-{child.pid}.part",
-        "nobody": ".c.h5.old.part",
-    }
-    for name in names.values():
-        (tmp_path / name).write_text("half")
-    assert remove_leftovers(tmp_path) == [tmp_path / names.pop("dead")]
-    assert {path.name for path in tmp_path.iterdir()} == set(names.values())
 
 
 def test_wrong_kind_says_what_it_is_and_who_takes_it(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gptfl.records import Dynamics, Run
+from gptfl.store.durable import remove_leftovers
 from gptfl.store.dynamics import read_dynamics, write_dynamics
-from gptfl.store.files import remove_leftovers
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and kills processes")
 

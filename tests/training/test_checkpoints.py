@@ -78,6 +78,23 @@ def test_what_does_not_belong_is_refused(neox: Path, tmp_path: Path) -> None:
         read_checkpoint(path, trainer.network)
 
 
+def test_weights_that_were_altered_are_refused(neox: Path, tmp_path: Path) -> None:
+    network = make(neox).network
+    about = {"weights": network.loaded.weights_hash, "run": 0, "step": 0}
+    path, weights = tmp_path / "c.safetensors", network.weights()
+    name = network.names[0]
+    for altered in (torch.full_like(weights[name], torch.nan), weights[name].half()):
+        write_checkpoint(path, {**weights, name: altered}, about)
+        with pytest.raises(DataError, match=rf"{name} holds no finite numbers of type torch\.float32"):
+            read_checkpoint(path, network)
+    write_checkpoint(path, weights, {**about, "step": True})
+    with pytest.raises(DataError, match="doesn't say of which run and step"):
+        read_checkpoint(path, network)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(DataError, match="is a Git LFS pointer"):
+        read_checkpoint(path, network)
+
+
 def test_a_checkpoint_counts_only_whole_and_of_its_recording(neox: Path, tmp_path: Path) -> None:
     trainer = keeping(neox, tmp_path, 0, 1)
     keeper = trainer.keeper

@@ -5,7 +5,7 @@ import pytest
 from huggingface_hub import constants
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.training.hub import explained, fetch_file, require_hub
+from gptfl.training.hub import explained, fetch_file, fetch_model, require_hub
 from tests.hub import add_file, use_cache
 
 ASK = {"revision": "2" * 40, "repo_type": "model", "where": "--model x", "instead": "pass a folder"}
@@ -95,3 +95,42 @@ def test_a_reachable_hub_raises_nothing(monkeypatch, hub):
 def test_a_full_disk_is_explained():
     with pytest.raises(ResourceError, match="no room"), explained("a file", "free some"):
         raise OSError(28, "no room")
+
+
+MODEL = {"where": "--model a/b", "instead": "pass a folder"}
+
+
+def in_cache(cache, **files):
+    for name, content in files.items():
+        folder = add_file(cache, "a/b", "2" * 40, name, repo_type="model", ref="main")
+        folder.write_text(content)
+    return folder.parent
+
+
+def test_a_cached_model_is_taken_in_one_file_or_several(cache):
+    folder = in_cache(
+        cache, **{"config.json": "{}", "model.safetensors.index.json": '{"weight_map": {"x": "1.safetensors"}}'}
+    )
+    with pytest.raises(ResourceError, match="a/b is not in the cache, and HF_HUB_OFFLINE is set"):
+        fetch_model("a/b", **MODEL)
+    in_cache(cache, **{"1.safetensors": ""})
+    assert fetch_model("a/b", **MODEL) == folder
+    in_cache(cache, **{"model.safetensors": ""})
+    assert fetch_model("a/b", **MODEL) == folder
+
+
+@pytest.mark.parametrize("name", ["w.bin", "../outside.safetensors", "/outside.safetensors", "sub/w.safetensors"])
+def test_an_index_of_the_hub_names_plain_safetensors_alone(cache, name):
+    index = f'{{"weight_map": {{"x": "{name}"}}}}'
+    in_cache(cache, **{"config.json": "{}", "model.safetensors.index.json": index})
+    with pytest.raises(DataError, match=f"--model a/b: model.safetensors.index.json names '{name}': only .safetensors"):
+        fetch_model("a/b", **MODEL)
+
+
+def test_a_repository_without_a_model_is_one_line(cache, monkeypatch, hub):
+    handler, endpoint = hub
+    handler.code = "EntryNotFound"
+    online(monkeypatch, endpoint)
+    in_cache(cache, **{"config.json": "{}"})
+    with pytest.raises(DataError, match=r"--model a/b: a/b is not on the Hub, or is private: pass a folder"):
+        fetch_model("a/b", **MODEL)

@@ -115,8 +115,8 @@ def test_a_long_prompt_loses_its_beginning_and_never_the_target(neox: Path) -> N
         kept = prompt[-(5 - len(target)) :]
         assert list(row.input_ids) == [*kept, *target[:-1]]
         assert row.tokens.tolist() == target
-    assert trainer.tokenizer.cut_examples > 0
-    assert trainer.tokenizer.cut_tokens >= trainer.tokenizer.cut_examples
+    assert trainer.tokenizer.counts.cut > 0
+    assert trainer.tokenizer.counts.lost >= trainer.tokenizer.counts.cut
 
 
 def test_a_target_that_does_not_fit_is_refused(neox: Path) -> None:
@@ -141,8 +141,8 @@ def test_choices_are_compared_after_one_prompt_cut_for_the_longest(neox: Path) -
         np.testing.assert_allclose(choices, expected, atol=1e-4)
         assert target == choices[example.label]
     own = [max(0, len(tokenizer.encode(e.prompt + e.target)) - 5) for e in POOL]
-    assert trainer.tokenizer.cut_tokens == sum(lost) + sum(own)
-    assert trainer.tokenizer.cut_examples == sum(map(bool, lost)) + sum(map(bool, own))
+    assert trainer.tokenizer.counts.lost == sum(lost) + sum(own)
+    assert trainer.tokenizer.counts.cut == sum(map(bool, lost)) + sum(map(bool, own))
 
 
 def test_a_choice_that_does_not_fit_is_refused(neox: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -50,54 +49,53 @@ class AnswerState:
         self.device = settings.text(who, "device", device)
         self.progress: Progress = silent
         self._recorded: object = None
+        self._examples: tuple[Example, ...] = ()
 
     def use_recording(self, recording: Dynamics) -> None:
         """Take model and length of a recording where none were set. Raises ``DataError`` where it names no model."""
         known = recording.settings
+        self._examples = tuple(one for one in (*recording.pool, *recording.test) if one.text)
         if self.model is None:
-            named, source = known.get("model"), known.get("source")
-            if not isinstance(named, str):
-                raise DataError(
-                    "encoder answer-state: the recording does not say which model it was made with",
-                    "name one: --set model=pythia-70m",
-                )
-            self.model = source if isinstance(source, str) and Path(source).is_dir() else named
+            from gptfl.training.named import model_in_file
+
+            where = "encoder answer-state: the recording"
+            self.model = model_in_file(known.get("model"), known.get("source"), where, "--set model=")
             self._recorded = known.get("weights")
         if self.max_length is None:
             length = known.get("max_length", MAX_LENGTH)
             self.max_length = length if isinstance(length, int) and length > 1 else MAX_LENGTH
 
     def identity(self) -> Mapping[str, Any]:
-        """The hash of the weights, and the settings."""
+        """The hash of the weights, and the settings.
+
+        The recording's examples change it where their tokens are others than those that older features were made by.
+        """
+        other = {"tokenization": "whole text"} if self._tokenizer.differing(self._examples) else {}
         return {
             "encoder": self.name,
             "model": self.model,
             "weights": self._loaded.weights_hash,
             "dimensions": self.dimensions,
             "max_length": self._length,
+            **other,
         }
 
     @property
     def notes(self) -> list[str]:
         """What the model's name stands for, and what was cut."""
-        announcement = self._loaded.source.announcement
-        cut = self._tokenizer
-        notes = [announcement] if announcement else []
-        if cut.cut_examples:
-            notes.append(
-                f"{cut.cut_examples} prompts do not fit into {cut.max_length} tokens and lose their beginning "
-                f"({cut.cut_tokens} tokens in all)"
-            )
-        return notes
+        return [*self._loaded.notes, *self._tokenizer.notes]
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """The sets ``state``, ``statistics`` and ``error``. Raises ``DataError`` for a target that can't be fed."""
         from gptfl.training.encoding import training_rows
+        from gptfl.training.models import check_causal, check_tokens
 
+        check_causal(self._loaded)
         rows: list[TokenRow] = []
         for examples, flag in ((pool, "pool"), (test, "test")):
-            self._tokenizer.count_cuts(examples, flag)
+            self._tokenizer.read(examples, flag)
             rows += training_rows(self._tokenizer, examples, flag)
+        check_tokens(self._loaded, ((*row.input_ids, *row.tokens) for row in rows))
         found = self._answers(rows)
         kinds = {"state": "state", "statistics": "state", "error": "gradient"}
         return {
@@ -156,14 +154,15 @@ class AnswerState:
 
     @property
     def _length(self) -> int:
-        most = int(getattr(self._loaded.model.config, "max_position_embeddings", 1 << 30))
-        return min(self.max_length or MAX_LENGTH, most)
+        return int(self._tokenizer.max_length)
 
     @cached_property
     def _tokenizer(self) -> Any:
         from gptfl.training.encoding import Tokenizer
+        from gptfl.training.model_config import longest_input
 
-        return Tokenizer(self._loaded.tokenizer, self._length)
+        most = longest_input(self._loaded.model.config)
+        return Tokenizer(self._loaded.tokenizer, self.max_length or MAX_LENGTH, most, "max_length")
 
     @cached_property
     def _loaded(self) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gptfl import settings
 from gptfl.builtin.encoders.texts import PARTS, text_of
 from gptfl.builtin.encoders.transformer import Cuts, Embedder
-from gptfl.errors import UsageError
+from gptfl.errors import DataError, UsageError
 from gptfl.records import Example, FeatureSet, Progress, silent
 
 
@@ -16,7 +16,8 @@ class CausalLm:
 
     ``token`` is ``last``, as in the paper's code, or ``mean`` over tokens; ``layer`` counts as in
     transformers, 0 being the token embeddings and -1 the last layer. ``text`` is ``both``,
-    ``prompt`` or ``target``. Texts longer than ``max_length`` or the model's positions lose their beginning.
+    ``prompt`` or ``target``. Texts longer than ``max_length`` or the model's positions lose their beginning; for an
+    empty one stands the tokenizer's start token.
     """
 
     name: ClassVar[str] = "causal-lm"
@@ -57,11 +58,12 @@ class CausalLm:
     @property
     def notes(self) -> list[str]:
         """What the model's name stands for, and what was cut."""
-        announcement = self._loaded.source.announcement
-        return [*([announcement] if announcement else []), *self._cuts.notes]
+        return [*self._loaded.notes, *self._cuts.notes]
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """One set, ``hidden``, of a state for each example."""
+        from gptfl.training.models import check_tokens
+
         tokenizer, model = self._loaded.tokenizer, self._loaded.model
         body = model.base_model
 
@@ -70,7 +72,9 @@ class CausalLm:
             return out.hidden_states[self._layer]
 
         texts = [text_of(example, self.text) for example in (*pool, *test)]
-        rows = [self._cuts.keep(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+        made = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        rows = [self._cuts.keep(ids) or self._nothing for ids in made]
+        check_tokens(self._loaded, rows)
         embed = Embedder(states, model.config.hidden_size, self.token, device=model.device, progress=self.progress)
         vectors = embed(rows)
         return {"hidden": FeatureSet(vectors[: len(pool)], vectors[len(pool) :])}
@@ -83,7 +87,22 @@ class CausalLm:
 
     @cached_property
     def _cuts(self) -> Cuts:
-        return Cuts(min(self.max_length, int(getattr(self._loaded.model.config, "max_position_embeddings", 1 << 30))))
+        from gptfl.training.model_config import longest_input
+
+        return Cuts(min(self.max_length, longest_input(self._loaded.model.config) or self.max_length))
+
+    @cached_property
+    def _nothing(self) -> list[int]:
+        """What stands for a text without tokens, such as an empty prompt."""
+        from gptfl.training.splitting import start_token
+
+        start = start_token(self._loaded.tokenizer)
+        if start is None:
+            raise DataError(
+                f"encoder causal-lm: a text is empty, and the tokenizer of {self.model} has no start token for it",
+                "take another model, or another part of the examples: --set text=both",
+            )
+        return [start]
 
     @cached_property
     def _layer(self) -> int:

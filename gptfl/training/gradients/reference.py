@@ -12,6 +12,7 @@ from torch import Tensor
 from gptfl.curricula import SCHEDULES, fill_batches
 from gptfl.errors import DataError
 from gptfl.interfaces import Plan
+from gptfl.interruption import uninterrupted
 from gptfl.records import GradientProducts
 from gptfl.training.forward import explained
 from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
@@ -89,6 +90,7 @@ def check_against_autograd(tape: Tape, side: Side) -> None:
         )
 
 
+@uninterrupted()  # autograd calls hooks back, which would swallow a Ctrl-C
 def _squared_gradient(tape: Tape, side: Side) -> Tensor:
     network = tape.network
     with measured_exactly(network):

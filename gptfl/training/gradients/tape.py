@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
 from gptfl.training.gradients.held import Block, Held
 from gptfl.training.gradients.layers import Call, Layout, Parts, differentiable, parts_of, recomputed
 from gptfl.training.gradients.sides import Side, measured_exactly
@@ -40,6 +41,7 @@ class Tape:
             if any(id(p) in self.places for p in module.parameters(recurse=False))
         ]
 
+    @uninterrupted()  # autograd calls hooks back, which would swallow a Ctrl-C
     def record(self, side: Side) -> Block:
         """The gradients of each example's loss (mean over its target's tokens), by one backward pass."""
         batch = side.batch(self.network)

@@ -8,7 +8,7 @@ import pytest
 
 from gptfl import testing
 from gptfl.builtin.baselines import MeanRun
-from gptfl.curricula import fill_batches, linear_decay, recorded_steps
+from gptfl.curricula import fill_batches, linear_decay, presentation_weights, recorded_steps
 from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import InfluencesTests
 from gptfl.records import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
@@ -27,7 +27,8 @@ def seen(run: Run, step: int, pool: int, weighted: bool) -> np.ndarray:
     for t, batch in enumerate(run.curriculum.batches[:step]):
         for i in batch:
             if i >= 0:
-                counts[i] += run.curriculum.learning_rates[t] if weighted else 1
+                size = sum(member >= 0 for member in batch)
+                counts[i] += (run.curriculum.learning_rates[t] if weighted else 1) / size
     return counts
 
 
@@ -79,7 +80,9 @@ def test_recovers_a_law_of_its_own_form(steps: str, weighted: bool) -> None:
     fitted = Datamodels(steps, weighted, strength=1e-9).fit(data)
     for run in recording(runs=26, weighted=weighted).fit_runs[20:]:
         np.testing.assert_allclose(fitted.predict(query_of(run)).values[0], data.recorded(run), atol=1e-5)
-    weights, _ = law(6, 3)
+    # Seen once in a batch of 2 or 3, in place of the average example: the exposures of all runs add up to the same.
+    weights = law(6, 3)[0] * (1 / 2 + 1 / 3) / 2
+    weights -= weights.mean(axis=0)
     np.testing.assert_allclose(fitted.influence(), -weights, atol=1e-4)
     better = dataclasses.replace(data, metric=dataclasses.replace(LOSS, higher_is_better=True))
     np.testing.assert_allclose(Datamodels(steps, weighted, 1e-9).fit(better).influence(), weights, atol=1e-4)
@@ -213,10 +216,8 @@ def test_an_example_that_no_run_saw_counts_for_nothing() -> None:
     run = data.fit_runs[0]
     curriculum = Curriculum(run.curriculum.batches.copy(), run.curriculum.learning_rates)
     curriculum.batches[:, 0] = 99_999
-    emptied = Curriculum(np.where(curriculum.batches == 99_999, -1, curriculum.batches), curriculum.learning_rates)
-    one, other = (
-        fitted.predict(query_of(dataclasses.replace(run, curriculum=c))).values for c in (curriculum, emptied)
-    )
+    twin = Curriculum(np.where(curriculum.batches == 99_999, 99_998, curriculum.batches), curriculum.learning_rates)
+    one, other = (fitted.predict(query_of(dataclasses.replace(run, curriculum=c))).values for c in (curriculum, twin))
     np.testing.assert_array_equal(one, other)
     assert fitted.influence().shape == (100_000, 3)
     assert not fitted.influence()[99_999].any()
@@ -237,7 +238,7 @@ def test_a_tally_counts_what_was_seen_before_a_step(weighted: bool) -> None:
     batches, rates = run.curriculum.batches[None], run.curriculum.learning_rates[None]
     columns = columns_of(batches, 6)
     assert (columns >= 0).sum() == 4
-    tally = Tally(batches, rates if weighted else None, columns)
+    tally = Tally(batches, presentation_weights(batches, rates if weighted else np.ones(rates.shape)), columns)
     for step in (0, 3, 3, 7, 10, 12):
         expected = seen(run, step, 6, weighted)[columns >= 0]
         np.testing.assert_allclose(tally.forward(step).seen[0], expected)
@@ -273,3 +274,53 @@ def test_what_cannot_be_answered_is_told() -> None:
         Datamodels().restore({**fitted.state(), "weights": np.zeros(2)})
     with pytest.raises(DataError, match="shapes of its arrays don't agree"):
         Datamodels("every").restore(fitted.state())
+
+
+@pytest.mark.parametrize("settings", [{}, {"weighted": True}, {"steps": "every", "weighted": True}])
+def test_a_batch_is_the_mean_over_its_examples_however_it_is_written(settings: dict[str, Any]) -> None:
+    data = recording()
+    fitted = Datamodels(**settings).fit(data)
+    query = testing.make_query(data.fit_runs[1::2])
+    query.batches[:, ::3, -1] = -1
+    values = fitted.predict(query).values
+    padding = np.full((*query.batches.shape[:2], 2), -1)
+    for batches in (np.concatenate([query.batches] * 2, axis=2), np.concatenate([padding, query.batches], axis=2)):
+        again = fitted.predict(dataclasses.replace(query, batches=batches)).values
+        np.testing.assert_allclose(again, values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_other_step_sizes_count_by_what_they_add_up_to(weighted: bool) -> None:
+    data = recording(runs=20, weighted=weighted)
+    fitted = Datamodels("every", weighted, strength=1e-9).fit(data)
+    query = testing.make_query(data.fit_runs[::2])
+    # Each step in two halves, with the same examples.
+    halves = dataclasses.replace(
+        query,
+        batches=np.repeat(query.batches, 2, axis=1),
+        learning_rates=np.repeat(query.learning_rates, 2, axis=1) / 2,
+        steps=2 * query.steps,
+    )
+    np.testing.assert_allclose(fitted.predict(halves).values, fitted.predict(query).values, atol=1e-6)
+    still = fitted.predict(dataclasses.replace(query, learning_rates=0 * query.learning_rates)).values
+    np.testing.assert_array_equal(still, np.repeat(query.first[:, None], len(query.steps), axis=1))
+    with pytest.raises(DataError, match=r"step sizes add up to .* those of the recorded runs to at most 0.55,"):
+        fitted.predict(dataclasses.replace(query, learning_rates=2 * query.learning_rates))
+
+
+def test_a_simulator_of_before_answers_as_it_did() -> None:
+    for ragged in (False, True):
+        data = recording()
+        runs = data.fit_runs if ragged else data.fit_runs[::2]
+        fitted = Datamodels().fit(dataclasses.replace(data, fit_runs=runs))
+        query = testing.make_query(runs[:1])
+        old = {name: array for name, array in fitted.state().items() if name not in ("clock", "presentations")}
+        if not ragged:
+            # Exposures were as many times as large as batches have examples.
+            old["weights"] = old["weights"] / 2**2
+        restored = Datamodels().restore(old)
+        assert restored.presentations_ is ragged
+        if not ragged:
+            np.testing.assert_allclose(restored.predict(query).values, fitted.predict(query).values, rtol=1e-12)
+        again = Datamodels().restore(restored.state())
+        np.testing.assert_array_equal(again.predict(query).values, restored.predict(query).values)

@@ -6,11 +6,14 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.builtin.baselines import average_run, training_runs
+from gptfl.builtin.baselines import average_run, begun, clock_arrays, clock_from, clock_of, timed, training_runs
+from gptfl.builtin.leaving import cut_notes, named
+from gptfl.curricula import presentation_weights
 from gptfl.errors import DataError
 from gptfl.records import FitData, Prediction, Query, Run
 from gptfl.settings import flag, number, one_of
 from gptfl.simulator import average
+from gptfl.simulator.clock import Clock
 from gptfl.simulator.ridge import STRENGTHS
 from gptfl_datamodels.dual import least_error, pieces_of
 from gptfl_datamodels.tally import Tally, columns_of
@@ -22,11 +25,12 @@ ARRAYS = {"steps": 1, "intercept": 2, "weights": 3, "batches": 3, "rates": 2, "p
 
 
 class Datamodels:
-    """A linear function of how often the run has seen each training example so far.
+    """A linear function of how much of each training example the run has seen so far.
 
-    With ``steps="final"`` it is fitted to the final values; on the way there the average run is followed, and what
+    Seeing one once counts by its share of the batch, 1 over the number of examples there, since the loss of a batch is
+    the mean over them. Steps of other sizes than recorded count for as many recorded ones as their sizes add up to. With ``steps="final"`` it is fitted to the final values; on the way there the average run is followed, and what
     was seen so far counts as it does at the end. With ``"every"`` each recorded step has a function of its own.
-    ``weighted`` counts by step size. ``strength`` is the ridge penalty in multiples of the exposures' variance over
+    ``weighted`` counts by step size besides. ``strength`` is the ridge penalty in multiples of the exposures' variance over
     runs; None takes the one with the least leave-one-run-out error, infinity (mean-run itself) among the candidates.
     """
 
@@ -41,6 +45,9 @@ class Datamodels:
     rates_: Float[np.ndarray, "run step"]
     pool_: int
     sign_: int
+    clock_: Clock | None = None
+    presentations_: bool = False
+    """Whether it was fitted when each place in a batch counted alike, to batches of several sizes."""
     notes_: tuple[str, ...] = ()
 
     def __init__(self, steps: str = FINAL, weighted: bool = False, strength: float | None = None) -> None:
@@ -58,6 +65,7 @@ class Datamodels:
         runs = training_runs(data)
         self.steps_, self.intercept_ = average_run(runs, data.metric.name)
         self.batches_, self.rates_ = _stacked(runs)
+        self.clock_, self.presentations_ = clock_of(runs), False
         self.pool_, self.sign_ = len(data.pool), 1 if data.metric.higher_is_better else -1
         recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
         rows = np.arange(len(self.steps_)) if self.steps == EVERY else np.array([len(self.steps_) - 1])
@@ -77,7 +85,20 @@ class Datamodels:
         if self.steps == FINAL:
             self._follow_the_average()
         self.notes_ = () if np.isfinite(strength) else (f"{self.name}: no more than the average run was found",)
+        self.notes_ += cut_notes(self.name, runs, data.metric.name, self.steps_)
+        if self.steps == FINAL:
+            self.notes_ += self._ended(runs, recorded[:, -1])
         return self
+
+    def _ended(self, runs: Sequence[Run], final: Float[np.ndarray, "run test"]) -> tuple[str, ...]:
+        """A note on the runs that have no final value."""
+        short = [run.name for run, there in zip(runs, np.isfinite(final).any(axis=1), strict=True) if not there]
+        if not short:
+            return ()
+        return (
+            f"{self.name}: {len(short)} of {len(runs)} runs have no score at step {int(self.steps_[-1])}, and count for the "
+            f"average run alone ({named(short)})",
+        )
 
     def _follow_the_average(self) -> None:
         """Make the intercepts such that a run which has seen what the runs did on average goes as they did."""
@@ -91,8 +112,16 @@ class Datamodels:
         """The exposures of the training runs, from the start; examples that none of them saw are left out."""
         return self._tally(self.batches_, self.rates_)
 
-    def _tally(self, batches: Int[np.ndarray, "run step batch"], rates: Float[np.ndarray, "run step"]) -> Tally:
-        return Tally(batches, rates if self.weighted else None, columns_of(self.batches_, self.pool_))
+    def _tally(
+        self,
+        batches: Int[np.ndarray, "run step batch"],
+        rates: Float[np.ndarray, "run step"],
+        steps: Float[np.ndarray, "run step"] | None = None,
+    ) -> Tally:
+        """``steps`` are for how many recorded ones each step counts (None: 1)."""
+        each = rates if self.weighted else np.ones(rates.shape) if steps is None else steps
+        weights = each if self.presentations_ else presentation_weights(batches, each)
+        return Tally(batches, weights, columns_of(self.batches_, self.pool_))
 
     def predict(self, query: Query) -> Prediction:
         """The function's value at each asked step. Raises ``DataError`` beyond the recorded steps.
@@ -100,15 +129,16 @@ class Datamodels:
         Between recorded steps, functions are interpolated. An example that no training run saw counts for nothing.
         """
         self._check(query)
-        steps = query.steps[1:]
         values = np.empty((len(query.first), len(query.steps), query.first.shape[1]))
-        values[:, 0] = query.first
-        values[:, 1:] = average.interpolate(self.steps_, self.intercept_, steps)
+        passed = None if self.clock_ is None else self.clock_.place(query, self.steps_).at
         size = max(1, ENTRIES // max(1, self._learned().seen.shape[1]))
-        for start in range(0, len(values), size):
-            part = slice(start, start + size)
-            values[part, 1:] += self._deviations(query.batches[part], query.learning_rates[part], steps)
-        return Prediction(values)
+        for runs, places in timed(self.clock_, query, self.steps_):
+            values[runs, 1:] = average.interpolate(self.steps_, self.intercept_, places[1:])
+            for part in np.array_split(runs, -(-len(runs) // size)):
+                steps = None if passed is None else np.diff(np.minimum(passed[part], self.steps_[-1]))
+                asked = self._tally(query.batches[part], query.learning_rates[part], steps)
+                values[part, 1:] += self._deviations(asked, query.steps[1:], places[1:])
+        return Prediction(begun(values, self.clock_, query, self.steps_))
 
     def flops(self, query: Query) -> float:
         """Products of exposures with those of every training run, then with the weights, at each asked step."""
@@ -118,26 +148,26 @@ class Datamodels:
         return 2.0 * runs * recorded * learned * (pool + tests) + average.FLOPS * recorded * tests
 
     def _deviations(
-        self, batches: Int[np.ndarray, "run step batch"], rates: Float[np.ndarray, "run step"], steps: np.ndarray
+        self, asked: Tally, steps: Int[np.ndarray, " recorded"], places: Float[np.ndarray, " recorded"]
     ) -> Float[np.ndarray, "run recorded test"]:
-        asked = self._tally(batches, rates)
-        result = np.zeros((len(batches), len(steps), self.weights_.shape[2]))
+        """At some steps, by the functions of the recorded steps that they stand for."""
+        result = np.zeros((len(asked.seen), len(steps), self.weights_.shape[2]))
         if self.steps == FINAL:
             end = self._learned().forward(int(self.steps_[-1])).seen
             for row, step in enumerate(steps):
                 result[:, row] = (asked.forward(int(step)).seen @ end.T) @ self.weights_[0]
             return result
         before, after = self._learned(), self._learned()
-        for row, step in enumerate(steps):
-            left = max(0, min(int(np.searchsorted(self.steps_, step, side="right")) - 1, len(self.steps_) - 2))
+        for row, (step, at) in enumerate(zip(steps, places, strict=True)):
+            left = max(0, min(int(np.searchsorted(self.steps_, at, side="right")) - 1, len(self.steps_) - 2))
             right = min(left + 1, len(self.steps_) - 1)
             low, high = int(self.steps_[left]), int(self.steps_[right])
-            share = (step - low) / max(high - low, 1)
+            share = (at - low) / max(high - low, 1)
             seen = asked.forward(int(step)).seen
             for learned, place, weight in ((before, left, 1.0 - share), (after, right, share)):
                 if weight:
-                    at = learned.forward(int(self.steps_[place])).seen
-                    result[:, row] += weight * ((seen @ at.T) @ self.weights_[place])
+                    ours = learned.forward(int(self.steps_[place])).seen
+                    result[:, row] += weight * ((seen @ ours.T) @ self.weights_[place])
         return result
 
     def _check(self, query: Query) -> None:
@@ -157,18 +187,24 @@ class Datamodels:
             )
 
     def influence(self) -> Float[np.ndarray, "pool test"]:
-        """What one more exposure adds to each final value, positive where it makes the metric better.
+        """What seeing an example once more adds to each final value, positive where it makes the metric better.
 
-        0 for an example that no training run saw. In units of the metric a time seen, or a unit of step size.
+        In a batch of the usual size; 0 for an example that no training run saw. In units of the metric a time seen, or,
+        where that counts, a unit of step size.
         """
         end = self._learned().forward(int(self.steps_[-1])).seen
         columns = columns_of(self.batches_, self.pool_)
         result = np.zeros((self.pool_, self.weights_.shape[2]))
-        result[columns >= 0] = self.sign_ * (end.T @ self.weights_[-1])
+        taken = (self.batches_ >= 0).any(axis=2)
+        share = 1.0 if self.presentations_ else presentation_weights(self.batches_, taken.astype(float))[taken].mean()
+        result[columns >= 0] = self.sign_ * share * (end.T @ self.weights_[-1])
         return result
 
     def state(self) -> Mapping[str, np.ndarray]:
-        """Everything in the class's annotations; ``pool`` is its size, ``sign`` 1 where more is better, else -1."""
+        """Everything in the class's annotations; ``pool`` is its size, ``sign`` 1 where more is better, else -1.
+
+        ``clock`` is as in mean-run.
+        """
         return {
             "steps": self.steps_,
             "intercept": self.intercept_,
@@ -177,6 +213,8 @@ class Datamodels:
             "rates": self.rates_,
             "pool": np.array(self.pool_),
             "sign": np.array(self.sign_),
+            "presentations": np.array(self.presentations_),
+            **clock_arrays(self.clock_),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -199,6 +237,16 @@ class Datamodels:
             raise DataError(f"{self.name}: the shapes of its arrays don't agree", "fit it again (gptfl fit)")
         self.steps_, self.intercept_, self.weights_ = steps, intercept, weights
         self.batches_, self.rates_, self.pool_, self.sign_ = batches, rates, pool, int(state["sign"])
+        self.clock_ = clock_from(self.name, state)
+        if "presentations" in state:
+            self.presentations_ = bool(state["presentations"])
+            return self
+        # Fitted when each place in a batch counted alike: with one size of batch, exposures were so many times as large.
+        filled = (batches >= 0).sum(axis=2)
+        sizes = np.unique(filled[filled > 0])
+        self.presentations_ = len(sizes) > 1
+        if len(sizes) == 1:
+            self.weights_ = weights * float(sizes[0]) ** 2
         return self
 
 

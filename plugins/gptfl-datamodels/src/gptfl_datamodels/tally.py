@@ -9,18 +9,18 @@ from jaxtyping import Float, Int
 class Tally:
     """Exposures of several runs as one matrix that moves forward in time.
 
-    ``columns[i]`` is the column of pool example i, -1 where it is left out. An example that is twice in a batch
-    counts twice; with ``rates`` it counts by the step size at which it was seen, else by 1.
+    ``columns[i]`` is the column of pool example i, -1 where it is left out. ``weights`` are those of seeing an example
+    once at each step; one that is twice in a batch counts twice.
     """
 
     def __init__(
         self,
         batches: Int[np.ndarray, "run step batch"],
-        rates: Float[np.ndarray, "run step"] | None,
+        weights: Float[np.ndarray, "run step"],
         columns: Int[np.ndarray, " pool"],
     ) -> None:
         self.members = np.where(batches >= 0, columns[np.maximum(batches, 0)], -1)
-        self.rates = rates
+        self.weights = weights
         self.step = 0
         self.seen: Float[np.ndarray, "run column"] = np.zeros((len(batches), int(columns.max(initial=-1)) + 1))
 
@@ -28,8 +28,7 @@ class Tally:
         """Count the batches up to a step that isn't before the last one asked for."""
         part = self.members[:, self.step : step]
         run, at, place = np.nonzero(part >= 0)
-        weight = 1.0 if self.rates is None else self.rates[run, self.step + at]
-        np.add.at(self.seen, (run, part[run, at, place]), weight)
+        np.add.at(self.seen, (run, part[run, at, place]), self.weights[run, self.step + at])
         self.step = max(self.step, step)
         return self
 

@@ -12,7 +12,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.records import FitData, Prediction, Query
 from gptfl.settings import number, one_of
 from gptfl_simfluence.descent import Descent
-from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_interval
+from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_batch, usual_interval
 from gptfl_simfluence.ridge import Regression, free_running_errors
 
 RIDGE, GRADIENT = "ridge", "gradient"
@@ -24,6 +24,9 @@ FOLDS = 4
 class Simfluence:
     """phi_t = (1 + sum of alpha over the batch) phi_{t-1} + sum of beta over the batch.
 
+    What is trained is the mean over a batch: in one of another size than usual each example counts by the usual size
+    over its own.
+
     ``form`` is ``linear``, ``additive`` (alpha is 0) or ``multiplicative`` (beta is 0).
     ``fit`` is ``ridge``, the closed form, or ``gradient``, Adam on the same errors as in the paper. ``strength`` is
     the ridge's weight relative to how often the average example was seen; None chooses it. The others are the
@@ -33,6 +36,7 @@ class Simfluence:
     """
 
     requires: frozenset[str] = frozenset()
+    ignores = frozenset({"learning rates"})
     notes_: tuple[str, ...] = ()
 
     def __init__(
@@ -72,10 +76,11 @@ class Simfluence:
 
     def fit(self, data: FitData) -> Self:
         """Find alpha and beta in the way chosen. Raises ``DataError`` if no run has two recorded steps."""
-        runs = [intervals_of(data, run) for run in data.fit_runs]
+        self.batch_ = usual_batch(data.fit_runs) if data.fit_runs else None
+        runs = [intervals_of(data, run, self.batch_) for run in data.fit_runs]
         if not sum(len(run.counts) for run in runs):
             raise DataError(f"{self.name} has no recorded run to learn from", "record runs with at least two steps")
-        validation = [intervals_of(data, run) for run in data.validation_runs]
+        validation = [intervals_of(data, run, self.batch_) for run in data.validation_runs]
         self.notes_ = ()
         if self.how == GRADIENT:
             self._descend(data, runs, validation)
@@ -144,7 +149,7 @@ class Simfluence:
                 "ask about the recording it was fitted on; it knows no other examples",
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            values = roll_out(query, self.interval_, self.alpha_, self.beta_)
+            values = roll_out(query, self.interval_, self.alpha_, self.beta_, self.batch_)
         if np.isinf(values).any() or np.isnan(values).sum() > np.isnan(query.first).sum() * len(query.steps):
             raise DataError(
                 f"a roll-out of {self.name} leaves all bounds", "ask for fewer steps, or fit with more strength"
@@ -157,13 +162,17 @@ class Simfluence:
         return tests * (2.0 * float((query.batches >= 0).sum()) + 2.0 * runs * (len(query.steps) - 1))
 
     def state(self) -> Mapping[str, np.ndarray]:
-        """Alpha and beta, the steps of one interval, the strength taken (NaN by gradients), each example's count."""
+        """Alpha and beta, the steps of one interval, the strength taken (NaN by gradients), each example's count.
+
+        ``batch`` is how many examples a batch usually holds.
+        """
         return {
             "alpha": self.alpha_,
             "beta": self.beta_,
             "interval": np.array(self.interval_),
             "strength": np.array(self.strength_),
             "exposures": self.exposures_,
+            **({} if self.batch_ is None else {"batch": np.array(self.batch_)}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -178,6 +187,10 @@ class Simfluence:
             raise DataError(f"the arrays of a {self.name} simulator do not fit each other", "fit it again")
         self.alpha_, self.beta_, self.exposures_ = alpha, beta, state["exposures"]
         self.interval_, self.strength_ = int(state["interval"]), float(state["strength"])
+        # Without it, the simulator is from before examples counted by their share of a batch.
+        self.batch_ = int(state["batch"]) if "batch" in state else None
+        if self.batch_ is not None and self.batch_ < 1:
+            raise DataError(f"the usual batch of a {self.name} simulator is {self.batch_}", "fit it again")
         return self
 
 

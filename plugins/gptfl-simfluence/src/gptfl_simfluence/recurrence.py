@@ -7,16 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.curricula import presentation_weights
 from gptfl.records import FitData, Query, Run
 
 
-def count(batches: Int[np.ndarray, "run step batch"], pool: int) -> Float[np.ndarray, "run pool"]:
-    """How often each pool example occurs in each run's batches; -1 is padding."""
+def count(
+    batches: Int[np.ndarray, "run step batch"], pool: int, usual: int | None = None
+) -> Float[np.ndarray, "run pool"]:
+    """How often each pool example occurs in each run's batches; -1 is padding.
+
+    With a ``usual`` number of examples in a batch, those of every batch together count as much as those of such a one,
+    since the loss of a batch is the mean over its examples.
+    """
     flat = batches.reshape(len(batches), -1).astype(np.int64)
     rows = np.broadcast_to(np.arange(len(flat))[:, None], flat.shape)
     there = flat >= 0
     cells = rows[there] * pool + flat[there]
-    return np.bincount(cells, minlength=len(flat) * pool).reshape(len(flat), pool).astype(np.float64)
+    weights = None
+    if usual is not None:
+        each = presentation_weights(batches, np.full(batches.shape[:2], float(usual)))
+        weights = np.broadcast_to(each[:, :, None], batches.shape)[batches >= 0]
+    return np.bincount(cells, weights, len(flat) * pool).reshape(len(flat), pool).astype(np.float64)
 
 
 def advance(
@@ -38,11 +49,17 @@ class Intervals:
     values: Float[np.ndarray, "recorded test"]
 
 
-def intervals_of(data: FitData, run: Run) -> Intervals:
+def usual_batch(runs: Sequence[Run]) -> int | None:
+    """How many examples the batches of some runs hold most often, empty ones aside; None where all are empty."""
+    filled = np.concatenate([(run.curriculum.batches >= 0).sum(axis=1) for run in runs])
+    return int(np.bincount(filled[filled > 0]).argmax()) if filled.any() else None
+
+
+def intervals_of(data: FitData, run: Run, usual: int | None = None) -> Intervals:
     """Cut one recorded run at its recorded steps; batch t leads from step t to step t + 1."""
     batches = run.curriculum.batches
     ends = zip(run.steps[:-1], run.steps[1:], strict=True)
-    counts = [count(batches[None, start:stop], len(data.pool))[0] for start, stop in ends]
+    counts = [count(batches[None, start:stop], len(data.pool), usual)[0] for start, stop in ends]
     return Intervals(np.array(counts).reshape(-1, len(data.pool)), data.recorded(run).astype(np.float64))
 
 
@@ -53,7 +70,11 @@ def usual_interval(runs: Sequence[Run]) -> int:
 
 
 def roll_out(
-    query: Query, interval: int, alpha: Float[np.ndarray, "pool test"], beta: Float[np.ndarray, "pool test"]
+    query: Query,
+    interval: int,
+    alpha: Float[np.ndarray, "pool test"],
+    beta: Float[np.ndarray, "pool test"],
+    usual: int | None = None,
 ) -> Float[np.ndarray, "run recorded test"]:
     """Step from the given first values by whole intervals, and by a part of one to a step in between.
 
@@ -63,7 +84,8 @@ def roll_out(
     current = query.first.astype(np.float64)
     for start in range(int(query.steps[0]), int(query.steps[-1]) + 1, interval):
         for column in np.flatnonzero((query.steps >= start) & (query.steps < start + interval)):
-            part = count(query.batches[:, start : query.steps[column]], len(alpha))
+            part = count(query.batches[:, start : query.steps[column]], len(alpha), usual)
             values[:, column] = advance(current, part, alpha, beta)
-        current = advance(current, count(query.batches[:, start : start + interval], len(alpha)), alpha, beta)
+        seen = count(query.batches[:, start : start + interval], len(alpha), usual)
+        current = advance(current, seen, alpha, beta)
     return values

@@ -1,0 +1,87 @@
+"""Ctrl-C and other requests to stop: raised at once, except where an exception would be lost.
+
+Code that C calls back (a hook of autograd, a file that HDF5 writes through Python) can't raise: the exception is
+printed, or turned into another, and the work goes on. Such a unit of work runs ``uninterrupted``. The request is kept
+until the unit ends, and raised then.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a command to stop: Ctrl-C, the system or a batch queue, and a terminal that closes."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the command to stop."""
+
+
+class _State:
+    """What was asked of this process; only its main thread, in which signals are handled, looks at it."""
+
+    process = 0
+    units = 0
+    asked: int | None = None
+    """The signal that wasn't seen to yet."""
+    last: int | None = None
+
+
+def watch() -> None:
+    """Turn the signals that ask to stop into ``Interrupted``, except those that the caller ignores (as nohup does)."""
+    _State.process = os.getpid()
+    _State.asked, _State.last, _State.units = None, None, 0
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_signal)
+
+
+def unwatch() -> None:
+    """Let the signals end the process at once and without a word: nothing is left to be told."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is _on_signal:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def check() -> None:
+    """Raise ``Interrupted`` where a request to stop wasn't seen to; called between units of work."""
+    number = _State.asked
+    if number is not None and threading.current_thread() is threading.main_thread():
+        _State.asked = None
+        raise Interrupted(signal.Signals(number).name)
+
+
+def exit_code() -> int:
+    """What a command exits with that was asked to stop: 128 and the signal's number, as a shell has it."""
+    return 128 + (_State.last or signal.SIGINT)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A unit of work in which no request to stop is raised; it is at its end. A second request is raised at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.units += 1
+    try:
+        yield
+    finally:
+        _State.units -= 1
+    if _State.units == 0:
+        check()
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _State.process:
+        # A forked worker inherits the handler, and is to end as it would without.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
+    again = _State.asked is not None
+    # Kept until it is seen to: were the exception lost, the next unit of work would not be begun.
+    _State.asked = _State.last = number
+    if _State.units == 0 or again:
+        raise Interrupted(signal.Signals(number).name)

@@ -1,0 +1,82 @@
+"""Values that some runs lack at a step: what the others tell of them, and what stays open.
+
+With every value recorded, deviations have an inverse covariance ``P`` that two small eigendecompositions give
+(``kriging``). Of a Gaussian with this ``P``, the values missing are ``P_mm^-1 (-P_mo y_o)`` given those observed, with the
+covariance ``P_mm^-1``. A posterior mean with these expectations in their places is that of the observed values alone; its
+variance is larger by what is open of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+RIDGE = 1e-10
+"""Added to ``P_mm`` in units of its largest entry: of a test example that no run has, the mean is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """The missing cells, by the places of run and test example, and the Cholesky factor of ``P_mm``.
+
+    ``values`` are their expectations.
+    """
+
+    runs: Int[np.ndarray, " cell"]
+    tests: Int[np.ndarray, " cell"]
+    root: Float[np.ndarray, "cell cell"]
+    values: Float[np.ndarray, " cell"]
+
+    @classmethod
+    def of(
+        cls,
+        known: Bool[np.ndarray, "run test"],
+        deviations: Float[np.ndarray, "run test"],
+        rows: Float[np.ndarray, "run row"],
+        columns: Float[np.ndarray, "test column"],
+        precision: Float[np.ndarray, "row column"],
+    ) -> "Gaps":
+        """Solve for the cells that aren't ``known``; ``P`` has these eigenvectors and eigenvalues."""
+        runs, tests = np.nonzero(~known)
+        given = np.where(known, deviations, 0.0)
+        pulled = rows @ ((rows.T @ given @ columns) * precision) @ columns.T
+        inner = np.zeros((len(runs), len(runs)))
+        ours, theirs = rows[runs], columns[tests]
+        for row, weights in zip(ours.T, precision, strict=True):
+            inner += row[:, None] * row[None] * ((theirs * weights) @ theirs.T)
+        inner[np.diag_indices_from(inner)] += RIDGE * float(inner.max(initial=0.0)) + 1e-300
+        root = cho_factor(inner, lower=True)
+        values = cho_solve(root, -pulled[runs, tests])
+        return cls(runs, tests, np.tril(root[0]), values)
+
+    def filled(self, deviations: Float[np.ndarray, "run test"]) -> Float[np.ndarray, "run test"]:
+        """The deviations, with what is expected of the missing ones."""
+        whole = deviations.copy()
+        whole[self.runs, self.tests] = self.values
+        return whole
+
+    def open(
+        self,
+        cross: Float[np.ndarray, "asked row"],
+        outputs: Float[np.ndarray, "output column"],
+        rows: Float[np.ndarray, "run row"],
+        columns: Float[np.ndarray, "test column"],
+        precision: Float[np.ndarray, "row column"],
+        places: Int[np.ndarray, " output"] | None,
+    ) -> Float[np.ndarray, "asked output"]:
+        """What the cells that are missing add to variances, in units of the variance.
+
+        ``cross`` are covariances of asked with fitted runs along ``rows``, ``outputs`` those of the asked outputs along
+        ``columns``. ``places`` are the test examples whose mean over runs is added to what is asked (-1: of none); None
+        where only deviations from it are.
+        """
+        found = np.zeros((len(cross), len(outputs)))
+        ours, theirs = rows[self.runs], columns[self.tests]
+        share = np.zeros((len(self.runs), len(outputs)))
+        if places is not None:
+            share = (self.tests[:, None] == places[None]) / len(rows)
+        for asked, own in enumerate(cross):
+            moved = (((ours * own) @ precision) * theirs) @ outputs.T + share
+            found[asked] = (solve_triangular(self.root, moved, lower=True) ** 2).sum(axis=0)
+        return found

@@ -1,0 +1,67 @@
+"""How wide intervals must be, against models fitted without the runs one by one."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gptfl.simulator.conditioning import TRUST
+from gptfl.simulator.deviations import Curricula
+from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
+from gptfl.simulator.judging import REFITS, Judgement, parts_of
+from tests.simulator.test_exposure_model import POOL, RUNS, TEST, model
+
+
+def test_errors_of_runs_left_out_tell_the_width_of_intervals():
+    made = Judgement(model())
+    assert made.left_out.shape == (RUNS, 3, TEST)
+    assert (made.left_out[:, 0] == 0).all()
+    reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
+    low, high = sorted([1.0, float(reach)])
+    assert low <= made.left_out_width <= high
+    assert made.widening == max(made.left_out_width, 1.0)
+
+
+def test_one_odd_run_among_equals_is_no_measure_of_others():
+    made = model(runs=8)
+    values = np.repeat(made.recorded.values[:1], 8, axis=0)
+    values[3, 1:] += 0.5
+    odd = Judgement(ExposureModel(replace(made.recorded, values=values), made.sources, made.link))
+    assert odd.widening == odd.left_out_width
+    assert np.isfinite(odd.widening)
+
+
+def test_width_is_judged_by_models_fitted_without_the_runs():
+    made = model(runs=13)
+    errors, parts = np.empty((13, 2, TEST)), np.arange(13) % REFITS
+    for part in range(REFITS):
+        out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+        runs = made.recorded.curricula
+        recorded = Recorded(
+            Curricula(runs.batches[kept], runs.learning_rates[kept]),
+            made.recorded.steps[1:],
+            made.recorded.values[kept][:, 1:],
+            POOL,
+        )
+        other = ExposureModel(recorded, made.sources, made.link)
+        other.settle()
+        asked = Asked(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
+        look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, asked)
+        errors[out] = (made.even[out, 1:] - look.mean) / np.sqrt(look.signal + look.noise)
+    reach = np.quantile(np.abs(errors), 0.9) / 1.6449
+    np.testing.assert_allclose(Judgement(made).widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
+
+
+def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
+    alike = Judgement(model()).over_steps
+    np.testing.assert_allclose(alike.diagonal(), 1.0)
+    np.testing.assert_allclose(alike, alike.T)
+    assert np.linalg.eigvalsh(alike).min() > -1e-6
+
+
+def test_runs_that_belong_together_are_left_out_together():
+    groups = np.array([0, 0, 1, 2, 3, 3, 4, 5, 6, 6])
+    parts = parts_of(groups)
+    assert parts.tolist() == [0, 0, 1, 2, 3, 3, 4, 5, 0, 0]
+    np.testing.assert_array_equal(parts_of(np.arange(9)), np.arange(9) % REFITS)
+    # Half of the runs in one group leave too little beside it.
+    np.testing.assert_array_equal(parts_of(np.array([0, 0, 0, 0, 1, 2, 3])), np.arange(7) % REFITS)

@@ -1,0 +1,40 @@
+"""Files of results whose end a power cut left unreadable."""
+
+from pathlib import Path
+
+import pytest
+
+from gptfl.errors import DataError
+from gptfl.stages.retraining import _mended, _read
+
+LINES = '{"key": "a", "metrics": {"loss": 1.5}}\n{"key": "b", "metrics": {"loss": 2.5}}\n'
+
+
+@pytest.mark.parametrize(
+    ("end", "lost"),
+    [("", 0), ('{"key": "c", "met', 17), ("\0" * 4096, 4096), ('{"key"' + "\0" * 10, 16), ("\0\0\n\0", 4)],
+)
+def test_a_torn_end_costs_only_itself(tmp_path: Path, end: str, lost: int) -> None:
+    path = tmp_path / "a.study.jsonl"
+    path.write_text(LINES + end)
+    assert _mended(path) == lost
+    assert path.read_text() == LINES
+    assert _read(path, ["loss"]) == {"a": {"loss": 1.5}, "b": {"loss": 2.5}}
+
+
+def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.study.jsonl"
+    path.write_text(LINES.rstrip("\n"))
+    assert _mended(path) == 0
+    assert sorted(_read(path, ["loss"])) == ["a", "b"]
+
+
+def test_a_file_of_zeros_is_an_empty_one_and_other_damage_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.study.jsonl"
+    path.write_bytes(bytes(100))
+    assert _mended(path) == 100
+    assert _read(path, ["loss"]) == {}
+    path.write_text("no results\n" + LINES)
+    assert _mended(path) == 0
+    with pytest.raises(DataError, match="line 1"):
+        _read(path, ["loss"])

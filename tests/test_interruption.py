@@ -1,0 +1,70 @@
+"""Requests to stop: raised at once, or kept until the unit of work ends."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from gptfl import interruption
+from gptfl.interruption import Interrupted, check, uninterrupted
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of other systems differ")
+
+
+@pytest.fixture(autouse=True)
+def watched() -> Iterator[None]:
+    former = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    interruption.watch()
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+def test_it_is_raised_at_once() -> None:
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        signal.raise_signal(signal.SIGTERM)
+    assert interruption.exit_code() == 143
+
+
+def test_it_waits_for_the_end_of_the_outermost_unit() -> None:
+    done = []
+
+    @uninterrupted()
+    def work() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("inner")
+        done.append("outer")
+
+    with pytest.raises(Interrupted):
+        work()
+    assert done == ["inner", "outer"]
+    check()
+
+
+def test_a_second_request_does_not_wait() -> None:
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGHUP)
+
+    with pytest.raises(Interrupted, match="SIGHUP"), uninterrupted():
+        work()
+
+
+def test_one_that_was_swallowed_is_raised_before_the_next_unit() -> None:
+    with contextlib.suppress(KeyboardInterrupt):  # as a callback of C does
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        check()
+    check()
+
+
+def test_what_the_caller_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interruption.watch()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    interruption.unwatch()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
