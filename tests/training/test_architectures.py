@@ -69,8 +69,8 @@ def test_only_asked_logits_are_computed(tool: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("family", "top", "problem"),
     [
-        ("xlnet", None, "it isn't causal"),
-        ("xlnet", 1, "it isn't causal"),
+        ("xlnet", None, "is not causal"),
+        ("xlnet", 1, "is not causal"),
         ("hrm_text", 1, "--train-layers: .* aren't run once each"),
         ("gemma3n_text", 1, "can't be recorded with --train-layers 1: it fails with KeyError"),
     ],
@@ -83,7 +83,7 @@ def test_what_cannot_be_recorded_is_refused(tool: ModuleType, family: str, top: 
 
 def test_a_model_that_reads_backwards_is_refused(tool: ModuleType) -> None:
     assert tool.check_recording(tool.build("bert"), "bert") == "ok"
-    with pytest.raises(DataError, match="it isn't causal"):
+    with pytest.raises(DataError, match="is not causal"):
         tool.network_of(tool.build("bert", is_decoder=False), "bert")
 
 
