@@ -53,6 +53,7 @@ SHAPE: dict[str, Any] = {
     **dict.fromkeys(("encoder_attention_heads", "num_decoder_attention_heads", "num_encoder_attention_heads"), 4),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "n_mamba_heads"), 2),
     **dict.fromkeys(("head_dim", "d_kv", "attention_head_dim", "qk_nope_head_dim", "v_head_dim"), 8),
+    **dict.fromkeys(("qk_rope_head_dim",), 8),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 256),
     **dict.fromkeys(("sliding_window", "window_size", "attention_window", "attention_window_size"), WINDOW),
     **dict.fromkeys(("sliding_window_size", "attention_chunk_size"), WINDOW),
@@ -61,7 +62,7 @@ SHAPE: dict[str, Any] = {
     **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "expert_dim"), 16),
     **dict.fromkeys(("n_shared_experts", "num_shared_experts", "n_group", "topk_group", "first_k_dense_replace"), 1),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "mamba_headdim"), 16),
-    **dict.fromkeys(("qk_rope_head_dim", "rotary_dim", "laurel_rank", "mamba_dt_rank", "conv_kernel"), 4),
+    **dict.fromkeys(("rotary_dim", "laurel_rank", "mamba_dt_rank", "conv_kernel"), 4),
     **dict.fromkeys(("mamba_n_heads", "mamba_d_head", "mamba_d_state", "mamba_chunk_size", "mamba_num_heads"), 8),
     **dict.fromkeys(("mamba_head_dim", "ssm_state_size", "state_size", "chunk_size", "hidden_size_per_layer_input"), 8),
     **dict.fromkeys(("mamba_n_groups", "mamba_ngroups", "n_groups"), 1),
@@ -108,7 +109,7 @@ def build(family: str, **more: Any) -> Any:
     if inner is not None and "num_hidden_layers" not in _names(made):
         config = made(text_config={**_known(inner), **given})
     else:
-        config = made(**_known(made), **given)
+        config = made(**{**_known(made), **given})
     with torch.device("meta"):
         size = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     if size > LARGEST:
@@ -132,8 +133,6 @@ def _names(config: type) -> set[str]:
 def _known(config: type) -> dict[str, Any]:
     names = _names(config)
     known = {name: value for name, value in SHAPE.items() if name in names}
-    if "qk_rope_head_dim" in names and "head_dim" in names:
-        known["head_dim"] = SHAPE["qk_rope_head_dim"]
     return known
 
 

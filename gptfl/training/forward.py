@@ -106,11 +106,11 @@ class Scorer(nn.Module):
         self.head: Any = model.get_output_embeddings()
 
     def forward(self, ids: Tensor, places: Tensor, states: Tensor | None = None) -> Tensor:
-        """Logits at the flat ``places`` of ids, (asked, vocabulary); ``states`` enter the lowest trained block."""
+        """Logits at the flat ``places`` of ids, (1, asked, vocabulary); ``states`` enter the lowest trained block."""
         alone = contextlib.nullcontext() if states is None else self.top.alone(states)
         with self._cut(ids.shape, places) as cut, alone:
             logits: Tensor = self.model(input_ids=ids, **self.arguments).logits
-        return logits[0] if cut else logits.flatten(0, 1)[places]
+        return logits if cut else logits.flatten(0, 1)[places][None]
 
     @contextlib.contextmanager
     def _cut(self, shape: torch.Size, places: Tensor) -> Iterator[list[nn.Module]]:

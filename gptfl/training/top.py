@@ -41,6 +41,13 @@ def decoder_blocks(model: Any) -> nn.ModuleList:
     return nn.ModuleList() if found is None else getattr(*found)
 
 
+def check_count(model: Any, count: int) -> None:
+    """Raise ``DataError`` where a model has fewer than ``count`` blocks."""
+    blocks = decoder_blocks(model)
+    if len(blocks) and not 1 <= count <= len(blocks):
+        raise DataError(f"--train-layers {count}: the model has {len(blocks)} blocks", "ask for fewer")
+
+
 class Top:
     """The top ``count`` blocks of a model's decoder and the norm after them.
 
@@ -58,8 +65,6 @@ class Top:
             raise self._refusal("gptfl finds no list of blocks in it")
         self.parent, self.name = found
         self.whole: nn.ModuleList = getattr(self.parent, self.name)
-        if not 1 <= count <= len(self.whole):
-            raise DataError(f"--train-layers {count}: the model has {len(self.whole)} blocks", "ask for fewer")
         self.count = count
         self.blocks = nn.ModuleList(self.whole[-count:])
         self.argument: str | None = None

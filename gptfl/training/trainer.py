@@ -22,7 +22,7 @@ from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
 from gptfl.training.layout import plan_batches
 from gptfl.training.model_config import longest_input
-from gptfl.training.models import LoadedModel, check_causal, check_tokens
+from gptfl.training.models import LoadedModel, check_tokens
 from gptfl.training.network import Batch, Network
 from gptfl.training.precision import loss_scaler
 from gptfl.training.prompts import Decoding
@@ -111,7 +111,6 @@ class RecordingTrainer:
         self.group = group
         self.keeper = keeper
         self.pool = pool
-        check_causal(loaded)
         self.tokenizer = Tokenizer(loaded.tokenizer, recipe.max_length, longest_input(loaded.model.config))
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))

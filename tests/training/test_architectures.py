@@ -30,14 +30,31 @@ def tool() -> ModuleType:
 )
 def test_log_probs_and_gradients_are_the_models_own(tool: ModuleType, family: str) -> None:
     """Caps and scales of logits, windows and rotary bases by layer, norms and scales of embeddings, nested decoders."""
-    assert tool.check_recording(tool.build(family), family, 2) == "ok"
+    # One of Gemma 3n's blocks takes the keys and values of the third from the top.
+    top = 3 if family == "gemma3n_text" else 2
+    assert tool.check_recording(tool.build(family), family, top) == "ok"
 
 
-@pytest.mark.parametrize("family", ["gemma2", "gpt_oss", "bart", "llama4_text"])
+@pytest.mark.parametrize("family", ["gemma2", "gpt_oss", "bart"])
 def test_gradients_are_told_apart(tool: ModuleType, family: str) -> None:
     """Capped logits; experts, their routers and weights of attention itself; positions that all examples share."""
     assert tool.check_sketches(tool.build(family), family) == "ok"
     assert tool.check_slopes(tool.build(family), family) == "ok"
+
+
+def test_gradients_that_mix_are_refused(tool: ModuleType) -> None:
+    """Llama 4 lays its tokens out by expert."""
+    with pytest.raises(DataError, match="gradients of single examples can't be told apart: the squared length"):
+        tool.check_sketches(tool.build("llama4_text"), "llama4_text")
+
+
+def test_a_model_that_cannot_be_trained_is_refused(tool: ModuleType) -> None:
+    def detach(model: Any) -> None:
+        model.model.norm.register_forward_hook(lambda module, args, output: output.detach())
+        model.lm_head.register_forward_hook(lambda module, args, output: output.detach())
+
+    with pytest.raises(DataError, match="can't be recorded: it fails with RuntimeError: element 0 of tensors does not"):
+        broken(tool, detach)
 
 
 def test_only_asked_logits_are_computed(tool: ModuleType) -> None:
@@ -52,9 +69,8 @@ def test_only_asked_logits_are_computed(tool: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("family", "top", "problem"),
     [
-        ("xlnet", None, "it isn't causal"),
-        ("xlnet", 1, "it isn't causal"),
-        ("rwkv", None, "can't be recorded: it fails with RuntimeError"),
+        ("xlnet", None, "is not causal"),
+        ("xlnet", 1, "is not causal"),
         ("hrm_text", 1, "--train-layers: .* aren't run once each"),
         ("gemma3n_text", 1, "can't be recorded with --train-layers 1: it fails with KeyError"),
     ],
@@ -67,7 +83,7 @@ def test_what_cannot_be_recorded_is_refused(tool: ModuleType, family: str, top: 
 
 def test_a_model_that_reads_backwards_is_refused(tool: ModuleType) -> None:
     assert tool.check_recording(tool.build("bert"), "bert") == "ok"
-    with pytest.raises(DataError, match="it isn't causal"):
+    with pytest.raises(DataError, match="is not causal"):
         tool.network_of(tool.build("bert", is_decoder=False), "bert")
 
 

@@ -91,6 +91,9 @@ class Tape:
             changed = output
             if isinstance(output, Tensor) and module is not self.network.head:
                 changed = layout.spread(output)
+            elif type(output) is tuple:
+                # A router's scores come of its logits: what is asked for at either must not count the way over the other.
+                changed = tuple(one.view_as(one) if isinstance(one, Tensor) else one for one in output)
             found = differentiable(changed)
             calls.append(Call(module, args, kwargs, len(found)))
             outputs.extend(found)
