@@ -132,8 +132,7 @@ def _names(config: type) -> set[str]:
 
 def _known(config: type) -> dict[str, Any]:
     names = _names(config)
-    known = {name: value for name, value in SHAPE.items() if name in names}
-    return known
+    return {name: value for name, value in SHAPE.items() if name in names}
 
 
 def some_rows(words: int = WORDS) -> list[TokenRow]:
