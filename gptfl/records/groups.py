@@ -9,6 +9,8 @@ from gptfl.records.runs import Run
 
 ALIKE = 0.5
 """Two curricula that name the same example at so many of their places are a pair: one was made from the other."""
+LONE, MOST = 3, 2 / 3
+"""A group of more runs than the first, and of more than the second's share of all, is no group."""
 
 
 def groups_of(runs: Sequence[Run]) -> Int[np.ndarray, " run"]:
@@ -20,8 +22,8 @@ def groups_of_batches(batches: Sequence[Int[np.ndarray, "step batch"]]) -> Int[n
     """The number of each curriculum's group, counted in order of first appearance.
 
     Those that train on the same examples, in whatever order, are in one group; so are those that have the same example
-    at half of their places or more, such as a pair of the design ``leave-out``. A rule that would put all runs into
-    one group tells nothing of them, and isn't applied: then the order, or what was left out, is all that is varied.
+    at half of their places or more, such as a pair of the design ``leave-out``. A rule that would put nearly all runs
+    into one group tells nothing of them, and isn't applied: then the order, or what was left out, is what is varied.
     """
     subsets = _numbers([np.unique(one[one >= 0]).astype(np.int64).tobytes() for one in batches])
     alone = np.arange(len(batches))
@@ -45,7 +47,9 @@ def joined(first: Sequence[int], second: Sequence[int]) -> list[int]:
 
 
 def _parts(groups: Int[np.ndarray, " run"]) -> bool:
-    return bool((groups > 0).any())
+    """Whether no group holds nearly all runs."""
+    largest = np.bincount(groups).max(initial=0)
+    return bool((groups > 0).any()) and not (largest > LONE and largest > MOST * len(groups))
 
 
 def _numbers(keys: Sequence[bytes]) -> Int[np.ndarray, " run"]:

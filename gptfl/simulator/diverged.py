@@ -51,7 +51,7 @@ def diverged(runs: Sequence[Run], metrics: Mapping[str, MetricInfo]) -> list[Div
     for name, metric in metrics.items():
         if np.isfinite([metric.low, metric.high]).all():
             continue
-        for place, one in _by_metric([run for run in runs if len(run.steps)], name):
+        for place, one in _by_metric([run for run in runs if len(run.steps) and name in run.metrics], name):
             found.setdefault(place, one)
     return [found[run.index] for run in runs if run.index in found]
 

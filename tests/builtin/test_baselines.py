@@ -181,7 +181,8 @@ def test_class_share_takes_a_task_without_classes_as_one():
     dynamics, _ = synthetic()
     mixed = replace(dynamics, pool=in_mixture(dynamics.pool), test=in_mixture(dynamics.test))
     classes = [0 if i % 4 == 0 else 1 if i % 4 == 1 else 2 for i in range(len(dynamics.pool))]
-    alike = replace(dynamics, pool=tuple(replace(e, label=c) for e, c in zip(dynamics.pool, classes, strict=True)))
+    numbered = (replace(e, label=c, choices=()) for e, c in zip(dynamics.pool, classes, strict=True))
+    alike = replace(dynamics, pool=tuple(numbered))
     query = query_of(dynamics.with_role("test"))
     fitted = ClassShare().fit(data_of(mixed))
     assert fitted.slope_.shape[1] == 3

@@ -60,3 +60,11 @@ def test_groups_join_through_each_other():
 def test_no_run_and_one_run():
     assert groups_of_batches([]).tolist() == []
     assert groups_of_batches([np.array([[0, 1]])]).tolist() == [0]
+
+
+def test_runs_over_the_whole_pool_are_not_one_group_for_a_few_that_are_not() -> None:
+    random = np.random.default_rng(0)
+    whole = [random.permutation(64).reshape(4, 16) for _ in range(7)]
+    parts = [np.arange(64).reshape(4, 16) % 32]
+    assert groups_of_batches([*whole, *parts]).tolist() == list(range(8))
+    assert groups_of_batches([*whole[:2], *parts]).tolist() == [0, 0, 1]
