@@ -227,7 +227,8 @@ class Network:
         """Try whether the loss can be differentiated, in training mode."""
         batch = Batch([row], self.lower([row], [[0]]), self.device)
         self.switch(training=True)
-        found = torch.autograd.grad(self.loss(batch), self.trainable, allow_unused=True)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):  # dropout draws its masks
+            found = torch.autograd.grad(self.loss(batch), self.trainable, allow_unused=True)
         self.switch(training=False)
         if all(gradient is None for gradient in found):
             raise self._refusal("its loss depends on no trained weight")
