@@ -132,7 +132,8 @@ def _names(config: type) -> set[str]:
 
 def _known(config: type) -> dict[str, Any]:
     names = _names(config)
-    return {name: value for name, value in SHAPE.items() if name in names}
+    latent = {"num_key_value_heads": 4} if "kv_lora_rank" in names else {}  # each head has keys of its own
+    return {name: value for name, value in SHAPE.items() if name in names} | latent
 
 
 def some_rows(words: int = WORDS) -> list[TokenRow]:

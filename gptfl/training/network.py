@@ -227,7 +227,8 @@ class Network:
         """Try whether the loss can be differentiated, in training mode."""
         batch = Batch([row], self.lower([row], [[0]]), self.device)
         self.switch(training=True)
-        with torch.random.fork_rng():  # dropout draws, which no run's own numbers may depend on
+        # Dropout draws its masks, and no run's own numbers may depend on that.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             found = torch.autograd.grad(self.loss(batch), self.trainable, allow_unused=True)
         self.switch(training=False)
         if all(gradient is None for gradient in found):
