@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,18 @@ for _ in sys.stdin:
 """Forks a process that records for every line it reads: no kill has to wait for torch to load."""
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as the nursery's children have: with more, sums are rounded otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_recording_loses_no_finished_run_and_ends_the_same(neox: Path, tmp_path: Path) -> None:
     """Real processes are killed at random moments until the recording is complete."""
     whole = record(neox, tmp_path / "whole", runs=12)
