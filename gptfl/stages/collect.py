@@ -26,7 +26,6 @@ from gptfl.stages.recording import RecordingJob, TrainerMaker, as_recorded, iden
 from gptfl.stages.reference_run import ReferenceJob
 from gptfl.stages.sketch_request import read_sketch_request
 from gptfl.stages.together import check_together, join_others, launch, take_part
-from gptfl.stages.tokens import mark_tokens
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.examples import check_examples
 from gptfl.store.workspace import Workspace, stem_for
@@ -284,7 +283,6 @@ def _carry_out(
         job.check_name(make_trainer)
         return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
-    mark_tokens(job.settings, trainer)
     left = make_trainer.group.told(job.left_by(trainer))
     guess = job.estimate(trainer, left, announce)
     again = job.again(left)

@@ -13,7 +13,7 @@ from gptfl.records import Dynamics, Progress, Run, TaskData, examples_fingerprin
 from gptfl.stages.origin import is_imported
 from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
-from gptfl.stages.tokens import TOKENIZATION
+from gptfl.stages.tokens import TOKENIZATION, mark_tokens
 from gptfl.store.durable import cannot_write
 from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 
@@ -112,8 +112,9 @@ class RecordingJob:
         return [plan for plan in self.plans if plan.index not in done]
 
     def left_by(self, trainer: "RecordingTrainer") -> list[Plan]:
-        """As ``left``, now that the weights are known: they must be the recorded ones."""
+        """As ``left``, now that weights and tokens are known: they must be the recorded ones."""
         self.settings["weights"] = trainer.network.loaded.weights_hash
+        mark_tokens(self.settings, trainer)
         return self.left()
 
     def check_name(self, make_trainer: TrainerMaker) -> None:

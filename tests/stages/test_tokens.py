@@ -64,6 +64,9 @@ def test_both_kinds_go_on_as_they_began(neox: Path, tmp_path: Path) -> None:
         once = record(neox, tmp_path / name, pairs)
         if name == "same":
             older(once.path)
+        planned = record(neox, tmp_path / name, pairs, runs=2, dry_run=True).estimate
+        assert planned is not None
+        assert planned.runs_left == 1
         assert record(neox, tmp_path / name, pairs, runs=2).recorded_now == 1
 
 
