@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 
 BIN := $(VENV)/bin
-# A worker a core, each with one thread; a test's file stays with one worker, so what it makes is made once.
-TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# A worker a core, each with one thread. Tests stay in the order of their files, so that most of what a file makes is made once.
+TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 INPUTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check

@@ -18,9 +18,9 @@ NUMERIC = ("tests/builtin", "tests/scores", "tests/simulator", "tests/stages", "
 """What computes with floating point, and so is run with other kernels, too."""
 
 
-def pytest_report_header() -> str:
-    """Say which kernels the tests run on."""
-    return kernels()
+def pytest_report_header() -> str | None:
+    """Say which kernels the tests run on, once: nobody sees what a worker says here."""
+    return None if "PYTEST_XDIST_WORKER" in os.environ else kernels()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

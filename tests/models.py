@@ -8,19 +8,19 @@ import pytest
 WORDS = "the a sun moon is was red blue yes no . , ? who sees it shine on sea and land"
 
 
-def small_tokenizer() -> Any:
+def small_tokenizer(words: str = WORDS) -> Any:
     """A byte-level tokenizer that knows a few words."""
     from gptfl.builtin.tiny import train_tokenizer
 
-    return train_tokenizer([WORDS] * 20)
+    return train_tokenizer([words] * 20)
 
 
-def save_small(folder: Path, family: str, blocks: int = 3, width: int = 32) -> Path:
-    """Save a random model of a few narrow blocks, and its tokenizer."""
+def save_small(folder: Path, family: str, blocks: int = 3, width: int = 32, words: str = WORDS) -> Path:
+    """Save a random model of a few narrow blocks, and a tokenizer that knows a few words."""
     import torch
     import transformers as hf
 
-    tokenizer = small_tokenizer()
+    tokenizer = small_tokenizer(words)
     common: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     wide = {"hidden_size": width, "intermediate_size": 48, "num_hidden_layers": blocks, "num_attention_heads": 4}
     no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}

@@ -1,13 +1,16 @@
 """The commands that gptfl was asked for, word for word, on an offline cache of the Hub."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gptfl.builtin.tasks.classification import GLUE, GLUE_REVISION
+from gptfl.builtin.tasks.classification import GLUE, GLUE_REVISION, Rte
 from gptfl.store.dynamics import read_dynamics
+from gptfl.training.evaluation import Evaluator
 from tests.cli.conftest import Outcome
 from tests.hub import MODEL_REVISION, PYTHIA, add_file, add_parquet, use_cache
 from tests.models import save_small
@@ -19,14 +22,30 @@ def short_rows(count: int, first: int) -> list[dict[str, Any]]:
     return [{"sentence1": f"{n} sun", "sentence2": f"{n + n % 2} sun", "label": n % 2, "idx": n} for n in numbers]
 
 
-@pytest.mark.timeout(600)
+@pytest.fixture
+def seldom_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is trained; of the test examples' values every 24th is measured, and the others are the last measured."""
+    measure = Evaluator.measure
+    calls = itertools.count()
+    last: dict[str, np.ndarray] = {}
+
+    def measured(self: Evaluator, generate: bool = True) -> dict[str, np.ndarray]:
+        if next(calls) % 24 == 0:
+            last.update(measure(self, generate))
+        return {name: values.copy() for name, values in last.items()}
+
+    monkeypatch.setattr(Evaluator, "measure", measured)
+
+
+@pytest.mark.usefixtures("seldom_measured")
 def test_collect_and_simulate_from_names_alone(
     gptfl: Callable[..., Outcome],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = tmp_path / "hub"
-    save_small(add_file(home, PYTHIA, MODEL_REVISION, "config.json", "model", "main").parent, "gpt-neox", 1, 8)
+    folder = add_file(home, PYTHIA, MODEL_REVISION, "config.json", "model", "main").parent
+    save_small(folder, "gpt-neox", 1, 8, f"{Rte.wording} yes no 0 1 2 3 4 5 6 7 8 9 sun")
     for split, first in (("train", 0), ("validation", 500)):
         path = f"rte/{split}-00000-of-00001.parquet"
         add_parquet(home, GLUE, GLUE_REVISION, path, short_rows(210, first))

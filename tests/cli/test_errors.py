@@ -67,6 +67,7 @@ def test_a_workspace_of_the_environment_that_is_not_utf8(gptfl: Command, monkeyp
     refuses(gptfl("fit"), 2, r"the workspace 'work\xff' is not UTF-8")
 
 
+@pytest.mark.usefixtures("quick_tiny")
 @pytest.mark.parametrize("kind", ["gpu", "machine", "torch", "kernels"])
 def test_full_memory_is_told_in_one_line(
     gptfl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -208,7 +209,7 @@ def test_a_full_disk_loses_nothing(study: Path, neox: Path) -> None:
 def test_ctrl_c_exits_with_130_and_keeps_the_finished_runs(neox: Path, tmp_path: Path) -> None:
     path = tmp_path / "errands-small-neox.dynamics.h5"
     command = [sys.executable, "-m", "gptfl", "collect", "--model", str(neox), "--task", "errands"]
-    command += ["--runs", "5000", "--pool", "12", "--test", "6", "--steps", "4", "-w", str(tmp_path)]
+    command += ["--runs", "600", "--pool", "12", "--test", "6", "--steps", "4", "-w", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not path.exists() and time.monotonic() < deadline:
