@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def _are_mappings(texts: Mapping[str, Any]) -> bool:
     return all(isinstance(value, dict) for value in texts.values())
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Versions of Python and the libraries that bear on results, without importing them."""
     versions = {"python": platform.python_version()}
