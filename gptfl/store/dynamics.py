@@ -113,7 +113,7 @@ def read_dynamics(path: Path) -> Dynamics:
     Runs that lie beside it are among them. Raises ``DataError``.
     """
     # First what lies beside: what is merged meanwhile is then in the recording.
-    beside = read_beside(path)
+    beside = list(read_beside(run_files(path)))
     with files.open_file(path, DYNAMICS) as file:
         about = _about(file)
         header, metrics = about.header, about.metrics
@@ -156,15 +156,15 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     """A recording to be changed, into which the runs beside it were merged; they are deleted once it is on disk."""
     # What a link leads to is replaced, and the link stays.
     path = path.resolve() if path.is_symlink() else path
-    beside = read_beside(path)
+    beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
         about = _about(file)
         runs = fields.get_group(file, "runs")
-        held = fields.names_in(runs)
-        for run in pending(beside, held, path, identity(about.header), about.counts, about.metrics):
+        missing = read_beside({name: one for name, one in beside.items() if name not in runs})
+        for run in pending(missing, (), path, identity(about.header), about.counts, about.metrics):
             put_run(runs, run)
         yield file, about
-    delete_runs(path, [one.path for one in beside])
+    delete_runs(path, beside.values())
 
 
 def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
