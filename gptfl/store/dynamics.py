@@ -16,7 +16,7 @@ from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
 from gptfl.store.recorded_sketches import get_sketches, put_sketches
-from gptfl.store.run_files import delete_runs, identity, pending, read_beside, run_files, write_run
+from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.workspace import runs_folder
 
@@ -100,10 +100,12 @@ def merge_runs(path: Path) -> None:
     if beside:
         with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
             whole = all(fields.holds(file, "runs", name) for name in beside)
+            of = identity(files.header_of(file))
         if not whole:
             with _amended(path):
                 pass
             return
+        check_own(beside.values(), path, of)
     delete_runs(path, beside.values())
 
 
@@ -159,9 +161,10 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
         about = _about(file)
-        runs = fields.get_group(file, "runs")
+        runs, of = fields.get_group(file, "runs"), identity(about.header)
+        check_own(beside.values(), path, of)
         missing = read_beside({name: one for name, one in beside.items() if name not in runs})
-        for run in pending(missing, (), path, identity(about.header), about.counts, about.metrics):
+        for run in pending(missing, (), path, of, about.counts, about.metrics):
             put_run(runs, run)
         yield file, about
     delete_runs(path, beside.values())

@@ -135,22 +135,31 @@ def pending(
     """Those of the runs beside a recording that it doesn't hold itself.
 
     ``held`` are the names of those that it does, ``of`` says what it is, ``counts`` how many training and test
-    examples it has. Raises ``DataError`` for one that is damaged, another recording's, or doesn't fit.
+    examples it has. Raises ``DataError`` for one that is damaged or doesn't fit, and for any that is another
+    recording's.
     """
     known = set(held)
     for one in beside:
+        if one.problem is None and one.recording != of:
+            raise _foreign(one.path, recording)
         if one.path.stem in known:
             continue
         if one.problem is not None:
             raise one.problem
         assert one.run is not None  # where there is no problem
-        if one.recording != of:
-            raise DataError(
-                f"{one.path} is a run of another recording than {recording}",
-                f"move {one.path.parent} away, or put the recording back that it belongs to",
-            )
         check_run(one.run, *counts, metrics, str(one.path), REMEDY)
         yield one.run
+
+
+def check_own(paths: Iterable[Path], recording: Path, of: str) -> None:
+    """Raise ``DataError`` for the file of a run that says that it belongs to another recording."""
+    for path in paths:
+        try:
+            theirs = files.read_header(path).inputs.get("recording")
+        except GptflError:  # what can't be read is nobody's
+            continue
+        if theirs != of:
+            raise _foreign(path, recording)
 
 
 def delete_runs(recording: Path, paths: Iterable[Path]) -> None:
@@ -161,6 +170,13 @@ def delete_runs(recording: Path, paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
     with suppress(OSError):
         runs_folder(recording).rmdir()
+
+
+def _foreign(path: Path, recording: Path) -> DataError:
+    return DataError(
+        f"{path} is a run of another recording than {recording}",
+        f"move {path.parent} away, or put the recording back that it belongs to",
+    )
 
 
 def _advised(error: GptflError) -> GptflError:
