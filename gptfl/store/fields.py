@@ -15,6 +15,8 @@ import numpy as np
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.records.texts import JsonError, parse_json
+from gptfl.store import digests
+from gptfl.store.last import tell_last
 from gptfl.store.safety import check_chunks, numbers, refuse
 
 _CHUNK = 2**20
@@ -30,6 +32,8 @@ _OPENERS = (b",", b"[", b"{")
 """What comes before a value."""
 _FEW = 9
 """So many values has an example without texts and further fields."""
+_BLOCK = 2**24
+"""Bytes of an array that are in memory at once while its digest is taken."""
 
 
 class Memory(io.BytesIO):
@@ -76,12 +80,15 @@ def names_in(group: h5py.Group) -> list[str]:
 
 
 def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
-    """Keep an array as it is, dtype and shape, packed with gzip. Raises ``DataError`` on other than numbers."""
+    """Keep an array as it is, dtype and shape, packed with gzip, and its digest.
+
+    Raises ``DataError`` on other than numbers.
+    """
     array = numbers(np.asarray(array), name)
     packing: dict[str, Any] = {}
     if array.ndim and array.size:
         packing = {**_GZIP, "chunks": _chunks(array.shape, array.dtype.itemsize)}
-    group.create_dataset(encode_name(name), data=array, **packing)
+    digests.put(group.create_dataset(encode_name(name), data=array, **packing), digests.of_array(array))
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -98,15 +105,39 @@ def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
     """Read an array, with its dtype as written.
 
-    Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype.
+    Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
+    changed is told last (see ``last``), as in all that is read here.
     """
-    dataset = get_dataset(group, name, ndim, kinds)
+    dataset = _open(group, name, ndim, kinds)
     with _reading(group, name):
-        return np.asarray(dataset[()])
+        array = np.asarray(dataset[()])
+        known = digests.kept(dataset.id)
+    if known is not None and digests.of_array(array) != known:
+        _note_change(dataset)
+    return array
 
 
 def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
-    """An array to be read in parts with ``get_rows``. Raises ``DataError`` as ``get_array`` does."""
+    """An array of one axis or more to be read in parts with ``get_rows``; all of it is held against its digest here.
+
+    Raises ``DataError`` as ``get_array`` does.
+    """
+    dataset = _open(group, name, ndim, kinds)
+    rows = max(1, _BLOCK // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
+    with _reading(group, name):
+        known = digests.kept(dataset.id)
+        blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
+        if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
+            _note_change(dataset)
+    return dataset
+
+
+def _note_change(found: h5py.Group | h5py.Dataset) -> None:
+    what = f"{path_of(found)} is damaged: {found.name} is not as it was written"
+    tell_last(found, DataError(what, "make it again"))
+
+
+def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:
     with _reading(group, name):
         dataset = group[encode_name(name)]
         if not isinstance(dataset, h5py.Dataset):
@@ -140,13 +171,28 @@ def get_group(group: h5py.Group, name: str) -> h5py.Group:
         found = group[encode_name(name)]
         if not isinstance(found, h5py.Group):
             raise refuse(path_of(group), f"has at {found.name} an array where a group belongs")
+        check_group(found)
         return found
+
+
+def holds(group: h5py.Group, name: str, inner: str) -> bool:
+    """Whether a group in a group has something of this name; neither is looked into. ``DataError`` if there is none."""
+    with _reading(group, name):
+        found = group[encode_name(name)]
+        return isinstance(found, h5py.Group) and bool(found.id.links.exists(encode_name(inner).encode()))
+
+
+def check_group(group: h5py.Group) -> None:
+    """Hold the attributes of a group, and the names and digests of its arrays, against the group's digest."""
+    if not digests.is_unchanged(group):
+        _note_change(group)
 
 
 def put_text(group: h5py.Group, name: str, value: Any) -> None:
     """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
     text = _bounded(_encoded(value, name), name)
-    group.create_dataset(name, data=np.array(text, dtype=h5py.string_dtype("utf-8", len(text))))
+    array = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
+    digests.put(group.create_dataset(name, data=array), digests.of_array(array))
 
 
 def get_text(group: h5py.Group, name: str) -> Any:

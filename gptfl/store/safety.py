@@ -6,7 +6,7 @@ declare terabytes in a few bytes. gptfl writes none of that, so a file that has 
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -36,14 +36,29 @@ def refuse(path: Path, what: str) -> DataError:
     return DataError(f"{path} {what}", _REMEDY)
 
 
-def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_BYTES) -> None:
-    """Walk every object of a file of ``size`` bytes, reading no data.
+Sizes = Mapping[int, tuple[int, int]]
+"""Bytes unpacked and bytes stored of the arrays of a file, by their address in it."""
 
-    Raises ``DataError`` on the first thing that gptfl doesn't write.
+
+def check_contents(
+    file: h5py.File,
+    path: Path,
+    size: int,
+    max_bytes: int = MAX_BYTES,
+    known: Sizes | None = None,
+    skipped: Collection[str] = (),
+) -> Sizes:
+    """Walk every object of a file of ``size`` bytes, reading no data, and return what its arrays take.
+
+    ``known`` are arrays that were checked before. What is in the groups ``skipped`` at the root is left unchecked, for
+    a caller who doesn't look into them. Raises ``DataError`` on the first thing that gptfl doesn't write.
     """
     declared = stored = 0
-    for dataset, where in _datasets(file, path):
-        unpacked, packed = _check_dataset(dataset, path, where)
+    sizes: dict[int, tuple[int, int]] = {}
+    for address, group, name, where in _datasets(file, path, skipped):
+        taken = known.get(address) if known else None
+        sizes[address] = taken or _check_dataset(h5py.h5d.open(group, name), path, where)
+        unpacked, packed = sizes[address]
         declared += unpacked
         stored += packed
         if declared > max_bytes:
@@ -53,9 +68,13 @@ def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_
             )
     if stored > size:
         raise refuse(path, "declares more data than it holds")
+    return sizes
 
 
-def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[h5py.h5d.DatasetID, str]]:
+def _datasets(
+    file: h5py.File, path: Path, skipped: Collection[str]
+) -> Iterator[tuple[int, h5py.h5g.GroupID, bytes, str]]:
+    """Address, group, name and path of every array."""
     seen: set[int] = set()
     waiting = [(file.id, "", 0)]
     while waiting:
@@ -69,9 +88,10 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[h5py.h5d.DatasetID,
                 raise refuse(path, f"has at {where} one object too many")
             seen.add(info.addr)
             if info.type == h5py.h5o.TYPE_DATASET:
-                yield h5py.h5d.open(group, name), where
+                yield info.addr, group, name, where
             elif info.type == h5py.h5o.TYPE_GROUP and depth < MAX_DEPTH:
-                waiting.append((h5py.h5g.open(group, name), where, depth + 1))
+                if depth or where[1:] not in skipped:
+                    waiting.append((h5py.h5g.open(group, name), where, depth + 1))
             else:
                 raise refuse(path, f"has at {where} neither an array nor a group")
 
