@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from gptfl.curricula import presentation_weights
 from gptfl.simulator.kriging import columns, contrasts
 from gptfl.simulator.likelihood import Evidence, Weighed, weigh
+from gptfl.simulator.repeats import first_of, near
 from gptfl.simulator.travel import Vectors, counted, travelled
 
 RECENT = (3.0, 12.0)
@@ -33,8 +34,6 @@ SPREAD = 1.5
 CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
 """Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of the
 noise that runs of nearly the same exposures share."""
-NEAR = 0.1
-"""The squared reach of that, in units of the mean squared distance between the exposures of two runs."""
 REACH = 9.0
 """How far from its mean a hyperparameter is looked for."""
 PRIOR_RUNS = 4.0
@@ -160,7 +159,7 @@ class Step:
     metric's units.
     ``reference`` is the size of a deviation for a test example of relative size 1 and a scale of slope 1.
     ``known`` says which deviations there are, None where all; those that aren't are 0. ``near`` is how much of the noise
-    that runs of the same exposures share any two runs do, None where none repeats another.
+    that runs of the same exposures share any two runs do, and ``groups`` which of them repeat one another, None where none does.
     """
 
     covariances: Float[np.ndarray, "source run run"]
@@ -173,6 +172,7 @@ class Step:
     common: Float[np.ndarray, "expected test"]
     known: Bool[np.ndarray, "run test"] | None = None
     near: Float[np.ndarray, "run run"] | None = None
+    groups: Int[np.ndarray, " run"] | None = None
 
     def noise(self, lack: float) -> Float[np.ndarray, "run run"] | None:
         """The correlation of the runs' noise, of which so much is shared; None where it is the identity."""
@@ -194,6 +194,7 @@ class Step:
             members=self.members[rows],
             known=known,
             near=None if self.near is None else self.near[np.ix_(rows, rows)],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 
@@ -206,33 +207,37 @@ def steps_of(
     likeness: Likeness,
     own: int,
     *,
-    lack: bool = False,
+    groups: Int[np.ndarray, " run"] | None = None,
 ) -> Iterator[Step]:
     """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
 
-    ``slopes`` are those of the even scale at the mean. With ``lack`` runs of nearly the same exposures share noise.
+    ``slopes`` are those of the even scale at the mean. With ``groups``, of repeats, runs of nearly the same exposures
+    share noise.
     """
     for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
+        alike = None if groups is None else groups[members]
+        # Repeats change no unit: what they add is told in those of the others.
+        once = slice(None) if alike is None else first_of(alike)
         found, units = [], []
         for effect in effects:
-            centred = _differences(effect[members])
-            covariance = centred @ centred.T
+            covariance = _products(effect[members])
+            told = covariance if alike is None else _products(effect[members][once])
             # Of runs that have all come to the same place, the way there is the unit.
-            unit = float(np.trace(covariance)) / max(len(members) - 1, 1)
+            unit = float(np.trace(told)) / max(len(told) - 1, 1)
             unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
         deviations, known = _deviations(values[members, row])
-        size, reference = sizes_of(deviations, likeness.sizes * slopes[row], known)
+        size, reference = sizes_of(*_deviations(values[members[once], row]), likeness.sizes * slopes[row])
         told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
             told[number] = _differences(one[members]) * (slopes[row] / size)
         seen = effects[0][members]
-        shared = near(seen, seen, units[0]) if lack else None
+        shared = None if alike is None else near(seen, seen, units[0])
         covariances, scaled = np.stack(found), deviations / size
-        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared)
+        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared, alike)
 
 
 def _deviations(
@@ -248,15 +253,10 @@ def _deviations(
     return apart, None if known.all() else known
 
 
-def near(
-    ones: Float[np.ndarray, "one example"], others: Float[np.ndarray, "other example"], unit: float
-) -> Float[np.ndarray, "one other"]:
-    """How much of what their exposures leave unexplained two runs share: 1 at the same exposures, nothing far away.
-
-    ``unit`` is half the mean squared distance between the exposures of two runs fitted.
-    """
-    squares = (ones**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None] - 2.0 * ones @ others.T
-    return np.asarray(np.exp(-np.maximum(squares, 0.0) / (2.0 * NEAR * 2.0 * unit)))
+def _products(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run run"]:
+    """The products of states less their mean with one another."""
+    centred = _differences(states)
+    return np.asarray(centred @ centred.T)
 
 
 def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d"]:
@@ -268,8 +268,8 @@ def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d
 
 def sizes_of(
     deviations: Float[np.ndarray, "run test"],
+    known: Bool[np.ndarray, "run test"] | None,
     beforehand: Float[np.ndarray, " test"],
-    known: Bool[np.ndarray, "run test"] | None = None,
 ) -> tuple[Float[np.ndarray, " test"], float]:
     """The standard deviation of each test example across runs, drawn towards ``beforehand`` where runs are few.
 

@@ -17,7 +17,6 @@ from gptfl.simulator.deviations import (
     Likeness,
     Step,
     choose,
-    near,
     states,
     steps_of,
 )
@@ -26,6 +25,7 @@ from gptfl.simulator.foretold import Products
 from gptfl.simulator.kriging import Posterior, Shared
 from gptfl.simulator.links import Link
 from gptfl.simulator.outlooks import Asked, Outlook, Recorded
+from gptfl.simulator.repeats import first_of, near, repeats_of
 from gptfl.simulator.solving import floored, shared_noise, solve, whole
 from gptfl.simulator.sources import Sources
 from gptfl.simulator.spreads import means, rows_that_move
@@ -166,7 +166,7 @@ class ExposureModel:
             self.examples,
             self.likeness,
             self.pool,
-            lack=self.lack,
+            groups=self.repeats if self.lack else None,
         )
 
     @cached_property
@@ -181,21 +181,23 @@ class ExposureModel:
             yield whole(step, self.likeness, self.test_vectors is not None)
 
     @cached_property
-    def first(self) -> Int[np.ndarray, " run"]:
-        """The runs that don't repeat an earlier one: the first of each subset."""
-        batches = self.recorded.curricula.batches
-        subsets = [np.unique(one[one >= 0]).tobytes() for one in batches]
-        return np.array([place for place, one in enumerate(subsets) if one not in subsets[:place]])
+    def repeats(self) -> Int[np.ndarray, " run"]:
+        """The first run that each run repeats, or itself.
+
+        Each its own, where these would be too few to tell anything.
+        """
+        found = repeats_of(self.recorded.curricula.batches, next(iter(self.last_states())))
+        return found if len(first_of(found)) >= FEWEST else np.arange(len(found))
 
     def _once(self, step: Step) -> Step:
         """The step of runs that don't repeat one another: how repeats differ says little of what examples do.
 
         All runs, where these would be too few to tell anything.
         """
-        kept = np.flatnonzero(np.isin(step.members, self.first))
+        kept = np.flatnonzero(np.isin(step.members, self.repeats))
         if not self.lack or len(kept) == len(step.members) or len(kept) < FEWEST:
             return step
-        return step.of_runs(kept)
+        return replace(step.of_runs(kept), near=None, groups=None)
 
     @cached_property
     def solved(self) -> list[tuple[Step, Posterior]]:

@@ -5,8 +5,9 @@ At one step, the deviations of n runs on m test examples have the covariance ``G
 eigenvectors of ``C`` as they are. The mean over runs is unknown and has a flat prior; ``G`` is centred on the runs
 fitted, so that the posterior of that mean is their plain mean (universal kriging with a constant trend). With
 ``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``. Noise that runs share
-has a correlation ``M`` in the place of ``I``; vectors that make ``G`` diagonal and ``M`` the identity do the same. Values that some runs
-lack are solved for (``gaps``).
+has a correlation ``M`` in the place of ``I``; vectors that make ``G`` diagonal and ``M`` the identity do the same. Of runs
+that repeat one another only the mean counts: by what they differ is left open, as if it had noise without bounds. Values
+that some runs lack are solved for (``gaps``).
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gptfl.simulator.gaps import Gaps
+from gptfl.simulator.repeats import averaging
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,12 @@ class Rows:
     """Vectors ``U``, orthogonal to the mean, with ``U' G U = diag(values)`` and ``U' M U = I``.
 
     ``volume`` is the log-determinant of ``M`` without the mean; 0 and eigenvectors of ``G`` where ``M`` is the identity.
+    ``repeats`` is how many runs each one is a repeat of, itself among them; ``U`` is the same for all of these.
     """
 
     vectors: Float[np.ndarray, "run row"]
     values: Float[np.ndarray, " row"]
+    repeats: Int[np.ndarray, " run"]
     volume: float = 0.0
 
 
@@ -51,15 +55,28 @@ def contrasts(count: int) -> Float[np.ndarray, "run row"]:
     return np.asarray(np.linalg.qr(np.eye(count) - 1.0 / count)[0][:, : count - 1])
 
 
-def rows_of(covariance: Float[np.ndarray, "run run"], noise: Float[np.ndarray, "run run"] | None = None) -> Rows:
-    """Decompose a covariance between runs, which need not be centred, beside a correlation of their noise (None: none)."""
+def rows_of(
+    covariance: Float[np.ndarray, "run run"],
+    noise: Float[np.ndarray, "run run"] | None = None,
+    groups: Int[np.ndarray, " run"] | None = None,
+) -> Rows:
+    """Decompose a covariance between runs, which need not be centred, beside a correlation of their noise (None: none).
+
+    Runs of one of the ``groups`` (None: each is alone) are repeats, unless all are.
+    """
     basis = contrasts(len(covariance))
+    repeats = np.ones(len(covariance), dtype=int)
+    if groups is not None and np.ptp(groups) > 0:
+        between = averaging(groups)
+        values, vectors = np.linalg.eigh(basis.T @ between @ basis)
+        basis = basis @ vectors[:, values > 0.5]
+        repeats = (groups[:, None] == groups[None]).sum(axis=1)
     if noise is None:
         values, vectors = np.linalg.eigh(basis.T @ covariance @ basis)
-        return Rows(basis @ vectors, np.maximum(values, 0.0))
+        return Rows(basis @ vectors, np.maximum(values, 0.0), repeats)
     white, volume = whitening(basis.T @ noise @ basis)
     values, vectors = np.linalg.eigh(white.T @ basis.T @ covariance @ basis @ white)
-    return Rows(basis @ white @ vectors, np.maximum(values, 0.0), volume)
+    return Rows(basis @ white @ vectors, np.maximum(values, 0.0), repeats, volume)
 
 
 def whitening(noise: Float[np.ndarray, "row row"]) -> tuple[Float[np.ndarray, "row row"], float]:
@@ -152,10 +169,14 @@ class Posterior:
         return np.asarray(self.variance * (self.columns.vectors**2 @ self.columns.noise))
 
     def left_out(self) -> tuple[Float[np.ndarray, "run test"], Float[np.ndarray, "run test"]]:
-        """Errors of predicting each fitted run from the others, and their variances."""
-        weight = (self.rows.vectors**2) @ self.precision
+        """Errors of predicting each fitted run from the others, and their variances.
+
+        Of runs that repeat one another it is their mean, predicted without any of them.
+        """
+        repeats = self.rows.repeats[:, None]
+        weight = (self.rows.vectors**2) @ self.precision * repeats
         turn = self.columns.vectors
-        return (self.dual / weight) @ turn.T, self.variance * ((1.0 / weight) @ (turn**2).T)
+        return (self.dual / weight) @ turn.T, self.variance * ((1.0 / (repeats * weight)) @ (turn**2).T)
 
 
 def precision_of(rows: Rows, columns: Columns, strength: float = 1.0) -> Float[np.ndarray, "row column"]:

@@ -23,6 +23,7 @@ from gptfl.simulator.deviations import (
 )
 from gptfl.simulator.kriging import Columns, Posterior, Rows, columns, condition, cost, precision_of, rows_of
 from gptfl.simulator.likelihood import weigh
+from gptfl.simulator.repeats import averaging
 
 STRENGTH = 1.0
 """Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
@@ -35,7 +36,7 @@ def solve(step: Step, hyper: Hyper, likeness: Likeness, strength: float | None =
     with a prior around 1, unless it is given. Where runs lack values, it is the likeliest for what a strength of 1 expects
     of these.
     """
-    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack))
+    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack), step.groups)
     cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
     left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
     told = left
@@ -59,7 +60,7 @@ def whole(step: Step, likeness: Likeness, alike: bool) -> Step:
     weights = np.exp(middle(len(step.covariances)))
     shares = (share_of(CENTRE_ALIKE), share_of(CENTRE_NOISE)) if alike else (0.0, 0.0)
     cols = columns(likeness.values, likeness.vectors, *shares)
-    rows = rows_of(np.tensordot(weights, step.covariances, 1), step.noise(share_of(CENTRE_LACK)))
+    rows = rows_of(np.tensordot(weights, step.covariances, 1), step.noise(share_of(CENTRE_LACK)), step.groups)
     gaps = condition(rows, cols, step.deviations, known=step.known).gaps
     return replace(step, deviations=step.deviations if gaps is None else gaps.filled(step.deviations), known=None)
 
@@ -67,8 +68,11 @@ def whole(step: Step, likeness: Likeness, alike: bool) -> Step:
 def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, likeness: Likeness) -> float:
     """The likeliest share of the noise that runs of the same exposures have in common, all else as it is.
 
-    ``strengths`` are those of each step's signal. The share's log-odds have a normal prior.
+    What repeats differ by is noise here, whatever it may owe to their orders. ``strengths`` are those of each step's
+    signal. The share's log-odds have a normal prior.
     """
+    means = [np.eye(len(step.members)) if step.groups is None else averaging(step.groups) for step in steps]
+    steps = [replace(step, covariances=mean @ step.covariances @ mean) for step, mean in zip(steps, means, strict=True)]
     evidence = [evidence_of(step, likeness) for step in steps]
     evidence = [
         replace(one, covariances=strength * one.covariances) for one, strength in zip(evidence, strengths, strict=True)

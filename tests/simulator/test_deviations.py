@@ -81,15 +81,15 @@ def test_sizes_lie_between_what_was_found_and_what_was_expected_by_the_number_of
     random = np.random.default_rng(0)
     truth, beforehand = np.array([1.0, 2.0, 4.0]), np.array([2.0, 2.0, 2.0])
     few, many = (random.normal(size=(count, 3)) * truth for count in (3, 3000))
-    found, _ = sizes_of(many - many.mean(axis=0), beforehand)
+    found, _ = sizes_of(many - many.mean(axis=0), None, beforehand)
     np.testing.assert_allclose(found, truth, rtol=0.1)
-    drawn, reference = sizes_of(few - few.mean(axis=0), beforehand)
+    drawn, reference = sizes_of(few - few.mean(axis=0), None, beforehand)
     own = few.std(axis=0, ddof=1)
     level = np.sqrt((own**2).mean())
     assert reference * 2.0 == pytest.approx(level)
     assert ((drawn - own) * (level - own) >= 0).all()
     assert (np.abs(drawn - level) < np.abs(own - level)).all()
-    none, reference = sizes_of(np.zeros((4, 3)), beforehand)
+    none, reference = sizes_of(np.zeros((4, 3)), None, beforehand)
     assert none.tolist() == [1, 1, 1]
     assert reference == 0
 

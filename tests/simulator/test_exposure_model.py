@@ -6,12 +6,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from gptfl.simulator.deviations import NEAR, RECENT, Curricula, Hyper
+from gptfl.simulator.deviations import RECENT, Curricula, Hyper
 from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
 from gptfl.simulator.exposures import exposures
 from gptfl.simulator.influences import influence
 from gptfl.simulator.kriging import contrasts
 from gptfl.simulator.links import Link
+from gptfl.simulator.repeats import NEAR
 from gptfl.simulator.sources import Sides, Sources
 from gptfl.simulator.travel import Vectors
 
