@@ -10,7 +10,7 @@ GROUPS = np.array([0, 1, 0, 3, 1, 0])
 
 def test_averaging_puts_the_mean_of_its_group_in_each_place():
     values = np.random.default_rng(0).normal(size=(6, 2))
-    expected = [values[np.flatnonzero(GROUPS == group)].mean(axis=0) for group in GROUPS]
+    expected = [values[np.flatnonzero(group == GROUPS)].mean(axis=0) for group in GROUPS]
     np.testing.assert_allclose(averaging(GROUPS) @ values, expected, atol=1e-12)
     assert first_of(GROUPS).tolist() == [0, 1, 3]
 
@@ -35,8 +35,8 @@ def test_of_repeats_only_the_mean_counts():
     np.testing.assert_allclose(condition(rows, cols, averaging(GROUPS) @ deviations).dual, found.dual, atol=1e-12)
 
     # The same from the three means alone, whose noise is a third, a half and the whole of a run's.
-    means = np.stack([deviations[GROUPS == group].mean(axis=0) for group in (0, 1, 3)])
-    together = np.stack([states[GROUPS == group].mean(axis=0) for group in (0, 1, 3)])
+    means = np.stack([deviations[group == GROUPS].mean(axis=0) for group in (0, 1, 3)])
+    together = np.stack([states[group == GROUPS].mean(axis=0) for group in (0, 1, 3)])
     full = together @ together.T + np.diag([1 / 3, 1 / 2, 1.0])
     inverse = np.linalg.inv(full)
     ones = np.ones(3)
@@ -55,8 +55,8 @@ def test_a_group_is_left_out_as_one():
     deviations -= deviations.mean(axis=0)
     cols = columns(np.ones(2), np.eye(2), 0.0, 0.0)
     error, variance = condition(rows_of(covariance, None, GROUPS), cols, deviations).left_out()
-    means = np.stack([deviations[GROUPS == group].mean(axis=0) for group in (0, 1, 3)])
-    together = np.stack([states[GROUPS == group].mean(axis=0) for group in (0, 1, 3)])
+    means = np.stack([deviations[group == GROUPS].mean(axis=0) for group in (0, 1, 3)])
+    together = np.stack([states[group == GROUPS].mean(axis=0) for group in (0, 1, 3)])
     full = together @ together.T + np.diag([1 / 3, 1 / 2, 1.0])
     # The error and variance of each mean given the others and a flat mean: through the precision matrix.
     inverse, ones = np.linalg.inv(full), np.ones(3)
