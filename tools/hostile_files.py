@@ -162,7 +162,14 @@ def kinds() -> tuple[Kind, ...]:
             lines,
             (f"{new} --subset @ids.txt --new-test FILE", f"{new} --subset @ids.txt --new-train FILE"),
         ),
-        Kind("train.jsonl", lines, ("collect --model @model --task jsonl --data DIR --runs 2 --pool 2 --test 2 --steps 2 --lr 1e-3 --dry-run",), "data"),
+        Kind(
+            "train.jsonl",
+            lines,
+            (
+                "collect --model @model --task jsonl --data DIR --runs 2 --pool 2 --test 2 --steps 2 --lr 1e-3 --dry-run",
+            ),
+            "data",
+        ),
         Kind("train_texts.json", read_texts, ("import gptdynamics DIR",), "export"),
         Kind("run-0000/train_samples_id.json", lines, ("import gptdynamics DIR",), "export"),
         Kind("run-0000/all_loss_trajectory.out", lines, ("import gptdynamics DIR",), "export"),

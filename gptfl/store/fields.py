@@ -15,7 +15,8 @@ import numpy as np
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.records.texts import JsonError, parse_json
-from gptfl.store.safety import check_chunks, numbers, refuse
+from gptfl.store.chunks import check_chunks, read_array
+from gptfl.store.safety import is_trusted, numbers, refuse
 
 _CHUNK = 2**20
 _GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -26,10 +27,13 @@ _MAX_TEXT = 128 * 2**20
 _MAX_LINE = 8 * 2**20
 _MAX_VALUES = 2**22
 """Parsed JSON can take many times the memory of its text, by the number of values in it beyond a few a line."""
-_OPENERS = (b",", b"[", b"{")
-"""What comes before a value."""
-_FEW = 9
+_OPENERS = {b",": 1, b"[": 1, b"{": 4}
+"""What comes before a value, and what it counts: a mapping takes the memory of some other values."""
+_FEW = 15
 """So many values has an example without texts and further fields."""
+_FREE_LINES, _LINE_BYTES = 50_000, 8
+"""Beyond so many, each line has to take so many bytes of the file, as a digest does: else a small file could have
+millions, which take long to parse."""
 
 
 class Memory(io.BytesIO):
@@ -100,13 +104,20 @@ def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str 
 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype.
     """
-    dataset = get_dataset(group, name, ndim, kinds)
+    dataset = _open(group, name, ndim, kinds)
     with _reading(group, name):
-        return np.asarray(dataset[()])
+        return read_array(dataset, path_of(group))
 
 
 def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
     """An array to be read in parts with ``get_rows``. Raises ``DataError`` as ``get_array`` does."""
+    dataset = _open(group, name, ndim, kinds)
+    with _reading(group, name):
+        check_chunks(dataset, path_of(group))
+    return dataset
+
+
+def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:
     with _reading(group, name):
         dataset = group[encode_name(name)]
         if not isinstance(dataset, h5py.Dataset):
@@ -115,7 +126,6 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
             raise refuse(
                 path_of(group), f"has at {dataset.name} an array of {dataset.dtype} with shape {dataset.shape}"
             )
-        check_chunks(dataset, path_of(group))
         return dataset
 
 
@@ -171,6 +181,7 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
     Raises ``DataError``.
     """
     text = _get_bytes(group, name, 1, "u").tobytes()
+    _check_count(group, name, text)
     start = 0
     while (end := text.find(b"\n", start)) >= 0:
         if end - start > _MAX_LINE:
@@ -179,6 +190,13 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
             )
         yield _parse(group, name, text[start:end])
         start = end + 1
+
+
+def _check_count(group: h5py.Group, name: str, text: bytes) -> None:
+    count = text.count(b"\n")
+    stored = group[encode_name(name)].id.get_storage_size()
+    if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():
+        raise refuse(path_of(group), f"has at {group.name} {count:,} lines {name!r} in {stored:,} bytes")
 
 
 def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
@@ -195,7 +213,7 @@ def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarra
 
 
 def _values_in(text: bytes) -> int:
-    return sum(map(text.count, _OPENERS)) - _FEW * text.count(b"\n")
+    return sum(text.count(opener) * weight for opener, weight in _OPENERS.items()) - _FEW * text.count(b"\n")
 
 
 def _encoded(value: Any, name: str) -> bytes:

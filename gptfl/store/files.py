@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import h5py
@@ -20,7 +21,7 @@ from gptfl.store import fields
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 from gptfl.store.marks import SIGNATURE, is_marked
-from gptfl.store.safety import MAX_BYTES, check_contents
+from gptfl.store.safety import MAX_BYTES, check_contents, check_unpacked, lacking
 
 # Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
 _LIBVER = ("v110", "v110")
@@ -89,7 +90,7 @@ def open_file(path: Path, kind: str | None, max_bytes: int = MAX_BYTES) -> Itera
     with file:
         try:
             _check_kind(file, path, kind)
-            check_contents(file, path, size, max_bytes)
+            check_unpacked(path, check_contents(file, path, size, max_bytes), size)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise _unreadable(path, error) from error
         yield file
@@ -139,15 +140,19 @@ def _saved(path: Path, start: bytes, mode: str) -> Iterator[h5py.File]:
             yield file
             file.flush()
             # What the reader would refuse is better refused while there is still something to lose.
-            check_contents(file, path, file.id.get_filesize())
-        _write_aside(path, memory.getbuffer())
+            declared = check_contents(file, path, file.id.get_filesize())
+        # What packs very well is followed by noise, so that the file is not taken for a bomb.
+        filled = lacking(declared, len(memory.getbuffer()))
+        _write_aside(path, memory.getbuffer(), Random(0).randbytes(filled))
 
 
-def _write_aside(path: Path, image: memoryview) -> None:
+def _write_aside(path: Path, image: memoryview, rest: bytes) -> None:
     """Write under another name, then give it its own."""
     try:
         with part_of(path) as aside:
-            aside.write_bytes(image)
+            with aside.open("wb") as file:
+                file.write(image)
+                file.write(rest)
             put_in_place(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error

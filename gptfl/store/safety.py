@@ -5,7 +5,7 @@ declare terabytes in a few bytes. gptfl writes none of that, so a file that has 
 """
 
 import math
-import zlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +21,12 @@ MAX_RATIO = 1100
 """Deflate packs at most 1032 to 1; what declares more than this was not written by gptfl."""
 MAX_OBJECTS = 1_000_000
 MAX_DEPTH = 6
+FREE_BYTES, FREE_RATIO = 64 * 2**20, 32
+"""A file may unpack to so many bytes, and beyond them to so many times its size: 4 MB can't unpack to 4 GB."""
+OBJECT_BYTES = 8 * 2**10
+"""An array or group counts as so many bytes, which take as long to unpack as it takes to look at."""
+TRUST = "GPTFL_TRUST_FILES"
+"""The environment variable that lifts what is bounded in proportion to a file's size, and nothing else."""
 
 _FILTERS: tuple[list[int], ...] = (
     [],
@@ -36,8 +42,8 @@ def refuse(path: Path, what: str) -> DataError:
     return DataError(f"{path} {what}", _REMEDY)
 
 
-def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_BYTES) -> None:
-    """Walk every object of a file of ``size`` bytes, reading no data.
+def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_BYTES) -> int:
+    """Walk every object of a file of ``size`` bytes, reading no data; the bytes that all arrays unpack to.
 
     Raises ``DataError`` on the first thing that gptfl doesn't write.
     """
@@ -53,6 +59,44 @@ def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_
             )
     if stored > size:
         raise refuse(path, "declares more data than it holds")
+    return declared
+
+
+def check_unpacked(path: Path, declared: int, size: int) -> None:
+    """Raise ``DataError`` where a file of ``size`` bytes unpacks to more than one of that size may."""
+    if declared <= FREE_BYTES or is_trusted():
+        return
+    # Holes take no room on the disk, and nothing to send.
+    if lacking(declared, size) or lacking(declared, _held(path, size)):
+        raise DataError(
+            f"{path} of {size:,} bytes unpacks to {declared:,}, more than {FREE_BYTES >> 20} MiB and {FREE_RATIO} times "
+            "its size",
+            f"get it again from where it was made; if you trust whoever made it, set {TRUST}=1",
+        )
+
+
+def is_trusted() -> bool:
+    """Whether the user takes files whatever they unpack to in proportion to their size."""
+    return os.environ.get(TRUST) == "1"
+
+
+def lacking(declared: int, size: int) -> int:
+    """By how many bytes a file of ``size`` bytes is too small to unpack to so many."""
+    return max(0, -(-(declared - FREE_BYTES) // FREE_RATIO) - size)
+
+
+def _held(path: Path, size: int) -> int:
+    """Bytes of a file that are not in holes."""
+    held = end = 0
+    with path.open("rb") as file:
+        while end < size:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+                end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            except OSError:  # no data behind here
+                break
+            held += end - start
+    return held
 
 
 def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[h5py.h5d.DatasetID, str]]:
@@ -99,37 +143,6 @@ def _check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple
     if plan.get_layout() == h5py.h5d.CHUNKED and math.prod(plan.get_chunk()) * dtype.itemsize > MAX_CHUNK:
         raise refuse(path, f"has at {where} chunks of more than {MAX_CHUNK // 2**20} MiB")
     return unpacked, stored
-
-
-def check_chunks(dataset: h5py.Dataset, path: Path) -> None:
-    """Unpack each chunk of a dataset once with a bound, so that none unpacks to more than it declares.
-
-    HDF5 itself unpacks to whatever the packed bytes say. Raises ``DataError``.
-    """
-    if dataset.chunks is None:
-        return
-    limit = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    chunks: list[h5py.h5d.StoreInfo] = []
-    dataset.id.chunk_iter(chunks.append)
-    # Filters that a chunk skipped are the bits of its mask, in the order of the pipeline.
-    deflate = 0 if dataset.compression is None else 2 if dataset.shuffle else 1
-    for chunk in chunks:
-        if chunk.size > limit + limit // 100 + 64:
-            raise refuse(path, f"has a chunk in {dataset.name} that is larger than declared")
-        skipped, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
-        unpacked = _unpacked_size(packed, limit) if deflate & ~skipped else len(packed)
-        if unpacked != limit:
-            raise refuse(path, f"has a chunk in {dataset.name} that does not unpack to what it declares")
-
-
-def _unpacked_size(packed: bytes, limit: int) -> int:
-    """Bytes that a chunk unpacks to, stopping just past ``limit``; -1 if it is damaged."""
-    unpacker = zlib.decompressobj()
-    try:
-        size = len(unpacker.decompress(packed, limit + 1))
-    except zlib.error:
-        return -1
-    return size if unpacker.eof or size > limit else -1
 
 
 def numbers(array: np.ndarray, what: str) -> np.ndarray:
