@@ -29,7 +29,12 @@ class Example:
 
     def __post_init__(self) -> None:
         if not self.digest:
-            object.__setattr__(self, "digest", fingerprint(self.prompt, self.target))
+            object.__setattr__(self, "digest", self.digest_of(self.prompt, self.target))
+
+    @staticmethod
+    def digest_of(prompt: str, target: str) -> str:
+        """What identifies texts."""
+        return fingerprint(prompt, target)
 
     @property
     def text(self) -> str:

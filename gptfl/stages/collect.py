@@ -281,6 +281,7 @@ def _carry_out(
     left = make_trainer.group.told(job.left())
     if not left and not job.lacks_gradients():
         job.check_name(make_trainer)
+        job.merge()
         return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
     trainer = make_trainer()
     left = make_trainer.group.told(job.left_by(trainer))
@@ -288,6 +289,7 @@ def _carry_out(
     again = job.again(left)
     if left:
         job.record(runner, make_trainer, left, progress)
+    job.merge()
     notes: tuple[str, ...] = () if left else (f"all {len(job.plans)} runs are recorded already",)
     notes += job.record_reference(trainer, progress)
     if again:

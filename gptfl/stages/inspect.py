@@ -18,7 +18,9 @@ from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import read_features
 from gptfl.store.files import Header, read_header
 from gptfl.store.predictions import read_predictions
+from gptfl.store.run_files import read_run, run_files
 from gptfl.store.simulators import read_simulator
+from gptfl.store.workspace import runs_folder
 
 Rows = list[tuple[str, str]]
 
@@ -59,7 +61,7 @@ def inspect(path: str | Path, examples: bool = False) -> Inspection:
     listed = None
     if header.kind == kinds.DYNAMICS:
         dynamics = read_dynamics(path)
-        rows = _of_dynamics(dynamics)
+        rows = [*_of_dynamics(dynamics), *_beside(path)]
         listed = _list_examples(dynamics) if examples else None
     else:
         rows = _SUMMARIES[header.kind](path)
@@ -106,6 +108,26 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
     rows += [("diverged", one.text) for one in diverged(runs, dynamics.metrics)]
     return [*rows, *_gradients(dynamics), ("fingerprint", dynamics.fingerprint)]
+
+
+def _beside(path: Path) -> Rows:
+    count = len(run_files(path))
+    if not count:
+        return []
+    told = "1 of the runs lies" if count == 1 else f"{count} of the runs lie"
+    return [("beside the file", f"{told} in {runs_folder(path).name} until gptfl collect merges them")]
+
+
+def _of_run(path: Path) -> Rows:
+    run, _ = read_run(path)
+    at = f"run {run.index} ({run.role})"
+    ends = [
+        (f"metric: {name}", f"mean {start:.4g} → {end:.4g}")
+        for name, values in sorted(run.metrics.items())
+        for start, end in ([_finite_mean(values[[0, -1]])] if len(run.steps) else [])
+    ]
+    rows = [("run", at), ("steps", str(run.curriculum.steps))]
+    return [*rows, *([("recorded", _recorded([run]))] if len(run.steps) else []), *ends]
 
 
 def _gradients(dynamics: Dynamics) -> Rows:
@@ -220,6 +242,7 @@ _SUMMARIES: Mapping[str, Callable[[Path], Rows]] = {
     kinds.FEATURES: _of_features,
     kinds.SIMULATOR: _of_simulator,
     kinds.PREDICTIONS: _of_predictions,
+    kinds.RUN: _of_run,
 }
 
 

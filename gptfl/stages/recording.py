@@ -15,7 +15,7 @@ from gptfl.stages.planning import DESIGNED, identify
 from gptfl.stages.reference_run import ReferenceJob
 from gptfl.stages.tokens import TOKENIZATION, mark_tokens
 from gptfl.store.durable import cannot_write
-from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
+from gptfl.store.dynamics import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
@@ -148,6 +148,7 @@ class RecordingJob:
     def _existing(self) -> Dynamics | None:
         try:
             if not self.path.exists():
+                check_nothing_beside(self.path)
                 return None
         except OSError as error:
             raise cannot_write(self.path, error) from error
@@ -214,7 +215,10 @@ class RecordingJob:
         return guess
 
     def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
-        """Carry out the runs that are left; each is on disk before the next one is reported."""
+        """Carry out the runs that are left; each is on disk before the next one is reported.
+
+        They lie beside the recording until ``merge``, which is called where a run diverges, too.
+        """
         from gptfl.training.trainer import DivergedError
 
         place = {plan.index: order for order, plan in enumerate(left)}
@@ -230,6 +234,7 @@ class RecordingJob:
         except DivergedError as error:
             aside = self.path.with_name(self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5")
             write_dynamics(aside, self.dynamics((error.run,)))
+            self.merge()
             kept = f"; the finished runs are in {self.path}" if self.path.exists() else ""
             raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
 
@@ -241,6 +246,11 @@ class RecordingJob:
             append_run(self.path, run)
         else:
             write_dynamics(self.path, self.dynamics((run,)))
+
+    def merge(self) -> None:
+        """Put the runs that lie beside the recording into it."""
+        if self.path.exists():
+            merge_runs(self.path)
 
     def dynamics(self, runs: tuple[Run, ...]) -> Dynamics:
         """A recording of these runs with this one's examples and settings."""

@@ -1,47 +1,43 @@
 """Recordings: the examples, and a group for each run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from gptfl.errors import DataError
-from gptfl.records import (
-    FIT,
-    REPEAT,
-    TEST,
-    VALIDATION,
-    Curriculum,
-    Dynamics,
-    GradientProducts,
-    GradientSketches,
-    MetricInfo,
-    Run,
-    examples_fingerprint,
-)
+from gptfl.records import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint
 from gptfl.store import fields, files
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
+from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
 from gptfl.store.recorded_sketches import get_sketches, put_sketches
+from gptfl.store.run_files import delete_runs, identity, pending, read_beside, run_files, write_run
+from gptfl.store.runs import check_run, get_run, put_run
+from gptfl.store.workspace import runs_folder
 
-ROLES = (FIT, VALIDATION, TEST, REPEAT)
 COUNTS = ("pool", "test", "subset_size", "batch_size", "steps", "record_every")
 """Settings that, where they are there, are whole numbers of at least 1."""
 WORDS = ("task", "model", "schedule", "design")
 """Settings that, where they are there, are texts."""
+_LARGE = ("runs", "gradients", "sketches")
+"""Groups that grow, and that a run is appended without a look into."""
 
 
 def write_dynamics(path: Path, dynamics: Dynamics) -> None:
     """Write a recording, with any number of runs.
 
-    Raises ``DataError`` if a run does not fit its examples, ``ResourceError`` if it can't be written.
+    Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
+    can't be written.
     """
     _check_settings(dynamics.settings, path)
     for run in dynamics.runs:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
+    check_nothing_beside(path)
     inputs = {"examples": dynamics.examples}
     with files.create(path, DYNAMICS, settings=dynamics.settings, inputs=inputs) as file:
         fields.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
@@ -52,66 +48,123 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
         fields.put_number(group, "test", len(dynamics.test))
         runs = file.create_group("runs")
         for run in dynamics.runs:
-            _put_run(runs, run)
+            put_run(runs, run)
         if dynamics.gradients is not None:
             put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
         if dynamics.sketches is not None:
             put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
 
 
+def check_nothing_beside(path: Path) -> None:
+    """Raise ``DataError`` where runs lie beside a path that is to become a new recording: they are of another one."""
+    if run_files(path):
+        raise DataError(
+            f"{runs_folder(path)} holds runs of another recording at {path}",
+            "put that recording back and go on with gptfl collect, or delete the folder",
+        )
+
+
 def append_run(path: Path, run: Run) -> None:
-    """Add one run to a recording. Raises ``DataError`` if its index is there already or it doesn't fit."""
-    with files.amend(path, DYNAMICS) as file:
-        examples = fields.get_group(file, "examples")
-        counts = fields.get_int(examples, "pool"), fields.get_int(examples, "test")
-        check_run(run, *counts, _get_metrics(file), str(path))
-        _put_run(fields.get_group(file, "runs"), run)
+    """Add one run to a recording, in a file of its own beside it (see ``run_files``); ``merge_runs`` puts it in.
+
+    What that takes doesn't grow with the recording. Raises ``DataError`` if its index is there already or it doesn't
+    fit, ``ResourceError`` if it can't be written.
+    """
+    with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
+        about = _about(file)
+        if fields.holds(file, "runs", run.name):
+            raise DataError(f"{path} has {run.name} already", "record under another index")
+    check_run(run, *about.counts, about.metrics, str(path))
+    write_run(path, run, str(about.header.inputs.get("examples")), identity(about.header))
 
 
 def append_gradients(path: Path, gradients: GradientProducts) -> None:
     """Add gradient products to a recording. Raises ``DataError`` if it has some or they don't fit."""
-    with files.amend(path, DYNAMICS) as file:
-        examples = fields.get_group(file, "examples")
-        put_gradients(file, gradients, fields.get_int(examples, "pool"), fields.get_int(examples, "test"))
+    with _amended(path) as (file, about):
+        put_gradients(file, gradients, *about.counts)
 
 
 def append_sketches(path: Path, sketches: GradientSketches) -> None:
     """Add gradient sketches to a recording. Raises ``DataError`` if it has some or they don't fit."""
-    with files.amend(path, DYNAMICS) as file:
-        examples = fields.get_group(file, "examples")
-        put_sketches(file, sketches, fields.get_int(examples, "pool"), fields.get_int(examples, "test"))
+    with _amended(path) as (file, about):
+        put_sketches(file, sketches, *about.counts)
+
+
+def merge_runs(path: Path) -> None:
+    """Put the runs that lie beside a recording into it, all at once; only then they are deleted.
+
+    A process that is killed meanwhile leaves both or one of them, and loses nothing. Raises ``DataError`` for a run
+    that is damaged, another recording's or doesn't fit, ``ResourceError`` if the recording can't be written.
+    """
+    beside = run_files(path)
+    if beside:
+        with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
+            whole = all(fields.holds(file, "runs", name) for name in beside)
+        if not whole:
+            with _amended(path):
+                pass
+            return
+    delete_runs(path, beside.values())
 
 
 def read_dynamics(path: Path) -> Dynamics:
     """Read a recording, its runs in order of index; gradient sketches are read when they are asked for.
 
-    Raises ``DataError``.
+    Runs that lie beside it are among them. Raises ``DataError``.
     """
+    # First what lies beside: what is merged meanwhile is then in the recording.
+    beside = read_beside(path)
     with files.open_file(path, DYNAMICS) as file:
-        header = files.header_of(file)
+        about = _about(file)
+        header, metrics = about.header, about.metrics
         _check_settings(header.settings, path)
         group = fields.get_group(file, "examples")
         pool, test = get_examples(group, "pool"), get_examples(group, "test")
         if header.inputs.get("examples") != examples_fingerprint(pool, test):
             raise DataError(f"{path} is damaged: its examples were changed", "record it again with gptfl collect")
-        metrics = _get_metrics(file)
         group = fields.get_group(file, "runs")
-        runs = [_get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
+        runs = [get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
         gradients = get_gradients(file, len(pool), len(test))
         sketches = get_sketches(file, len(pool), len(test))
     for run in runs:
         check_run(run, len(pool), len(test), metrics, str(path))
+    held = [run.name for run in runs]
+    runs += pending(beside, held, path, identity(header), (len(pool), len(test)), metrics)
     runs.sort(key=lambda run: run.index)
     if len({run.index for run in runs}) < len(runs):
         raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
     return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients, sketches)
 
 
-def check_run(run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo], where: str) -> None:
-    """Raise ``DataError`` unless a run fits a recording of ``pool`` and ``test`` examples and these metrics."""
-    problem = _problem_with(run, pool, test, metrics)
-    if problem:
-        raise DataError(f"{where}: {run.name} {problem}", "record it again with gptfl collect")
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a recording says of itself: all that a run must fit."""
+
+    header: Header
+    counts: tuple[int, int]
+    metrics: dict[str, MetricInfo]
+
+
+def _about(file: h5py.File) -> _About:
+    examples = fields.get_group(file, "examples")
+    counts = fields.get_int(examples, "pool"), fields.get_int(examples, "test")
+    return _About(files.header_of(file), counts, _get_metrics(file))
+
+
+@contextmanager
+def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
+    """A recording to be changed, into which the runs beside it were merged; they are deleted once it is on disk."""
+    # What a link leads to is replaced, and the link stays.
+    path = path.resolve() if path.is_symlink() else path
+    beside = read_beside(path)
+    with files.amend(path, DYNAMICS) as file:
+        about = _about(file)
+        runs = fields.get_group(file, "runs")
+        held = fields.names_in(runs)
+        for run in pending(beside, held, path, identity(about.header), about.counts, about.metrics):
+            put_run(runs, run)
+        yield file, about
+    delete_runs(path, [one.path for one in beside])
 
 
 def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
@@ -125,68 +178,6 @@ def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
     if wrong:
         shown = repr(settings[wrong[0]])[:50]
         raise DataError(f"{path} has the setting {wrong[0]} = {shown}", "record it again with gptfl collect")
-
-
-def _problem_with(run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo]) -> str:
-    batches, rates, steps = run.curriculum.batches, run.curriculum.learning_rates, run.steps
-    if run.index < 0 or run.role not in ROLES:
-        return f"has index {run.index} and role {run.role!r}"
-    if batches.ndim != 2 or batches.dtype.kind != "i" or rates.shape != (len(batches),) or rates.dtype.kind != "f":
-        return f"has batches of shape {batches.shape} and learning rates of shape {rates.shape}"
-    if batches.size and not (batches.min() >= -1 and batches.max() < pool):
-        return f"names the examples {int(batches.min())} to {int(batches.max())} of a pool of {pool}"
-    if not np.isfinite(rates).all() or (rates < 0).any():
-        return "has a learning rate that is negative or not finite"
-    if steps.ndim != 1 or steps.dtype.kind != "i" or (np.diff(steps) <= 0).any():
-        return "has recorded steps that don't ascend"
-    if len(steps) and not (steps[0] >= 0 and steps[-1] <= len(batches)):
-        return f"records step {int(steps[-1])} of {len(batches)}"
-    if set(run.metrics) != set(metrics):
-        return f"has the metrics {', '.join(sorted(run.metrics))}, not {', '.join(sorted(metrics))}"
-    for name, values in run.metrics.items():
-        if values.shape != (len(steps), test) or values.dtype.kind != "f":
-            return f"has {name} of shape {values.shape}, not {(len(steps), test)}"
-    for name, values in run.derivatives.items():
-        if values.shape != (len(steps), test) or values.dtype.kind != "f":
-            return f"has derivatives ({name}) of shape {values.shape}, not {(len(steps), test)}"
-    return ""
-
-
-def _put_run(runs: h5py.Group, run: Run) -> None:
-    if run.name in runs:
-        raise DataError(f"{fields.path_of(runs)} has {run.name} already", "record under another index")
-    group = runs.create_group(run.name)
-    fields.put_number(group, "index", run.index)
-    fields.put_number(group, "seed", run.seed)
-    fields.put_word(group, "role", run.role)
-    fields.put_seconds(group, run.seconds)
-    fields.put_array(group, "batches", run.curriculum.batches)
-    fields.put_array(group, "learning_rates", run.curriculum.learning_rates)
-    fields.put_array(group, "steps", run.steps)
-    metrics = group.create_group("metrics")
-    for name, values in run.metrics.items():
-        fields.put_array(metrics, name, values)
-    if run.derivatives:
-        derivatives = group.create_group("derivatives")
-        for name, values in run.derivatives.items():
-            fields.put_array(derivatives, name, values)
-
-
-def _get_run(group: h5py.Group) -> Run:
-    metrics = fields.get_group(group, "metrics")
-    derivatives = fields.get_group(group, "derivatives") if "derivatives" in group else {}
-    return Run(
-        index=fields.get_int(group, "index"),
-        seed=fields.get_int(group, "seed"),
-        role=fields.get_word(group, "role"),
-        curriculum=Curriculum(
-            fields.get_array(group, "batches", 2, "i"), fields.get_array(group, "learning_rates", 1, "f")
-        ),
-        steps=fields.get_array(group, "steps", 1, "i"),
-        metrics={name: fields.get_array(metrics, name, 2, "f") for name in fields.names_in(metrics)},
-        derivatives={name: fields.get_array(derivatives, name, 2, "f") for name in fields.names_in(derivatives)},
-        seconds=fields.get_seconds(group),
-    )
 
 
 def _get_metrics(file: h5py.File) -> dict[str, MetricInfo]:

@@ -19,13 +19,20 @@ MAX_CLASSES = 10_000
 
 
 def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> None:
-    """Keep examples as JSON lines. Raises ``DataError`` as ``check_labels`` does."""
-    check_labels(examples, f"{fields.path_of(group)}: {group.name}/{name}")
+    """Keep examples as JSON lines. Raises ``DataError`` as ``check_labels`` and ``check_digest`` do."""
+    where = f"{fields.path_of(group)}: {group.name}/{name}"
+    check_labels(examples, where)
+    for example in examples:
+        check_digest(example, where)
     fields.put_lines(group, name, [_to_json(example) for example in examples])
 
 
 def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
-    """Read examples. Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range."""
+    """Read examples.
+
+    Raises ``DataError`` if they are malformed, an id occurs twice, a label is out of range or a text isn't that of its
+    digest.
+    """
     where = f"{fields.path_of(group)}: {group.name}/{name}"
     examples: list[Example] = []
     seen: set[str] = set()
@@ -33,6 +40,7 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
     for row in fields.get_lines(group, name):
         example = _from_json(row, f"{where} line {len(examples) + 1}")
         check_labels([example], where)
+        check_digest(example, where)
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)
@@ -69,6 +77,17 @@ def check_labels(examples: Sequence[Example], where: str) -> None:
                 f"{where}: example {example.id!r} has the label {example.label} of {classes} classes",
                 "number classes from 0, in the order of the choices",
             )
+
+
+def check_digest(example: Example, where: str) -> None:
+    """Raise ``DataError``, naming ``where`` and the example, for a text that isn't that of its digest.
+
+    An example whose texts are gone keeps the digest that it has.
+    """
+    if (example.prompt or example.target or example.choices) and example.digest != Example.digest_of(
+        example.prompt, example.target
+    ):
+        raise DataError(f"{where}: the text of {example.id!r} is not that of its digest", "record it again")
 
 
 def _to_json(example: Example) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.records.texts import JsonError, parse_json
+from gptfl.store import digests
 from gptfl.store.chunks import check_chunks, read_array
 from gptfl.store.safety import is_trusted, numbers, refuse
 
@@ -34,6 +35,8 @@ _FEW = 15
 _FREE_LINES, _LINE_BYTES = 50_000, 8
 """Beyond so many, each line has to take so many bytes of the file, as a digest does: else a small file could have
 millions, which take long to parse."""
+_BLOCK = 2**24
+"""Bytes of an array that are in memory at once while its digest is taken."""
 
 
 class Memory(io.BytesIO):
@@ -80,12 +83,15 @@ def names_in(group: h5py.Group) -> list[str]:
 
 
 def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
-    """Keep an array as it is, dtype and shape, packed with gzip. Raises ``DataError`` on other than numbers."""
+    """Keep an array as it is, dtype and shape, packed with gzip, and its digest.
+
+    Raises ``DataError`` on other than numbers.
+    """
     array = numbers(np.asarray(array), name)
     packing: dict[str, Any] = {}
     if array.ndim and array.size:
         packing = {**_GZIP, "chunks": _chunks(array.shape, array.dtype.itemsize)}
-    group.create_dataset(encode_name(name), data=array, **packing)
+    digests.put(group.create_dataset(encode_name(name), data=array, **packing), digests.of_array(array))
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -102,19 +108,35 @@ def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
     """Read an array, with its dtype as written.
 
-    Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype.
+    Raises ``DataError`` if it is missing, damaged or changed, or has another number of axes or kind of dtype.
     """
     dataset = _open(group, name, ndim, kinds)
     with _reading(group, name):
-        return read_array(dataset, path_of(group))
+        array = read_array(dataset, path_of(group))
+        known = digests.kept(dataset.id)
+    if known is not None and digests.of_array(array) != known:
+        raise _changed(dataset)
+    return array
 
 
 def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
-    """An array to be read in parts with ``get_rows``. Raises ``DataError`` as ``get_array`` does."""
+    """An array of one axis or more to be read in parts with ``get_rows``; all of it is held against its digest here.
+
+    Raises ``DataError`` as ``get_array`` does.
+    """
     dataset = _open(group, name, ndim, kinds)
+    rows = max(1, _BLOCK // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
     with _reading(group, name):
         check_chunks(dataset, path_of(group))
+        known = digests.kept(dataset.id)
+        blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
+        if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
+            raise _changed(dataset)
     return dataset
+
+
+def _changed(found: h5py.Group | h5py.Dataset) -> DataError:
+    return DataError(f"{path_of(found)} is damaged: {found.name} is not as it was written", "make it again")
 
 
 def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:
@@ -145,18 +167,33 @@ def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
 
 
 def get_group(group: h5py.Group, name: str) -> h5py.Group:
-    """A group in a group; ``DataError`` if there is none."""
+    """A group in a group; ``DataError`` if there is none, or its attributes or arrays were changed."""
     with _reading(group, name):
         found = group[encode_name(name)]
         if not isinstance(found, h5py.Group):
             raise refuse(path_of(group), f"has at {found.name} an array where a group belongs")
+        check_group(found)
         return found
+
+
+def holds(group: h5py.Group, name: str, inner: str) -> bool:
+    """Whether a group in a group has something of this name; neither is looked into. ``DataError`` if there is none."""
+    with _reading(group, name):
+        found = group[encode_name(name)]
+        return isinstance(found, h5py.Group) and bool(found.id.links.exists(encode_name(inner).encode()))
+
+
+def check_group(group: h5py.Group) -> None:
+    """Raise ``DataError`` where the attributes of a group, or the names or digests of its arrays, were changed."""
+    if not digests.is_unchanged(group):
+        raise _changed(group)
 
 
 def put_text(group: h5py.Group, name: str, value: Any) -> None:
     """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
     text = _bounded(_encoded(value, name), name)
-    group.create_dataset(name, data=np.array(text, dtype=h5py.string_dtype("utf-8", len(text))))
+    array = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
+    digests.put(group.create_dataset(name, data=array), digests.of_array(array))
 
 
 def get_text(group: h5py.Group, name: str) -> Any:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +17,11 @@ import h5py
 
 from gptfl.errors import DataError, GptflError, ResourceError
 from gptfl.interruption import uninterrupted
-from gptfl.store import fields
+from gptfl.store import digests, fields
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 from gptfl.store.marks import SIGNATURE, is_marked
-from gptfl.store.safety import MAX_BYTES, check_contents, check_unpacked, lacking
+from gptfl.store.safety import MAX_BYTES, Sizes, check_contents, check_unpacked, counted, lacking
 
 # Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
 _LIBVER = ("v110", "v110")
@@ -65,35 +65,60 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
 def amend(path: Path, kind: str) -> Iterator[h5py.File]:
     """Change a file: a copy in memory is changed and takes the name when the block ends.
 
-    Raises as ``open_file`` and ``create`` do; at every moment the name holds a whole file.
+    Groups may be added, and arrays at the root replaced. Raises as ``open_file`` and ``create`` do; at every moment
+    the name holds a whole file.
     """
-    with open_file(path, kind):
-        pass
-    with _saved(path, Path(path).read_bytes(), "r+") as file:
+    path = Path(path)
+    if check_signature(path) > MAX_BYTES:
+        raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GiB", "gptfl writes no file that large")
+    with _saved(path, path.read_bytes(), "r+", kind) as file:
         yield file
 
 
 @contextmanager
-def open_file(path: Path, kind: str | None, max_bytes: int = MAX_BYTES) -> Iterator[h5py.File]:
+def open_file(
+    path: Path, kind: str | None, max_bytes: int = MAX_BYTES, skipped: Collection[str] = ()
+) -> Iterator[h5py.File]:
     """Open a file to read, after making sure that it is one of ours and safe to read.
 
-    ``kind`` None takes any. Raises ``DataError`` for a file that is missing, foreign, damaged,
-    of another kind, newer than this gptfl, or made to do harm, and ``ResourceError`` for one that another program has
-    open to write or locked.
+    ``kind`` None takes any; the groups ``skipped`` at the root may not be looked into. Raises ``DataError`` for a file
+    that is missing, foreign, damaged, of another kind, newer than this gptfl, or made to do harm, and
+    ``ResourceError`` for one that another program has open to write or locked.
     """
     path = Path(path)
     size = check_signature(path)
+    with _opened(path, path, "r") as file:
+        _check(file, path, kind, size, max_bytes, skipped)
+        yield file
+
+
+@contextmanager
+def _opened(path: Path, place: Path | fields.Memory, mode: str) -> Iterator[h5py.File]:
+    """The file at a place, on disk or in memory, that ``path`` is the name of."""
     try:
-        file = h5py.File(str(path), "r", locking=False)
+        file = h5py.File(
+            str(place) if isinstance(place, Path) else place,
+            mode,
+            **({"libver": _LIBVER} if isinstance(place, fields.Memory) else {"locking": False}),
+        )
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(path, error) from error
     with file:
-        try:
-            _check_kind(file, path, kind)
-            check_unpacked(path, check_contents(file, path, size, max_bytes), size)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise _unreadable(path, error) from error
         yield file
+
+
+def _check(
+    file: h5py.File, path: Path, kind: str | None, size: int, max_bytes: int = MAX_BYTES, skipped: Collection[str] = ()
+) -> Sizes:
+    """Raise as ``open_file`` does; what the arrays take, by their addresses."""
+    try:
+        _check_kind(file, path, kind)
+        sizes = check_contents(file, path, size, max_bytes, skipped=skipped)
+        check_unpacked(path, counted(sizes), size)
+        fields.check_group(file)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise _unreadable(path, error) from error
+    return sizes
 
 
 def read_header(path: Path) -> Header:
@@ -130,19 +155,25 @@ def library_versions() -> dict[str, str]:
 
 
 @contextmanager
-def _saved(path: Path, start: bytes, mode: str) -> Iterator[h5py.File]:
-    """A file in memory that is written to ``path`` when the block ends without an exception."""
+def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iterator[h5py.File]:
+    """A file in memory that is written to ``path`` when the block ends without an exception.
+
+    Where it isn't new, it is of a ``kind``.
+    """
     path = Path(path)
     memory = fields.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
-        with h5py.File(memory, mode, libver=_LIBVER) as file:
+        with _opened(path, memory, mode) as file:
+            known = None if kind is None else _check(file, path, kind, len(start))
             yield file
+            digests.seal_new(file)
+            digests.seal(file)
             file.flush()
             # What the reader would refuse is better refused while there is still something to lose.
-            declared = check_contents(file, path, file.id.get_filesize())
+            sizes = check_contents(file, path, file.id.get_filesize(), known=known, bounded=False)
         # What packs very well is followed by noise, so that the file is not taken for a bomb.
-        filled = lacking(declared, len(memory.getbuffer()))
+        filled = lacking(counted(sizes), len(memory.getbuffer()))
         _write_aside(path, memory.getbuffer(), Random(0).randbytes(filled))
 
 

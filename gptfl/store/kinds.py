@@ -18,6 +18,7 @@ DYNAMICS = "gptfl-dynamics"
 FEATURES = "gptfl-features"
 SIMULATOR = "gptfl-simulator"
 PREDICTIONS = "gptfl-predictions"
+RUN = "gptfl-run"
 
 KINDS = {
     kind.name: kind
@@ -26,5 +27,6 @@ KINDS = {
         Kind(FEATURES, "features file", "gptfl featurize", "gptfl fit and compare", 1),
         Kind(SIMULATOR, "simulator", "gptfl fit", "gptfl simulate", 1),
         Kind(PREDICTIONS, "predictions file", "gptfl simulate", "gptfl inspect", 1),
+        Kind(RUN, "run of a recording", "gptfl collect", "the recording that its folder is named after", 1),
     )
 }

@@ -6,7 +6,7 @@ declare terabytes in a few bytes. gptfl writes none of that, so a file that has 
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -42,14 +42,37 @@ def refuse(path: Path, what: str) -> DataError:
     return DataError(f"{path} {what}", _REMEDY)
 
 
-def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_BYTES) -> int:
-    """Walk every object of a file of ``size`` bytes, reading no data; the bytes that all arrays unpack to.
+Sizes = Mapping[int, tuple[int, int]]
+"""Bytes unpacked and bytes stored of the arrays of a file, by their address in it; groups take none."""
 
-    Raises ``DataError`` on the first thing that gptfl doesn't write.
+
+def check_contents(
+    file: h5py.File,
+    path: Path,
+    size: int,
+    max_bytes: int = MAX_BYTES,
+    known: Sizes | None = None,
+    skipped: Collection[str] = (),
+    bounded: bool = True,
+) -> Sizes:
+    """Walk every object of a file of ``size`` bytes, reading no data, and return what its arrays take.
+
+    ``known`` are arrays that were checked before. What is in the groups ``skipped`` at the root is left unchecked, for
+    a caller who doesn't look into them. With ``bounded`` there may be so many objects as ``check_unpacked`` allows a
+    file of that size. Raises ``DataError`` on the first thing that gptfl doesn't write.
     """
     declared = stored = 0
-    for dataset, where in _datasets(file, path):
-        unpacked, packed = _check_dataset(dataset, path, where)
+    sizes: dict[int, tuple[int, int]] = {}
+    most = MAX_OBJECTS
+    if bounded and not is_trusted():
+        most = min(most, (FREE_BYTES + FREE_RATIO * size) // OBJECT_BYTES)
+    for address, group, name, where in _objects(file, path, skipped, most):
+        if name is None:
+            sizes[address] = 0, 0
+            continue
+        taken = known.get(address) if known else None
+        sizes[address] = taken or _check_dataset(h5py.h5d.open(group, name), path, where)
+        unpacked, packed = sizes[address]
         declared += unpacked
         stored += packed
         if declared > max_bytes:
@@ -59,7 +82,12 @@ def check_contents(file: h5py.File, path: Path, size: int, max_bytes: int = MAX_
             )
     if stored > size:
         raise refuse(path, "declares more data than it holds")
-    return declared
+    return sizes
+
+
+def counted(sizes: Sizes) -> int:
+    """The bytes that the contents of a file count as, objects and all."""
+    return sum(unpacked for unpacked, _ in sizes.values()) + len(sizes) * OBJECT_BYTES
 
 
 def check_unpacked(path: Path, declared: int, size: int) -> None:
@@ -69,8 +97,8 @@ def check_unpacked(path: Path, declared: int, size: int) -> None:
     # Holes take no room on the disk, and nothing to send.
     if lacking(declared, size) or lacking(declared, _held(path, size)):
         raise DataError(
-            f"{path} of {size:,} bytes unpacks to {declared:,}, more than {FREE_BYTES >> 20} MiB and {FREE_RATIO} times "
-            "its size",
+            f"{path} of {size:,} bytes unpacks to {declared:,} ({OBJECT_BYTES:,} an object counted), more than "
+            f"{FREE_BYTES >> 20} MiB and {FREE_RATIO} times its size",
             f"get it again from where it was made; if you trust whoever made it, set {TRUST}=1",
         )
 
@@ -99,23 +127,33 @@ def _held(path: Path, size: int) -> int:
     return held
 
 
-def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[h5py.h5d.DatasetID, str]]:
+def _objects(
+    file: h5py.File, path: Path, skipped: Collection[str], most: int
+) -> Iterator[tuple[int, h5py.h5g.GroupID, bytes | None, str]]:
+    """Address, group, name and path of every array, and of every group without its name."""
     seen: set[int] = set()
     waiting = [(file.id, "", 0)]
+    announced = 0
     while waiting:
         group, prefix, depth = waiting.pop()
+        # Told before any is looked at, since that takes its time.
+        announced += group.get_num_objs()
+        if announced > most:
+            raise refuse(path, f"has at {prefix or '/'} more than {most:,} objects, too many for its size")
         for name in group:
             where = f"{prefix}/{ascii(name)[2:-1]}"
             if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
                 raise refuse(path, f"has at {where} a link to elsewhere")
             info = h5py.h5o.get_info(group, name)
-            if info.addr in seen or len(seen) >= MAX_OBJECTS:
+            if info.addr in seen:
                 raise refuse(path, f"has at {where} one object too many")
             seen.add(info.addr)
             if info.type == h5py.h5o.TYPE_DATASET:
-                yield h5py.h5d.open(group, name), where
+                yield info.addr, group, name, where
             elif info.type == h5py.h5o.TYPE_GROUP and depth < MAX_DEPTH:
-                waiting.append((h5py.h5g.open(group, name), where, depth + 1))
+                yield info.addr, group, None, where
+                if depth or where[1:] not in skipped:
+                    waiting.append((h5py.h5g.open(group, name), where, depth + 1))
             else:
                 raise refuse(path, f"has at {where} neither an array nor a group")
 

@@ -92,7 +92,7 @@ class Workspace:
                 for path in self.root.iterdir()
                 if path.name.endswith(f".{kind}.h5") and path.name[0] != "." and _fits(path, kind, stem, conditions)
             ]
-            return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+            return sorted(found, key=lambda path: (_made(path), path.name), reverse=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -167,6 +167,12 @@ class Workspace:
         return lock
 
 
+def runs_folder(recording: Path) -> Path:
+    """Where the runs beside a recording lie; where it is a link, beside what it leads to."""
+    place = recording.resolve() if recording.is_symlink() else recording
+    return place.with_name(f"{place.name}.runs")
+
+
 def stem_for(task: str, model: str) -> str:
     """The stem of a recording's files: task and model, made safe for file names."""
     return f"{safe_name(task)}-{safe_name(Path(model).name)}"
@@ -191,6 +197,14 @@ def _fits(path: Path, kind: str, stem: str | None, conditions: dict[str, str]) -
         if parts[name] != _part(value) and not (keyed and name == "metric" and kind in ("simulator", "predictions")):
             return False
     return True
+
+
+def _made(path: Path) -> int:
+    """When a file was made, or the last of the runs that lie beside a recording, in nanoseconds."""
+    made = path.stat().st_mtime_ns
+    with contextlib.suppress(OSError):
+        made = max(made, runs_folder(path).stat().st_mtime_ns)
+    return made
 
 
 def _describe(owner: Path) -> str:

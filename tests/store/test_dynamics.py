@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as arrays
 from gptfl.errors import DataError
 from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.store import fields, files
-from gptfl.store.dynamics import ROLES, append_run, read_dynamics, write_dynamics
+from gptfl.store.dynamics import COUNTS, WORDS, append_run, read_dynamics, write_dynamics
 from gptfl.store.examples import get_examples
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.runs import ROLES
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -23,6 +24,8 @@ json_values = st.recursive(
     max_leaves=6,
 )
 mappings = st.dictionaries(st.text(max_size=6), json_values, max_size=3)
+# Settings that gptfl reads again have types; Hypothesis draws words that it finds in the code.
+free_settings = mappings.filter(lambda drawn: not {*COUNTS, *WORDS, "seed", "data"} & drawn.keys())
 
 
 @st.composite
@@ -62,7 +65,7 @@ def recordings(draw: st.DrawFn) -> Dynamics:
     names = draw(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=2, unique=True))
     low = st.floats(allow_nan=False, max_value=0)
     metrics = {name: MetricInfo(name, draw(st.booleans()), draw(low), -draw(low)) for name in names}
-    return Dynamics(pool, test, metrics, draw(run_tuples(len(pool), len(test), names)), draw(mappings))
+    return Dynamics(pool, test, metrics, draw(run_tuples(len(pool), len(test), names)), draw(free_settings))
 
 
 @given(recordings())

@@ -1,0 +1,112 @@
+"""Digests of what a file holds, by which anything that was changed since it was written is found.
+
+An array has one over its type, shape and values, and a group one over its attributes and the names and digests of its
+arrays. Each is an attribute ``digest``, which HDF5 sums up itself. The groups inside a group are not part of its
+digest, so that an older gptfl, which writes no digests, may add groups. Files that it made have none and are read as
+they are.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import h5py
+import numpy as np
+
+_NAME = b"digest"
+_BYTES = 16
+_LONGEST = 4096
+"""Bytes of an attribute; gptfl writes no longer ones."""
+_CHANGED = ""
+"""No digest is this."""
+_DTYPE = np.dtype(f"S{2 * _BYTES}")
+_TYPE = h5py.h5t.py_create(_DTYPE)
+_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
+
+
+def of_array(array: np.ndarray) -> str:
+    """The digest of an array."""
+    return of_blocks(array.dtype, array.shape, [array])
+
+
+def of_blocks(dtype: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> str:
+    """The digest of an array that comes in consecutive blocks of rows."""
+    digest = hashlib.blake2b(f"{dtype.str}{tuple(shape)}".encode(), digest_size=_BYTES)
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def put(owner: h5py.Group | h5py.Dataset, digest: str) -> None:
+    """Keep a digest with what it is of."""
+    if h5py.h5a.exists(owner.id, _NAME):
+        h5py.h5a.delete(owner.id, _NAME)
+    h5py.h5a.create(owner.id, _NAME, _TYPE, _SCALAR).write(np.array(digest.encode(), dtype=_DTYPE))
+
+
+def kept(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> str | None:
+    """The digest that is kept with a group or an array; None where there is none."""
+    if not h5py.h5a.exists(owner, _NAME):
+        return None
+    attribute = h5py.h5a.open(owner, _NAME)
+    if attribute.get_storage_size() != 2 * _BYTES or not attribute.get_type().equal(_TYPE):
+        return _CHANGED
+    value = np.empty((), dtype=_DTYPE)
+    attribute.read(value, mtype=_TYPE)
+    return value.tobytes().decode("ascii", "replace")
+
+
+def seal(group: h5py.Group) -> None:
+    """Keep the digest of a group, unless it has an array without one, as an older gptfl wrote."""
+    digest = _of_group(group)
+    if digest != _CHANGED:
+        put(group, digest)
+
+
+def seal_new(group: h5py.Group) -> None:
+    """Keep the digests of a group and those in it that have none yet."""
+    if kept(group.id) is None:
+        seal(group)
+    for name in group:
+        if h5py.h5o.get_info(group.id, name.encode()).type == h5py.h5o.TYPE_GROUP:
+            seal_new(group[name])
+
+
+def is_unchanged(group: h5py.Group) -> bool:
+    """Whether the attributes of a group and the names and digests of its arrays are as they were written.
+
+    True, too, where no digest of the group is kept.
+    """
+    known = kept(group.id)
+    return known is None or known == _of_group(group)
+
+
+def _of_group(group: h5py.Group) -> str:
+    """The digest of a group; ``_CHANGED`` where it can't have one."""
+    digest = hashlib.blake2b(digest_size=_BYTES)
+    attributes = (h5py.h5a.open(group.id, index=i) for i in range(h5py.h5a.get_num_attrs(group.id)))
+    for name, attribute in sorted((one.name, one) for one in attributes):
+        if name == _NAME:
+            continue
+        value = _value(attribute)
+        if value is None:
+            return _CHANGED
+        digest.update(b"%s\0%s\0%s\0" % (name, value.dtype.str.encode(), value.tobytes()))
+    for link in sorted(group.id):
+        found = h5py.h5o.open(group.id, link)
+        if isinstance(found, h5py.h5d.DatasetID):
+            known = kept(found)
+            if not known:
+                return _CHANGED
+            digest.update(b"%s\0%s\0" % (link, known.encode()))
+    return digest.hexdigest()
+
+
+def _value(attribute: h5py.h5a.AttrID) -> np.ndarray | None:
+    """The value of an attribute of a kind that gptfl writes; None for any other."""
+    # The type is looked at before the value: a string of unbounded length would be read whole.
+    dtype = attribute.dtype
+    if attribute.shape != () or dtype.kind not in "biufS" or dtype.itemsize > _LONGEST:
+        return None
+    value = np.empty((), dtype=dtype)
+    attribute.read(value)
+    return value

@@ -1,0 +1,177 @@
+"""Runs that lie beside their recording, a file each, until they are merged into it.
+
+``run-0007.h5`` in the folder ``NAME.dynamics.h5.runs`` is a run of ``NAME.dynamics.h5``: to keep it costs the same
+however many there are. A run that the recording holds, too, counts there. Whoever reads first lists the folder and
+then opens the recording, so that what is merged meanwhile is in one of them.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gptfl.errors import DataError, GptflError
+from gptfl.records import MetricInfo, Run, fingerprint
+from gptfl.store import fields, files
+from gptfl.store.durable import cannot_write, sync_folder
+from gptfl.store.files import Header
+from gptfl.store.kinds import RUN
+from gptfl.store.runs import check_run, get_run, put_run
+from gptfl.store.safety import MAX_BYTES
+from gptfl.store.workspace import runs_folder
+
+MAX_FILES = 100_000
+REMEDY = "delete that file, and gptfl collect records the run again"
+_NAME = re.compile(r"run-(\d{4}|[1-9]\d{4,18})\.h5", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A run beside a recording: what it is a run of (see ``identity``), or why it can't be read."""
+
+    path: Path
+    recording: str = ""
+    run: Run | None = None
+    problem: GptflError | None = None
+
+
+def identity(header: Header) -> str:
+    """What tells a recording from others: its examples and settings."""
+    return fingerprint(header.inputs.get("examples"), header.settings)
+
+
+def run_files(recording: Path) -> dict[str, Path]:
+    """The files of the runs beside a recording by the runs' names.
+
+    Raises ``DataError`` where the folder can't be read or holds too many.
+    """
+    folder = runs_folder(recording)
+    found: dict[str, Path] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _NAME.fullmatch(entry.name):
+                    found[entry.name.removesuffix(".h5")] = folder / entry.name
+                if len(found) > MAX_FILES:
+                    raise DataError(f"{folder} holds more than {MAX_FILES:,} runs", "gptfl writes no folder that large")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise DataError(f"{folder} can't be read: {error.strerror}", "mend its permissions") from error
+    return found
+
+
+def write_run(recording: Path, run: Run, examples: str, of: str) -> None:
+    """Keep a run beside a recording of these ``examples`` that ``of`` identifies.
+
+    Raises ``DataError`` if it is there already, ``ResourceError`` if it can't be written.
+    """
+    folder = runs_folder(recording)
+    path = folder / f"{run.name}.h5"
+    try:
+        folder.mkdir(exist_ok=True)
+        # The folder, too, has to last through a power cut.
+        sync_folder(folder.parent)
+        taken = path.exists()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    if taken:
+        raise DataError(f"{folder} has {run.name} already", "record under another index")
+    with files.create(path, RUN, settings={}, inputs={"examples": examples, "recording": of}) as file:
+        put_run(file.create_group("runs"), run)
+
+
+def read_run(path: Path) -> tuple[Run, Header]:
+    """A run that lies beside a recording, and what its file says of itself. Raises ``DataError``."""
+    with files.open_file(path, RUN) as file:
+        runs = fields.get_group(file, "runs")
+        names = fields.names_in(runs)
+        if len(names) != 1:
+            raise DataError(f"{path} holds {len(names)} runs, not one", REMEDY)
+        run, header = get_run(fields.get_group(runs, names[0])), files.header_of(file)
+    # How many examples there are only the recording tells.
+    widths = [values.shape[1] for values in run.metrics.values()]
+    metrics = {metric: MetricInfo(metric, higher_is_better=False) for metric in run.metrics}
+    check_run(run, sys.maxsize, widths[0] if widths else 0, metrics, str(path), REMEDY)
+    return run, header
+
+
+def read_beside(recording: Path) -> list[Beside]:
+    """The runs beside a recording, as they are; those that are merged meanwhile may be missing.
+
+    Raises ``DataError`` where there are too many.
+    """
+    found = []
+    size = 0
+    for name, path in run_files(recording).items():
+        try:
+            run, header = read_run(path)
+        except GptflError as error:
+            if path.exists():
+                found.append(Beside(path, problem=_advised(error)))
+            continue
+        size += sum(array.nbytes for array in _arrays(run))
+        if size > MAX_BYTES:
+            raise DataError(
+                f"{path.parent} holds more than {MAX_BYTES / 2**30:g} GiB unpacked",
+                "gptfl reads no recording that large: record fewer runs, steps or test examples",
+            )
+        wrong = None if run.name == name else DataError(f"{path} holds {run.name}", REMEDY)
+        found.append(Beside(path, str(header.inputs.get("recording")), run, wrong))
+    return found
+
+
+def pending(
+    beside: Iterable[Beside],
+    held: Iterable[str],
+    recording: Path,
+    of: str,
+    counts: tuple[int, int],
+    metrics: Mapping[str, MetricInfo],
+) -> list[Run]:
+    """Those of the runs beside a recording that it doesn't hold itself.
+
+    ``held`` are the names of those that it does, ``of`` says what it is, ``counts`` how many training and test
+    examples it has. Raises ``DataError`` for one that is damaged, another recording's, or doesn't fit.
+    """
+    known, runs = set(held), []
+    for one in beside:
+        if one.path.stem in known:
+            continue
+        if one.problem is not None:
+            raise one.problem
+        assert one.run is not None  # where there is no problem
+        if one.recording != of:
+            raise DataError(
+                f"{one.path} is a run of another recording than {recording}",
+                f"move {one.path.parent} away, or put the recording back that it belongs to",
+            )
+        check_run(one.run, *counts, metrics, str(one.path), REMEDY)
+        runs.append(one.run)
+    return runs
+
+
+def delete_runs(recording: Path, paths: Iterable[Path]) -> None:
+    """Delete files of runs that the recording holds, and the folder once it is empty."""
+    # What can't be deleted can stay: the recording counts.
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        runs_folder(recording).rmdir()
+
+
+def _advised(error: GptflError) -> GptflError:
+    """What a damaged file calls for is another thing than where it is a whole recording."""
+    return DataError(error.problem, REMEDY) if type(error) is DataError and "upgrade" not in error.remedy else error
+
+
+def _arrays(run: Run) -> tuple[np.ndarray, ...]:
+    curriculum = run.curriculum
+    kept = (*run.metrics.values(), *run.derivatives.values())
+    return curriculum.batches, curriculum.learning_rates, run.steps, *kept
