@@ -67,7 +67,7 @@ def make_recording(folder: Path) -> Path:
     ]
     steps, rates = np.array([0, 1]), np.array([0.2, 0.1])
     gradients = GradientProducts(3, steps, rates, draw(2, 2, 2), draw(2, 2, 2), draw(2, 2), draw(2, 2))
-    points = [SketchPoint(0, draw(2, 3), draw(2, 3))]
+    points = [SketchPoint(0, draw(2, 3), draw(2, 3), None)]
     sketches = GradientSketches(3, np.array([0]), rates, 3, None, points, 0.5, None)
     path = folder / "a.dynamics.h5"
     write_dynamics(path, Dynamics(pool, test, {"accuracy": METRIC}, (runs[0],), {"task": "s"}, gradients, sketches))

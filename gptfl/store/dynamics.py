@@ -126,13 +126,13 @@ def read_dynamics(path: Path) -> Dynamics:
         runs = [get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
         gradients = get_gradients(file, len(pool), len(test))
         sketches = get_sketches(file, len(pool), len(test))
-    for run in runs:
-        check_run(run, len(pool), len(test), metrics, str(path))
-    held = [run.name for run in runs]
-    runs += pending(beside, held, path, identity(header), (len(pool), len(test)), metrics)
-    runs.sort(key=lambda run: run.index)
-    if len({run.index for run in runs}) < len(runs):
-        raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
+        for run in runs:
+            check_run(run, len(pool), len(test), metrics, str(path))
+        held = [run.name for run in runs]
+        runs += pending(beside, held, path, identity(header), (len(pool), len(test)), metrics)
+        runs.sort(key=lambda run: run.index)
+        if len({run.index for run in runs}) < len(runs):
+            raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
     return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients, sketches)
 
 

@@ -30,8 +30,8 @@ def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> N
 def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
     """Read examples.
 
-    Raises ``DataError`` if they are malformed, an id occurs twice, a label is out of range or a text isn't that of its
-    digest.
+    Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range; a text that isn't that of
+    its digest is told last.
     """
     where = f"{fields.path_of(group)}: {group.name}/{name}"
     examples: list[Example] = []
@@ -40,7 +40,10 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
     for row in fields.get_lines(group, name):
         example = _from_json(row, f"{where} line {len(examples) + 1}")
         check_labels([example], where)
-        check_digest(example, where)
+        try:
+            check_digest(example, where)
+        except DataError as error:
+            fields.tell_last(group, error)
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)

@@ -125,6 +125,7 @@ def open_features(path: Path, dynamics: Dynamics) -> Iterator[FeatureReader]:
         features = Features(encoder, header.settings, examples, shapes)
         _check_shapes(features, (), (), str(path))
         check_features(features, dynamics, path)
+        fields.check_unchanged(file)
         yield FeatureReader(path, encoder, header.settings, examples, sides["train"], sides["test"])
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ _FEW = 15
 _FREE_LINES, _LINE_BYTES = 50_000, 8
 """Beyond so many, each line has to take so many bytes of the file, as a digest does: else a small file could have
 millions, which take long to parse."""
+_LAST: dict[tuple[str, int], DataError] = {}
+"""What is wrong with open files and is told last, by their names and the thread that reads."""
 _BLOCK = 2**24
 """Bytes of an array that are in memory at once while its digest is taken."""
 
@@ -108,14 +111,15 @@ def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
     """Read an array, with its dtype as written.
 
-    Raises ``DataError`` if it is missing, damaged or changed, or has another number of axes or kind of dtype.
+    Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
+    changed is told by ``check_unchanged``, as in all that is read here.
     """
     dataset = _open(group, name, ndim, kinds)
     with _reading(group, name):
         array = read_array(dataset, path_of(group))
         known = digests.kept(dataset.id)
     if known is not None and digests.of_array(array) != known:
-        raise _changed(dataset)
+        _note_change(dataset)
     return array
 
 
@@ -131,12 +135,41 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
         known = digests.kept(dataset.id)
         blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
         if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
-            raise _changed(dataset)
+            _note_change(dataset)
     return dataset
 
 
-def _changed(found: h5py.Group | h5py.Dataset) -> DataError:
-    return DataError(f"{path_of(found)} is damaged: {found.name} is not as it was written", "make it again")
+def _note_change(found: h5py.Group | h5py.Dataset) -> None:
+    what = f"{path_of(found)} is damaged: {found.name} is not as it was written"
+    tell_last(found, DataError(what, "make it again"))
+
+
+def tell_last(found: h5py.Group | h5py.Dataset, problem: DataError) -> None:
+    """Keep what is wrong with a file until ``told_last``: what else is wrong may tell more."""
+    _LAST.setdefault(_key(found.file), problem)
+
+
+def _key(file: h5py.File) -> tuple[str, int]:
+    return file.filename, threading.get_ident()
+
+
+@contextmanager
+def told_last(file: h5py.File) -> Iterator[None]:
+    """Raise at the end of the block, if it ends without an exception, as ``check_unchanged`` does."""
+    key = _key(file)
+    _LAST.pop(key, None)
+    try:
+        yield
+        check_unchanged(file)
+    finally:
+        _LAST.pop(key, None)
+
+
+def check_unchanged(file: h5py.File) -> None:
+    """Raise ``DataError`` where anything that was read from an open file so far doesn't agree with its digest."""
+    problem = _LAST.pop(_key(file), None)
+    if problem is not None:
+        raise problem
 
 
 def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:
@@ -167,7 +200,7 @@ def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
 
 
 def get_group(group: h5py.Group, name: str) -> h5py.Group:
-    """A group in a group; ``DataError`` if there is none, or its attributes or arrays were changed."""
+    """A group in a group; ``DataError`` if there is none."""
     with _reading(group, name):
         found = group[encode_name(name)]
         if not isinstance(found, h5py.Group):
@@ -184,9 +217,9 @@ def holds(group: h5py.Group, name: str, inner: str) -> bool:
 
 
 def check_group(group: h5py.Group) -> None:
-    """Raise ``DataError`` where the attributes of a group, or the names or digests of its arrays, were changed."""
+    """Hold the attributes of a group, and the names and digests of its arrays, against the group's digest."""
     if not digests.is_unchanged(group):
-        raise _changed(group)
+        _note_change(group)
 
 
 def put_text(group: h5py.Group, name: str, value: Any) -> None:

@@ -83,11 +83,12 @@ def open_file(
 
     ``kind`` None takes any; the groups ``skipped`` at the root may not be looked into. Raises ``DataError`` for a file
     that is missing, foreign, damaged, of another kind, newer than this gptfl, or made to do harm, and
-    ``ResourceError`` for one that another program has open to write or locked.
+    ``ResourceError`` for one that another program has open to write or locked. Where what was read doesn't agree with
+    its digest, ``DataError`` is raised at the end of the block.
     """
     path = Path(path)
     size = check_signature(path)
-    with _opened(path, path, "r") as file:
+    with _opened(path, path, "r") as file, fields.told_last(file):
         _check(file, path, kind, size, max_bytes, skipped)
         yield file
 
@@ -164,9 +165,10 @@ def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iter
     memory = fields.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
-        with _opened(path, memory, mode) as file:
+        with _opened(path, memory, mode) as file, fields.told_last(file):
             known = None if kind is None else _check(file, path, kind, len(start))
             yield file
+            fields.check_unchanged(file)
             digests.seal_new(file)
             digests.seal(file)
             file.flush()

@@ -221,7 +221,7 @@ def test_inspect_counts_them_and_shows_one(recording: Path) -> None:
 
 def test_a_run_that_was_left_open_is_unlocked(recording: Path) -> None:
     path = recording.with_name(f"{recording.name}.runs") / "run-0002.h5"
-    code = f"import h5py, os; h5py.File({str(path)!r}, 'r+'); os._exit(0)"
+    code = f"import h5py, os; file = h5py.File({str(path)!r}, 'r+', libver='v110'); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(ResourceError, match=r"run-0002\.h5 is open to write.*gptfl unlock .*run-0002\.h5"):
         read_dynamics(recording)

@@ -10,6 +10,7 @@ from gptfl.errors import DataError
 from gptfl.store import fields
 from gptfl.store.files import create, header_of, open_file
 from gptfl.store.kinds import SIMULATOR
+from tests.undigested import without_digests
 
 
 def external_link(file: h5py.File, folder: Path) -> None:
@@ -101,7 +102,7 @@ HOSTILE: list[tuple[Callable[[h5py.File, Path], None], str]] = [
 def plain(tmp_path: Path) -> Path:
     with create(tmp_path / "a.h5", SIMULATOR, settings={"a": 1}, inputs={}) as file:
         fields.put_array(file, "value", np.arange(1000))
-    return tmp_path / "a.h5"
+    return without_digests(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize(("harm", "message"), HOSTILE, ids=lambda x: getattr(x, "__name__", ""))

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from gptfl.records import Example, MetricInfo
+from gptfl.records.runs import run_fingerprint
 from gptfl.store.dynamics import read_dynamics
 from gptfl.store.features import check_features, read_feature_rows
 from gptfl.store.files import read_header
 from gptfl.store.kinds import KINDS
 from gptfl.store.predictions import read_predictions
+from gptfl.store.run_files import read_run
 from gptfl.store.simulators import read_simulator
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -45,6 +47,14 @@ def test_dynamics(folder: Path) -> None:
     np.testing.assert_array_equal(run.metrics["loss"], [[5.0, 6.0], [4.0, 4.5], [3.5, np.nan]])
     assert run.metrics["loss"].dtype == np.float32
     assert dynamics.fingerprint == "c8fb01ce250911c1"
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("v*/run.h5")), ids=lambda path: path.parent.name)
+def test_run(path: Path) -> None:
+    run, header = read_run(path)
+    assert (run.index, run.seed, run.role) == (3, 4_000_000_003, "test")
+    assert run_fingerprint(run) == run_fingerprint(read_dynamics(path.with_name("dynamics.h5")).runs[1])
+    assert header.inputs == {"examples": "28df57c3b0cceb41", "recording": "afcbefd1a3200a4a"}
 
 
 @every_version

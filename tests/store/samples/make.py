@@ -1,7 +1,7 @@
 """Makes one small file of each kind in the format that this gptfl writes: ``python make.py FOLDER``.
 
 Run it once when a format version is new, commit the folder, and never run it again on it: the
-files are there to prove that what was written then stays readable.
+files are there to prove that what was written then stays readable. Those in ``v1`` are from before there were digests.
 """
 
 import sys
@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from gptfl.records import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Run
-from gptfl.store.dynamics import append_run, write_dynamics
+from gptfl.store.dynamics import append_run, merge_runs, write_dynamics
 from gptfl.store.features import write_features
 from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile, write_simulator
+from gptfl.store.workspace import runs_folder
 
 METRIC = MetricInfo("accuracy", higher_is_better=True, low=0.0, high=1.0)
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
@@ -30,13 +31,16 @@ def make_run(index: int, role: str) -> Run:
 
 
 def make(folder: Path) -> None:
-    """Write the four files."""
+    """Write the five files."""
     pool = tuple(Example(f"p{i}", f"Größe {i}?", " ja", (" ja", " nein"), i % 2, {"n": i}) for i in range(3))
     test = (Example("t0", "Line\nbreak", " out"), Example("t1", "gone", " too").without_texts())
     dynamics = Dynamics(pool, test, {"loss": LOSS, "accuracy": METRIC}, (make_run(0, "fit"),), {"task": "sample"})
     write_dynamics(folder / "dynamics.h5", dynamics)
     append_run(folder / "dynamics.h5", make_run(6, "validation"))
     append_run(folder / "dynamics.h5", make_run(3, "test"))
+    beside = runs_folder(folder / "dynamics.h5") / "run-0003.h5"
+    (folder / "run.h5").write_bytes(beside.read_bytes())
+    merge_runs(folder / "dynamics.h5")
     vectors = np.arange(10, dtype=np.float32).reshape(5, 2)
     sets = {
         "text": FeatureSet(vectors[:3], vectors[3:]),
