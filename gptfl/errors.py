@@ -19,6 +19,8 @@ UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 """What no terminal should get from a text of unknown origin. The joiners of Persian and of emoji are not of it."""
+LONGEST = 1000
+"""So long is the problem or the remedy of an error at most; what they quote may be of any length."""
 _BREAK = re.compile(r"\s*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
@@ -32,6 +34,10 @@ def one_line(text: str) -> str:
     return harmless(_BREAK.sub(" ", text).strip())
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 4 :]}"
+
+
 class GptflError(Exception):
     """A problem that the user can mend, told in one line.
 
@@ -42,8 +48,8 @@ class GptflError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = one_line(problem)
-        self.remedy = one_line(remedy)
+        self.problem = _cut(one_line(problem))
+        self.remedy = _cut(one_line(remedy))
         super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
 
 

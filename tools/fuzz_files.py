@@ -143,9 +143,10 @@ def try_file(number: int, seed: int, base: Path, usual: dict[str, float], only: 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path, harm = hostile_files.make_hostile(kind, base, Path(folder), random)
         template = random.choice(kind.commands)
-        with measured() as told:
-            error, fault = read_by(kind.read, path)
-        made.append((kind.read.__name__, error, fault, told, 0.0))
+        if kind.read is not None:
+            with measured() as told:
+                error, fault = read_by(kind.read, path)
+            made.append((kind.read.__name__, error, fault, told, 0.0))
         words = hostile_files.as_command(template, kind, base, Path(folder), path)
         with measured() as told:
             code, out, err = run_command(words, Path(folder))

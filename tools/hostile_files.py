@@ -25,7 +25,7 @@ class Kind:
     """
 
     file: str
-    read: Reading
+    read: Reading | None
     commands: tuple[str, ...]
     folder: str = ""
     """The folder that goes with the file, where it is one of several."""
@@ -77,14 +77,10 @@ def kinds() -> tuple[Kind, ...]:
     from gptfl.store.dynamics import read_dynamics
     from gptfl.store.features import read_features
     from gptfl.store.files import read_header
-    from gptfl.store.jsonlines import read_json_lines
     from gptfl.store.predictions import read_predictions
     from gptfl.store.simulators import read_simulator
     from gptfl.store.sketches import read_sketches
     from gptfl.store.textfiles import read_texts
-
-    def lines(path: Path) -> object:
-        return sum(1 for _ in read_json_lines(path, "x"))
 
     def recording(path: Path) -> object:
         read_header(path)
@@ -146,7 +142,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind(PREDICTIONS, read_predictions, ("inspect FILE", "inspect FILE --json")),
         Kind(
             "ids.txt",
-            lambda path: None,
+            None,
             (
                 f"{ask} --subset FILE",
                 f"{ask} --drop FILE",
@@ -154,26 +150,26 @@ def kinds() -> tuple[Kind, ...]:
                 f"verify {known} --subset FILE --dry-run --model @model",
             ),
         ),
-        Kind("test.txt", lambda path: None, (f"rank {known} --on group:FILE --output out/x.csv",)),
-        Kind("batches.jsonl", lambda path: None, (f"{ask} --curriculum FILE",)),
-        Kind("scores.jsonl", lines, (f"{ask} --subset @ids.txt --observe FILE",)),
+        Kind("test.txt", None, (f"rank {known} --on group:FILE --output out/x.csv",)),
+        Kind("batches.jsonl", None, (f"{ask} --curriculum FILE",)),
+        Kind("scores.jsonl", None, (f"{ask} --subset @ids.txt --observe FILE",)),
         Kind(
             "new.jsonl",
-            lines,
+            None,
             (f"{new} --subset @ids.txt --new-test FILE", f"{new} --subset @ids.txt --new-train FILE"),
         ),
         Kind(
             "train.jsonl",
-            lines,
+            None,
             (
                 "collect --model @model --task jsonl --data DIR --runs 2 --pool 2 --test 2 --steps 2 --lr 1e-3 --dry-run",
             ),
             "data",
         ),
         Kind("train_texts.json", read_texts, ("import gptdynamics DIR",), "export"),
-        Kind("run-0000/train_samples_id.json", lines, ("import gptdynamics DIR",), "export"),
-        Kind("run-0000/all_loss_trajectory.out", lines, ("import gptdynamics DIR",), "export"),
-        Kind("gptfl-export.json", lambda path: None, (f"export --dynamics @{RECORDING} --to DIR",), "export"),
+        Kind("run-0000/train_samples_id.json", None, ("import gptdynamics DIR",), "export"),
+        Kind("run-0000/all_loss_trajectory.out", None, ("import gptdynamics DIR",), "export"),
+        Kind("gptfl-export.json", None, (f"export --dynamics @{RECORDING} --to DIR",), "export"),
         Kind(
             "sketches.npz",
             lambda path: read_sketches(path, 10, 4),
@@ -375,6 +371,17 @@ def spoil_object(path: Path, random: Random) -> None:
                 spoil_type(file, name, random)
             else:
                 spoil_numbers(file, name, random)
+        if random.random() < 0.8:
+            without_digests(file)
+
+
+def without_digests(file: h5py.File) -> None:
+    """Take the digests away, as in a file of an older version, so that what was changed is looked at."""
+    found: list[Any] = [file]
+    file.visititems(lambda name, one: found.append(one))
+    for one in found:
+        if "digest" in one.attrs:
+            del one.attrs["digest"]
 
 
 def put(file: h5py.File, name: str, make: Callable[[], None]) -> None:

@@ -18,13 +18,14 @@ from gptfl.stages.flips import corrected, flipped_of
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
 from gptfl.stages.tokens import check_tokens
-from gptfl.store.jsonlines import read_json_lines
+from gptfl.store.jsonlines import read_json_lines, read_plain
 from gptfl.store.whole import written_whole
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
     from gptfl.training.trainer import Recipe
 
+MAX_RESULTS = 256 * 2**20
 LINE = '{"key": "...", "metrics": {...}}, as gptfl writes them'
 Values = Mapping[str, float]
 """The mean of each metric over the test examples at the end of a training."""
@@ -176,7 +177,7 @@ def _mended(path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    data = path.read_bytes()
+    data = read_plain(path, MAX_RESULTS)
     whole, end, rest = data.partition(b"\0")[0].rpartition(b"\n")
     try:
         parse_json(rest.decode())  # a last line that lacks but its end is whole

@@ -56,13 +56,13 @@ def _chunks(dataset: h5py.Dataset, path: Path) -> Iterator[tuple[tuple[int, ...]
         yield chunk.chunk_offset, block, bool(shuffle & ~skipped)
 
 
-def _in_order(block: bytes, itemsize: int) -> bytearray:
+def _in_order(block: bytes, itemsize: int) -> np.ndarray:
     """The bytes of values, which are shuffled so that the first ones of all come first, then the second ones, ..."""
-    ordered = bytearray(len(block))
-    size = len(block) // itemsize
-    for place in range(itemsize):
-        ordered[place::itemsize] = block[place * size : (place + 1) * size]
-    return ordered
+    shuffled = np.frombuffer(block, np.uint8).reshape(itemsize, -1)
+    ordered = np.empty(shuffled.shape[::-1], np.uint8)
+    for place, row in enumerate(shuffled):  # several times as fast as to copy the transposed array
+        ordered[:, place] = row
+    return ordered.reshape(-1)
 
 
 def _unpacked(packed: bytes, limit: int) -> bytes | None:

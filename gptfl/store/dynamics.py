@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint
+from gptfl.records import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint, real_path
 from gptfl.store import fields, files
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
 from gptfl.store.files import Header
@@ -155,7 +155,7 @@ def _about(file: h5py.File) -> _About:
 def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     """A recording to be changed, into which the runs beside it were merged; they are deleted once it is on disk."""
     # What a link leads to is replaced, and the link stays.
-    path = path.resolve() if path.is_symlink() else path
+    path = real_path(path) if path.is_symlink() else path
     beside = read_beside(path)
     with files.amend(path, DYNAMICS) as file:
         about = _about(file)

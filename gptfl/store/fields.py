@@ -251,7 +251,6 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
     Raises ``DataError``.
     """
     text = _get_bytes(group, name, 1, "u").tobytes()
-    _check_count(group, name, text)
     start = 0
     while (end := text.find(b"\n", start)) >= 0:
         if end - start > _MAX_LINE:
@@ -277,6 +276,7 @@ def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarra
     text = array.tobytes()
     if len(text) > _MAX_TEXT:
         raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    _check_count(group, name, text)
     if _values_in(text) > _MAX_VALUES:
         raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
     return array

@@ -21,13 +21,15 @@ MAX_RATIO = 1100
 """Deflate packs at most 1032 to 1; what declares more than this was not written by gptfl."""
 MAX_OBJECTS = 1_000_000
 MAX_DEPTH = 6
-FREE_BYTES, FREE_RATIO = 64 * 2**20, 32
+FREE_BYTES, FREE_RATIO = 64 * 2**20, 16
 """A file may unpack to so many bytes, and beyond them to so many times its size: 4 MB can't unpack to 4 GB."""
-OBJECT_BYTES = 8 * 2**10
+OBJECT_BYTES = 16 * 2**10
 """An array or group counts as so many bytes, which take as long to unpack as it takes to look at."""
 TRUST = "GPTFL_TRUST_FILES"
 """The environment variable that lifts what is bounded in proportion to a file's size, and nothing else."""
 
+_OLD_GROUP = 1 << 17
+"""The message of a symbol table, which takes several times as long to read."""
 _FILTERS: tuple[list[int], ...] = (
     [],
     [h5py.h5z.FILTER_DEFLATE],
@@ -148,6 +150,8 @@ def _objects(
             if info.addr in seen:
                 raise refuse(path, f"has at {where} one object too many")
             seen.add(info.addr)
+            if info.hdr.mesg.present & _OLD_GROUP:
+                raise refuse(path, f"has at {where} a group of the form that HDF5 had before 1.10")
             if info.type == h5py.h5o.TYPE_DATASET:
                 yield info.addr, group, name, where
             elif info.type == h5py.h5o.TYPE_GROUP and depth < MAX_DEPTH:
@@ -172,7 +176,7 @@ def _check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple
     shape = dataset.shape
     if dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL:
         raise refuse(path, f"has at {where} no values at all")
-    if dtype.kind not in "biuf" and not (dtype.kind == "S" and shape == ()):
+    if (dtype.kind not in "biuf" or dtype.itemsize > 8) and not (dtype.kind == "S" and shape == ()):
         raise refuse(path, f"has at {where} values that are not numbers ({dtype})")
     unpacked = math.prod(shape) * dtype.itemsize
     stored = dataset.get_storage_size()
