@@ -27,7 +27,7 @@ from typing import Any
 import hostile_files
 
 SLOW, FAT = 2.0, 512 * 2**20
-"""Seconds and bytes; a command may take so much more than it takes on the whole file."""
+"""Seconds of the processor, and bytes; a command may take so much more than it takes on the whole file."""
 LIMIT = 2 * 2**30
 """A child may ask for so much more address space than its parent has."""
 HANGS = 20.0
@@ -57,15 +57,15 @@ def memory(field: str) -> int:
 
 @contextlib.contextmanager
 def measured() -> Iterator[dict[str, Any]]:
-    """Seconds and the peak of memory that a block takes."""
+    """Seconds of the processor, which other programs don't lengthen, and the peak of memory that a block takes."""
     told: dict[str, Any] = {}
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before, started = memory("VmRSS"), time.perf_counter()
+    before, started = memory("VmRSS"), time.process_time()
     try:
         yield told
     finally:
-        told["seconds"] = time.perf_counter() - started
+        told["seconds"] = time.process_time() - started
         told["extra"] = max(0, memory("VmHWM") - before)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+LIBVER = ("v110", "v110")
+"""As gptfl writes."""
 Reading = Callable[[Path], object]
 Harm = Callable[[Path, Random], None]
 RECORDING, FEATURES, SIMULATOR, PREDICTIONS = "a.dynamics.h5", "a.features.h5", "a.simulator.h5", "a.predictions.h5"
@@ -352,12 +354,20 @@ def objects_in(file: h5py.File) -> tuple[list[str], list[str]]:
     return groups, datasets
 
 
+def is_text(found: Any) -> bool:
+    """Whether something in a file is JSON or JSON lines."""
+    if not isinstance(found, h5py.Dataset):
+        return False
+    return found.dtype.kind in "SO" or (found.dtype == "u1" and found.ndim == 1)
+
+
 def spoil_object(path: Path, random: Random) -> None:
     """Change one thing of an HDF5 file: a dataset's type, shape, values or text, an attribute, a link."""
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
         groups, datasets = objects_in(file)
         for _ in range(random.choice((1, 1, 1, 2))):
-            name = random.choice(datasets)
+            words = [one for one in datasets if one in file and is_text(file[one])]
+            name = random.choice(words if random.random() < 0.4 and words else datasets)
             if name not in file or not isinstance(file[name], h5py.Dataset):
                 continue
             way = random.randrange(8)
@@ -365,7 +375,7 @@ def spoil_object(path: Path, random: Random) -> None:
                 spoil_attribute(file[random.choice(groups)], random)
             elif way == 1:
                 spoil_link(file, random.choice([*groups[1:], name]), random)
-            elif file[name].dtype.kind in "SO" or (file[name].dtype == "u1" and file[name].ndim == 1):
+            elif is_text(file[name]):
                 spoil_words(file, name, random)
             elif way < 4:
                 spoil_type(file, name, random)
@@ -498,7 +508,7 @@ def spoil_link(file: h5py.File, name: str, random: Random) -> None:
 
 def hdf5_bomb(path: Path, random: Random) -> None:
     """Put something in that unpacks to far more than it takes, or is very much of something small."""
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
         _, datasets = objects_in(file)
         lines = [name for name in datasets if file[name].dtype == "u1" and file[name].ndim == 1]
         numbers = [name for name in datasets if file[name].dtype.kind in "if"]

@@ -87,13 +87,16 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except KeyboardInterrupt as stop:
             raise _Stopped(LEFT.get(command.__module__, NOTHING_LEFT)) from stop
-        except (MemoryError, RuntimeError, OSError, ValueError) as error:
-            if type(error).__name__ == "LinAlgError":  # numpy's and scipy's; neither may be loaded
+        except GptflError:
+            raise
+        except Exception as error:
+            full = is_memory_full(error)
+            if type(error).__name__ == "LinAlgError" and not full:  # numpy's and scipy's; neither may be loaded
                 raise DataError(
                     f"the numbers of these files can't be computed with: {_first_sentence(error)}",
                     "look whether the recording, features or simulator hold absurd values, and make them again",
                 ) from error
-            if not is_memory_full(error):
+            if not full:
                 raise
             raise ResourceError(
                 f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",

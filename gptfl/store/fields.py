@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 import h5py
 import numpy as np
 
-from gptfl.errors import DataError, ResourceError
+from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.records.texts import JsonError, parse_json
 from gptfl.store import digests
 from gptfl.store.chunks import check_chunks, read_array
@@ -66,9 +66,11 @@ def _reading(group: h5py.Group, name: str) -> Iterator[None]:
     where = f"{group.name.rstrip('/')}/{name}"
     try:
         yield
-    except MemoryError as error:
-        raise ResourceError(f"{path_of(group)}: {where} does not fit into memory", "use a machine with more") from error
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (MemoryError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if is_memory_full(error):
+            raise ResourceError(
+                f"{path_of(group)}: {where} does not fit into memory", "use a machine with more"
+            ) from error
         raise DataError(f"{path_of(group)} is damaged: {where} can't be read", "make it again") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import h5py
 
-from gptfl.errors import DataError, GptflError, ResourceError
+from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
 from gptfl.store import digests, fields
 from gptfl.store.durable import cannot_write, part_of, put_in_place
@@ -229,6 +229,8 @@ def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> GptflError:
+    if is_memory_full(error):
+        return ResourceError(f"{path} does not fit into memory", "see what else runs there, or use a machine with more")
     if is_marked(path):
         return ResourceError(
             f"{path} is open to write in another program, or was left so by one that was killed",
