@@ -111,7 +111,7 @@ def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
-    """Read an array, with its dtype as written.
+    """Read an array, with its dtype as written, in this machine's order of bytes.
 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
     changed is told by ``check_unchanged``, as in all that is read here.
@@ -122,7 +122,8 @@ def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str 
         known = digests.kept(dataset.id)
     if known is not None and digests.of_array(array) != known:
         _note_change(dataset)
-    return array
+    # Neither torch nor pyarrow takes the bytes of a machine that has them the other way round.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
@@ -198,7 +199,8 @@ def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, .
 def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
     """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave."""
     with _reading(dataset.parent, dataset.name.rpartition("/")[2]):
-        return np.asarray(dataset[start:stop])
+        rows = np.asarray(dataset[start:stop])
+    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
 
 def get_group(group: h5py.Group, name: str) -> h5py.Group:
