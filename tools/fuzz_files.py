@@ -30,7 +30,7 @@ SLOW, FAT = 2.0, 512 * 2**20
 """Seconds of the processor, and bytes; a command may take so much more than it takes on the whole file."""
 LIMIT = 2 * 2**30
 """A child may ask for so much more address space than its parent has."""
-HANGS = 20.0
+HANGS = 60.0
 NOTE = re.compile(r"(note|warning): .*")
 CODES = (0, 2, 3, 4)
 

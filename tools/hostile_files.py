@@ -1,5 +1,6 @@
 """Small whole files of every kind that gptfl reads, and seeded ways to make hostile ones of them: for fuzz_files.py."""
 
+import contextlib
 import json
 import shutil
 import zlib
@@ -366,7 +367,8 @@ def spoil_object(path: Path, random: Random) -> None:
     with h5py.File(path, "r+", libver=LIBVER) as file:
         groups, datasets = objects_in(file)
         for _ in range(random.choice((1, 1, 1, 2))):
-            words = [one for one in datasets if one in file and is_text(file[one])]
+            datasets = [one for one in datasets if isinstance(file.get(one, getlink=True), h5py.HardLink)]
+            words = [one for one in datasets if is_text(file[one])]
             name = random.choice(words if random.random() < 0.4 and words else datasets)
             if name not in file or not isinstance(file[name], h5py.Dataset):
                 continue
@@ -413,13 +415,14 @@ def spoil_words(file: h5py.File, name: str, random: Random) -> None:
     text = bytes(old) if scalar else old.tobytes()
     if random.random() < 0.2:
         new = random.choice(TEXTS)
-    elif scalar:
-        new = spoilt_json(text.decode(), random).encode("utf-8", "surrogatepass")
     else:
-        lines = text.decode().splitlines() or ["null"]
+        lines = (
+            [text.decode("utf-8", "replace")] if scalar else text.decode("utf-8", "replace").splitlines() or ["null"]
+        )
         at = random.randrange(len(lines))
-        lines[at] = spoilt_json(lines[at], random)
-        new = ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
+        with contextlib.suppress(ValueError, RecursionError):  # what was spoilt before may be no JSON
+            lines[at] = spoilt_json(lines[at], random)
+        new = ("\n".join(lines) + "\n" * (not scalar)).encode("utf-8", "surrogatepass")
 
     def make() -> None:
         if scalar:

@@ -91,7 +91,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             raise
         except Exception as error:
             full = is_memory_full(error)
-            if type(error).__name__ == "LinAlgError" and not full:  # numpy's and scipy's; neither may be loaded
+            # numpy's and scipy's; neither may be loaded.
+            if not full and (type(error).__name__ == "LinAlgError" or "not contain infs or NaNs" in str(error)):
                 raise DataError(
                     f"the numbers of these files can't be computed with: {_first_sentence(error)}",
                     "look whether the recording, features or simulator hold absurd values, and make them again",
