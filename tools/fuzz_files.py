@@ -69,6 +69,12 @@ def measured() -> Iterator[dict[str, Any]]:
         told["extra"] = max(0, memory("VmHWM") - before)
 
 
+@contextlib.contextmanager
+def unmeasured() -> Iterator[dict[str, Any]]:
+    """In the place of ``measured``, where other programs run beside."""
+    yield {"seconds": 0.0, "extra": 0}
+
+
 def run_command(words: Sequence[str], folder: Path) -> tuple[int, str, str]:
     """Exit code and what a command wrote to both streams, anything that C libraries write included."""
     from gptfl.cli.main import run

@@ -15,6 +15,8 @@ import numpy as np
 
 LIBVER = ("v110", "v110")
 """As gptfl writes."""
+BOMBS = True
+"""Whether to make files that unpack to much, which take longer."""
 Reading = Callable[[Path], object]
 Harm = Callable[[Path, Random], None]
 RECORDING, FEATURES, SIMULATOR, PREDICTIONS = "a.dynamics.h5", "a.features.h5", "a.simulator.h5", "a.predictions.h5"
@@ -608,7 +610,7 @@ def make_whole(kind: Kind, base: Path, scratch: Path) -> Path:
 def make_hostile(kind: Kind, base: Path, scratch: Path, random: Random) -> tuple[Path, str]:
     """A hostile file of a kind in a folder of its own, and the name of what was done to it."""
     path = make_whole(kind, base, scratch)
-    known = harms(kind)
+    known = [harm for harm in harms(kind) if BOMBS or harm[0] != "bomb"]
     name, harm, _ = random.choices(known, [weight for *_, weight in known])[0]
     harm(path, random)
     return path, name
