@@ -152,3 +152,34 @@ def test_only_plain_files_are_read_whole(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="larger than 10 bytes"):
         jsonlines.read_plain(tmp_path / "long", 10)
     assert jsonlines.read_plain(tmp_path / "long", 11) == b"x" * 11
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": 1e300},
+        {"learning_rate": "fast"},
+        {"learning_rate": True},
+        {"betas": [0.9]},
+        {"betas": [0.9, 1.0]},
+        {"max_length": -1},
+        {"max_length": 2**64},
+        {"accumulate": 0},
+        {"train_layers": [1]},
+        {"flip_labels": float("nan")},
+        {"lora": 3},
+        {"metrics": [1]},
+        {"shard": "yes"},
+        {"seed": -1},
+        {"steps": 10**400},
+        {"task": None},
+        {"source": {}},
+    ],
+)
+def test_settings_of_another_kind_are_refused(tmp_path: Path, dynamics: Dynamics, wrong: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=f"has the setting {next(iter(wrong))} = "):
+        write_dynamics(tmp_path / "a.h5", replace(dynamics, settings=wrong))
+
+
+def test_settings_that_may_be_null(tmp_path: Path, dynamics: Dynamics) -> None:
+    write_dynamics(tmp_path / "a.h5", replace(dynamics, settings={"learning_rate": None, "lora": None, "other": [1]}))
