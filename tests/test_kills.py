@@ -22,11 +22,11 @@ def kills() -> Any:
 def test_what_is_killed_goes_on_to_the_same_result(kills: Any, tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
-    taken = kills.make_base(base)
+    stages = ("fit", "simulate")
+    taken = kills.make_base(base, stages)
     random = Random(1)
     tried = [
-        kills.try_stage(name, base, taken[name], tmp_path / f"{number}", random)
-        for number, name in enumerate(("collect", "featurize", "fit", "simulate"))
+        kills.try_stage(name, base, taken[name], tmp_path / f"{number}", random) for number, name in enumerate(stages)
     ]
     assert [one for one in tried if one.fault] == []
     assert sum(one.kills for one in tried) > 0

@@ -81,24 +81,26 @@ def run_command(words: Sequence[str], folder: Path) -> tuple[int, str, str]:
 
     code: Any = 0
     kept, files = [os.dup(stream) for stream in (1, 2)], [folder / "stdout", folder / "stderr"]
-    for stream, file in zip((1, 2), files, strict=True):
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(handle, stream)
-        os.close(handle)
-    try:
-        sys.argv = ["gptfl", *words]
-        run()
-    except SystemExit as stop:
-        code = stop.code or 0
-    except BaseException:  # what the command line would show
-        traceback.print_exc()
-        code = 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for stream, handle in zip((1, 2), kept, strict=True):
-            os.dup2(handle, stream)
-            os.close(handle)
+    with (
+        files[0].open("w", encoding="utf-8", errors="surrogateescape") as out,
+        files[1].open("w", encoding="utf-8", errors="surrogateescape") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        try:
+            sys.argv = ["gptfl", *words]
+            run()
+        except SystemExit as stop:
+            code = stop.code or 0
+        except BaseException:  # what the command line would show
+            traceback.print_exc()
+            code = 1
+        finally:
+            for stream, handle in zip((1, 2), kept, strict=True):
+                os.dup2(handle, stream)
+                os.close(handle)
     texts = [file.read_bytes().decode("utf-8", "surrogateescape") for file in files]
     return int(code), texts[0], texts[1]
 

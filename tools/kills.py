@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -134,14 +134,23 @@ def started(stage: Stage, work: Path, base: Path, log: Path) -> int:
         os._exit(code)
 
 
-def make_base(folder: Path) -> dict[str, float]:
-    """The model, and what each stage makes of it undisturbed; how many seconds that takes."""
-    from fuzz_models import make_base as make_model
+def make_base(folder: Path, names: Sequence[str] = tuple(STAGES)) -> dict[str, float]:
+    """What each of the named stages makes undisturbed; how many seconds that takes.
 
-    prepare()
-    make_model(folder / MODEL)
+    Where ``collect`` is none of them, there are a recording and features of no model.
+    """
+    if "collect" in names:
+        from fuzz_models import make_base as make_model
+
+        prepare()
+        make_model(folder / MODEL)
+    else:
+        from hostile_files import make_small_base
+
+        make_small_base(folder)
     taken = {}
-    for name, (stage, _) in STAGES.items():
+    for name in names:
+        stage = STAGES[name][0]
         began = time.perf_counter()
         child = started(stage, folder, folder, folder / ".log")
         if os.waitpid(child, 0)[1]:
