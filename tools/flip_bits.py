@@ -1,4 +1,4 @@
-"""Flips one bit in every byte of a small file of each kind and reads it: python tools/flip_bits.py [--every 1] [KIND ...]
+"""Flips one bit in every byte of a small file of each kind and reads it: python tools/flip_bits.py [--every 1 --offset 0] [KIND ...]
 
 Each changed file must be refused in one line, or read as what it was: a flipped bit may lie in a gap, which nothing is
 read from. Anything else (a traceback, several lines, other content) is a fault, and the script then exits 1.
@@ -151,14 +151,14 @@ def content(value: Any) -> Any:
     return value
 
 
-def flips(size: int, every: int, seed: int) -> Iterator[tuple[int, int]]:
-    """Places and bits: one bit in each byte, or in one of so many."""
+def flips(size: int, every: int, offset: int, seed: int) -> Iterator[tuple[int, int]]:
+    """Places and bits: one bit in each byte, or in one of so many from ``offset`` on."""
     drawn = random.Random(seed)
-    for place in range(drawn.randrange(every), size, every):
+    for place in range(offset, size, every):
         yield place, 1 << drawn.randrange(8)
 
 
-def try_kind(kind: str, folder: Path, every: int = 1, seed: int = 0) -> Outcome:
+def try_kind(kind: str, folder: Path, every: int = 1, offset: int = 0, seed: int = 0) -> Outcome:
     """Flip bits in a new file of a kind, one after the other, and read what comes out."""
     make, read = KINDS[kind]
     path = make(folder)
@@ -166,7 +166,7 @@ def try_kind(kind: str, folder: Path, every: int = 1, seed: int = 0) -> Outcome:
     known = content((read_header(path), read(path)))
     refused = same = count = 0
     faults = []
-    for place, bit in flips(len(image), every, seed):
+    for place, bit in flips(len(image), every, offset, seed):
         count += 1
         changed = bytearray(image)
         changed[place] ^= bit
@@ -192,13 +192,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kinds", nargs="*", metavar="KIND", choices=[*KINDS, []], help=", ".join(KINDS))
     parser.add_argument("--every", type=int, default=1, help="flip a bit in one of so many bytes")
+    parser.add_argument("--offset", type=int, default=0, help="and begin at this byte")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     faults = 0
     print("| | bytes | bits flipped | refused | read as it was | faults |\n| --- | --- | --- | --- | --- | --- |")
     for kind in arguments.kinds or KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            found = try_kind(kind, Path(folder), arguments.every, arguments.seed)
+            found = try_kind(kind, Path(folder), arguments.every, arguments.offset, arguments.seed)
         print(f"| {kind} | {found.size} | {found.flips} | {found.refused} | {found.same} | {len(found.faults)} |")
         for fault in found.faults[:20]:
             print(f"  {fault}", file=sys.stderr)

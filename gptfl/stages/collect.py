@@ -289,7 +289,6 @@ def _carry_out(
     again = job.again(left)
     if left:
         job.record(runner, make_trainer, left, progress)
-    job.merge()
     notes: tuple[str, ...] = () if left else (f"all {len(job.plans)} runs are recorded already",)
     notes += job.record_reference(trainer, progress)
     if again:

@@ -18,7 +18,7 @@ from gptfl.stages.assembling import Assembly, Counts, assemble, counted, listed,
 from gptfl.stages.guarding import make_metric
 from gptfl.stages.origin import IMPORTED, UNKNOWN_RATE, is_imported, lacks_rates
 from gptfl.stages.sketching import ENCODER, features_of, products_of
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store.dynamics import check_nothing_beside, read_dynamics, write_dynamics
 from gptfl.store.features import write_features
 from gptfl.store.gptdynamics import SCORES, Oddities, RunFiles, find_runs
 from gptfl.store.sketches import read_sketches
@@ -167,8 +167,10 @@ def _texts(folder: Path, given: str | Path | None, usual: str, flag: str) -> Pat
 
 
 def _check_place(path: Path) -> None:
-    """Raise ``DataError`` where another recording would be overwritten than one that was imported."""
-    if path.exists() and not is_imported(read_dynamics(path).settings):
+    """Raise ``DataError`` where another recording, or its runs, would be overwritten than one that was imported."""
+    if not path.exists():
+        check_nothing_beside(path)
+    elif not is_imported(read_dynamics(path).settings):
         raise DataError(f"{path} was not imported, and is not overwritten", "import under another --name")
 
 

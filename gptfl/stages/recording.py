@@ -217,7 +217,7 @@ class RecordingJob:
     def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
         """Carry out the runs that are left; each is on disk before the next one is reported.
 
-        They lie beside the recording until ``merge``, which is called where a run diverges, too.
+        They lie beside the recording until all are, or one diverges.
         """
         from gptfl.training.trainer import DivergedError
 
@@ -237,6 +237,7 @@ class RecordingJob:
             self.merge()
             kept = f"; the finished runs are in {self.path}" if self.path.exists() else ""
             raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
+        self.merge()
 
     def keep(self, run: Run) -> None:
         """Put one finished run on disk, unless it is there and was only carried out again for its checkpoints."""

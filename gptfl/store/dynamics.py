@@ -17,7 +17,7 @@ from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
 from gptfl.store.recorded_settings import check_settings
 from gptfl.store.recorded_sketches import get_sketches, put_sketches
-from gptfl.store.run_files import delete_runs, identity, pending, read_beside, run_files, write_run
+from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.workspace import runs_folder
 
@@ -97,10 +97,12 @@ def merge_runs(path: Path) -> None:
     if beside:
         with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
             whole = all(fields.holds(file, "runs", name) for name in beside)
+            of = identity(files.header_of(file))
         if not whole:
             with _amended(path):
                 pass
             return
+        check_own(beside.values(), path, of)
     delete_runs(path, beside.values())
 
 
@@ -110,7 +112,7 @@ def read_dynamics(path: Path) -> Dynamics:
     Runs that lie beside it are among them. Raises ``DataError``.
     """
     # First what lies beside: what is merged meanwhile is then in the recording.
-    beside = read_beside(path)
+    beside = list(read_beside(run_files(path)))
     with files.open_file(path, DYNAMICS) as file:
         about = _about(file)
         header, metrics = about.header, about.metrics
@@ -153,15 +155,16 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     """A recording to be changed, into which the runs beside it were merged; they are deleted once it is on disk."""
     # What a link leads to is replaced, and the link stays.
     path = real_path(path) if path.is_symlink() else path
-    beside = read_beside(path)
+    beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
         about = _about(file)
-        runs = fields.get_group(file, "runs")
-        held = fields.names_in(runs)
-        for run in pending(beside, held, path, identity(about.header), about.counts, about.metrics):
+        runs, of = fields.get_group(file, "runs"), identity(about.header)
+        check_own(beside.values(), path, of)
+        missing = read_beside({name: one for name, one in beside.items() if name not in runs})
+        for run in pending(missing, (), path, of, about.counts, about.metrics):
             put_run(runs, run)
         yield file, about
-    delete_runs(path, [one.path for one in beside])
+    delete_runs(path, beside.values())
 
 
 def _get_metrics(file: h5py.File) -> dict[str, MetricInfo]:

@@ -12,6 +12,7 @@ from gptfl.records import Example, MetricInfo, TaskData
 from gptfl.records.texts import ID_RULE, id_problem
 from gptfl.store import fields
 from gptfl.store.jsonlines import shown
+from gptfl.store.last import tell_last
 
 MAX_EXAMPLES = 1_000_000
 MAX_CLASSES = 10_000
@@ -43,7 +44,7 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
         try:
             check_digest(example, where)
         except DataError as error:
-            fields.tell_last(group, error)
+            tell_last(group, error)
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)

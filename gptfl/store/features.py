@@ -14,6 +14,7 @@ from gptfl.errors import DataError
 from gptfl.records import Blocks, Dynamics, Features, FeatureSet, fingerprint
 from gptfl.store import fields, files
 from gptfl.store.kinds import FEATURES
+from gptfl.store.last import check_unchanged
 
 
 def write_features(
@@ -128,7 +129,7 @@ def open_features(path: Path, dynamics: Dynamics) -> Iterator[FeatureReader]:
         features = Features(encoder, header.settings, examples, shapes)
         _check_shapes(features, (), (), str(path))
         check_features(features, dynamics, path)
-        fields.check_unchanged(file)
+        check_unchanged(file)
         yield FeatureReader(path, encoder, header.settings, examples, sides["train"], sides["test"])
 
 

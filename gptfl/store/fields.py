@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.records.texts import JsonError, parse_json
 from gptfl.store import digests
 from gptfl.store.chunks import check_chunks, read_array
+from gptfl.store.last import tell_last
 from gptfl.store.safety import is_trusted, numbers, refuse
 
 _CHUNK = 2**20
@@ -36,8 +36,6 @@ _FEW = 15
 _FREE_LINES, _LINE_BYTES = 50_000, 8
 """Beyond so many, each line has to take so many bytes of the file, as a digest does: else a small file could have
 millions, which take long to parse."""
-_LAST: dict[tuple[str, int], DataError] = {}
-"""What is wrong with open files and is told last, by their names and the thread that reads."""
 _BLOCK = 2**24
 """Bytes of an array that are in memory at once while its digest is taken."""
 
@@ -114,7 +112,7 @@ def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str 
     """Read an array, with its dtype as written, in this machine's order of bytes.
 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
-    changed is told by ``check_unchanged``, as in all that is read here.
+    changed is told last (see ``last``), as in all that is read here.
     """
     dataset = _open(group, name, ndim, kinds)
     with _reading(group, name):
@@ -145,34 +143,6 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
 def _note_change(found: h5py.Group | h5py.Dataset) -> None:
     what = f"{path_of(found)} is damaged: {found.name} is not as it was written"
     tell_last(found, DataError(what, "make it again"))
-
-
-def tell_last(found: h5py.Group | h5py.Dataset, problem: DataError) -> None:
-    """Keep what is wrong with a file until ``told_last``: what else is wrong may tell more."""
-    _LAST.setdefault(_key(found.file), problem)
-
-
-def _key(file: h5py.File) -> tuple[str, int]:
-    return file.filename, threading.get_ident()
-
-
-@contextmanager
-def told_last(file: h5py.File) -> Iterator[None]:
-    """Raise at the end of the block, if it ends without an exception, as ``check_unchanged`` does."""
-    key = _key(file)
-    _LAST.pop(key, None)
-    try:
-        yield
-        check_unchanged(file)
-    finally:
-        _LAST.pop(key, None)
-
-
-def check_unchanged(file: h5py.File) -> None:
-    """Raise ``DataError`` where anything that was read from an open file so far doesn't agree with its digest."""
-    problem = _LAST.pop(_key(file), None)
-    if problem is not None:
-        raise problem
 
 
 def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:

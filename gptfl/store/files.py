@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from gptfl.interruption import uninterrupted
 from gptfl.store import digests, fields
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
+from gptfl.store.last import check_unchanged, told_last
 from gptfl.store.marks import SIGNATURE, is_marked
 from gptfl.store.safety import MAX_BYTES, Sizes, check_contents, check_unpacked, counted, lacking
 
@@ -88,7 +90,7 @@ def open_file(
     """
     path = Path(path)
     size = check_signature(path)
-    with _opened(path, path, "r") as file, fields.told_last(file):
+    with _opened(path, path, "r") as file, told_last(file):
         _check(file, path, kind, size, max_bytes, skipped)
         yield file
 
@@ -146,6 +148,7 @@ def _are_mappings(texts: Mapping[str, Any]) -> bool:
     return all(isinstance(value, dict) for value in texts.values())
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Versions of Python and the libraries that bear on results, without importing them."""
     versions = {"python": platform.python_version()}
@@ -165,10 +168,10 @@ def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iter
     memory = fields.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
-        with _opened(path, memory, mode) as file, fields.told_last(file):
+        with _opened(path, memory, mode) as file, told_last(file):
             known = None if kind is None else _check(file, path, kind, len(start))
             yield file
-            fields.check_unchanged(file)
+            check_unchanged(file)
             digests.seal_new(file)
             digests.seal(file)
             file.flush()

@@ -8,7 +8,7 @@ then opens the recording, so that what is merged meanwhile is in one of them.
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def run_files(recording: Path) -> dict[str, Path]:
         return {}
     except OSError as error:
         raise DataError(f"{folder} can't be read: {error.strerror}", "mend its permissions") from error
-    return found
+    return dict(sorted(found.items()))
 
 
 def write_run(recording: Path, run: Run, examples: str, of: str) -> None:
@@ -101,19 +101,18 @@ def read_run(path: Path) -> tuple[Run, Header]:
     return run, header
 
 
-def read_beside(recording: Path) -> list[Beside]:
-    """The runs beside a recording, as they are; those that are merged meanwhile may be missing.
+def read_beside(paths: Mapping[str, Path]) -> Iterator[Beside]:
+    """The runs in these files, by the runs' names, one after the other; those that are merged meanwhile are left out.
 
-    Raises ``DataError`` where there are too many.
+    Raises ``DataError`` where there is too much.
     """
-    found = []
     size = 0
-    for name, path in run_files(recording).items():
+    for name, path in paths.items():
         try:
             run, header = read_run(path)
         except GptflError as error:
             if path.exists():
-                found.append(Beside(path, problem=_advised(error)))
+                yield Beside(path, problem=_advised(error))
             continue
         size += sum(array.nbytes for array in _arrays(run))
         if size > MAX_BYTES:
@@ -122,8 +121,7 @@ def read_beside(recording: Path) -> list[Beside]:
                 "gptfl reads no recording that large: record fewer runs, steps or test examples",
             )
         wrong = None if run.name == name else DataError(f"{path} holds {run.name}", REMEDY)
-        found.append(Beside(path, str(header.inputs.get("recording")), run, wrong))
-    return found
+        yield Beside(path, str(header.inputs.get("recording")), run, wrong)
 
 
 def pending(
@@ -133,27 +131,35 @@ def pending(
     of: str,
     counts: tuple[int, int],
     metrics: Mapping[str, MetricInfo],
-) -> list[Run]:
+) -> Iterator[Run]:
     """Those of the runs beside a recording that it doesn't hold itself.
 
     ``held`` are the names of those that it does, ``of`` says what it is, ``counts`` how many training and test
-    examples it has. Raises ``DataError`` for one that is damaged, another recording's, or doesn't fit.
+    examples it has. Raises ``DataError`` for one that is damaged or doesn't fit, and for any that is another
+    recording's.
     """
-    known, runs = set(held), []
+    known = set(held)
     for one in beside:
+        if one.problem is None and one.recording != of:
+            raise _foreign(one.path, recording)
         if one.path.stem in known:
             continue
         if one.problem is not None:
             raise one.problem
         assert one.run is not None  # where there is no problem
-        if one.recording != of:
-            raise DataError(
-                f"{one.path} is a run of another recording than {recording}",
-                f"move {one.path.parent} away, or put the recording back that it belongs to",
-            )
         check_run(one.run, *counts, metrics, str(one.path), REMEDY)
-        runs.append(one.run)
-    return runs
+        yield one.run
+
+
+def check_own(paths: Iterable[Path], recording: Path, of: str) -> None:
+    """Raise ``DataError`` for the file of a run that says that it belongs to another recording."""
+    for path in paths:
+        try:
+            theirs = files.read_header(path).inputs.get("recording")
+        except GptflError:  # what can't be read is nobody's
+            continue
+        if theirs != of:
+            raise _foreign(path, recording)
 
 
 def delete_runs(recording: Path, paths: Iterable[Path]) -> None:
@@ -164,6 +170,13 @@ def delete_runs(recording: Path, paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
     with suppress(OSError):
         runs_folder(recording).rmdir()
+
+
+def _foreign(path: Path, recording: Path) -> DataError:
+    return DataError(
+        f"{path} is a run of another recording than {recording}",
+        f"move {path.parent} away, or put the recording back that it belongs to",
+    )
 
 
 def _advised(error: GptflError) -> GptflError:

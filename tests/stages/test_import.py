@@ -11,7 +11,7 @@ from gptfl.errors import DataError, GptflError, PluginError, UsageError
 from gptfl.records import role_of
 from gptfl.stages.import_ import import_
 from gptfl.stages.recipe import Overrides, adjusted, recorded_recipe
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.features import check_features, read_features
 from gptfl.store.gptdynamics import Oddities
 from tests.released import lines, released, sketches, trajectory
@@ -177,6 +177,10 @@ def test_importing_again_replaces_an_import_and_nothing_else(folder: Path, tmp_p
     with pytest.raises(DataError, match="was not imported, and is not overwritten"):
         import_("gptdynamics", folder, workspace=tmp_path, name="own")
     assert (tmp_path / "own.dynamics.h5").read_bytes() == before
+    append_run(tmp_path / "own.dynamics.h5", synthetic(4)[0].runs[3])
+    (tmp_path / "own.dynamics.h5").unlink()
+    with pytest.raises(DataError, match="runs holds runs of another recording"):
+        import_("gptdynamics", folder, workspace=tmp_path, name="own")
 
 
 def test_progress_counts_the_runs(folder: Path, tmp_path: Path) -> None:

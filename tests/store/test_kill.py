@@ -61,7 +61,7 @@ def test_killed_at_any_moment(tmp_path: Path, dynamics: Dynamics, make_run: Call
     ) as driver:
         assert driver.stdin is not None
         assert driver.stdout is not None
-        for _ in range(25):
+        for _ in range(12):
             driver.stdin.write("go\n")
             driver.stdin.flush()
             child = int(driver.stdout.readline())
@@ -88,8 +88,8 @@ def test_killed_at_any_moment(tmp_path: Path, dynamics: Dynamics, make_run: Call
     assert len(read_dynamics(path).runs) == known
 
 
-# Carries out a command up to each of its calls that change the disk, in a child that ends before or after it; the
-# parent then reads, goes on with the command, and reads again.
+# Carries out a command up to each of its calls that change the disk, in a child that ends right after it; the parent
+# then reads, goes on with the command, and reads again.
 STEPS = """
 import os, shutil, sys
 from dataclasses import replace
@@ -100,6 +100,7 @@ from gptfl.store.dynamics import append_gradients, append_run, merge_runs, read_
 from gptfl.store.durable import remove_leftovers
 from gptfl.store.workspace import runs_folder
 
+os.fsync = lambda handle: None  # an end of the process needs no disk, and the disk is slow
 start, place = Path(sys.argv[1]), Path(sys.argv[2])
 path = place / "a.dynamics.h5"
 one = read_dynamics(start / path.name).runs[0]
@@ -112,15 +113,13 @@ commands = {
     "gradients": lambda: append_gradients(path, products),
 }
 
-def ending(number, after):
+def ending(number):
     left = number
     def guarded(call):
         def run(*arguments, **options):
             nonlocal left
-            left -= 1
-            if left == 0 and not after:
-                os._exit(9)
             result = call(*arguments, **options)
+            left -= 1
             if left == 0:
                 os._exit(9)
             return result
@@ -130,24 +129,24 @@ def ending(number, after):
         setattr(Path, name, guarded(getattr(Path, name)))
 
 for name, command in commands.items():
-    number, after, ended = 1, False, False
+    number, ended = 1, False
     while not ended:
         shutil.rmtree(place)
         shutil.copytree(start, place)
+        had, wanted = [0, 2, 3], [0, 2, 3] + [9] * (name == "append")
         if name == "first append":
             shutil.rmtree(runs_folder(path))
-        had = [run.index for run in read_dynamics(path).runs]
+            had, wanted = [0], [0, 1]
         child = os.fork()
         if child == 0:
-            ending(number, after)
+            ending(number)
             command()
             os._exit(0)
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         found = read_dynamics(path)
         indices = [run.index for run in found.runs]
-        wanted = had + ([9] if name == "append" else [1] if name == "first append" else [])
         assert indices in (had, wanted), (name, number, indices)
-        if indices != wanted or name == "merge" or (name == "gradients" and found.gradients is None):
+        if indices != wanted or (name == "gradients" and found.gradients is None):
             command()
         merge_runs(path)
         for folder in (place, runs_folder(path)):
@@ -157,7 +156,7 @@ for name, command in commands.items():
         assert [run.index for run in found.runs] == wanted, (name, number)
         assert (found.gradients is not None) == (name == "gradients")
         assert [one.name for one in place.iterdir()] == [path.name], (name, number, list(place.iterdir()))
-        number, after = number + after, not after
+        number += 1
     print(name, number)
 """
 
@@ -186,7 +185,7 @@ from gptfl.store.dynamics import append_run, merge_runs, read_dynamics
 path = Path(sys.argv[1])
 one = read_dynamics(path).runs[0]
 print("ready", flush=True)
-for index in range(1, 61):
+for index in range(1, 17):
     append_run(path, replace(one, index=index))
     if index % 4 == 0:
         merge_runs(path)
@@ -208,4 +207,4 @@ def test_readers_never_fail_nor_see_fewer_runs(
             assert len(found) >= known
             known = len(found)
     assert writer.returncode == 0
-    assert len(read_dynamics(path).runs) == 61
+    assert len(read_dynamics(path).runs) == 17

@@ -159,6 +159,18 @@ def test_runs_of_another_recording_are_not_mixed_in(recording: Path, dynamics: D
     assert beside(recording) == ["run-0001.h5", "run-0002.h5"]
 
 
+def test_runs_of_another_recording_are_not_deleted_where_it_has_runs_of_these_names(
+    recording: Path, dynamics: Dynamics, make_run: RunMaker
+) -> None:
+    other = recording.with_name("b.dynamics.h5")
+    write_dynamics(other, replace(dynamics, runs=tuple(map(make_run, range(4))), settings={"task": "another"}))
+    other.replace(recording)
+    for change in (read_dynamics, merge_runs, lambda path: append_gradients(path, products(4, 2))):
+        with pytest.raises(DataError, match=r"run-0001\.h5 is a run of another recording than .*: move .* away"):
+            change(recording)
+    assert beside(recording) == ["run-0001.h5", "run-0002.h5"]
+
+
 def test_a_recording_is_not_begun_where_runs_of_another_lie(recording: Path, dynamics: Dynamics) -> None:
     recording.unlink()
     with pytest.raises(
