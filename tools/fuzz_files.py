@@ -28,6 +28,8 @@ import hostile_files
 
 SLOW, FAT = 2.0, 512 * 2**20
 """Seconds of the processor, and bytes; a command may take so much more than it takes on the whole file."""
+READS = 4
+"""A command may read a file so often."""
 LIMIT = 2 * 2**30
 """A child may ask for so much more address space than its parent has."""
 HANGS = 60.0
@@ -151,15 +153,17 @@ def try_file(number: int, seed: int, base: Path, usual: dict[str, float], only: 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path, harm = hostile_files.make_hostile(kind, base, Path(folder), random)
         template = random.choice(kind.commands)
+        reading = 0.0
         if kind.read is not None:
             with measured() as told:
                 error, fault = read_by(kind.read, path)
             made.append((kind.read.__name__, error, fault, told, 0.0))
+            reading = told["seconds"]
         words = hostile_files.as_command(template, kind, base, Path(folder), path)
         with measured() as told:
             code, out, err = run_command(words, Path(folder))
         error = err.strip()[-300:] if code else ""
-        made.append((template, error, fault_of(code, out, err), told, usual.get(template, 0.0)))
+        made.append((template, error, fault_of(code, out, err), told, usual.get(template, 0.0) + READS * reading))
         hostile_files.free(path.parent)
     return [
         Outcome(number, kind.file, harm, what, error, fault or costly(told, normal), **told)
