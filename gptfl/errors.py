@@ -7,18 +7,21 @@ import errno
 import re
 from typing import Any, ClassVar
 
-FULL = (
-    "can't allocate memory",
-    "could not create a primitive",
-    "could not create a memory object",
-    "not enough memory",
+FULL = re.compile(
+    "can('|no)t allocate memory|not enough memory|out of memory|memory allocation failed|(unable|failed) to allocate"
+    r"|bad[_ ]alloc|alloc_failed|could not create a (memory object|primitive(?! desc))|can't start new thread"
+    "|init_[a-z]+ failed init",
+    re.IGNORECASE,
 )
-"""How torch's allocator for the CPU and its kernels (oneDNN) tell that memory is full: they have no class for it."""
+"""How libraries tell that memory is full that have no class for it: torch and its kernels (oneDNN, CUDA), C++, HDF5,
+LAPACK as numpy calls it, threads without room for a stack."""
 UNSAFE = re.compile(
     # Control characters, line and paragraph separators, marks that reorder or hide text, half characters.
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 """What no terminal should get from a text of unknown origin. The joiners of Persian and of emoji are not of it."""
+LONGEST = 1000
+"""So long is the problem or the remedy of an error at most; what they quote may be of any length."""
 _BREAK = re.compile(r"\s*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
@@ -32,6 +35,10 @@ def one_line(text: str) -> str:
     return harmless(_BREAK.sub(" ", text).strip())
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 4 :]}"
+
+
 class GptflError(Exception):
     """A problem that the user can mend, told in one line.
 
@@ -42,8 +49,8 @@ class GptflError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = one_line(problem)
-        self.remedy = one_line(remedy)
+        self.problem = _cut(one_line(problem))
+        self.remedy = _cut(one_line(remedy))
         super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
 
 
@@ -89,5 +96,6 @@ def is_memory_full(error: BaseException) -> bool:
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or (isinstance(error, RuntimeError) and any(words in str(error) for words in FULL))
+        # A refusal of ours may quote such words.
+        or (isinstance(error, Exception) and not isinstance(error, GptflError) and FULL.search(str(error)) is not None)
     )

@@ -16,7 +16,7 @@ import typer
 
 from gptfl import interruption
 from gptfl.cli import console
-from gptfl.errors import GptflError, GptflWarning, ResourceError, is_memory_full
+from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
 from gptfl.settings import check_utf8
 
 INTERRUPTED = 130
@@ -87,8 +87,17 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except KeyboardInterrupt as stop:
             raise _Stopped(LEFT.get(command.__module__, NOTHING_LEFT)) from stop
-        except (MemoryError, RuntimeError, OSError) as error:
-            if not is_memory_full(error):
+        except GptflError:
+            raise
+        except Exception as error:
+            full = is_memory_full(error)
+            # numpy's and scipy's; neither may be loaded.
+            if not full and (type(error).__name__ == "LinAlgError" or "not contain infs or NaNs" in str(error)):
+                raise DataError(
+                    f"the numbers of these files can't be computed with: {_first_sentence(error)}",
+                    "look whether the recording, features or simulator hold absurd values, and make them again",
+                ) from error
+            if not full:
                 raise
             raise ResourceError(
                 f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",
@@ -124,6 +133,7 @@ def run() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", GptflWarning)
             warnings.showwarning = _show_warning
+            _TOLD.clear()
             code = app(prog_name="gptfl", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
             code = _interrupted(NOTHING_LEFT)
@@ -138,12 +148,21 @@ def run() -> None:
     sys.exit(code or 0)
 
 
+_TOLD: set[str] = set()
+"""What was told of arithmetic already."""
+
+
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Print what gptfl has to say as a note, and others' warnings as Python does."""
+    """Print what gptfl has to say as a note, and others' warnings as Python does; those of arithmetic once, shortly."""
     if issubclass(category, GptflWarning):
         console.note(str(message))
+    elif issubclass(category, RuntimeWarning):
+        note = f"some numbers are too large or none ({message}): look whether the files hold absurd values"
+        if not _TOLD:
+            console.note(note)
+        _TOLD.add(note)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 

@@ -31,7 +31,7 @@ from gptfl.records.runs import (
     role_of,
     run_fingerprint,
 )
-from gptfl.records.values import Blocks, Progress, fingerprint, silent, user_path
+from gptfl.records.values import Blocks, Progress, fingerprint, real_path, silent, user_path
 
 __all__ = [
     "FIT",
@@ -68,6 +68,7 @@ __all__ = [
     "in_order",
     "joined",
     "lack_of_classes",
+    "real_path",
     "role_of",
     "run_fingerprint",
     "silent",

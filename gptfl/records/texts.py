@@ -87,13 +87,7 @@ def parse_json(text: str, lenient: bool = False) -> Any:
     ``NaN``, ``Infinity`` and large numbers are taken: gptfl's own files may hold them.
     """
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=float if lenient else _constant,
-            parse_float=float if lenient else _real,
-            parse_int=_digits if lenient else _whole,
-        )
+        value = (_LENIENT if lenient else _STRICT).decode(text)
         if "\\ud" in text or "\\uD" in text:  # an escape may be half a character, which no file can hold
             json.dumps(value, ensure_ascii=False).encode()
     except JsonError:
@@ -106,6 +100,8 @@ def parse_json(text: str, lenient: bool = False) -> Any:
         raise JsonError("holds half a character (a lone surrogate)") from error
     except RecursionError as error:
         raise JsonError("is nested too deeply") from error
+    except ValueError as error:  # of int, which takes no number of thousands of digits
+        raise JsonError("holds a number that has too many digits") from error
     return value
 
 
@@ -131,13 +127,6 @@ def _real(text: str) -> float:
     return value
 
 
-def _digits(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:  # of thousands of digits
-        raise JsonError(f"holds the number {_short(text)}, which has too many digits") from error
-
-
 def _whole(text: str) -> int:
     # Python takes long to read thousands of digits, and no other reader of JSON takes them.
     if len(text.lstrip("-")) > sys.float_info.max_10_exp + 1 or math.isinf(float(text)):
@@ -147,6 +136,12 @@ def _whole(text: str) -> int:
 
 def _short(text: str) -> str:
     return text if len(text) <= 20 else f"{text[:17]}..."
+
+
+# Made once, since making one takes longer than to read a short line. Where numbers are taken as they come, the parser
+# reads them without calling back.
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_real, parse_int=_whole)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 __all__ = (

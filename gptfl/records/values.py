@@ -34,6 +34,14 @@ def user_path(given: str | Path) -> Path:
         return path
 
 
+def real_path(path: Path) -> Path:
+    """What a path leads to, links followed; a circle of links is left as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """An array that comes in consecutive blocks of rows, to be fingerprinted like the whole of it."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.errors import UsageError
-from gptfl.records import Dynamics, Progress, silent, user_path
+from gptfl.records import Dynamics, Progress, real_path, silent, user_path
 from gptfl.records.texts import ID_RULE, id_problem, written_id
 from gptfl.stages.assembling import counted, listed
 from gptfl.stages.origin import lacks_rates
@@ -50,7 +50,7 @@ def export(
     """
     target = user_path(to)
     if not target.name or target.name == "..":
-        target = target.resolve()
+        target = real_path(target)
     chosen, is_file = _chosen(target, format)
     _check(target, is_file)
     recording = open_recording(dynamics, workspace)

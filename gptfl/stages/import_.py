@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.builtin.metrics import Accuracy, Bleu, Loss, RougeL
 from gptfl.curricula import SCHEDULES
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.records import Dynamics, MetricInfo, Progress, Run, SketchPoint, silent, user_path
+from gptfl.records import Dynamics, MetricInfo, Progress, Run, SketchPoint, real_path, silent, user_path
 from gptfl.registry import get_registry
 from gptfl.stages.assembling import Assembly, Counts, assemble, counted, listed, only_scored, with_classes, with_rates
 from gptfl.stages.guarding import make_metric
@@ -86,7 +86,7 @@ def import_(
     tested = read_texts(_texts(folder, test_texts, TEST_TEXTS, "--test-texts"))
     pool, everyone = trained.examples, tested.examples
     space = Workspace.resolve(workspace)
-    stem = name or safe_name(folder.resolve().name)
+    stem = name or safe_name(real_path(folder).name)
     path = space.dynamics_path(stem)
     _check_place(path)
     points = [] if sketches is None else read_sketches(user_path(sketches), len(pool), len(everyone))
@@ -238,7 +238,7 @@ def _settings(layout: str, folder: Path, made: Assembly, runs: Sequence[Run], po
     return {
         "task": IMPORTED,
         "layout": layout,
-        "source": folder.resolve().name,
+        "source": real_path(folder).name,
         "pool": pool,
         "test": test,
         "batch_size": max(1, int(np.bincount(sizes[sizes > 0]).argmax())) if sizes.any() else 1,

@@ -1,8 +1,7 @@
 """Measures the first score of examples that a recording lacks, by the very model that was recorded."""
 
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from gptfl.errors import DataError
 from gptfl.records import Dynamics, Example, MetricInfo, Progress
 from gptfl.registry import get_registry
 from gptfl.stages.guarding import make_metric
+from gptfl.stages.retraining import recipe_of
 from gptfl.stages.tokens import check_tokens
 
 
@@ -32,14 +32,10 @@ def measure_first(
     own = make_metric(get_registry(), metric.name)
     own.check(examples)
     from gptfl.builtin.models import load_model
-    from gptfl.training.trainer import Recipe, RecordingTrainer
+    from gptfl.training.trainer import RecordingTrainer
 
-    known = {field.name for field in fields(Recipe)}
-    chosen: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items() if name in known
-    }
     # Neither several processes nor derivatives change what the model scores before any training.
-    recipe = Recipe(**{**chosen, "processes": 1, "shard": False, "derivatives": False})
+    recipe = replace(recipe_of(dynamics), processes=1, shard=False, derivatives=False)
     loaded = load_model(model, device="auto", progress=progress)
     if loaded.weights_hash != recorded:
         raise DataError(

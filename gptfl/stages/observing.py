@@ -13,7 +13,7 @@ from gptfl.registry import get_registry
 from gptfl.stages.asking import Source
 from gptfl.stages.questions import Asked
 from gptfl.stages.selection import Pool
-from gptfl.store.jsonlines import read_json_lines
+from gptfl.store.jsonlines import MAX_FILE, MAX_LINE, Limits, read_json_lines
 
 LINE = '{"step": 4, "id": "a test example", "value": 1.25}'
 LARGEST = 1e300
@@ -52,7 +52,8 @@ def with_observed(source: Source, asked: Asked, path: str | Path) -> Asked:
     tests = Pool(source.scope.test, "test set")
     found = np.full((len(query.steps), len(source.scope.test)), np.nan)
     path = user_path(path)
-    for line in read_json_lines(path, LINE):
+    limits = Limits(MAX_LINE, MAX_FILE, 10_000 + 2 * found.size)
+    for line in read_json_lines(path, LINE, limits):
         step, value = line.values.get("step"), line.values.get("value")
         if type(step) is not int:
             raise line.wrong(f'"step" is {line.what("step")}, no whole number', f"expected {LINE}")

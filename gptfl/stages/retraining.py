@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.curricula import fill_batches, run_seed
-from gptfl.errors import DataError
+from gptfl.curricula import SCHEDULES, fill_batches, run_seed
+from gptfl.errors import DataError, UsageError
 from gptfl.interfaces import Executor, Metric, Plan
 from gptfl.records import FIT, Dynamics, Example, Progress, TaskData, fingerprint
 from gptfl.records.texts import json_text, parse_json
 from gptfl.stages.flips import corrected, flipped_of
+from gptfl.stages.generating import DECODINGS
 from gptfl.stages.recording import TrainerMaker
 from gptfl.stages.sources import Recording
 from gptfl.stages.tokens import check_tokens
-from gptfl.store.jsonlines import read_json_lines
+from gptfl.store.jsonlines import read_json_lines, read_plain, shown
 from gptfl.store.whole import written_whole
 
 if TYPE_CHECKING:
     from gptfl.stages.estimate import Estimate
     from gptfl.training.trainer import Recipe
 
+OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora")
+"""Settings of a recipe that may be null."""
+MAX_RESULTS = 256 * 2**20
 LINE = '{"key": "...", "metrics": {...}}, as gptfl writes them'
 Values = Mapping[str, float]
 """The mean of each metric over the test examples at the end of a training."""
@@ -176,7 +180,7 @@ def _mended(path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    data = path.read_bytes()
+    data = read_plain(path, MAX_RESULTS)
     whole, end, rest = data.partition(b"\0")[0].rpartition(b"\n")
     try:
         parse_json(rest.decode())  # a last line that lacks but its end is whole
@@ -241,14 +245,35 @@ def recipe_of(dynamics: Dynamics) -> "Recipe":
     from gptfl.training.trainer import Recipe
 
     settings = dynamics.settings
-    if "learning_rate" not in settings:
+    if settings.get("learning_rate") is None:
         raise DataError("the recording doesn't say how its runs were trained", "use one that gptfl collect made")
     known: dict[str, Any] = {}
     for one in fields(Recipe):
         if one.name in settings:
             value = settings[one.name]
             known[one.name] = tuple(value) if isinstance(value, list) else value
-    return Recipe(**known)
+    recipe = Recipe(**{name: value for name, value in known.items() if value is not None or name in OPTIONAL})
+    _check_words(recipe)
+    return recipe
+
+
+def _check_words(recipe: "Recipe") -> None:
+    """Raise ``DataError`` for a word of a recipe that gptfl doesn't know: a recording may hold any."""
+    from gptfl.training.lora import parse_lora
+    from gptfl.training.precision import PRECISIONS
+
+    for name, value, known in (
+        ("schedule", recipe.schedule, tuple(SCHEDULES)),
+        ("precision", recipe.precision, PRECISIONS),
+        ("decode", recipe.decode, DECODINGS),
+    ):
+        if value not in known:
+            raise DataError(f"the recording has the setting {name} = {shown(value)}", f"known: {', '.join(known)}")
+    if recipe.lora is not None:
+        try:
+            parse_lora(recipe.lora)
+        except UsageError as error:
+            raise DataError(f"the recording has the setting lora = {shown(recipe.lora)}", error.problem) from error
 
 
 Announce = Callable[["Estimate"], None]

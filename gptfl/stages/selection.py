@@ -1,7 +1,8 @@
 """Reads what the user chose from the pool: files of ids, and files of batches."""
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ LIMITS = Limits(line=4 * 2**20, file=64 * 2**20, lines=2_000_000)
 """No list of ids or batches is larger than this; a larger file is something else."""
 MAX_ENTRIES = 2**25
 """Batches, padded to the widest, have at most this many entries."""
+MAX_BATCHES = 250_000
+"""No run has more steps."""
 _COMMENT = re.compile(r"(?:^|\s)#")
 BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a", "b"]}'
 
@@ -34,7 +37,7 @@ class Pool:
             close = suggest(name, self.places) if len(self.places) <= 20_000 else ""
             listing = f"list the {self.noun}'s ids with gptfl inspect FILE --examples"
             remedy = close if close.startswith("did") else listing
-            raise DataError(f"{where}: {name!r} is not an id of the {self.noun} of {len(self.places)}", remedy)
+            raise DataError(f"{where}: {name[:80]!r} is not an id of the {self.noun} of {len(self.places)}", remedy)
         return self.places[name]
 
     def select(self, chosen: str | Path | Sequence[str], flag: str) -> Int[np.ndarray, " subset"]:
@@ -73,7 +76,7 @@ class Pool:
         rows: list[list[int]] = []
         last: int | None = None
         entries = 0
-        for number, text in text_lines(path, LIMITS):
+        for number, text in text_lines(path, replace(LIMITS, lines=min(LIMITS.lines, MAX_BATCHES))):
             where = f"{path}, line {number}"
             if not text.strip():
                 continue
@@ -113,14 +116,19 @@ def _parse_batch(text: str, where: str) -> tuple[int | None, list[str]]:
     return step, [str(name) for name in row]
 
 
-def _ids_in(path: Path, known: Container[str]) -> Iterator[tuple[str, str]]:
+def _ids_in(path: Path, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """(file and line, id) of a file of ids.
 
     A line that is an id, or names one as ``id_on`` says, is that id, whatever it holds. Of any other line, what follows
     a hash at its beginning or behind white space is a comment, and what is left between white space is the id.
     """
-    for number, text in text_lines(path, LIMITS):
+    most = min(LIMITS.lines, 10_000 + 4 * len(known))
+    left = most
+    for number, text in text_lines(path, replace(LIMITS, lines=most)):
         for line in text.split("\r"):  # the line ends of old systems
+            left -= 1
+            if left < 0:
+                raise DataError(f"{path} has more than {most:,} lines", f"name each of the {len(known):,} ids once")
             found = id_on(line, known)
             if found is None:
                 rest = _COMMENT.split(line, maxsplit=1)[0].strip()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from gptfl import errors
-from gptfl.errors import GptflError, ResourceError, UsageError
+from gptfl.errors import GptflError, ResourceError, UsageError, is_memory_full
 from gptfl.records import Progress
 
 if TYPE_CHECKING:
@@ -267,8 +267,13 @@ def work() -> None:
     except GptflError as error:
         kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == errors.__name__)
         say("refused", error=kind, problem=error.problem, remedy=error.remedy)
-    except Exception:
-        say("crashed", trace=traceback.format_exc())
+    except Exception as error:
+        if is_memory_full(error):
+            first = str(error).strip().split("\n")[0] or type(error).__name__
+            remedy = "see what else runs there, or ask for less at a time (--accumulate, --train-layers, --shard)"
+            say("refused", error="ResourceError", problem=f"memory is full: {first}", remedy=remedy)
+        else:
+            say("crashed", trace=traceback.format_exc())
 
 
 def _end_with_the_starter() -> None:

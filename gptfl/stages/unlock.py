@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.errors import DataError, GptflError, ResourceError
-from gptfl.records import user_path
+from gptfl.records import real_path, user_path
 from gptfl.stages.inspect import inspect
 from gptfl.store.durable import cannot_write, in_use, part_of, put_in_place
 from gptfl.store.files import check_signature
-from gptfl.store.marks import is_marked, unmarked
+from gptfl.store.marks import SIZE, is_marked, unmarked
 from gptfl.store.safety import MAX_BYTES
 
 
@@ -37,12 +37,16 @@ def unlock(path: str | Path) -> Unlocked:
     if size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GiB", "gptfl writes no file that large")
     # What a link leads to is replaced, and the link stays.
-    target = path.resolve()
+    target = real_path(path)
     try:
         if in_use(target):
             raise ResourceError(f"{path} is still open in another program", "close it there first")
         with part_of(target) as aside:
-            aside.write_bytes(unmarked(bytearray(target.read_bytes())))
+            shutil.copyfile(target, aside)
+            with aside.open("r+b") as file:
+                head = unmarked(bytearray(file.read(SIZE)))
+                file.seek(0)
+                file.write(head)
             _check(aside, path)
             shutil.copymode(target, aside)
             # Which file was made last is still to be seen.

@@ -1,6 +1,6 @@
 """Recordings: the examples, and a group for each run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +9,18 @@ from typing import Any
 import h5py
 
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint
+from gptfl.records import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint, real_path
 from gptfl.store import fields, files
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
 from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.recorded_settings import check_settings
 from gptfl.store.recorded_sketches import get_sketches, put_sketches
 from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.workspace import runs_folder
 
-COUNTS = ("pool", "test", "subset_size", "batch_size", "steps", "record_every")
-"""Settings that, where they are there, are whole numbers of at least 1."""
-WORDS = ("task", "model", "schedule", "design")
-"""Settings that, where they are there, are texts."""
 _LARGE = ("runs", "gradients", "sketches")
 """Groups that grow, and that a run is appended without a look into."""
 
@@ -34,7 +31,7 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
     Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
     can't be written.
     """
-    _check_settings(dynamics.settings, path)
+    check_settings(dynamics.settings, path)
     for run in dynamics.runs:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
     check_nothing_beside(path)
@@ -119,7 +116,7 @@ def read_dynamics(path: Path) -> Dynamics:
     with files.open_file(path, DYNAMICS) as file:
         about = _about(file)
         header, metrics = about.header, about.metrics
-        _check_settings(header.settings, path)
+        check_settings(header.settings, path)
         group = fields.get_group(file, "examples")
         pool, test = get_examples(group, "pool"), get_examples(group, "test")
         if header.inputs.get("examples") != examples_fingerprint(pool, test):
@@ -157,7 +154,7 @@ def _about(file: h5py.File) -> _About:
 def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     """A recording to be changed, into which the runs beside it were merged; they are deleted once it is on disk."""
     # What a link leads to is replaced, and the link stays.
-    path = path.resolve() if path.is_symlink() else path
+    path = real_path(path) if path.is_symlink() else path
     beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
         about = _about(file)
@@ -168,19 +165,6 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
             put_run(runs, run)
         yield file, about
     delete_runs(path, beside.values())
-
-
-def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
-    """Raise ``DataError`` where a setting that gptfl reads again is of the wrong type."""
-    wrong = [key for key in COUNTS if key in settings and (type(settings[key]) is not int or settings[key] < 1)]
-    wrong += [key for key in WORDS if key in settings and not isinstance(settings[key], str)]
-    if type(settings.get("seed", 0)) is not int or not 0 <= settings.get("seed", 0) < 2**63:
-        wrong.append("seed")
-    if not isinstance(settings.get("data"), str | None):
-        wrong.append("data")
-    if wrong:
-        shown = repr(settings[wrong[0]])[:50]
-        raise DataError(f"{path} has the setting {wrong[0]} = {shown}", "record it again with gptfl collect")
 
 
 def _get_metrics(file: h5py.File) -> dict[str, MetricInfo]:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError
+from gptfl.records import real_path
 from gptfl.records.texts import parse_json
 from gptfl.store.durable import cannot_write, part_of, put_folder_in_place
+from gptfl.store.jsonlines import read_plain
 
 MARKER = "gptfl-export.json"
 """The file that tells an exported folder from any other; it lists what was written there."""
 MADE_BY = "gptfl export"
-MAX_MARKER = 64 * 2**20
+MAX_MARKER = 16 * 2**20
 
 
 def check_folder(folder: Path, flag: str = "--to") -> None:
@@ -25,7 +27,7 @@ def check_folder(folder: Path, flag: str = "--to") -> None:
             return
         if folder.is_symlink():
             raise _keep(folder, "is a link", flag)
-        if Path.cwd().is_relative_to(folder.resolve()):
+        if Path.cwd().is_relative_to(real_path(folder)):
             raise _keep(folder, "is the current folder or above it", flag)
         if not folder.is_dir():
             raise _keep(folder, "is a file", flag)
@@ -62,10 +64,8 @@ def _written(folder: Path) -> set[str]:
     """What the marker of a folder lists; nothing where there is no marker of an export."""
     marker = folder / MARKER
     try:
-        if marker.stat().st_size > MAX_MARKER:
-            return set()
-        told = parse_json(marker.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
+        told = parse_json(read_plain(marker, MAX_MARKER).decode("utf-8"))
+    except (DataError, ValueError):
         return set()
     files = told.get("files") if isinstance(told, dict) and told.get("made_by") == MADE_BY else None
     return {name for name in files if isinstance(name, str)} if isinstance(files, list) else set()

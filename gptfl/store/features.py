@@ -54,6 +54,7 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
         for name in fields.names_in(group):
             one = fields.get_group(group, name)
             train, test = fields.get_array(one, "train", 2, "f"), fields.get_array(one, "test", 2, "f")
+            _check_numbers(train, test, f"{path}: the set {name!r}")
             sets[name] = FeatureSet(train, test, fields.get_word(one, "kind"))
         rows = fields.get_group(file, "rows")
         pool_digests, test_digests = (tuple(map(str, fields.get_lines(rows, part))) for part in ("pool", "test"))
@@ -63,6 +64,8 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
     return features, pool_digests, test_digests
 
 
+LARGEST = 1e15
+"""A number of a vector is no larger: the squares of those that are would soon leave what a float can hold."""
 BLOCK_BYTES = 2**24
 """So much of an open file is in memory at once."""
 
@@ -140,6 +143,15 @@ def check_features(features: Features, dynamics: Dynamics, path: Path) -> None:
                 f"{path}: the set {name!r} has {len(one.train)} + {len(one.test)} rows for "
                 f"{len(dynamics.pool)} + {len(dynamics.test)} examples",
                 "run gptfl featurize again",
+            )
+
+
+def _check_numbers(train: np.ndarray, test: np.ndarray, where: str) -> None:
+    for vectors in (train, test):
+        # A narrow float can't hold the limit itself.
+        if not (np.abs(vectors) <= min(LARGEST, float(np.finfo(vectors.dtype).max))).all():
+            raise DataError(
+                f"{where} holds numbers that are not finite, or beyond {LARGEST:g}", "run gptfl featurize again"
             )
 
 

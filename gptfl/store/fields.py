@@ -13,11 +13,12 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 import h5py
 import numpy as np
 
-from gptfl.errors import DataError, ResourceError
+from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.records.texts import JsonError, parse_json
 from gptfl.store import digests
+from gptfl.store.chunks import check_chunks, read_array
 from gptfl.store.last import tell_last
-from gptfl.store.safety import check_chunks, numbers, refuse
+from gptfl.store.safety import is_trusted, numbers, refuse
 
 _CHUNK = 2**20
 _GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -28,10 +29,13 @@ _MAX_TEXT = 128 * 2**20
 _MAX_LINE = 8 * 2**20
 _MAX_VALUES = 2**22
 """Parsed JSON can take many times the memory of its text, by the number of values in it beyond a few a line."""
-_OPENERS = (b",", b"[", b"{")
-"""What comes before a value."""
-_FEW = 9
+_OPENERS = {b",": 1, b"[": 1, b"{": 4}
+"""What comes before a value, and what it counts: a mapping takes the memory of some other values."""
+_FEW = 15
 """So many values has an example without texts and further fields."""
+_FREE_LINES, _LINE_BYTES = 50_000, 8
+"""Beyond so many, each line has to take so many bytes of the file, as a digest does: else a small file could have
+millions, which take long to parse."""
 _BLOCK = 2**24
 """Bytes of an array that are in memory at once while its digest is taken."""
 
@@ -60,9 +64,11 @@ def _reading(group: h5py.Group, name: str) -> Iterator[None]:
     where = f"{group.name.rstrip('/')}/{name}"
     try:
         yield
-    except MemoryError as error:
-        raise ResourceError(f"{path_of(group)}: {where} does not fit into memory", "use a machine with more") from error
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (MemoryError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if is_memory_full(error):
+            raise ResourceError(
+                f"{path_of(group)}: {where} does not fit into memory", "use a machine with more"
+            ) from error
         raise DataError(f"{path_of(group)} is damaged: {where} can't be read", "make it again") from error
 
 
@@ -103,18 +109,19 @@ def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
-    """Read an array, with its dtype as written.
+    """Read an array, with its dtype as written, in this machine's order of bytes.
 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
     changed is told last (see ``last``), as in all that is read here.
     """
     dataset = _open(group, name, ndim, kinds)
     with _reading(group, name):
-        array = np.asarray(dataset[()])
+        array = read_array(dataset, path_of(group))
         known = digests.kept(dataset.id)
     if known is not None and digests.of_array(array) != known:
         _note_change(dataset)
-    return array
+    # Neither torch nor pyarrow takes the bytes of a machine that has them the other way round.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
@@ -125,6 +132,7 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
     dataset = _open(group, name, ndim, kinds)
     rows = max(1, _BLOCK // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
     with _reading(group, name):
+        check_chunks(dataset, path_of(group))
         known = digests.kept(dataset.id)
         blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
         if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
@@ -146,7 +154,6 @@ def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Da
             raise refuse(
                 path_of(group), f"has at {dataset.name} an array of {dataset.dtype} with shape {dataset.shape}"
             )
-        check_chunks(dataset, path_of(group))
         return dataset
 
 
@@ -162,7 +169,8 @@ def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, .
 def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
     """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave."""
     with _reading(dataset.parent, dataset.name.rpartition("/")[2]):
-        return np.asarray(dataset[start:stop])
+        rows = np.asarray(dataset[start:stop])
+    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
 
 def get_group(group: h5py.Group, name: str) -> h5py.Group:
@@ -227,6 +235,13 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
         start = end + 1
 
 
+def _check_count(group: h5py.Group, name: str, text: bytes) -> None:
+    count = text.count(b"\n")
+    stored = group[encode_name(name)].id.get_storage_size()
+    if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():
+        raise refuse(path_of(group), f"has at {group.name} {count:,} lines {name!r} in {stored:,} bytes")
+
+
 def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
     # The size first: looking at what the chunks unpack to takes as long as it is large.
     if math.prod(get_shape(group, name, kinds)) > _MAX_TEXT:
@@ -235,13 +250,14 @@ def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarra
     text = array.tobytes()
     if len(text) > _MAX_TEXT:
         raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    _check_count(group, name, text)
     if _values_in(text) > _MAX_VALUES:
         raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
     return array
 
 
 def _values_in(text: bytes) -> int:
-    return sum(map(text.count, _OPENERS)) - _FEW * text.count(b"\n")
+    return sum(text.count(opener) * weight for opener, weight in _OPENERS.items()) - _FEW * text.count(b"\n")
 
 
 def _encoded(value: Any, name: str) -> bytes:

@@ -11,18 +11,19 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import h5py
 
-from gptfl.errors import DataError, GptflError, ResourceError
+from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
 from gptfl.store import digests, fields
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 from gptfl.store.last import check_unchanged, told_last
 from gptfl.store.marks import SIGNATURE, is_marked
-from gptfl.store.safety import MAX_BYTES, Sizes, check_contents
+from gptfl.store.safety import MAX_BYTES, Sizes, check_contents, check_unpacked, counted, lacking
 
 # Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
 _LIBVER = ("v110", "v110")
@@ -116,6 +117,7 @@ def _check(
     try:
         _check_kind(file, path, kind)
         sizes = check_contents(file, path, size, max_bytes, skipped=skipped)
+        check_unpacked(path, counted(sizes), size)
         fields.check_group(file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(path, error) from error
@@ -174,15 +176,19 @@ def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iter
             digests.seal(file)
             file.flush()
             # What the reader would refuse is better refused while there is still something to lose.
-            check_contents(file, path, file.id.get_filesize(), known=known)
-        _write_aside(path, memory.getbuffer())
+            sizes = check_contents(file, path, file.id.get_filesize(), known=known, bounded=False)
+        # What packs very well is followed by noise, so that the file is not taken for a bomb.
+        filled = lacking(counted(sizes), len(memory.getbuffer()))
+        _write_aside(path, memory.getbuffer(), Random(0).randbytes(filled))
 
 
-def _write_aside(path: Path, image: memoryview) -> None:
+def _write_aside(path: Path, image: memoryview, rest: bytes) -> None:
     """Write under another name, then give it its own."""
     try:
         with part_of(path) as aside:
-            aside.write_bytes(image)
+            with aside.open("wb") as file:
+                file.write(image)
+                file.write(rest)
             put_in_place(aside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -226,6 +232,8 @@ def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> GptflError:
+    if is_memory_full(error):
+        return ResourceError(f"{path} does not fit into memory", "see what else runs there, or use a machine with more")
     if is_marked(path):
         return ResourceError(
             f"{path} is open to write in another program, or was left so by one that was killed",

@@ -22,6 +22,7 @@ BATCHES = "train_samples_id.json"
 SCORES = "all_{}_trajectory.out"
 MAX_STEP = 10_000_000
 MAX_RUNS = 100_000
+MAX_REPEATS = 20_000
 BATCH_FORM = '{"step": 1, "samples_id": [0, 1]}'
 SCORE_FORM = '{"id": 0, "loss_trajectory": [{"step": 1, "loss": 2.5}]}'
 _LARGEST = float(np.finfo(np.float32).max)
@@ -49,6 +50,11 @@ class Oddities:
 
     repeats: int = 0
     differing: int = 0
+
+    def check(self, different: int, line: Line) -> None:
+        """Raise ``DataError`` where much more repeats than there is."""
+        if self.repeats > MAX_REPEATS + different:
+            raise line.wrong(f"{self.repeats:,} entries so far were there before", "give each step once")
 
     def __add__(self, other: "Oddities") -> "Oddities":
         return Oddities(self.repeats + other.repeats, self.differing + other.differing)
@@ -140,6 +146,7 @@ def read_batches(path: Path, places: Mapping[str, int], budget: Budget) -> Batch
         budget.take(len(row) * 8, path)
         if step in found.rows:
             found.odd += Oddities(1, int(found.rows[step] != row))
+            found.odd.check(len(found.rows), line)
         found.rows[step] = row
         rate = line.values.get("learning_rate")
         if rate is not None:
@@ -162,6 +169,7 @@ def read_scores(path: Path, places: Mapping[str, int], metric: str, budget: Budg
         place = _place(line, line.values.get("id"), places, "--test-texts", SCORE_FORM)
         named.add(place)
         table.put(place, *_trajectory(line, metric))
+        table.odd.check(table.values.size, line)
     order = np.argsort(np.array(list(table.rows), dtype=np.int64))
     steps = np.array(list(table.rows), dtype=np.int64)[order]
     return Scores(steps, table.values[order], np.array(sorted(named), dtype=np.int64), table.odd)

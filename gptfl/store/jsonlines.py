@@ -12,7 +12,10 @@ MAX_LINE = 4 * 2**20
 """Bytes; parsed JSON can take many times the memory of its text."""
 MAX_FILE = 4 * 2**30
 MAX_LINES = 10_000_000
+MAX_BLANK = 100_000
+"""Lines that hold nothing; a file with more is no list of anything."""
 MAX_SHOWN = 60
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +84,48 @@ def text_lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
             raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}", "check the path")
         if path.stat().st_size > limits.file:
             raise too_large
+        too_many = DataError(f"{path} has more than {limits.lines:,} lines", "split it, or use fewer rows")
+        if path.is_file() and _has_more_lines(path, limits.lines):  # told before any of them takes its time
+            raise too_many
         with path.open("rb") as file:
-            number = size = 0
+            number = size = blank = 0
             while data := file.readline(limits.line + 1):
                 number += 1
                 size += len(data)
                 if size > limits.file:  # a pipe or a device doesn't tell its size
                     raise too_large
                 if number > limits.lines:
-                    raise DataError(f"{path} has more than {limits.lines:,} lines", "split it, or use fewer rows")
+                    raise too_many
+                blank += data.isspace()
+                if blank > MAX_BLANK:
+                    raise DataError(f"{path} has more than {MAX_BLANK:,} blank lines", "take them out")
                 if len(data) > limits.line:
                     raise DataError(f"{path}, line {number} is longer than {limits.line:,} bytes", "break it up")
                 yield number, _decoded(data, f"{path}, line {number}")
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}", "check the path and its rights") from error
+
+
+def _has_more_lines(path: Path, most: int) -> bool:
+    left = most
+    with path.open("rb") as file:
+        while left >= 0 and (block := file.read(_BLOCK)):
+            left -= block.count(b"\n")
+    return left < 0
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a plain file. Raises ``DataError`` for any other, and for one of more than ``most`` bytes."""
+    try:
+        if not path.is_file():
+            raise DataError(f"{path} is not a plain file", "move it away")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}", "check the path and its rights") from error
+    if len(data) > most:
+        raise DataError(f"{path} is larger than {most:,} bytes", "move it away")
+    return data
 
 
 def _decoded(data: bytes, place: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _VERSION, _OFFSETS, _LENGTHS, _FLAGS = 8, 9, 10, 11
-_SUMMED, _SIZE = 44, 48
+_SUMMED = 44
+SIZE = 48
+"""Bytes of a superblock."""
 _MASK = 0xFFFFFFFF
 
 
@@ -17,24 +19,24 @@ def is_marked(path: Path) -> bool:
     """Whether a file says that it is open to write. False, too, where that can't be read."""
     try:
         with path.open("rb") as file:
-            return _is_sound(start := file.read(_SIZE)) and start[_FLAGS] != 0
+            return _is_sound(start := file.read(SIZE)) and start[_FLAGS] != 0
     except OSError:
         return False
 
 
 def unmarked(image: bytearray) -> bytearray:
-    """Clear the mark of a file's bytes, in place."""
+    """Clear the mark in the superblock of a file, in place."""
     image[_FLAGS] = 0
-    image[_SUMMED:_SIZE] = struct.pack("<I", checksum(bytes(image[:_SUMMED])))
+    image[_SUMMED:SIZE] = struct.pack("<I", checksum(bytes(image[:_SUMMED])))
     return image
 
 
 def _is_sound(start: bytes) -> bool:
     """Whether a superblock is of the one form that gptfl's files have, and agrees with its checksum."""
-    if len(start) < _SIZE or not start.startswith(SIGNATURE):
+    if len(start) < SIZE or not start.startswith(SIGNATURE):
         return False
     form = start[_VERSION], start[_OFFSETS], start[_LENGTHS]
-    return form == (3, 8, 8) and start[_SUMMED:_SIZE] == struct.pack("<I", checksum(start[:_SUMMED]))
+    return form == (3, 8, 8) and start[_SUMMED:SIZE] == struct.pack("<I", checksum(start[:_SUMMED]))
 
 
 def checksum(data: bytes) -> int:

@@ -5,7 +5,7 @@ declare terabytes in a few bytes. gptfl writes none of that, so a file that has 
 """
 
 import math
-import zlib
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +21,15 @@ MAX_RATIO = 1100
 """Deflate packs at most 1032 to 1; what declares more than this was not written by gptfl."""
 MAX_OBJECTS = 1_000_000
 MAX_DEPTH = 6
+FREE_BYTES, FREE_RATIO = 64 * 2**20, 16
+"""A file may unpack to so many bytes, and beyond them to so many times its size: 4 MB can't unpack to 4 GB."""
+OBJECT_BYTES = 16 * 2**10
+"""An array or group counts as so many bytes, which take as long to unpack as it takes to look at."""
+TRUST = "GPTFL_TRUST_FILES"
+"""The environment variable that lifts what is bounded in proportion to a file's size, and nothing else."""
 
+_OLD_GROUP = 1 << 17
+"""The message of a symbol table, which takes several times as long to read."""
 _FILTERS: tuple[list[int], ...] = (
     [],
     [h5py.h5z.FILTER_DEFLATE],
@@ -37,7 +45,7 @@ def refuse(path: Path, what: str) -> DataError:
 
 
 Sizes = Mapping[int, tuple[int, int]]
-"""Bytes unpacked and bytes stored of the arrays of a file, by their address in it."""
+"""Bytes unpacked and bytes stored of the arrays of a file, by their address in it; groups take none."""
 
 
 def check_contents(
@@ -47,15 +55,23 @@ def check_contents(
     max_bytes: int = MAX_BYTES,
     known: Sizes | None = None,
     skipped: Collection[str] = (),
+    bounded: bool = True,
 ) -> Sizes:
     """Walk every object of a file of ``size`` bytes, reading no data, and return what its arrays take.
 
     ``known`` are arrays that were checked before. What is in the groups ``skipped`` at the root is left unchecked, for
-    a caller who doesn't look into them. Raises ``DataError`` on the first thing that gptfl doesn't write.
+    a caller who doesn't look into them. With ``bounded`` there may be so many objects as ``check_unpacked`` allows a
+    file of that size. Raises ``DataError`` on the first thing that gptfl doesn't write.
     """
     declared = stored = 0
     sizes: dict[int, tuple[int, int]] = {}
-    for address, group, name, where in _datasets(file, path, skipped):
+    most = MAX_OBJECTS
+    if bounded and not is_trusted():
+        most = min(most, (FREE_BYTES + FREE_RATIO * size) // OBJECT_BYTES)
+    for address, group, name, where in _objects(file, path, skipped, most):
+        if name is None:
+            sizes[address] = 0, 0
+            continue
         taken = known.get(address) if known else None
         sizes[address] = taken or _check_dataset(h5py.h5d.open(group, name), path, where)
         unpacked, packed = sizes[address]
@@ -71,25 +87,75 @@ def check_contents(
     return sizes
 
 
-def _datasets(
-    file: h5py.File, path: Path, skipped: Collection[str]
-) -> Iterator[tuple[int, h5py.h5g.GroupID, bytes, str]]:
-    """Address, group, name and path of every array."""
+def counted(sizes: Sizes) -> int:
+    """The bytes that the contents of a file count as, objects and all."""
+    return sum(unpacked for unpacked, _ in sizes.values()) + len(sizes) * OBJECT_BYTES
+
+
+def check_unpacked(path: Path, declared: int, size: int) -> None:
+    """Raise ``DataError`` where a file of ``size`` bytes unpacks to more than one of that size may."""
+    if declared <= FREE_BYTES or is_trusted():
+        return
+    # Holes take no room on the disk, and nothing to send.
+    if lacking(declared, size) or lacking(declared, _held(path, size)):
+        raise DataError(
+            f"{path} of {size:,} bytes unpacks to {declared:,} ({OBJECT_BYTES:,} an object counted), more than "
+            f"{FREE_BYTES >> 20} MiB and {FREE_RATIO} times its size",
+            f"get it again from where it was made; if you trust whoever made it, set {TRUST}=1",
+        )
+
+
+def is_trusted() -> bool:
+    """Whether the user takes files whatever they unpack to in proportion to their size."""
+    return os.environ.get(TRUST) == "1"
+
+
+def lacking(declared: int, size: int) -> int:
+    """By how many bytes a file of ``size`` bytes is too small to unpack to so many."""
+    return max(0, -(-(declared - FREE_BYTES) // FREE_RATIO) - size)
+
+
+def _held(path: Path, size: int) -> int:
+    """Bytes of a file that are not in holes."""
+    held = end = 0
+    with path.open("rb") as file:
+        while end < size:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+                end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            except OSError:  # no data behind here
+                break
+            held += end - start
+    return held
+
+
+def _objects(
+    file: h5py.File, path: Path, skipped: Collection[str], most: int
+) -> Iterator[tuple[int, h5py.h5g.GroupID, bytes | None, str]]:
+    """Address, group, name and path of every array, and of every group without its name."""
     seen: set[int] = set()
     waiting = [(file.id, "", 0)]
+    announced = 0
     while waiting:
         group, prefix, depth = waiting.pop()
+        # Told before any is looked at, since that takes its time.
+        announced += group.get_num_objs()
+        if announced > most:
+            raise refuse(path, f"has at {prefix or '/'} more than {most:,} objects, too many for its size")
         for name in group:
             where = f"{prefix}/{ascii(name)[2:-1]}"
             if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
                 raise refuse(path, f"has at {where} a link to elsewhere")
             info = h5py.h5o.get_info(group, name)
-            if info.addr in seen or len(seen) >= MAX_OBJECTS:
+            if info.addr in seen:
                 raise refuse(path, f"has at {where} one object too many")
             seen.add(info.addr)
+            if info.hdr.mesg.present & _OLD_GROUP:
+                raise refuse(path, f"has at {where} a group of the form that HDF5 had before 1.10")
             if info.type == h5py.h5o.TYPE_DATASET:
                 yield info.addr, group, name, where
             elif info.type == h5py.h5o.TYPE_GROUP and depth < MAX_DEPTH:
+                yield info.addr, group, None, where
                 if depth or where[1:] not in skipped:
                     waiting.append((h5py.h5g.open(group, name), where, depth + 1))
             else:
@@ -110,7 +176,7 @@ def _check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple
     shape = dataset.shape
     if dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL:
         raise refuse(path, f"has at {where} no values at all")
-    if dtype.kind not in "biuf" and not (dtype.kind == "S" and shape == ()):
+    if (dtype.kind not in "biuf" or dtype.itemsize > 8) and not (dtype.kind == "S" and shape == ()):
         raise refuse(path, f"has at {where} values that are not numbers ({dtype})")
     unpacked = math.prod(shape) * dtype.itemsize
     stored = dataset.get_storage_size()
@@ -119,37 +185,6 @@ def _check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple
     if plan.get_layout() == h5py.h5d.CHUNKED and math.prod(plan.get_chunk()) * dtype.itemsize > MAX_CHUNK:
         raise refuse(path, f"has at {where} chunks of more than {MAX_CHUNK // 2**20} MiB")
     return unpacked, stored
-
-
-def check_chunks(dataset: h5py.Dataset, path: Path) -> None:
-    """Unpack each chunk of a dataset once with a bound, so that none unpacks to more than it declares.
-
-    HDF5 itself unpacks to whatever the packed bytes say. Raises ``DataError``.
-    """
-    if dataset.chunks is None:
-        return
-    limit = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    chunks: list[h5py.h5d.StoreInfo] = []
-    dataset.id.chunk_iter(chunks.append)
-    # Filters that a chunk skipped are the bits of its mask, in the order of the pipeline.
-    deflate = 0 if dataset.compression is None else 2 if dataset.shuffle else 1
-    for chunk in chunks:
-        if chunk.size > limit + limit // 100 + 64:
-            raise refuse(path, f"has a chunk in {dataset.name} that is larger than declared")
-        skipped, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
-        unpacked = _unpacked_size(packed, limit) if deflate & ~skipped else len(packed)
-        if unpacked != limit:
-            raise refuse(path, f"has a chunk in {dataset.name} that does not unpack to what it declares")
-
-
-def _unpacked_size(packed: bytes, limit: int) -> int:
-    """Bytes that a chunk unpacks to, stopping just past ``limit``; -1 if it is damaged."""
-    unpacker = zlib.decompressobj()
-    try:
-        size = len(unpacker.decompress(packed, limit + 1))
-    except zlib.error:
-        return -1
-    return size if unpacker.eof or size > limit else -1
 
 
 def numbers(array: np.ndarray, what: str) -> np.ndarray:

@@ -34,6 +34,8 @@ def read_sketches(path: Path, pool: int, test: int) -> list[SketchPoint]:
     Raises ``DataError`` for what is no such archive, is damaged or larger than the limits, or has sketches of
     another number of examples or dimensions, or values that are not finite.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"--sketches {path} is not a plain file", "save it with numpy.savez")
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             return _points(archive, path, pool, test)

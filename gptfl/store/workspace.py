@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 
 from gptfl.errors import DataError, GptflWarning, ResourceError
-from gptfl.records import user_path
+from gptfl.records import real_path, user_path
 from gptfl.settings import check_utf8
 from gptfl.store.durable import cannot_write, keeps_locks, remove_leftovers
 from gptfl.store.kinds import KINDS
@@ -31,6 +31,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
 _KEY = 6
 _LOCK, _SOFT = ".lock", ".lock.soft"
 _OWNER = ".lock.owner"
+_OWNER_SIZE = 200
 _HELD = threading.local()
 """The workspaces that this thread has locked."""
 
@@ -169,7 +170,7 @@ class Workspace:
 
 def runs_folder(recording: Path) -> Path:
     """Where the runs beside a recording lie; where it is a link, beside what it leads to."""
-    place = recording.resolve() if recording.is_symlink() else recording
+    place = real_path(recording) if recording.is_symlink() else recording
     return place.with_name(f"{place.name}.runs")
 
 
@@ -209,7 +210,8 @@ def _made(path: Path) -> int:
 
 def _describe(owner: Path) -> str:
     try:
-        process, _, what = owner.read_text(encoding="utf-8").partition(" ")
+        with owner.open(encoding="utf-8", errors="replace") as file:
+            process, _, what = file.read(_OWNER_SIZE).partition(" ")
     except OSError:
         return "another process"
     return f"another {what} (process {process})" if what else "another process"

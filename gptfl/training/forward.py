@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, is_memory_full
 from gptfl.training.hub import first_line
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def explained(refusal: Callable[[str], DataError]) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except STUMBLES as error:
-        if "allocate memory" in str(error):
+        if is_memory_full(error):
             raise
         raise refusal(f"it fails with {type(error).__name__}: {first_line(error)}") from error
 

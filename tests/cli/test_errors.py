@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gptfl.errors import DataError
 from gptfl.store.dynamics import read_dynamics
 from tests.cli.conftest import Outcome
 
@@ -96,6 +98,31 @@ def test_full_memory_is_told_in_one_line(
     assert "the same command goes on from there" in last
     assert "Process 8" not in outcome.err
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "error", [np.linalg.LinAlgError("no eigenvalues"), ValueError("must not contain infs or NaNs")]
+)
+def test_numbers_that_nothing_can_be_computed_with(
+    gptfl: Command, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stumble(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("gptfl.stages.inspect.inspect", stumble)
+    refuses(gptfl("inspect", "x.h5"), 3, "can't be computed with", "absurd values")
+
+
+def test_overflow_is_one_note(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflow(*args: Any, **kwargs: Any) -> None:
+        for _ in range(3):
+            np.float64(1e300) * np.array([1e300])
+        raise DataError("x", "y")
+
+    monkeypatch.setattr("gptfl.stages.inspect.inspect", overflow)
+    told = gptfl("inspect", "x.h5").err.strip().split("\n")
+    assert len(told) == 2
+    assert told[0].startswith("note: some numbers are too large or none (overflow encountered")
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,12 @@ def test_what_never_ends_is_read_no_further_than_its_limits(tmp_path: Path, monk
             POOL.select("/dev/zero", "--subset")
 
 
+def test_line_ends_of_old_systems_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "LIMITS", Limits(line=100, file=1000, lines=20))
+    with pytest.raises(DataError, match="more than 20 lines: name each of the 6 ids once"):
+        POOL.select(written(tmp_path, "#\r" * 40), "--subset")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 @pytest.mark.parametrize(("text", "read"), [("rte-2\nrte-1\n", "select"), ('["rte-2"]\n["rte-1"]\n', "batches")])
 def test_a_pipe_is_read_once(tmp_path: Path, text: str, read: str) -> None:

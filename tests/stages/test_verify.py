@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from gptfl.stages.guarding import make_metric
 from gptfl.stages.retraining import recipe_of
 from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.predictions import read_predictions
+from gptfl.testing.synthetic import make_dynamics
 from gptfl.training.trainer import RecordingTrainer
 from tests.stages import sure
 
@@ -159,3 +161,13 @@ def test_an_imported_recording_has_no_model_to_train(space: Path) -> None:
     gptfl.fit("sure", workspace=space, metric="loss")
     with pytest.raises(DataError, match=r"own.dynamics.h5 was imported: gptfl knows no model .*: use a recording"):
         gptfl.verify(workspace=space, subset=ids(space))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"schedule": "no-such"}, {"precision": "fp3"}, {"decode": "beam"}, {"lora": "r=-1"}, {"lora": "\x1b[31m"}]
+)
+def test_words_of_a_recipe_that_are_unknown_are_refused(wrong: dict[str, Any]) -> None:
+    dynamics = make_dynamics(runs=2)
+    dynamics = replace(dynamics, settings={"learning_rate": 1e-3, **wrong})
+    with pytest.raises(DataError, match=f"the recording has the setting {next(iter(wrong))} = "):
+        recipe_of(dynamics)

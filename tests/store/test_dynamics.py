@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as arrays
 from gptfl.errors import DataError
 from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.store import fields, files
-from gptfl.store.dynamics import COUNTS, WORDS, append_run, read_dynamics, write_dynamics
+from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.examples import get_examples
 from gptfl.store.kinds import DYNAMICS
+from gptfl.store.recorded_settings import ALWAYS, OR_NONE
 from gptfl.store.runs import ROLES
 
 json_values = st.recursive(
@@ -25,7 +26,7 @@ json_values = st.recursive(
 )
 mappings = st.dictionaries(st.text(max_size=6), json_values, max_size=3)
 # Settings that gptfl reads again have types; Hypothesis draws words that it finds in the code.
-free_settings = mappings.filter(lambda drawn: not {*COUNTS, *WORDS, "seed", "data"} & drawn.keys())
+free_settings = mappings.filter(lambda drawn: not {*ALWAYS, *OR_NONE} & drawn.keys())
 
 
 @st.composite

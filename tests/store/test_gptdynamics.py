@@ -251,3 +251,13 @@ def test_so_many_folders_are_no_recording(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(gptdynamics, "MAX_RUNS", 2)
     with pytest.raises(DataError, match="more than 2 folders"):
         find_runs(released(tmp_path, runs=3))
+
+
+def test_what_repeats_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptdynamics, "MAX_REPEATS", 3)
+    path = lines(tmp_path / "batches.json", [{"step": 1, "samples_id": [0]}] * 6)
+    with pytest.raises(DataError, match="line 6: 5 entries so far were there before"):
+        read_batches(path, PLACES, Budget())
+    path = lines(tmp_path / "scores.out", [{"id": 0, "loss_trajectory": [{"step": 1, "loss": 2.5}] * 20}])
+    with pytest.raises(DataError, match="entries so far were there before"):
+        read_scores(path, PLACES, "loss", Budget())

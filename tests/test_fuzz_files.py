@@ -1,0 +1,62 @@
+"""A share of tools/fuzz_files.py: hostile files of every kind are taken or refused in one line."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+TOOLS = Path(__file__).parents[1] / "tools"
+FILES = 30
+CHEAP = ("inspect", "export", "import", "select", "rank")
+"""Commands that take well under a second; the tool itself tries the others, too."""
+
+
+@pytest.fixture(scope="module")
+def fuzz() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield importlib.import_module("fuzz_files")
+
+
+@pytest.fixture(scope="module")
+def base(fuzz: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    fuzz.hostile_files.make_small_base(folder)
+    return folder
+
+
+def test_hostile_files_are_taken_or_refused_in_one_line(
+    fuzz: ModuleType, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = [
+        replace(kind, commands=cheap)
+        for kind in fuzz.hostile_files.kinds()
+        if (cheap := tuple(command for command in kind.commands if command.startswith(CHEAP)))
+    ]
+    monkeypatch.setattr(fuzz.hostile_files, "kinds", lambda: kinds)
+    monkeypatch.setattr(fuzz, "measured", fuzz.unmeasured)
+    monkeypatch.setattr(fuzz.hostile_files, "BOMBS", False)
+    tried = [one for number in range(FILES) for one in fuzz.try_file(number, 7, base, {})]
+    assert [one for one in tried if one.fault] == []
+    assert sum(bool(one.error) for one in tried) > FILES / 4
+    assert any(not one.error for one in tried)
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "fault"),
+    [
+        (0, "note: x\n", ""),
+        (3, "error: x: y\n", ""),
+        (1, "Traceback (most recent call last):\nValueError: x\n", "traceback: ValueError: x"),
+        (3, "error: x\nmore\n", "not one line"),
+        (0, "RuntimeWarning: overflow\n", "on stderr"),
+        (3, "error: \x1b[31m\n", "a terminal would obey U+001B"),
+        (7, "error: x\n", "exit code 7"),
+    ],
+)
+def test_faults_are_seen(fuzz: ModuleType, code: int, err: str, fault: str) -> None:
+    assert fuzz.fault_of(code, "", err).startswith(fault)
+    assert bool(fuzz.fault_of(code, "", err)) == bool(fault)
