@@ -127,8 +127,11 @@ def open_source(
     recording = open_recording(dynamics, space.root, every, kept)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
-    if found.metric.name in recording.dynamics.metrics:
-        recording = focused(recording, found.metric)
+    if found.metric.name not in recording.dynamics.metrics:
+        raise DataError(
+            f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
+        )
+    recording = focused(recording, found.metric)
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
     recording = replace(recording, aside=aside_from_json(found.info.get("unseen"), recording.dynamics, str(path)))

@@ -11,7 +11,7 @@ from gptfl.simulator.diverged import Divergence, diverged
 from gptfl.stages.splits import measured, thinned
 from gptfl.stages.unseen import SetAside
 from gptfl.store.dynamics import read_dynamics
-from gptfl.store.features import check_features, read_features
+from gptfl.store.features import check_features, check_numbers, read_features
 from gptfl.store.workspace import Picked, Workspace, stem_of
 
 
@@ -112,6 +112,7 @@ def find_features(
         path, notes = picked.path, picked_note(picked, "features file", "--encoder")
     found = read_features(path)
     check_features(found, recording.dynamics, path)
+    check_numbers(found, path)
     if encoder is not None and found.encoder != encoder:
         raise DataError(f"{path} holds features of {found.encoder!r}, not {encoder!r}", "leave out one of the two")
     return found, notes

@@ -54,7 +54,6 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
         for name in fields.names_in(group):
             one = fields.get_group(group, name)
             train, test = fields.get_array(one, "train", 2, "f"), fields.get_array(one, "test", 2, "f")
-            _check_numbers(train, test, f"{path}: the set {name!r}")
             sets[name] = FeatureSet(train, test, fields.get_word(one, "kind"))
         rows = fields.get_group(file, "rows")
         pool_digests, test_digests = (tuple(map(str, fields.get_lines(rows, part))) for part in ("pool", "test"))
@@ -146,13 +145,16 @@ def check_features(features: Features, dynamics: Dynamics, path: Path) -> None:
             )
 
 
-def _check_numbers(train: np.ndarray, test: np.ndarray, where: str) -> None:
-    for vectors in (train, test):
-        # A narrow float can't hold the limit itself.
-        if not (np.abs(vectors) <= min(LARGEST, float(np.finfo(vectors.dtype).max))).all():
-            raise DataError(
-                f"{where} holds numbers that are not finite, or beyond {LARGEST:g}", "run gptfl featurize again"
-            )
+def check_numbers(features: Features, path: Path) -> None:
+    """Raise ``DataError`` for vectors that nothing can be computed with."""
+    for name, one in features.sets.items():
+        for vectors in (one.train, one.test):
+            # A narrow float can't hold the limit itself.
+            if not (np.abs(vectors) <= min(LARGEST, float(np.finfo(vectors.dtype).max))).all():
+                raise DataError(
+                    f"{path}: the set {name!r} holds numbers that are not finite, or beyond {LARGEST:g}",
+                    "run gptfl featurize again",
+                )
 
 
 def _check_shapes(features: Features, pool: Sequence[str], test: Sequence[str], where: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def test_numbers_that_nothing_can_be_computed_with(
 
 def test_overflow_is_one_note(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def overflow(*args: Any, **kwargs: Any) -> None:
+        warnings.simplefilter("always")
         for _ in range(3):
             np.float64(1e300) * np.array([1e300])
         raise DataError("x", "y")

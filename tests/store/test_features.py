@@ -11,7 +11,14 @@ from hypothesis.extra import numpy as arrays
 
 from gptfl.errors import DataError
 from gptfl.records import Dynamics, Example, Features, FeatureSet
-from gptfl.store.features import check_features, open_features, read_feature_rows, read_features, write_features
+from gptfl.store.features import (
+    check_features,
+    check_numbers,
+    open_features,
+    read_feature_rows,
+    read_features,
+    write_features,
+)
 
 
 @st.composite
@@ -125,3 +132,16 @@ def test_an_open_file_must_be_of_the_recording(tmp_path: Path, dynamics: Dynamic
         open_features(tmp_path / "a.h5", other),
     ):
         pass
+
+
+@pytest.mark.parametrize(("value", "taken"), [(np.nan, False), (np.inf, False), (3e38, False), (1e14, True)])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_vectors_that_nothing_can_be_computed_with(value: float, taken: bool, dtype: str) -> None:
+    train = np.ones((2, 3), dtype)
+    train[1, 1] = value
+    features = Features("e", {}, "x", {"a": FeatureSet(train, np.ones((1, 3), "f2"))})
+    if taken:
+        check_numbers(features, Path("x.h5"))
+    else:
+        with pytest.raises(DataError, match="x.h5: the set 'a' holds numbers that are not finite, or beyond"):
+            check_numbers(features, Path("x.h5"))
