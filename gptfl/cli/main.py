@@ -125,6 +125,9 @@ for name in COMMANDS:
 def run() -> None:
     """Run the command line. What the user can mend becomes one line on stderr and an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Small models compute for microseconds at a time. Threads that spin in between starve each other where another
+    # program wants the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Where it can't write to the home folder, matplotlib would tell of the temporary one that it takes instead.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:

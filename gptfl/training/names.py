@@ -19,7 +19,7 @@ ALIASES = {
     "smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct",
 }
 HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
-TYPO = 0.8
+TYPO = 0.75
 """From which likeness on an unknown word is a mistyped short name."""
 
 

@@ -1,9 +1,12 @@
 import io
+import os
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
 from gptfl.cli import console
+from tests.cli.conftest import Outcome
 
 
 @pytest.fixture
@@ -58,3 +61,14 @@ def test_no_row_stays_of_what_is_done(monkeypatch):
         screen.truncate(0)
         report("fit b", 2, 10)
     assert "fit a" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_wait_without_spinning_unless_told_otherwise(
+    gptfl: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert gptfl("--version").code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == expected

@@ -122,7 +122,8 @@ def test_a_file_is_no_folder(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("pythia-41m", "pythia-14m|pythia-410m"), ("smollm2-135m-instruc", "smollm2-135m-instruct")]
+    ("name", "hint"),
+    [("pythia-41m", "pythia-14m|pythia-410m"), ("smollm2-135m-instruc", "smollm2-135m-instruct"), ("tiyn", "tiny")],
 )
 def test_a_mistyped_short_name_gets_a_hint(name: str, hint: str) -> None:
     with pytest.raises(DataError, match=f"unknown model '{name}': did you mean '({hint})'"):
