@@ -143,5 +143,5 @@ def test_vectors_that_nothing_can_be_computed_with(value: float, taken: bool, dt
     if taken:
         check_numbers(features, Path("x.h5"))
     else:
-        with pytest.raises(DataError, match="x.h5: the set 'a' holds numbers that are not finite, or beyond"):
+        with pytest.raises(DataError, match=r"x\.h5: the set 'a' holds numbers that are not finite, or beyond"):
             check_numbers(features, Path("x.h5"))
