@@ -124,6 +124,7 @@ def test_limits_keep_memory_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "MAX_ROWS", 3)
     with pytest.raises(DataError, match=r"train\.jsonl has more than 3 lines"):
         Rte(folder).load(1, 1, 0)
+    monkeypatch.setattr(local, "MAX_ROWS", 4)
     monkeypatch.setattr(local, "MAX_LINE_BYTES", 20)
     with pytest.raises(DataError, match="line 1 is longer than 20 bytes"):
         Rte(folder).load(1, 1, 0)

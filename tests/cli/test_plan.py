@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 from typer.testing import CliRunner
 
 from gptfl.cli.main import app
+
+pytestmark = pytest.mark.usefixtures("quick_tiny")
 
 PLAN = (
     "collect",

@@ -136,6 +136,7 @@ def test_a_dry_run_trains_nothing(space: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not list(space.glob("*.verified.*"))
 
 
+@pytest.mark.usefixtures("quick_tiny")
 def test_what_cannot_be_verified_is_refused_in_one_line(space: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing says what to train on: give --subset, --drop or --curriculum"):
         gptfl.verify(workspace=space)

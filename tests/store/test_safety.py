@@ -109,7 +109,7 @@ def plain(tmp_path: Path) -> Path:
 def test_what_gptfl_does_not_write_is_refused(
     plain: Path, harm: Callable[[h5py.File, Path], None], message: str
 ) -> None:
-    with h5py.File(plain, "r+") as file:
+    with h5py.File(plain, "r+", libver=("v110", "v110")) as file:
         harm(file, plain.parent)
     with pytest.raises(DataError, match=message), open_file(plain, SIMULATOR):
         pass
