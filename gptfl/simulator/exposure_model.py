@@ -194,8 +194,10 @@ class ExposureModel:
 
         All runs, where these would be too few to tell anything.
         """
+        if not self.lack:
+            return step
         kept = np.flatnonzero(np.isin(step.members, self.repeats))
-        if not self.lack or len(kept) == len(step.members) or len(kept) < FEWEST:
+        if len(kept) == len(step.members) or len(kept) < FEWEST:
             return step
         return replace(step.of_runs(kept), near=None, groups=None)
 

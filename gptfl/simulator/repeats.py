@@ -16,13 +16,14 @@ def repeats_of(
 
     Batches hold -1 in empty places; exposures are those of whole runs.
     """
-    subsets = [np.unique(one[one >= 0]).tobytes() for one in batches]
     unit = float(((exposures - exposures.mean(axis=0)) ** 2).sum()) / max(len(exposures) - 1, 1)
     close = near(exposures, exposures, unit or 1.0) >= CLOSE
     found: list[int] = []
-    for run, subset in enumerate(subsets):
-        other = next((one for one in range(run) if subsets[one] == subset and close[run, one]), None)
-        found.append(run if other is None else found[other])
+    earlier: dict[bytes, list[int]] = {}
+    for run, one in enumerate(batches):
+        alike = earlier.setdefault(np.unique(one[one >= 0]).tobytes(), [])
+        found.append(next((found[other] for other in alike if close[run, other]), run))
+        alike.append(run)
     return np.array(found)
 
 

@@ -48,18 +48,11 @@ def checksum(data: bytes) -> int:
     while len(data) > 12:
         x, y, z = struct.unpack("<3I", data[:12])
         a, b, c, data = (a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK, data[12:]
-        a = ((a - c) ^ _turned(c, 4)) & _MASK
-        c = (c + b) & _MASK
-        b = ((b - a) ^ _turned(a, 6)) & _MASK
-        a = (a + c) & _MASK
-        c = ((c - b) ^ _turned(b, 8)) & _MASK
-        b = (b + a) & _MASK
-        a = ((a - c) ^ _turned(c, 16)) & _MASK
-        c = (c + b) & _MASK
-        b = ((b - a) ^ _turned(a, 19)) & _MASK
-        a = (a + c) & _MASK
-        c = ((c - b) ^ _turned(b, 4)) & _MASK
-        b = (b + a) & _MASK
+        # In turn a by c, b by a, c by b, twice: the three change places and are back in the end.
+        for turns in (4, 6, 8, 16, 19, 4):
+            a = ((a - c) ^ _turned(c, turns)) & _MASK
+            c = (c + b) & _MASK
+            a, b, c = b, c, a
     if not data:
         return c
     x, y, z = struct.unpack("<3I", data.ljust(12, b"\0"))
