@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run
-from gptfl.store.dynamics import append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
+from gptfl.store.recordings import append_run, merge_runs, read_dynamics, write_dynamics
 
 IO = Path("/proc/self/io")
 

@@ -25,11 +25,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from gptfl.builtin.models import load_model
-from gptfl.curricula import draw_subset, fill_batches
-from gptfl.interfaces import Plan
-from gptfl.registry import get_registry
-from gptfl.training.layout import plan_batches
+from gptfl.core.curriculum import draw_subset, fill_batches
+from gptfl.plugins.interfaces import Plan
+from gptfl.plugins.registry import get_registry
+from gptfl.training.batching import plan_batches
+from gptfl.training.load import load_model
 from gptfl.training.network import Batch
 from gptfl.training.trainer import Recipe, RecordingTrainer
 

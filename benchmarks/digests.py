@@ -19,9 +19,9 @@ from unittest import mock
 
 import numpy as np
 
-from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run
+from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.store import digests, examples
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store.recordings import read_dynamics, write_dynamics
 
 
 def make(arguments: argparse.Namespace) -> Dynamics:

@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from gptfl.builtin.exposure_gp import ExposureGp
-from gptfl.curricula import draw_subset, fill_batches, linear_decay, run_seed
-from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run
-from gptfl.simulator.exposures import exposures
+from gptfl.core import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
+from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposures import exposures
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
 MIB = 2**20

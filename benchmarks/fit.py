@@ -21,14 +21,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gptfl.builtin.gptfluence import GPTfluence, standardised
-from gptfl.curricula import draw_subset, fill_batches, run_seed
-from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Run
-from gptfl.simulator.law import Law
-from gptfl.simulator.numerics import flushed_denormals
-from gptfl.simulator.projection import Form, fresh, project
-from gptfl.simulator.training import FreeRunning
-from gptfl.simulator.trajectory import Trajectory
+from gptfl.core import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Run
+from gptfl.core.curriculum import draw_subset, fill_batches, run_seed
+from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.estimators.gptfluence.numerics import flushed_denormals
+from gptfl.estimators.gptfluence.projection import Form, fresh, project
+from gptfl.estimators.gptfluence.training import FreeRunning
+from gptfl.estimators.gptfluence.trajectory import Trajectory
+from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.vectors import standards
 
 LOSS = MetricInfo("loss", higher_is_better=False)
 
@@ -84,7 +85,10 @@ class PlainRows(Dataset):
 def plain_fit(data: FitData, learning_rate: float, seconds: float, goal: float) -> Iterator[tuple[float, int, float]]:
     """Yield (seconds, rows, validation MSE) now and then until the MSE is reached or the time is up."""
     scale = float(np.sqrt(np.mean([np.square(run.metrics["loss"]).mean() for run in data.fit_runs])))
-    train, test = standardised(data.features.sets["vectors"])
+    vectors = data.features.sets["vectors"]
+    train, test = (
+        standard(side) for standard, side in zip(standards(vectors), (vectors.train, vectors.test), strict=True)
+    )
     width, batch = train.shape[1], data.fit_runs[0].curriculum.batches.shape[1]
     form = Form(2, "mlp", False, width, width)
     parameters = {

@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 
-from gptfl.builtin.models import load_model
-from gptfl.registry import get_registry
+from gptfl.plugins.registry import get_registry
 from gptfl.training.gradients.blocks import Arrangement, Weights, all_products
 from gptfl.training.gradients.sides import Side, test_side
 from gptfl.training.gradients.tape import Tape
+from gptfl.training.load import load_model
 from gptfl.training.network import Network
 from gptfl.training.trainer import Recipe, RecordingTrainer
 

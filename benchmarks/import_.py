@@ -19,9 +19,9 @@ import numpy as np
 CHILD = """
 import resource, sys, time
 from pathlib import Path
-from gptfl.stages.export import export
-from gptfl.stages.import_ import import_
-import gptfl.store.tables
+from gptfl.interchange.export_recording import export
+from gptfl.interchange.import_recording import import_
+import gptfl.interchange.tables
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.perf_counter()
 {call}

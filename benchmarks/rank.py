@@ -16,22 +16,12 @@ from pathlib import Path
 import numpy as np
 
 import gptfl
-from gptfl.curricula import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
-from gptfl.hookspecs import hookimpl
-from gptfl.records import (
-    Curriculum,
-    Dynamics,
-    Example,
-    Features,
-    FeatureSet,
-    MetricInfo,
-    Prediction,
-    Run,
-    role_of,
-)
-from gptfl.registry import build
-from gptfl.store.dynamics import write_dynamics
+from gptfl.core import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Prediction, Run, role_of
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
+from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins.registry import build
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 
 STEPS, BATCH, SUBSET, RATE = 48, 4, 32, 1e-3
 
@@ -72,8 +62,8 @@ def gptfl_estimators():
 def register() -> None:
     """Add the estimator of this file to those that gptfl finds."""
     built = build([sys.modules[__name__]])
-    for name in ("asking", "fit"):
-        importlib.import_module(f"gptfl.stages.{name}").get_registry = lambda: built
+    for name in ("simulator", "fit"):
+        importlib.import_module(f"gptfl.simulation.{name}").get_registry = lambda: built
 
 
 def record(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
@@ -117,9 +107,9 @@ def fit(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
 def rank(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Rank the pool, and write the best hundred."""
     register()
-    from gptfl.stages.asking import open_source
+    from gptfl.simulation.simulator import open_source
 
-    importlib.import_module("gptfl.stages.rank")
+    importlib.import_module("gptfl.api.rank")
     loaded = peak()
     estimator = arguments.estimator[0]
     source = open_source(None, None, folder, estimator, None)

@@ -11,9 +11,9 @@ import time
 import numpy as np
 import torch
 
-from gptfl.simulator.law import Law
-from gptfl.simulator.projection import Form, fresh, project
-from gptfl.simulator.recurrence import MAX_BYTES, rollout
+from gptfl.estimators.gptfluence.projection import Form, fresh, project
+from gptfl.estimators.gptfluence.recurrence import MAX_BYTES, rollout
+from gptfl.estimators.gptfluence.update_rule import Law
 
 
 def problem(arguments: argparse.Namespace) -> dict[str, object]:

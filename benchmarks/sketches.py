@@ -14,14 +14,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from gptfl.builtin.models import load_model
-from gptfl.registry import get_registry
+from gptfl.plugins.registry import get_registry
+from gptfl.training.gradient_sketches import POWERS, WIDE
 from gptfl.training.gradients.blocks import Arrangement, Weights, all_products
-from gptfl.training.gradients.reference import adam_denominator
+from gptfl.training.gradients.projection import Projection, Wanted, sketch_each, sketches
 from gptfl.training.gradients.sides import Side
-from gptfl.training.gradients.sketch import Projection, Wanted, sketch_each, sketches
-from gptfl.training.gradients.sketching import POWERS, WIDE
 from gptfl.training.gradients.tape import Tape
+from gptfl.training.load import load_model
+from gptfl.training.reference_run import adam_denominator
 from gptfl.training.trainer import Recipe, RecordingTrainer
 
 MEMORY = 3 * 2**29

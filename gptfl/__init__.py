@@ -12,19 +12,36 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     __version__: str
-    from gptfl.stages.collect import collect
-    from gptfl.stages.compare import compare
-    from gptfl.stages.export import export
-    from gptfl.stages.featurize import featurize
-    from gptfl.stages.fit import fit
-    from gptfl.stages.import_ import import_
-    from gptfl.stages.inspect import inspect
-    from gptfl.stages.rank import rank
-    from gptfl.stages.relabel_study import relabel_study
-    from gptfl.stages.select import select
-    from gptfl.stages.select_study import select_study
-    from gptfl.stages.simulate import simulate
-    from gptfl.stages.verify import verify
+    from gptfl.api.compare import compare
+    from gptfl.api.rank import rank
+    from gptfl.api.relabel_study import relabel_study
+    from gptfl.api.select import select
+    from gptfl.api.select_study import select_study
+    from gptfl.api.simulate import simulate
+    from gptfl.api.verify import verify
+    from gptfl.features.featurize import featurize
+    from gptfl.interchange.export_recording import export
+    from gptfl.interchange.import_recording import import_
+    from gptfl.recording.collect import collect
+    from gptfl.recording.inspect import inspect
+    from gptfl.simulation.fit import fit
+
+_VERBS = {
+    "collect": "recording.collect",
+    "compare": "api.compare",
+    "export": "interchange.export_recording",
+    "featurize": "features.featurize",
+    "fit": "simulation.fit",
+    "import_": "interchange.import_recording",
+    "inspect": "recording.inspect",
+    "rank": "api.rank",
+    "relabel_study": "api.relabel_study",
+    "select": "api.select",
+    "select_study": "api.select_study",
+    "simulate": "api.simulate",
+    "verify": "api.verify",
+}
+"""Where each verb is."""
 
 __all__ = [
     "collect",
@@ -49,7 +66,7 @@ def __getattr__(name: str) -> object:
 
         return version("gptfl")
     if name in __all__:
-        return getattr(importlib.import_module(f"gptfl.stages.{name}"), name)
+        return getattr(importlib.import_module(f"gptfl.{_VERBS[name]}"), name)
     raise AttributeError(f"module 'gptfl' has no attribute {name!r}")
 
 

@@ -51,7 +51,7 @@ def add_parquet(home: Path, repo: str, revision: str, path: str, rows: list[dict
 
 def add_rte(home: Path, train: int = 40, validation: int = 24) -> None:
     """Put the RTE files into the cache, at the revision that the task pins."""
-    from gptfl.builtin.tasks.classification import GLUE, GLUE_REVISION
+    from gptfl.tasks.classification import GLUE, GLUE_REVISION
 
     add_parquet(home, GLUE, GLUE_REVISION, "rte/train-00000-of-00001.parquet", rte_rows(train))
     add_parquet(home, GLUE, GLUE_REVISION, "rte/validation-00000-of-00001.parquet", rte_rows(validation, 500))

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gptfl.curricula import draw_subset, fill_batches, linear_decay, run_seed
-from gptfl.records import Curriculum, Dynamics, Features, FeatureSet, Run, role_of
+from gptfl.core import Curriculum, Dynamics, Features, FeatureSet, Run, role_of
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
 from tests.synthetic import LOSS, examples
 
 

@@ -10,7 +10,7 @@ WORDS = "the a sun moon is was red blue yes no . , ? who sees it shine on sea an
 
 def small_tokenizer(words: str = WORDS) -> Any:
     """A byte-level tokenizer that knows a few words."""
-    from gptfl.builtin.tiny import train_tokenizer
+    from gptfl.training.tiny import train_tokenizer
 
     return train_tokenizer([words] * 20)
 
@@ -67,7 +67,7 @@ def neox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The built-in model with hardly any pre-training, so that it is there at once."""
-    from gptfl.builtin import tiny
+    from gptfl.training import tiny
 
     monkeypatch.setattr(tiny, "STEPS", 4)
     monkeypatch.setattr(tiny, "TEXTS", 300)

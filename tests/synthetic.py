@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gptfl.curricula import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
-from gptfl.records import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Run, role_of
-from gptfl.simulator.exposures import exposures
+from gptfl.core import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Run, role_of
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
+from gptfl.estimators.exposures import exposures
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
 

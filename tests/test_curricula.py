@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.curricula import check_seed, fill_batches, generator
+from gptfl.core.curriculum import check_seed, fill_batches, generator
 from gptfl.errors import UsageError
 
 

@@ -12,8 +12,8 @@ import typer
 from gptfl.cli.console import parse_settings
 from gptfl.cli.main import app
 from gptfl.errors import PluginError
-from gptfl.registry import get_registry
-from gptfl.stages.entries import parse_spec
+from gptfl.evaluation.specs import parse_spec
+from gptfl.plugins.registry import get_registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

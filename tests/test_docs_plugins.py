@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gptfl import hookspecs, registry, testing
-from gptfl.store.dynamics import write_dynamics
+from gptfl import testing
+from gptfl.plugins import hooks as hookspecs
+from gptfl.plugins import registry
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ HEAVY = ("torch", "transformers", "datasets", "sklearn", "matplotlib", "h5py", "
     "code",
     [
         "import gptfl",
-        "import gptfl.registry as r; r.get_registry()",
+        "import gptfl.plugins.registry as r; r.get_registry()",
         "import sys; sys.argv = ['gptfl', '--help']\ntry:\n import gptfl.cli.main as m; m.run()\nexcept SystemExit: pass",
         "import sys; sys.argv = ['gptfl', 'plugins']\ntry:\n import gptfl.cli.main as m; m.run()\nexcept SystemExit: pass",
         "import sys; sys.argv = ['gptfl', 'collect', '--help']\ntry:\n import gptfl.cli.main as m; m.run()\n"

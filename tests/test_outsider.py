@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gptfl import testing
-from gptfl.registry import build
-from gptfl.store.dynamics import write_dynamics
+from gptfl.plugins.registry import build
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.workspace import Workspace
 
 SOURCE = Path(__file__).parent / "outsider"
@@ -108,14 +108,14 @@ def test_a_broken_neighbour_does_not_take_it_down(installed: Path, tmp_path: Pat
 
 
 LISTER = """
-from gptfl.hookspecs import hookimpl
+from gptfl.plugins.hooks import hookimpl
 
 @hookimpl
 def gptfl_metrics():
     return ["bleu"]
 """
 THIEF = """
-from gptfl.hookspecs import hookimpl
+from gptfl.plugins.hooks import hookimpl
 
 @hookimpl
 def gptfl_estimators():

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gptfl import registry
 from gptfl.errors import DataError, PluginError
-from gptfl.hookspecs import hookimpl
+from gptfl.plugins import registry
+from gptfl.plugins.hooks import hookimpl
 
 
 def plugin(name: str, **hooks: Callable[[], Any]) -> ModuleType:
@@ -218,7 +218,7 @@ def install(folder: Path, name: str, code: str, modules: str = "{}") -> None:
 
 
 GOOD = """
-    from gptfl.hookspecs import hookimpl
+    from gptfl.plugins.hooks import hookimpl
 
     @hookimpl
     def gptfl_encoders():
@@ -260,7 +260,7 @@ HEAVY = ("torch", "transformers", "datasets", "sklearn", "matplotlib", "h5py")
 
 
 @pytest.mark.parametrize(
-    "statement", ["import gptfl", "from gptfl.registry import build; build([])", "import gptfl.testing"]
+    "statement", ["import gptfl", "from gptfl.plugins.registry import build; build([])", "import gptfl.testing"]
 )
 def test_heavy_libraries_stay_unloaded(statement: str) -> None:
     code = f"import sys; {statement}; print([name for name in {HEAVY} if name in sys.modules])"

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl import settings
 from gptfl.cli.console import parse_settings
 from gptfl.errors import UsageError
-from gptfl.registry import build, get_registry
+from gptfl.plugins import settings
+from gptfl.plugins.registry import build, get_registry
 
 MODEL = {"model": "pythia-70m"}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gptfl import testing
+from gptfl.core import FIT, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, TaskData
 from gptfl.errors import DataError
-from gptfl.interfaces import Observation
-from gptfl.records import FIT, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, TaskData
+from gptfl.plugins.interfaces import Observation
 
 
 class Drift:

@@ -23,15 +23,15 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging
 
 from gptfl.errors import DataError
-from gptfl.training.encoding import TokenRow
 from gptfl.training.forward import arguments
 from gptfl.training.gradients.directional import Slopes
-from gptfl.training.gradients.reference import check_against_autograd
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.models import LoadedModel
 from gptfl.training.names import ModelSource
 from gptfl.training.network import Batch, Network
+from gptfl.training.reference_run import check_against_autograd
+from gptfl.training.token_rows import TokenRow
 
 WIDTH, BLOCKS, WORDS, WINDOW = 32, 4, 96, 6
 LENGTHS = (23, 3, 11)

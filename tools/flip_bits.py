@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.errors import GptflError
-from gptfl.records import (
+from gptfl.core import (
     Curriculum,
     Dynamics,
     Example,
@@ -29,10 +28,11 @@ from gptfl.records import (
     Run,
     SketchPoint,
 )
-from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
+from gptfl.errors import GptflError
 from gptfl.store.features import open_features, read_feature_rows, write_features
 from gptfl.store.files import read_header
 from gptfl.store.predictions import PredictionFile, read_predictions, write_predictions
+from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 from gptfl.store.run_files import read_run
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
 from gptfl.store.workspace import runs_folder

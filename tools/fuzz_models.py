@@ -42,7 +42,7 @@ def make_base(folder: Path) -> Path:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
-    from gptfl.builtin.tiny import train_tokenizer
+    from gptfl.training.tiny import train_tokenizer
 
     tokenizer = train_tokenizer(["the sun is red, the moon is blue, who sees it?"] * 20)
     with torch.random.fork_rng():
@@ -397,9 +397,9 @@ REFUSED: dict[str, Change] = {
 
 def attempt(folder: Path) -> None:
     """Load a model and measure it, as gptfl collect does before its first step."""
-    from gptfl.builtin.metrics import Loss
-    from gptfl.builtin.models import load_model
-    from gptfl.records import Example
+    from gptfl.core import Example
+    from gptfl.metrics import Loss
+    from gptfl.training.load import load_model
     from gptfl.training.trainer import Recipe, RecordingTrainer
 
     examples = tuple(Example(str(number), "the sun is", f" red {number}") for number in range(2))

@@ -75,8 +75,8 @@ def make_base(folder: Path) -> None:
 def make_small_base(folder: Path) -> None:
     """A study without a model, made in a second: for the tests."""
     import gptfl
-    from gptfl.store.dynamics import write_dynamics
     from gptfl.store.features import write_features
+    from gptfl.store.recordings import write_dynamics
     from gptfl.testing.synthetic import make_dynamics, make_features
 
     dynamics = make_dynamics(runs=5, pool=10, test=4, steps=4)
@@ -99,13 +99,13 @@ def write_lines(path: Path, lines: Any) -> None:
 
 def kinds() -> tuple[Kind, ...]:
     """Every kind of file with its readers; what they need is imported here."""
-    from gptfl.store.dynamics import read_dynamics
+    from gptfl.interchange.sketch_archive import read_sketches
+    from gptfl.interchange.texts import read_texts
     from gptfl.store.features import read_features
     from gptfl.store.files import read_header
     from gptfl.store.predictions import read_predictions
+    from gptfl.store.recordings import read_dynamics
     from gptfl.store.simulators import read_simulator
-    from gptfl.store.sketches import read_sketches
-    from gptfl.store.textfiles import read_texts
 
     def recording(path: Path) -> object:
         read_header(path)

@@ -82,10 +82,10 @@ STAGES: dict[str, tuple[Stage, str]] = {
 
 def contents(path: Path) -> str:
     """A fingerprint of what a file holds, without the times it took. Raises ``GptflError`` where it isn't whole."""
-    from gptfl.records import fingerprint
-    from gptfl.store.dynamics import read_dynamics
+    from gptfl.core import fingerprint
     from gptfl.store.features import read_features
     from gptfl.store.predictions import read_predictions
+    from gptfl.store.recordings import read_dynamics
     from gptfl.store.simulators import read_simulator
 
     if path.name == RECORDING:
@@ -106,12 +106,12 @@ def prepare() -> None:
     import torch
     import transformers
 
-    import gptfl.builtin.plugin  # noqa: F401
+    import gptfl.builtin  # noqa: F401
 
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)  # a child of a process with threads may hang
-    for module in ("collect", "featurize", "fit", "simulate"):
-        __import__(f"gptfl.stages.{module}")
+    for module in ("recording.collect", "features.featurize", "simulation.fit", "api.simulate"):
+        __import__(f"gptfl.{module}")
 
 
 def started(stage: Stage, work: Path, base: Path, log: Path) -> int:

@@ -66,7 +66,7 @@ def command(
     Example: `gptfl collect --model smollm2-135m-instruct-q4 --task sst2 --data DIR --train-layers 6
     --runs 24 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 2`
     """
-    from gptfl.stages.collect import collect
+    from gptfl.recording.collect import collect
 
     with console.progress_bar() as progress:
         result = collect(

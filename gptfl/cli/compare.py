@@ -139,10 +139,10 @@ def command(
 
     Example: `gptfl compare --folds 4 --set gptfluence.order=2 --csv`
     """
+    from gptfl.api.compare import compare
     from gptfl.report.calibration import calibration_table
     from gptfl.report.comparison import cost_table, rich_table, to_csv, to_json, to_latex
     from gptfl.report.footnotes import footnotes
-    from gptfl.stages.compare import compare
 
     if as_json + as_csv + as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")

@@ -25,10 +25,10 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gptfl import interruption
+from gptfl.core import Progress as ProgressCallback
+from gptfl.core.texts import json_text
 from gptfl.errors import UNSAFE, NotKept, UsageError, harmless, one_line
-from gptfl.records import Progress as ProgressCallback
-from gptfl.records.texts import json_text
-from gptfl.settings import parse_value
+from gptfl.plugins.settings import parse_value
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -23,9 +23,9 @@ def command(
 
     Example: `gptfl demo --workspace demo`
     """
+    from gptfl.api.demo import demo
     from gptfl.cli.simulate import show
     from gptfl.report.comparison import rich_table
-    from gptfl.stages.demo import demo
 
     def announce(stage: str, made: str, seconds: float) -> None:
         console.say(f"{stage:<10} {console.human_seconds(seconds):>12}   {made}")

@@ -31,7 +31,7 @@ def command(
 
     Example: `gptfl export --to rte-runs`, then elsewhere `gptfl import gptdynamics rte-runs`
     """
-    from gptfl.stages.export import export
+    from gptfl.interchange.export_recording import export
 
     with console.progress_bar() as progress:
         result = export(to, format=format, dynamics=dynamics, workspace=workspace, progress=progress)

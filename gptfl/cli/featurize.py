@@ -39,7 +39,7 @@ def command(
 
     Example: `gptfl featurize --encoder causal-lm --set model=pythia-70m --set token=last`
     """
-    from gptfl.stages.featurize import featurize
+    from gptfl.features.featurize import featurize
 
     warn_of_problems()
     with console.progress_bar() as progress:
@@ -65,7 +65,7 @@ def command(
 def next_command(sketched: bool) -> str:
     """What to run on a recording that has no features yet, ``sketched`` or not."""
     from gptfl.errors import ResourceError
-    from gptfl.stages.featurize import default_encoder
+    from gptfl.features.featurize import default_encoder
 
     try:
         default_encoder(sketched)

@@ -24,7 +24,7 @@ from gptfl.cli.plugins import warn_of_problems
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
-    from gptfl.stages.fit import FitResult
+    from gptfl.simulation.fit import FitResult
 
 
 def command(
@@ -63,7 +63,7 @@ def command(
 
     Example: `gptfl fit --estimator gptfluence --set order=2 --set projection=linear`
     """
-    from gptfl.stages.fit import fit
+    from gptfl.simulation.fit import fit
 
     warn_of_problems()
     chosen: list[str | None] = [*dict.fromkeys(metric or ())] or [None]

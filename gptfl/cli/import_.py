@@ -10,7 +10,8 @@ from gptfl.cli.featurize import next_command
 from gptfl.cli.options import FILES, Workspace, complete
 
 if TYPE_CHECKING:
-    from gptfl.stages.import_ import ImportResult
+    from gptfl.interchange.import_recording import ImportResult
+
 
 ADDED = "What the layout lacks"
 
@@ -68,7 +69,7 @@ def command(
 
     Example: `gptfl import gptdynamics runs/rte --train-texts rte-train.json --test-texts rte-test.json --lr 5e-7`
     """
-    from gptfl.stages.import_ import import_
+    from gptfl.interchange.import_recording import import_
 
     with console.progress_bar() as progress:
         result = import_(

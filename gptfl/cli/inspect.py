@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from gptfl.cli import console
-from gptfl.records.texts import written_id
+from gptfl.core.texts import written_id
 
 ROOM = 40
 """The columns of a terminal that role, class and the beginning of a text need beside an id."""
@@ -25,7 +25,7 @@ def command(
 
     Example: `gptfl inspect gptfl-work/rte-pythia-410m.dynamics.h5 --examples`
     """
-    from gptfl.stages.inspect import inspect
+    from gptfl.recording.inspect import inspect
 
     found = inspect(file, examples=examples)
     if as_json:

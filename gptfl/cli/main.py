@@ -17,7 +17,7 @@ import typer
 from gptfl import interruption
 from gptfl.cli import console
 from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
-from gptfl.settings import check_utf8
+from gptfl.plugins.settings import check_utf8
 
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.

@@ -14,7 +14,7 @@ def complete(kind: str):  # type: ignore[no-untyped-def]
     """Shell completion over the registered names of one kind."""
 
     def names(incomplete: str) -> list[str]:
-        from gptfl.registry import get_registry
+        from gptfl.plugins.registry import get_registry
 
         try:
             return [name for name in get_registry().names(kind) if name.startswith(incomplete)]

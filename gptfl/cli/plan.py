@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 
 if TYPE_CHECKING:
-    from gptfl.stages.estimate import Estimate
+    from gptfl.recording.cost import Estimate
 
 
 def _generation(plan: "Estimate") -> dict[str, str]:

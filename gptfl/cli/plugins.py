@@ -7,7 +7,7 @@ from rich.table import Table
 
 from gptfl.cli import console
 from gptfl.cli.tables import show_table
-from gptfl.registry import KINDS, get_registry
+from gptfl.plugins.registry import KINDS, get_registry
 
 
 def command(

@@ -12,7 +12,8 @@ from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
-    from gptfl.report.rank import RankResult
+    from gptfl.influence.ranking import RankResult
+
 
 ASKED, OWN = "Which influence", "First scores, for --on self"
 TOP = 10
@@ -126,8 +127,8 @@ def command(
 
     Example: `gptfl rank --estimator gptfluence --on self --how drop --csv`
     """
-    from gptfl.report.rank import to_csv, to_json
-    from gptfl.stages.rank import rank
+    from gptfl.api.rank import rank
+    from gptfl.report.ranking import to_csv, to_json
 
     if as_csv and as_json:
         raise UsageError("--csv and --json were given together", "choose one")
@@ -164,7 +165,7 @@ def command(
 
 def show(result: "RankResult", top: int, reverse: bool) -> None:
     """Print the rankings and how early they find flips."""
-    from gptfl.report.rank import detection_table, rich_table
+    from gptfl.report.ranking import detection_table, rich_table
 
     for ranking in result.rankings:
         how = f"--how {ranking.how}" + (

@@ -13,8 +13,9 @@ from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
-    from gptfl.report.relabel import Study
-    from gptfl.stages.estimate import Estimate
+    from gptfl.recording.cost import Estimate
+    from gptfl.studies.results import Study
+
 
 TRAINED = "Trainings"
 
@@ -89,7 +90,7 @@ def command(
 
     Example: `gptfl relabel-study --estimator gptfluence --on self --shares 0.1,0.2,0.4 --repeats 3`
     """
-    from gptfl.stages.relabel_study import relabel_study
+    from gptfl.api.relabel_study import relabel_study
 
     chosen = _numbers(shares)
     warn_of_problems()

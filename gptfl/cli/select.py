@@ -12,7 +12,8 @@ from gptfl.cli.rank import How
 from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
-    from gptfl.report.selection import Selection
+    from gptfl.influence.selection import Selection
+
 
 CHOICE = "The subset"
 TOP = 10
@@ -105,10 +106,10 @@ def command(
 
     Example: `gptfl select --size 32 --on mean --max-share-per-class 0.5`
     """
+    from gptfl.api.rank import check_options
+    from gptfl.api.select import select
+    from gptfl.influence.subset_search import SEARCH
     from gptfl.report.selection import to_json
-    from gptfl.stages.exchanging import SEARCH
-    from gptfl.stages.rank import check_options
-    from gptfl.stages.select import select
 
     check_options(how, orders, top)
     warn_of_problems()

@@ -13,8 +13,9 @@ from gptfl.cli.select import Cautious, Diversity, Estimator, MaxShare, On, Order
 from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
-    from gptfl.report.selection_study import SelectionStudy
-    from gptfl.stages.estimate import Estimate
+    from gptfl.recording.cost import Estimate
+    from gptfl.studies.results import SelectionStudy
+
 
 TRAINED = "Trainings"
 
@@ -98,8 +99,8 @@ def command(
 
     Example: `gptfl select-study --size 32 --max-share-per-class 0.5 --random 10 --repeats 5`
     """
-    from gptfl.stages.exchanging import SEARCH
-    from gptfl.stages.select_study import select_study
+    from gptfl.api.select_study import select_study
+    from gptfl.influence.subset_search import SEARCH
 
     warn_of_problems()
     with console.progress_bar() as progress:

@@ -13,10 +13,11 @@ from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, 
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
-from gptfl.records.texts import written_id
+from gptfl.core.texts import written_id
 
 if TYPE_CHECKING:
-    from gptfl.stages.outcome import Simulation
+    from gptfl.simulation.outcome import Simulation
+
 
 SHOWN_LEVEL = 0.9
 """The interval that the table and the picture show, where it is given."""
@@ -112,7 +113,7 @@ def command(
 
     Example: `gptfl simulate --subset ids.txt --orders 8`
     """
-    from gptfl.stages.simulate import simulate
+    from gptfl.api.simulate import simulate
 
     warn_of_problems()
     with console.progress_bar() as progress:

@@ -6,7 +6,7 @@ from typing import Any
 from gptfl.cli import console
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
-from gptfl.settings import parse_value
+from gptfl.plugins.settings import parse_value
 
 
 def check_runs_only(held_out: int | None, draws: int, over_runs: bool) -> None:
@@ -27,7 +27,7 @@ def run_sweep(
     **options: Any,
 ) -> None:
     """Carry out a sweep over settings or over the number of runs, and show it."""
-    from gptfl.stages.few_runs import RUNS
+    from gptfl.api.learning_curve import RUNS
 
     axes = _axes(given)
     check_runs_only(held_out, draws, RUNS in axes)
@@ -48,8 +48,8 @@ def run_sweep(
 def _over_runs(
     counts: Sequence[Any], estimators: list[str] | None, as_json: bool, as_csv: bool, **options: Any
 ) -> None:
-    from gptfl.report.few_runs import notes_of, runs_csv, runs_json, runs_table
-    from gptfl.stages.few_runs import sweep_runs
+    from gptfl.api.learning_curve import sweep_runs
+    from gptfl.report.learning_curve import notes_of, runs_csv, runs_json, runs_table
 
     with console.progress_bar() as progress:
         found, error = console.outcome(sweep_runs, counts, estimators=estimators, progress=progress, **options)
@@ -63,8 +63,8 @@ def _over_runs(
 def _over_settings(
     axes: dict[str, list[Any]], estimators: list[str] | None, as_json: bool, as_csv: bool, **options: Any
 ) -> None:
+    from gptfl.api.sweep import SWEPT, sweep
     from gptfl.report.sweep import sweep_csv, sweep_json, sweep_table
-    from gptfl.stages.sweep import SWEPT, sweep
 
     if estimators is not None and (len(estimators) > 1 or set(estimators[0]) & set(":@")):
         raise UsageError(

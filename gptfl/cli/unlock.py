@@ -17,7 +17,7 @@ def command(
 
     Example: `gptfl unlock gptfl-work/rte-pythia-410m.dynamics.h5`
     """
-    from gptfl.stages.unlock import unlock
+    from gptfl.recording.unlock import unlock
 
     found = unlock(file)
     if found.changed:

@@ -13,8 +13,8 @@ from gptfl.cli.rank import Data, Device
 from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
-    from gptfl.report.verification import Verification
-    from gptfl.stages.estimate import Estimate
+    from gptfl.evaluation.verification import Verification
+    from gptfl.recording.cost import Estimate
 
 
 def command(
@@ -89,7 +89,7 @@ def command(
 
     Example: `gptfl verify --subset ids.txt`
     """
-    from gptfl.stages.verify import verify
+    from gptfl.api.verify import verify
 
     warn_of_problems()
     with console.progress_bar() as progress:

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.curricula import generator
+from gptfl.core.curriculum import generator
 
 
 def even_parts(sizes: Int[np.ndarray, " group"], total: int) -> Int[np.ndarray, " group"]:

@@ -6,13 +6,14 @@ every beginning of a recording is about balanced.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.curricula import draw_subset, fill_batches, generator, run_seed
+from gptfl.core import FIT, REPEAT, TEST, VALIDATION, role_of
+from gptfl.core.curriculum import draw_subset, fill_batches, generator, run_seed
 from gptfl.designs.dealing import Dealer
-from gptfl.records import FIT, REPEAT, TEST, VALIDATION, role_of
 
 UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
 DESIGNS = (UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED)
@@ -146,3 +147,8 @@ def _members(
     kept = [dealer.deal_pair(places, size, 0, random)[0] for places, size in parts[:-1]]
     members, swaps = dealer.deal_pair(*parts[-1], layout.swapped, random)
     return np.concatenate([*kept, members]), swaps
+
+
+def together_in(settings: Mapping[str, Any]) -> int:
+    """How many consecutive runs of a recording belong together."""
+    return TOGETHER.get(settings.get("design", UNIFORM), 1)

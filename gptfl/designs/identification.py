@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.curricula import presentation_weights
+from gptfl.core.curriculum import presentation_weights
 
 SIGNAL_TO_NOISE = 10.0
 """The variance that its examples give a run of the contrast design's default, over that of noise."""

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
-from gptfl.records.texts import json_text
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Comparison, Row, Value
-from gptfl.store.whole import written_whole
+from gptfl.store.outputs import written_whole
 
 LONGEST = 14
 WIDTH = 80

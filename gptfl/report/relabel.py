@@ -1,7 +1,5 @@
 """What correcting labels in one order or another comes to: the picture, the table and the numbers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +9,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.records import MetricInfo
-from gptfl.records.texts import json_text
-from gptfl.report.rank import COLOURS, DASHES, RANDOM
-from gptfl.store.whole import written_whole
+from gptfl.core.texts import json_text
+from gptfl.report.ranking import COLOURS, DASHES, RANDOM
+from gptfl.store.outputs import written_whole
+from gptfl.studies.results import Study
 
 PERFECT_ORDER, RANDOM_ORDER = "perfect order", "random order"
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """A pool retrained on after checking and correcting the first part of it, by several orders of checking.
-
-    ``shares`` are the parts of the pool checked, 0 and 1 among them; ``found`` are the shares of flips thereby
-    corrected, and ``values`` maps each metric to its mean over the test examples at the end of each training. In
-    each repeat all trainings go through the same examples in the same batches. ``trained`` counts the trainings that
-    differ, ``trained_now`` those of them that this call carried out.
-    """
-
-    recording: str
-    on: str
-    orders: tuple[str, ...]
-    shares: tuple[float, ...]
-    found: Float[np.ndarray, "order share repeat"]
-    values: Mapping[str, Float[np.ndarray, "order share repeat"]]
-    metrics: Mapping[str, MetricInfo]
-    flips: int
-    pool: int
-    test: int
-    steps: int
-    trained: int
-    trained_now: int
-    output: Path | None
-    figure: Path | None
-    notes: tuple[str, ...] = ()
-    unkept: tuple[str, ...] = ()
-    """What couldn't be written beside the result, and why."""
-
-    @property
-    def repeats(self) -> int:
-        """How often each point was trained."""
-        return int(self.found.shape[2])
 
 
 def to_json(study: Study) -> str:

@@ -1,68 +1,17 @@
 """A selected subset: the file of its ids, the table and the numbers."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
 from rich.table import Table
 
-from gptfl.records import Example, MetricInfo
-from gptfl.records.texts import json_text, written_id
-from gptfl.report.rank import Ranking, RankResult, class_of, rich_table
-from gptfl.store.whole import written_whole
+from gptfl.core.texts import json_text, written_id
+from gptfl.influence.ranking import Ranking, RankResult
+from gptfl.influence.selection import Selection
+from gptfl.report.ranking import class_of, rich_table
+from gptfl.store.outputs import written_whole
 
 HEAD = "# gptfl select"
 """How a file of selected ids begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The training examples that are predicted to be best to train on.
-
-    ``examples`` are in the order in which they were picked, ``influence`` is of each on the target, positive where it
-    makes the metric better, between ``low`` and ``high`` where the estimator says how sure it is. ``predicted`` is
-    the metric that the estimator predicts for training on them all, the mean over the target's test examples at
-    ``step``, ``reference`` that of the average recorded run; ``intervals`` maps a level to the means of the test
-    examples' own bounds.
-    """
-
-    recording: str
-    estimator: str
-    metric: MetricInfo
-    on: str
-    subject: str
-    how: str
-    pool: int
-    examples: tuple[Example, ...]
-    influence: Float[np.ndarray, " selected"]
-    low: Float[np.ndarray, " selected"] | None
-    high: Float[np.ndarray, " selected"] | None
-    step: int
-    predicted: float
-    reference: float
-    intervals: Mapping[float, tuple[float, float]]
-    orders: int
-    simulator: Path
-    output: Path | None
-    notes: tuple[str, ...] = ()
-    unkept: tuple[str, ...] = ()
-    """What couldn't be written beside the result, and why."""
-    wish: Mapping[str, float | None] = field(default_factory=dict)
-    class_names: tuple[str, ...] = ()
-    """The class of each example, where the pool's examples have classes."""
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """What to name in ``--subset``."""
-        return tuple(example.id for example in self.examples)
-
-    @property
-    def classes(self) -> dict[str, int]:
-        """How many examples of each class there are, most first; empty without classes."""
-        return dict(Counter(self.class_names).most_common())
 
 
 def write_ids(selection: Selection, path: Path) -> None:

@@ -1,71 +1,20 @@
 """What training on selected examples comes to, beside random ones and those of other estimators."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.records import MetricInfo
-from gptfl.records.texts import json_text
-from gptfl.report.rank import COLOURS, RANDOM
-from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear, unpaired_difference
-from gptfl.store.whole import written_whole
+from gptfl.core.texts import json_text
+from gptfl.report.ranking import COLOURS, RANDOM
+from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear
+from gptfl.store.outputs import written_whole
+from gptfl.studies.results import Kind, SelectionStudy
 
 RANDOM_KIND = "random"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Subsets that were chosen in one way, and what trainings on them came to.
-
-    ``subsets`` are ids; ``values`` maps each metric to its mean over the scored test examples at the end of each
-    training. The trainings of a single subset differ in their order; random subsets are trained on once each.
-    """
-
-    name: str
-    subsets: tuple[tuple[str, ...], ...]
-    values: Mapping[str, Float[np.ndarray, " training"]]
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionStudy:
-    """Trainings on selected subsets, scored on test examples that no selection looked at.
-
-    The first of ``kinds`` is the selection studied, the last one random. ``asked`` counts the test examples selected
-    for; ``scored`` are the ids of those scored on, of which no estimator saw a recorded score. ``trained`` counts
-    the trainings that differ, ``trained_now`` those of them that this call carried out.
-    """
-
-    recording: str
-    on: str
-    size: int
-    kinds: tuple[Kind, ...]
-    metrics: Mapping[str, MetricInfo]
-    asked: int
-    scored: tuple[str, ...]
-    steps: int
-    trained: int
-    trained_now: int
-    seed: int
-    output: Path | None
-    figure: Path | None
-    notes: tuple[str, ...] = ()
-    unkept: tuple[str, ...] = ()
-    """What couldn't be written beside the result, and why."""
-
-    def better(self, metric: str, kind: Kind, than: Kind) -> tuple[float, tuple[float, float]]:
-        """By how much better the metric ends with one kind than with another, and the 95 % bootstrap interval.
-
-        Trainings are resampled, and never test examples.
-        """
-        mean, (low, high) = unpaired_difference(kind.values[metric], than.values[metric], self.seed)
-        return (mean, (low, high)) if self.metrics[metric].higher_is_better else (-mean, (-high, -low))
 
 
 def to_json(study: SelectionStudy) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core import MetricInfo
 from gptfl.errors import harmless
-from gptfl.records import MetricInfo
 from gptfl.report.cells import any_script
-from gptfl.store.whole import written_whole
+from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and by dash as well.
 PREDICTED, REFERENCE, RECORDED = "#0072B2", "#7F7F7F", "#000000"

@@ -10,14 +10,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
-from gptfl.records.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
+from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.report.footnotes import footnotes, setting
-from gptfl.report.trajectories import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, Row
 from gptfl.scores.sweep import Sweep
-from gptfl.store.whole import written_whole
+from gptfl.store.outputs import written_whole
 
 PANELS = ("mse", "rho", "skill", "lds")
 MOST_LINES = 9

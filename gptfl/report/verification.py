@@ -1,81 +1,25 @@
 """What a prediction comes to when it is carried out: the numbers, the table and the picture."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.records import MetricInfo
-from gptfl.records.texts import json_text, written_id
+from gptfl.core.texts import json_text, written_id
+from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
 from gptfl.report.simulation import LEVEL, draw_simulation
-from gptfl.scores.coverage import Coverage, Intervals
-from gptfl.store.whole import written_whole
+from gptfl.store.outputs import written_whole
 
 SHOWN = 5
 """How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
 DRAWN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """Curricula that were predicted first and carried out then.
-
-    ``recorded`` is what the real trainings came to at ``steps``, NaN where the recording's own settings measure
-    nothing; ``reference`` is the average recorded run, NaN where it isn't known. MSE, rho (of the final step) and
-    coverage are means over the curricula in ``labels``; ``skill`` is against ``reference``, None where that isn't
-    known. ``batches`` name the examples trained on, step by step. ``seconds`` is what the trainings took. A ``binary``
-    metric is 0 or 1 wherever it was recorded: what is predicted is the probability of 1.
-    """
-
-    recording: str
-    estimator: str
-    metric: MetricInfo
-    what: str
-    labels: tuple[str, ...]
-    tests: tuple[str, ...]
-    steps: Int[np.ndarray, " recorded"]
-    predicted: Float[np.ndarray, "run recorded test"]
-    recorded: Float[np.ndarray, "run recorded test"]
-    reference: Float[np.ndarray, "recorded test"]
-    batches: tuple[tuple[tuple[str, ...], ...], ...]
-    mse: float
-    rho: float
-    skill: float | None
-    coverage: Mapping[float, Coverage]
-    seconds: float
-    output: Path | None
-    figure: Path | None
-    intervals: Intervals = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    binary: bool = False
-    unkept: tuple[str, ...] = ()
-    """What couldn't be written beside the result, and why."""
-
-    @property
-    def last(self) -> int:
-        """The place of the last step at which something was recorded."""
-        return int(np.flatnonzero(np.isfinite(self.recorded).any(axis=(0, 2)))[-1])
-
-    def finals(self) -> tuple[Float[np.ndarray, " test"], Float[np.ndarray, " test"], Float[np.ndarray, " test"]]:
-        """Each test example at the end, means over curricula: predicted, recorded, and in the average recorded run."""
-        return (
-            self.predicted[:, self.last].mean(axis=0),
-            self.recorded[:, self.last].mean(axis=0),
-            self.reference[self.last],
-        )
-
-    def means(self) -> tuple[float | None, ...]:
-        """The means of ``finals`` over the test examples; None where nothing is known."""
-        return tuple(_mean(values) for values in self.finals())
 
 
 def to_json(found: Verification) -> str:
@@ -181,11 +125,6 @@ def _spans(found: Verification, level: float) -> list[str]:
         return []
     low, high = (bound[:, found.last].mean(axis=0) for bound in found.intervals[level])
     return [f"{one:.4g} to {other:.4g}" for one, other in zip(low, high, strict=True)]
-
-
-def _mean(values: Float[np.ndarray, " test"]) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
 
 
 def _rows(values: Float[np.ndarray, "recorded test"]) -> list[list[float | None]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.curricula import generator
+from gptfl.core.curriculum import generator
 
 DRAWS = 2000
 LEVEL = 0.95

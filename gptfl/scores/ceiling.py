@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.curricula import generator
+from gptfl.core.curriculum import generator
 from gptfl.scores import bootstrap
 from gptfl.scores.lds import centred
 from gptfl.scores.pointwise import at_rows, counted, final_rows

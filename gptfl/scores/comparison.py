@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.records import MetricInfo
+from gptfl.core import MetricInfo
 from gptfl.scores import bootstrap, pointwise
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.coverage import Coverage, Intervals, coverages

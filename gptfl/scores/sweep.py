@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.records import MetricInfo
+from gptfl.core import MetricInfo
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.comparison import SCORES, Comparison, Row, Value
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import h5py
 
+from gptfl.core import Example, MetricInfo, TaskData
+from gptfl.core.texts import ID_RULE, id_problem
 from gptfl.errors import DataError
-from gptfl.records import Example, MetricInfo, TaskData
-from gptfl.records.texts import ID_RULE, id_problem
-from gptfl.store import fields
+from gptfl.store import hdf5 as fields
+from gptfl.store.deferred import tell_last
 from gptfl.store.jsonlines import shown
-from gptfl.store.last import tell_last
 
 MAX_EXAMPLES = 1_000_000
 MAX_CLASSES = 10_000

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gptfl.core import real_path
+from gptfl.core.texts import parse_json
 from gptfl.errors import DataError
-from gptfl.records import real_path
-from gptfl.records.texts import parse_json
 from gptfl.store.durable import cannot_write, part_of, put_folder_in_place
 from gptfl.store.jsonlines import read_plain
 

@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float
 
+from gptfl.core import Blocks, Dynamics, Features, FeatureSet, fingerprint
 from gptfl.errors import DataError
-from gptfl.records import Blocks, Dynamics, Features, FeatureSet, fingerprint
-from gptfl.store import fields, files
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
+from gptfl.store.deferred import check_unchanged
 from gptfl.store.kinds import FEATURES
-from gptfl.store.last import check_unchanged
 
 
 def write_features(

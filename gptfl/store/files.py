@@ -18,10 +18,11 @@ import h5py
 
 from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
-from gptfl.store import digests, fields
+from gptfl.store import digests
+from gptfl.store import hdf5 as fields
+from gptfl.store.deferred import check_unchanged, told_last
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
-from gptfl.store.last import check_unchanged, told_last
 from gptfl.store.marks import SIGNATURE, is_marked
 from gptfl.store.safety import MAX_BYTES, Sizes, check_contents, check_unpacked, counted, lacking
 

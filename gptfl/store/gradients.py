@@ -3,9 +3,9 @@
 import h5py
 import numpy as np
 
+from gptfl.core import GradientProducts
 from gptfl.errors import DataError
-from gptfl.records import GradientProducts
-from gptfl.store import fields
+from gptfl.store import hdf5 as fields
 
 PRODUCTS = ("raw", "preconditioned")
 OWN = ("self_raw", "self_preconditioned")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptfl.core.texts import ID_RULE, JsonError, id_problem, json_text, parse_json
 from gptfl.errors import DataError, harmless
-from gptfl.records.texts import ID_RULE, JsonError, id_problem, json_text, parse_json
 
 MAX_LINE = 4 * 2**20
 """Bytes; parsed JSON can take many times the memory of its text."""

@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core import MetricInfo
 from gptfl.errors import DataError
-from gptfl.records import MetricInfo
-from gptfl.store import fields, files
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
 from gptfl.store.examples import metric_from_json, metric_to_json
 from gptfl.store.kinds import PREDICTIONS
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gptfl.core import MetricInfo, Run, fingerprint
 from gptfl.errors import DataError, GptflError
-from gptfl.records import MetricInfo, Run, fingerprint
-from gptfl.store import fields, files
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
 from gptfl.store.durable import cannot_write, sync_folder
 from gptfl.store.files import Header
 from gptfl.store.kinds import RUN

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import h5py
 import numpy as np
 
+from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Curriculum, MetricInfo, Run
 from gptfl.errors import DataError
-from gptfl.records import FIT, REPEAT, TEST, VALIDATION, Curriculum, MetricInfo, Run
-from gptfl.store import fields
+from gptfl.store import hdf5 as fields
 
 ROLES = (FIT, VALIDATION, TEST, REPEAT)
 REMEDY = "record it again with gptfl collect"

@@ -1,144 +1,173 @@
-"""Reads gradient sketches from a NumPy archive of unknown origin, checking every size before anything is unpacked.
+"""Gradient sketches inside a recording: 16-bit floats with a scale for each row, read a point at a time."""
 
-At a point S of the reference run, ``trS`` [pool, d] are the sketches of the training examples' gradients, ``trpS``
-(optional) the same divided by the optimiser's root mean square, and ``teS`` [test, d] those of the test examples,
-each to be multiplied by the scalar ``<name>_scale`` (1 where there is none). One projection for both sides, so
-that inner products of sketches estimate those of gradients.
-"""
-
-import io
-import math
-import re
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import overload
 
+import h5py
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float16, Float32
 
+from gptfl.core import GradientProducts, GradientSketches, SketchPoint
 from gptfl.errors import DataError
-from gptfl.records import SketchPoint
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
+from gptfl.store.gradients import check_gradients, get_products, put_products
+from gptfl.store.kinds import DYNAMICS
 
-MAX_ARRAYS = 4096
-MAX_UNPACKED = 2**31
-"""Bytes of all sketches together, as 32-bit floats."""
-MAX_HEADER = 10_000
-LAYOUT = "arrays trS, teS and, where there is one, trpS for each point S, each with a scalar NAME_scale"
-_NAME = re.compile(r"(trp|tr|te)(\d{1,9})(_scale)?\.npy")
+GROUP, PRODUCTS = "sketches", "products"
+REMEDY = "record it again with gptfl collect --sketches"
+SIDES: Mapping[str, str] = {"train": "pool", "test": "test"} | {
+    "preconditioned": "pool",
+    "split_train": "pool",
+    "split_test": "test",
+}
+"""The arrays of a point, and whose rows they are; all but the first two may be missing."""
 
 
-def read_sketches(path: Path, pool: int, test: int) -> list[SketchPoint]:
-    """The points of an archive in order, scaled, as 32-bit floats.
+def pack(values: Float[np.ndarray, "row d"]) -> tuple[Float16[np.ndarray, "row d"], Float32[np.ndarray, " row"]]:
+    """Rows as 16-bit floats, each divided by its largest number, and these; errors are below 0.05 % of a number.
 
-    Raises ``DataError`` for what is no such archive, is damaged or larger than the limits, or has sketches of
-    another number of examples or dimensions, or values that are not finite.
+    Numbers below 1/16,000 of the largest of their row err by at most 3e-8 of that one.
     """
-    if path.exists() and not path.is_file():
-        raise DataError(f"--sketches {path} is not a plain file", "save it with numpy.savez")
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            return _points(archive, path, pool, test)
-    except OSError as error:
-        raise DataError(f"--sketches {path} can't be read: {error.strerror}", "check the path") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"--sketches {path} is no whole .npz archive ({error})", "save it with numpy.savez") from error
+    scales = np.abs(values).max(axis=1, initial=0.0).astype(np.float32)
+    divisors = np.where(scales > 0, scales, np.float32(1))
+    return (values / divisors[:, None]).astype(np.float16), scales
 
 
-def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[SketchPoint]:
-    members = _members(archive, path)
-    shapes = {name: _header(archive, info, path)[0] for name, info in members.items()}
-    steps = sorted({int(name[2:]) for name in members if re.fullmatch(r"te\d+", name)})
-    if not steps:
-        raise DataError(f"--sketches {path} holds no point", f"expected {LAYOUT}")
-    if sum(math.prod(shape) * 4 for shape in shapes.values()) > MAX_UNPACKED:
-        raise DataError(f"--sketches {path} unpacks to more than {MAX_UNPACKED >> 30} GiB", "give fewer points")
-    wide = shapes[f"te{steps[0]}"][-1:]
-    for name, shape in shapes.items():
-        if name.endswith("_scale"):
-            wanted: tuple[int, ...] = ()
-        else:
-            wanted = ((test if name.startswith("te") else pool), *wide)
-            rest = {f"te{_step(name)}", f"tr{_step(name)}"} - members.keys()
-            if rest:
-                raise DataError(f"--sketches {path} has {name!r} without {min(rest)!r}", f"expected {LAYOUT}")
-        if shape != wanted:
-            raise DataError(
-                f"--sketches {path}: {name!r} has shape {shape}, not {wanted}",
-                f"the texts are of {pool} training and {test} test examples; sketch the same, in the same order",
-            )
-    points = []
-    for step in steps:
-        found = {name: _scaled(archive, members, name, path) for name in _sides(step) if name in members}
-        train, tests, preconditioned = (found.get(name) for name in _sides(step))
-        if train is None or tests is None:
-            raise DataError(f"--sketches {path} has no 'tr{step}' to its 'te{step}'", f"expected {LAYOUT}")
-        points.append(SketchPoint(step, train, tests, preconditioned))
-    return points
+def unpack(values: Float16[np.ndarray, "row d"], scales: Float32[np.ndarray, " row"]) -> Float32[np.ndarray, "row d"]:
+    """What ``pack`` was given, as 32-bit floats."""
+    return np.asarray(values.astype(np.float32) * scales[:, None])
 
 
-def _sides(step: int) -> tuple[str, str, str]:
-    return f"tr{step}", f"te{step}", f"trp{step}"
+class StoredPoints(Sequence[SketchPoint]):
+    """The points in a recording's file; each is read when it is asked for, and not kept."""
+
+    def __init__(self, path: Path, steps: Sequence[int]) -> None:
+        self.path = path
+        self.steps = tuple(steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, place: int) -> SketchPoint: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[SketchPoint]: ...
+
+    def __getitem__(self, place: int | slice) -> SketchPoint | Sequence[SketchPoint]:
+        """Raises ``DataError`` where the file is gone or damaged."""
+        if isinstance(place, slice):
+            return StoredPoints(self.path, self.steps[place])
+        step = self.steps[place]
+        with files.open_file(self.path, DYNAMICS) as file:
+            group = _point(file, step)
+            parts = {name: _unpacked(group, name) for name in SIDES if name in group}
+        return SketchPoint(step, *(parts.get(name) for name in SIDES))  # type: ignore[arg-type]
 
 
-def _step(name: str) -> int:
-    return int(name.removeprefix("trp").removeprefix("tr").removeprefix("te"))
+def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: int) -> None:
+    """Keep sketches in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
+    where = str(fields.path_of(file))
+    if GROUP in file:
+        raise DataError(f"{where} has gradient sketches already", "record under another --name")
+    _check_run(sketches.steps, sketches.learning_rates, sketches.dimensions, where)
+    group = file.create_group(GROUP)
+    fields.put_number(group, "seed", sketches.seed)
+    fields.put_number(group, "dimensions", sketches.dimensions)
+    if sketches.modules:
+        fields.put_word(group, "modules", sketches.modules)
+    fields.put_seconds(group, sketches.seconds)
+    fields.put_array(group, "steps", sketches.steps)
+    fields.put_array(group, "learning_rates", sketches.learning_rates)
+    if sketches.products is not None:
+        _check_products(sketches.products, sketches.steps, pool, test, where)
+        put_products(group.create_group(PRODUCTS), sketches.products)
+    points = group.create_group("points")
+    for place, step in enumerate(sketches.steps.tolist()):
+        one = sketches.points[place]
+        point = points.create_group(str(step))
+        for name in SIDES:
+            values = getattr(one, name)
+            if values is not None:
+                packed, scales = pack(values)
+                fields.put_array(point, name, packed)
+                fields.put_array(point, f"{name}_scale", scales)
+        _check_shapes(point, sketches.dimensions, pool, test)
 
 
-def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    infos = archive.infolist()
-    if len(infos) > MAX_ARRAYS:
-        raise DataError(f"--sketches {path} holds more than {MAX_ARRAYS} arrays", f"expected {LAYOUT}")
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        match = _NAME.fullmatch(info.filename)
-        name = info.filename.removesuffix(".npy")
-        if match is None or name in members or match[2] != str(int(match[2])):
-            raise DataError(f"--sketches {path} holds {info.filename[:60]!r}", f"expected {LAYOUT}")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
-            raise DataError(f"--sketches {path}: {name!r} is packed in an unknown way", "save it with numpy.savez")
-        members[name] = info
-    return members
+def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | None:
+    """The sketches of a recording, none of which is read yet but their products; None if it has none.
+
+    Raises ``DataError`` where they don't fit it.
+    """
+    if GROUP not in file:
+        return None
+    group = fields.get_group(file, GROUP)
+    steps, rates = fields.get_array(group, "steps", 1, "i"), fields.get_array(group, "learning_rates", 1, "f")
+    dimensions = fields.get_int(group, "dimensions")
+    _check_run(steps, rates, dimensions, str(fields.path_of(file)))
+    for step in steps.tolist():
+        _check_shapes(_point(file, step), dimensions, pool, test)
+    products = None
+    if PRODUCTS in group:
+        products = get_products(fields.get_group(group, PRODUCTS), pool, test, REMEDY)
+        _check_products(products, steps, pool, test, str(fields.path_of(file)))
+    return GradientSketches(
+        seed=fields.get_int(group, "seed"),
+        steps=steps,
+        learning_rates=rates,
+        dimensions=dimensions,
+        modules=fields.get_word(group, "modules") if "modules" in group.attrs else None,
+        points=StoredPoints(fields.path_of(file), steps.tolist()),
+        seconds=fields.get_seconds(group),
+        products=products,
+    )
 
 
-def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> tuple[tuple[int, ...], np.dtype, bool, int]:
-    """Shape, type, order and length of the header; the type is one of floats, and the sizes agree."""
-    with archive.open(info) as packed:
-        start = io.BytesIO(packed.read(MAX_HEADER + 128))
-    try:
-        version = np.lib.format.read_magic(start)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(start, max_header_size=MAX_HEADER)
-    except (ValueError, KeyError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise DataError(f"--sketches {path}: {info.filename} is no array", "save it with numpy.savez") from error
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise DataError(f"--sketches {path}: {info.filename} holds {dtype}, not floats", f"expected {LAYOUT}")
-    if min(shape, default=1) < 1 or math.prod(shape) * dtype.itemsize + start.tell() != info.file_size:
-        raise DataError(
-            f"--sketches {path}: {info.filename} declares shape {shape} and holds {info.file_size:,} bytes",
-            "get it again from where it was made",
-        )
-    return shape, dtype, fortran, start.tell()
+def _point(file: h5py.File, step: int) -> h5py.Group:
+    return fields.get_group(fields.get_group(fields.get_group(file, GROUP), "points"), str(step))
 
 
-def _scaled(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str, path: Path
-) -> Float[np.ndarray, "example d"]:
-    # What overflows is refused below, as what isn't finite.
+def _unpacked(group: h5py.Group, name: str) -> Float[np.ndarray, "row d"]:
+    packed, scales = fields.get_array(group, name, 2, "f"), fields.get_array(group, f"{name}_scale", 1, "f")
     with np.errstate(over="ignore", invalid="ignore"):
-        values = _array(archive, members[name], path).astype(np.float32)
-        if f"{name}_scale" in members:
-            values *= np.float32(_array(archive, members[f"{name}_scale"], path))
+        values = unpack(packed, scales)
     if not np.isfinite(values).all():
-        raise DataError(f"--sketches {path}: {name!r} holds values that are not finite", "sketch them again")
+        raise DataError(f"{fields.path_of(group)}: {group.name}/{name} holds values that are not finite", REMEDY)
     return values
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    shape, dtype, fortran, begin = _header(archive, info, path)
-    with archive.open(info) as packed:
-        data = packed.read(info.file_size)
-    if len(data) != info.file_size:
-        raise DataError(f"--sketches {path}: {info.filename} is truncated", "get it again from where it was made")
-    flat = np.frombuffer(data, dtype=dtype, offset=begin)
-    return flat.reshape(shape, order="F" if fortran else "C")
+def _check_run(steps: np.ndarray, rates: np.ndarray, dimensions: int, where: str) -> None:
+    problem = ""
+    if rates.ndim != 1 or not np.isfinite(rates).all() or (rates < 0).any():
+        problem = "have a learning rate that is negative or not finite"
+    elif steps.ndim != 1 or steps.dtype.kind != "i" or not len(steps) or (np.diff(steps) <= 0).any():
+        problem = "are at steps that don't ascend"
+    elif not (steps[0] >= 0 and steps[-1] <= len(rates)):
+        problem = f"are at step {int(steps[-1])} of {len(rates)}"
+    elif dimensions < 1:
+        problem = f"have {dimensions} dimensions"
+    if problem:
+        raise DataError(f"{where}: its gradient sketches {problem}", REMEDY)
+
+
+def _check_products(products: GradientProducts, steps: np.ndarray, pool: int, test: int, where: str) -> None:
+    check_gradients(products, pool, test, where, REMEDY)
+    if not np.array_equal(products.steps, steps):
+        raise DataError(f"{where}: its gradient sketches have products at other steps", REMEDY)
+
+
+def _check_shapes(group: h5py.Group, dimensions: int, pool: int, test: int) -> None:
+    for name, side in SIDES.items():
+        rows = pool if side == "pool" else test
+        if name not in ("train", "test") and name not in group:
+            continue
+        found = fields.get_shape(group, name, "f"), fields.get_shape(group, f"{name}_scale", "f")
+        if found != ((rows, dimensions), (rows,)):
+            raise DataError(
+                f"{fields.path_of(group)}: its gradient sketches ({group.name}/{name}) have the shapes {found[0]} and "
+                f"{found[1]}, not {(rows, dimensions)} and {(rows,)}",
+                REMEDY,
+            )

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import filelock
 
+from gptfl.core import real_path, user_path
 from gptfl.errors import DataError, GptflWarning, ResourceError
-from gptfl.records import real_path, user_path
-from gptfl.settings import check_utf8
+from gptfl.plugins.settings import check_utf8
 from gptfl.store.durable import cannot_write, keeps_locks, remove_leftovers
 from gptfl.store.kinds import KINDS
 

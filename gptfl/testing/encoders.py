@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gptfl.interfaces import Encoder, UsesRecording
-from gptfl.records import Dynamics, Example, FeatureSet
+from gptfl.core import Dynamics, Example, FeatureSet
+from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_examples

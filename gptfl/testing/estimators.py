@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.interfaces import NEEDS, Estimator, metrics_of, takes
-from gptfl.records import (
+from gptfl.core import (
     FIT,
     TEST,
     VALIDATION,
@@ -19,6 +18,7 @@ from gptfl.records import (
     changes_between,
     fingerprint,
 )
+from gptfl.plugins.interfaces import NEEDS, Estimator, metrics_of, takes
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.sureness import check_observed, check_sureness

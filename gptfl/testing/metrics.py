@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.interfaces import Metric, Observation
-from gptfl.records import Example, MetricInfo
+from gptfl.core import Example, MetricInfo
+from gptfl.plugins.interfaces import Metric, Observation
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_examples

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from gptfl.interfaces import Estimator, conditions
-from gptfl.records import Prediction, Query, Run
+from gptfl.core import Prediction, Query, Run
+from gptfl.plugins.interfaces import Estimator, conditions
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.curricula import draw_subset, fill_batches, generator, linear_decay, recorded_steps, run_seed
-from gptfl.records import (
+from gptfl.core import (
     Curriculum,
     Dynamics,
     Example,
@@ -19,6 +18,7 @@ from gptfl.records import (
     changes_between,
     role_of,
 )
+from gptfl.core.curriculum import draw_subset, fill_batches, generator, linear_decay, recorded_steps, run_seed
 
 CHOICES = (" yes", " no")
 THINGS = ("kettle", "ladder", "window", "parcel", "bicycle", "lantern", "garden", "bridge")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gptfl.interfaces import Task
-from gptfl.records import Example, TaskData
-from gptfl.records.texts import id_problem
+from gptfl.core import Example, TaskData
+from gptfl.core.texts import id_problem
+from gptfl.plugins.interfaces import Task
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.interfaces import Estimator, generalises, is_blind
-from gptfl.records import (
+from gptfl.core import (
     Curriculum,
     Example,
     Features,
@@ -19,6 +18,7 @@ from gptfl.records import (
     changes_between,
     examples_fingerprint,
 )
+from gptfl.plugins.interfaces import Estimator, generalises, is_blind
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 

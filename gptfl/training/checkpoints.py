@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gptfl.core.texts import parse_json
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.records.texts import parse_json
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.training.distributed import Group
 from gptfl.training.network import Network

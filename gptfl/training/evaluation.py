@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.interfaces import Metric, Observation
-from gptfl.records import Example
+from gptfl.plugins.interfaces import Metric, Observation
+from gptfl.training.batching import plan_shares
 from gptfl.training.distributed import ALONE, Group
-from gptfl.training.encoding import Tokenizer, evaluation_rows
 from gptfl.training.generation import Generator
-from gptfl.training.layout import plan_shares
 from gptfl.training.models import check_tokens
 from gptfl.training.network import Batch, Network
 from gptfl.training.prompts import Decoding, Prompts
+from gptfl.training.tokenization import Tokenizer, evaluation_rows
 
 KEPT_TOKENS = 4
 """Generation keeps this many times the tokens that one batch of evaluation has: it keeps no logits but the last."""

@@ -13,8 +13,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from gptfl.errors import DataError
+from gptfl.training.batching import plan_shares
 from gptfl.training.distributed import ALONE, Group
-from gptfl.training.layout import plan_shares
 from gptfl.training.network import Network
 from gptfl.training.prompts import Prompts
 

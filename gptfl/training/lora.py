@@ -10,6 +10,7 @@ from gptfl.errors import DataError, UsageError
 if TYPE_CHECKING:
     from torch import nn
 
+
 SHAPE = "--lora r=8,alpha=4,dropout=0.05"
 FIELDS = ("r", "alpha", "dropout", "targets")
 ATTENTION: tuple[tuple[str, ...], ...] = (

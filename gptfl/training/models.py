@@ -17,11 +17,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError, ResourceError
-from gptfl.records import Progress, silent, user_path
-from gptfl.settings import check_utf8
+from gptfl.hub import explained, first_line, require_hub
+from gptfl.plugins.settings import check_utf8
 from gptfl.store.durable import part_of, put_folder_in_place
-from gptfl.training.hub import explained, fetch_model, first_line, require_hub
+from gptfl.training.hub_models import fetch_model
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.model_config import longest_input
 from gptfl.training.names import SMOLLM2_Q4, ModelSource

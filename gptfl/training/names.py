@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gptfl.core import user_path
 from gptfl.errors import DataError
-from gptfl.records import user_path
-from gptfl.settings import check_utf8
+from gptfl.plugins.settings import check_utf8
 
 TINY = "tiny"
 SMOLLM2_Q4 = "smollm2-135m-instruct-q4"

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from gptfl.errors import DataError
 from gptfl.training.distributed import local_part, whole
-from gptfl.training.encoding import TokenRow
-from gptfl.training.forward import Scorer, arguments, ends, explained, make_plain
+from gptfl.training.forward import arguments, ends, explained, make_plain
 from gptfl.training.lora import attach, parse_lora
 from gptfl.training.models import LoadedModel, check_causal
 from gptfl.training.precision import DTYPES
+from gptfl.training.scorer import Scorer
+from gptfl.training.token_rows import TokenRow
 from gptfl.training.top import Top, check_count, decoder_blocks
 
 TOLERANCE = 1e-3

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.curricula import generator
-from gptfl.records import Example, fingerprint
-from gptfl.training.encoding import Tokenizer
-from gptfl.training.references import references_of
+from gptfl.core import Example, fingerprint
+from gptfl.core.curriculum import generator
+from gptfl.core.examples import references_of
+from gptfl.training.tokenization import Tokenizer
 
 ROOM = 1.5
 """How much longer than the longest reference an answer may grow, unless told otherwise ..."""

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gptfl.records import Example
+from gptfl.core import Example
 from gptfl.training.splitting import Splitter
 
 if TYPE_CHECKING:
-    from gptfl.training.encoding import Encoded
+    from gptfl.training.token_rows import Encoded
+
 
 UNSPACED = frozenset(
     {"CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "JAVANESE"}

@@ -9,23 +9,23 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from gptfl.curricula import SCHEDULES, recorded_steps, run_seed
+from gptfl.core import Curriculum, Example, Run
+from gptfl.core.curriculum import SCHEDULES, recorded_steps, run_seed
 from gptfl.errors import DataError
-from gptfl.interfaces import Metric, Plan
 from gptfl.interruption import uninterrupted
-from gptfl.records import Curriculum, Example, Run
+from gptfl.plugins.interfaces import Metric, Plan
+from gptfl.training.batching import plan_batches
 from gptfl.training.checkpoints import Keeper
 from gptfl.training.distributed import ALONE, Group
-from gptfl.training.encoding import Tokenizer, training_rows
 from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
-from gptfl.training.layout import plan_batches
 from gptfl.training.model_config import longest_input
 from gptfl.training.models import LoadedModel, check_tokens
 from gptfl.training.network import Batch, Network
 from gptfl.training.precision import loss_scaler
 from gptfl.training.prompts import Decoding
+from gptfl.training.tokenization import Tokenizer, training_rows
 
 SCALINGS = 24
 """How often the loss scale of fp16 is halved for one step: to 2**-8 from where it begins."""

@@ -8,13 +8,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gptfl.builtin.encoders import AnswerState, answers
-from gptfl.builtin.encoders.answers import ErrorSketch
-from gptfl.builtin.models import load_model
+from gptfl.core import Example
+from gptfl.encoders import AnswerState
+from gptfl.encoders import answer_state as answers
+from gptfl.encoders.answer_state import ErrorSketch
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Example
 from gptfl.testing import check_encoder
 from gptfl.testing.synthetic import make_dynamics
+from gptfl.training.load import load_model
 
 POOL = tuple(
     Example(f"p{i}", prompt, target)

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.baselines import MeanRun, Persistence
-from gptfl.builtin.class_share import ClassShare
+from gptfl.core import FitData, Query, Unseen
 from gptfl.errors import DataError, UsageError
-from gptfl.records import FitData, Query, Unseen
-from gptfl.registry import get_registry
+from gptfl.estimators.baselines import MeanRun, Persistence
+from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.unseen_tests import carried_over
+from gptfl.plugins.registry import get_registry
 from gptfl.scores.pointwise import skill
-from gptfl.simulator.carrying import carried_over
 from tests.synthetic import LOSS, synthetic
 
 

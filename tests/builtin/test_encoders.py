@@ -4,12 +4,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from gptfl.builtin.encoders import CausalLm, MiniLm, TfidfSvd, minilm
-from gptfl.builtin.encoders.tfidf import reduce
-from gptfl.builtin.encoders.transformer import Cuts, Embedder, batches
+from gptfl.core import Example
+from gptfl.encoders import CausalLm, MiniLm, TfidfSvd, minilm
+from gptfl.encoders.tfidf import reduce
+from gptfl.encoders.transformer import Cuts, Embedder, batches
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.records import Example
-from gptfl.stages.embedding import same_identity
+from gptfl.features.embedding import same_identity
 from gptfl.testing import check_encoder
 from tests.hub import use_cache
 

@@ -2,8 +2,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from gptfl.builtin.errands import ANSWERS, PEOPLE, SHOPS, THINGS, Errands, corpus, questions
 from gptfl.errors import DataError, UsageError
+from gptfl.tasks.errands import ANSWERS, PEOPLE, SHOPS, THINGS, Errands, corpus, questions
 from gptfl.testing import check_task
 
 

@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 
 from gptfl import testing
-from gptfl.builtin.baselines import MeanRun
-from gptfl.builtin.class_share import ClassShare
-from gptfl.builtin.exposure_gp import ExposureGp
-from gptfl.curricula import draw_subset, fill_batches, linear_decay, run_seed
-from gptfl.errors import DataError, UsageError
-from gptfl.records import (
+from gptfl.core import (
     Curriculum,
     Features,
     FeatureSet,
@@ -22,7 +17,12 @@ from gptfl.records import (
     Unseen,
     examples_fingerprint,
 )
-from gptfl.simulator.exposures import exposures
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
+from gptfl.errors import DataError, UsageError
+from gptfl.estimators.baselines import MeanRun
+from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposures import exposures
 from tests.synthetic import examples
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
@@ -790,7 +790,7 @@ def test_steps_beyond_the_scores_of_a_test_example_are_left_out_and_told():
 
 def test_where_too_much_is_missing_the_runs_that_lack_the_most_are_left_out(monkeypatch):
     data, _ = world(runs=10)
-    monkeypatch.setattr("gptfl.builtin.exposure_runs.CELLS", 4)
+    monkeypatch.setattr("gptfl.estimators.exposure_gp.recorded.CELLS", 4)
 
     def holed(number, run):
         values = run.metrics["loss"].copy()

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gptfl.builtin.baselines import MeanRun, Persistence
-from gptfl.builtin.class_share import ClassShare
-from gptfl.records import FitData, Query
-from gptfl.simulator import average
+from gptfl.core import FitData, Query
+from gptfl.estimators import average
+from gptfl.estimators.baselines import MeanRun, Persistence
+from gptfl.estimators.class_share import ClassShare
 from tests.synthetic import synthetic
 
 

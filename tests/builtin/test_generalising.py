@@ -3,10 +3,10 @@
 import pytest
 
 from gptfl import testing
-from gptfl.builtin.baselines import MeanRun, Persistence
-from gptfl.builtin.class_share import ClassShare
-from gptfl.builtin.gptfluence import GPTfluence
-from gptfl.interfaces import generalises, is_blind
+from gptfl.estimators.baselines import MeanRun, Persistence
+from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.plugins.interfaces import generalises, is_blind
 
 
 @pytest.mark.parametrize(("factory", "blind"), [(Persistence, True), (MeanRun, True), (ClassShare, True)])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.builtin.gptfluence import GPTfluence
+from gptfl.core import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run, Unseen, role_of
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Curriculum, Example, Features, FeatureSet, FitData, MetricInfo, Query, Run, Unseen, role_of
-from gptfl.simulator.law import Law
-from gptfl.simulator.recurrence import rollout
+from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.estimators.gptfluence.recurrence import rollout
+from gptfl.estimators.gptfluence.update_rule import Law
 
 POOL, TEST, STEPS, BATCH = 20, 6, 16, 4
 LOSS = MetricInfo("loss", higher_is_better=False)

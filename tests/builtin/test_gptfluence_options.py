@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.gptfluence import GPTfluence
+from gptfl.core import Curriculum, Features, FitData, Query, Run, Unseen
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Curriculum, Features, FitData, Query, Run, Unseen
+from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.testing import check_estimator
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.builtin.encoders import Gradients
-from gptfl.builtin.encoders import gradients as module
-from gptfl.builtin.encoders.gradients import fold
+from gptfl.core import Dynamics, GradientSketches, SketchPoint
+from gptfl.encoders import Gradients
+from gptfl.encoders import gradients as module
+from gptfl.encoders.gradients import fold
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Dynamics, GradientSketches, SketchPoint
 from gptfl.testing import check_encoder
 from gptfl.testing.synthetic import make_dynamics, make_examples
 

@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from gptfl.builtin.tasks import BoolQ, CnnDailyMail, Rte, Sst2, WebNlg, Wmt16DeEn
-from gptfl.builtin.tasks.classification import BOOLQ, BOOLQ_REVISION, GLUE, GLUE_REVISION
-from gptfl.builtin.tasks.generation import CNN, CNN_REVISION, WEBNLG, WMT16, WMT16_REVISION
 from gptfl.errors import DataError, ResourceError
+from gptfl.tasks import BoolQ, CnnDailyMail, Rte, Sst2, WebNlg, Wmt16DeEn
+from gptfl.tasks.classification import BOOLQ, BOOLQ_REVISION, GLUE, GLUE_REVISION
+from gptfl.tasks.text_generation import CNN, CNN_REVISION, WEBNLG, WMT16, WMT16_REVISION
 from tests.hub import add_file, add_parquet, add_rte, offline_environment, use_cache
 
 COMMIT = "1" * 40
@@ -32,7 +32,7 @@ def test_rte_comes_from_the_cache(tmp_path, monkeypatch):
 
 def test_rte_comes_from_the_cache_in_a_process_of_its_own(tmp_path):
     add_rte(tmp_path)
-    code = "from gptfl.builtin.tasks import Rte; print(len(Rte().load(40, 24, 0).pool))"
+    code = "from gptfl.tasks import Rte; print(len(Rte().load(40, 24, 0).pool))"
     environment = {**offline_environment(tmp_path), "PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")

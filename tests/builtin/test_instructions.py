@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gptfl.builtin.tasks import BoolQ, CnnDailyMail, Rte, Sst2, WebNlg, Wmt16DeEn
-from gptfl.builtin.tasks.instructions import GENERIC, instructed
-from gptfl.records import Example
+from gptfl.core import Example
+from gptfl.tasks import BoolQ, CnnDailyMail, Rte, Sst2, WebNlg, Wmt16DeEn
+from gptfl.tasks.instructions import GENERIC, instructed
 
 TASKS = (Rte, Sst2, BoolQ, WebNlg, Wmt16DeEn, CnnDailyMail)
 

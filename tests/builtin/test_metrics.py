@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.builtin.metrics import Bleu, RougeL
+from gptfl.core import Example
+from gptfl.core.examples import references_of
 from gptfl.errors import DataError
-from gptfl.interfaces import Metric, Observation
-from gptfl.records import Example
+from gptfl.metrics import Bleu, RougeL
+from gptfl.plugins.interfaces import Metric, Observation
 from gptfl.testing import check_metric
-from gptfl.training.references import references_of
 
 MAT = "the cat sat on the mat"
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.baselines import MeanRun
-from gptfl.builtin.class_share import ClassShare
-from gptfl.builtin.exposure_gp import ExposureGp
-from gptfl.curricula import draw_subset, fill_batches, linear_decay, run_seed
+from gptfl.core import Curriculum, Features, FeatureSet, FitData, MetricInfo, Query, Run, examples_fingerprint
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_seed
 from gptfl.errors import DataError
-from gptfl.records import Curriculum, Features, FeatureSet, FitData, MetricInfo, Query, Run, examples_fingerprint
-from gptfl.registry import get_registry
-from gptfl.simulator import average
-from gptfl.simulator.exposures import exposures
+from gptfl.estimators import average
+from gptfl.estimators.baselines import MeanRun
+from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposures import exposures
+from gptfl.plugins.registry import get_registry
 from tests.synthetic import examples
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)

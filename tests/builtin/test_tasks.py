@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from gptfl.builtin.tasks import BoolQ, JsonLines, Rte, Sst2, WebNlg, Wmt16DeEn, local
 from gptfl.errors import DataError, UsageError
-from gptfl.registry import get_registry
+from gptfl.plugins.registry import get_registry
+from gptfl.tasks import BoolQ, JsonLines, Rte, Sst2, WebNlg, Wmt16DeEn
+from gptfl.tasks import local_files as local
 from gptfl.testing import check_task
 
 RTE = {"premise": "Nora sold  pears.\n", "hypothesis": "Nora sold fruit.", "label": 0}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptfl.builtin import tiny
-from gptfl.builtin.models import load_model
+from gptfl.training import tiny
+from gptfl.training.load import load_model
 
 
 def test_it_is_built_once_and_the_same_each_time(

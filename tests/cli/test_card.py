@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.builtin.tasks.classification import GLUE, GLUE_REVISION, Rte
-from gptfl.store.dynamics import read_dynamics
+from gptfl.store.recordings import read_dynamics
+from gptfl.tasks.classification import GLUE, GLUE_REVISION, Rte
 from gptfl.training.evaluation import Evaluator
 from tests.cli.conftest import Outcome
 from tests.hub import MODEL_REVISION, PYTHIA, add_file, add_parquet, use_cache

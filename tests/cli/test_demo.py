@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gptfl.stages import demo
+from gptfl.api import demo
 from tests.cli.conftest import Outcome
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.store.dynamics import read_dynamics
+from gptfl.store.recordings import read_dynamics
 from tests.cli.conftest import Outcome
 
 Command = Callable[..., Outcome]
@@ -110,7 +110,7 @@ def test_numbers_that_nothing_can_be_computed_with(
     def stumble(*args: Any, **kwargs: Any) -> None:
         raise error
 
-    monkeypatch.setattr("gptfl.stages.inspect.inspect", stumble)
+    monkeypatch.setattr("gptfl.recording.inspect.inspect", stumble)
     refuses(gptfl("inspect", "x.h5"), 3, "can't be computed with", "absurd values")
 
 
@@ -121,7 +121,7 @@ def test_overflow_is_one_note(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -
             np.float64(1e300) * np.array([1e300])
         raise DataError("x", "y")
 
-    monkeypatch.setattr("gptfl.stages.inspect.inspect", overflow)
+    monkeypatch.setattr("gptfl.recording.inspect.inspect", overflow)
     told = gptfl("inspect", "x.h5").err.strip().split("\n")
     assert len(told) == 2
     assert told[0].startswith("note: some numbers are too large or none (overflow encountered")
@@ -255,7 +255,7 @@ def test_ctrl_c_promises_only_what_holds(gptfl: Command, study: Path, monkeypatc
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gptfl.stages.fit.fit", interrupted)
+    monkeypatch.setattr("gptfl.simulation.fit.fit", interrupted)
     outcome = gptfl("fit", "--workspace", str(study))
     assert outcome.code == 130
     assert outcome.err == "interrupted: nothing half-written was left\n"

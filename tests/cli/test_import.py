@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.store.dynamics import read_dynamics
+from gptfl.store.recordings import read_dynamics
 from tests.cli.conftest import Outcome
 from tests.cli.test_errors import refuses
 from tests.released import lines, released, sketches

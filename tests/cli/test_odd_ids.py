@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import gptfl as package
+from gptfl.core import Dynamics, Example
 from gptfl.errors import UNSAFE
-from gptfl.records import Dynamics, Example
-from gptfl.stages.influence import subject_of
-from gptfl.stages.selection import Pool
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.influence.targets import subject_of
+from gptfl.store.id_files import Pool
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests.cli.conftest import Outcome
 from tests.synthetic import synthetic
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import gptfl as package
-from gptfl.records import Example
-from gptfl.registry import build
-from gptfl.stages import asking
-from gptfl.stages import fit as fit_module
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.core import Example
+from gptfl.plugins.registry import build
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests.cli.test_errors import refuses
 from tests.stages import kin
 from tests.synthetic import synthetic
@@ -137,8 +137,8 @@ def test_first_scores_are_measured_once_with_the_recordings_model(gptfl: Callabl
     assert kept.stat().st_mtime_ns == stamp
     # The recorder's own first measurement of test examples is what measuring them as a pool gives.
     tests = replace(recorded, pool=recorded.test, runs=())
-    from gptfl.stages.ownscores import own_scores
-    from gptfl.stages.sources import Recording
+    from gptfl.influence.self_influence import own_scores
+    from gptfl.recording.recording import Recording
     from gptfl.store.workspace import Workspace
 
     other = Recording(path, "other", tests, Workspace(study))

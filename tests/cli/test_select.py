@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import gptfl as package
-from gptfl.registry import build
-from gptfl.stages import asking
-from gptfl.stages import fit as fit_module
-from gptfl.store.dynamics import write_dynamics
+from gptfl.plugins.registry import build
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from tests.cli.test_errors import refuses
 from tests.stages import kin
 from tests.synthetic import synthetic

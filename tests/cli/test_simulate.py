@@ -3,8 +3,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gptfl as package
-from gptfl.store.dynamics import write_dynamics
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=10)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from gptfl.store.dynamics import read_dynamics
+from gptfl.store.recordings import read_dynamics
 from tests.cli.conftest import Outcome
 
 Command = Callable[..., Outcome]

@@ -10,9 +10,9 @@ import pytest
 
 import gptfl as package
 from gptfl.scores import pointwise
-from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.features import read_features, write_features
 from gptfl.store.predictions import read_predictions
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.simulators import read_simulator
 from tests.cli.conftest import Outcome
 from tests.models import save_small

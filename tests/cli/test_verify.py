@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 import gptfl as package
-from gptfl.registry import build
-from gptfl.stages import asking, observing
-from gptfl.stages import compare as compare_module
-from gptfl.stages import fit as fit_module
-from gptfl.store.dynamics import read_dynamics
+from gptfl.api import compare as compare_module
+from gptfl.plugins.registry import build
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import observing
+from gptfl.simulation import simulator as asking
+from gptfl.store.recordings import read_dynamics
 from tests.stages import sure
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptfl.curricula import generator
+from gptfl.core.curriculum import generator
 from gptfl.designs.dealing import Dealer, even_parts, pick_evenly
 
 

@@ -5,16 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptfl.curricula import draw_subset, fill_batches, run_seed
-from gptfl.designs.draws import (
-    DESIGNS,
-    REPEATS_FROM,
-    Layout,
-    draw_repeats,
-    draw_runs,
-    draws_reserved,
-)
-from gptfl.records import FIT, REPEAT, TEST, role_of
+from gptfl.core import FIT, REPEAT, TEST, role_of
+from gptfl.core.curriculum import draw_subset, fill_batches, run_seed
+from gptfl.designs.draws import DESIGNS, REPEATS_FROM, Layout, draw_repeats, draw_runs, draws_reserved
 
 NONE = np.array([], dtype=np.int64)
 RESERVED = np.array([1, 2, 5, 8, 13, 14, 20, 21])

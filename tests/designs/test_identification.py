@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptfl.curricula import linear_decay
+from gptfl.core.curriculum import linear_decay
 from gptfl.designs import identification as module
 from gptfl.designs.draws import Layout, draw_runs
 from gptfl.designs.identification import contrast_subset, identification, noise_to_effect
-from gptfl.simulator.exposures import exposures
+from gptfl.estimators.exposures import exposures
 
 
 def dense(batches, rates, pool, ratio):

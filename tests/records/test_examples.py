@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.core import Classes, Example, class_numbers, classes_of, fingerprint, lack_of_classes, without_texts
 from gptfl.errors import DataError
-from gptfl.records import Classes, Example, class_numbers, classes_of, fingerprint, lack_of_classes, without_texts
 
 YES_NO = (" yes", " no")
 

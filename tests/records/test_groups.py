@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from gptfl.curricula import draw_subset, fill_batches
+from gptfl.core import groups_of_batches, joined
+from gptfl.core.curriculum import draw_subset, fill_batches
 from gptfl.designs.draws import LEAVE_OUT, REPEATED, UNIFORM, Layout, draw_runs
-from gptfl.records import groups_of_batches, joined
 
 NONE = np.empty(0, dtype=np.int64)
 

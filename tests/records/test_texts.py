@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gptfl.core.texts import JsonError, id_on, id_problem, json_text, parse_json, shown_line, written_id
 from gptfl.errors import UNSAFE, DataError, harmless
-from gptfl.records.texts import JsonError, id_on, id_problem, json_text, parse_json, shown_line, written_id
 
 FINE = (
     "a",

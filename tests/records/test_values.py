@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gptfl.records import user_path
+from gptfl.core import user_path
 
 
 def test_a_tilde_is_home_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,18 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gptfl.core import MetricInfo
 from gptfl.errors import ResourceError, UsageError
-from gptfl.records import MetricInfo
 from gptfl.report.cells import spread
-from gptfl.report.comparison import (
-    footnotes,
-    latex_escaped,
-    rich_table,
-    to_csv,
-    to_json,
-    to_latex,
-    write_table,
-)
+from gptfl.report.comparison import latex_escaped, rich_table, to_csv, to_json, to_latex, write_table
+from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Outcome, Row, Value, score_rows
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from gptfl.core import MetricInfo
 from gptfl.errors import UsageError
-from gptfl.records import MetricInfo
-from gptfl.report.trajectories import draw_comparison, main_estimators, telling_trajectories
+from gptfl.report.comparison_plot import draw_comparison, main_estimators, telling_trajectories
 from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
 
 

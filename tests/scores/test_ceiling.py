@@ -5,16 +5,7 @@ import pytest
 from scipy import stats
 
 from gptfl.scores.bootstrap import DRAWS, widening
-from gptfl.scores.ceiling import (
-    Ceiling,
-    Doubt,
-    doubt,
-    lds_ceiling,
-    noise_draws,
-    order_noise,
-    quantiles,
-    skill_ceiling,
-)
+from gptfl.scores.ceiling import Ceiling, Doubt, doubt, lds_ceiling, noise_draws, order_noise, quantiles, skill_ceiling
 from gptfl.scores.lds import lds
 from gptfl.scores.pointwise import skill
 from gptfl.scores.sampling import Sampling

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.simulator.average import average, interpolate, resample
+from gptfl.estimators.average import average, interpolate, resample
 
 
 def test_same_grid_is_a_plain_mean():

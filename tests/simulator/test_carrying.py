@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator import carrying
-from gptfl.simulator.carrying import carried_alike, carried_over
+from gptfl.estimators import unseen_tests as carrying
+from gptfl.estimators.unseen_tests import carried_alike, carried_over
 
 
 def test_a_change_that_is_linear_in_the_first_value_is_carried_over_exactly():

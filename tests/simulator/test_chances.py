@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.chances import likely, probability
+from gptfl.estimators.exposure_gp.binary import likely, probability
 
 
 def test_probability_is_that_of_jeffreys_prior_after_so_many_trials():

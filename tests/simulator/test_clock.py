@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from gptfl.core import Query
 from gptfl.errors import DataError
-from gptfl.records import Query
-from gptfl.simulator.clock import Clock, Span
+from gptfl.estimators.clock import Clock, Span
 
 RATES = np.array([1.0, 0.8, 0.6, 0.4, 0.2, 0.0, 0.5, 0.5])
 BATCHES = np.zeros((8, 2), dtype=np.int64)

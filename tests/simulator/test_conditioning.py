@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.conditioning import OWN, TRUST, conditioned
+from gptfl.estimators.exposure_gp.conditioning import OWN, TRUST, conditioned
 
 RUNS, STEPS, TEST = 2, 6, 4
 

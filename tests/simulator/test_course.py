@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from gptfl.errors import DataError
-from gptfl.simulator.course import chart
-from gptfl.simulator.law import Law
-from gptfl.simulator.recurrence import rollout
-from gptfl.simulator.trajectory import Trajectory
+from gptfl.estimators.gptfluence.mean_run import chart
+from gptfl.estimators.gptfluence.recurrence import rollout
+from gptfl.estimators.gptfluence.trajectory import Trajectory
+from gptfl.estimators.gptfluence.update_rule import Law
 
 POOL, TEST = 5, 3
 

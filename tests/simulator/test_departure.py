@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from gptfl.records import Query
-from gptfl.simulator.clock import Clock, Span
-from gptfl.simulator.departure import BatchSizes, departure, mixture
+from gptfl.core import Query
+from gptfl.estimators.clock import Clock, Span
+from gptfl.estimators.exposure_gp.recipe_departure import BatchSizes, departure, mixture
 
 GRID = np.arange(0, 13, 3)
 RATES = np.full(12, 0.5)

@@ -3,7 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.simulator.deviations import (
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.inference import columns, contrasts, rows_of
+from gptfl.estimators.exposure_gp.likelihood import Evidence, weigh
+from gptfl.estimators.exposure_gp.process import (
     RECENT,
     Curricula,
     Examples,
@@ -13,11 +16,8 @@ from gptfl.simulator.deviations import (
     states,
     steps_of,
 )
-from gptfl.simulator.exposures import exposures
-from gptfl.simulator.kriging import columns, contrasts, rows_of
-from gptfl.simulator.likelihood import Evidence, weigh
-from gptfl.simulator.solving import solve, strength_of
-from gptfl.simulator.travel import Vectors
+from gptfl.estimators.exposure_gp.step_posterior import solve, strength_of
+from gptfl.estimators.exposures import exposures
 
 RUNS, POOL, TEST, STEPS = 12, 20, 10, 12
 RECORDED = np.array([0, 4, 8, 12])

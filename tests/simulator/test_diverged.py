@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.records import MetricInfo
-from gptfl.simulator.diverged import diverged
+from gptfl.core import MetricInfo
+from gptfl.estimators.diverged import diverged
 from tests.synthetic import LOSS, synthetic
 
 METRICS = {"loss": LOSS}

@@ -6,15 +6,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from gptfl.simulator.deviations import RECENT, Curricula, Hyper
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
-from gptfl.simulator.exposures import exposures
-from gptfl.simulator.influences import influence
-from gptfl.simulator.kriging import contrasts
-from gptfl.simulator.links import Link
-from gptfl.simulator.repeats import NEAR
-from gptfl.simulator.sources import Sides, Sources
-from gptfl.simulator.travel import Vectors
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.inference import contrasts
+from gptfl.estimators.exposure_gp.influence import influence
+from gptfl.estimators.exposure_gp.inputs import Sides, Sources
+from gptfl.estimators.exposure_gp.links import Link
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.process import RECENT, Curricula, Hyper
+from gptfl.estimators.exposure_gp.repeats import NEAR
+from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposures import exposures
 
 RUNS, POOL, TEST, STEPS = 7, 6, 4, 8
 RECORDED = np.array([0, 3, 8])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from gptfl.simulator.exposures import exposures, exposures_by_chunk, shares
+from gptfl.estimators.exposures import exposures, exposures_by_chunk, shares
 
 
 def drawn(runs=5, steps=9, batch=3, pool=6, seed=0):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from gptfl.simulator.deviations import Hyper, Step
-from gptfl.simulator.factors import DOUBT, TYPICAL, factors_of
+from gptfl.estimators.exposure_gp.process import Hyper, Step
+from gptfl.estimators.exposure_gp.scale_factors import DOUBT, TYPICAL, factors_of
 
 RUNS, TEST = 12, 30
 

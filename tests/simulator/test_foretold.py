@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.foretold import Products
+from gptfl.estimators.exposure_gp.gradient_prior import Products
 
 POINTS, POOL, TEST = 3, 5, 4
 STEPS = np.array([0, 8, 24])

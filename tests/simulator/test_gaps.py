@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.kriging import columns, condition, rows_of
+from gptfl.estimators.exposure_gp.inference import columns, condition, rows_of
 
 RUNS, TEST, ALIKE, SHARED = 6, 4, 0.7, 0.6
 

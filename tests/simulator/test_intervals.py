@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gptfl.errors import DataError
-from gptfl.simulator.intervals import interval_counts, join, modal_size
+from gptfl.estimators.gptfluence.batches import interval_counts, join, modal_size
 
 BATCHES = np.array([[[0, 1], [1, 2], [3, -1], [1, 1]], [[2, 2], [-1, -1], [-1, -1], [0, 3]]])
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from gptfl.simulator.conditioning import TRUST
-from gptfl.simulator.deviations import Curricula
-from gptfl.simulator.exposure_model import Asked, ExposureModel, Recorded
-from gptfl.simulator.judging import REFITS, Judgement, parts_of
+from gptfl.estimators.exposure_gp.calibration import REFITS, Judgement, parts_of
+from gptfl.estimators.exposure_gp.conditioning import TRUST
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.process import Curricula
+from gptfl.estimators.exposure_gp.requests import Asked, Recorded
 from tests.simulator.test_exposure_model import POOL, RUNS, TEST, model
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from gptfl.simulator.kriging import columns, condition, contrasts, cost, precision_of, rows_of
+from gptfl.estimators.exposure_gp.inference import columns, condition, contrasts, cost, precision_of, rows_of
 
 RUNS, TEST, ALIKE, SHARED = 6, 4, 0.7, 0.6
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.simulator.law import Law, mean_rate
+from gptfl.estimators.gptfluence.update_rule import Law, mean_rate
 
 BATCHES = np.array([[0, 1], [2, -1], [-1, -1], [1, 1]])
 RATES = np.array([1.0, 3.0, 9.0, 2.0])

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize, nnls
 from scipy.stats import multivariate_normal
 
-from gptfl.simulator.likelihood import Evidence, least_squares, likeliest, weigh
+from gptfl.estimators.exposure_gp.likelihood import Evidence, least_squares, likeliest, weigh
 
 ROWS, TEST = 5, 4
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.links import LEAST, Link
+from gptfl.estimators.exposure_gp.links import LEAST, Link
 
 LINKS = {
     "identity": Link("identity"),

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptfl.errors import DataError
-from gptfl.simulator.intervals import interval_counts
-from gptfl.simulator.law import Law
-from gptfl.simulator.recurrence import factors, rollout
+from gptfl.estimators.gptfluence.batches import interval_counts
+from gptfl.estimators.gptfluence.recurrence import factors, rollout
+from gptfl.estimators.gptfluence.update_rule import Law
 
 
 def plain_rollout(train, test, batches, steps, first, law, rates=None, push=None):

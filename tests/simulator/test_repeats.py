@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gptfl.simulator.kriging import columns, condition, rows_of
-from gptfl.simulator.repeats import averaging, first_of, repeats_of
+from gptfl.estimators.exposure_gp.inference import columns, condition, rows_of
+from gptfl.estimators.exposure_gp.repeats import averaging, first_of, repeats_of
 
 GROUPS = np.array([0, 1, 0, 3, 1, 0])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.ridge import STRENGTHS, fit_ridge, leave_one_out_error
+from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
 
 
 def problem(rows=7, d=3, seed=0):

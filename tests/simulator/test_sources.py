@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gptfl.simulator.foretold import Products
-from gptfl.simulator.sources import Sides, Sources, check_vectors
+from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
 
 POOL, TEST, WIDTH = 5, 3, 4
 

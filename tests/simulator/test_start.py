@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.simulator.law import Law
-from gptfl.simulator.projection import Form
-from gptfl.simulator.start import average_recurrence, start
-from gptfl.simulator.training import Rows, Sides, teacher_rows
-from gptfl.simulator.trajectory import Trajectory
+from gptfl.estimators.gptfluence.initialisation import average_recurrence, start
+from gptfl.estimators.gptfluence.projection import Form
+from gptfl.estimators.gptfluence.training import Rows, Sides, teacher_rows
+from gptfl.estimators.gptfluence.trajectory import Trajectory
+from gptfl.estimators.gptfluence.update_rule import Law
 
 
 def recorded(order: int, split: bool) -> tuple[list[Trajectory], list[Rows]]:

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.simulator.law import Law
-from gptfl.simulator.numerics import flushed_denormals, flushes_denormals
-from gptfl.simulator.projection import Form, fresh, project
-from gptfl.simulator.recurrence import rollout
-from gptfl.simulator.training import FreeRunning, one_step_error, parts_within, teacher_rows
-from gptfl.simulator.trajectory import Trajectory
+from gptfl.estimators.gptfluence.numerics import flushed_denormals, flushes_denormals
+from gptfl.estimators.gptfluence.projection import Form, fresh, project
+from gptfl.estimators.gptfluence.recurrence import rollout
+from gptfl.estimators.gptfluence.training import FreeRunning, one_step_error, parts_within, teacher_rows
+from gptfl.estimators.gptfluence.trajectory import Trajectory
+from gptfl.estimators.gptfluence.update_rule import Law
 
 
 def trajectory(seed: int, steps: list[int], test: int = 3) -> Trajectory:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from gptfl.curricula import presentation_weights
-from gptfl.simulator.exposures import exposures
-from gptfl.simulator.travel import Vectors, counted, travelled
+from gptfl.core.curriculum import presentation_weights
+from gptfl.estimators.exposure_gp.accumulation import Vectors, counted, travelled
+from gptfl.estimators.exposures import exposures
 
 RANDOM = np.random.default_rng(0)
 BATCHES, RATES = RANDOM.integers(-1, 6, size=(5, 9, 3)), RANDOM.uniform(size=(5, 9))

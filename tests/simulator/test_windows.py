@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.simulator.law import Law
-from gptfl.simulator.training import one_step_error, teacher_rows
-from gptfl.simulator.trajectory import Trajectory
-from gptfl.simulator.windows import cut_windows, rolled_error
+from gptfl.estimators.gptfluence.training import one_step_error, teacher_rows
+from gptfl.estimators.gptfluence.trajectory import Trajectory
+from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.windows import cut_windows, rolled_error
 
 POOL, TEST = 6, 3
 

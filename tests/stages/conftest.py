@@ -1,10 +1,10 @@
 import pytest
 
-from gptfl.registry import build
-from gptfl.stages import compare as compare_module
-from gptfl.stages import fit as fit_module
-from gptfl.store.dynamics import write_dynamics
+from gptfl.api import compare as compare_module
+from gptfl.plugins.registry import build
+from gptfl.simulation import fit as fit_module
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from tests.stages import plugin_estimators
 from tests.synthetic import synthetic
 

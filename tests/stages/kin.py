@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from gptfl.curricula import presentation_weights
-from gptfl.hookspecs import hookimpl
-from gptfl.records import Prediction
-from gptfl.simulator.exposures import exposures
+from gptfl.core import Prediction
+from gptfl.core.curriculum import presentation_weights
+from gptfl.estimators.exposures import exposures
+from gptfl.plugins.hooks import hookimpl
 
 
 class Kin:

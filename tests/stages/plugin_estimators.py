@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from gptfl.core import Prediction
 from gptfl.errors import DataError
-from gptfl.hookspecs import hookimpl
-from gptfl.records import Prediction
+from gptfl.plugins.hooks import hookimpl
 
 
 class Recall:

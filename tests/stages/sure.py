@@ -4,8 +4,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gptfl.hookspecs import hookimpl
-from gptfl.records import Prediction
+from gptfl.core import Prediction
+from gptfl.plugins.hooks import hookimpl
 
 LEVELS = (0.5, 0.9)
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from gptfl import collect
+from gptfl.core import Run
 from gptfl.errors import DataError
-from gptfl.records import Run
-from gptfl.stages import recording
-from gptfl.stages.collect import CollectResult
-from gptfl.stages.estimate import Estimate
-from gptfl.stages.export import export
-from gptfl.stages.sources import open_recording
-from gptfl.store.dynamics import append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.interchange.export_recording import export
+from gptfl.recording import resume as recording
+from gptfl.recording.cost import Estimate
+from gptfl.recording.recording import open_recording
+from gptfl.recording.result import CollectResult
+from gptfl.store.recordings import append_run, merge_runs, read_dynamics, write_dynamics
 from gptfl.store.workspace import runs_folder
 from tests.synthetic import synthetic
 

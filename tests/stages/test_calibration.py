@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gptfl.curricula import fill_batches, run_seed
+from gptfl.api import compare as compare_module
+from gptfl.api.compare import compare
+from gptfl.core import Curriculum, FitData, Prediction, role_of
+from gptfl.core.curriculum import fill_batches, run_seed
+from gptfl.core.queries import query_for
 from gptfl.errors import PluginError, UsageError
-from gptfl.records import Curriculum, FitData, Prediction, role_of
-from gptfl.registry import build
+from gptfl.evaluation.order_noise import _weights, repeated
+from gptfl.plugins.guards import checked
+from gptfl.plugins.registry import build
 from gptfl.report.calibration import calibration_table
 from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
 from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import order_noise
-from gptfl.stages import compare as compare_module
-from gptfl.stages.answering import checked
-from gptfl.stages.compare import compare
-from gptfl.stages.repeats import _weights, repeated
-from gptfl.stages.splits import query_for
-from gptfl.store.dynamics import write_dynamics
+from gptfl.store.recordings import write_dynamics
 from tests.stages import sure
 from tests.synthetic import synthetic
 

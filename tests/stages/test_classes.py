@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.builtin.class_share import ClassShare
+from gptfl.core import Dynamics, Example, FitData, Unseen
+from gptfl.core.queries import query_for
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Example, FitData, Unseen
-from gptfl.report.rank import class_of
-from gptfl.stages.corrupting import flip_labels
-from gptfl.stages.flips import corrected
-from gptfl.stages.inspect import inspect
-from gptfl.stages.newcomers import read_newcomers
-from gptfl.stages.picking import Wish, greatest, rooms_of
-from gptfl.stages.planning import choose_design, identify, make_plans
-from gptfl.stages.splits import query_for
-from gptfl.store.dynamics import write_dynamics
+from gptfl.estimators.class_share import ClassShare
+from gptfl.influence.greedy import Wish, greatest, rooms_of
+from gptfl.recording.inspect import inspect
+from gptfl.recording.plan import choose_design, identify, make_plans
+from gptfl.report.ranking import class_of
+from gptfl.simulation.new_examples import read_newcomers
+from gptfl.store.recordings import write_dynamics
+from gptfl.tasks.label_noise import corrected, flip_labels
 from tests.synthetic import LOSS, synthetic
 
 DYNAMICS = synthetic(9, pool=20, test=6, subset=8, batch_size=4, steps=8, every=2)[0]

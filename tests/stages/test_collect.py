@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from gptfl import collect
+from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
-from gptfl.records import Dynamics
-from gptfl.stages.collect import CollectResult
-from gptfl.stages.estimate import Estimate
-from gptfl.store.dynamics import read_dynamics
+from gptfl.recording.cost import Estimate
+from gptfl.recording.result import CollectResult
+from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace
 
 SMALL: dict[str, Any] = {"runs": 3, "pool": 12, "test": 5, "subset_size": 6, "batch_size": 3, "steps": 4, "lr": 1e-3}
@@ -261,10 +261,10 @@ def test_a_diverging_run_is_kept_aside_and_the_finished_ones_stay(
 
 
 def test_an_executor_may_send_the_maker_of_trainers_elsewhere(neox: Path) -> None:
-    from gptfl.builtin.errands import Errands
-    from gptfl.builtin.metrics import Loss
-    from gptfl.interfaces import Plan
-    from gptfl.stages.recording import TrainerMaker
+    from gptfl.metrics import Loss
+    from gptfl.plugins.interfaces import Plan
+    from gptfl.recording.trainers import TrainerMaker
+    from gptfl.tasks.errands import Errands
     from gptfl.training.trainer import Recipe
 
     data = Errands().load(6, 3, 0)
@@ -300,7 +300,7 @@ NURSERY = """
 import os, sys
 import torch
 torch.set_num_threads(1)
-import gptfl.builtin.models, gptfl.stages.estimate, gptfl.training.trainer
+import gptfl.training.load, gptfl.recording.cost, gptfl.training.trainer
 from gptfl import collect
 print("ready", flush=True)
 for _ in sys.stdin:

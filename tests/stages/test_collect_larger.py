@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.stages import recording
-from gptfl.stages.estimate import Estimate
-from gptfl.store.dynamics import read_dynamics
+from gptfl.recording import resume as recording
+from gptfl.recording.cost import Estimate
+from gptfl.store.recordings import read_dynamics
 from tests.stages.test_collect import record, same_recording
 
 

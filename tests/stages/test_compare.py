@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gptfl.api.compare import compare
+from gptfl.core import role_of
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.records import role_of
+from gptfl.evaluation.cost import measure_cost
 from gptfl.scores import pointwise
-from gptfl.stages import fitting
-from gptfl.stages.compare import compare
-from gptfl.stages.cost import measure_cost
-from gptfl.stages.fit import fit
-from gptfl.store.dynamics import write_dynamics
+from gptfl.simulation import fitting
+from gptfl.simulation.fit import fit
+from gptfl.store.recordings import write_dynamics
 from tests.stages.plugin_estimators import Recall
 from tests.synthetic import synthetic
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.stages.compare import compare
-from gptfl.stages.few_runs import sweep_runs
-from gptfl.stages.fit import fit
-from gptfl.stages.inspect import inspect
-from gptfl.stages.simulate import simulate
-from gptfl.stages.sweep import sweep
-from gptfl.store.dynamics import write_dynamics
+from gptfl.api.compare import compare
+from gptfl.api.learning_curve import sweep_runs
+from gptfl.api.simulate import simulate
+from gptfl.api.sweep import sweep
+from gptfl.recording.inspect import inspect
+from gptfl.simulation.fit import fit
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
 from tests.synthetic import synthetic
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.api.compare import compare
+from gptfl.api.learning_curve import sweep_runs
+from gptfl.core import REPEAT
+from gptfl.core.splits import most_folds, stored_split
 from gptfl.errors import DataError, UsageError
-from gptfl.records import REPEAT
+from gptfl.evaluation.held_out import divided, folds_for
+from gptfl.evaluation.order_noise import device_note
 from gptfl.report.footnotes import footnotes
-from gptfl.stages.compare import compare
-from gptfl.stages.dividing import divided, folds_for
-from gptfl.stages.few_runs import sweep_runs
-from gptfl.stages.repeats import device_note
-from gptfl.stages.splits import most_folds, stored_split
-from gptfl.stages.unseen import set_aside
-from gptfl.store.dynamics import write_dynamics
+from gptfl.simulation.unseen import set_aside
+from gptfl.store.recordings import write_dynamics
 from tests.synthetic import LOSS, synthetic
 
 

@@ -4,16 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.api.compare import compare
+from gptfl.core import GradientProducts, silent
+from gptfl.core.splits import stored_split
 from gptfl.errors import DataError, UsageError
-from gptfl.hookspecs import hookimpl
-from gptfl.records import GradientProducts, silent
-from gptfl.registry import build
-from gptfl.stages.compare import compare
-from gptfl.stages.entries import Entry, choose_entries, label_for, parse_spec
-from gptfl.stages.fitting import Contender, fit_data, simulator_key, unmet_need
-from gptfl.stages.provision import Shelf
-from gptfl.stages.sources import choose_metric, open_recording
-from gptfl.stages.splits import stored_split
+from gptfl.evaluation.specs import Entry, choose_entries, label_for, parse_spec
+from gptfl.features.lookup import Shelf
+from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins.registry import build
+from gptfl.recording.recording import choose_metric, open_recording
+from gptfl.simulation.fitting import fit_data, simulator_key
+from gptfl.simulation.requirements import Contender, unmet_need
 from tests.stages.plugin_estimators import Recall
 from tests.stages.test_compare import rows_of
 
@@ -55,7 +56,7 @@ def gptfl_estimators():
 @pytest.fixture
 def known(monkeypatch):
     built = build([sys.modules[__name__]])
-    monkeypatch.setattr("gptfl.stages.compare.get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.api.compare.get_registry", lambda: built)
     return built
 
 

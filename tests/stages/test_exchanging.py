@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.curricula import fill_batches
-from gptfl.stages.exchanging import search
-from gptfl.stages.picking import Rooms
-from gptfl.store.dynamics import write_dynamics
+from gptfl.core.curriculum import fill_batches
+from gptfl.influence.greedy import Rooms
+from gptfl.influence.subset_search import search
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
 POOL, SIZE = 16, 5

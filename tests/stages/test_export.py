@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.records import Dynamics
-from gptfl.stages.export import export
-from gptfl.stages.import_ import import_
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.interchange.export_recording import export
+from gptfl.interchange.gptdynamics_writer import folder_names
+from gptfl.interchange.import_recording import import_
 from gptfl.store.exports import MARKER
-from gptfl.store.gptdynamics_writer import folder_names
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests.released import released
 from tests.synthetic import synthetic
 

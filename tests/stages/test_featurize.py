@@ -3,15 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.encoders import minilm
+from gptfl.core import Dynamics, Example, FeatureSet
+from gptfl.encoders import minilm
 from gptfl.errors import DataError, PluginError, ResourceError, UsageError
-from gptfl.records import Dynamics, Example, FeatureSet
-from gptfl.registry import get_registry
-from gptfl.stages import embedding
-from gptfl.stages import featurize as stage
-from gptfl.stages.featurize import featurize
-from gptfl.store.dynamics import write_dynamics
+from gptfl.features import embedding
+from gptfl.features import featurize as stage
+from gptfl.features.featurize import featurize
+from gptfl.plugins.registry import get_registry
 from gptfl.store.features import read_features
+from gptfl.store.recordings import write_dynamics
 from tests.builtin.test_tasks import numbered, write
 from tests.hub import use_cache
 from tests.synthetic import synthetic

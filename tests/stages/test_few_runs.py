@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.api import learning_curve as few_runs
+from gptfl.api.learning_curve import groups_of, sweep_runs
+from gptfl.api.sweep import sweep
+from gptfl.core import REPEAT, FeatureSet
 from gptfl.errors import DataError, UsageError
-from gptfl.records import REPEAT, FeatureSet
-from gptfl.report.few_runs import runs_csv, runs_table
+from gptfl.report.learning_curve import runs_csv, runs_table
 from gptfl.scores.comparison import Row, Value
 from gptfl.scores.sweep import averaged
-from gptfl.stages import few_runs
-from gptfl.stages.few_runs import groups_of, sweep_runs
-from gptfl.stages.sweep import sweep
-from gptfl.store.dynamics import read_dynamics, write_dynamics
 from gptfl.store.features import read_features, write_features
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing import make_dynamics
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from gptfl.builtin.class_share import ClassShare
+from gptfl.core import role_of
+from gptfl.core.queries import query_for
 from gptfl.errors import DataError, PluginError
-from gptfl.records import role_of
-from gptfl.stages.fit import fit
-from gptfl.stages.splits import query_for
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.estimators.class_share import ClassShare
+from gptfl.simulation.fit import fit
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.simulators import read_simulator
 from tests.synthetic import LOSS, synthetic
 

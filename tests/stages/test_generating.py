@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.builtin.metrics import RougeL
+from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError, UsageError
-from gptfl.interfaces import Observation
-from gptfl.records import Dynamics, MetricInfo
-from gptfl.stages.collect import CollectResult, collect
-from gptfl.stages.estimate import Estimate
-from gptfl.stages.generating import check_generation
-from gptfl.stages.inspect import inspect
-from gptfl.stages.sources import focused, open_recording
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.metrics import RougeL
+from gptfl.plugins.interfaces import Observation
+from gptfl.recording.collect import collect
+from gptfl.recording.cost import Estimate
+from gptfl.recording.inspect import inspect
+from gptfl.recording.plan import check_generation
+from gptfl.recording.recording import focused, open_recording
+from gptfl.recording.result import CollectResult
+from gptfl.store.recordings import read_dynamics, write_dynamics
 
 COLOURS = ("red", "blue", "green", "grey")
 PLACES = ("sea", "sun", "moon", "land", "hill")

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gptfl.core import role_of
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.records import role_of
-from gptfl.stages.estimate import Estimate
-from gptfl.stages.inspect import inspect
-from gptfl.store.dynamics import read_dynamics
-from gptfl.training.gradients import reference
+from gptfl.recording.cost import Estimate
+from gptfl.recording.inspect import inspect
+from gptfl.store.recordings import read_dynamics
+from gptfl.training import reference_run as reference
 from tests.stages.test_collect import record, same_recording
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from gptfl import testing
+from gptfl.core import FeatureSet, MetricInfo, TaskData, silent
 from gptfl.errors import DataError, PluginError
-from gptfl.interfaces import Executor, Metric, Observation, Task
-from gptfl.records import FeatureSet, MetricInfo, TaskData, silent
-from gptfl.registry import Part, Registry, build
-from gptfl.stages.embedding import Embedding
-from gptfl.stages.guarding import make_executor, make_metric, make_task
+from gptfl.features.embedding import Embedding
+from gptfl.plugins.guards import make_executor, make_metric, make_task
+from gptfl.plugins.interfaces import Executor, Metric, Observation, Task
+from gptfl.plugins.registry import Part, Registry, build
 
 EXAMPLES = testing.make_examples(3)
 SEEN = Observation(EXAMPLES, np.zeros(3), np.ones(3, dtype=np.int64))

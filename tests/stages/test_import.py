@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.curricula import constant, linear_decay
+from gptfl.core import role_of
+from gptfl.core.curriculum import constant, linear_decay
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
-from gptfl.records import role_of
-from gptfl.stages.import_ import import_
-from gptfl.stages.recipe import Overrides, adjusted, recorded_recipe
-from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
+from gptfl.interchange.gptdynamics import Oddities
+from gptfl.interchange.import_recording import import_
+from gptfl.simulation.schedule import Overrides, adjusted, recorded_recipe
 from gptfl.store.features import check_features, read_features
-from gptfl.store.gptdynamics import Oddities
+from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 from tests.released import lines, released, sketches, trajectory
 from tests.synthetic import synthetic
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, Example, MetricInfo
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Example, MetricInfo
-from gptfl.stages.inspect import ExampleRow, inspect
-from gptfl.store.dynamics import write_dynamics
+from gptfl.recording.inspect import ExampleRow, inspect
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import SimulatorFile, write_simulator
 
 SAMPLES = Path(__file__).parents[1] / "store" / "samples" / "v1"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError, NotKept, ResourceError
-from gptfl.stages.keeping import Keeping
+from gptfl.store.outputs import Keeping
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from gptfl import collect
+from gptfl.core import Example, TaskData, classes_of, tasks_of
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
-from gptfl.records import Example, TaskData, classes_of, tasks_of
-from gptfl.registry import get_registry
-from gptfl.stages.corrupting import flip_labels
-from gptfl.stages.inspect import inspect
-from gptfl.stages.mixture import Mixture, Source, open_task
-from gptfl.stages.texts import with_texts
-from gptfl.store.dynamics import read_dynamics
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.inspect import inspect
+from gptfl.recording.recording import with_texts
+from gptfl.store.recordings import read_dynamics
+from gptfl.tasks.label_noise import flip_labels
+from gptfl.tasks.mixture import Mixture, Source, open_task
 
 SMALL: dict[str, Any] = {"runs": 1, "test": 6, "subset_size": 4, "batch_size": 2, "steps": 2, "lr": 1e-3}
 TASKS = "rte,sst2,webnlg"
@@ -214,7 +214,7 @@ def test_one_task_has_plain_prompts_unless_instructions_are_asked_for(neox: Path
 
 
 def test_recordings_from_before_there_were_instructions_go_on(neox: Path, data: Path, tmp_path: Path) -> None:
-    from gptfl.store.dynamics import write_dynamics
+    from gptfl.store.recordings import write_dynamics
 
     common = {"data": data / "rte", "workspace": tmp_path / "w", "pool": 4, **SMALL}
     path = collect(str(neox), "rte", **common).path
@@ -257,8 +257,8 @@ def test_json_lines_that_name_tasks_are_a_mixture(tmp_path: Path) -> None:
 
 
 def test_a_generated_task_of_a_plugin_needs_no_folder(data: Path) -> None:
-    from gptfl.hookspecs import hookimpl
-    from gptfl.registry import build
+    from gptfl.plugins.hooks import hookimpl
+    from gptfl.plugins.registry import build
 
     class Made:
         name, learning_rate, generated = "made", 1e-4, True

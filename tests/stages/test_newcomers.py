@@ -4,11 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.tasks import Rte, instructions
-from gptfl.builtin.tasks.rows import Row
+from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.records import Example
-from gptfl.stages.newcomers import read_newcomers
+from gptfl.simulation.new_examples import read_newcomers
+from gptfl.tasks import Rte, instructions
+from gptfl.tasks.rows import Row
 from tests.synthetic import LOSS, synthetic
 
 DYNAMICS, _ = synthetic(3, classes=0)

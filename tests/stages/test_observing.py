@@ -8,13 +8,14 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
-from gptfl.registry import build
+from gptfl.plugins.registry import build
 from gptfl.report.simulation import draw_simulation
-from gptfl.stages import asking, observing
-from gptfl.stages import fit as fit_module
-from gptfl.stages.plausible import NOVEL, novelty_note
-from gptfl.store.dynamics import write_dynamics
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import observing
+from gptfl.simulation import simulator as asking
+from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
+from gptfl.store.recordings import write_dynamics
 from tests.stages import sure
 from tests.synthetic import synthetic
 

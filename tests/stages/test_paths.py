@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import gptfl
-from gptfl.registry import get_registry
-from gptfl.stages.mixture import open_task
-from gptfl.stages.newcomers import read_newcomers
-from gptfl.stages.selection import Pool
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.plugins.registry import get_registry
+from gptfl.simulation.new_examples import read_newcomers
+from gptfl.store.id_files import Pool
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace
+from gptfl.tasks.mixture import open_task
 from gptfl.training.models import cache_folder
 from tests.synthetic import LOSS, synthetic
 

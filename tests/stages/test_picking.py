@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.core import Features, FeatureSet
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Features, FeatureSet
-from gptfl.stages import picking
-from gptfl.stages.closed_form import HeldVectors
-from gptfl.stages.picking import Wish, pick, rooms_of
+from gptfl.features.vectors import HeldVectors
+from gptfl.influence import greedy as picking
+from gptfl.influence.greedy import Wish, pick, rooms_of
 from tests.synthetic import examples
 
 POOL = 30
@@ -48,7 +48,7 @@ def by_loop(wish, rooms):
 @pytest.mark.parametrize("diversity", [0.0, 0.3, 5.0])
 @pytest.mark.parametrize("cautious", [0.0, 1.5])
 def test_what_is_picked_is_what_the_rule_says(monkeypatch, share, diversity, cautious) -> None:
-    monkeypatch.setattr("gptfl.stages.closed_form.CHUNK", 7)
+    monkeypatch.setattr("gptfl.features.vectors.CHUNK", 7)
     wish = Wish(9, share, diversity, cautious)
     rooms = rooms_of(POOL_OF_THREE, wish)
     worth = VALUES - wish.cautious * SPREAD

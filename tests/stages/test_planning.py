@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from gptfl import collect
+from gptfl.api.compare import compare
+from gptfl.core import FIT, REPEAT, TEST, Example
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.records import FIT, REPEAT, TEST, Example
-from gptfl.stages.compare import compare
-from gptfl.stages.estimate import Estimate
-from gptfl.stages.planning import choose_design, choose_steps
-from gptfl.stages.recording import identity
-from gptfl.stages.unseen import set_aside
-from gptfl.store.dynamics import read_dynamics
+from gptfl.recording.cost import Estimate
+from gptfl.recording.plan import choose_design, choose_steps
+from gptfl.recording.settings import identity
+from gptfl.simulation.unseen import set_aside
+from gptfl.store.recordings import read_dynamics
 
 OPEN: dict[str, Any] = {"subset_size": None, "reserve_pool": 0, "leave_out_size": None, "repeats": 0}
 
@@ -108,7 +108,7 @@ def test_a_balanced_design_needs_classes(pool, subset, message):
 
 
 def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed(neox: Path, tmp_path: Path) -> None:
-    from gptfl.records import TaskData
+    from gptfl.core import TaskData
 
     data, old = TaskData("x", (), ()), {"seed": 1, "pool": 12}
     assert identity({**old, "design": "uniform", "reserve_pool": 0, "leave_out_size": None}, data) == identity(

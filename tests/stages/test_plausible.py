@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gptfl.records import MetricInfo
-from gptfl.stages.plausible import range_note, share_note
+from gptfl.core import MetricInfo
+from gptfl.simulation.caveats import range_note, share_note
 from gptfl.testing import make_dynamics
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)

@@ -4,16 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.builtin.exposure_gp import ExposureGp
-from gptfl.builtin.gptfluence import GPTfluence
+from gptfl.api.compare import compare
+from gptfl.api.simulate import simulate
 from gptfl.errors import DataError
-from gptfl.interfaces import prefers
+from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.features.lookup import Shelf
+from gptfl.plugins.interfaces import prefers
+from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_dict
-from gptfl.stages.compare import compare
-from gptfl.stages.fit import fit
-from gptfl.stages.provision import Shelf
-from gptfl.stages.simulate import simulate
-from gptfl.stages.sources import open_recording
+from gptfl.simulation.fit import fit
 from gptfl.store.features import write_features
 from gptfl.store.simulators import read_simulator
 from tests.stages.plugin_estimators import Featured, Recall

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 import gptfl
+from gptfl.core import Example, Query
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.records import Example, Query
-from gptfl.registry import build
-from gptfl.stages import asking, closed_form, influence, placing
-from gptfl.stages import fit as fit_module
-from gptfl.stages.asking import open_source
-from gptfl.stages.influence import typical_recipe
-from gptfl.stages.recipe import first_scores
-from gptfl.stages.typical import drops, replacements
-from gptfl.store.dynamics import write_dynamics
+from gptfl.features import extend as placing
+from gptfl.influence import closed_form
+from gptfl.influence import methods as influence
+from gptfl.influence.simulated import drops, replacements, typical_recipe
+from gptfl.plugins.registry import build
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import simulator as asking
+from gptfl.simulation.schedule import first_scores
+from gptfl.simulation.simulator import open_source
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
 from tests.stages import kin
 from tests.synthetic import synthetic

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.curricula import linear_decay
+from gptfl.core.curriculum import linear_decay
 from gptfl.errors import DataError, UsageError
-from gptfl.stages.recipe import Overrides, Recipe, adjusted, caveats, first_scores, recorded_recipe
+from gptfl.simulation.caveats import caveats
+from gptfl.simulation.schedule import Overrides, Recipe, adjusted, first_scores, recorded_recipe
 from tests.synthetic import LOSS, synthetic
 
 DYNAMICS, _ = synthetic(runs=4)

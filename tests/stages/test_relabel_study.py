@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.builtin.models import load_model
-from gptfl.curricula import fill_batches, run_seed
+from gptfl.core.curriculum import fill_batches, run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.interfaces import Plan
-from gptfl.registry import get_registry
+from gptfl.plugins.guards import make_metric
+from gptfl.plugins.interfaces import Plan
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.trainers import recipe_of
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER
 from gptfl.scores.detection import found_shares
-from gptfl.stages.flips import corrected, flipped_of
-from gptfl.stages.guarding import make_metric
-from gptfl.stages.retraining import orders_of, recipe_of
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store.recordings import read_dynamics, write_dynamics
+from gptfl.studies.retraining import orders_of
+from gptfl.tasks.label_noise import corrected, flipped_of
+from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
 
 POOL = 10

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gptfl.builtin.models import load_model
 from gptfl.errors import DataError
-from gptfl.stages.retraining import model_of
+from gptfl.recording.trainers import model_of
+from gptfl.training.load import load_model
 
 
 def recording(**settings: Any) -> Any:

@@ -6,12 +6,12 @@ import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
-from gptfl.registry import build
+from gptfl.plugins.registry import build
 from gptfl.report.selection import to_json
-from gptfl.stages import asking
-from gptfl.stages import fit as fit_module
-from gptfl.store.dynamics import write_dynamics
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from tests.stages import kin
 from tests.synthetic import synthetic
 

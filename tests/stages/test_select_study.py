@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.builtin.models import load_model
-from gptfl.curricula import fill_batches, generator, run_seed
+from gptfl.core import Dynamics
+from gptfl.core.curriculum import fill_batches, generator, run_seed
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.interfaces import Plan
-from gptfl.records import Dynamics
-from gptfl.registry import get_registry
-from gptfl.stages import choosers
-from gptfl.stages.asking import open_source
-from gptfl.stages.entries import Spec
-from gptfl.stages.guarding import make_metric
-from gptfl.stages.influence import subject_of
-from gptfl.stages.refitting import known_features, refitted
-from gptfl.stages.retraining import recipe_of
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.evaluation.specs import Spec
+from gptfl.influence.targets import subject_of
+from gptfl.plugins.guards import make_metric
+from gptfl.plugins.interfaces import Plan
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.trainers import recipe_of
+from gptfl.simulation.simulator import open_source
+from gptfl.store.recordings import read_dynamics, write_dynamics
+from gptfl.studies import rivals as choosers
+from gptfl.studies.rivals import known_features, refitted
+from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
 
 POOL, TEST, SIZE = 12, 6, 5

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.records import Example
-from gptfl.stages import selection
-from gptfl.stages.selection import Pool
+from gptfl.store import id_files as selection
+from gptfl.store.id_files import Pool
 from gptfl.store.jsonlines import Limits
 
 POOL = Pool([Example(name, "", "") for name in ("rte-1", "rte-2", "rte-3", "c #4", "5", "größe")])

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 import gptfl
+from gptfl.core import MetricInfo
 from gptfl.errors import DataError, UsageError
-from gptfl.records import MetricInfo
-from gptfl.stages.inspect import inspect
-from gptfl.stages.outcome import most_changed, spread_of
-from gptfl.store.dynamics import write_dynamics
+from gptfl.recording.inspect import inspect
+from gptfl.simulation.outcome import most_changed, spread_of
 from gptfl.store.features import write_features
 from gptfl.store.predictions import read_predictions
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
 from gptfl.store.workspace import Workspace
 from tests.synthetic import synthetic
@@ -149,7 +149,7 @@ def test_batches_from_a_file(made: Path, tmp_path: Path) -> None:
 
 def test_a_shorter_run_is_compared_at_its_own_last_step(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict = {}
-    monkeypatch.setattr("gptfl.stages.simulate.draw_simulation", lambda path, **given: drawn.update(given))
+    monkeypatch.setattr("gptfl.api.simulate.draw_simulation", lambda path, **given: drawn.update(given))
     result = gptfl.simulate(workspace=made, subset=POOL[:8], steps=5)
     learned = (*DYNAMICS.with_role("fit"), *DYNAMICS.with_role("validation"))
     mean = np.mean([run.metrics["loss"] for run in learned], axis=0)

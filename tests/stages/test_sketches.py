@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+from gptfl.core import Dynamics, Example, GradientSketches, silent
+from gptfl.core.runs import with_tests
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Dynamics, Example, GradientSketches, silent
-from gptfl.stages.estimate import Estimate
-from gptfl.stages.featurize import featurize
-from gptfl.stages.fit import fit
-from gptfl.stages.inspect import inspect
-from gptfl.stages.placing import beside
-from gptfl.stages.sources import open_recording
-from gptfl.stages.withholding import with_tests
-from gptfl.store.dynamics import read_dynamics
+from gptfl.features.extend import beside
+from gptfl.features.featurize import featurize
+from gptfl.recording.cost import Estimate
+from gptfl.recording.inspect import inspect
+from gptfl.recording.recording import open_recording
+from gptfl.simulation.fit import fit
 from gptfl.store.features import read_features
-from gptfl.store.recorded_sketches import pack, unpack
+from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
-from gptfl.training.gradients import reference, sketching
+from gptfl.store.sketches import pack, unpack
+from gptfl.training import gradient_sketches as sketching
+from gptfl.training import reference_run as reference
 from gptfl.training.gradients.layers import InseparableError
 from tests.stages.test_collect import record, same_recording
 

@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from gptfl.core import MetricInfo
 from gptfl.errors import DataError
-from gptfl.records import MetricInfo
-from gptfl.stages.sources import choose_metric, find_features, open_recording
-from gptfl.store.dynamics import write_dynamics
+from gptfl.features.lookup import find_features
+from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
 

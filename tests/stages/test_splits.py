@@ -3,20 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.core import Curriculum
+from gptfl.core.queries import query_for, same_steps, stacked
+from gptfl.core.runs import cut_run, thinned
+from gptfl.core.splits import check_fit_runs, fold_splits, most_folds, stored_split, usable_runs
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Curriculum
-from gptfl.stages.splits import (
-    check_fit_runs,
-    cut_run,
-    fold_splits,
-    most_folds,
-    query_for,
-    same_steps,
-    stacked,
-    stored_split,
-    thinned,
-    usable_runs,
-)
 from tests.synthetic import LOSS, synthetic
 
 

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from gptfl.api import sweep as sweep_module
+from gptfl.api.compare import compare
+from gptfl.api.sweep import sweep
 from gptfl.errors import DataError, UsageError
-from gptfl.stages import sweep as sweep_module
-from gptfl.stages.compare import compare
-from gptfl.stages.sweep import sweep
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 import gptfl
 from gptfl.cli.simulate import show
-from gptfl.records import Dynamics, MetricInfo, Run
-from gptfl.store.dynamics import write_dynamics
+from gptfl.core import Dynamics, MetricInfo, Run
+from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
 ACCURACY = MetricInfo("accuracy", higher_is_better=True, low=0.0, high=1.0)

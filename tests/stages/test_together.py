@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError, GptflError, ResourceError, UsageError
-from gptfl.stages import together
-from gptfl.stages.estimate import Estimate
-from gptfl.stages.together import check_together, launch
-from gptfl.store.dynamics import read_dynamics
+from gptfl.recording import launch as together
+from gptfl.recording.cost import Estimate
+from gptfl.recording.launch import launch
+from gptfl.recording.plan import check_together
+from gptfl.store.recordings import read_dynamics
 from tests.stages.test_collect import record, same_recording
 
 

@@ -11,13 +11,13 @@ from transformers import AutoTokenizer
 
 import gptfl
 from gptfl.errors import DataError
-from gptfl.registry import get_registry
-from gptfl.stages.collect import CollectResult
-from gptfl.stages.guarding import make_metric
-from gptfl.stages.measuring import measure_first
-from gptfl.stages.retraining import Retrainer
-from gptfl.stages.sources import open_recording
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.plugins.guards import make_metric
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.recording import open_recording
+from gptfl.recording.result import CollectResult
+from gptfl.recording.trainers import measure_first
+from gptfl.store.recordings import read_dynamics, write_dynamics
+from gptfl.studies.retraining import Retrainer
 from tests.tokenizers import pieces
 
 SMALL: dict[str, Any] = {"pool": 4, "test": 3, "subset_size": 2, "batch_size": 2, "steps": 2, "lr": 1e-3}

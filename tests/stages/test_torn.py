@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.stages.retraining import _mended, _read
+from gptfl.studies.retraining import _mended, _read
 
 LINES = '{"key": "a", "metrics": {"loss": 1.5}}\n{"key": "b", "metrics": {"loss": 2.5}}\n'
 

@@ -10,8 +10,8 @@ import h5py
 import pytest
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.stages.inspect import inspect
-from gptfl.stages.unlock import unlock
+from gptfl.recording.inspect import inspect
+from gptfl.recording.unlock import unlock
 from gptfl.store.marks import checksum, is_marked
 
 OPENS = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+', libver='v110'); print(flush=True); sys.stdin.read()"

@@ -6,20 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptfl.builtin.baselines import MeanRun, Persistence
-from gptfl.builtin.class_share import ClassShare
-from gptfl.builtin.gptfluence import GPTfluence
+from gptfl.api.compare import compare
+from gptfl.core import Curriculum, Example, FitData, GradientProducts, Run, fingerprint, run_fingerprint
+from gptfl.core.queries import query_for
+from gptfl.core.splits import stored_split
 from gptfl.errors import DataError, UsageError
-from gptfl.records import Curriculum, Example, FitData, GradientProducts, Run, fingerprint, run_fingerprint
+from gptfl.estimators.baselines import MeanRun, Persistence
+from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.scores import pointwise
-from gptfl.stages.compare import compare
-from gptfl.stages.fit import fit
-from gptfl.stages.scope import scope_of
-from gptfl.stages.splits import query_for, stored_split
-from gptfl.stages.unseen import aside_from_json, refusal, set_aside
-from gptfl.stages.withholding import pieces, without
-from gptfl.store.dynamics import write_dynamics
+from gptfl.simulation.fit import fit
+from gptfl.simulation.requirements import refusal
+from gptfl.simulation.unseen import aside_from_json, scope_of, set_aside
+from gptfl.simulation.withholding import pieces, without
 from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator
 from tests.lawful import lawful
 from tests.synthetic import LOSS, synthetic

@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.builtin.models import load_model
-from gptfl.curricula import run_seed
+from gptfl.core.curriculum import run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.interfaces import Plan
-from gptfl.registry import build, get_registry
+from gptfl.plugins.guards import make_metric
+from gptfl.plugins.interfaces import Plan
+from gptfl.plugins.registry import build, get_registry
+from gptfl.recording.trainers import recipe_of
 from gptfl.scores import pointwise
-from gptfl.stages import asking, observing
-from gptfl.stages import fit as fit_module
-from gptfl.stages.guarding import make_metric
-from gptfl.stages.retraining import recipe_of
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.simulation import fit as fit_module
+from gptfl.simulation import observing
+from gptfl.simulation import simulator as asking
 from gptfl.store.predictions import read_predictions
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing.synthetic import make_dynamics
+from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
 from tests.stages import sure
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from gptfl.api.compare import compare
+from gptfl.api.simulate import simulate
 from gptfl.errors import DataError, NotKept, ResourceError
-from gptfl.stages.asking import open_source
-from gptfl.stages.compare import compare
-from gptfl.stages.fit import fit
-from gptfl.stages.simulate import simulate
-from gptfl.stages.sources import open_recording
-from gptfl.store.dynamics import write_dynamics
+from gptfl.recording.recording import open_recording
+from gptfl.simulation.fit import fit
+from gptfl.simulation.simulator import open_source
+from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
 SAID = "took new.dynamics.h5, the recording made last; choose another with --dynamics (also there: syn.dynamics.h5)"
@@ -80,6 +80,6 @@ def test_a_comparison_is_there_and_its_picture_is_told_as_missing(unwritable: Pa
 
 
 def test_a_fit_that_could_not_be_kept_is_not_begun(unwritable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gptfl.stages.fit.fit_fresh", lambda *given: pytest.fail("it was fitted"))
+    monkeypatch.setattr("gptfl.simulation.fit.fit_fresh", lambda *given: pytest.fail("it was fitted"))
     with pytest.raises(ResourceError, match="Read-only"):
         fit("mean-run", workspace=unwritable, every=2)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run, role_of
+from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run, role_of
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, Run
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Run
-from gptfl.store import fields, jsonlines, safety
+from gptfl.store import hdf5 as fields
+from gptfl.store import jsonlines, safety
 from gptfl.store.chunks import read_array
-from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
 from gptfl.store.files import create, open_file
 from gptfl.store.kinds import SIMULATOR
+from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 
 
 @pytest.fixture

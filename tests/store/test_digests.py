@@ -12,14 +12,15 @@ import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, Example, MetricInfo
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Example, MetricInfo
-from gptfl.store import digests, fields, files
-from gptfl.store.dynamics import append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.store import digests, files
+from gptfl.store import hdf5 as fields
 from gptfl.store.features import open_features, read_features
 from gptfl.store.kinds import SIMULATOR
 from gptfl.store.predictions import read_predictions
-from gptfl.store.recorded_sketches import StoredPoints
+from gptfl.store.recordings import append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.store.sketches import StoredPoints
 
 TOOL = Path(__file__).parents[2] / "tools" / "flip_bits.py"
 SAMPLES = Path(__file__).parent / "samples"

@@ -12,7 +12,7 @@ import pytest
 from gptfl.errors import GptflWarning, ResourceError
 from gptfl.store import durable
 from gptfl.store.durable import part_of, put_folder_in_place, put_in_place, remove_leftovers
-from gptfl.store.whole import written_whole
+from gptfl.store.outputs import written_whole
 from gptfl.store.workspace import Workspace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="locks of other systems differ")

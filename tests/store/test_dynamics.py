@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.errors import DataError
-from gptfl.records import Curriculum, Dynamics, Example, MetricInfo, Run
-from gptfl.store import fields, files
-from gptfl.store.dynamics import append_run, read_dynamics, write_dynamics
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
 from gptfl.store.examples import get_examples
 from gptfl.store.kinds import DYNAMICS
 from gptfl.store.recorded_settings import ALWAYS, OR_NONE
+from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 from gptfl.store.runs import ROLES
 
 json_values = st.recursive(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from gptfl.core import Dynamics, Example, Features, FeatureSet
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Example, Features, FeatureSet
 from gptfl.store.features import (
     check_features,
     check_numbers,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.store import fields
+from gptfl.store import hdf5 as fields
 from gptfl.store.files import Header, amend, create, open_file, read_header
 from gptfl.store.kinds import FEATURES, KINDS, SIMULATOR
 

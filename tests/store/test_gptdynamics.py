@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.store import gptdynamics, jsonlines
-from gptfl.store.gptdynamics import Budget, Oddities, find_runs, natural, read_batches, read_scores
-from gptfl.store.textfiles import read_texts
+from gptfl.interchange import gptdynamics
+from gptfl.interchange.gptdynamics import Budget, Oddities, find_runs, natural, read_batches, read_scores
+from gptfl.interchange.texts import read_texts
+from gptfl.store import jsonlines
 from tests.released import lines, released, trajectory
 
 PLACES = {str(i): i for i in range(6)}

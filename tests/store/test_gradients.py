@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, GradientProducts, Run
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, GradientProducts, Run
-from gptfl.store.dynamics import append_gradients, append_run, read_dynamics, write_dynamics
+from gptfl.store.recordings import append_gradients, append_run, read_dynamics, write_dynamics
 
 
 @pytest.fixture

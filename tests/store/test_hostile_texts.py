@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, Example
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, Example
-from gptfl.store import examples, fields, jsonlines
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.store import examples, jsonlines
+from gptfl.store import hdf5 as fields
 from gptfl.store.examples import get_examples, metric_from_json
+from gptfl.store.recordings import read_dynamics, write_dynamics
 
 ROW = {"id": "a", "prompt": "p", "target": "t", "choices": [], "label": None, "fields": {}, "digest": "d"}
 Harm = Callable[[h5py.File], None]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gptfl.records import Dynamics, Run
+from gptfl.core import Dynamics, Run
 from gptfl.store.durable import remove_leftovers
-from gptfl.store.dynamics import append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.store.recordings import append_run, merge_runs, read_dynamics, write_dynamics
 from gptfl.store.workspace import runs_folder
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and kills processes")
@@ -26,7 +26,7 @@ DRIVER = """
 import os, sys
 from dataclasses import replace
 from pathlib import Path
-from gptfl.store.dynamics import append_run, merge_runs, read_dynamics
+from gptfl.store.recordings import append_run, merge_runs, read_dynamics
 
 path = Path(sys.argv[1])
 for line in sys.stdin:
@@ -95,8 +95,8 @@ import os, shutil, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from gptfl.records import GradientProducts
-from gptfl.store.dynamics import append_gradients, append_run, merge_runs, read_dynamics
+from gptfl.core import GradientProducts
+from gptfl.store.recordings import append_gradients, append_run, merge_runs, read_dynamics
 from gptfl.store.durable import remove_leftovers
 from gptfl.store.workspace import runs_folder
 
@@ -180,7 +180,7 @@ WRITER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from gptfl.store.dynamics import append_run, merge_runs, read_dynamics
+from gptfl.store.recordings import append_run, merge_runs, read_dynamics
 
 path = Path(sys.argv[1])
 one = read_dynamics(path).runs[0]

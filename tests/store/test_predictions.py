@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gptfl.core import MetricInfo, fingerprint
 from gptfl.errors import DataError
-from gptfl.records import MetricInfo, fingerprint
 from gptfl.store.predictions import AVERAGE_RUN, PredictionFile, read_predictions, write_predictions
 from tests.undigested import without_digests
 

@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, GradientProducts, GradientSketches, Run, SketchPoint
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, GradientProducts, GradientSketches, Run, SketchPoint
-from gptfl.store.dynamics import append_run, append_sketches, read_dynamics, write_dynamics
-from gptfl.store.recorded_sketches import pack, unpack
+from gptfl.store.recordings import append_run, append_sketches, read_dynamics, write_dynamics
+from gptfl.store.sketches import pack, unpack
 
 
 @pytest.fixture

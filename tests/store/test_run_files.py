@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, GradientProducts, Run
 from gptfl.errors import DataError, ResourceError
-from gptfl.records import Dynamics, GradientProducts, Run
-from gptfl.stages.inspect import inspect
-from gptfl.stages.unlock import unlock
-from gptfl.store.dynamics import append_gradients, append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.recording.inspect import inspect
+from gptfl.recording.unlock import unlock
+from gptfl.store.recordings import append_gradients, append_run, merge_runs, read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace
 
 RunMaker = Callable[[int], Run]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.store import fields
+from gptfl.store import hdf5 as fields
 from gptfl.store.files import create, header_of, open_file
 from gptfl.store.kinds import SIMULATOR
 from tests.undigested import without_digests

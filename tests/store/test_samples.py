@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gptfl.records import Example, MetricInfo
-from gptfl.records.runs import run_fingerprint
-from gptfl.store.dynamics import read_dynamics
+from gptfl.core import Example, MetricInfo
+from gptfl.core.runs import run_fingerprint
 from gptfl.store.features import check_features, read_feature_rows
 from gptfl.store.files import read_header
 from gptfl.store.kinds import KINDS
 from gptfl.store.predictions import read_predictions
+from gptfl.store.recordings import read_dynamics
 from gptfl.store.run_files import read_run
 from gptfl.store.simulators import read_simulator
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from gptfl.core import MetricInfo, fingerprint
 from gptfl.errors import DataError
-from gptfl.records import MetricInfo, fingerprint
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
 
 SIMULATOR = SimulatorFile(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.store import sketches as module
-from gptfl.store.sketches import read_sketches
+from gptfl.interchange import sketch_archive as module
+from gptfl.interchange.sketch_archive import read_sketches
 from tests.released import sketches
 
 

@@ -7,7 +7,7 @@ import pytest
 from gptfl.errors import DataError
 from gptfl.store.files import create
 from gptfl.store.kinds import FEATURES, SIMULATOR
-from gptfl.store.targets import check_plain_target, check_target
+from gptfl.store.outputs import check_plain_target, check_target
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from gptfl.errors import ResourceError
-from gptfl.interfaces import Plan
+from gptfl.plugins.interfaces import Plan
+from gptfl.training.batching import plan_batches, plan_shares
 from gptfl.training.checkpoints import read_checkpoint
 from gptfl.training.distributed import ALONE, Group, join, own_device, started_size
-from gptfl.training.layout import plan_batches, plan_shares
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.records import Example
-from gptfl.training.encoding import Tokenizer, evaluation_rows, training_rows
 from gptfl.training.model_config import longest_input
+from gptfl.training.tokenization import Tokenizer, evaluation_rows, training_rows
 from tests.tokenizers import byte_level, pieces, words
 
 BYTES, PIECES, CLOSING = byte_level(), pieces(), byte_level(bos=True, eos=True)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.records import Example
 from gptfl.training import generation
 from gptfl.training.distributed import Group
-from gptfl.training.encoding import Tokenizer
 from gptfl.training.generation import Generator, nucleus
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.network import Network
 from gptfl.training.prompts import Decoding, Prompts
+from gptfl.training.tokenization import Tokenizer
 from tests.models import save_small
 
 WORDS = (

@@ -5,7 +5,8 @@ import pytest
 from huggingface_hub import constants
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.training.hub import explained, fetch_file, fetch_model, require_hub
+from gptfl.hub import explained, fetch_file, require_hub
+from gptfl.training.hub_models import fetch_model
 from tests.hub import add_file, use_cache
 
 ASK = {"revision": "2" * 40, "repo_type": "model", "where": "--model x", "instead": "pass a folder"}

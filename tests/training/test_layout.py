@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptfl.training.layout import plan_batches
+from gptfl.training.batching import plan_batches
 
 
 def cost(batches: list[list[int]], lengths: list[int], overhead: int) -> int:

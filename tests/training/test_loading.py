@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gptfl.builtin.models import load_model
 from gptfl.errors import DataError, ResourceError
 from gptfl.training import loading
+from gptfl.training.load import load_model
 from gptfl.training.models import check_causal
 from tests.models import save_small
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gptfl.builtin.tiny import build_tiny
 from gptfl.errors import ResourceError
 from gptfl.training.models import build_folder, is_built
+from gptfl.training.tiny import build_tiny
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gptfl.builtin.metrics import Accuracy, Loss
-from gptfl.curricula import fill_batches, linear_decay
+from gptfl.core import Example, MetricInfo
+from gptfl.core.curriculum import fill_batches, linear_decay
 from gptfl.errors import DataError
-from gptfl.interfaces import Observation, Plan
-from gptfl.records import Example, MetricInfo
+from gptfl.metrics import Accuracy, Loss
+from gptfl.plugins.interfaces import Observation, Plan
 from gptfl.training.evaluation import NotFiniteError
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model

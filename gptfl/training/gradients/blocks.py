@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gptfl.training.gradients.held import Block, join
+from gptfl.training.gradients.factored import Block, join
 from gptfl.training.gradients.products import Denominator, Products, multiply
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape

@@ -14,9 +14,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
+from gptfl.training.batching import plan_batches
 from gptfl.training.forward import explained, plain_experts
 from gptfl.training.gradients.sides import Side, measured_exactly
-from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
 
 DIRECTIONS = ("gradient", "update")

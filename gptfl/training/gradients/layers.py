@@ -10,9 +10,9 @@ from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
 from gptfl.errors import DataError
-from gptfl.training.encoding import TokenRow
-from gptfl.training.gradients.held import Outer, owners_of
+from gptfl.training.gradients.factored import Outer, owners_of
 from gptfl.training.network import Batch
+from gptfl.training.token_rows import TokenRow
 
 SPARSE = 0.75
 """Where fewer than this share of a layer's tokens matter to the losses (a last block's), the others are dropped."""

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gptfl.training.gradients.held import Block, Held, Outer
+from gptfl.training.gradients.factored import Block, Held, Outer
 
 Denominator = Callable[[int, slice], Tensor]
 """``denominator(place, rows)`` is by what these rows of a parameter's gradients are divided, in one dimension."""

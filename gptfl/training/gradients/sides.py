@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gptfl.training.encoding import Tokenizer, TokenRow, training_rows
+from gptfl.training.batching import plan_batches
 from gptfl.training.evaluation import Evaluator
-from gptfl.training.layout import plan_batches
 from gptfl.training.network import Batch, Network
+from gptfl.training.token_rows import TokenRow
+from gptfl.training.tokenization import Tokenizer, training_rows
 
 
 @dataclass(frozen=True, slots=True)

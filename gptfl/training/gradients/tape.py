@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
-from gptfl.training.gradients.held import Block, Held
+from gptfl.training.gradients.factored import Block, Held
 from gptfl.training.gradients.layers import Call, Layout, Parts, differentiable, parts_of, recomputed
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.network import Network

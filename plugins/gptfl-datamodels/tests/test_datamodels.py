@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from gptfl import testing
-from gptfl.builtin.baselines import MeanRun
-from gptfl.curricula import fill_batches, linear_decay, presentation_weights, recorded_steps
+from gptfl.core import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
+from gptfl.core.curriculum import fill_batches, linear_decay, presentation_weights, recorded_steps
 from gptfl.errors import DataError, UsageError
-from gptfl.interfaces import InfluencesTests
-from gptfl.records import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
-from gptfl.registry import get_registry
-from gptfl.simulator.ridge import STRENGTHS, fit_ridge, leave_one_out_error
+from gptfl.estimators.baselines import MeanRun
+from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
+from gptfl.plugins.interfaces import InfluencesTests
+from gptfl.plugins.registry import get_registry
 from gptfl_datamodels.dual import Spectrum, least_error, pieces_of
 from gptfl_datamodels.estimator import Datamodels
 from gptfl_datamodels.tally import Tally, columns_of

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from gptfl import testing
-from gptfl.curricula import fill_batches, linear_decay, recorded_steps
+from gptfl.core import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
+from gptfl.core.curriculum import fill_batches, linear_decay, recorded_steps
 from gptfl.errors import DataError, UsageError
-from gptfl.records import FIT, TEST, VALIDATION, Curriculum, Dynamics, FitData, MetricInfo, Query, Run
-from gptfl.registry import get_registry
+from gptfl.plugins.registry import get_registry
 from gptfl_simfluence.estimator import STRENGTHS, Simfluence
 from gptfl_simfluence.plugin import gptfl_estimators
 from gptfl_simfluence.recurrence import count, roll_out

@@ -11,9 +11,9 @@ import pytest
 
 import gptfl
 from gptfl import testing
+from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError
-from gptfl.records import Dynamics, MetricInfo
-from gptfl.store.dynamics import write_dynamics
+from gptfl.store.recordings import write_dynamics
 
 
 @pytest.fixture

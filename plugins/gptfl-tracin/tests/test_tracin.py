@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gptfl import testing
+from gptfl.core import FIT, TEST, VALIDATION, Dynamics, FitData, GradientProducts, MetricInfo, Query
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.interfaces import InfluencesItself, InfluencesTests, is_oracle, metrics_of
-from gptfl.records import FIT, TEST, VALIDATION, Dynamics, FitData, GradientProducts, MetricInfo, Query
-from gptfl.registry import get_registry
+from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, is_oracle, metrics_of
+from gptfl.plugins.registry import get_registry
 from gptfl_tracin.own_run import OwnRun
 from gptfl_tracin.points import Points, mean_rates, spread_evenly
 from gptfl_tracin.predictive import FromReference, GradDot, TracInCP

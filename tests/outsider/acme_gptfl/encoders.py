@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gptfl.core import Example, FeatureSet
 from gptfl.errors import UsageError
-from gptfl.hookspecs import hookimpl
-from gptfl.records import Example, FeatureSet
+from gptfl.plugins.hooks import hookimpl
 
 
 class LetterPairs:

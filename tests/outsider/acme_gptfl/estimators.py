@@ -5,9 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from gptfl.core import FitData, Prediction, Query
 from gptfl.errors import DataError
-from gptfl.hookspecs import hookimpl
-from gptfl.records import FitData, Prediction, Query
+from gptfl.plugins.hooks import hookimpl
 
 
 class AlikeRuns:

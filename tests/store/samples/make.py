@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gptfl.records import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Run
-from gptfl.store.dynamics import append_run, merge_runs, write_dynamics
+from gptfl.core import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Run
 from gptfl.store.features import write_features
 from gptfl.store.predictions import PredictionFile, write_predictions
+from gptfl.store.recordings import append_run, merge_runs, write_dynamics
 from gptfl.store.simulators import SimulatorFile, write_simulator
 from gptfl.store.workspace import runs_folder
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gptfl.records import Example
-from gptfl.training.encoding import Tokenizer, training_rows
+from gptfl.core import Example
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.network import Network
+from gptfl.training.tokenization import Tokenizer, training_rows
 from tests.models import save_small
 
 PROMPTS = ("the sun is red ?", "who sees it", "the moon was blue and the sea is", "is it", "a land", "shine on yes yes")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.builtin.metrics import Loss
+from gptfl.metrics import Loss
 from gptfl.training.gradients.directional import Slopes
-from gptfl.training.gradients.reference import Setup, along_reference, reference_plan
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
+from gptfl.training.reference_run import Setup, along_reference, reference_plan
 from gptfl.training.trainer import Recipe, RecordingTrainer
 from tests.models import save_small
 from tests.training.gradients.conftest import make_case

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from gptfl.errors import DataError
 from gptfl.training.gradients import products
 from gptfl.training.gradients.blocks import Arrangement, Weights, all_products
-from gptfl.training.gradients.held import Held, Outer
+from gptfl.training.gradients.factored import Held, Outer
 from gptfl.training.gradients.products import Products
-from gptfl.training.gradients.reference import check_against_autograd
+from gptfl.training.reference_run import check_against_autograd
 from tests.models import save_small
 from tests.training.gradients.conftest import Case, make_case
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.curricula import linear_decay
+from gptfl.core.curriculum import linear_decay
 from gptfl.errors import DataError
-from gptfl.training.gradients.reference import Setup, along_reference, reference_plan, spread_points
+from gptfl.training.reference_run import Setup, along_reference, reference_plan, spread_points
 from gptfl.training.trainer import RecordingTrainer
 from tests.training.test_trainer import POOL, RATE, TEST, make
 
@@ -102,7 +102,7 @@ def test_a_reference_run_that_diverges_is_one_line(neox: Path) -> None:
 
 
 def test_a_gradient_that_is_not_finite_is_named(neox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gptfl.training.gradients import reference
+    from gptfl.training import reference_run as reference
 
     compute = reference.all_products
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from gptfl.errors import DataError, UsageError
-from gptfl.training.gradients import sketch as module
-from gptfl.training.gradients.reference import check_against_autograd
-from gptfl.training.gradients.sketch import Projection, Wanted, project, sketch, sketch_each, sketches
+from gptfl.training.gradients import projection as module
+from gptfl.training.gradients.projection import Projection, Wanted, project, sketch, sketch_each, sketches
 from gptfl.training.gradients.tape import Tape
+from gptfl.training.reference_run import check_against_autograd
 from tests.models import save_small
 from tests.training.gradients.conftest import Case, make_case
 

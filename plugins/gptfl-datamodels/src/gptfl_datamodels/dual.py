@@ -1,6 +1,6 @@
 """Ridge regression in its dual form: all that it needs of the exposures is their products between runs.
 
-The same regression as ``gptfl.simulator.ridge``, for rows of any length.
+The same regression as ``gptfl.estimators.ridge``, for rows of any length.
 """
 
 from collections.abc import Sequence

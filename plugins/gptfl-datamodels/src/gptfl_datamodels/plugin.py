@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from gptfl.hookspecs import hookimpl
-from gptfl.interfaces import Estimator
+from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins.interfaces import Estimator
 
 
 def datamodels(steps: str = "final", weighted: bool = False, strength: float | None = None) -> Estimator:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.curricula import presentation_weights
-from gptfl.records import FitData, Query, Run
+from gptfl.core import FitData, Query, Run
+from gptfl.core.curriculum import presentation_weights
 
 
 def count(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gptfl.core import Query
 from gptfl.errors import DataError
-from gptfl.records import Query
 from gptfl_tracin.points import Points
 
 FEWEST = 20

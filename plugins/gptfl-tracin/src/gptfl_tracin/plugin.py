@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from gptfl.hookspecs import hookimpl
-from gptfl.interfaces import Estimator
+from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins.interfaces import Estimator
 from gptfl_tracin.own_run import OwnRun
 from gptfl_tracin.predictive import GradDot, TracInCP
 

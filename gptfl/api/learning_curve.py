@@ -1,0 +1,229 @@
+"""How many recorded runs it takes: the same held-out runs, predicted after fits to few and to many others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent, user_path
+from gptfl.core.curriculum import check_seed
+from gptfl.core.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
+from gptfl.designs.draws import together_in
+from gptfl.errors import DataError, UsageError
+from gptfl.evaluation.held_out import Trial
+from gptfl.evaluation.order_noise import ceiling_of
+from gptfl.evaluation.specs import ALWAYS, Entry, choose_entries
+from gptfl.features.lookup import Shelf, provision_notes
+from gptfl.plugins.interfaces import takes
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.recording import Recording, choose_metric, focused, open_recording
+from gptfl.report.comparison_plot import check_picture
+from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
+from gptfl.report.sweep import check_sweep_format
+from gptfl.scores.comparison import score_rows
+from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
+from gptfl.store.outputs import Keeping, check_plain_target
+
+RUNS = "runs"
+"""The axis of ``compare --sweep``."""
+COMPARED = ("exposure-gp", "gptfluence")
+"""The estimators compared unless others are named."""
+VALIDATES = 5
+"""Of every 12 runs of a group this place validates, as in folds."""
+
+
+def sweep_runs(
+    counts: Sequence[Any],
+    *,
+    estimators: Sequence[str] | None = None,
+    held_out: int | None = None,
+    draws: int = 1,
+    dynamics: str | Path | None = None,
+    features: str | Path | None = None,
+    workspace: str | Path | None = None,
+    encoder: str | None = None,
+    metric: str | None = None,
+    every: int = 1,
+    keep_diverged: bool = False,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 42,
+    output: str | Path | None = None,
+    figure: str | Path | bool = True,
+    progress: Progress = silent,
+) -> RunsSweep:
+    """Fit estimators to the first n recorded runs, for each n of ``counts``, and predict the same held-out runs.
+
+    The runs held out are the recording's test runs or, with ``held_out``, so many of its last; repeats never. Of the
+    others the first n in order of index are fitted to, and with ``draws`` up to so many disjoint groups of n one after
+    another, whose scores are averaged. One run in 12 of a group validates, as in ``compare`` over folds; all n
+    count. Skill is against the mean of all runs that may be fitted to, at every n.
+
+    ``estimators`` are as in ``compare``, by default exposure-gp and gptfluence; the naive ones are always there. The
+    other options are as in ``compare`` and ``sweep``.
+
+    Raises ``UsageError`` for numbers that make no sense and ``DataError`` where there are too few runs, before any work.
+    """
+    if output is not None:
+        check_sweep_format(Path(output))
+        check_plain_target(user_path(output), "--output")
+    if not isinstance(figure, bool):
+        check_picture(Path(figure))
+        check_plain_target(user_path(figure), "--figure")
+    check_seed(seed)
+    _check_counts(counts, held_out, draws)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    recording = focused(recording, chosen)
+    shelf = Shelf(recording, features, encoder)
+    entries, _ = choose_entries(get_registry(), shelf, chosen, estimators or COMPARED, settings)
+    job = Trial(get_registry(), recording, chosen, seed, progress)
+    usable, run_notes = usable_runs(recording.dynamics.runs, chosen)
+    rest, tests = _parted(usable, held_out, together_in(recording.dynamics.settings))
+    groups = {count: groups_of(rest, count, draws) for count in counts}
+    job.hold_out([Split(0, tuple(rest), (), tuple(tests))])
+    job.fits = sum(map(len, groups.values())) * len(entries)
+    held = job.held_out()
+    points = []
+    for count, parts in groups.items():
+        found = []
+        for number, part in enumerate(parts, start=1):
+            split = replace(_split(part), test=job.splits[0].test)
+            note = f"{count} runs" + (f", group {number} of {len(parts)}" if len(parts) > 1 else "")
+            outcomes = [job.outcome(entry, [split], note) for entry in entries]
+            found.append(score_rows(held, outcomes, seed))
+        points.append(RunsPoint(count, len(parts), tuple(averaged(rows) for rows in zip(*found, strict=True))))
+    seconds, beside, cost_notes = _costs(recording, [*rest, *tests], entries)
+    result = RunsSweep(
+        recording=recording.path.name,
+        metric=chosen,
+        asked=tuple(entry.label for entry in entries if entry.label not in ALWAYS),
+        held_out=held.names,
+        fittable=len(rest),
+        points=tuple(points),
+        seed=seed,
+        run_seconds=seconds,
+        beside=beside,
+        ceiling=ceiling_of(job.all_runs(), chosen, held, seed),
+        notes=(
+            *recording.notes,
+            *metric_notes,
+            *provision_notes({entry.label: entry.provision for entry in entries}),
+            *run_notes,
+            *dict.fromkeys(job.notes),
+            *_group_notes(points, draws),
+            *cost_notes,
+        ),
+    )
+    return _written(result, recording, output, figure)
+
+
+def _check_counts(counts: Sequence[Any], held_out: int | None, draws: int) -> None:
+    if not counts:
+        raise UsageError(f"--sweep {RUNS}= names no value", f"write for example {RUNS}=2,3,5,10")
+    for count in counts:
+        if type(count) is not int or count < FEWEST_FIT_RUNS:
+            raise UsageError(f"--sweep {RUNS}={count}", f"give whole numbers of at least {FEWEST_FIT_RUNS}")
+    if len(set(counts)) < len(counts):
+        raise UsageError(f"--sweep {RUNS} names a value twice", "name each once")
+    if held_out is not None and held_out < 1:
+        raise UsageError(f"--held-out is {held_out}", "give at least 1, or leave it out for the recording's test runs")
+    if draws < 1:
+        raise UsageError(f"--draws is {draws}", "give at least 1")
+
+
+def _parted(runs: Sequence[Run], held_out: int | None, together: int) -> tuple[list[Run], list[Run]]:
+    """The runs that may be fitted to and those held out, each in order of index. Raises ``DataError``."""
+    ordered = sorted((run for run in runs if run.role != REPEAT), key=lambda run: run.index)
+    if held_out is None:
+        rest = [run for run in ordered if run.role in (FIT, VALIDATION)]
+        tests = [run for run in ordered if run.role == TEST]
+        if not tests:
+            raise DataError("no usable run of the recording is a test run", f"give --held-out N, or {MORE_RUNS}")
+        return rest, tests
+    if held_out % together:
+        raise UsageError(f"--held-out {held_out} parts runs that belong together", f"give a multiple of {together}")
+    if held_out > len(ordered) - FEWEST_FIT_RUNS:
+        raise UsageError(
+            f"--held-out {held_out} of {len(ordered)} usable runs leaves fewer than {FEWEST_FIT_RUNS} to fit",
+            f"give at most {max(0, len(ordered) - FEWEST_FIT_RUNS)}, or {MORE_RUNS}",
+        )
+    units = units_of(ordered, together)
+    if set(units[:-held_out]) & set(units[-held_out:]):
+        offers = [n for n in range(1, len(ordered) - FEWEST_FIT_RUNS + 1) if not set(units[:-n]) & set(units[-n:])]
+        near = min(offers, key=lambda n: abs(n - held_out), default=None)
+        raise UsageError(
+            f"--held-out {held_out} parts runs that belong together (on the same examples, or pairs)",
+            "leave it out, for the recording's test runs" if near is None else f"give --held-out {near}",
+        )
+    return ordered[:-held_out], ordered[-held_out:]
+
+
+def groups_of(runs: Sequence[Run], count: int, draws: int) -> list[list[Run]]:
+    """Up to ``draws`` disjoint groups of ``count`` runs, one after another; ``UsageError`` where there are too few runs."""
+    if count > len(runs):
+        raise UsageError(
+            f"--sweep {RUNS}={count}: only {len(runs)} runs may be fitted to",
+            f"give at most {len(runs)}, or {MORE_RUNS}",
+        )
+    return [list(runs[start * count : (start + 1) * count]) for start in range(min(draws, len(runs) // count))]
+
+
+def _split(group: Sequence[Run]) -> Split:
+    """A group's runs to fit and to validate; the test runs are those of all groups."""
+    validation = tuple(run for place, run in enumerate(group) if place % 12 == VALIDATES)
+    return Split(0, tuple(run for place, run in enumerate(group) if place % 12 != VALIDATES), validation, ())
+
+
+def _group_notes(points: Sequence[RunsPoint], draws: int) -> tuple[str, ...]:
+    if draws == 1:
+        return ("each point is fitted to the first runs alone; --draws K averages over up to K groups of runs",)
+    told = ", ".join(f"{point.groups} of {point.runs}" for point in points)
+    return (f"groups of runs that were fitted to and averaged over: {told}",)
+
+
+def _costs(
+    recording: Recording, runs: Sequence[Run], entries: Sequence[Entry]
+) -> tuple[float | None, dict[str, float], tuple[str, ...]]:
+    """The mean seconds of a run, those that each row's features took, and what of it isn't known."""
+    known = [run.seconds for run in runs if run.seconds is not None]
+    if not known:
+        return None, {}, (f"{recording.path.name} doesn't tell how long its runs took: no panel over the cost",)
+    beside = {
+        entry.label: entry.provision.features.seconds
+        for entry in entries
+        if entry.provision.features is not None and entry.provision.features.seconds is not None
+    }
+    exact = recording.dynamics.gradients is not None
+    silent_rows = [entry.label for entry in entries if _is_unpriced(entry, entry.label in beside, exact)]
+    if not silent_rows:
+        return float(np.mean(known)), beside, ()
+    note = f"what the gradients of {', '.join(silent_rows)} took isn't known: the cost is without them"
+    return float(np.mean(known)), beside, (note,)
+
+
+def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
+    """Whether an estimator works from gradients of which nobody knows what they took.
+
+    ``priced`` says that what its features took is known, ``exact`` that the recording has gradient products, whose
+    seconds aren't kept.
+    """
+    features = entry.provision.features
+    vectors = features is not None and any(one.kind == "gradient" for one in features.sets.values())
+    estimator = get_registry().make("estimator", entry.name, **entry.settings)
+    # Who takes products without requiring them takes them beside gradient vectors alone.
+    products = "gradients" in (takes(estimator) if vectors else estimator.requires)
+    return (vectors and not priced) or (exact and products)
+
+
+def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
+    default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_runs_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_runs_sweep(known, table))
+    return keeping.settled()

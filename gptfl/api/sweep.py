@@ -1,0 +1,177 @@
+"""Compares an estimator with itself over a grid of choices, as the paper's ablations do."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gptfl.api.compare import compare
+from gptfl.api.learning_curve import RUNS
+from gptfl.core import MetricInfo, Progress, silent, user_path
+from gptfl.errors import DataError, UsageError
+from gptfl.features.lookup import find_features
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.recording import choose_metric, open_recording
+from gptfl.report.comparison_plot import check_picture
+from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
+from gptfl.scores.comparison import Comparison, Row
+from gptfl.scores.sweep import Point, Sweep
+from gptfl.store.outputs import Keeping, check_plain_target
+
+EVERY, ENCODER = "every", "encoder"
+"""The axes that are no setting of an estimator: which recorded scores, and whose features."""
+SWEPT = "gptfluence"
+"""The estimator whose settings vary unless another is named."""
+MOST_POINTS = 200
+"""More combinations than this are a slip of the finger: each is a comparison of its own."""
+
+
+@dataclass
+class _Grid:
+    """The axes and their values, checked against what there is before any work."""
+
+    axes: Mapping[str, Sequence[Any]]
+    estimator: str
+    points: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for axis, values in self.axes.items():
+            if not values:
+                raise UsageError(f"--sweep {axis}= names no value", f"write for example {axis}=1,2,3")
+            if len(set(map(repr, values))) < len(values):
+                raise UsageError(f"--sweep {axis} names a value twice", "name each once")
+        if not self.axes:
+            raise UsageError("--sweep names no axis", "write for example --sweep order=1,2,3")
+        self.points = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+        if len(self.points) > MOST_POINTS:
+            raise UsageError(
+                f"--sweep makes {len(self.points)} combinations", f"ask for at most {MOST_POINTS} at a time"
+            )
+
+    def check_settings(self) -> None:
+        """Make the estimator once for each combination: a value that it refuses is told before any work."""
+        for point in self.points:
+            get_registry().make("estimator", self.estimator, **settings_of(point))
+
+
+def settings_of(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a combination is the estimator's own."""
+    return {axis: value for axis, value in point.items() if axis not in (EVERY, ENCODER)}
+
+
+def sweep(
+    axes: Mapping[str, Sequence[Any]],
+    *,
+    estimator: str = SWEPT,
+    dynamics: str | Path | None = None,
+    features: str | Path | None = None,
+    workspace: str | Path | None = None,
+    encoder: str | None = None,
+    metric: str | None = None,
+    folds: int | None = None,
+    every: int = 1,
+    keep_diverged: bool = False,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 42,
+    output: str | Path | None = None,
+    figure: str | Path | bool = True,
+    progress: Progress = silent,
+) -> Sweep:
+    """Compare ``estimator``, beside the naive ones, at every combination of the axes' values.
+
+    An axis is a setting of the estimator, ``every`` (which recorded scores are used) or ``encoder`` (whose
+    features). ``settings`` hold at all points. ``output`` is a .json or .csv file for the table, ``figure`` a
+    picture as for ``compare``. Points of different ``every`` are scored at different steps, each against its own
+    mean-run.
+
+    Raises as ``compare`` does, before any work where an axis, a value or the features it needs are wrong.
+    """
+    if output is not None:
+        check_sweep_format(Path(output))
+        check_plain_target(user_path(output), "--output")
+    if not isinstance(figure, bool):
+        check_picture(Path(figure))
+        check_plain_target(user_path(figure), "--figure")
+    if RUNS in axes:
+        raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call stages.few_runs.sweep_runs")
+    grid = _Grid(axes, estimator)
+    fixed = dict((settings or {}).get(estimator, {}))
+    for axis, clash in ((EVERY, every > 1), (ENCODER, encoder is not None or features is not None)):
+        if axis in axes and clash:
+            raise UsageError(f"--sweep {axis} and --{axis} both say which", "leave out the one that is fixed")
+    twice = sorted(axes.keys() & fixed.keys())
+    if twice:
+        raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
+    grid.check_settings()
+    recording = open_recording(dynamics, workspace)
+    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    _check_every(axes.get(EVERY, ()))
+    for name in axes.get(ENCODER, ()):
+        find_features(recording, None, str(name))
+    points = []
+    for number, point in enumerate(grid.points):
+        progress("sweep", number, len(grid.points), shown(point))
+        own = {**fixed, **settings_of(point)}
+        comparison = compare(
+            dynamics=recording.path,
+            features=features,
+            workspace=recording.workspace.root,
+            estimators=[estimator],
+            encoder=str(point[ENCODER]) if ENCODER in point else encoder,
+            metric=chosen.name,
+            folds=folds,
+            every=int(point.get(EVERY, every)),
+            keep_diverged=keep_diverged,
+            settings={**(settings or {}), estimator: own} if own else settings,
+            seed=seed,
+            figure=False,
+            progress=progress,
+        )
+        points.append(Point(point, row_of(comparison, estimator), comparison))
+    progress("sweep", len(grid.points), len(grid.points))
+    return _written(
+        Sweep(
+            estimator,
+            {axis: tuple(values) for axis, values in axes.items()},
+            tuple(points),
+            notes=(*recording.notes, *metric_notes),
+        ),
+        chosen,
+        recording.workspace.root / recording.stem,
+        output,
+        figure,
+    )
+
+
+def row_of(comparison: Comparison, estimator: str) -> Row:
+    """The one row of an estimator. Raises ``DataError`` with the reason where it failed."""
+    row = next(row for row in comparison.rows if estimator in (row.name, row.estimator))
+    if row.error:
+        raise DataError(f"{row.estimator} failed: {row.error}", "sweep over other values")
+    return row
+
+
+def shown(point: Mapping[str, Any]) -> str:
+    """A combination in a few words."""
+    return ", ".join(f"{axis}={value}" for axis, value in point.items())
+
+
+def _check_every(values: Sequence[Any]) -> None:
+    for value in values:
+        if type(value) is not int or value < 1:
+            raise UsageError(f"--sweep every={value}", "give whole numbers of at least 1")
+
+
+def _written(
+    found: Sweep, metric: MetricInfo, beginning: Path, output: str | Path | None, figure: str | Path | bool
+) -> Sweep:
+    default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
+    table = None if output is None else user_path(output)
+    picture = None if figure is False else default if figure is True else user_path(figure)
+    keeping = Keeping(replace(found, output=table, figure=picture))
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_sweep(known, picture), asked=figure is not True)
+    if table is not None:
+        keeping.write("output", lambda known: write_sweep(known, table))
+    return keeping.settled()

@@ -1,1 +1,0 @@
-"""gptfl's own tasks, encoders, metrics, estimators and executor, registered like anyone else's."""

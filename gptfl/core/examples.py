@@ -1,0 +1,236 @@
+"""What a model is trained on and measured on, and the classes that answers fall into."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.core.values import fingerprint
+from gptfl.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt, which may be empty, and its target.
+
+    ``label`` is the class as an index into ``choices``, where the task has classes.
+    ``digest`` identifies the texts, also where a recording keeps none (``--no-texts``).
+    ``fields`` holds whatever else the task knows (references, category, ...), JSON-able.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    choices: tuple[str, ...] = ()
+    label: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(self, "digest", self.digest_of(self.prompt, self.target))
+
+    @staticmethod
+    def digest_of(prompt: str, target: str) -> str:
+        """What identifies texts."""
+        return fingerprint(prompt, target)
+
+    @property
+    def text(self) -> str:
+        """Prompt and target together, what an encoder embeds by default."""
+        return self.prompt + self.target
+
+    @property
+    def task(self) -> str | None:
+        """The task of a mixture that the example is of; None outside a mixture."""
+        named = self.fields.get("task")
+        return named if isinstance(named, str) else None
+
+    def without_texts(self) -> "Example":
+        """The same example with its texts gone; id, class, digest, task and the ``WORDLESS`` fields stay."""
+        # A file's own fields may have these names and hold anything.
+        kept = {name: self.fields[name] for name in WORDLESS if isinstance(self.fields.get(name), int)}
+        if self.task is not None:
+            kept["task"] = self.task
+        return Example(self.id, "", "", (), self.label, kept, self.digest)
+
+
+def without_texts(pool: Sequence[Example], test: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Pool and test examples with their texts gone (see ``Example.without_texts``), their labels numbered alike.
+
+    A place in choices that are gone could mean another class in each example: labels become the numbers of
+    ``Classes``, those of the pool's. Where the choices are not the same texts, there is no label left.
+    """
+    trained = Classes(pool)
+    tested = Classes([*pool, *(example for example in test if not trained.has(example.task or ""))])
+    return (
+        tuple(_numbered(example, trained).without_texts() for example in pool),
+        tuple(_numbered(example, tested).without_texts() for example in test),
+    )
+
+
+def _numbered(example: Example, classes: "Classes") -> Example:
+    if example.label is None or not example.choices:
+        return example
+    choices, fields = classes.choices(example.task or ""), dict(example.fields)
+    clean = fields.get("clean_label")
+    if type(clean) is int and 0 <= clean < len(example.choices):
+        fields["clean_label"] = choices.index(example.choices[clean]) if choices else None
+    own = classes.of(example)
+    return replace(example, label=None if own is None else own[1], fields=fields)
+
+
+WORDLESS = ("template", "flipped", "clean_label", "reserved")
+"""Fields that tell in a number what was done to an example."""
+
+
+Class = tuple[str, int | None]
+"""A class of examples: the task, empty outside a mixture, and the number of the class in it.
+
+The number is None for a task without classes, whose examples make one class in a mixture.
+"""
+
+
+class Classes:
+    """The classes that examples fall into. The text of an example's choice says which, not its place in a list.
+
+    The examples of a task have classes where all that are labelled share one set of choices, in whatever order they
+    list them. Classes are then numbered in the order of the first one's list. Where no choices are kept, the label is
+    the number. Where the sets differ, as in multiple-choice questions, there are no classes.
+    """
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self._choices: dict[str, tuple[str, ...]] = {}
+        self._apart: set[str] = set()
+        for example in examples:
+            task = example.task or ""
+            if example.label is None or task in self._apart:
+                continue
+            known = self._choices.setdefault(task, example.choices)
+            if known != example.choices and set(known) != set(example.choices):
+                self._apart.add(task)
+
+    def of(self, example: Example) -> Class | None:
+        """The class of an example; None where it has none, or one that isn't of these."""
+        task, label = example.task or "", example.label
+        if label is None or task in self._apart or task not in self._choices:
+            return (task, None) if task and (label is None or task in self._apart) else None
+        choices = self._choices[task]
+        if not choices or not example.choices:  # a recording without texts keeps the number alone
+            return task, label
+        word = word_of(example)
+        return (task, choices.index(word)) if word in choices else None
+
+    def choices(self, task: str) -> tuple[str, ...]:
+        """The choices that the classes of a task are numbered by; nothing where it has none, or they aren't kept."""
+        return () if task in self._apart else self._choices.get(task, ())
+
+    def has(self, task: str) -> bool:
+        """Whether an example of a task is labelled, be it that the choices differ."""
+        return task in self._choices
+
+    def differ(self, task: str = "") -> bool:
+        """Whether a task has no classes since the choices of its examples are not the same texts."""
+        return task in self._apart
+
+    def text(self, one: Class) -> str:
+        """The choice of a class, less the white space around it where that still tells it apart; empty if not kept."""
+        task, number = one
+        choices = self.choices(task)
+        if number is None or not 0 <= number < len(choices):
+            return ""
+        bare = choices[number].strip()
+        return bare if bare and sum(choice.strip() == bare for choice in choices) == 1 else choices[number]
+
+    def name(self, one: Class) -> str:
+        """What a class is called: by its choice, else by its number; the task before it, with a colon."""
+        task, number = one
+        text = self.text(one)
+        word = repr(text) if text != text.strip() else text or ("" if number is None else str(number))
+        return ":".join(filter(None, (task, word)))
+
+
+def word_of(example: Example) -> str:
+    """The choice that an example's label names, as it is; the number where no choices are kept; empty without a label."""
+    if example.label is None:
+        return ""
+    return example.choices[example.label] if 0 <= example.label < len(example.choices) else str(example.label)
+
+
+def classes_of(examples: Sequence[Example]) -> list[Class] | None:
+    """The class of each example (see ``Classes``); None unless there are classes for all of them.
+
+    In a mixture, the examples of a task that has no classes make one class.
+    """
+    found = Classes(examples)
+    classes = [one for example in examples if (one := found.of(example)) is not None]
+    if len(classes) < len(examples):
+        return None
+    told_apart = len({task for task, _ in classes}) > 1 or all(number is not None for _, number in classes)
+    return classes if told_apart else None
+
+
+def class_numbers(examples: Sequence[Example]) -> Int[np.ndarray, " example"] | None:
+    """The class of each example as a number from 0, by task and place among its choices; None as ``classes_of``."""
+    classes = classes_of(examples)
+    if classes is None:
+        return None
+    number = {one: place for place, one in enumerate(in_order(classes))}
+    return np.array([number[one] for one in classes], dtype=np.int64)
+
+
+def lack_of_classes(examples: Sequence[Example]) -> str:
+    """Why there are no classes although there are choices, as the end of a sentence that says so; else nothing."""
+    found = Classes(examples)
+    differ = any(found.differ(task) for task in {example.task or "" for example in examples})
+    return ", since the choices are not the same texts in all" if differ else ""
+
+
+def in_order(classes: Iterable[Class]) -> list[Class]:
+    """The different classes by task and number."""
+    return sorted(set(classes), key=lambda one: (one[0], -1 if one[1] is None else one[1]))
+
+
+def tasks_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The task of each example of a mixture; nothing where they are not of several tasks."""
+    tasks = tuple(example.task or "" for example in examples)
+    return tasks if all(tasks) and len(set(tasks)) > 1 else ()
+
+
+def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> str:
+    """Identify a pool and a test set by ids and texts, in order."""
+    return fingerprint([[e.id, e.digest] for e in pool], [[e.id, e.digest] for e in test])
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """What a task hands to ``collect``: the training pool and the test examples."""
+
+    task: str
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    source: str = ""
+    licence: str = ""
+
+
+def references_of(example: Example) -> tuple[str, ...]:
+    """The texts in ``fields["references"]`` where there are any, else the target; surrounding white space is no part.
+
+    Raises ``DataError`` where the field is something other than a list of texts that say something.
+    """
+    given = example.fields.get("references")
+    if given is None:
+        return (example.target.strip(),)
+    texts = [text.strip() for text in given if isinstance(text, str)] if isinstance(given, list | tuple) else []
+    if not texts or not all(texts) or len(texts) < len(given):
+        raise DataError(
+            f"test example {example.id!r}: field 'references' is {given!r:.60}, not a list of texts",
+            "give at least one, or leave the field out to take the target",
+        )
+    return tuple(texts)
+
+
+RESERVED = "reserved"
+"""The field by which a recording's own examples say that they are to be set aside."""

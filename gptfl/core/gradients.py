@@ -1,0 +1,96 @@
+"""What is recorded of the examples' gradients along a reference run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core.values import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class GradientProducts:
+    """Dot products of the examples' loss gradients, at points along one reference run.
+
+    ``steps`` are the points (0 is the model before any update). ``raw[k, i, j]`` is the product of pool example
+    i's gradient with test example j's; in ``preconditioned`` the pool side is divided by the root of the
+    optimiser's bias-corrected second moment (plus its epsilon), NaN at points where there is none. ``self_raw``
+    and ``self_preconditioned`` are each pool example's product with itself (only one side divided).
+    All trained parameters count. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
+    """
+
+    seed: int
+    steps: Int[np.ndarray, " point"]
+    learning_rates: Float[np.ndarray, " step"]
+    raw: Float[np.ndarray, "point pool test"]
+    preconditioned: Float[np.ndarray, "point pool test"]
+    self_raw: Float[np.ndarray, "point pool"]
+    self_preconditioned: Float[np.ndarray, "point pool"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of every product."""
+        arrays = (self.raw, self.preconditioned, self.self_raw, self.self_preconditioned)
+        return fingerprint(self.seed, self.steps, self.learning_rates, *arrays)
+
+    def of_examples(self, pool: Int[np.ndarray, " kept"], tests: Int[np.ndarray, " chosen"]) -> "GradientProducts":
+        """Those of the examples at these places."""
+        return replace(
+            self,
+            raw=self.raw[:, pool][:, :, tests],
+            preconditioned=self.preconditioned[:, pool][:, :, tests],
+            self_raw=self.self_raw[:, pool],
+            self_preconditioned=self.self_preconditioned[:, pool],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SketchPoint:
+    """Sketches of the examples' loss gradients at one step of a reference run; one projection for both sides.
+
+    In ``preconditioned`` the pool's gradients are divided by the root of the optimiser's bias-corrected second moment
+    (plus its epsilon) before they are projected. In ``split_train`` and ``split_test`` both sides are divided by the
+    root of that, so that products are those of ``preconditioned`` with ``test``, several times more precise: no side
+    is swamped by weights that are hardly ever moved. None where there is no second moment.
+    """
+
+    step: int
+    train: Float[np.ndarray, "pool d"]
+    test: Float[np.ndarray, "test d"]
+    preconditioned: Float[np.ndarray, "pool d"] | None
+    split_train: Float[np.ndarray, "pool d"] | None = None
+    split_test: Float[np.ndarray, "test d"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSketches:
+    """Seeded random projections of every example's loss gradient, at points along one reference run.
+
+    Dot products of two sketches estimate those of the gradients. ``steps`` are the points, ``points`` their sketches
+    in the same order, which may be read from a file only when one is asked for. ``modules`` is the pattern of the
+    names of the weights that count, None for all trained ones. ``seed`` is the reference run's and the projection's,
+    ``learning_rates`` are the run's step sizes. ``seconds``, where known, is what training and sketching took; no
+    fingerprint has it. ``products`` are estimates of the gradient products at the same points, from sketches many times
+    as wide that weren't kept; None where there were none.
+    """
+
+    seed: int
+    steps: Int[np.ndarray, " point"]
+    learning_rates: Float[np.ndarray, " step"]
+    dimensions: int
+    modules: str | None
+    points: Sequence[SketchPoint] = field(repr=False)
+    seconds: float | None = None
+    products: GradientProducts | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of every sketch; reads one point after the other."""
+        each = [
+            fingerprint(one.step, one.train, one.test, one.preconditioned, one.split_train, one.split_test)
+            for one in self.points
+        ]
+        # Sketches without products keep the fingerprint that they had before there were any.
+        more = () if self.products is None else (self.products.fingerprint,)
+        return fingerprint(self.seed, self.steps, self.learning_rates, self.dimensions, self.modules, each, *more)

@@ -1,0 +1,1 @@
+"""The estimators that gptfl brings, and the mathematics that several of them share."""

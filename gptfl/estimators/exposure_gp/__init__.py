@@ -1,0 +1,1 @@
+"""A Gaussian process over how exposures move a run away from the average run."""

@@ -1,0 +1,138 @@
+"""How wide intervals must be, and how errors hang together: told from runs that a model wasn't fitted to."""
+
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.estimators.exposure_gp.conditioning import TRUST, right_width
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposure_gp.spread import spread_of
+
+ROUNDING, MOVED = 1e-4, 0.1
+"""Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
+enough to judge others by if it differs by so much of what all do."""
+JUDGED = 64
+"""Errors are judged on this many steps, spread over the run: neighbours tell the same."""
+REFITS, REFIT_RUNS, REFIT_STEPS = 6, (8, 48), 12
+"""From so many to so many runs, the errors judged are those of models fitted without a sixth of the runs, on this many
+steps. With fewer runs such a model is too much worse; with more, it hardly matters that hyperparameters have seen a run."""
+
+
+class Judgement:
+    """The errors of a fitted model on its own runs, each as if it had not been among them."""
+
+    def __init__(self, model: ExposureModel) -> None:
+        """Judge ``model``; nothing is computed before it is asked for."""
+        self.model = model
+
+    @cached_property
+    def left_out(self) -> Float[np.ndarray, "run recorded test"]:
+        """Errors of predicting each fitted run from the others, in predicted standard deviations; NaN where unknown."""
+        return self._left_out(np.arange(len(self.model.recorded.steps)))
+
+    def _left_out(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
+        model = self.model
+        found = np.full((len(model.even), len(rows), model.even.shape[2]), np.nan, dtype=np.float32)
+        for place, row in enumerate(rows):
+            step, posterior = model.solved[row]
+            error, variance = posterior.left_out()
+            apart = error / np.sqrt(np.maximum(variance, 1e-300))
+            found[step.members, place] = np.where(np.isfinite(model.even[step.members, row]), apart, np.nan)
+        return found
+
+    @cached_property
+    def left_out_width(self) -> float:
+        """What predicted standard deviations would be multiplied by if judged by the runs left out."""
+        moved = self.moved
+        if not len(moved):
+            return 1.0
+        return right_width(self._left_out(moved[_evenly(len(moved), JUDGED)]), len(self.model.even))
+
+    @cached_property
+    def widening(self) -> float:
+        """By how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
+        model, rows, parts = self.model, self.moved, parts_of(self.model.groups)
+        count = len(model.even)
+        if REFIT_RUNS[0] <= count <= REFIT_RUNS[1]:
+            # The runs that are left must differ, or any error is without bounds beside them.
+            for part in np.unique(parts):
+                runs = np.flatnonzero(parts != part)
+                known = np.isfinite(model.even[np.ix_(runs, rows)]).any(axis=2).sum(axis=0) >= 2
+                rows = rows[known]
+                enough = MOVED * spread_of(model.even[:, rows])
+                rows = rows[spread_of(model.even[np.ix_(runs, rows)]) > enough]
+            if len(rows):
+                return right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)], parts), count)
+        # Hyperparameters have seen the runs left out: of few runs that makes errors too small.
+        return max(self.left_out_width, 1.0) if count < REFIT_RUNS[0] else self.left_out_width
+
+    @cached_property
+    def moved(self) -> Int[np.ndarray, " row"]:
+        """The recorded steps at which runs differ by more than rounding."""
+        spread = spread_of(self.model.even)
+        return np.flatnonzero(spread > ROUNDING * spread.max(initial=0.0))
+
+    def _refitted(
+        self, rows: Int[np.ndarray, " row"], parts: Int[np.ndarray, " run"]
+    ) -> Float[np.ndarray, "run row test"]:
+        """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""
+        model = self.model
+        runs, tests = model.recorded.curricula, model.even.shape[2]
+        found = np.full((len(model.even), len(rows), tests), np.nan, dtype=np.float32)
+        for part in np.unique(parts):
+            out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+            recorded = Recorded(
+                runs.of(kept),
+                model.recorded.steps[rows],
+                model.recorded.values[kept][:, rows],
+                model.pool,
+            )
+            other = ExposureModel(
+                recorded, model.sources, model.link, prior=model.prior, higher=model.higher, products=model.products
+            )
+            other.settle()
+            centre = np.broadcast_to(other.centre, (len(out), *other.centre.shape))
+            look = other.look(runs.of(out), len(rows), Asked(np.arange(tests), centre))
+            variance = np.maximum(look.signal + look.noise, 1e-300)
+            apart = (model.even[out][:, rows] - look.mean) / np.sqrt(variance)
+            # Where no other run has a value, there is nothing to predict from.
+            told = np.isfinite(recorded.values).any(axis=0)
+            found[out] = np.where(told, apart, np.nan)
+        return found
+
+    @cached_property
+    def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
+        """How alike a run's errors are at two recorded steps: a correlation matrix.
+
+        That of the runs left out, drawn towards one that falls exponentially with the distance where runs are few.
+        """
+        steps = self.model.recorded.steps
+        errors = np.nan_to_num(np.moveaxis(self.left_out, 1, 0).reshape(len(steps), -1))
+        length = np.sqrt((errors**2).mean(axis=1))
+        errors = errors / np.where(length > 0, length, 1.0)[:, None]
+        found = errors @ errors.T / errors.shape[1]
+        np.fill_diagonal(found, 1.0)
+        gaps = np.abs(steps[:, None] - steps[None])
+        reaches = np.geomspace(1.0, 20.0 * max(float(gaps.max()), 1.0), 60)
+        shapes = [np.exp(-gaps / reach) for reach in reaches]
+        shape = min(shapes, key=lambda one: float(((one - found) ** 2).sum()))
+        weight = TRUST / (TRUST + len(self.model.even))
+        return np.asarray(weight * shape + (1.0 - weight) * found)
+
+
+def parts_of(groups: Int[np.ndarray, " run"]) -> Int[np.ndarray, " run"]:
+    """Which refit each run is left out of: runs that belong together are left out together.
+
+    Unless one group has half of the runs or more: little would be left to predict it from.
+    """
+    numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    if 2 * int(counts.max(initial=0)) >= len(groups):
+        return np.arange(len(groups)) % REFITS
+    return np.asarray(numbers).reshape(-1) % REFITS
+
+
+def _evenly(count: int, most: int) -> Int[np.ndarray, " place"]:
+    """So many of ``count`` places at most, spread evenly, the last among them."""
+    return np.linspace(count - 1, 0, min(most, count)).round().astype(int)[::-1]

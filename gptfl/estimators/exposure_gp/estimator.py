@@ -1,0 +1,350 @@
+"""The average run and a Gaussian process on how exposures move a run away from it."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import stdtrit
+
+from gptfl.core import Features, FitData, MetricInfo, Prediction, Query
+from gptfl.errors import DataError
+from gptfl.estimators.baselines import check_fitted, places_of, training_runs
+from gptfl.estimators.clock import Places
+from gptfl.estimators.exposure_gp.binary import likely, probability
+from gptfl.estimators.exposure_gp.calibration import REFIT_RUNS, Judgement
+from gptfl.estimators.exposure_gp.conditioning import TRUST, conditioned
+from gptfl.estimators.exposure_gp.influence import influence
+from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
+from gptfl.estimators.exposure_gp.links import Link
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.predictions import View, view
+from gptfl.estimators.exposure_gp.recipe_departure import departure
+from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
+from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposure_gp.state import model_of, state_of
+from gptfl.estimators.unseen_tests import carried_alike
+from gptfl.plugins.settings import flag, one_of
+
+LINKS = ("auto", "identity", "log", "odds", "logit")
+LEVELS = (0.5, 0.9)
+"""The levels of the intervals that every prediction has."""
+ENOUGH = 6
+"""With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
+AT_BOUNDS = 0.01
+"""A metric with more than this share of its values at a bound of its range is left on its own scale."""
+
+
+class ExposureGp:
+    """Mean-run plus a Gaussian process that is linear in step-size-weighted exposures.
+
+    What all runs share is in the average run. A run's deviation from it is a sum over the examples that it saw, each
+    weighted by the step sizes at which it was seen, of effects that are alike for examples with alike vectors, plus
+    an effect of each example's own. With gradient features (encoder ``gradients``) the vectors are the training
+    gradients along a reference run, raw and preconditioned, the effects' prior mean is the first-order one, of which
+    only non-negative scales are fitted, and test examples share effects as far as their gradients are alike.
+    Everything else has the greatest restricted marginal likelihood on the runs to fit; no run is spent on choosing.
+
+    ``link`` is the scale on which effects add up: ``identity``, ``log``, ``odds`` (of a loss), ``logit`` (of a metric
+    with two bounds), or ``auto``, the likeliest of those that the metric allows (of few runs, the last one). ``prior`` says whether the
+    first-order prior mean is used where there are gradients; ``products``, whether the recording's gradient products
+    go into it beside those of the vectors; ``features``, whether vectors are used at all.
+
+    Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty. Those of a
+    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``simulator.chances``).
+    """
+
+    name = "exposure-gp"
+    conditions = True
+    prefers = ("gradients", "answer-state", "minilm")
+
+    requires: frozenset[str]
+    takes: frozenset[str]
+    generalises: frozenset[str]
+    steps_: Int[np.ndarray, " grid"]
+    model_: ExposureModel
+    judged_: Judgement
+    notes_: tuple[str, ...] = ()
+
+    def __init__(self, link: str = "auto", prior: bool = True, products: bool = True, features: bool = True) -> None:
+        who = f"estimator {self.name}"
+        self.link = one_of(who, "link", link, LINKS)
+        self.prior = flag(who, "prior", prior)
+        self.products = flag(who, "products", products)
+        self.features = flag(who, "features", features)
+        self.requires = frozenset({"features"}) if self.features else frozenset()
+        taken = self.features and self.prior and self.products
+        self.takes = frozenset({"gradients"}) if taken else frozenset()
+        # Other examples are known by their vectors alone.
+        self.generalises = frozenset({"train", "test"}) if self.features else frozenset()
+
+    def settings(self) -> Mapping[str, Any]:
+        """The scale, and what is used."""
+        return {"link": self.link, "prior": self.prior, "products": self.products, "features": self.features}
+
+    def fit(self, data: FitData) -> Self:
+        """Choose scale and hyperparameters by their likelihood on all runs to fit and to validate.
+
+        Raises ``DataError`` for fewer than 2 runs, or without the features that it requires.
+        """
+        runs = training_runs(data)
+        recorded, self.notes_ = recorded_of(runs, data)
+        sources = self._sources(data.features, len(data.pool), len(data.test))
+        products = products_of(data.gradients) if "gradients" in self.takes else None
+        if products is not None:
+            # Of a pair that wasn't recorded nothing else would be foretold.
+            products = products.of_kinds(sources.estimable)
+            products = products if products.kinds else None
+        # One after the other: each holds the runs on a scale of its own.
+        higher = data.metric.higher_is_better
+        models = (
+            ExposureModel(recorded, sources, link, prior=self.prior, higher=higher, products=products)
+            for link in self._links(data, recorded)
+        )
+        self.model_ = min(models, key=lambda model: model.evidence)
+        self.model_.settle()
+        self.judged_ = Judgement(self.model_)
+        self.model_.widening = self.judged_.widening
+        self.steps_ = recorded.steps
+        if not (self.model_.tells_width or self.model_.binary):
+            self.notes_ += (
+                f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
+                "recorded, and nothing says how far others may: predictions have no intervals",
+            )
+        return self
+
+    def _sources(self, features: Features | None, pool: int, test: int) -> Sources:
+        if not self.features:
+            return Sources({})
+        if features is None:
+            raise DataError("exposure-gp needs the examples' vectors", "run `gptfl featurize` first")
+        sets = {
+            name: Sides(np.asarray(one.train), np.asarray(one.test), one.kind == "gradient")
+            for name, one in features.sets.items()
+        }
+        for name, one in sets.items():
+            if (len(one.train), len(one.test)) != (pool, test):
+                raise DataError(
+                    f"feature set {name!r} has vectors for {len(one.train)} pool and {len(one.test)} test examples, "
+                    f"the recording has {pool} and {test}",
+                    "featurize this recording",
+                )
+            if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+                raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
+        return Sources.of(sets)
+
+    def _links(self, data: FitData, recorded: Recorded) -> list[Link]:
+        """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""
+        allowed = _allowed(data.metric, recorded.values)
+        if self.link == "auto":
+            return allowed if len(recorded.values) >= ENOUGH else allowed[-1:]
+        link = _link(self.link, data.metric)
+        if self.link not in {one.name for one in allowed}:
+            raise DataError(
+                f"exposure-gp: link {self.link!r} doesn't suit {data.metric.name} as recorded",
+                f"use {', '.join(one.name for one in allowed)}, or auto",
+            )
+        return [link]
+
+    def predict(self, query: Query) -> Prediction:
+        """The asked runs with their intervals. Raises ``DataError`` beyond the recorded steps."""
+        check_fitted(self)
+        model = self.model_
+        grid = self.steps_
+        places = model.clock.place(query, grid).check()
+        recorded = places.plain.all() and not model.sizes.other(query.batches).any()
+        rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
+        asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))
+        own, train = self._train(query)
+        told = view(model, query, places, asked, own, train)
+        mean, spread = told.mean, told.spread
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre, mean)
+        if beside is not None:
+            spread = np.hypot(spread, beside / model.widening)
+        observed = self._known_of(query)
+        if observed is not None:
+            mean, spread = self._observed(query, places, observed, mean, spread)
+        spread = spread * model.widening
+        # The median: the mean of a scale bent so far would hang on the tails, of which nobody knows enough.
+        values = model.link.back(mean)
+        if model.binary:
+            values = probability(mean, len(model.even))
+            intervals = {level: likely(values, level) for level in LEVELS}
+        else:
+            levels = LEVELS if model.tells_width or not model.floor else ()
+            intervals = {level: self._interval(level, mean, spread) for level in levels}
+        # Before a step of another size than recorded is taken, nothing changes.
+        run, place = np.nonzero(places.still)
+        for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
+            one[run, place] = query.first[run]
+            one[:, 0] = query.first
+        return Prediction(values, intervals, _novelty(told, beside))
+
+    def _interval(self, level: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # How wide intervals must be was judged by so many runs; of few of them even the spread is hardly known.
+        runs = len(self.model_.even)
+        freedom = runs + 1.0 if runs < REFIT_RUNS[0] and self.model_.floor else TRUST + runs - 1.0
+        reach = float(stdtrit(freedom, 0.5 + level / 2)) * spread
+        return self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
+
+    def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
+        """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
+
+        The first score of a test example that wasn't fitted has told its mean trajectory.
+        """
+        # Runs of one model are the same before they are trained on anything.
+        differs = int(query.steps[0]) >= int(self.steps_[self.judged_.moved].min(initial=np.iinfo(np.int64).max))
+        if not (differs and self.model_.floor):
+            return query.observed
+        known = np.full((*query.first.shape[:1], len(query.steps), query.first.shape[1]), np.nan)
+        if query.observed is not None:
+            known = query.observed.astype(np.float64)
+        fitted = places_of(query, self.model_.even.shape[2]) >= 0
+        known[:, 0] = np.where(fitted, query.first, np.nan)
+        return known
+
+    def _observed(
+        self, query: Query, places: Places, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
+    ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
+        nearest = np.abs(self.steps_[:, None] - np.median(places.asked, axis=0)[None]).argmin(axis=0)
+        judged, link = self.judged_, self.model_.link
+        alike, errors = judged.over_steps[np.ix_(nearest, nearest)], judged.left_out[:, nearest] / judged.left_out_width
+        return conditioned(mean, spread, link.to(observed), alike, errors)
+
+    def _asked(self, query: Query, rows: int) -> Asked:
+        """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
+        model = self.model_
+        seen = places_of(query, model.even.shape[2])
+        shape, fitted = (len(query.batches), rows, len(seen)), seen >= 0
+        if fitted.all() and query.unseen is None:
+            return Asked(seen, np.broadcast_to(model.centre[:rows], shape))
+        centre, doubt = np.empty(shape), np.zeros(shape)
+        centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
+        assert query.unseen is not None
+        given = self._vectors(query.unseen.features, "test", seen)
+        vectors = model.sources.test_vectors(given)
+        if not fitted.all():
+            first = model.link.to(query.first[:, ~fitted])
+            if vectors is None:
+                raise DataError(
+                    "exposure-gp was fitted without features, and asked about test examples that it hasn't seen",
+                    "fit it with features (--set features=true)",
+                )
+            cosines = model.beside(vectors[~fitted])[0]
+            ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
+            levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
+            told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
+            centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
+        products = None if model.products is None else products_of_asked(model.products, query.unseen, model.pool)
+        return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
+
+    def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
+        """Places and vectors of the training examples asked about; None for those fitted."""
+        pool = self.model_.pool
+        if query.unseen is None:
+            if int(query.batches.max(initial=-1)) >= pool:
+                raise DataError(
+                    f"exposure-gp: a batch names example {int(query.batches.max())}, fitted were {pool}",
+                    "use examples of the pool",
+                )
+            return np.arange(pool), None
+        seen = query.unseen.pool_seen
+        own = np.where(seen >= 0, seen, pool + np.cumsum(seen < 0) - 1)
+        return own, self._vectors(query.unseen.features, "train", seen)
+
+    def _vectors(
+        self, features: Features | None, side: str, seen: Int[np.ndarray, " example"]
+    ) -> dict[str, Float[np.ndarray, "example d"]]:
+        """The vectors of asked examples in the sets fitted, those fitted as they were."""
+        sources = self.model_.sources
+        if features is None:
+            raise DataError("exposure-gp: the question has no vectors", "featurize the examples asked about")
+        given = {name: np.asarray(getattr(one, side)) for name, one in features.sets.items()}
+        wrong = check_vectors(sources, given, seen)
+        if wrong is not None:
+            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
+        for name, one in sources.sets.items():
+            ours = getattr(one, side)
+            given[name] = np.where((seen >= 0)[:, None], ours[np.maximum(seen, 0)], given[name])
+        return {name: given[name] for name in sources.sets}
+
+    def influence_of(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, "target test"],
+    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+        """Influence in the metric's units, and its standard deviation (see ``interfaces.TellsInfluence``)."""
+        check_fitted(self)
+        wrong = check_vectors(self.model_.sources, vectors, places)
+        if wrong is not None:
+            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
+        mean, spread = influence(self.model_, places, vectors, weights)
+        return (mean if self.model_.higher else -mean), spread
+
+    @property
+    def tells_itself(self) -> bool:
+        """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
+        return hasattr(self, "model_") and self.model_.sources.last is not None
+
+    def self_influence(self) -> Float[np.ndarray, " pool"]:
+        """Each training example's gradient times itself at the end of the reference run: what is still to be learned.
+
+        That is the first-order effect of seeing it on its own loss once the others have been learned. A mislabelled
+        example has a large one. Only order and ratios count. Raises ``DataError`` where it was fitted without
+        gradient vectors.
+        """
+        check_fitted(self)
+        told = self.model_.sources.itself()
+        if told is None:
+            raise DataError(
+                "exposure-gp tells influence on the examples themselves from gradient features, and has none",
+                "use --how replace, or fit to features of the encoder gradients",
+            )
+        return told
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
+        check_fitted(self)
+        return state_of(self.model_)
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
+        try:
+            self.model_ = model_of(state, self.prior)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise DataError(
+                f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
+            ) from error
+        self.judged_ = Judgement(self.model_)
+        self.steps_ = self.model_.recorded.steps
+        return self
+
+
+def _link(name: str, metric: MetricInfo) -> Link:
+    return Link(name, metric.low, metric.high)
+
+
+def _allowed(metric: MetricInfo, values: Float[np.ndarray, "run recorded test"]) -> list[Link]:
+    """The scales that suit the range of a metric and what was recorded of it."""
+    names = ["identity"]
+    known = values[np.isfinite(values)]
+    bounds = np.isclose(known, metric.low) | np.isclose(known, metric.high)
+    if bounds.mean() <= AT_BOUNDS:
+        if np.isfinite(metric.low) and np.isfinite(metric.high):
+            names.append("logit")
+        elif metric.low == 0.0:
+            names += ["log", "odds"]
+    return [_link(name, metric) for name in names]
+
+
+def _novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
+    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
+
+    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
+    """
+    left, before = told.left, told.before
+    if beside is not None:
+        more = (beside[:, -1] ** 2).sum(axis=1)
+        left, before = left + more, before + more
+    return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

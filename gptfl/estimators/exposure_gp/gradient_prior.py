@@ -1,0 +1,83 @@
+"""What gradients foretell, to first order, of what training on one example does to another."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+
+KINDS = ("raw", "preconditioned")
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """The change of each test example's loss for a unit of step size on each training example, to first order.
+
+    That is minus the dot product of their gradients, in ``raw`` as they are, in ``preconditioned`` divided by what
+    the optimiser divides by: for each kind an array (point, example, test) at points of a reference run. NaN for a
+    pair that wasn't recorded.
+    """
+
+    kinds: Mapping[str, Vectors]
+
+    @classmethod
+    def of(cls, steps: Int[np.ndarray, " point"], **products: Float[np.ndarray, "point example test"]) -> "Products":
+        """From gradient products of each kind; the points at which one isn't finite are left out."""
+        kinds = {}
+        for name in KINDS:
+            with np.errstate(over="ignore"):
+                rows = -products[name].astype(np.float32)
+            there = np.isfinite(rows).all(axis=(1, 2))
+            if there.any():
+                kinds[name] = Vectors(steps[there], rows[there])
+        return cls(kinds)
+
+    def matches(self, other: "Products") -> bool:
+        """Whether both have the same kinds at the same points."""
+        return {name: one.points.tolist() for name, one in self.kinds.items()} == {
+            name: one.points.tolist() for name, one in other.kinds.items()
+        }
+
+    @property
+    def whole(self) -> bool:
+        """Whether every pair is known."""
+        return all(bool(np.isfinite(one.rows).all()) for one in self.kinds.values())
+
+    def taken(self, train: Int[np.ndarray, " example"], test: Int[np.ndarray, " test"]) -> "Products":
+        """Those of the examples at these places; a place of -1 is unknown."""
+
+        def of(one: Vectors) -> Vectors:
+            rows = one.rows[:, train][:, :, test]
+            rows[:, train < 0] = np.nan
+            rows[:, :, test < 0] = np.nan
+            return Vectors(one.points, rows)
+
+        return Products({name: of(one) for name, one in self.kinds.items()})
+
+    def filled(self, others: "Products") -> "Products":
+        """With what ``others``, of the same kinds and points, know of the pairs that are unknown here."""
+        return Products(
+            {
+                name: Vectors(one.points, np.where(np.isnan(one.rows), others.kinds[name].rows, one.rows))
+                for name, one in self.kinds.items()
+            }
+        )
+
+    def of_kinds(self, names: Collection[str]) -> "Products":
+        """Those of some kinds."""
+        return Products({name: one for name, one in self.kinds.items() if name in names})
+
+    def ways(self) -> tuple[Vectors, ...]:
+        """Each kind as told in two ways: along its points, and by its last one alone.
+
+        Deviations from the average run are an expansion around it, so that the last point may tell more of all steps
+        than the one nearest to each (which is what TracIn takes).
+        """
+        found = []
+        for _, one in sorted(self.kinds.items()):
+            found.append(one)
+            if len(one.points) > 1:
+                found.append(Vectors(one.points[-1:], one.rows[-1:]))
+        return tuple(found)

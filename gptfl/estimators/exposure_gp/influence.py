@@ -1,0 +1,76 @@
+"""What seeing a training example once more does, in closed form: no run is carried out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.model import ExposureModel
+
+
+def influence(
+    model: ExposureModel,
+    places: Int[np.ndarray, " example"],
+    train: Mapping[str, Float[np.ndarray, "example d"]],
+    weights: Float[np.ndarray, "target test"],
+) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+    """What seeing an example once more, in place of the average one, does to weighted sums of the metric.
+
+    At the last recorded step, at the mean step size in a batch of the usual size, at no step in particular; with its standard deviation.
+    ``places`` and ``train`` are the examples' places among those fitted (-1: none) and their vectors.
+    """
+    step, posterior = model.solved[-1]
+    own = np.where(places >= 0, places, model.pool)
+    examples = model.examples_of(own, train, None)
+    effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
+    rate = _rate(model)
+    cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
+    fitted = [state[step.members] for state in model.last_states()]
+    ours = fitted[0] - fitted[0].mean(axis=0)
+    weight = model.hyper.weights[0] / step.units[0] * rate
+    # The average example is a little of each: its share of every other's own effect.
+    cross[places >= 0] = weight * ours[:, places[places >= 0]].T
+    cross -= weight * ours.mean(axis=1)
+    distance += weight * rate * (1.0 - np.where(places >= 0, 1.0, -1.0) / model.pool)
+    for source, one in enumerate(effects, start=1):
+        ours = fitted[source] - fitted[source].mean(axis=0)
+        weight = model.hyper.weights[source] / step.units[source] * rate
+        cross += weight * (one @ ours.T)
+        distance += weight * rate * (one**2).sum(axis=1)
+    given = weights * step.size / model.slopes[-1]
+    turned = given @ posterior.columns.vectors
+    outputs = turned * posterior.columns.signal
+    mean = posterior.mean(cross, outputs)
+    for scale, theirs, all_ours in zip(model.hyper.scales, examples.expected, model.examples.expected, strict=True):
+        mean += scale * rate * (_moved(model, (theirs, None), (all_ours, None)) @ weights.T)
+    spread = posterior.spread(cross, distance, outputs, (turned * outputs).sum(axis=1))
+    return mean, model.widening * np.sqrt(spread)
+
+
+def _moved(
+    model: ExposureModel, theirs: tuple[Vectors, float | None], ours: tuple[Vectors, float | None]
+) -> Float[np.ndarray, "example d"]:
+    """How far a unit of exposure to each of their examples moves a run, less the average of ours."""
+    passing = _passing(model, *ours)
+    average = ours[0].rows.mean(axis=1)
+    return np.asarray(np.einsum("p,pnd->nd", passing, theirs[0].rows - average[:, None]))
+
+
+def _rate(model: ExposureModel) -> float:
+    """How much seeing an example once counts in the runs fitted, on average."""
+    curricula = model.recorded.curricula
+    taken = (curricula.batches >= 0).any(axis=2)
+    return float(curricula.weights[taken].mean())
+
+
+def _passing(model: ExposureModel, vectors: Vectors, reach: float | None) -> Float[np.ndarray, " point"]:
+    """How much each point of a path counts over a whole run, where step sizes are those of the runs fitted."""
+    rates = model.recorded.curricula.learning_rates.mean(axis=0)
+    left = np.arange(len(rates) - 1, -1, -1)
+    kept = np.ones(len(rates)) if reach is None else np.exp(-left / reach)
+    found = np.zeros(len(vectors.points))
+    for step, rate in enumerate(rates):
+        for point, weight in vectors.weights(step):
+            found[point] += kept[step] * rate * weight
+    return np.asarray(found / max(float(rates.sum()), 1e-300))

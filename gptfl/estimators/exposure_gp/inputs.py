@@ -1,0 +1,195 @@
+"""From named sets of feature vectors to what drives a Gaussian process over exposures."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.gradient_prior import Products
+
+_POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
+LEVELS = 4
+"""At so many points the lengths of test gradients are looked at."""
+_BEST = ("preconditioned", "raw", "split")
+"""Whose test side says best how alike test examples are comes last (``preconditioned`` has that of ``raw``)."""
+_SKETCHED = {"raw": ("raw",), "preconditioned": ("split", "preconditioned")}
+"""Whose vectors' products estimate those of each kind, the more precise ones first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The vectors of one feature set: of training and of test examples."""
+
+    train: Float[np.ndarray, "example d"]
+    test: Float[np.ndarray, "test d"]
+    gradient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The feature sets that an estimator was fitted with, sorted by what they are.
+
+    Gradient sets named ``raw-S``, ``preconditioned-S`` and ``split-S`` are the points of as many paths along a
+    reference run; every other set is a path of one point, centred on the pool fitted.
+    """
+
+    sets: Mapping[str, Sides]
+    centres: Mapping[str, Float[np.ndarray, " d"]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sets: Mapping[str, Sides]) -> "Sources":
+        """Sources of the sets fitted, which set the centres."""
+        centres = {
+            name: np.zeros(one.train.shape[1]) if _is_point(name, one) else one.train.mean(axis=0, dtype=np.float64)
+            for name, one in sets.items()
+        }
+        return cls(sets, centres)
+
+    @property
+    def test_sides(self) -> dict[str, Float[np.ndarray, "test d"]]:
+        """The vectors of the test examples fitted in each set."""
+        return {name: one.test for name, one in self.sets.items()}
+
+    @property
+    def paths(self) -> tuple[tuple[tuple[int, str], ...], ...]:
+        """The points of each path, in order, as (step, name of the set)."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for name in sorted(self.sets):
+            match = _POINT.fullmatch(name) if self.sets[name].gradient else None
+            path, step = (match[1], int(match[2])) if match else (f"={name}", 0)
+            found.setdefault(path, []).append((step, name))
+        return tuple(tuple(sorted(points)) for _, points in sorted(found.items()))
+
+    def vectors(self, train: Mapping[str, Float[np.ndarray, "example d"]]) -> tuple[Vectors, ...]:
+        """The training examples' vectors along each path, of the examples fitted or others in the same sets."""
+        return tuple(
+            Vectors(
+                np.array([step for step, _ in points]),
+                np.stack([(train[name] - self.centres[name]).astype(np.float32) for _, name in points]),
+            )
+            for points in self.paths
+        )
+
+    def of_fitted(self) -> tuple[Vectors, ...]:
+        """The vectors of the pool fitted."""
+        return self.vectors({name: one.train for name, one in self.sets.items()})
+
+    def recent(self, vectors: tuple[Vectors, ...]) -> Vectors | None:
+        """The vectors along the path whose test gradients say how alike test examples are; None without gradients."""
+        return next((one for points, one in zip(self.paths, vectors, strict=True) if points[-1][1] == self.last), None)
+
+    @property
+    def last(self) -> str | None:
+        """The gradient set at the last point, whose test side says how alike test examples are; None without."""
+        named = [points[-1] for points in self.paths if _is_point(points[-1][1], self.sets[points[-1][1]])]
+        return max(named, key=lambda point: (point[0], _BEST.index(point[1].partition("-")[0])))[1] if named else None
+
+    def expected(
+        self, vectors: tuple[Vectors, ...], test: Mapping[str, Float[np.ndarray, "test d"]]
+    ) -> tuple[Vectors, ...]:
+        """The first-order change of each test example for a unit of step size, told in several ways.
+
+        The training gradients of each path, and those of its middle point alone, against the path's test gradients at
+        the end: deviations from the average run are an expansion around it, so the later test gradients tell more
+        than those of the step at which a batch was seen (which is what TracIn multiplies with).
+        """
+        found = []
+        for points, path in zip(self.paths, vectors, strict=True):
+            last = points[-1][1]
+            if not _is_point(last, self.sets[last]):
+                continue
+            products = -(path.rows @ test[last].T.astype(np.float32))
+            found.append(Vectors(path.points, products))
+            if len(points) > 1:
+                middle = len(points) // 2
+                found.append(Vectors(path.points[middle : middle + 1], products[middle : middle + 1]))
+        return tuple(found)
+
+    def estimated(
+        self,
+        train: Mapping[str, Float[np.ndarray, "example d"]],
+        test: Mapping[str, Float[np.ndarray, "test d"]],
+        like: Products,
+    ) -> Products:
+        """The products of these examples' gradient vectors, of such kinds and at such points as ``like`` has.
+
+        A point without vectors takes those of the nearest one that has some; a kind without any is left out.
+        """
+        found = {}
+        for name, one in like.kinds.items():
+            points = self._standing_in(name)
+            if points:
+                nearest = [min(points, key=lambda point: abs(point[0] - step))[1] for step in one.points.tolist()]
+                rows = [
+                    -(np.asarray(train[place], np.float32) @ np.asarray(test[place], np.float32).T) for place in nearest
+                ]
+                found[name] = Vectors(one.points, np.stack(rows))
+        return Products(found)
+
+    @property
+    def estimable(self) -> frozenset[str]:
+        """The kinds of products that the vectors can stand in for."""
+        return frozenset(name for name in _SKETCHED if self._standing_in(name))
+
+    def _standing_in(self, kind: str) -> tuple[tuple[int, str], ...]:
+        """The path whose vectors' products are of this kind; empty without one."""
+        paths = [points for points in self.paths if _is_point(points[0][1], self.sets[points[0][1]])]
+        named = {points[0][1].partition("-")[0]: points for points in paths}
+        return next((named[name] for name in _SKETCHED[kind] if name in named), ())
+
+    def levels(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test k"] | None:
+        """How far each test example was from being learned along the reference run; None without raw gradients.
+
+        These are logarithms of the lengths of its raw gradients, at up to four points spread over the run.
+        """
+        names = [name for points in self.paths for _, name in points if self._is_raw(name)]
+        if not names:
+            return None
+        spread = np.linspace(0, len(names) - 1, min(LEVELS, len(names))).round().astype(int)
+        lengths = [np.linalg.norm(test[names[place]], axis=1) for place in spread]
+        return np.asarray(np.log(np.maximum(np.stack(lengths, axis=1), 1e-300)))
+
+    def _is_raw(self, name: str) -> bool:
+        return _is_point(name, self.sets[name]) and name.startswith("raw")
+
+    def itself(self) -> Float[np.ndarray, " example"] | None:
+        """Each fitted training example's gradient times itself at the end; None without gradients."""
+        if self.last is None:
+            return None
+        train = np.asarray(self.sets[self.last].train, dtype=np.float64)
+        kind, _, step = self.last.partition("-")
+        # What is divided on the pool's side alone has a plain other side.
+        other = self.sets.get(f"raw-{step}") if kind == "preconditioned" else None
+        return np.asarray((train * (train if other is None else other.train)).sum(axis=1))
+
+    def test_vectors(self, test: Mapping[str, Float[np.ndarray, "test d"]]) -> Float[np.ndarray, "test d"] | None:
+        """What says how alike test examples are: gradients at the end where there are any, else all sets together."""
+        if not self.sets:
+            return None
+        if self.last is not None:
+            return np.asarray(test[self.last], dtype=np.float64)
+        parts = []
+        for name in sorted(self.sets):
+            centred = np.asarray(test[name], dtype=np.float64) - self.centres[name]
+            fitted = np.asarray(self.sets[name].test, dtype=np.float64) - self.centres[name]
+            parts.append(centred / max(float(np.sqrt(np.mean((fitted**2).sum(axis=1)))), 1e-300))
+        return np.concatenate(parts, axis=1)
+
+
+def _is_point(name: str, sides: Sides) -> bool:
+    return sides.gradient and _POINT.fullmatch(name) is not None
+
+
+def check_vectors(
+    sources: Sources, given: Mapping[str, Float[np.ndarray, "example d"]], places: Int[np.ndarray, " example"]
+) -> str | None:
+    """What is wrong with vectors of other examples, None where they fit those fitted."""
+    for name, one in sources.sets.items():
+        if name not in given:
+            return f"there is no feature set {name!r}"
+        if given[name].shape != (len(places), one.train.shape[1]):
+            return f"feature set {name!r} has shape {given[name].shape}, not {(len(places), one.train.shape[1])}"
+    return None

@@ -1,0 +1,340 @@
+"""The average run and a Gaussian process around it (``deviations``), fitted to recordings and asked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import MetricInfo, groups_of_batches
+from gptfl.estimators.clock import Clock, Span
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
+from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.inference import Posterior, Shared
+from gptfl.estimators.exposure_gp.inputs import Sources
+from gptfl.estimators.exposure_gp.links import Link
+from gptfl.estimators.exposure_gp.process import Curricula, Examples, Hyper, Likeness, Step, choose, states, steps_of
+from gptfl.estimators.exposure_gp.recipe_departure import BatchSizes
+from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
+from gptfl.estimators.exposure_gp.requests import Asked, Outlook, Recorded
+from gptfl.estimators.exposure_gp.scale_factors import factors_of
+from gptfl.estimators.exposure_gp.spread import means, rows_that_move
+from gptfl.estimators.exposure_gp.step_posterior import floored, shared_noise, solve, whole
+
+FEWEST = 3
+"""So many runs that don't repeat one another tell hyperparameters without the repeats."""
+
+
+class ExposureModel:
+    """Everything that is learned from runs, and the questions it answers; all arrays, no files."""
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        sources: Sources,
+        link: Link,
+        hyper: Hyper | None = None,
+        *,
+        prior: bool = True,
+        higher: bool = False,
+        products: Products | None = None,
+        widening: float = 1.0,
+        floor: bool = True,
+    ) -> None:
+        """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
+
+        ``widening`` is what predicted standard deviations are multiplied by (``judging`` finds it). ``products`` are
+        gradient products of the examples fitted, more precise than those of their vectors, which must be able to stand
+        in for them where others are asked about (``Sources.estimable``). ``floor`` says whether steps at which runs
+        happen not to differ get a spread from the others (``solving.floored``).
+        """
+        self.products = products
+        self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
+        self.pool, self.widening, self.floor = recorded.pool, widening, floor
+        fitted = sources.test_vectors(sources.test_sides)
+        self.test_vectors = fitted
+        self.likeness = Likeness.of(fitted, recorded.values.shape[2])
+        self.even = link.to(recorded.values)
+        self.centre = means(self.even)
+        self.slopes = link.slope(means(recorded.values))
+        factors = np.ones(recorded.values.shape[2]) if hyper is None else hyper.factors
+        self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+        self.groups = groups_of_batches(list(recorded.curricula.batches))
+        repeated = len(np.unique(self.groups)) < len(self.groups)
+        self.lack = repeated if hyper is None else hyper.lack > 0.0
+        self.evidence = float("nan")
+        if hyper is None:
+            rows = rows_that_move(len(recorded.steps), recorded.values)
+            steps = list(self._complete(rows))
+            told = [self._once(step) for step in steps]
+            hyper, cost = choose(told, self.likeness, fitted is not None)
+            self.evidence = cost + self._units(rows, told)
+            if self.lack:
+                strengths = [solve(step, hyper, self.likeness).strength for step in told]
+                hyper = replace(hyper, lack=shared_noise(steps, strengths, hyper, self.likeness))
+        self.hyper = hyper
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What the step sizes of the runs fitted add up to."""
+        known = np.isfinite(self.recorded.values).any(axis=2)
+        steps, curricula = self.recorded.steps, self.recorded.curricula
+        return Clock.of(
+            [
+                Span(batches, rates, int(steps[0]), int(steps[rows].max(initial=steps[0])))
+                for batches, rates, rows in zip(curricula.batches, curricula.learning_rates, known, strict=True)
+            ]
+        )
+
+    @cached_property
+    def sizes(self) -> BatchSizes:
+        """How large the batches of the runs fitted are."""
+        return BatchSizes.of(self.recorded.curricula.batches)
+
+    def settle(self) -> None:
+        """Find by how much more or less than others each test example answers to what is expected."""
+        if not self.hyper.scales.any():
+            return
+        rows = rows_that_move(len(self.recorded.steps), self.recorded.values)
+        factors = factors_of([self._once(step) for step in self._complete(rows)], self.hyper)
+        self.examples = self.examples_of(np.arange(self.pool), None, None, factors)
+        self.hyper = replace(self.hyper, factors=factors)
+
+    def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
+        """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
+        slopes = means(np.log(self.link.slope(self.recorded.values[:, rows])))
+        told = [
+            (len(step.members) - 1) * (np.log(step.size) - slope).sum()
+            for step, slope in zip(steps, slopes, strict=True)
+        ]
+        return float(np.mean(told))
+
+    def examples_of(
+        self,
+        own: Int[np.ndarray, " example"],
+        train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+        test: Mapping[str, Float[np.ndarray, "test d"]] | None,
+        factors: Float[np.ndarray, " test"] | None = None,
+        seen: Int[np.ndarray, " test"] | None = None,
+        products: Products | None = None,
+    ) -> Examples:
+        """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
+
+        ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
+        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted.
+        """
+        vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
+        recent = self.sources.recent(vectors)
+        if not self.prior:
+            return Examples(own, vectors, (), recent)
+        ends = self.sources.test_sides if test is None else test
+        if self.products is None:
+            foretold = self.sources.expected(vectors, ends)
+        else:
+            fitted = np.arange(self.likeness.vectors.shape[0]) if seen is None else seen
+            known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
+            known = known if products is None else known.filled(products)
+            if not known.whole:
+                train = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
+                known = known.filled(self.sources.estimated(train, ends, known))
+            foretold = known.ways() + self.sources.expected(vectors, ends)
+        # Gradients are of the loss: what lowers it raises a metric of which more is better.
+        sign = -1.0 if self.higher else 1.0
+        told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
+        expected = tuple(Vectors(one.points, one.rows * told) for one in foretold)
+        return Examples(own, vectors, expected, recent)
+
+    def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
+        """The recorded steps, or those of some rows, one after the other."""
+        kept = np.arange(len(self.recorded.steps)) if rows is None else np.asarray(rows)
+        return steps_of(
+            self.even[:, kept],
+            self.slopes[kept],
+            self.recorded.curricula,
+            self.recorded.steps[kept],
+            self.examples,
+            self.likeness,
+            self.pool,
+            groups=self.repeats if self.lack else None,
+        )
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether everything recorded is 0 or 1, the bounds of the metric."""
+        metric = MetricInfo("", self.higher, self.link.low, self.link.high)
+        return self.floor and metric.is_binary([self.recorded.values])
+
+    def _complete(self, rows: Sequence[int]) -> Iterator[Step]:
+        """The steps to learn hyperparameters by: no value is missing there."""
+        for step in self._steps(rows):
+            yield whole(step, self.likeness, self.test_vectors is not None)
+
+    @cached_property
+    def repeats(self) -> Int[np.ndarray, " run"]:
+        """The first run that each run repeats, or itself.
+
+        Each its own, where these would be too few to tell anything.
+        """
+        found = repeats_of(self.recorded.curricula.batches, next(iter(self.last_states())))
+        return found if len(first_of(found)) >= FEWEST else np.arange(len(found))
+
+    def _once(self, step: Step) -> Step:
+        """The step of runs that don't repeat one another: how repeats differ says little of what examples do.
+
+        All runs, where these would be too few to tell anything.
+        """
+        if not self.lack:
+            return step
+        kept = np.flatnonzero(np.isin(step.members, self.repeats))
+        if len(kept) == len(step.members) or len(kept) < FEWEST:
+            return step
+        return replace(step.of_runs(kept), near=None, groups=None)
+
+    @cached_property
+    def solved(self) -> list[tuple[Step, Posterior]]:
+        """Each recorded step, condensed, and what is known there."""
+        found = []
+        for step in self._steps():
+            once = self._once(step)
+            strength = None if once is step else solve(once, self.hyper, self.likeness).strength
+            found.append((step.condensed(), solve(step, self.hyper, self.likeness, strength)))
+        return floored(found, self.recorded.steps) if self.floor else found
+
+    @cached_property
+    def tells_width(self) -> bool:
+        """Whether the runs fitted say how far runs differ: they do somewhere, and not all saw the same."""
+        states_, members = list(self.last_states()), self.solved[-1][0].members
+        own = states_[0][members]
+        same = np.ptp(own, axis=0).max(initial=0.0) <= 1e-6 * np.abs(own).max(initial=0.0)
+        return not same and any(step.reference > 0.0 for step, _ in self.solved)
+
+    def look(
+        self,
+        runs: Curricula,
+        rows: int,
+        asked: Asked,
+        own: Int[np.ndarray, " example"] | None = None,
+        train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
+        between: Between | None = None,
+    ) -> Outlook:
+        """What these curricula would give at the first ``rows`` recorded steps.
+
+        ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
+        fitted, a number beyond for each other one, and their vectors in each feature set. ``between`` says of asked
+        steps, which take the place of the recorded ones then, where between these they are.
+        """
+        steps = self.recorded.steps[:rows]
+        own = np.arange(self.pool) if own is None else own
+        others, fitted = asked.gradients is not None, asked.seen >= 0
+        factors = np.where(fitted, self.hyper.factors[asked.seen], 1.0) if others else self.hyper.factors
+        seen = asked.seen if others else None
+        given, ours_given = asked.products or (None, None)
+        asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
+        fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
+        at_steps, at = (steps, None) if between is None else (between.steps, between.at)
+        theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
+        if not others:
+            fitted_examples = replace(fitted_examples, expected=())
+        ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
+        visited = self.solved[:rows]
+
+        def common_of(row: int, told_us: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
+            step = visited[row][0]
+            return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
+
+        members = [step.members for step, _ in visited]
+        visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
+        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(asked.seen))
+        mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
+        outputs, sizes = self._outputs(asked)
+        for visit in visits:
+            row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
+            step, posterior = visited[row]
+            cross, distance = self._related(step, their, our)
+            shared = self._shared(step, their[0], our[0], asked, outputs)
+            slopes = self.slopes[row][asked.seen]
+            if not fitted.all():
+                slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
+            unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
+            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
+            common = common_of(row, told_us)
+            for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
+                moved += scale * (one - average) * slopes
+            mean[:, place] = asked.centre[:, row] + moved
+            ones = np.ones(len(sizes))
+            signal[:, place] = posterior.spread(cross, distance, outputs, ones, asked.seen, shared) * unit**2
+            left[:, place] = (
+                posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
+            )
+            prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
+            alone = 1.0 - self.hyper.lack if self.lack else 1.0
+            noise[:, place] = posterior.variance * unit**2 * alone * (1.0 + 1.0 / len(step.members))
+            if asked.doubt is not None:
+                noise[:, place] += asked.doubt[:, row]
+        found = (mean, signal, noise, prior, left)
+        return Outlook(*(found if between is None else map(between.blended, found)))
+
+    def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
+        """Where the fitted runs have come to at the last recorded step, in each source of effects."""
+        runs = self.recorded.curricula
+        for effects, _ in states(runs, self.recorded.steps[-1:], replace(self.examples, expected=()), self.pool):
+            yield from effects
+
+    def _effects(self, own: Int[np.ndarray, " example"]) -> int:
+        """How many examples with effects of their own there are in all."""
+        return max(self.pool, int(own.max(initial=-1)) + 1)
+
+    def _related(
+        self, step: Step, asked: Sequence[Float[np.ndarray, "asked d"]], fitted: Sequence[Float[np.ndarray, "run d"]]
+    ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
+        """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
+        cross, distance = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
+        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=True):
+            ours = all_ours[step.members]
+            centre = ours.mean(axis=0)
+            cross += weight / unit * ((one - centre) @ (ours - centre).T)
+            distance += weight / unit * ((one - centre) ** 2).sum(axis=1)
+        return cross, distance
+
+    def _shared(
+        self,
+        step: Step,
+        theirs: Float[np.ndarray, "asked example"],
+        fitted: Float[np.ndarray, "run example"],
+        asked: Asked,
+        outputs: Float[np.ndarray, "asked column"],
+    ) -> Shared | None:
+        """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
+        if not self.lack:
+            return None
+        ours, weight, alike = fitted[step.members], self.hyper.lack, self.hyper.shared
+        between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
+        apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
+        known = asked.seen >= 0
+        told = alike * outputs
+        told[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
+        return Shared(weight * (between - within.mean(axis=0)), weight * apart, told)
+
+    def _outputs(self, asked: Asked) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
+        """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
+        likeness, fitted = self.likeness, asked.seen >= 0
+        signal = self.hyper.alike * np.maximum(likeness.values, 0.0) + (1.0 - self.hyper.alike)
+        outputs, sizes = np.empty((len(asked.seen), len(signal))), np.ones(len(asked.seen))
+        outputs[fitted] = likeness.vectors[asked.seen[fitted]] * signal
+        sizes[fitted] = likeness.sizes[asked.seen[fitted]]
+        if not fitted.all():
+            cosines, sizes[~fitted] = self.beside(asked.vectors[~fitted])  # type: ignore[index]
+            outputs[~fitted] = self.hyper.alike * cosines @ likeness.vectors
+        return outputs, sizes
+
+    def beside(
+        self, vectors: Float[np.ndarray, "new d"]
+    ) -> tuple[Float[np.ndarray, "new test"], Float[np.ndarray, " new"]]:
+        """Cosines of other test examples' vectors with those fitted, and their relative lengths."""
+        assert self.test_vectors is not None
+        ours, theirs = np.linalg.norm(self.test_vectors, axis=1), np.linalg.norm(vectors, axis=1)
+        products = vectors @ self.test_vectors.T
+        cosines = products / np.maximum(theirs[:, None] * ours[None], 1e-300)
+        return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)

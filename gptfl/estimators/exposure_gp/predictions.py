@@ -1,0 +1,96 @@
+"""What a Gaussian process of recorded runs expects of asked ones at the steps asked about, by their own clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Query
+from gptfl.estimators import average
+from gptfl.estimators.clock import Places
+from gptfl.estimators.exposure_gp.between_steps import Between
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.requests import Asked
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Mean and standard deviation on the even scale.
+
+    ``left`` is the variance of what the examples do at the last step, summed over the test examples, and ``before`` what it was
+    before anything was recorded.
+    """
+
+    mean: Float[np.ndarray, "run asked test"]
+    spread: Float[np.ndarray, "run asked test"]
+    left: Float[np.ndarray, " run"]
+    before: Float[np.ndarray, " run"]
+
+
+def view(
+    model: ExposureModel,
+    query: Query,
+    places: Places,
+    asked: Asked,
+    own: Int[np.ndarray, " example"],
+    train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+) -> View:
+    """What is expected of the asked runs: those of recorded step sizes at their steps, others by where they come to."""
+    if places.plain.all():
+        return _plain(model, query, asked, own, train)
+    found: list[tuple[Int[np.ndarray, " run"], View]] = []
+    plain, other = np.flatnonzero(places.plain), np.flatnonzero(~places.plain)
+    if len(plain):
+        found.append((plain, _plain(model, _some(query, plain), _of(asked, plain), own, train)))
+    _, group = np.unique(places.at[other], axis=0, return_inverse=True)
+    grid = model.recorded.steps
+    for number in range(int(group.max()) + 1):
+        runs = other[group.ravel() == number]
+        between = Between.of(query.steps, places.at[runs[0]], grid)
+        rows = min(int(between.rows.max()) + 2, len(grid))
+        curricula = model.recorded.curricula.like(query.batches[runs], query.learning_rates[runs])
+        look = model.look(curricula, rows, _of(asked, runs), own, train, between)
+        spread = np.sqrt(look.signal + look.noise)
+        found.append((runs, View(look.mean, spread, _last(look.open), _last(look.prior))))
+    order = np.argsort(np.concatenate([runs for runs, _ in found]))
+    parts = [
+        np.concatenate([getattr(one, name) for _, one in found])[order] for name in ("mean", "spread", "left", "before")
+    ]
+    return View(*parts)
+
+
+def _plain(
+    model: ExposureModel,
+    query: Query,
+    asked: Asked,
+    own: Int[np.ndarray, " example"],
+    train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+) -> View:
+    grid = model.recorded.steps
+    rows = min(int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1, len(grid))
+    look = model.look(model.recorded.curricula.like(query.batches, query.learning_rates), rows, asked, own, train)
+    mean, spread = (at_steps(grid[:rows], one, query.steps) for one in (look.mean, np.sqrt(look.signal + look.noise)))
+    return View(mean, spread, _last(look.open), _last(look.prior))
+
+
+def at_steps(
+    grid: Int[np.ndarray, " grid"], values: Float[np.ndarray, "run grid test"], steps: Int[np.ndarray, " recorded"]
+) -> Float[np.ndarray, "run recorded test"]:
+    """Values brought from the recorded steps to those asked; what is asked before the first is the first."""
+    turned = average.interpolate(grid, np.moveaxis(values, 1, 0), np.clip(steps, grid[0], grid[-1]))
+    return np.moveaxis(turned, 0, 1)
+
+
+def _last(variance: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, " run"]:
+    return np.asarray(variance[:, -1].sum(axis=1))
+
+
+def _some(query: Query, runs: Int[np.ndarray, " some"]) -> Query:
+    """The batches and step sizes of some of the asked runs."""
+    return replace(query, batches=query.batches[runs], learning_rates=query.learning_rates[runs])
+
+
+def _of(asked: Asked, runs: Int[np.ndarray, " some"]) -> Asked:
+    """The same test examples asked about of some runs."""
+    return replace(asked, centre=asked.centre[runs], doubt=None if asked.doubt is None else asked.doubt[runs])

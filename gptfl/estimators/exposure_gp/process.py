@@ -1,0 +1,346 @@
+"""A Gaussian process over how far a run departs from the average one, driven by what it has seen.
+
+The deviation of run k at recorded step t on test example j, on an even scale (``links``), is
+
+    z_k(t, j) - mean_t,j  =  prior_k(t, j) + signal + noise
+
+``prior`` is a non-negative combination of given first-order expectations (gradient products), ``signal`` a Gaussian
+process that is linear in the run's step-size-weighted exposures through covariances between training examples, and
+shared between test examples as far as they are alike. Everything that runs have in common is in the mean. Where runs
+repeat others, a part of the noise is shared by runs of nearly the same exposures: what is linear in nothing, yet no
+chance (a lack of fit).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import minimize
+
+from gptfl.core.curriculum import presentation_weights
+from gptfl.estimators.exposure_gp.accumulation import Vectors, counted, travelled
+from gptfl.estimators.exposure_gp.inference import columns, contrasts
+from gptfl.estimators.exposure_gp.likelihood import Evidence, Weighed, weigh
+from gptfl.estimators.exposure_gp.repeats import first_of, near
+
+RECENT = (3.0, 12.0)
+"""What was seen lately counts by itself, fading by a factor of e within so many steps: a fresh batch pulls hard, and
+much of it is soon undone by others."""
+STEPS = 8
+"""Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
+SPREAD = 1.5
+"""Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
+CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
+"""Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of the
+noise that runs of nearly the same exposures share."""
+REACH = 9.0
+"""How far from its mean a hyperparameter is looked for."""
+PRIOR_RUNS = 4.0
+"""The relative sizes of the test examples' deviations count as if seen in this many runs beforehand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curricula:
+    """Batches (-1 is padding) and step sizes of several runs.
+
+    ``per`` is how many examples a batch is taken to have; None is as many as it has.
+    """
+
+    batches: Int[np.ndarray, "run step batch"]
+    learning_rates: Float[np.ndarray, "run step"]
+    per: int | None = None
+
+    @property
+    def weights(self) -> Float[np.ndarray, "run step"]:
+        """How much seeing an example once at each step counts."""
+        if self.per is not None:
+            return self.learning_rates / self.per
+        return presentation_weights(self.batches, self.learning_rates)
+
+    def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
+        """Some of the runs."""
+        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
+
+    def like(
+        self, batches: Int[np.ndarray, "other step batch"], learning_rates: Float[np.ndarray, "other step"]
+    ) -> "Curricula":
+        """Other runs, their examples counted in the same way."""
+        return replace(self, batches=batches, learning_rates=learning_rates)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is known of the training examples that batches name.
+
+    ``own`` numbers those with an effect of their own (their place among the examples fitted, or beyond);
+    ``shared`` are vectors whose products are covariances of effects, ``recent`` (None: none) those of which what was
+    seen lately counts by itself as well; ``expected`` vectors with one entry a test example: the expected change for
+    a unit of step size.
+    """
+
+    own: Int[np.ndarray, " example"]
+    shared: tuple[Vectors, ...]
+    expected: tuple[Vectors, ...]
+    recent: Vectors | None = None
+
+    @property
+    def effects(self) -> tuple[tuple[Vectors, float | None], ...]:
+        """The vectors of every source but the examples' own, each with its reach."""
+        lately = () if self.recent is None else tuple((self.recent, reach) for reach in RECENT)
+        return (*((vectors, None) for vectors in self.shared), *lately)
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike the test examples are: eigenvalues and eigenvectors of a correlation matrix, and relative sizes."""
+
+    values: Float[np.ndarray, " column"]
+    vectors: Float[np.ndarray, "test column"]
+    sizes: Float[np.ndarray, " test"]
+
+    @classmethod
+    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "Likeness":
+        """Cosines of these vectors, and their lengths; unalike and of one size where there are none."""
+        if vectors is None:
+            return cls(np.zeros(count), np.eye(count), np.ones(count))
+        lengths = np.linalg.norm(vectors, axis=1)
+        unit = vectors / np.maximum(lengths, 1e-300)[:, None]
+        values, turn = np.linalg.eigh(unit @ unit.T)
+        return cls(values, turn, lengths / np.sqrt(np.mean(lengths**2)))
+
+    @property
+    def cosines(self) -> Float[np.ndarray, "test test"]:
+        """The correlation matrix."""
+        return np.asarray((self.vectors * self.values) @ self.vectors.T)
+
+
+def states(
+    runs: Curricula,
+    steps: Int[np.ndarray, " recorded"],
+    examples: Examples,
+    own: int,
+    at: Float[np.ndarray, " step_and_end"] | None = None,
+) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
+    """At each recorded step where every run has come to: in its examples' effects, and as expected.
+
+    ``at`` tells which recorded step each of theirs stands for (None: itself).
+    """
+    renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
+    weights = runs.weights
+    sources = [counted(renumbered, weights, steps, own)]
+    sources += [travelled(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
+    expected = [travelled(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
+    for _ in steps:
+        yield [next(source) for source in sources], [next(source) for source in expected]
+
+
+@dataclass(frozen=True, slots=True)
+class Hyper:
+    """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales.
+
+    ``factors`` are by how much more or less than that each test example answers to what is expected of it. ``lack`` is
+    the share of the noise that runs of the same exposures have in common.
+    """
+
+    weights: Float[np.ndarray, " source"]
+    alike: float
+    shared: float
+    scales: Float[np.ndarray, " expected"]
+    factors: Float[np.ndarray, " test"]
+    lack: float = 0.0
+
+
+@dataclass
+class Step:
+    """One recorded step of the runs fitted: deviations and expectations in units of ``size`` [test].
+
+    ``members`` are the runs that were recorded there; ``common`` is what was expected of them on average, in the
+    metric's units.
+    ``reference`` is the size of a deviation for a test example of relative size 1 and a scale of slope 1.
+    ``known`` says which deviations there are, None where all; those that aren't are 0. ``near`` is how much of the noise
+    that runs of the same exposures share any two runs do, and ``groups`` which of them repeat one another, None where none does.
+    """
+
+    covariances: Float[np.ndarray, "source run run"]
+    units: Float[np.ndarray, " source"]
+    deviations: Float[np.ndarray, "run test"]
+    expected: Float[np.ndarray, "expected run test"]
+    size: Float[np.ndarray, " test"]
+    reference: float
+    members: Int[np.ndarray, " run"]
+    common: Float[np.ndarray, "expected test"]
+    known: Bool[np.ndarray, "run test"] | None = None
+    near: Float[np.ndarray, "run run"] | None = None
+    groups: Int[np.ndarray, " run"] | None = None
+
+    def noise(self, lack: float) -> Float[np.ndarray, "run run"] | None:
+        """The correlation of the runs' noise, of which so much is shared; None where it is the identity."""
+        return None if self.near is None else (1.0 - lack) * np.eye(len(self.near)) + lack * self.near
+
+    def condensed(self) -> "Step":
+        """Without what is only needed to learn from it."""
+        none = np.zeros((0, 0, 0))
+        return replace(self, covariances=none, deviations=np.zeros((0, 0)), expected=none)
+
+    def of_runs(self, rows: Int[np.ndarray, " kept"]) -> "Step":
+        """The same step of some of its runs; sizes and units stay."""
+        known = None if self.known is None or self.known[rows].all() else self.known[rows]
+        return replace(
+            self,
+            covariances=self.covariances[:, rows][:, :, rows],
+            deviations=self.deviations[rows],
+            expected=self.expected[:, rows],
+            members=self.members[rows],
+            known=known,
+            near=None if self.near is None else self.near[np.ix_(rows, rows)],
+            groups=None if self.groups is None else self.groups[rows],
+        )
+
+
+def steps_of(
+    values: Float[np.ndarray, "run recorded test"],
+    slopes: Float[np.ndarray, "recorded test"],
+    runs: Curricula,
+    steps: Int[np.ndarray, " recorded"],
+    examples: Examples,
+    likeness: Likeness,
+    own: int,
+    *,
+    groups: Int[np.ndarray, " run"] | None = None,
+) -> Iterator[Step]:
+    """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
+
+    ``slopes`` are those of the even scale at the mean. With ``groups``, of repeats, runs of nearly the same exposures
+    share noise.
+    """
+    for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
+        members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
+        alike = None if groups is None else groups[members]
+        # Repeats change no unit: what they add is told in those of the others.
+        once = slice(None) if alike is None else first_of(alike)
+        found, units = [], []
+        for effect in effects:
+            covariance = _products(effect[members])
+            told = covariance if alike is None else _products(effect[members][once])
+            # Of runs that have all come to the same place, the way there is the unit.
+            unit = float(np.trace(told)) / max(len(told) - 1, 1)
+            unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
+            found.append(covariance / unit)
+            units.append(unit)
+        deviations, known = _deviations(values[members, row])
+        size, reference = sizes_of(*_deviations(values[members[once], row]), likeness.sizes * slopes[row])
+        told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
+        for number, one in enumerate(expected):
+            common[number] = one[members].mean(axis=0)
+            told[number] = _differences(one[members]) * (slopes[row] / size)
+        seen = effects[0][members]
+        shared = None if alike is None else near(seen, seen, units[0])
+        covariances, scaled = np.stack(found), deviations / size
+        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared, alike)
+
+
+def _deviations(
+    values: Float[np.ndarray, "run test"],
+) -> tuple[Float[np.ndarray, "run test"], Bool[np.ndarray, "run test"] | None]:
+    """Values less their mean over runs, 0 where there is none; and which there are, None where all."""
+    known = np.isfinite(values)
+    level = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    apart = np.where(known, values - level, 0.0)
+    # The mean of equal numbers is not always that number.
+    if np.abs(apart).max(initial=0.0) <= 1e-12 * np.abs(values[known]).max(initial=0.0):
+        apart = np.zeros_like(apart)
+    return apart, None if known.all() else known
+
+
+def _products(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run run"]:
+    """The products of states less their mean with one another."""
+    centred = _differences(states)
+    return np.asarray(centred @ centred.T)
+
+
+def _differences(states: Float[np.ndarray, "run d"]) -> Float[np.ndarray, "run d"]:
+    """States less their mean; nothing where they differ by no more than the precision of their vectors."""
+    centred = states - states.mean(axis=0)
+    rounded = np.abs(centred).max(initial=0.0) <= 1e-6 * np.abs(states).max(initial=0.0)
+    return np.zeros_like(centred) if rounded else centred
+
+
+def sizes_of(
+    deviations: Float[np.ndarray, "run test"],
+    known: Bool[np.ndarray, "run test"] | None,
+    beforehand: Float[np.ndarray, " test"],
+) -> tuple[Float[np.ndarray, " test"], float]:
+    """The standard deviation of each test example across runs, drawn towards ``beforehand`` where runs are few.
+
+    Beside it, how large it is for ``beforehand`` 1. Deviations that aren't ``known`` (None: all are) are 0.
+    """
+    counts = np.full(deviations.shape[1], len(deviations)) if known is None else known.sum(axis=0)
+    freedom = np.maximum(counts - 1, 0)
+    squares = (deviations**2).sum(axis=0)
+    level = float(squares.sum() / max(int(freedom.sum()), 1))
+    if level == 0.0:
+        return np.ones(len(squares)), 0.0
+    unit = level / max(float(np.mean(beforehand**2)), 1e-300)
+    sizes = np.sqrt((PRIOR_RUNS * unit * beforehand**2 + squares) / (PRIOR_RUNS + freedom))
+    return np.asarray(np.maximum(sizes, 1e-6 * np.sqrt(level))), float(np.sqrt(unit))
+
+
+def middle(sources: int) -> Float[np.ndarray, " source"]:
+    """The priors' means of the logarithms of the weights."""
+    centre = np.full(sources, CENTRE_SHARED)
+    centre[0] = CENTRE_OWN
+    return centre
+
+
+def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hyper, float]:
+    """The hyperparameters of the greatest posterior density, and minus its logarithm.
+
+    The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
+    of the expectations are fitted along with each candidate (non-negative generalised least squares). No value
+    may be missing (see ``solving.whole``).
+    """
+    sources = len(steps[0].covariances)
+    lack = steps[0].near is not None
+    shares = [CENTRE_NOISE, CENTRE_ALIKE] if alike else []
+    centre = np.append(middle(sources), shares + [CENTRE_LACK] * lack)
+    evidence = [evidence_of(step, likeness) for step in steps]
+    others = np.maximum(likeness.values, 0.0) - 1.0
+
+    def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
+        noise, like = (share_of(place[sources]), share_of(place[sources + 1])) if alike else (0.0, 0.0)
+        near = share_of(place[-1]) if lack else 0.0
+        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)), near)
+
+    def told(place: Float[np.ndarray, " parameter"]) -> Weighed:
+        given = hyper(place, np.zeros(0))
+        cols = columns(likeness.values, likeness.vectors, given.alike, given.shared)
+        return weigh(evidence, given.weights, cols.signal, cols.noise, given.lack)
+
+    def slopes(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " parameter"]]:
+        found, given = told(place), hyper(place, np.zeros(0))
+        slope = found.weights * given.weights
+        if alike:
+            noise = given.alike * others @ found.noise * given.shared * (1.0 - given.shared)
+            like = others @ (found.signal + given.shared * found.noise) * given.alike * (1.0 - given.alike)
+            slope = np.append(slope, [noise, like])
+        if lack:
+            slope = np.append(slope, found.lack * given.lack * (1.0 - given.lack))
+        away = (place - centre) / SPREAD
+        return float(found.cost + 0.5 * (away**2).sum()), slope + away / SPREAD
+
+    best = minimize(slopes, centre, jac=True, method="L-BFGS-B", bounds=[(one - REACH, one + REACH) for one in centre])
+    return hyper(best.x, told(best.x).scales), float(best.fun)
+
+
+def evidence_of(step: Step, likeness: Likeness) -> Evidence:
+    """A step without the mean of its runs."""
+    basis = contrasts(len(step.members))
+    parts = np.concatenate([step.deviations[None], step.expected])
+    close = None if step.near is None else basis.T @ step.near @ basis
+    return Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors, close)
+
+
+def share_of(odds: float) -> float:
+    """The share of which these are the log-odds."""
+    return float(1.0 / (1.0 + np.exp(-odds)))

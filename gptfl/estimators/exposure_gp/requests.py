@@ -1,0 +1,57 @@
+"""What a Gaussian process over exposures learns from, what it is asked, and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.process import Curricula
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The runs fitted, on the steps that two or more of them recorded; NaN where one has no value.
+
+    ``pool`` is how many training examples there are, seen or not.
+    """
+
+    curricula: Curricula
+    steps: Int[np.ndarray, " recorded"]
+    values: Float[np.ndarray, "run recorded test"]
+    pool: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
+
+    ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
+    over (None: of none); ``vectors`` tell how alike they are, ``gradients`` are those of each feature set, to multiply
+    training gradients with, ``products`` those that are known of the asked and of the fitted training examples with
+    them (None: no more than when it was fitted). None where they are just those fitted.
+    """
+
+    seen: Int[np.ndarray, " asked"]
+    centre: Float[np.ndarray, "run recorded asked"]
+    doubt: Float[np.ndarray, "run recorded asked"] | None = None
+    vectors: Float[np.ndarray, "asked d"] | None = None
+    gradients: Mapping[str, Float[np.ndarray, "asked d"]] | None = None
+    products: tuple[Products, Products] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is expected of asked runs on the even scale.
+
+    ``signal`` is the variance of what their examples do, and of what runs of nearly the same exposures share; ``noise``
+    that of all else and of the average run. ``open`` is the variance of what is linear in the exposures alone, and
+    ``prior`` what that was before anything was recorded.
+    """
+
+    mean: Float[np.ndarray, "run recorded test"]
+    signal: Float[np.ndarray, "run recorded test"]
+    noise: Float[np.ndarray, "run recorded test"]
+    prior: Float[np.ndarray, "run recorded test"]
+    open: Float[np.ndarray, "run recorded test"]

@@ -1,0 +1,181 @@
+"""The arrays that a fitted exposure-gp is kept as, and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Curriculum
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+from gptfl.estimators.exposure_gp.gradient_prior import KINDS, Products
+from gptfl.estimators.exposure_gp.inputs import Sides, Sources
+from gptfl.estimators.exposure_gp.links import Link
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.process import Curricula, Hyper
+from gptfl.estimators.exposure_gp.requests import Recorded
+
+NAMES = ("identity", "log", "odds", "logit")
+RULES = 2
+"""By which rules a state predicts. By the first ones, of states that don't say, a step at which the runs fitted happen not
+to differ has no spread, and a run's own first score isn't learned from."""
+
+
+def padded(curricula: Sequence[Curriculum]) -> tuple[Int[np.ndarray, "run step batch"], Float[np.ndarray, "run step"]]:
+    """Batches and step sizes of several runs, the shorter ones and the narrower batches filled up with -1 and 0."""
+    steps = max(one.steps for one in curricula)
+    width = max(one.batches.shape[1] for one in curricula)
+    batches = np.full((len(curricula), steps, width), -1, dtype=np.int64)
+    rates = np.zeros((len(curricula), steps))
+    for run, one in enumerate(curricula):
+        batches[run, : one.steps, : one.batches.shape[1]] = one.batches
+        rates[run, : one.steps] = one.learning_rates
+    return batches, rates
+
+
+def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
+    """Runs, vectors and hyperparameters by name."""
+    hyper, link = model.hyper, model.link
+    arrays: dict[str, np.ndarray] = {
+        "batches": model.recorded.curricula.batches,
+        "learning_rates": model.recorded.curricula.learning_rates,
+        "per": np.array(model.recorded.curricula.per or 0),
+        "steps": model.recorded.steps,
+        "values": model.recorded.values,
+        "seen": np.bincount(
+            model.recorded.curricula.batches[model.recorded.curricula.batches >= 0], minlength=model.pool
+        ),
+        "weights": hyper.weights,
+        "scales": hyper.scales,
+        "factors": hyper.factors,
+        "shares": np.array([hyper.alike, hyper.shared]),
+        "widening": np.array(model.widening),
+        **({"lack": np.array(hyper.lack)} if model.lack else {}),
+        **({"rules": np.array(RULES)} if model.floor else {}),
+        "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
+    }
+    for name, one in model.sources.sets.items():
+        arrays[f"train:{name}"], arrays[f"test:{name}"] = one.train, one.test
+        arrays[f"gradient:{name}"] = np.array(float(one.gradient))
+    if model.products is not None:
+        for name, products in model.products.kinds.items():
+            arrays[f"products:{name}"], arrays[f"points:{name}"] = products.rows, products.points
+    return arrays
+
+
+def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
+    """The model that these arrays are of.
+
+    Raises ``KeyError``, ``ValueError``, ``IndexError`` or ``TypeError`` where they are of none.
+    """
+    sets = {
+        key.removeprefix("train:"): Sides(
+            state[key],
+            state[key.replace("train:", "test:", 1)],
+            bool(state[key.replace("train:", "gradient:", 1)]),
+        )
+        for key in sorted(state)
+        if key.startswith("train:")
+    }
+    runs, steps, values = Curricula(state["batches"], state["learning_rates"]), state["steps"], state["values"]
+    scales = state["scales"]
+    name, low, high, higher = (float(one) for one in state["link"])
+    alike, shared = (float(one) for one in state["shares"])
+    pool = len(state["seen"])
+    _check_runs(runs, steps, values, pool)
+    if "per" in state:
+        per = int(state["per"])
+        if per < 0:
+            raise ValueError("batches have fewer than no examples")
+        runs = replace(runs, per=per or None)
+    else:
+        runs, scales = _of_presentations(runs, scales)
+    for key, one in sets.items():
+        if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
+            raise ValueError(f"feature set {key!r} is not of the examples")
+        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+            raise ValueError(f"feature set {key!r} is not finite")
+    hyper = Hyper(state["weights"], alike, shared, scales, state["factors"], float(state.get("lack", np.array(0.0))))
+    if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
+        raise ValueError("hyperparameters are not finite")
+    if hyper.factors.shape != (values.shape[2],):
+        raise ValueError("factors are not of the test examples")
+    if not all(0.0 <= one <= 1.0 for one in (alike, shared, hyper.lack)) or not (hyper.weights > 0).all():
+        raise ValueError("hyperparameters are out of range")
+    widening = float(state["widening"])
+    if not 0.0 < widening < np.inf:
+        raise ValueError("the widening is out of range")
+    link = Link(dict(enumerate(NAMES))[int(name)], low, high)
+    recorded = Recorded(runs, steps, values, pool)
+    products = _products_of(state, pool, values.shape[2])
+    model = ExposureModel(
+        recorded,
+        Sources.of(sets),
+        link,
+        hyper,
+        prior=prior,
+        higher=bool(higher),
+        products=products,
+        widening=widening,
+        floor=_rules_of(state) >= RULES,
+    )
+    if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
+        raise ValueError("hyperparameters are not of these feature sets")
+    return model
+
+
+def _of_presentations(
+    runs: Curricula, scales: Float[np.ndarray, " expected"]
+) -> tuple[Curricula, Float[np.ndarray, " expected"]]:
+    """What was fitted before exposures were shares of a batch, when each place of a batch counted a whole step size.
+
+    Where all batches are of one size, exposures were so many times as large, and the scales that much smaller. Where
+    they aren't, places go on to count alike, so that the simulator answers as it did.
+    """
+    filled = (runs.batches >= 0).sum(axis=2)
+    sizes = filled[filled > 0]
+    if not len(sizes):
+        return runs, scales
+    usual = int(np.bincount(sizes).argmax())
+    return (runs if (sizes == usual).all() else replace(runs, per=usual)), scales * usual
+
+
+def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Products | None:
+    """The gradient products in a state, None where it has none. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for others."""
+    kinds = {}
+    for name in KINDS:
+        if f"products:{name}" in state:
+            rows, points = state[f"products:{name}"], state[f"points:{name}"]
+            if points.dtype.kind != "i" or rows.dtype.kind != "f":
+                raise TypeError(f"{name} products or their points are not numbers of their kind")
+            if points.ndim != 1 or not len(points) or (np.diff(points) <= 0).any():
+                raise ValueError(f"points of {name} products don't ascend")
+            if rows.shape != (len(points), pool, test) or not np.isfinite(rows).all():
+                raise ValueError(f"{name} products are not of the examples")
+            kinds[name] = Vectors(points, rows)
+    return Products(kinds) if kinds else None
+
+
+def _rules_of(state: Mapping[str, np.ndarray]) -> int:
+    """By which rules a state predicts. Raises ``ValueError`` for rules that aren't known."""
+    rules = int(state.get("rules", np.array(1)))
+    if rules not in (1, RULES):
+        raise ValueError(f"it predicts by rules {rules}, which this version of gptfl doesn't know")
+    return rules
+
+
+def _check_runs(runs: Curricula, steps: np.ndarray, values: np.ndarray, pool: int) -> None:
+    """Raise ``ValueError`` or ``TypeError`` unless these are runs that may have been fitted."""
+    batches, rates = runs.batches, runs.learning_rates
+    if batches.dtype.kind != "i" or steps.dtype.kind != "i":
+        raise TypeError("batches and steps are not whole numbers")
+    if batches.ndim != 3 or values.ndim != 3 or values.shape[:2] != (len(batches), *steps.shape):
+        raise ValueError("batches and values are not of the same runs")
+    if rates.shape != batches.shape[:2] or not np.isfinite(rates).all():
+        raise ValueError("learning rates are not of the batches")
+    if batches.max(initial=-1) >= pool or batches.min(initial=-1) < -1:
+        raise ValueError("batches name examples that aren't there")
+    if not len(steps) or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise ValueError("steps don't ascend")
+    if not values.shape[2] or (np.isfinite(values).any(axis=2).sum(axis=0) < 2).any() or np.isinf(values).any():
+        raise ValueError("fewer than two runs are known at a step")

@@ -1,0 +1,134 @@
+"""What is known at one step after the runs fitted, with hyperparameters that all steps share."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import minimize_scalar
+
+from gptfl.estimators.exposure_gp.inference import (
+    Columns,
+    Posterior,
+    Rows,
+    columns,
+    condition,
+    cost,
+    precision_of,
+    rows_of,
+)
+from gptfl.estimators.exposure_gp.likelihood import weigh
+from gptfl.estimators.exposure_gp.process import (
+    CENTRE_ALIKE,
+    CENTRE_LACK,
+    CENTRE_NOISE,
+    PRIOR_RUNS,
+    REACH,
+    SPREAD,
+    Hyper,
+    Likeness,
+    Step,
+    evidence_of,
+    middle,
+    share_of,
+)
+from gptfl.estimators.exposure_gp.repeats import averaging
+
+STRENGTH = 1.0
+"""Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
+
+
+def solve(step: Step, hyper: Hyper, likeness: Likeness, strength: float | None = None) -> Posterior:
+    """What is known at a step after the runs fitted, in units of its sizes.
+
+    The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
+    with a prior around 1, unless it is given. Where runs lack values, it is the likeliest for what a strength of 1 expects
+    of these.
+    """
+    rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack), step.groups)
+    cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
+    left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
+    told = left
+    if step.known is not None:
+        gaps = condition(rows, cols, left, known=step.known).gaps
+        told = left if gaps is None else gaps.filled(left)
+    return condition(rows, cols, left, strength_of(rows, cols, told) if strength is None else strength, step.known)
+
+
+def whole(step: Step, likeness: Likeness, alike: bool) -> Step:
+    """The step without values missing, to choose hyperparameters by.
+
+    The runs that have every value; where these are fewer than half, all runs, with what hyperparameters at the middle
+    of their priors expect of the values missing.
+    """
+    if step.known is None:
+        return step
+    complete = np.flatnonzero(step.known.all(axis=1))
+    if len(complete) >= 2 and 2 * len(complete) >= len(step.members):
+        return step.of_runs(complete)
+    weights = np.exp(middle(len(step.covariances)))
+    shares = (share_of(CENTRE_ALIKE), share_of(CENTRE_NOISE)) if alike else (0.0, 0.0)
+    cols = columns(likeness.values, likeness.vectors, *shares)
+    rows = rows_of(np.tensordot(weights, step.covariances, 1), step.noise(share_of(CENTRE_LACK)), step.groups)
+    gaps = condition(rows, cols, step.deviations, known=step.known).gaps
+    return replace(step, deviations=step.deviations if gaps is None else gaps.filled(step.deviations), known=None)
+
+
+def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, likeness: Likeness) -> float:
+    """The likeliest share of the noise that runs of the same exposures have in common, all else as it is.
+
+    What repeats differ by is noise here, whatever it may owe to their orders. ``strengths`` are those of each step's
+    signal. The share's log-odds have a normal prior.
+    """
+    means = [np.eye(len(step.members)) if step.groups is None else averaging(step.groups) for step in steps]
+    steps = [replace(step, covariances=mean @ step.covariances @ mean) for step, mean in zip(steps, means, strict=True)]
+    evidence = [evidence_of(step, likeness) for step in steps]
+    evidence = [
+        replace(one, covariances=strength * one.covariances) for one, strength in zip(evidence, strengths, strict=True)
+    ]
+    cols = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
+
+    def told(odds: float) -> float:
+        found = weigh(evidence, hyper.weights, cols.signal, cols.noise, share_of(odds)).cost
+        return float(found + 0.5 * ((odds - CENTRE_LACK) / SPREAD) ** 2)
+
+    bounds = (CENTRE_LACK - REACH, CENTRE_LACK + REACH)
+    return share_of(float(minimize_scalar(told, bounds=bounds, method="bounded", options={"xatol": 0.01}).x))
+
+
+def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:
+    """The factor of the covariances between runs that makes these deviations likeliest."""
+    if not left.any():
+        return 1.0
+    squares = (rows.vectors.T @ left @ cols.vectors) ** 2
+
+    def told(place: float) -> float:
+        precision = precision_of(rows, cols, float(np.exp(place)))
+        found = cost(float((squares * precision).sum()), float(np.log(precision).sum()), *squares.shape)
+        return float(found * squares.shape[1] + 0.5 * (place / STRENGTH) ** 2)
+
+    return float(np.exp(minimize_scalar(told, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 0.02}).x))
+
+
+def floored(
+    solved: Sequence[tuple[Step, Posterior]], steps: Int[np.ndarray, " recorded"]
+) -> list[tuple[Step, Posterior]]:
+    """The same, where steps at which runs happen not to differ get a spread: that no run will isn't known.
+
+    It is the mean variance of the steps at which they do, as if that had been seen in ``PRIOR_RUNS`` runs beforehand.
+    At step 0 no run has seen anything, and all are the same.
+    """
+    moving = [(step, posterior) for step, posterior in solved if step.reference > 0.0]
+    if not moving or len(moving) == len(solved):
+        return list(solved)
+    variance = np.mean([posterior.variance * step.size**2 for step, posterior in moving], axis=0)
+    reference = float(np.mean([posterior.variance * step.reference**2 for step, posterior in moving]))
+    found = []
+    for at, (step, posterior) in zip(steps, solved, strict=True):
+        if step.reference > 0.0 or at == 0:
+            found.append((step, posterior))
+            continue
+        share = PRIOR_RUNS / (PRIOR_RUNS + len(step.members) - 1)
+        sizes = replace(step, size=np.sqrt(share * variance), reference=float(np.sqrt(share * reference)))
+        found.append((sizes, replace(posterior, variance=1.0)))
+    return found

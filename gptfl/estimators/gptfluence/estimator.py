@@ -1,0 +1,342 @@
+"""The paper's simulator: an n-order Markov recurrence whose factors come from example vectors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gptfl.core import FitData, Prediction, Query, Unseen
+from gptfl.errors import DataError
+from gptfl.estimators.gptfluence.batches import interval_counts, join, modal_size, usual_batch
+from gptfl.estimators.gptfluence.initialisation import start
+from gptfl.estimators.gptfluence.mean_run import Course, chart
+from gptfl.estimators.gptfluence.numerics import flushed_denormals, one_thread
+from gptfl.estimators.gptfluence.projection import Form, fresh, uninformed
+from gptfl.estimators.gptfluence.recurrence import rollout
+from gptfl.estimators.gptfluence.state import (
+    array_of,
+    course_arrays,
+    course_of,
+    law_of,
+    parameters_of,
+    standard_arrays,
+    standards_of,
+)
+from gptfl.estimators.gptfluence.training import (
+    Fitted,
+    FreeRunning,
+    Rows,
+    Schedule,
+    Sides,
+    fit,
+    parts_within,
+    teacher_rows,
+)
+from gptfl.estimators.gptfluence.trajectory import Trajectory, recorded, scaled
+from gptfl.estimators.gptfluence.update_rule import Law, mean_rate
+from gptfl.estimators.gptfluence.vectors import Standard, chosen_set, standards
+from gptfl.estimators.gptfluence.windows import cut_windows
+from gptfl.plugins import settings
+
+PACE = 0.005
+"""The learning rate is this over the number of inputs: a step then moves a factor alike, however many there are."""
+SMALL = 10_000_000
+"""Multiplications in the largest matrix product of a fit below which it runs on one thread."""
+MOST_ORDER, MOST_WIDTH = 64, 65_536
+"""Beyond these a fit fills the memory of most machines before it learns anything."""
+WHOLE = "all"
+"""The value of ``rollout`` that rolls out the whole of each run."""
+NOTHING, MEAN_RUN = "nothing", "mean-run"
+"""The values of ``around``."""
+STARTS: Mapping[str, Callable[[Sides, Sequence[Rows], Law, torch.Generator], dict[str, Tensor]]] = {
+    "average": start,
+    "persistence": lambda sides, parts, law, random: fresh(sides.form, law, random),
+    "random": lambda sides, parts, law, random: uninformed(sides.form, random),
+}
+SETTINGS = (
+    "order",
+    "projection",
+    "shared",
+    "width",
+    "weight_decay",
+    "learning_rate",
+    "epochs",
+    "patience",
+    "feature_set",
+    "start",
+    "anchored",
+    "step_size",
+    "rollout",
+    "around",
+)
+
+
+class GPTfluence:
+    """phi_t(z') = sum_j alpha_j(c_t, z') phi_{t-j}(z') + beta(c_t, z') (Chai et al., 2024, arXiv 2404.07840).
+
+    A factor is the sum over the batch of <P(h_i), Q(h')>, where h are the vectors of ``featurize``, centred
+    on the pool and divided by one number, their root mean square (gradients: each side by its own). What is trained is
+    the mean over a batch: in one of another size than usual each example counts by the usual size over its own.
+
+    ``order``: n, how many earlier scores the next one depends on. In the first n - 1 steps, where fewer are known,
+    the first score stands for those before it, in the fit and in the roll-out alike; nothing is padded with zeros.
+    ``projection``: "mlp" (Linear-ReLU-Linear, as in the paper's public code) or "linear" (an affine map).
+    ``shared``: whether the training side and the test side share P = Q, as in the paper's public code. Apart,
+    as in the paper's equations, is the default: a shared map gives an example a positive effect on whatever
+    resembles it, and fits worse.
+    ``width``: of the projections; that of the vectors unless given.
+    ``weight_decay``: lambda of the paper's lambda * ||parameters||^2, added to the mean squared error.
+    ``learning_rate``: of Adam, which takes one step an epoch, over the whole recording; 0.005 over the number of
+    a vector's entries unless given. It rises over 20 epochs, then falls linearly to 0.
+    ``epochs``, ``patience``: an upper bound, and how many may pass without the roll-out of the validation runs
+    gaining 0.5 %.
+    ``start``: where the fit begins. "average", each test example's average recurrence, found in closed form;
+    "persistence", small random parameters around "nothing changes"; "random", PyTorch's own filling of a linear
+    layer, as in the paper's public code.
+    ``feature_set``: which of the features' named sets to use; needed only where there are several.
+
+    Four settings leave the paper's form, and combine:
+
+    ``anchored``: the factors say what an example changes, phi_t = phi_{t-1} + sum_j alpha_j phi_{t-j} + beta, so that
+    ``weight_decay`` draws to "nothing changes"; intervals of more or fewer steps than usual change more or less.
+    ``step_size``: what a step changes is multiplied by its learning rate over the mean one of the runs to fit.
+    ``rollout``: K, how many recorded steps are rolled out from a recorded score before their errors count. Runs are cut
+    into such windows, one after another; "all" rolls out the whole of each run. 1 is the paper's objective.
+    ``around``: "mean-run" has the recurrence predict how a run deviates from the average one, which it repeats
+    exactly for the average batches; it then knows nothing beyond the recorded horizon. See ``Course``.
+
+    The metric is divided by its root mean square for the fit (alpha stays as it is, beta scales along), so
+    that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
+    metric's range: the paper's form is not. Learning rates are not looked at without ``step_size``. Where recorded points lie
+    several steps apart, one step of the recurrence goes from one to the next and the batch is all examples in
+    between; where it counts for another number of examples than usual, alpha is scaled by usual / number. Runs may begin
+    at any step: before a run's first score the history repeats it.
+
+    Examples that it wasn't fitted to are projected from their own vectors.
+    """
+
+    name = "gptfluence"
+    requires = frozenset({"features"})
+    prefers = ("minilm", "causal-lm", "tfidf-svd", "answer-state")
+    generalises = frozenset({"train", "test"})
+    ignores: frozenset[str]
+    """What a query may hold that doesn't change the answer."""
+
+    def __init__(
+        self,
+        *,
+        order: int = 1,
+        projection: str = "mlp",
+        shared: bool = False,
+        width: int | None = None,
+        weight_decay: float = 1e-5,
+        learning_rate: float | None = None,
+        epochs: int = 2000,
+        patience: int = 300,
+        feature_set: str | None = None,
+        start: str = "average",
+        anchored: bool = False,
+        step_size: bool = False,
+        rollout: int | str = 1,
+        around: str = NOTHING,
+    ) -> None:
+        who = f"estimator {self.name}"
+        self.order = settings.whole(who, "order", order, 1, MOST_ORDER)
+        self.projection = settings.one_of(who, "projection", projection, ("mlp", "linear"))
+        self.shared = settings.flag(who, "shared", shared)
+        self.width = None if width is None else settings.whole(who, "width", width, 1, MOST_WIDTH)
+        self.weight_decay = settings.number(who, "weight_decay", weight_decay, low=0)
+        self.learning_rate = (
+            None if learning_rate is None else settings.number(who, "learning_rate", learning_rate, positive=True)
+        )
+        self.epochs = settings.whole(who, "epochs", epochs, low=0)
+        self.patience = settings.whole(who, "patience", patience, low=1)
+        self.feature_set = None if feature_set is None else settings.text(who, "feature_set", feature_set)
+        self.start = settings.one_of(who, "start", start, tuple(STARTS))
+        self.anchored = settings.flag(who, "anchored", anchored)
+        self.step_size = settings.flag(who, "step_size", step_size)
+        self.rollout = rollout if rollout == WHOLE else settings.whole(who, "rollout", rollout, 1, also=WHOLE)
+        self.around = settings.one_of(who, "around", around, (NOTHING, MEAN_RUN))
+        self.ignores = frozenset() if self.step_size else frozenset({"learning rates"})
+        self.notes_: list[str] = []
+        self.standards_: tuple[Standard, Standard] | None = None
+        self.course_: tuple[Course, Tensor] | None = None
+
+    def settings(self) -> Mapping[str, Any]:
+        """Every setting, as given or by default."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def fit(self, data: FitData) -> Self:
+        """Learn the projections from the runs to fit and stop by the validation runs.
+
+        Without a validation run, the last run to fit is held out for stopping (the only one serves for
+        both); ``notes_`` says so. Learns ``parameters_``, ``sides_``, ``standards_``, ``scale_``, ``law_``, ``course_`` and
+        ``checks_``, the (epoch, validation MSE) pairs. Raises ``DataError`` where there is nothing to
+        learn from.
+        """
+        self.notes_ = []
+        vectors = chosen_set(data.features, self.feature_set, len(data.pool), len(data.test))
+        fit_runs, validation_runs = self._split(data)
+        pool = len(vectors.train)
+        batch = usual_batch([run.batches[int(run.steps[0]) : int(run.steps[-1])] for run in fit_runs])
+        counts = join([interval_counts(run.batches[None], run.steps, pool, None, batch) for run in fit_runs])
+        rate = None
+        if self.step_size:
+            rates = [np.asarray(run.rates) for run in fit_runs]
+            rate = mean_rate([run.batches for run in fit_runs], rates, [run.steps for run in fit_runs])
+        self.law_ = Law(modal_size(counts), self.anchored, rate, batch)
+        seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
+        self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
+        fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
+        self.standards_ = standards(vectors)
+        self.sides_ = self._sides(self.standards_[0](vectors.train), self.standards_[1](vectors.test))
+        form = self.sides_.form
+        with flushed_denormals(), one_thread((pool + len(vectors.test)) * form.inputs * form.width < SMALL):
+            fitted = self._train(fit_runs, validation_runs, data)
+        self.parameters_, self.checks_ = fitted.parameters, fitted.checks
+        return self
+
+    def _split(self, data: FitData) -> tuple[list[Trajectory], list[Trajectory]]:
+        """The runs to fit and those to stop by; what is chosen for want of validation runs goes to notes_."""
+        fit_runs = [(run.index, kept) for run in data.fit_runs if (kept := recorded(run, data)) is not None]
+        validation = [kept for run in data.validation_runs if (kept := recorded(run, data)) is not None]
+        validation = [run for run in validation if np.isfinite(run.values[1:, np.isfinite(run.values[0])]).any()]
+        if not fit_runs:
+            raise DataError(
+                f"no run to fit has {data.metric.name!r} recorded at two steps", "record more runs or more steps"
+            )
+        if validation:
+            return [run for _, run in fit_runs], validation
+        # Pieces of one run share its index.
+        last = fit_runs[-1][0]
+        rest, held = ([run for index, run in fit_runs if (index == last) == side] for side in (False, True))
+        if not rest:
+            self.notes_.append("no validation run: gptfluence stopped by the only run it was fitted to")
+            return held, held
+        self.notes_.append("no validation run: gptfluence held out the last run to fit and stopped by it")
+        return rest, held
+
+    def _train(self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData) -> Fitted:
+        pool = len(self.sides_.train)
+
+        # A mean over the validation runs as well would tell the sum of their deviations to the fit.
+        charted = chart(fit_runs, self.law_, pool) if self.around == MEAN_RUN else None
+        every = [*fit_runs, *validation]
+        if charted is not None:
+            fit_runs, validation = (charted.course.within(runs) for runs in (fit_runs, validation))
+
+        def on_check(epoch: int, error: float) -> None:
+            error *= self.scale_**2
+            data.progress("fit gptfluence", epoch, self.epochs, f"validation all-steps MSE {error:.4g}")
+
+        split = parts_within(fit_runs, self.order)
+        rows = [teacher_rows(part, self.order, self.law_, pool) for part in split]
+        random = torch.Generator().manual_seed(data.seed)
+        # Around the mean run, what runs share is known already, and a fit begins where they don't deviate.
+        begin = "persistence" if charted and self.start == "average" else self.start
+        length = None if self.rollout == WHOLE else int(self.rollout)
+        paper = self.rollout == 1 and charted is None
+        fitted = fit(
+            self.sides_,
+            rows if paper else [cut_windows(part, self.order, self.law_, pool, length) for part in split],
+            FreeRunning(validation, self.law_, pool, charted),
+            Schedule(
+                self.learning_rate or PACE / self.sides_.form.inputs, self.weight_decay, self.epochs, self.patience
+            ),
+            STARTS[begin](self.sides_, rows, self.law_, random),
+            on_check,
+        )
+        if charted is not None:
+            with torch.inference_mode():
+                whole = chart(every, self.law_, pool)
+                self.course_ = whole.course, whole.sums(self.sides_.project(fitted.parameters)[0])
+        stopped = fitted.checks[-1][0]
+        if stopped < self.epochs:
+            data.progress("fit gptfluence", stopped, stopped, "stopped early")
+        if fitted.gained == self.epochs:
+            self.notes_.append(f"gptfluence was still improving at its last epoch, {self.epochs}: try more epochs")
+        return Fitted(fitted.parameters, fitted.gained, [(at, mse * self.scale_**2) for at, mse in fitted.checks])
+
+    def predict(self, query: Query) -> Prediction:
+        """Roll every curriculum forward from its first scores; can go past the recorded horizon.
+
+        One step of the recurrence goes from one asked step to the next, so a query should ask for steps
+        as far apart as the recorded ones: a finer or coarser grid is another roll-out, with other values.
+
+        Raises ``DataError`` before a fit, on batches or first scores that don't fit the pool or the test
+        examples, for unseen examples without vectors, and where a roll-out leaves the range of numbers.
+        """
+        if not hasattr(self, "parameters_"):
+            raise DataError("gptfluence isn't fitted", "call fit or restore first")
+        sides = self.sides_ if query.unseen is None else self._asked(query.unseen)
+        first = query.first / self.scale_
+        with torch.inference_mode():
+            train, test = sides.project(self.parameters_)
+            push = self._push(query, test, first)
+        rates = query.learning_rates
+        values = rollout(train, test, query.batches, query.steps, first, self.law_, rates=rates, push=push)
+        values *= self.scale_
+        values[:, 0] = query.first
+        return Prediction(values)
+
+    def _push(self, query: Query, test: Tensor, first: np.ndarray) -> Tensor | None:
+        """What the mean run adds to each step of the roll-out; the same for all runs where that is so."""
+        if self.course_ is None:
+            return None
+        course, sums = self.course_
+        seen = np.arange(len(self.sides_.test)) if query.unseen is None else query.unseen.test_seen
+        mean = torch.from_numpy(course.at(query.steps, first, seen).astype(np.float32))
+        return course.push(sums, test, query.steps, mean, self.law_)
+
+    def _asked(self, asked: Unseen) -> Sides:
+        if self.standards_ is None:
+            raise DataError(
+                "this gptfluence simulator was fitted before there were unseen examples and can't place their vectors",
+                "run gptfl fit again",
+            )
+        vectors = chosen_set(asked.features, self.feature_set, len(asked.pool), len(asked.test))
+        train, test = self.standards_
+        return replace(
+            self.sides_,
+            train=train.beside(self.sides_.train, vectors.train, asked.pool_seen),
+            test=test.beside(self.sides_.test, vectors.test, asked.test_seen),
+        )
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Parameters, standardised vectors, the metric's scale and the modal batch, as float32 arrays.
+
+        The mean and the scale of the pool's vectors, in double precision, place those of other examples.
+        """
+        if not hasattr(self, "parameters_"):
+            raise DataError("gptfluence isn't fitted", "call fit or restore first")
+        return {
+            **{name: value.numpy() for name, value in self.parameters_.items()},
+            "vectors.train": self.sides_.train.numpy(),
+            "vectors.test": self.sides_.test.numpy(),
+            "scale": np.array(self.scale_, dtype=np.float32),
+            "modal": np.array(self.law_.modal, dtype=np.float32),
+            **({} if self.law_.batch is None else {"batch": np.array(self.law_.batch, dtype=np.float32)}),
+            **({} if self.law_.rate is None else {"rate": np.array(self.law_.rate, dtype=np.float32)}),
+            **({} if self.course_ is None else course_arrays(*self.course_)),
+            **({} if self.standards_ is None else standard_arrays(*self.standards_)),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Take back what ``state`` gave. Raises ``DataError`` on missing, ill-shaped or non-finite arrays."""
+        sides = self._sides(array_of(state, "vectors.train", 2), array_of(state, "vectors.test", 2))
+        parameters = parameters_of(state, sides.form)
+        scale, law = law_of(state, self.anchored, self.step_size)
+        self.course_ = course_of(state, sides.form, len(sides.test)) if self.around == MEAN_RUN else None
+        self.sides_, self.parameters_, self.scale_, self.law_ = sides, parameters, scale, law
+        self.standards_ = standards_of(state, sides.form.inputs)
+        return self
+
+    def _sides(self, train: Tensor, test: Tensor) -> Sides:
+        if train.shape[1] != test.shape[1]:
+            raise DataError(f"vectors of {train.shape[1]} and {test.shape[1]} numbers don't match", "featurize again")
+        inputs = train.shape[1]
+        form = Form(self.order + 1, self.projection, self.shared, inputs, self.width or inputs)
+        return Sides(form, train, test)

@@ -1,0 +1,175 @@
+"""The average training run as a known course: what a recurrence must add up to for the average batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gptfl.errors import DataError
+from gptfl.estimators import average
+from gptfl.estimators.gptfluence.batches import Counts, join
+from gptfl.estimators.gptfluence.recurrence import sum_over
+from gptfl.estimators.gptfluence.trajectory import Trajectory
+from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.unseen_tests import carried_over
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The mean trajectory m of the training runs, on the steps ``grid``, and what they saw on average.
+
+    With F(c, phi) for the recurrence, phi_t = F(c_t, phi) + push_t where push_t = m_t - F(mean c_t, m): a run that
+    sees what the runs saw on average goes along m, and the deviation from m is driven by the run's batches minus the
+    average exposure. To first order, deviation_t = alpha(c_t) deviation_{t-1} + (alpha, beta)(c_t - mean c_t).
+
+    ``sizes`` and ``totals`` tell how many examples the batch of each step counts for on average, and their weights
+    together (see ``Law``).
+    """
+
+    grid: Int[np.ndarray, " grid"]
+    mean: Float[np.ndarray, "grid test"]
+    sizes: Float[Tensor, " step"]
+    totals: Float[Tensor, " step"]
+
+    def within(self, runs: Sequence[Trajectory]) -> list[Trajectory]:
+        """The runs, cut to the steps at which the average run is known. Raises ``DataError`` where nothing is left."""
+        cut = []
+        for run in runs:
+            there = (run.steps >= self.grid[0]) & (run.steps <= self.grid[-1])
+            if there.sum() >= 2:
+                cut.append(replace(run, steps=run.steps[there], values=run.values[there]))
+        if not cut:
+            raise DataError(
+                f"no run is recorded at two of steps {int(self.grid[0])} to {int(self.grid[-1])}, where the average "
+                "run is known",
+                "record more runs of the same length, set fewer examples aside, or leave out around=mean-run",
+            )
+        return cut
+
+    def at(
+        self,
+        steps: Int[np.ndarray, " recorded"],
+        first: Float[np.ndarray, "run asked"],
+        seen: Int[np.ndarray, " asked"],
+    ) -> Float[np.ndarray, "#run recorded asked"]:
+        """The mean trajectory at some steps, the same for all runs unless a test example is unseen (-1 in ``seen``).
+
+        What an unseen one would do on average is carried over from the others by its first value. Raises
+        ``DataError`` for steps at which the average run isn't known, but for the first, which is given.
+        """
+        inside = np.append(np.clip(steps[:1], self.grid[0], self.grid[-1]), steps[1:])
+        known = average.interpolate(self.grid, self.mean, inside)
+        if (seen >= 0).all():
+            return known[None][:, :, seen]
+        values = np.empty((len(first), len(steps), len(seen)))
+        values[:, :, seen >= 0] = known[:, seen[seen >= 0]]
+        values[:, :, seen < 0] = carried_over(known, first[:, seen < 0])
+        return values
+
+    def push(
+        self,
+        sums: Float[Tensor, "factor step width"],
+        test: Float[Tensor, "factor test width"],
+        steps: Int[np.ndarray, " recorded"],
+        mean: Float[Tensor, "run recorded test"],
+        law: Law,
+    ) -> Float[Tensor, "run interval test"]:
+        """m_t - F(mean c_t, m) for each interval between the steps; ``sums`` are the mean batches' projections."""
+        spans = torch.from_numpy(np.minimum(steps, len(self.sizes)).astype(np.int64))
+
+        def between(each_step: Tensor) -> Tensor:
+            # In double precision, since small differences of long sums are taken.
+            whole = torch.cat([each_step.new_zeros(1, *each_step.shape[1:]), each_step]).double().cumsum(0)
+            return (whole[spans[1:]] - whole[spans[:-1]]).to(test.dtype)
+
+        motion = law.motion_of(between(self.sizes), between(self.totals))
+        moved = between(sums[-1]) @ test[-1].T
+        at = torch.arange(len(steps) - 1)
+        for j in range(len(sums) - 1):
+            alpha = motion.scale[:, None] * (between(sums[j]) @ test[j].T)
+            moved = moved + alpha * mean[:, (at - j).clamp(min=0)]
+        if motion.keep is not None:
+            moved = moved + motion.keep[:, None] * mean[:, :-1]
+        moved = torch.where(motion.idle[:, None], mean[:, :-1], moved)
+        return mean[:, 1:] - moved
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A course in the making: what the training runs saw on average at every step, as weighted counts.
+
+    Called with both sides' projections and some grids, it gives the push of the grids' intervals, one grid after
+    another, with gradients.
+    """
+
+    course: Course
+    counts: Counts
+    turned: Counts
+    law: Law
+
+    def sums(self, train: Float[Tensor, "factor pool width"]) -> Float[Tensor, "factor step width"]:
+        """The projections of each step's mean batch."""
+        return torch.stack([sum_over(one, self.counts, self.turned) for one in train])
+
+    def __call__(
+        self,
+        train: Float[Tensor, "factor pool width"],
+        test: Float[Tensor, "factor test width"],
+        grids: Sequence[Int[np.ndarray, " recorded"]],
+    ) -> Float[Tensor, "interval test"]:
+        """The push of every interval."""
+        sums, every = self.sums(train), np.arange(test.shape[1])
+        nothing = np.empty((1, len(every)))
+        found = []
+        for steps in grids:
+            mean = torch.from_numpy(self.course.at(steps, nothing, every).astype(np.float32))
+            found.append(self.course.push(sums, test, steps, mean, self.law)[0])
+        return torch.cat(found)
+
+
+def chart(runs: Sequence[Trajectory], law: Law, pool: int) -> Chart:
+    """The course of the average of some runs.
+
+    At each step, batches are averaged over the runs that were recorded before and after it. Raises ``DataError`` where
+    there is no step at which every test example is known.
+    """
+    grid, mean = average.average([run.steps for run in runs], [run.values for run in runs])
+    if len(grid) == 0:
+        raise DataError(
+            "there is no step at which every test example's score is known in the runs to fit",
+            "record more runs, or leave out around=mean-run",
+        )
+    horizon = max(int(run.steps[-1]) for run in runs)
+    covered = np.zeros(horizon)
+    for run in runs:
+        covered[int(run.steps[0]) : int(run.steps[-1])] += 1
+    share = torch.from_numpy(1.0 / np.maximum(covered, 1))
+    every = [_each_step(run, law, pool, horizon) for run in runs]
+    sizes = share * torch.stack([one.amount() for one in every]).sum(0)
+    totals = share * torch.stack([one.totals() for one in every]).sum(0)
+    counts = _by_step(every, share)
+    return Chart(Course(grid, mean, sizes.float(), totals.float()), counts, counts.turned(pool), law)
+
+
+def _each_step(run: Trajectory, law: Law, pool: int, horizon: int) -> Counts:
+    """What each step of a run saw, of those that it was recorded along; nothing at the others."""
+    batches, rates = np.full((1, horizon, run.batches.shape[1]), -1), np.zeros((1, horizon))
+    span = slice(int(run.steps[0]), int(run.steps[-1]))
+    batches[0, span] = run.batches[span]
+    if run.rates is not None:
+        rates[0, span] = run.rates[span]
+    return law.counts(batches, rates, np.arange(horizon + 1), pool)
+
+
+def _by_step(every: Sequence[Counts], share: Float[Tensor, " step"]) -> Counts:
+    """One count matrix of all runs, a row for each step, each run counting its share."""
+    joined = join(list(every))
+    step = torch.arange(len(share)).repeat(len(every))
+    rows = torch.repeat_interleave(step, joined.sizes)
+    order = torch.argsort(rows, stable=True)
+    weights = torch.ones(len(rows), dtype=share.dtype) if joined.weights is None else joined.weights
+    sizes = torch.bincount(rows, minlength=len(share))
+    return Counts(joined.members[order], torch.cumsum(sizes, 0) - sizes, sizes, (weights * share[rows])[order])

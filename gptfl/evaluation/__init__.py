@@ -1,0 +1,1 @@
+"""Holds predictions against recorded runs and against real training."""

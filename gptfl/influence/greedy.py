@@ -1,0 +1,169 @@
+"""Picks training examples that are worth most together: by their values, within classes, and apart from each other."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Example, class_numbers, lack_of_classes
+from gptfl.errors import DataError, UsageError
+from gptfl.features.vectors import Vectors, blocks
+
+MAX_BYTES = 2**31
+"""The vectors of all examples that may be picked take at most so much memory where diversity is asked for."""
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a subset should be, by the options of the same names."""
+
+    size: int
+    max_share: float | None = None
+    diversity: float = 0.0
+    cautious: float = 0.0
+    search: int = 0
+
+    def check(self, pool: int) -> None:
+        """Raise ``UsageError`` for values that make no sense for a pool of this size."""
+        if not 1 <= self.size <= pool:
+            raise UsageError(f"--size is {self.size}", f"give a number from 1 to {pool}, the size of the pool")
+        if self.max_share is not None and not 0 < self.max_share <= 1:
+            raise UsageError(f"--max-share-per-class is {self.max_share:g}", "give a share above 0, at most 1")
+        for flag, value in (("--diversity", self.diversity), ("--cautious", self.cautious)):
+            if not 0 <= value < math.inf:
+                raise UsageError(f"{flag} is {value:g}", "give 0 or more")
+        if self.search < 0:
+            raise UsageError(f"--search is {self.search}", "give 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The class of each pool example as a number, and how many of one class there may be."""
+
+    classes: Int[np.ndarray, " pool"]
+    most: int
+
+    def left(self, chosen: Sequence[int]) -> Int[np.ndarray, " class"]:
+        """How many more of each class there may be."""
+        taken = np.bincount(self.classes[list(chosen)], minlength=int(self.classes.max()) + 1)
+        return np.asarray(self.most - taken)
+
+
+def rooms_of(pool: Sequence[Example], wish: Wish) -> Rooms:
+    """How many examples of each class may be picked.
+
+    Raises ``DataError`` where the examples have no classes, and ``UsageError`` where the classes have too few
+    examples to give as many as are wanted.
+    """
+    if wish.max_share is None:
+        return Rooms(np.zeros(len(pool), dtype=np.int64), wish.size)
+    classes = class_numbers(pool)
+    flag = f"--max-share-per-class {wish.max_share:g}"
+    if classes is None:
+        raise DataError(
+            f"{flag}: the recording's training examples have no classes{lack_of_classes(pool)}", "leave it out"
+        )
+    most = math.floor(wish.max_share * wish.size + ROUNDING)
+    there = int(np.minimum(np.bincount(classes), most).sum())
+    if there < wish.size:
+        raise UsageError(f"{flag} leaves {there} of the --size {wish.size} examples", "give a larger share")
+    return Rooms(classes, most)
+
+
+def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: Rooms) -> list[int]:
+    """The places of the greatest values, greatest first, ties by place, as far as their classes have room."""
+    left = rooms.left([])
+    chosen: list[int] = []
+    for place in np.argsort(-values, kind="stable"):
+        if left[rooms.classes[place]]:
+            left[rooms.classes[place]] -= 1
+            chosen.append(int(place))
+        if len(chosen) == size:
+            break
+    return chosen
+
+
+def pick(
+    worth: Float[np.ndarray, " pool"], penalty: float, wish: Wish, rooms: Rooms, vectors: Vectors | None
+) -> list[int]:
+    """The places of the subset, in the order in which they are picked.
+
+    One after the other, the example is picked whose worth is greatest after taking off ``penalty`` times its likeness
+    (see ``likeness``) to the most alike of those picked before. Without penalty these are the examples of greatest
+    worth, which is the best subset for effects that add up.
+
+    Raises ``UsageError`` where the vectors of too many examples would have to be held.
+    """
+    chosen = greatest(worth, wish.size, rooms)
+    if penalty == 0 or vectors is None:
+        return chosen
+    # Of the plain choice one that fits is always left, so that nothing of less worth than its least, less the
+    # greatest penalty, is ever picked.
+    eligible = np.flatnonzero(worth >= worth[chosen[-1]] - penalty)
+    return _apart(worth, eligible, directions(vectors, eligible, len(worth), wish), penalty, wish.size, rooms)
+
+
+def likeness(
+    ones: list[Float[np.ndarray, "one d"]], others: list[Float[np.ndarray, "other d"]]
+) -> Float[np.ndarray, "one other"]:
+    """How alike examples are: the cosine of vectors centred on the pool, the mean over feature sets, 0 if negative."""
+    cosines = np.mean([one @ other.T for one, other in zip(ones, others, strict=True)], axis=0)
+    return np.asarray(np.clip(cosines, 0.0, 1.0))
+
+
+def _apart(
+    worth: Float[np.ndarray, " pool"],
+    eligible: Int[np.ndarray, " eligible"],
+    ways: list[Float[np.ndarray, "eligible d"]],
+    penalty: float,
+    size: int,
+    rooms: Rooms,
+) -> list[int]:
+    alike = np.zeros(len(eligible))
+    open_ = np.ones(len(eligible), dtype=bool)
+    chosen: list[int] = []
+    for _ in range(size):
+        may = open_ & (rooms.left(chosen)[rooms.classes[eligible]] > 0)
+        best = int(np.argmax(np.where(may, worth[eligible] - penalty * alike, -np.inf)))
+        chosen.append(int(eligible[best]))
+        open_[best] = False
+        alike = np.maximum(alike, likeness(ways, [one[best : best + 1] for one in ways])[:, 0])
+    return chosen
+
+
+def directions(
+    vectors: Vectors, places: Int[np.ndarray, " eligible"], pool: int, wish: Wish
+) -> list[Float[np.ndarray, "eligible d"]]:
+    """The centred vectors of the examples at ascending places in each set, of length 1 (0 where one is the mean).
+
+    Raises ``UsageError`` where they would take too much memory.
+    """
+    held = len(places) * sum(one.shape[1] * 4 for one in vectors.rows(0, 1).values())
+    if held > MAX_BYTES:
+        raise UsageError(
+            f"--diversity {wish.diversity:g} leaves {len(places)} examples to choose from, whose vectors take "
+            f"{held / 2**30:.1f} GiB",
+            "give a smaller --diversity",
+        )
+    kept = np.isin(np.arange(pool), places)
+    total: dict[str, Float[np.ndarray, " d"]] = {}
+    for rows in _all(vectors, pool):
+        for name, one in rows.items():
+            total[name] = total.get(name, 0.0) + one.sum(axis=0, dtype=np.float64)
+    parts: dict[str, list[Float[np.ndarray, "example d"]]] = {name: [] for name in total}
+    start = 0
+    for rows in _all(vectors, pool):
+        count = len(next(iter(rows.values())))
+        for name, one in rows.items():
+            moved = one[kept[start : start + count]] - total[name] / pool
+            length = np.linalg.norm(moved, axis=1, keepdims=True)
+            parts[name].append((moved / np.where(length > 0, length, 1.0)).astype(np.float32))
+        start += count
+    return [np.concatenate(one) for one in parts.values()]
+
+
+def _all(vectors: Vectors, pool: int) -> Iterator[dict[str, Float[np.ndarray, "example d"]]]:
+    return (vectors.rows(start, stop) for start, stop in blocks(vectors, pool))

@@ -1,0 +1,87 @@
+"""The influence of each training example by a fitted simulator: in closed form, by its derivative, or by simulating."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Features, Progress
+from gptfl.errors import DataError, PluginError
+from gptfl.influence.closed_form import closed_form
+from gptfl.influence.self_influence import OwnScores
+from gptfl.influence.simulated import simulated
+from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Subject, Told
+from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, is_oracle, tells_itself
+from gptfl.simulation.schedule import recorded_recipe
+from gptfl.simulation.simulator import Source
+
+
+def tell(
+    source: Source,
+    subject: Subject,
+    how: str | None,
+    own: OwnScores | None,
+    features: str | Path | Features | None,
+    orders: int,
+    seed: int,
+    progress: Progress,
+) -> Told:
+    """The influence of each pool example, in the way asked for; by default directly where the estimator offers it.
+
+    ``own`` are the pool examples' first scores, where known; ``features`` those that the simulator was fitted on, by
+    default looked for in the workspace. Raises ``DataError`` where the estimator can't answer.
+    """
+    estimator = source.contender.estimator
+    sure = isinstance(estimator, TellsInfluence)
+    if subject.tests is None or not sure:
+        if how == CLOSED_FORM:
+            lacks = "itself is not among the test examples that it is told on" if sure else "it has no influence_of"
+            raise DataError(
+                f"{source.found.estimator} can't tell --how {how} on {subject.name} ({lacks})",
+                "use --on mean or test:ID" if sure else "use --how replace, or an estimator such as exposure-gp",
+            )
+    elif how in (None, CLOSED_FORM):
+        influence, spread = closed_form(source, subject.tests, features, progress)
+        last = int(recorded_recipe(source.recording.dynamics, source.metric).grid[-1])
+        return Told(influence, CLOSED_FORM, last, spread=spread)
+    offered = tells_itself(estimator) if subject.itself else isinstance(estimator, InfluencesTests)
+    if how == DERIVATIVE and not offered:
+        kind = "self_influence" if subject.itself else "influence"
+        raise DataError(
+            f"{source.found.estimator} can't tell --how derivative on {subject.name} (it has no {kind})",
+            "use --how replace or drop, or another estimator",
+        )
+    if how == DERIVATIVE or (how is None and offered):
+        return Told(direct(source, subject), DERIVATIVE, None)
+    if is_oracle(estimator):
+        raise DataError(
+            f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
+            "use another estimator",
+        )
+    return simulated(source, subject, how or REPLACE, own, features, orders, seed, progress)
+
+
+def direct(source: Source, subject: Subject) -> Float[np.ndarray, " pool"]:
+    """What the estimator's own method says to first order.
+
+    Raises ``DataError`` where examples were set aside from the fit, ``PluginError`` where the answer is ill-shaped or
+    not finite.
+    """
+    part, estimator = source.contender.part, source.contender.estimator
+    dynamics = source.recording.dynamics
+    if source.recording.aside is not None:
+        raise DataError(
+            f"{source.path} was fitted with examples set aside, and tells no influence of or on those",
+            "use --how replace, or fit without --unseen",
+        )
+    shape: tuple[int, ...] = (len(dynamics.pool),)
+    if isinstance(estimator, InfluencesItself) and subject.tests is None:
+        with part.blamed("self_influence"):
+            told = np.asarray(estimator.self_influence(), dtype=np.float64)
+    elif isinstance(estimator, InfluencesTests):
+        shape = (*shape, len(dynamics.test))
+        with part.blamed("influence"):
+            told = np.asarray(estimator.influence(), dtype=np.float64)
+    if told.shape != shape or not np.isfinite(told).all():
+        raise PluginError(f"{part.who} told influences of shape {told.shape}, not finite ones of {shape}", "mend it")
+    return told if subject.tests is None else np.asarray(told[:, subject.tests].mean(axis=1))

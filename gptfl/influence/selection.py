@@ -1,0 +1,108 @@
+"""A selected subset."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Example, Features, MetricInfo, Progress
+from gptfl.errors import DataError, UsageError
+from gptfl.influence.closed_form import vectors_of
+from gptfl.influence.greedy import Wish, pick, rooms_of
+from gptfl.influence.methods import tell
+from gptfl.influence.subset_search import Start, exchanged
+from gptfl.influence.targets import Subject, Told, subject_of
+from gptfl.simulation.simulator import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The training examples that are predicted to be best to train on.
+
+    ``examples`` are in the order in which they were picked, ``influence`` is of each on the target, positive where it
+    makes the metric better, between ``low`` and ``high`` where the estimator says how sure it is. ``predicted`` is
+    the metric that the estimator predicts for training on them all, the mean over the target's test examples at
+    ``step``, ``reference`` that of the average recorded run; ``intervals`` maps a level to the means of the test
+    examples' own bounds.
+    """
+
+    recording: str
+    estimator: str
+    metric: MetricInfo
+    on: str
+    subject: str
+    how: str
+    pool: int
+    examples: tuple[Example, ...]
+    influence: Float[np.ndarray, " selected"]
+    low: Float[np.ndarray, " selected"] | None
+    high: Float[np.ndarray, " selected"] | None
+    step: int
+    predicted: float
+    reference: float
+    intervals: Mapping[float, tuple[float, float]]
+    orders: int
+    simulator: Path
+    output: Path | None
+    notes: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+    """What couldn't be written beside the result, and why."""
+    wish: Mapping[str, float | None] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    """The class of each example, where the pool's examples have classes."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What to name in ``--subset``."""
+        return tuple(example.id for example in self.examples)
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """How many examples of each class there are, most first; empty without classes."""
+        return dict(Counter(self.class_names).most_common())
+
+
+def target_of(on: str | Sequence[str], source: Source, wish: Wish) -> Subject:
+    """What is to become better. Raises ``UsageError`` and ``DataError`` as ``subject_of`` and ``Wish.check`` do."""
+    wish.check(len(source.scope.pool))
+    subject = subject_of(on, source.recording.dynamics)
+    if subject.itself:
+        raise UsageError("--on self names no test examples to train for", "use --on mean, test:ID or group:FILE")
+    return subject
+
+
+def chosen_of(
+    source: Source,
+    subject: Subject,
+    wish: Wish,
+    how: str | None,
+    features: str | Path | Features | None,
+    orders: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Told, list[int]]:
+    """The influence of every example and the places of those chosen: the greatest first, then exchanged."""
+    rooms = rooms_of(source.scope.pool, wish)
+    name = source.found.estimator
+    if wish.diversity and source.found.features is None:
+        raise DataError(
+            f"--diversity {wish.diversity:g} goes by features, and {name} was fitted without any",
+            "leave it out, or use an estimator that is fitted to features",
+        )
+    told = tell(source, subject, how, None, features, orders, seed, progress)
+    if wish.cautious and told.spread is None:
+        raise DataError(
+            f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {told.how})",
+            "leave it out, or use an estimator that tells influence in closed form, such as exposure-gp",
+        )
+    worth = told.influence if told.spread is None else told.influence - wish.cautious * told.spread
+    penalty = wish.diversity * float(worth.std())
+    if not wish.diversity:
+        chosen = pick(worth, 0.0, wish, rooms, None)
+        return exchanged(source, subject, wish, rooms, told, Start(chosen, worth), None, seed, progress)
+    with vectors_of(source, features) as vectors:
+        chosen = pick(worth, penalty, wish, rooms, vectors)
+        return exchanged(source, subject, wish, rooms, told, Start(chosen, worth, penalty), vectors, seed, progress)

@@ -1,0 +1,208 @@
+"""Influence by simulation: curricula that differ in one example alone, and the mean difference that it makes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Features, Progress
+from gptfl.core.curriculum import fill_batches, generator, run_seed
+from gptfl.errors import DataError
+from gptfl.influence.self_influence import OwnScores, initial_metrics, pool_as_test
+from gptfl.influence.targets import DROP, Subject, Told
+from gptfl.simulation.schedule import Recipe, recorded_recipe
+from gptfl.simulation.simulator import Source
+
+Final = Callable[[Int[np.ndarray, "run step batch"]], Float[np.ndarray, "run test"]]
+"""What the simulator gives for these curricula at the last step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read from the test examples what a training example is to influence.
+
+    ``tests`` are those whose mean counts; None stands for each training example's own place among the test examples,
+    which are then the pool's.
+    """
+
+    tests: Int[np.ndarray, " chosen"] | None
+
+    def of(
+        self, values: Float[np.ndarray, "run test"], examples: Int[np.ndarray, " example"]
+    ) -> Float[np.ndarray, "run example"]:
+        """Each run's value of what each of these training examples is to influence."""
+        if self.tests is None:
+            return values[:, examples]
+        return np.broadcast_to(values[:, self.tests].mean(axis=1)[:, None], (len(values), len(examples)))
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One run, and the same with one of its examples' places left empty, for each example of ``due``."""
+
+    base: Int[np.ndarray, "step batch"]
+    due: Int[np.ndarray, " due"]
+
+    @property
+    def size(self) -> int:
+        """How many curricula it takes."""
+        return len(self.due) + 1
+
+    def effects(self, final: Final, reading: Reading, chunk: int) -> Float[np.ndarray, " due"]:
+        """The metric with each example, less the metric without it."""
+        whole = final(self.base[None]).astype(np.float64)
+        effects = np.empty(len(self.due))
+        for begin in range(0, len(self.due), chunk):
+            names = self.due[begin : begin + chunk]
+            without = np.where(self.base == names[:, None, None], -1, self.base)
+            left = reading.of(final(without).astype(np.float64), names)
+            effects[begin : begin + chunk] = reading.of(whole, names)[0] - np.diagonal(left)
+        return effects
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """One run in which one member's places are taken by each of ``candidates`` in turn; the first ``due`` are told."""
+
+    template: Int[np.ndarray, "step batch"]
+    """Places among ``others``, and -1 where the candidate goes."""
+    others: Int[np.ndarray, " other"]
+    candidates: Int[np.ndarray, " candidate"]
+    count: int
+
+    @property
+    def due(self) -> Int[np.ndarray, " due"]:
+        """The examples that it tells of."""
+        return self.candidates[: self.count]
+
+    @property
+    def size(self) -> int:
+        """How many curricula it takes."""
+        return len(self.candidates)
+
+    def effects(self, final: Final, reading: Reading, chunk: int) -> Float[np.ndarray, " due"]:
+        """The metric with each example, less the mean of the metrics with each other candidate in its place."""
+        own = np.empty(self.count)
+        total = np.zeros(self.count)
+        for begin in range(0, len(self.candidates), chunk):
+            names = self.candidates[begin : begin + chunk]
+            ids = np.concatenate([np.broadcast_to(self.others, (len(names), len(self.others))), names[:, None]], axis=1)
+            values = reading.of(final(ids[:, self.template]).astype(np.float64), self.due)
+            total += values.sum(axis=0)
+            there = np.arange(begin, min(begin + len(names), self.count))
+            own[there] = values[there - begin, there]
+        return own - (total - own) / (len(self.candidates) - 1)
+
+
+def drops(recipe: Recipe, pool: int, orders: int, seed: int) -> Iterator[Drop]:
+    """Runs such that each example is dropped once an order: a fresh shuffle of the pool, cut into runs."""
+    size = members_of_run(recipe, pool)
+    for order in range(orders):
+        shuffled = generator(run_seed(seed, order), 3).permutation(pool)
+        for number, begin in enumerate(range(0, pool, size)):
+            members = np.take(shuffled, np.arange(begin, begin + size), mode="wrap")
+            base = fill_batches(members, recipe.batch_size, recipe.steps, run_seed(seed, order * pool + number))
+            yield Drop(base, shuffled[begin : begin + size])
+
+
+def replacements(recipe: Recipe, pool: int, orders: int, seed: int) -> Iterator[Replace]:
+    """Runs such that each example takes a member's places once an order.
+
+    Those in whose place it comes are not in the run themselves. Raises ``DataError`` where a run has the
+    whole pool.
+    """
+    size = members_of_run(recipe, pool)
+    rivals = pool - size + 1
+    if rivals < 2:
+        raise DataError(
+            f"--how replace: the recorded runs see all {pool} examples of the pool, and none is left to replace another",
+            "use --how drop",
+        )
+    for order in range(orders):
+        shuffled = generator(run_seed(seed, order), 3).permutation(pool)
+        for number, begin in enumerate(range(0, pool, rivals)):
+            turned = np.roll(shuffled, -begin)
+            filled = fill_batches(
+                np.arange(size), recipe.batch_size, recipe.steps, run_seed(seed, order * pool + number)
+            )
+            # The last of a run's members is the one whose places are taken.
+            template = np.where(filled == size - 1, -1, filled)
+            yield Replace(template, turned[rivals:], turned[:rivals], min(rivals, pool - begin))
+
+
+def members_of_run(recipe: Recipe, pool: int) -> int:
+    """How many examples a typical run has, each of which is seen at least once."""
+    return min(recipe.subset or pool, recipe.steps * recipe.batch_size, pool)
+
+
+MAX_NUMBERS = 2**22
+"""So many batch entries and predicted values are held at once (32 MB)."""
+ALMOST = 1e-9
+"""A spread of influences below this share of the metric's own size is rounding."""
+
+
+def simulated(
+    source: Source,
+    subject: Subject,
+    how: str,
+    own: OwnScores | None,
+    features: str | Path | Features | None,
+    orders: int,
+    seed: int,
+    progress: Progress,
+) -> Told:
+    pool = len(source.recording.dynamics.pool)
+    recipe = typical_recipe(source)
+    first = source.first(int(recipe.grid[0]))
+    notes: tuple[str, ...] = ()
+    if subject.itself:
+        source = replace(source, scope=pool_as_test(source, features))
+        first, notes = initial_metrics(source, recipe, own, first)
+    trials: list[Drop] | list[Replace]
+    if how == DROP:
+        trials = list(drops(recipe, pool, orders, seed))
+        notes += (
+            "--how drop leaves an example's places empty: the others in its batches count for them, as in training; "
+            "where nothing is left of a batch there is a step less: an extrapolation from runs all of one length",
+        )
+    else:
+        trials = list(replacements(recipe, pool, orders, seed))
+    total, done = sum(trial.size for trial in trials), 0
+    chunk = max(1, MAX_NUMBERS // (recipe.steps * recipe.batch_size + len(recipe.grid) * len(first)))
+
+    def final(batches: Int[np.ndarray, "run step batch"]) -> Float[np.ndarray, "run test"]:
+        nonlocal done
+        values = source.ask(recipe.query(batches, first)).values[:, -1]
+        done += len(batches)
+        progress("rank", done, total, f"{source.found.estimator}, --how {how}")
+        return values
+
+    influence = mean_effects(trials, final, Reading(subject.tests), pool, chunk)
+    sign = 1.0 if source.metric.higher_is_better else -1.0
+    if np.ptp(influence) <= ALMOST * max(float(np.abs(first).mean()), 1e-30):
+        notes += (f"{source.found.estimator} tells no example from another: all have the same influence",)
+        influence = np.full(pool, influence.mean())
+    return Told(sign * influence, how, int(recipe.grid[-1]), notes)
+
+
+def mean_effects(
+    trials: Sequence[Drop] | Sequence[Replace], final: Final, reading: Reading, pool: int, chunk: int
+) -> Float[np.ndarray, " pool"]:
+    """The mean effect of each example over the trials that tell of it."""
+    total, count = np.zeros(pool), np.zeros(pool)
+    for trial in trials:
+        total[trial.due] += trial.effects(final, reading, chunk)
+        count[trial.due] += 1
+    return total / count
+
+
+def typical_recipe(source: Source) -> Recipe:
+    """What most runs followed; where they saw different numbers of examples, the number in the middle."""
+    dynamics = source.recording.dynamics
+    recipe = recorded_recipe(dynamics, source.metric)
+    if recipe.subset is not None:
+        return recipe
+    sizes = [len(np.setdiff1d(run.curriculum.batches, [-1])) for run in dynamics.runs]
+    return replace(recipe, subset=int(np.median(sizes)))

@@ -1,0 +1,165 @@
+"""Improves a subset by exchanging single examples, judged by what the simulator predicts for the whole of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Progress, class_numbers
+from gptfl.core.curriculum import generator
+from gptfl.designs.dealing import pick_evenly
+from gptfl.features.vectors import Vectors
+from gptfl.influence.greedy import Rooms, Wish, directions, greatest, likeness
+from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Subject, Told
+from gptfl.simulation.schedule import recorded_recipe
+from gptfl.simulation.simulator import Source
+
+SEARCH = 6000
+"""So many curricula are predicted in search of a better subset unless told otherwise."""
+ORDERS = 2
+"""Each subset is judged in so many random orders, so that none is only good in its order."""
+ROUND = 64
+"""At most so many examples are tried in the place of another at once."""
+FEWEST, AS_MANY = 128, 4
+"""Those tried are among the so many of greatest worth, or so many times as many as are selected."""
+EXCHANGES, STARTS = 33, 34
+"""The streams of random numbers that order the exchanges, and draw subsets to start from."""
+DRAWN = 31
+"""Beside the subset chosen by worth, so many random ones are judged to start from the best of them all."""
+ALMOST = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The places chosen by their worth, the worth of every example, and what likeness to another one takes off it."""
+
+    chosen: list[int]
+    worth: Float[np.ndarray, " pool"]
+    penalty: float = 0.0
+
+
+Judge = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset order step batch"]], np.ndarray]
+"""How good each of some subsets is: members of each, and their curricula."""
+
+
+def exchanged(
+    source: Source,
+    subject: Subject,
+    wish: Wish,
+    rooms: Rooms,
+    told: Told,
+    start: Start,
+    vectors: Vectors | None,
+    seed: int,
+    progress: Progress,
+) -> tuple[Told, list[int]]:
+    """The subset after exchanges, and what was told of influence with a note on what the exchanges came to.
+
+    They start from the subset chosen by worth, or from a random one where that is predicted to be better.
+    A subset is as good as the predicted metric at the last step, the mean over the subject's test examples. Off that
+    go, each time for as often as a run sees one of its examples, ``cautious`` standard deviations of every member's
+    influence and ``penalty`` times every member's likeness to the member most like it.
+    """
+    in_units = told.how != DERIVATIVE
+    if wish.search == 0 or (not in_units and start.penalty > 0):
+        return told, start.chosen
+    candidates = greatest(start.worth, min(len(start.worth), max(FEWEST, AS_MANY * wish.size)), _open(rooms))
+    drawn = _drawn(source, wish.size, rooms, seed)
+    eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
+    recipe = recorded_recipe(source.recording.dynamics, source.metric)
+    first = source.first(int(recipe.grid[0]))
+    tests = slice(None) if subject.tests is None else subject.tests
+    sign = 1.0 if source.metric.higher_is_better else -1.0
+    # Closed-form influence is of seeing an example once; others are of all its places in a run.
+    times = recipe.steps * recipe.batch_size / wish.size if told.how == CLOSED_FORM else 1.0
+    spread = np.zeros(len(start.worth)) if told.spread is None else wish.cautious * told.spread
+    alike = None
+    if vectors is not None and start.penalty > 0:
+        ways = directions(vectors, eligible, len(start.worth), wish)
+        alike = start.penalty * likeness(ways, ways)
+        np.fill_diagonal(alike, 0.0)
+
+    def judge(
+        members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
+    ) -> Float[np.ndarray, " subset"]:
+        flat = batches.reshape(-1, *batches.shape[2:])
+        ends = source.ask(recipe.query(flat, first)).values[:, -1, tests].astype(np.float64).mean(axis=1)
+        cost = spread[members].sum(axis=1)
+        if alike is not None:
+            rows = np.searchsorted(eligible, members)
+            cost = cost + np.array([alike[np.ix_(one, one)].max(axis=1).sum() for one in rows])
+        return np.asarray(sign * ends.reshape(len(members), -1).mean(axis=1) - times * cost)
+
+    starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, wish.search // ORDERS)]
+    batches = np.stack([recipe.orders(one, ORDERS, seed) for one in starts])
+    values = judge(np.stack(starts), batches)
+    best = int(np.argmax(values))
+    budget = wish.search - len(starts) * ORDERS
+    first_members = start.chosen if best == 0 else starts[best].tolist()
+    chosen, now = search(judge, first_members, batches[best], eligible, rooms, budget, seed, progress)
+    before, after = float(values[0]), now
+    lost = len(set(start.chosen) - set(chosen))
+    if not lost:
+        return told, chosen
+    note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
+    if not spread.any() and alike is None:
+        note += (
+            f": {source.metric.name} was predicted to be {sign * before:.4g} with them and is {sign * after:.4g} now"
+        )
+    return replace(told, notes=(*told.notes, note)), chosen
+
+
+def search(
+    judge: Judge,
+    chosen: list[int],
+    batches: Int[np.ndarray, "order step batch"],
+    eligible: Int[np.ndarray, " eligible"],
+    rooms: Rooms,
+    budget: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[list[int], float]:
+    """Exchange members one at a time for the best of some eligible others, while that is better; classes keep to room.
+
+    Every member has its turn once a pass, in random order; an example that takes a member's place takes its places in
+    the batches. It ends after a pass without any exchange, or when ``budget`` curricula were judged. Returns the
+    members and how good they are.
+    """
+    random = generator(seed, EXCHANGES)
+    members = np.array(chosen)
+    now = float(judge(members[None], batches[None])[0])
+    spent, moved = len(batches), True
+    while moved and spent < budget:
+        moved = False
+        for turn in random.permutation(len(members)):
+            others = np.setdiff1d(eligible, members)
+            room = rooms.left([one for place, one in enumerate(members) if place != turn])
+            others = random.permutation(others[room[rooms.classes[others]] > 0])
+            others = others[: min(ROUND, (budget - spent) // len(batches))]
+            if len(others) == 0:
+                continue
+            tried = np.repeat(members[None], len(others), axis=0)
+            tried[:, turn] = others
+            trials = np.where(batches == members[turn], others[:, None, None, None], batches)
+            values = judge(tried, trials)
+            spent += len(trials) * len(batches)
+            progress("search", min(spent, budget), budget, "exchanging examples")
+            best = int(np.argmax(values))
+            if values[best] > now + ALMOST * max(abs(now), 1e-30):
+                members, batches, now, moved = tried[best], trials[best], float(values[best]), True
+    progress("search", max(budget, spent), max(budget, spent), "exchanging examples")
+    return [int(one) for one in members], now
+
+
+def _drawn(source: Source, size: int, rooms: Rooms, seed: int) -> list[Int[np.ndarray, " subset"]]:
+    """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
+    pool = source.scope.pool
+    classes = class_numbers(pool)
+    subsets = [pick_evenly(size, classes, len(pool), (seed, STARTS, number)) for number in range(DRAWN)]
+    return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
+
+
+def _open(rooms: Rooms) -> Rooms:
+    """The same classes with room for all."""
+    return replace(rooms, most=len(rooms.classes))

@@ -1,0 +1,90 @@
+"""What an influence is measured on, and how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Dynamics
+from gptfl.core.texts import id_on, written_id
+from gptfl.errors import UsageError
+from gptfl.plugins.registry import suggest
+from gptfl.store.id_files import Pool
+
+SELF, MEAN = "self", "mean"
+REPLACE, DROP, DERIVATIVE, CLOSED_FORM = "replace", "drop", "derivative", "closed-form"
+HOWS = (REPLACE, DROP, CLOSED_FORM, DERIVATIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """On what influence is told: the mean of the test examples at ``tests``, or, if None, each example itself."""
+
+    name: str
+    tests: Int[np.ndarray, " chosen"] | None
+
+    @property
+    def itself(self) -> bool:
+        """Whether each training example's influence on itself is asked for."""
+        return self.tests is None
+
+    @property
+    def text(self) -> str:
+        """How messages and tables call it."""
+        if self.tests is None:
+            return "itself"
+        if self.name == MEAN:
+            return f"the mean of all {len(self.tests)} test examples"
+        if self.name.startswith("test:"):
+            return f"test example {written_id(self.name.removeprefix('test:'))}"
+        return f"the mean of {len(self.tests)} test examples"
+
+
+def subject_of(on: str | Sequence[str], dynamics: Dynamics) -> Subject:
+    """Read ``--on``: ``self``, ``mean``, ``test:ID`` or ``group:FILE`` (test ids, one a line), or a sequence of ids.
+
+    Raises ``UsageError`` for another word and ``DataError`` for an id that no test example has.
+    """
+    if on == SELF:
+        return Subject(SELF, None)
+    if on == MEAN:
+        return Subject(MEAN, np.arange(len(dynamics.test)))
+    tests = Pool(dynamics.test, "test set")
+    if not isinstance(on, str):
+        return Subject("group", tests.select(tuple(on), "--on"))
+    kind, _, rest = on.partition(":")
+    if kind == "test" and rest:
+        found = id_on(rest, tests.places)
+        named = rest if found is None else found
+        return Subject(f"{kind}:{named}", np.array([tests.place(named, f"--on {on}")]))
+    if kind == "group" and rest:
+        return Subject(on, tests.select(Path(rest), "--on"))
+    hint = f"did you mean test:{on}?" if on in tests.places else ""
+    raise UsageError(f"--on {on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)")
+
+
+def check_how(how: str | None) -> None:
+    """Raise ``UsageError`` for an unknown way to tell influence."""
+    if how is not None and how not in HOWS:
+        close = suggest(how, HOWS)
+        raise UsageError(f"--how {how!r} is unknown", close if close.startswith("did") else f"use {', '.join(HOWS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The influence of each pool example, positive where it makes the metric better, and how it was found.
+
+    ``spread`` is its standard deviation, where the estimator tells one.
+    """
+
+    influence: Float[np.ndarray, " pool"]
+    how: str
+    step: int | None
+    notes: tuple[str, ...] = ()
+    spread: Float[np.ndarray, " pool"] | None = None
+
+
+LEVEL = 0.9
+"""The level of the intervals of influences."""

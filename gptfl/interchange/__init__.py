@@ -1,0 +1,1 @@
+"""Recordings in the formats of others: imported, exported, never in HDF5."""

@@ -1,0 +1,85 @@
+"""Reads the texts that a recording in another layout lacks: JSON lines of ids and texts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptfl.core import Example
+from gptfl.errors import DataError
+from gptfl.store.examples import MAX_CLASSES, MAX_EXAMPLES
+from gptfl.store.jsonlines import Line, read_json_lines, shown
+
+TRAIN_TEXTS, TEST_TEXTS = "train_texts.json", "test_texts.json"
+TEXT_FORM = '{"id": 0, "input": "prompt and target together"} and, if you like, "target"'
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The examples of a file; ``tells_classes`` is whether a line has choices, if only none to choose from."""
+
+    examples: tuple[Example, ...]
+    tells_classes: bool
+
+
+def read_texts(path: Path) -> Texts:
+    """The examples of a file of texts. Where ``target`` is given, it must end the input, and is split from it.
+
+    ``choices`` with their ``label``, and ``fields``, which gptfl adds when it exports, are taken back; whatever
+    else a line holds is passed over. Raises ``DataError``.
+    """
+    examples: list[Example] = []
+    seen: dict[str, int] = {}
+    tells_classes = False
+    for line in read_json_lines(path, TEXT_FORM):
+        example = _example(line)
+        if example.id in seen:
+            raise line.wrong(
+                f"the id {shown(example.id)} was there before (line {seen[example.id]})", "make ids unique"
+            )
+        seen[example.id] = line.number
+        examples.append(example)
+        tells_classes |= line.values.get("choices") is not None
+        if len(examples) > MAX_EXAMPLES:
+            raise line.wrong(f"there are more than {MAX_EXAMPLES} texts", "keep those of the runs")
+    if not examples:
+        raise DataError(f"{path} holds no text", f"write one a line: {TEXT_FORM}")
+    return Texts(tuple(examples), tells_classes)
+
+
+def _example(line: Line) -> Example:
+    whole, target = line.values.get("input"), line.values.get("target")
+    if not isinstance(whole, str) or not whole.strip():
+        raise line.wrong(f'"input" is {line.what("input")}', f"expected {TEXT_FORM}")
+    if target is not None and not isinstance(target, str):
+        raise line.wrong(f'"target" is {shown(target)}, not a text', f"expected {TEXT_FORM}")
+    cut = 0 if target is None else len(whole)
+    if target:
+        # White space around either may have been cut; the input itself is never changed.
+        body = whole if whole.endswith(target) else whole.rstrip()
+        ending = target if body.endswith(target) else target.strip()
+        if not body.endswith(ending):
+            raise line.wrong(
+                f"the input does not end with its target {shown(target)}", "put both into the input, or drop the target"
+            )
+        cut = len(body) - len(ending)
+    choices, label = _class(line)
+    fields = line.values.get("fields")
+    return Example(
+        line.id(line.values.get("id"), TEXT_FORM),
+        whole[:cut],
+        whole[cut:],
+        choices,
+        label,
+        fields if isinstance(fields, dict) else {},
+    )
+
+
+def _class(line: Line) -> tuple[tuple[str, ...], int | None]:
+    """Choices and label. Without choices, what others call a label may be anything, and is passed over."""
+    choices, label = line.values.get("choices"), line.values.get("label")
+    if choices is None:
+        return (), None
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise line.wrong(f'"choices" is {shown(choices)}, not a list of texts', "mend it, or leave it out")
+    if label is not None and (type(label) is not int or not 0 <= label < (len(choices) or MAX_CLASSES)):
+        raise line.wrong(f'"label" is {shown(label)} of {len(choices)} choices', "number them from 0")
+    return tuple(choices), label

@@ -1,0 +1,1 @@
+"""What a plugin author imports: the interfaces, the hooks, the registry and checks of settings."""

@@ -1,0 +1,1 @@
+"""Plans, makes, resumes, prices and opens recordings."""

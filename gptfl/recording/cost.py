@@ -1,0 +1,209 @@
+"""What a recording will cost: steps, tokens, time, memory and disk, from a few timed steps."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gptfl.designs.identification import Identification
+from gptfl.plugins.interfaces import Plan
+from gptfl.recording.gradient_request import GradientCost
+from gptfl.recording.sketch_request import SketchCost
+from gptfl.training.checkpoints import BYTES
+from gptfl.training.generation import Generator
+from gptfl.training.gradients.directional import DIRECTIONS, AlongRun
+from gptfl.training.trainer import RecordingTrainer
+
+TIMED_STEPS = 3
+TIMED_SECONDS = 2.0
+TIMED_TOKENS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of the runs that are left; seconds from timed steps, bytes from shapes.
+
+    ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
+    is as long as it may be. ``seconds_per_derivative`` is what the derivatives along a run take at each recorded
+    step, 0 where they aren't recorded; ``gradients`` and ``sketches`` tell of the reference run, and ``seconds`` leaves
+    it out.
+    ``identifies`` tells what the design leaves unknown.
+    """
+
+    runs: int
+    runs_left: int
+    steps: int
+    recorded: int
+    pool: int
+    test: int
+    subset: int
+    batch_size: int
+    learning_rate: float
+    device: str
+    precision: str
+    trained_parameters: int
+    parameters: int
+    forward_tokens: int
+    backward_tokens: int
+    seconds_per_step: float
+    seconds_per_evaluation: float
+    seconds: float
+    memory_bytes: int
+    file_bytes: int
+    processes: int = 1
+    checkpoint_bytes: int = 0
+    notes: tuple[str, ...] = ()
+    generated: int = 0
+    generated_tokens: int = 0
+    seconds_per_generation: float = 0.0
+    seconds_per_derivative: float = 0.0
+    gradients: GradientCost | None = None
+    sketches: SketchCost | None = None
+    identifies: Identification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The counts of a recording that its cost follows from."""
+
+    runs: int
+    runs_left: int
+    steps: int
+    recorded: int
+    subset: int
+    batch_size: int
+    metrics: int
+    generated: int = 0
+
+
+def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> Estimate:
+    """Time a few steps and a part of one evaluation, and put the weights back."""
+    per_step = _time_steps(trainer, plan)
+    # The other processes do as much meanwhile; all take part only where the model is spread over them.
+    timed = trainer.group.main or trainer.group.shard
+    per_evaluation = _time_evaluation(trainer) if timed else 0.0
+    generator = trainer.evaluator.generator
+    per_derivative = 0.0 if trainer.along is None else _time_derivatives(trainer, trainer.along)
+    per_generation = 0.0 if generator is None or not timed else _time_generation(trainer, generator)
+    lengths = [len(row.input_ids) for row in trainer.rows]
+    batch_tokens = size.batch_size * sum(lengths) / len(lengths)
+    training = int(size.runs_left * size.steps * batch_tokens)
+    network = trainer.network
+    trained = sum(p.numel() for p in network.trainable)
+    whole = sum(p.numel() for p in network.model.parameters())
+    parts = trainer.group.size if trainer.group.shard else 1
+    points = 0 if trainer.keeper is None else len(trainer.keeper.steps)
+    hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
+    hidden += sum(b.hidden.numel() for b in trainer.evaluator.batches if b.hidden is not None)
+    recipe = trainer.recipe
+    # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
+    memory = 4 * ((whole + 4 * trained) // parts + hidden)
+    if trainer.along is not None:  # the weights of the last recorded step, and two directions from there
+        memory += 4 * 3 * trained
+    test = len(trainer.evaluator.test)
+    kinds = 0 if trainer.along is None else len(DIRECTIONS)
+    texts = sum(len(e.text.encode()) for e in (*trainer.pool, *trainer.evaluator.test))
+    return Estimate(
+        runs=size.runs,
+        runs_left=size.runs_left,
+        steps=size.steps,
+        recorded=size.recorded,
+        pool=len(trainer.pool),
+        test=test,
+        subset=size.subset,
+        batch_size=size.batch_size,
+        learning_rate=recipe.learning_rate,
+        device=str(network.device),
+        precision=recipe.precision,
+        trained_parameters=trained,
+        parameters=whole,
+        forward_tokens=training + size.runs_left * size.recorded * trainer.evaluator.tokens,
+        backward_tokens=training,
+        seconds_per_step=per_step,
+        seconds_per_evaluation=per_evaluation,
+        seconds=size.runs_left
+        * (
+            size.steps * per_step
+            + size.recorded * per_evaluation
+            + size.generated * per_generation
+            + (size.recorded - 1) * per_derivative
+        ),
+        memory_bytes=memory,
+        file_bytes=texts
+        + size.runs * (size.recorded * test * (size.metrics + kinds) * 4 + size.steps * (size.batch_size + 1) * 8),
+        processes=trainer.group.size,
+        checkpoint_bytes=size.runs_left * points * trained * BYTES,
+        notes=notes,
+        generated=size.generated,
+        generated_tokens=0 if generator is None else generator.prompts.limit,
+        seconds_per_generation=per_generation,
+        seconds_per_derivative=per_derivative,
+    )
+
+
+def _time_steps(trainer: RecordingTrainer, plan: Plan) -> float:
+    optimiser = trainer.optimiser()
+    times = []
+    for members in plan.batches[: TIMED_STEPS + 1]:
+        pieces = trainer.pieces(members)
+        times.append(_timed(trainer, lambda pieces=pieces: trainer.step(optimiser, pieces, 0.0)))  # type: ignore[misc]
+    trainer.network.restore()
+    return statistics.median(times[1:] or times)  # the first step also allocates
+
+
+def _time_evaluation(trainer: RecordingTrainer) -> float:
+    """Seconds of one evaluation: its batches from the longest down until enough time is measured."""
+    batches = trainer.evaluator.batches[::-1]
+    spent = tokens = 0.0
+    mine = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in batches)
+    for index, batch in enumerate((batches[-1], *batches)):  # the shortest first, uncounted, as a warm-up
+        with trainer.network.measuring():
+            seconds = _timed(trainer, lambda batch=batch: trainer.network.log_probs(batch))  # type: ignore[misc]
+        if index:
+            spent += seconds
+            tokens += batch.inputs.shape[0] * batch.inputs.shape[1]
+        enough = spent > TIMED_SECONDS
+        if trainer.group.told(enough) if trainer.group.shard else enough:
+            break
+    return spent * mine / tokens
+
+
+def _time_derivatives(trainer: RecordingTrainer, along: AlongRun) -> float:
+    """Seconds of all directions at one recorded step, from one of them along the weights themselves."""
+    weights = [weight.detach() for weight in trainer.network.trainable]
+    along.slopes.along(weights, weights, batches=1)  # the first derivative also sets up the forward mode
+    return len(DIRECTIONS) * _timed(trainer, lambda: along.slopes.along(weights, weights))
+
+
+def _time_generation(trainer: RecordingTrainer, generator: Generator) -> float:
+    """Seconds of generating for every test example, from one group: its prompts read, and a few tokens decoded.
+
+    All rows are taken to go on to the longest answer, so that this is what it takes at most.
+    """
+    trainer.network.switch(training=False)
+    sizes = [sum(len(generator.prompts.ids[index]) for index in group) for group in generator.groups]
+    chosen = int(np.argsort(sizes)[len(sizes) // 2])
+    group = generator.groups[chosen]
+    generator.answers([group[:1]], 1)  # a warm-up
+    reading = _timed(trainer, lambda: generator.answers([group], 1))
+    few = min(generator.prompts.limit, 1 + TIMED_TOKENS)
+    decoding = max(0.0, _timed(trainer, lambda: generator.answers([group], few)) - reading) / max(1, few - 1)
+    return float(
+        reading * sum(sizes) / sizes[chosen]
+        + decoding * (generator.prompts.limit - 1) * sum(map(len, generator.groups)) / len(group)
+    )
+
+
+def _timed(trainer: RecordingTrainer, work: Callable[[], object]) -> float:
+    on_gpu = trainer.network.device.type == "cuda"
+    started = time.perf_counter()
+    work()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+Announce = Callable[["Estimate"], None]

@@ -1,0 +1,234 @@
+"""The reference run of a recording, and what is taken along it: gradient products and gradient sketches."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gptfl.core import Dynamics, Progress
+from gptfl.core.curriculum import run_seed
+from gptfl.errors import DataError
+from gptfl.recording.gradient_request import GradientCost, products_bytes
+from gptfl.recording.sketch_request import SketchCost, SketchRequest
+from gptfl.store.recordings import append_gradients, append_sketches
+
+if TYPE_CHECKING:
+    from gptfl.plugins.interfaces import Plan
+    from gptfl.training.gradient_sketches import Sketching, SketchSetup
+    from gptfl.training.reference_run import Moment, Setup
+    from gptfl.training.trainer import RecordingTrainer
+
+
+GRADIENTS = "choose another model, or leave --gradients out; --gradients own takes derivatives along each run"
+_OTHERS = "choose another model, adapters (--lora), or weights whose gradients can be told (--sketch-modules '*attn*')"
+SKETCHES = {
+    "--sketches": f"{_OTHERS}, or leave --sketches out",
+    "--few-runs": f"{_OTHERS}; or record such runs without gradients: --runs 6 --design contrast instead of --few-runs",
+}
+"""What to ask for where the gradients of single examples can't be told, by the option that asks for them."""
+REFERENCE = 2**40
+"""The reference run's place in the order of seeds: no recorded run has it."""
+
+
+@dataclass
+class ReferenceJob:
+    """The reference run of a recording, and what is to be kept of it in the recording's file.
+
+    ``count`` is at how many points products are wanted (0 for none); ``sketches`` what of sketches is. Both are
+    taken along one run.
+    """
+
+    path: Path
+    pool: int
+    batch_size: int
+    steps: int
+    seed: int
+    count: int
+    sketches: SketchRequest | None = None
+    reserved: tuple[int, ...] = ()
+    _setup: "Setup | None" = field(default=None, repr=False)
+    _sketching: "SketchSetup | None" = field(default=None, repr=False)
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """The steps to multiply gradients at."""
+        return self._spread(self.count)
+
+    @property
+    def sketch_points(self) -> tuple[int, ...]:
+        """The steps to sketch gradients at."""
+        return self._spread(0 if self.sketches is None else self.sketches.points)
+
+    def _spread(self, count: int) -> tuple[int, ...]:
+        from gptfl.training.reference_run import spread_points
+
+        return tuple(spread_points(self.steps, count).tolist()) if count else ()
+
+    def plan(self) -> "Plan":
+        """The reference run: it draws from the whole pool but what is reserved, by a seed of its own."""
+        from gptfl.training.reference_run import reference_plan
+
+        open_ = np.setdiff1d(np.arange(self.pool), self.reserved)
+        plan = reference_plan(len(open_), self.batch_size, self.steps, run_seed(self.seed, REFERENCE))
+        return replace(plan, batches=open_[plan.batches])
+
+    def left(self, existing: Dynamics | None) -> tuple[bool, bool]:
+        """Whether the recording still lacks products, and sketches, that are wanted.
+
+        Raises ``DataError`` where it has others.
+        """
+        products = sketches = None
+        if existing is not None:
+            products, sketches = existing.gradients, existing.sketches
+        if self.points and products is not None:
+            found = tuple(products.steps.tolist())
+            if found != self.points:
+                raise DataError(
+                    f"{self.path} has gradient products at {len(found)} points (steps {_listed(found)}), not at "
+                    f"{len(self.points)} ({_listed(self.points)})",
+                    f"ask for --gradient-points {len(found)}, or record under another --name",
+                )
+        if self.sketches is not None and sketches is not None:
+            self.sketches.check(sketches, self.sketch_points, str(self.path))
+        return bool(self.points) and products is None, self.sketches is not None and sketches is None
+
+    def cost(self, trainer: "RecordingTrainer", seconds_per_step: float) -> GradientCost:
+        """Time one block of gradients on either side and their products, and scale up."""
+        from gptfl.training.gradients.blocks import record_block
+        from gptfl.training.gradients.products import multiply
+
+        setup = self._set_up(trainer)
+        tests, pools = setup.arrangement.tests, setup.arrangement.pools
+        started = time.perf_counter()
+        there = record_block(setup.tape, setup.test, tests[len(tests) // 2])
+        first = time.perf_counter()
+        here = record_block(setup.tape, setup.pool, pools[len(pools) // 2])
+        second = time.perf_counter()
+        # As dear as a point gets: with something to divide by.
+        ones = [weight.detach().new_ones(()).expand_as(weight) for weight in trainer.network.trainable]
+        multiply(here, there, lambda place, rows: ones[place][rows].flatten(), own=False, room=setup.arrangement.room)
+        third = time.perf_counter()
+        pool, test = len(setup.pool), len(setup.test)
+        pairs = pool * test / (here.count * there.count)
+        point = (first - started) * test / there.count
+        point += (second - first) * len(tests) * pool / here.count + (third - second) * pairs
+        return GradientCost(
+            points=self.points,
+            pool=pool,
+            test=test,
+            seconds=len(self.points) * point + max(self.points) * seconds_per_step,
+            memory_bytes=setup.memory,
+            file_bytes=products_bytes(len(self.points), pool, test),
+        )
+
+    def sketch_cost(self, trainer: "RecordingTrainer", seconds_per_step: float) -> SketchCost:
+        """Time one piece of examples, and scale up; ``seconds_per_step`` is 0 where another has the run's cost."""
+        assert self.sketches is not None  # asked only where sketches are
+        setup = self._set_up_sketches(trainer)
+        work = setup.piece(self.plan().seed)
+        work()  # a warm-up
+        started = time.perf_counter()
+        examples = work()
+        each = (time.perf_counter() - started) / examples
+        pool, test, count = len(setup.pool), len(setup.test), len(self.sketch_points)
+        return SketchCost(
+            points=self.sketch_points,
+            pool=pool,
+            test=test,
+            dimensions=setup.dimensions,
+            per_example=each,
+            seconds=count * (pool + test) * each + max(self.sketch_points) * seconds_per_step,
+            memory_bytes=setup.held + count * (3 * pool + 2 * test) * 4 * setup.dimensions,
+            file_bytes=self.sketches.bytes(pool, test),
+        )
+
+    def record(self, trainer: "RecordingTrainer", existing: Dynamics | None, progress: Progress) -> tuple[str, ...]:
+        """Carry out the reference run and put what is lacking into the recording, whole or not at all.
+
+        Returns what was added, in words.
+        """
+        from gptfl.training.reference_run import Multiplying, follow_reference
+
+        lacks_products, lacks_sketches = self.left(existing)
+        visits: dict[int, list[Callable[[Moment], None]]] = {}
+        plan, added = self.plan(), []
+        if lacks_products:
+            setup = self._set_up(trainer)
+            total = len(self.points), len(setup.pool) * len(setup.test)
+            multiplying = Multiplying(trainer, setup, _counting(progress, "gradients", "pairs", *total))
+            for step in self.points:
+                visits.setdefault(step, []).append(multiplying)
+        if lacks_sketches:
+            sketching = self._sketcher(trainer, plan, progress)
+            for step in self.sketch_points:
+                visits.setdefault(step, []).append(sketching)
+
+        def visit(moment: "Moment") -> None:
+            for one in visits[moment.step]:
+                one(moment)
+
+        rates = follow_reference(trainer, plan, visits, visit)
+        if lacks_products:
+            append_gradients(self.path, multiplying.products(plan, rates))
+            added.append(f"gradient products at steps {_listed(self.points)} of a reference run added")
+        if lacks_sketches:
+            append_sketches(self.path, sketching.sketches(rates))
+            added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
+        return tuple(added)
+
+    def _sketcher(self, trainer: "RecordingTrainer", plan: "Plan", progress: Progress) -> "Sketching":
+        from gptfl.training.gradient_sketches import Sketching
+
+        setup = self._set_up_sketches(trainer)
+        total = len(self.sketch_points), len(setup.pool) + len(setup.test)
+        return Sketching(trainer, plan, setup, _counting(progress, "sketches", "examples", *total))
+
+    def _set_up(self, trainer: "RecordingTrainer") -> "Setup":
+        from gptfl.training.reference_run import Setup
+
+        if self._setup is None or self._setup.tape.network is not trainer.network:
+            with _advised(trainer, GRADIENTS):
+                self._setup = Setup.of(trainer)
+        return self._setup
+
+    def _set_up_sketches(self, trainer: "RecordingTrainer") -> "SketchSetup":
+        from gptfl.training.gradient_sketches import SketchSetup
+
+        assert self.sketches is not None  # asked only where sketches are
+        if self._sketching is None or self._sketching.tape.network is not trainer.network:
+            test = None if self._setup is None else self._setup.test
+            with _advised(trainer, SKETCHES[self.sketches.option]):
+                self._sketching = SketchSetup.of(trainer, self.sketches.dimensions, self.sketches.modules, test)
+        return self._sketching
+
+
+@contextlib.contextmanager
+def _advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
+    """Within, a model whose gradients can't be taken apart is named, with what may be asked for ``instead``."""
+    from gptfl.training.gradients.layers import InseparableError
+
+    try:
+        yield
+    except InseparableError as error:
+        raise DataError(f"{trainer.network.loaded.source.name}: {error.problem}", instead) from error
+
+
+def _counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:
+    """A callback that adds up what is done at each point of the reference run."""
+    done = 0
+
+    def on_done(point: int, step: int, more: int) -> None:
+        nonlocal done
+        done += more
+        progress(what, done, points * each, f"{unit}; point {point + 1} of {points}, step {step}")
+
+    progress(what, 0, points * each, f"{unit} of the reference run")
+    return on_done
+
+
+def _listed(steps: Sequence[int]) -> str:
+    return ", ".join(map(str, steps))

@@ -1,0 +1,236 @@
+"""A recording on its way to disk: what is left to do, whether it may go on, and keeping each run."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptfl.core import Dynamics, Progress, Run, TaskData, without_texts
+from gptfl.core.curriculum import SCHEDULES, recorded_steps
+from gptfl.core.imported import is_imported
+from gptfl.designs.draws import Draw
+from gptfl.errors import DataError
+from gptfl.plugins.interfaces import Executor, Metric, Plan
+from gptfl.recording.plan import identify
+from gptfl.recording.reference_run import ReferenceJob
+from gptfl.recording.settings import ADDED, NOT_IDENTITY, typed
+from gptfl.recording.tokens import TOKENIZATION, mark_tokens
+from gptfl.recording.trainers import TrainerMaker
+from gptfl.store.durable import cannot_write
+from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
+
+if TYPE_CHECKING:
+    from gptfl.recording.cost import Estimate
+    from gptfl.training.checkpoints import Keeper
+    from gptfl.training.trainer import RecordingTrainer
+
+
+@dataclass
+class RecordingJob:
+    """What is to be recorded under one path, and the runs that are there already."""
+
+    path: Path
+    settings: dict[str, Any]
+    data: TaskData
+    metrics: tuple[Metric, ...]
+    plans: list[Plan]
+    texts: bool
+    reference: ReferenceJob | None = None
+    keeper: "Keeper | None" = None
+    draws: Sequence[Draw] = ()
+    reserved: tuple[int, ...] = ()
+    """What the plans were made from, and the places of the pool that only runs to test draw from."""
+    _present: frozenset[int] = frozenset()
+
+    def left(self) -> list[Plan]:
+        """The plans that no recorded run carries out yet, and those of which a checkpoint is missing.
+
+        Raises ``DataError`` if the path holds a recording of other settings, examples or weights.
+        """
+        existing = self._existing()
+        self._present = frozenset() if existing is None else frozenset(run.index for run in existing.runs)
+        done = {index for index in self._present if self.keeper is None or not self.keeper.missing(index)}
+        return [plan for plan in self.plans if plan.index not in done]
+
+    def left_by(self, trainer: "RecordingTrainer") -> list[Plan]:
+        """As ``left``, now that weights and tokens are known: they must be the recorded ones."""
+        self.settings["weights"] = trainer.network.loaded.weights_hash
+        mark_tokens(self.settings, trainer)
+        return self.left()
+
+    def check_name(self, make_trainer: TrainerMaker) -> None:
+        """Load a model that has another name than the recorded one, for only its weights tell whether it is that.
+
+        Raises ``DataError`` where it isn't. No other process has to take part.
+        """
+        existing = self._existing()
+        if existing is None or any(self.settings[key] == existing.settings.get(key) for key in ("model", "source")):
+            return
+        from gptfl.training.load import load_model
+
+        loaded = load_model(make_trainer.model, progress=make_trainer.progress)
+        self.settings["weights"] = loaded.weights_hash
+        self._existing()
+
+    def lacks_gradients(self) -> bool:
+        """Whether anything along a reference run is asked for and not there yet; raises as ``left``."""
+        return self.reference is not None and any(self.reference.left(self._existing()))
+
+    def record_reference(self, trainer: "RecordingTrainer", progress: Progress) -> tuple[str, ...]:
+        """Add what is asked for along a reference run and not there yet; returns what that was."""
+        if self.reference is None or not self.lacks_gradients():
+            return ()
+        return self.reference.record(trainer, self._existing(), progress)
+
+    def again(self, left: list[Plan]) -> int:
+        """How many of these are recorded already and are only carried out again for their checkpoints."""
+        return sum(plan.index in self._present for plan in left)
+
+    def _existing(self) -> Dynamics | None:
+        try:
+            if not self.path.exists():
+                check_nothing_beside(self.path)
+                return None
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        existing = read_dynamics(self.path)
+        if is_imported(existing.settings):
+            raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
+        # Metrics first: what else differs may follow from them.
+        # What the model is called is compared only where its weights can't be.
+        unsaid = NOT_IDENTITY if existing.settings.get("weights") is None else NOT_IDENTITY | {"model"}
+        for key in sorted(self.settings.keys() - unsaid, key=lambda key: (key != "metrics", key)):
+            recorded = existing.settings.get(key, ADDED.get(key))
+            if recorded != self.settings[key]:
+                was, asked = typed(key, recorded), typed(key, self.settings[key])
+                raise DataError(
+                    f"{self.path} was recorded with {was}, not {asked}",
+                    "record under another --name, or ask for the same settings to go on",
+                )
+        if existing.examples != self.dynamics(()).examples:
+            raise DataError(f"{self.path} was recorded on other examples", "record under another --name")
+        weights = self.settings.get("weights")
+        if weights is not None and existing.settings.get("weights") != weights:
+            raise DataError(
+                f"{self.path} was recorded from --model {existing.settings.get('model')}, and --model "
+                f"{self.settings['model']} has other weights",
+                "record under another --name",
+            )
+        if weights is not None and existing.settings.get(TOKENIZATION) != self.settings.get(TOKENIZATION):
+            raise DataError(
+                f"{self.path} was recorded with other tokens: some of its prompts and targets are tokenized in another "
+                "way now",
+                "record under another --name",
+            )
+        return existing
+
+    def estimate(
+        self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["Estimate"], None] | None
+    ) -> "Estimate":
+        """Estimate what is left, and tell."""
+        from gptfl.recording.cost import Size, estimate
+
+        steps = self.settings["steps"]
+        recorded = len(recorded_steps(steps, self.settings["record_every"]))
+        subset, batch = self.settings["subset_size"], self.settings["batch_size"]
+        generated = 0
+        if "decode" in self.settings:
+            every = self.settings["generate_every"] or self.settings["record_every"]
+            generated = len(recorded_steps(steps, every))
+        size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics), generated)
+        guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        if self.draws:
+            rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, steps)
+            guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))
+        if self.reference is not None:
+            products, sketches = self.reference.left(self._existing())
+            per_step = guess.seconds_per_step
+            if products:
+                guess = replace(guess, gradients=self.reference.cost(trainer, per_step))
+            if sketches:  # along the same run
+                guess = replace(guess, sketches=self.reference.sketch_cost(trainer, 0.0 if products else per_step))
+        if announce is not None:
+            announce(guess)
+        if self.keeper is not None:
+            self.keeper.check_room(guess.checkpoint_bytes)
+        return guess
+
+    def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
+        """Carry out the runs that are left; each is on disk before the next one is reported.
+
+        They lie beside the recording until all are, or one diverges.
+        """
+        from gptfl.training.trainer import DivergedError
+
+        place = {plan.index: order for order, plan in enumerate(left)}
+        number = {plan.index: order + 1 for order, plan in enumerate(self.plans)}
+        total = sum(len(plan.batches) for plan in left)
+
+        def on_step(index: int, done: int, steps: int) -> None:
+            progress("collect", place[index] * steps + done, total, f"run {number[index]} of {len(self.plans)}")
+
+        try:
+            for run in executor.execute(make_trainer, left, on_step):
+                self.keep(run)
+        except DivergedError as error:
+            aside = self.path.with_name(self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5")
+            write_dynamics(aside, self.dynamics((error.run,)))
+            self.merge()
+            kept = f"; the finished runs are in {self.path}" if self.path.exists() else ""
+            raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
+        self.merge()
+
+    def keep(self, run: Run) -> None:
+        """Put one finished run on disk, unless it is there and was only carried out again for its checkpoints."""
+        if run.index in self._present:
+            return
+        if self.path.exists():
+            append_run(self.path, run)
+        else:
+            write_dynamics(self.path, self.dynamics((run,)))
+
+    def merge(self) -> None:
+        """Put the runs that lie beside the recording into it."""
+        if self.path.exists():
+            merge_runs(self.path)
+
+    def dynamics(self, runs: tuple[Run, ...]) -> Dynamics:
+        """A recording of these runs with this one's examples and settings."""
+        pool, test = self.data.pool, self.data.test
+        if not self.texts:
+            pool, test = without_texts(pool, test)
+        infos = {metric.info.name: metric.info for metric in self.metrics}
+        return Dynamics(pool, test, infos, runs, self.settings)
+
+
+def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
+    notes = [*trainer.network.loaded.notes, *trainer.tokenizer.notes]
+    recipe = trainer.recipe
+    if recipe.lora:
+        where = f" in the top {recipe.train_layers} blocks" if recipe.train_layers else ""
+        notes.append(f"only adapters ({recipe.lora}){where} are trained")
+    elif recipe.train_layers:
+        notes.append(f"only the top {recipe.train_layers} blocks and the final norm are trained")
+    if recipe.processes > 1 and trainer.network.drops:
+        notes.append("each process draws its own dropout: with another --processes the outcome would be another")
+    return tuple(filter(None, notes))
+
+
+def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerMaker", dry_run: bool) -> None:
+    """What the other processes do of a recording: compute their share of every run, and write nothing."""
+    from gptfl.training.trainer import DivergedError
+
+    group = make_trainer.group
+    left = group.told(job.plans)
+    if not left and not dry_run:
+        return
+    trainer = make_trainer()
+    if dry_run:
+        job.estimate(trainer, left, None)
+        return
+    left = group.told(job.plans)
+    job.estimate(trainer, left, None)
+    with contextlib.suppress(DivergedError):  # the first process knows as much, and tells
+        for _ in executor.execute(make_trainer, left, lambda index, done, total: None):
+            pass

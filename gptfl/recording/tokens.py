@@ -1,0 +1,49 @@
+"""Whether a recording's prompts and targets became the same tokens as they would now."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gptfl.core import Example
+from gptfl.errors import DataError
+
+if TYPE_CHECKING:
+    from gptfl.training.tokenization import Tokenizer
+    from gptfl.training.trainer import RecordingTrainer
+
+
+TOKENIZATION, WHOLE = "tokenization", "whole text"
+"""The setting of recordings whose tokens are others than those of prompt and target tokenized apart.
+
+Recordings were made so before there was the setting. Where the tokens are the same, it is left out.
+"""
+
+
+def mark_tokens(settings: dict[str, Any], trainer: "RecordingTrainer") -> None:
+    """Note in a recording's settings where tokenizing prompt and target as one text makes a difference."""
+    tokenizer, evaluator = trainer.tokenizer, trainer.evaluator
+    if tokenizer.differing(trainer.pool) or tokenizer.differing(evaluator.test, evaluator.choices):
+        settings[TOKENIZATION] = WHOLE
+
+
+def check_tokens(
+    settings: Mapping[str, Any],
+    tokenizer: "Tokenizer",
+    pool: Sequence[Example],
+    test: Sequence[Example],
+    choices: bool,
+    where: str = "the recording",
+) -> None:
+    """Raise ``DataError`` where a recording's examples became other tokens than they would now.
+
+    Of examples without texts nothing can be told.
+    """
+    if TOKENIZATION in settings:
+        return
+    sides = [[example for example in side if example.text] for side in (pool, test)]
+    differing = (*tokenizer.differing(sides[0]), *tokenizer.differing(sides[1], choices))
+    if differing:
+        raise DataError(
+            f"{where} was recorded with prompt and target tokenized apart, which gives other tokens for "
+            f"{len(differing)} of its examples, such as {differing[0]!r}",
+            "record it again under another --name",
+        )

@@ -1,0 +1,171 @@
+"""The trainer of a recording: made from its settings, its model and its examples, and held against its weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Dynamics, Example, MetricInfo, Progress, TaskData, silent
+from gptfl.core.curriculum import SCHEDULES
+from gptfl.errors import DataError, UsageError
+from gptfl.plugins.guards import make_metric
+from gptfl.plugins.interfaces import Metric
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.recording import Recording
+from gptfl.recording.settings import DECODINGS
+from gptfl.recording.tokens import check_tokens
+from gptfl.store.jsonlines import shown
+
+if TYPE_CHECKING:
+    from gptfl.training.checkpoints import Keeper
+    from gptfl.training.distributed import Group
+    from gptfl.training.trainer import Recipe, RecordingTrainer
+
+
+def measure_first(
+    model: str, examples: Sequence[Example], dynamics: Dynamics, metric: MetricInfo, progress: Progress
+) -> Float[np.ndarray, " example"]:
+    """What the untrained model scores on these test examples, measured as the recording's were.
+
+    Raises ``DataError`` where ``model`` isn't the one recorded, weight by weight, where the recording doesn't say
+    how it was made, or where the metric can't be measured of an example.
+    """
+    settings = dynamics.settings
+    recorded = settings.get("weights")
+    if recorded is None:
+        raise DataError(
+            f"--model {model}: the recording doesn't say which weights it was made with",
+            "give each line of --new-test the field 'first'",
+        )
+    own = make_metric(get_registry(), metric.name)
+    own.check(examples)
+    from gptfl.training.load import load_model
+    from gptfl.training.trainer import RecordingTrainer
+
+    # Neither several processes nor derivatives change what the model scores before any training.
+    recipe = replace(recipe_of(dynamics), processes=1, shard=False, derivatives=False)
+    loaded = load_model(model, device="auto", progress=progress)
+    if loaded.weights_hash != recorded:
+        raise DataError(
+            f"--model {model} has other weights ({loaded.weights_hash}) than the recording was made with ({recorded})",
+            f"give the model that was recorded, {settings.get('model', 'by its name')}",
+        )
+    tests = tuple(examples)
+    trainer = RecordingTrainer(loaded, tests, tests, (own,), recipe)
+    check_tokens(settings, trainer.tokenizer, dynamics.pool, dynamics.test, trainer.evaluator.choices)
+    return trainer.evaluator.measure()[metric.name].astype(np.float64)
+
+
+def _alone() -> "Group":
+    from gptfl.training.distributed import ALONE
+
+    return ALONE
+
+
+@dataclass
+class TrainerMaker:
+    """All it takes to make a trainer, in this process or another; makes it once a process."""
+
+    model: str
+    device: str
+    data: TaskData
+    metrics: tuple[Metric, ...]
+    recipe: "Recipe"
+    progress: Progress = silent
+    group: "Group" = field(default_factory=_alone)
+    """The processes that record together; this one by itself unless told otherwise."""
+    keeper: "Keeper | None" = None
+    _made: "RecordingTrainer | None" = field(default=None, repr=False)
+
+    def __call__(self) -> "RecordingTrainer":
+        """The trainer of this process."""
+        if self._made is None:
+            from gptfl.training.load import load_model
+            from gptfl.training.trainer import RecordingTrainer
+
+            group = self.group
+            if not group.main:
+                group.wait()  # what has to be fetched or built is so once
+            # A model that fits on no device is spread over them from the memory of the machine.
+            device = "cpu" if group.shard else self.device if group.size == 1 else str(group.device)
+            loaded = load_model(self.model, device=device, progress=self.progress)
+            if group.main:
+                group.wait()
+            self.progress("set up", 0, 1, "tokenizing and laying out the examples")
+            self._made = RecordingTrainer(
+                loaded, self.data.pool, self.data.test, self.metrics, self.recipe, group, self.keeper
+            )
+            self.progress("set up", 1, 1)
+        return self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the made trainer and the callback behind when sent to another process."""
+        return {**self.__dict__, "_made": None, "progress": silent}
+
+
+OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora")
+"""Settings of a recipe that may be null."""
+
+
+def model_of(recording: Recording, given: str | None) -> str:
+    """The model to train: the one given, else the recording's own.
+
+    Raises ``DataError`` where that isn't known, or was never named on this machine: the file may be anyone's.
+    """
+    if given is not None:
+        return given
+    from gptfl.training.named import model_in_file
+
+    settings = recording.dynamics.settings
+    return model_in_file(settings.get("model"), settings.get("source"), str(recording.path), "--model ")
+
+
+def check_weights(recording: Recording, found: str, model: str) -> None:
+    """Raise ``DataError`` where a model is not the one that the recording started from."""
+    known = recording.dynamics.settings.get("weights")
+    if known is not None and found != known:
+        raise DataError(
+            f"--model {model} has other weights than {recording.path} was recorded from",
+            f"name the recording's own model ({recording.dynamics.settings.get('model')})",
+        )
+
+
+def recipe_of(dynamics: Dynamics) -> "Recipe":
+    """How the recorded runs were trained, from the recording's settings.
+
+    Raises ``DataError`` where the recording doesn't say, as imported ones don't.
+    """
+    from gptfl.training.trainer import Recipe
+
+    settings = dynamics.settings
+    if settings.get("learning_rate") is None:
+        raise DataError("the recording doesn't say how its runs were trained", "use one that gptfl collect made")
+    known: dict[str, Any] = {}
+    for one in fields(Recipe):
+        if one.name in settings:
+            value = settings[one.name]
+            known[one.name] = tuple(value) if isinstance(value, list) else value
+    recipe = Recipe(**{name: value for name, value in known.items() if value is not None or name in OPTIONAL})
+    _check_words(recipe)
+    return recipe
+
+
+def _check_words(recipe: "Recipe") -> None:
+    """Raise ``DataError`` for a word of a recipe that gptfl doesn't know: a recording may hold any."""
+    from gptfl.training.lora import parse_lora
+    from gptfl.training.precision import PRECISIONS
+
+    for name, value, known in (
+        ("schedule", recipe.schedule, tuple(SCHEDULES)),
+        ("precision", recipe.precision, PRECISIONS),
+        ("decode", recipe.decode, DECODINGS),
+    ):
+        if value not in known:
+            raise DataError(f"the recording has the setting {name} = {shown(value)}", f"known: {', '.join(known)}")
+    if recipe.lora is not None:
+        try:
+            parse_lora(recipe.lora)
+        except UsageError as error:
+            raise DataError(f"the recording has the setting lora = {shown(recipe.lora)}", error.problem) from error

@@ -1,0 +1,206 @@
+"""The training examples in order of influence: as a table, for programs, and as the picture of flips found."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gptfl.core import Example, word_of
+from gptfl.core.texts import json_text, shown_line, written_id
+from gptfl.errors import UsageError, harmless
+from gptfl.influence.ranking import Ranking, RankResult
+from gptfl.influence.targets import LEVEL
+from gptfl.report.cells import any_script
+from gptfl.scores.detection import Detection, perfect_shares
+from gptfl.store.outputs import written_whole
+
+TABLES = (".csv", ".json")
+EXCERPT = 60
+
+
+SHARES = (0.1, 0.2, 0.4)
+"""The shares of the pool checked at which the table says how many flips were found."""
+# Okabe and Ito's palette, told apart by dash as well.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+RANDOM = "#7F7F7F"
+
+
+def check_table(path: Path) -> None:
+    """Raise ``UsageError`` unless a suffix names a kind of table."""
+    if path.suffix.lower() not in TABLES:
+        raise UsageError(f"--output {path} has no known suffix for a table", f"end it in {' or '.join(TABLES)}")
+
+
+def shown(ranking: Ranking, top: int | None, reverse: bool) -> list[tuple[int, int]]:
+    """(rank, place in the pool) of those to show; ranks count from 1 at the highest influence."""
+    ranked = list(enumerate(ranking.order, 1))
+    return (ranked[::-1] if reverse else ranked)[:top]
+
+
+def class_of(example: Example) -> str:
+    """An example's class by its text, where it has choices; else by its number; empty without a class."""
+    return shown_line(word_of(example))
+
+
+def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
+    """A row an estimator and example.
+
+    ``low`` and ``high`` are there only where an estimator says how sure it is, ``flipped`` only for a recording with
+    flipped labels.
+    """
+    text = io.StringIO()
+    bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
+    extra = [] if result.flipped is None else ["flipped"]
+    columns = ["rank", "id", "influence", *bounds, "class", *extra, "text"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["estimator", *columns])
+    for ranking in result.rankings:
+        for rank, place in shown(ranking, top, reverse):
+            row = _row(result, ranking, rank, place)
+            row["id"] = written_id(row["id"])
+            writer.writerow([ranking.label, *(_cell(row.get(column, "")) for column in columns)])
+    return text.getvalue()
+
+
+def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
+    """Everything, the curves of flips found included."""
+    told = {
+        "recording": result.recording,
+        "metric": result.metric.name,
+        "on": result.on,
+        "rankings": [
+            {
+                "estimator": ranking.label,
+                "how": ranking.how,
+                "step": ranking.step,
+                "simulator": str(ranking.simulator),
+                **({} if ranking.low is None else {"level": LEVEL}),
+                "examples": [_row(result, ranking, rank, place) for rank, place in shown(ranking, top, reverse)],
+            }
+            for ranking in result.rankings
+        ],
+        "flipped": None if result.flipped is None else int(result.flipped.sum()),
+        "detection": {
+            name: {
+                "area": one.area,
+                "random_area_sd": one.chance,
+                "checked": one.checked.tolist(),
+                "found": one.found.tolist(),
+            }
+            for name, one in result.detections.items()
+        },
+        "figure": None if result.figure is None else str(result.figure),
+        "notes": list(result.notes),
+    }
+    return json_text(told, indent=2) + "\n"
+
+
+def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:
+    """Write the CSV or JSON that a suffix names. Raises ``ResourceError`` if it can't be written."""
+    text = (to_csv if path.suffix.lower() == ".csv" else to_json)(result, top, reverse)
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool) -> Table:
+    """One estimator's ranking for the terminal."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    bounds = () if ranking.low is None else (f"{LEVEL:.0%} interval",)
+    for name in ("rank", "influence", *bounds):
+        table.add_column(name, justify="right", no_wrap=True)
+    names = ("id", "class", *(() if result.flipped is None else ("flipped",)))
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    # Where the terminal is narrow, the text alone gives way.
+    table.add_column("text", overflow="fold")
+    for rank, place in shown(ranking, top, reverse):
+        row = _row(result, ranking, rank, place)
+        span = [f"{row['low']:+.3g} to {row['high']:+.3g}"] if bounds else []
+        cells = [str(rank), f"{row['influence']:+.3g}", *span, written_id(row["id"]), row["class"]]
+        if result.flipped is not None:
+            cells.append("flipped" if row["flipped"] else "")
+        table.add_row(*(Text(cell) for cell in (*cells, row["text"])))
+    return table
+
+
+def detection_table(detections: Mapping[str, Detection]) -> Table:
+    """How early each way of checking finds the flips, with random order in the last row."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("order of checking")
+    table.add_column("area", justify="right")
+    for share in SHARES:
+        table.add_column(f"found in {share:.0%}", justify="right")
+    for name, one in detections.items():
+        table.add_row(Text(name), f"{one.area:.3f}", *(f"{one.found_at(share):.0%}" for share in SHARES))
+    chance = next(iter(detections.values())).chance
+    table.add_row("random order", f"0.500 ±{chance:.3f}", *(f"{share:.0%}" for share in SHARES))
+    return table
+
+
+def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, total: int, title: str) -> None:
+    """Write the figure: share of flips found against share of the pool checked (the paper's study on SST-2).
+
+    Raises ``ResourceError`` if it can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axis = np.arange(total + 1) / total
+    axes.plot(axis, perfect_shares(flips, total), color="#000000", lw=1.0, ls=(0, (1, 2)), label="perfect order (1)")
+    axes.plot(axis, axis, color=RANDOM, lw=1.4, label="random order (0.5)")
+    for number, (name, one) in enumerate(detections.items()):
+        label = f"{_plain(name)} ({one.area:.2f})"
+        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+        axes.plot(one.checked, one.found, color=colour, ls=dash, lw=1.9, label=label)
+    axes.set_xlabel("share of training examples checked")
+    axes.set_ylabel(f"share of the {flips} flipped labels found")
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, lw=0.6)
+    axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
+    axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
+    axes.set_title(_plain(title), fontsize=10)
+    with written_whole(path) as aside, any_script():
+        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+
+
+def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
+    example = result.pool[place]
+    flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
+    text = shown_line(example.text)
+    bounds = {"low": ranking.low, "high": ranking.high}
+    return {
+        "rank": rank,
+        "id": example.id,
+        "influence": float(ranking.influence[place]),
+        **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
+        "class": class_of(example),
+        **flips,
+        "text": text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…",
+    }
+
+
+def _cell(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _plain(text: str) -> str:
+    # A dollar sign would start mathematics.
+    return harmless(text).replace("$", r"\$")
+
+
+__all__: Sequence[str] = ("RankResult", "Ranking", "draw_detection", "rich_table", "to_csv", "to_json", "write_table")

@@ -1,0 +1,160 @@
+"""What a simulator is asked: a subset of the pool, batches as given, or the held-out runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Query
+from gptfl.core.queries import query_for, same_steps
+from gptfl.core.splits import stored_split, usable_runs
+from gptfl.errors import DataError, UsageError
+from gptfl.simulation.caveats import caveats
+from gptfl.simulation.schedule import Overrides, Recipe, adjusted, recorded_recipe
+from gptfl.simulation.simulator import Source
+from gptfl.store.id_files import Pool
+
+Ids = str | Path | Sequence[str]
+"""A file of ids, or the ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The curricula to roll out and what to call them; ``recorded`` is what did happen, for held-out runs."""
+
+    query: Query
+    labels: tuple[str, ...]
+    what: str
+    recipe: Recipe
+    recorded: Float[np.ndarray, "run recorded test"] | None = None
+    notes: tuple[str, ...] = ()
+
+
+AS_RECORDED = Overrides()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to train on, by the options of the same names: at most one of the first three, ids or a file of them."""
+
+    subset: Ids | None = None
+    drop: Ids | None = None
+    curriculum: str | Path | None = None
+    orders: int = 1
+    overrides: Overrides = AS_RECORDED
+
+    def given(self) -> list[str]:
+        """Which options say what to train on."""
+        chosen = {"--subset": self.subset, "--drop": self.drop, "--curriculum": self.curriculum}
+        return [flag for flag, value in chosen.items() if value is not None]
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for options that don't go together."""
+        given = self.given()
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
+        if self.orders < 1:
+            raise UsageError(f"--orders is {self.orders}", "give 1 or more")
+        self.overrides.check()
+        flags = {flag: value is not None for flag, value in self.overrides.flags().items()}
+        options = {"--orders": self.orders > 1, **flags}
+        if given == ["--curriculum"]:
+            options.pop("--lr")
+        used = [flag for flag, is_given in options.items() if is_given]
+        if used and given not in (["--subset"], ["--drop"]):
+            why = "the file's batches are taken as they are" if given else "the held-out runs are simulated as recorded"
+            raise UsageError(f"{used[0]} needs --subset or --drop: {why}", f"leave out {used[0]}, or name a subset")
+
+    def ask(self, source: Source, seed: int) -> Asked:
+        """The question: a subset in random orders, batches as given, or the held-out runs. Raises ``DataError``."""
+        if self.subset is not None or self.drop is not None:
+            members = members_of(source.pool, self.subset, self.drop)
+            return ask_subset(source, members, self.drop is not None, self.orders, seed, self.overrides)
+        if self.curriculum is not None:
+            return ask_curriculum(source, self.curriculum, self.overrides.learning_rate)
+        return ask_held_out(source)
+
+
+def members_of(pool: Pool, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:
+    """The examples to train on: a subset, or all but those dropped. Raises ``DataError``."""
+    if subset is not None:
+        return pool.select(subset, "--subset")
+    dropped = pool.select(drop or (), "--drop")
+    rest = np.setdiff1d(np.arange(len(pool.places)), dropped)
+    if len(rest) == 0:
+        raise DataError("--drop names the whole pool", "leave at least one example to train on")
+    return rest
+
+
+def ask_subset(
+    source: Source, members: Int[np.ndarray, " subset"], is_rest: bool, orders: int, seed: int, overrides: Overrides
+) -> Asked:
+    """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
+    dynamics = source.recording.dynamics
+    recorded = recorded_recipe(dynamics, source.metric)
+    recipe = adjusted(recorded, source.world, len(members), overrides, orders)
+    query = recipe.query(recipe.orders(members, orders, seed), source.first(int(recipe.grid[0])))
+    dropped = f", all but {len(source.pool.places) - len(members)} of the pool" if is_rest else ""
+    labels = tuple(f"order {number}" for number in range(1, orders + 1))
+    notes = caveats(dynamics, recorded, query, len(members), is_rest)
+    return Asked(
+        query, labels, f"{len(members)} examples{dropped}", recipe, None, notes + _rates_note(source, overrides)
+    )
+
+
+def ask_curriculum(source: Source, path: str | Path, lr: float | None) -> Asked:
+    """The batches of a file, as they are."""
+    dynamics = source.recording.dynamics
+    batches = source.pool.batches(path)
+    overrides = Overrides(steps=len(batches), learning_rate=lr)
+    recorded = recorded_recipe(dynamics, source.metric)
+    recipe = adjusted(recorded, source.world, len(batches), overrides)
+    query = recipe.query(batches[None], source.first(int(recipe.grid[0])))
+    name = Path(path).name
+    notes = caveats(dynamics, recorded, query, len(np.setdiff1d(batches, [-1])), False)
+    return Asked(
+        query, (name,), f"the {len(batches)} batches of {name}", recipe, None, notes + _rates_note(source, overrides)
+    )
+
+
+def _rates_note(source: Source, overrides: Overrides) -> tuple[str, ...]:
+    ignored = getattr(source.contender.estimator, "ignores", ())
+    if overrides.learning_rate is None or "learning rates" not in ignored:
+        return ()
+    return (f"{source.found.estimator} doesn't look at learning rates: --lr changes nothing",)
+
+
+def ask_held_out(source: Source) -> Asked:
+    """The test runs as recorded; of runs recorded at different steps, the largest group."""
+    runs, notes = usable_runs(stored_split(source.recording.dynamics.runs).test, source.metric)
+    if not runs:
+        raise DataError("the recording has no held-out run to simulate", "name a --subset, or record more runs")
+    groups = sorted(same_steps(runs), key=len, reverse=True)
+    shown = [runs[place] for place in groups[0]]
+    if len(groups) > 1:
+        others = ", ".join(runs[place].name for group in groups[1:] for place in group)
+        notes += (f"left out, for being recorded at other steps than most: {others}",)
+    recorded = np.stack([run.metrics[source.metric.name] for run in shown])
+    query = with_new_examples(source, query_for(shown, source.metric))
+    if source.new is not None:
+        recorded = _widened(recorded, np.full(len(source.new.test), np.nan))
+    longest = max((run.curriculum for run in shown), key=lambda curriculum: curriculum.steps)
+    # What they are held against must be asked at their steps, which needn't be those of most runs.
+    recipe = replace(
+        recorded_recipe(source.recording.dynamics, source.metric),
+        learning_rates=longest.learning_rates,
+        grid=query.steps,
+    )
+    labels = tuple(run.name for run in shown)
+    return Asked(query, labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
+
+
+def with_new_examples(source: Source, query: Query) -> Query:
+    """A query about recorded runs, with the new test examples after the recorded ones."""
+    return query if source.new is None else replace(query, first=_widened(query.first, source.new.first))
+
+
+def _widened(values: Float[np.ndarray, "*any test"], more: Float[np.ndarray, " new"]) -> Float[np.ndarray, "*any both"]:
+    return np.concatenate([values, np.broadcast_to(more, (*values.shape[:-1], len(more)))], axis=-1)

@@ -1,0 +1,148 @@
+"""Fits an estimator, or takes back the fit that is there already."""
+
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from gptfl.core import Features, FitData, MetricInfo, Progress, fingerprint, run_fingerprint
+from gptfl.core.splits import Split
+from gptfl.errors import DataError, PluginError, ResourceError
+from gptfl.plugins.interfaces import Estimator, takes
+from gptfl.plugins.registry import MENDING, OWN
+from gptfl.recording.recording import Recording
+from gptfl.simulation.requirements import Contender
+from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
+
+KEPT = "compared"
+"""The workspace's folder for fits that only ``compare`` made: ``simulate`` doesn't pick from it."""
+WORTH_KEEPING = 0.5
+"""Fits that took fewer seconds are made again rather than kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted estimator, and the key of all that determines it; ``seconds`` is what the fit took."""
+
+    contender: Contender
+    key: str
+    seconds: float
+    reused: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def fit_data(
+    recording: Recording,
+    split: Split,
+    metric: MetricInfo,
+    features: Features | None,
+    seed: int,
+    progress: Progress,
+    estimator: Estimator,
+) -> FitData:
+    """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates."""
+    dynamics = recording.dynamics
+    gradients = dynamics.gradients if "gradients" in estimator.requires else None
+    if gradients is None and "gradients" in takes(estimator):
+        gradients = dynamics.known_products
+    return FitData(
+        dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients
+    )
+
+
+def simulator_key(contender: Contender, recording: Recording, data: FitData) -> str:
+    """Fingerprint of everything that determines a fit, the provider's version included."""
+    owner = contender.part.owner
+    with contender.part.blamed("settings"):
+        settings = dict(contender.estimator.settings())
+    return fingerprint(
+        contender.part.name,
+        f"{OWN} {metadata.version(OWN)}" if owner == OWN else owner,
+        settings,
+        data.metric.name,
+        data.seed,
+        recording.dynamics.examples,
+        [run_fingerprint(run) for run in data.fit_runs],
+        [run_fingerprint(run) for run in data.validation_runs],
+        None if data.features is None else data.features.fingerprint,
+        # Nothing is added where there are none, so that fits from before gradients keep their keys.
+        *(() if data.gradients is None else (data.gradients.fingerprint,)),
+        *(() if recording.aside is None else (recording.aside.to_json(recording.dynamics),)),
+    )
+
+
+def fit_fresh(contender: Contender, recording: Recording, data: FitData) -> Fitted:
+    """Fit. Raises ``PluginError`` where a plugin breaks its promise."""
+    key = simulator_key(contender, recording, data)
+    start = time.perf_counter()
+    with contender.part.blamed("fit"):
+        estimator = contender.estimator.fit(data)
+    seconds = time.perf_counter() - start
+    if not isinstance(estimator, Estimator):
+        raise PluginError(
+            f"{contender.part.who}: fit returned {type(estimator).__name__}, not the fitted estimator", MENDING
+        )
+    notes = tuple(str(note) for note in getattr(estimator, "notes_", ()))
+    return Fitted(Contender(contender.part, estimator), key, seconds, notes=notes)
+
+
+def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> None:
+    """Write a simulator file."""
+    with fitted.contender.part.blamed("state"):
+        settings = dict(fitted.contender.estimator.settings())
+        state = dict(fitted.contender.estimator.state())
+    simulator = SimulatorFile(
+        estimator=fitted.contender.part.name,
+        settings=settings,
+        state=state,
+        metric=data.metric,
+        dynamics=recording.dynamics.fingerprint,
+        examples=recording.dynamics.examples,
+        features=None if data.features is None else data.features.fingerprint,
+        key=fitted.key,
+        info={
+            "seconds": round(fitted.seconds, 3),
+            "seed": data.seed,
+            "every": recording.every,
+            "kept_diverged": recording.keep_diverged,
+            "provider": fitted.contender.part.owner,
+            "fit_runs": list(dict.fromkeys(run.index for run in data.fit_runs)),
+            "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),
+            "encoder": None if data.features is None else data.features.encoder,
+            "notes": list(fitted.notes),
+            "unseen": None if recording.aside is None else recording.aside.to_json(recording.dynamics),
+        },
+    )
+    write_simulator(path, simulator)
+
+
+def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fitted:
+    """Take back the fit of the same key if the workspace has it, else fit, and keep what took long."""
+    key = simulator_key(contender, recording, data)
+    space = recording.workspace
+    path = space.simulator_path(recording.stem, contender.part.name, data.metric.name, key)
+    aside = path.parent / KEPT / path.name
+    notes = []
+    for candidate in (path, aside):
+        if candidate.exists():
+            try:
+                found = read_simulator(candidate)
+                if found.key == key:
+                    return _restored(contender, found)
+            except (DataError, ResourceError) as error:
+                notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
+    fitted = fit_fresh(contender, recording, data)
+    if fitted.seconds >= WORTH_KEEPING:
+        try:
+            keep(aside, fitted, recording, data)
+        except ResourceError as error:
+            why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
+            notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
+    return Fitted(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
+
+
+def _restored(contender: Contender, found: SimulatorFile) -> Fitted:
+    with contender.part.blamed("restore"):
+        estimator = contender.estimator.restore(found.state)
+    notes = tuple(str(note) for note in found.info.get("notes", ()))
+    return Fitted(Contender(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes)

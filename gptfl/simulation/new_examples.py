@@ -1,0 +1,158 @@
+"""Reads examples that were never in a recording, for ``simulate --new-train`` and ``--new-test``."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Classes, Dynamics, Example, MetricInfo, user_path
+from gptfl.errors import DataError, PluginError
+from gptfl.plugins.registry import get_registry, suggest
+from gptfl.tasks.base import DataTask, unique
+from gptfl.tasks.instructions import GENERIC, instructed
+from gptfl.tasks.jsonl import JsonLines
+from gptfl.tasks.local_files import read_rows
+from gptfl.tasks.mixture import task_names
+from gptfl.tasks.rows import Row, shown
+
+FIRST = "first"
+"""The field with a test example's first score."""
+PLAIN = "prompt and target (texts)"
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomers:
+    """Training and test examples that a recording lacks; ``first`` is NaN where the file gives no first score."""
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    first: Float[np.ndarray, " test"]
+
+
+def read_newcomers(
+    train: str | Path | None, test: str | Path | None, dynamics: Dynamics, metric: MetricInfo
+) -> Newcomers:
+    """Read the files of ``--new-train`` and ``--new-test``.
+
+    A line is a JSON object with prompt and target, or with the fields of the recording's task, as in its own
+    files; in a mixture, ``task`` says which. Raises ``DataError``, naming file and line, for what is neither, for
+    an id that the recording has on that side, and for a first score that the metric can't have.
+    """
+    reader = _Reader(dynamics)
+    pool, _ = _read(reader, train, "--new-train", dynamics.pool, metric)
+    tests, first = _read(reader, test, "--new-test", dynamics.test, metric)
+    return Newcomers(pool, tests, np.array(first, dtype=np.float64))
+
+
+def _read(
+    reader: "_Reader", given: str | Path | None, flag: str, recorded: Sequence[Example], metric: MetricInfo
+) -> tuple[tuple[Example, ...], list[float]]:
+    if given is None:
+        return (), []
+    path = user_path(given)
+    if path.is_dir() or not path.exists():
+        raise DataError(f"{flag} {path} is no file", "give a file of JSON lines, one example a line")
+    known = {example.id for example in recorded}
+    first: list[float] = []
+
+    def rows() -> Iterator[Row]:
+        """Each row as it is read, so that what is wrong stops the reading."""
+        for number, plain in enumerate(read_rows(path, reader.expected)):
+            row = _with_id(plain, number)
+            if row.values["id"] in known:
+                raise DataError(f"{row.place}: the recording has an example {row.values['id']!r}", "give it another id")
+            first.append(_first(row, metric))
+            yield _bare(row)
+
+    examples = tuple(unique(rows(), reader.example))
+    if not examples:
+        raise DataError(f"{flag} {path} holds no example", "write one JSON object a line")
+    return examples, first
+
+
+def _with_id(row: Row, number: int) -> Row:
+    return row.having(id=f"new-{number}" if row.values.get("id") is None else row.id(number))
+
+
+def _bare(row: Row) -> Row:
+    return replace(row, values={name: value for name, value in row.values.items() if name != FIRST})
+
+
+def _first(row: Row, metric: MetricInfo) -> float:
+    """The first score that a row gives, NaN for none."""
+    value = row.values.get(FIRST)
+    where = f"field {FIRST!r}"
+    if isinstance(value, Mapping):
+        if metric.name not in value:
+            raise row.wrong(f"{where} has no {metric.name!r}, which is what is simulated")
+        value, where = value[metric.name], f"field {FIRST!r}, {metric.name!r}"
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
+        raise row.wrong(f"{where} is {shown(value)}, not a number")
+    if not metric.low <= value <= metric.high:
+        raise row.wrong(f"{where} is {value:g}, outside the range of {metric.name}")
+    return float(value)
+
+
+class _Reader:
+    """Makes examples as the recording's own were made."""
+
+    def __init__(self, dynamics: Dynamics) -> None:
+        settings = dynamics.settings
+        self.seed = settings.get("seed", 0)
+        self.instructions = bool(settings.get("instructions", False))
+        named = settings.get("task")
+        names = task_names(named) if isinstance(named, str) and named else []
+        self.mixed = len(names) > 1
+        self.names = names
+        self.tasks = {name: task for name in names if (task := _open(name)) is not None}
+        forms = [PLAIN, *(task.expected for task in self.tasks.values() if not isinstance(task, JsonLines))]
+        self.expected = ", or ".join(forms) + (f", and task (one of {', '.join(names)})" if self.mixed else "")
+        self.classes = Classes((*dynamics.pool, *dynamics.test))
+
+    def example(self, row: Row, id: str) -> Example:
+        """The example that a row holds. Raises ``DataError`` naming the row's place."""
+        name = self._task_of(row)
+        if "prompt" in row.values and "target" in row.values:
+            return self._marked(self._classed(JsonLines().example(row, id), name), name)
+        task = self.tasks.get(name)
+        if task is None or isinstance(task, JsonLines):
+            return JsonLines().example(row, id)  # tells what is missing
+        made = task.example(row, id)
+        if self.instructions:
+            templates = task.templates or GENERIC
+            parts = task.parts(row) if task.templates else {"prompt": made.prompt}
+            made = instructed(made, templates, parts, self.seed)
+        return self._marked(made, name)
+
+    def _task_of(self, row: Row) -> str:
+        if not self.mixed:
+            return self.names[0] if self.names else ""
+        name = row.get("task")
+        if name not in self.names:
+            raise DataError(f"{row.place}: task {shown(name)} is not of the recording", suggest(str(name), self.names))
+        return str(name)
+
+    def _marked(self, example: Example, name: str) -> Example:
+        return replace(example, fields={**example.fields, "task": name}) if self.mixed else example
+
+    def _classed(self, example: Example, name: str) -> Example:
+        """With the choices that all the task's labelled examples share, where its target is one of them."""
+        choices = self.classes.choices(name if self.mixed else "")
+        if example.choices or example.target not in choices:
+            return example
+        return replace(example, choices=choices, label=choices.index(example.target))
+
+
+def _open(name: str) -> DataTask | None:
+    """The task of that name, if it is one whose rows can be read one by one."""
+    try:
+        made: Any = get_registry().make("task", name, data=None)
+    except PluginError:
+        return None  # its plugin is no longer there; prompt and target can be read all the same
+    return made if isinstance(made, DataTask) else None

@@ -1,0 +1,124 @@
+"""What a simulation is held against: the average run, other subsets, and the skill on held-out runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Run
+from gptfl.core.queries import query_for, same_steps, stacked
+from gptfl.core.splits import stored_split, usable_runs
+from gptfl.errors import DataError
+from gptfl.estimators import average
+from gptfl.estimators.baselines import average_run
+from gptfl.scores.pointwise import skill
+from gptfl.simulation.counterfactual import Asked, Ids, with_new_examples
+from gptfl.simulation.outcome import Reference, mean_over
+from gptfl.simulation.simulator import Source
+from gptfl.store.predictions import AVERAGE_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """``skill`` on ``runs`` held-out runs, None where it can't be told; ``text`` says it."""
+
+    skill: float | None
+    runs: int
+    text: str
+
+    @property
+    def note(self) -> str:
+        """The line that a simulation of anything but the held-out runs ends with."""
+        return f"trust: {self.text}; see gptfl compare --folds 4"
+
+
+def held_out_trust(source: Source) -> Trust:
+    """Roll the simulator out on the held-out runs, which it wasn't fitted to, and score it against the average run.
+
+    As in ``gptfl compare`` on the recorded roles: all steps but the given first ones of every usable run. Steps at
+    which the average run isn't known don't count.
+    """
+    split = stored_split(source.recording.dynamics.runs)
+    runs, _ = usable_runs(split.test, source.metric)
+    if not runs:
+        return Trust(None, 0, "not known, for the recording has no held-out run")
+    grid, mean = average_run(split.fit + split.validation, source.metric.name)
+    predicted, recorded, means = [], [], []
+    for group in same_steps(runs):
+        members = [runs[place] for place in group]
+        try:
+            answer = source.ask(query_for(members, source.metric)).values
+        except DataError as error:
+            # Such as runs that reach beyond what an estimator can answer; the question asked may not.
+            return Trust(None, len(runs), f"not known, for {source.found.estimator} can't answer them: {error.problem}")
+        known = average.resample(grid, mean, members[0].steps)
+        for run, values in zip(members, answer, strict=True):
+            predicted.append(values)
+            recorded.append(np.where(np.isfinite(known), run.metrics[source.metric.name], np.nan))
+            means.append(known)
+    found = skill(stacked(predicted), stacked(recorded), stacked(means))
+    if not np.isfinite(found):
+        return Trust(None, len(runs), "not known, for the held-out runs leave the average run no error")
+    of = "held-out run" if len(runs) == 1 else f"{len(runs)} held-out runs"
+    meaning = "below 0: worse than the average run" if found < 0 else "0: as good as the average run, 1: perfect"
+    return Trust(found, len(runs), f"on the {of} this simulator has skill {found:.2f} ({meaning})")
+
+
+def against_average(source: Source, asked: Asked) -> Reference:
+    """The average recorded run as mean-run knows it: of the runs to fit and to validate.
+
+    New test examples were never recorded; for these it is the mean of what the simulator itself predicts for the
+    same runs.
+    """
+    split = stored_split(source.recording.dynamics.runs)
+    grid, mean = average_run(split.fit + split.validation, source.metric.name)
+    steps = asked.query.steps
+    known = (grid[0] <= steps) & (steps <= grid[-1])
+    values = np.full((len(steps), mean.shape[1]), np.nan)
+    # As mean-run interpolates, so that its own simulations change nothing.
+    values[known] = average.interpolate(grid, mean, steps[known])
+    last = int(steps[-1])
+    step = int(np.clip(last, grid[0], grid[-1]))
+    final = average.interpolate(grid, mean, np.array([step]))[0]
+    notes: tuple[str, ...] = ()
+    if step != last:
+        notes = (
+            f"the average recorded run is known from step {grid[0]} to {grid[-1]} and this one ends at step {last}: "
+            f"compared with its step {step}, so the change is also that of the length",
+        )
+    elif last != grid[-1]:
+        notes = (f"compared at step {last}; the average recorded run goes on to step {grid[-1]}",)
+    if source.new is not None and source.new.test:
+        own_grid, own = _average_prediction(source, split.fit + split.validation)
+        values = np.concatenate([values, average.resample(own_grid, own, steps)], axis=1)
+        final = np.append(final, average.resample(own_grid, own, np.array([step]))[0])
+        notes += (
+            f"new test examples are compared with the mean of what {source.found.estimator} predicts for the runs "
+            "that the average is of",
+        )
+    return Reference(AVERAGE_RUN, step, values, final, notes)
+
+
+def _average_prediction(
+    source: Source, runs: Sequence[Run]
+) -> tuple[Int[np.ndarray, " grid"], Float[np.ndarray, "grid new"]]:
+    """The mean of what the simulator predicts of new test examples for the runs that share most runs' steps."""
+    usable, _ = usable_runs(runs, source.metric)
+    if not usable:
+        raise DataError("no recorded run is complete enough to compare new test examples with", "give --against")
+    members = [usable[place] for place in max(same_steps(usable), key=len)]
+    query = with_new_examples(source, query_for(members, source.metric))
+    values = mean_over(source.ask(query).values[:, :, len(source.recording.dynamics.test) :])
+    return query.steps, values
+
+
+def other_subset(
+    source: Source, against: Ids, members: Int[np.ndarray, " subset"], asked: Asked, orders: int, seed: int
+) -> Reference:
+    """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
+    first = source.first(int(asked.recipe.grid[0]))
+    values = mean_over(source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values)
+    name = Path(against).name if isinstance(against, str | Path) else "another subset"
+    return Reference(f"{name} ({len(members)} examples)", int(asked.query.steps[-1]), values, values[-1])

@@ -1,0 +1,83 @@
+"""What an estimator needs, why it cannot be used, and which one is the default."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gptfl.core import Features, MetricInfo, classes_of, lack_of_classes
+from gptfl.core.holdout import TEST, TRAIN
+from gptfl.errors import DataError
+from gptfl.features.lookup import Shelf
+from gptfl.plugins.interfaces import NEEDS, Estimator, generalises, metrics_of
+from gptfl.plugins.registry import Part
+from gptfl.recording.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An estimator that is ready to be fitted, and who provides it."""
+
+    part: Part
+    estimator: Estimator
+
+
+def unmet_need(
+    estimator: Estimator, recording: Recording, features: Features | None, metric: MetricInfo
+) -> DataError | None:
+    """Why an estimator can't be fitted to this metric of what there is, if so."""
+    name, dynamics = estimator.name, recording.dynamics
+    predicted = metrics_of(estimator)
+    if predicted is not None and metric.name not in predicted:
+        only = ", ".join(sorted(predicted))
+        shared = sorted(predicted & dynamics.metrics.keys())
+        remedy = f"give --metric {shared[0]}, or use another estimator" if shared else "use another estimator"
+        return DataError(f"{name} predicts {only} only, not {metric.name}", remedy)
+    for need in sorted(estimator.requires):
+        if need == "features" and features is None:
+            return DataError(
+                f"{name} needs features, and {recording.workspace.shown} holds none of {recording.stem}",
+                "run gptfl featurize first",
+            )
+        if need == "classes" and classes_of(dynamics.pool) is None:
+            return DataError(
+                f"{name} needs classes, and the recording's task has none{lack_of_classes(dynamics.pool)}",
+                "use another estimator",
+            )
+        if need == "gradients" and dynamics.gradients is None:
+            return _not_recorded(recording, name, need, "reference")
+        if need == "derivatives" and not all(run.derivatives for run in dynamics.runs):
+            return _not_recorded(recording, name, need, "own")
+        if need not in NEEDS:
+            return DataError(f"{name} needs {need}, which the recording doesn't hold", "use another estimator")
+    return None
+
+
+def _not_recorded(recording: Recording, name: str, need: str, option: str) -> DataError:
+    return DataError(
+        f"{name} needs {need}, which {recording.path.name} doesn't hold",
+        f"record them with gptfl collect --gradients {option}",
+    )
+
+
+def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
+    """Why an estimator can't answer about unseen examples of these sides, if so."""
+    lacking = [side for side in sides if side not in generalises(estimator)]
+    if not lacking:
+        return None
+    noun = {TRAIN: "training", TEST: "test"}[lacking[0]]
+    return DataError(
+        f"{estimator.name} answers only about the {noun} examples that it was fitted to",
+        "use an estimator that generalises, such as gptfluence",
+    )
+
+
+PAPER, ON_GRADIENTS, GRADIENTS = "gptfluence", "exposure-gp", "gradients"
+"""What is fitted unless it is named: the second where there are features of the third, which it makes the most of."""
+
+
+def default_estimator(shelf: Shelf) -> tuple[str, tuple[str, ...]]:
+    """The estimator that suits the features, and what to tell of the choice."""
+    if not shelf.has(GRADIENTS):
+        return PAPER, ()
+    return ON_GRADIENTS, (
+        f"fits {ON_GRADIENTS}, since there are gradient features; --estimator {PAPER} is the paper's",
+    )

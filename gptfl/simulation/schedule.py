@@ -1,0 +1,169 @@
+"""The recipe of a recording, and how a chosen subset becomes curricula that follow it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Dynamics, MetricInfo, Query
+from gptfl.core.curriculum import SCHEDULES, count_steps, fill_batches, run_seed
+from gptfl.core.imported import lacks_rates
+from gptfl.errors import DataError, UsageError
+
+MAX_NUMBERS = 2**25
+"""A question has at most this many batch entries, and as many answers; more are a slip of the finger."""
+ROUNDING = 1e-6
+"""Step sizes and their sums that differ by less are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Step count, batch size, learning rates and recorded steps: the recording's, unless overridden.
+
+    ``subset`` is how many examples a recorded run saw, where they all saw the same number.
+    """
+
+    batch_size: int
+    learning_rates: Float[np.ndarray, " step"]
+    grid: Int[np.ndarray, " recorded"]
+    subset: int | None
+
+    @property
+    def steps(self) -> int:
+        """How many optimiser steps a run has."""
+        return len(self.learning_rates)
+
+    def with_steps(self, steps: int, schedule: str | None) -> "Recipe":
+        """The same recipe over another number of steps: the schedule stretched, the grid as dense.
+
+        Raises ``UsageError`` where the run would end before the first score.
+        """
+        if steps == self.steps:
+            return self
+        start = int(self.grid[0])
+        if steps <= start:
+            raise UsageError(f"{steps} steps end before the first recorded score", f"ask for more than {start} steps")
+        if schedule in SCHEDULES:
+            rates = SCHEDULES[schedule](float(self.learning_rates[0]), steps)
+        else:
+            at = np.arange(steps) / steps * self.steps
+            rates = np.interp(at, np.arange(self.steps), self.learning_rates)
+        gaps = np.diff(self.grid)
+        every = int(np.bincount(gaps).argmax()) if len(gaps) else 1
+        # Where the recorded runs end, a longer one is held against them.
+        ends = [min(steps, int(self.grid[-1])), steps]
+        grid = np.unique(np.append(np.arange(start, steps + 1, every), ends)).astype(np.int64)
+        return replace(self, learning_rates=rates, grid=grid)
+
+    def with_peak(self, learning_rate: float) -> "Recipe":
+        """The same schedule with another highest learning rate."""
+        peak = float(self.learning_rates.max())
+        if peak <= 0:
+            return replace(self, learning_rates=np.full(self.steps, learning_rate))
+        return replace(self, learning_rates=self.learning_rates * (learning_rate / peak))
+
+    def orders(self, subset: Int[np.ndarray, " subset"], orders: int, seed: int) -> Int[np.ndarray, "run step batch"]:
+        """The curricula of a subset in several random orders."""
+        seeds = [run_seed(seed, order) for order in range(orders)]
+        return np.stack([fill_batches(subset, self.batch_size, self.steps, own) for own in seeds])
+
+    def query(self, batches: Int[np.ndarray, "run step batch"], first: Float[np.ndarray, " test"]) -> Query:
+        """Ask for these curricula, all from the same first scores."""
+        runs = len(batches)
+        rates = np.broadcast_to(self.learning_rates, (runs, self.steps)).copy()
+        return Query(batches, rates, self.grid, np.broadcast_to(first, (runs, len(first))).copy())
+
+
+def recorded_recipe(dynamics: Dynamics, metric: MetricInfo) -> Recipe:
+    """The recipe that most runs followed. Raises ``DataError`` where there is no run with the metric."""
+    runs = [run for run in dynamics.runs if np.isfinite(run.metrics[metric.name]).any(axis=1).sum() > 1]
+    if not runs:
+        raise DataError(f"no run of the recording has {metric.name} at two steps", "record some (gptfl collect)")
+    forms: dict[tuple[int, bytes], list[int]] = {}
+    for place, run in enumerate(runs):
+        forms.setdefault((run.curriculum.steps, run.steps.tobytes()), []).append(place)
+    typical = runs[max(forms.values(), key=len)[0]]
+    sizes = np.concatenate([(run.curriculum.batches >= 0).sum(axis=1) for run in runs])
+    subsets = {len(np.unique(run.curriculum.batches[run.curriculum.batches >= 0])) for run in runs}
+    return Recipe(
+        batch_size=int(dynamics.settings.get("batch_size") or np.bincount(sizes).argmax()),
+        learning_rates=typical.curriculum.learning_rates,
+        grid=typical.steps,
+        subset=subsets.pop() if len(subsets) == 1 else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the user wants other than recorded; None is as recorded."""
+
+    epochs: float | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+
+    def flags(self) -> dict[str, float | None]:
+        """The values by the options that set them."""
+        return {
+            "--epochs": self.epochs,
+            "--steps": self.steps,
+            "--batch-size": self.batch_size,
+            "--lr": self.learning_rate,
+        }
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for values that make no sense."""
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError("--epochs and --steps both say how long to train", "give one of them")
+        for flag, value in self.flags().items():
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{flag} is {value}", "give a positive number")
+
+
+def adjusted(recipe: Recipe, dynamics: Dynamics, subset: int, overrides: Overrides, orders: int = 1) -> Recipe:
+    """The recipe with the user's overrides, for a subset of that many examples in that many orders.
+
+    Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``, and
+    ``DataError`` for a learning rate where those of the recording are not known.
+    """
+    if overrides.learning_rate is not None and lacks_rates(dynamics.settings):
+        raise DataError(
+            f"--lr {overrides.learning_rate:g}: the learning rates of the recording are not known",
+            "leave out --lr, or import it again with --lr and --schedule",
+        )
+    if overrides.batch_size is not None:
+        recipe = replace(recipe, batch_size=overrides.batch_size)
+    _check_size(orders * recipe.batch_size, "batch entries", overrides, orders)
+    steps = recipe.steps if overrides.steps is None else overrides.steps
+    if overrides.epochs is not None:
+        _check_size(orders * subset * overrides.epochs, "batch entries", overrides, orders)
+        steps = count_steps(subset, recipe.batch_size, overrides.epochs)
+    _check_size(orders * steps * recipe.batch_size, "batch entries", overrides, orders)
+    recipe = recipe.with_steps(steps, dynamics.settings.get("schedule"))
+    _check_size(orders * len(recipe.grid) * len(dynamics.test), "predicted values", overrides, orders)
+    return recipe if overrides.learning_rate is None else recipe.with_peak(overrides.learning_rate)
+
+
+def _check_size(count: float, what: str, overrides: Overrides, orders: int) -> None:
+    if count <= MAX_NUMBERS:
+        return
+    sizes = {**overrides.flags(), "--orders": orders if orders > 1 else None}
+    del sizes["--lr"]
+    named = " ".join(f"{flag} {value}" for flag, value in sizes.items() if value is not None) or "this question"
+    raise UsageError(
+        f"{named} comes to {min(count, 1e99):.3g} {what}, over {MAX_NUMBERS:.3g}", "ask for less at a time"
+    )
+
+
+def first_scores(dynamics: Dynamics, metric: MetricInfo, step: int) -> Float[np.ndarray, " test"]:
+    """What every run starts from: the mean over the runs recorded at that step.
+
+    Raises ``DataError`` where a test example has none.
+    """
+    found = [run.metrics[metric.name][run.steps == step] for run in dynamics.runs]
+    values = np.concatenate(found).astype(np.float64)
+    known = np.isfinite(values)
+    if not known.any(axis=0).all():
+        missing = dynamics.test[int(np.argmin(known.any(axis=0)))].id
+        raise DataError(f"test example {missing!r} has no {metric.name} at step {step}", "record it, or another metric")
+    return np.asarray(np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0))

@@ -1,0 +1,245 @@
+"""Opens a simulator together with the recording that it was fitted to."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Dynamics, MetricInfo, Prediction, Progress, Query, silent, user_path
+from gptfl.core.holdout import TEST, TRAIN
+from gptfl.errors import DataError, UsageError
+from gptfl.features.extend import beside
+from gptfl.features.lookup import fitted_features
+from gptfl.plugins.guards import checked
+from gptfl.plugins.interfaces import is_blind
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.recording import Recording, focused, open_recording, picked_note
+from gptfl.recording.trainers import measure_first
+from gptfl.simulation.new_examples import Newcomers
+from gptfl.simulation.requirements import Contender, refusal
+from gptfl.simulation.schedule import first_scores
+from gptfl.simulation.unseen import Scope, aside_from_json, scope_of
+from gptfl.store.id_files import Pool
+from gptfl.store.simulators import SimulatorFile, read_simulator
+from gptfl.store.workspace import Picked, Workspace, stem_of
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The simulator, restored, and the recording that it was fitted to.
+
+    Questions are about the examples of ``scope``: the recording's, some of which may have been set aside from the
+    fit, and those of ``new``, which the recording lacks; ``pool`` has the ids of those to train on.
+    """
+
+    recording: Recording
+    path: Path
+    found: SimulatorFile
+    contender: Contender
+    pool: Pool
+    notes: tuple[str, ...]
+    scope: Scope
+    new: Newcomers | None = None
+
+    @property
+    def metric(self) -> MetricInfo:
+        """The metric that it predicts."""
+        return self.found.metric
+
+    @property
+    def world(self) -> Dynamics:
+        """The recording, with the examples that questions are about in the place of its own."""
+        return replace(self.recording.dynamics, pool=self.scope.pool, test=self.scope.test)
+
+    def first(self, step: int) -> Float[np.ndarray, " test"]:
+        """What every test example starts from at a step (see ``first_scores``)."""
+        recorded = first_scores(self.recording.dynamics, self.metric, step)
+        return recorded if self.new is None else np.concatenate([recorded, self.new.first])
+
+    def marks(self) -> tuple[str, ...]:
+        """For each test example, that it is ``unseen`` (set aside from the fit) or ``new``; nothing for the others."""
+        recorded = len(self.recording.dynamics.test)
+        seen = self.scope.test_seen
+        return tuple("" if seen[i] >= 0 else "unseen" if i < recorded else "new" for i in range(len(seen)))
+
+    def output(self, key: str) -> Path:
+        """Where its predictions lie unless told otherwise; ``key`` tells questions apart."""
+        return self.recording.workspace.predictions_path(
+            self.recording.stem, self.found.estimator, self.metric.name, key
+        )
+
+    def ask(self, query: Query) -> Prediction:
+        """What the simulator answers about the examples of its scope.
+
+        Raises ``PluginError`` as ``checked`` does.
+        """
+        query = self.scope.about(query)
+        with self.contender.part.blamed("predict"):
+            prediction = self.contender.estimator.predict(query)
+        return checked(prediction, query, self.contender.part.who)
+
+
+def open_source(
+    simulator: str | Path | None,
+    dynamics: str | Path | None,
+    workspace: str | Path | None,
+    estimator: str | None,
+    metric: str | None,
+    features: str | Path | None = None,
+) -> Source:
+    """The simulator at a path, else the one made last that fits; the recording at a path, else the simulator's own.
+
+    Without either it is the recording made last, and a simulator that was fitted to it.
+
+    ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
+    where examples were set aside from the fit.
+
+    Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
+    ``UsageError`` where a file named is of another estimator or metric than was asked for.
+    """
+    notes: tuple[str, ...] = ()
+    if simulator is not None:
+        path = user_path(simulator)
+        space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
+    else:
+        known = None if dynamics is None else user_path(dynamics)
+        space = Workspace(known.parent) if known and workspace is None else Workspace.resolve(workspace)
+        wanted = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
+        if known is None and space.candidates("dynamics"):
+            # Every command takes the same recording where none is named.
+            recorded = space.pick("dynamics")
+            known, notes = recorded.path, picked_note(recorded, "recording", "--dynamics")
+        picked = _fitted_to(known, space, wanted)
+        path, notes = picked.path, (*notes, *picked_note(picked, "simulator", "--simulator"))
+    found = read_simulator(path)
+    for flag, wish, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
+        if wish is not None and wish != has:
+            raise UsageError(f"{path} is a simulator of {has}, not {wish}", f"leave out {flag}, or choose another file")
+    if dynamics is None:
+        dynamics = space.dynamics_path(stem_of(path))
+        if not dynamics.exists():
+            raise DataError(f"the recording that {path} was fitted to is not at {dynamics}", "name it with --dynamics")
+    every = found.info.get("every", 1)
+    if type(every) is not int or every < 1:
+        raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
+    # A simulator of before runs that diverged were left out was fitted to them, too.
+    kept = found.info.get("kept_diverged", True) is not False
+    recording = open_recording(dynamics, space.root, every, kept)
+    if found.examples != recording.dynamics.examples:
+        raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
+    if found.metric.name not in recording.dynamics.metrics:
+        raise DataError(
+            f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
+        )
+    recording = focused(recording, found.metric)
+    if found.dynamics != recording.dynamics.fingerprint:
+        raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
+    recording = replace(recording, aside=aside_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
+    contender = _restored(found, path)
+    return Source(
+        recording,
+        path,
+        found,
+        contender,
+        Pool(recording.dynamics.pool),
+        (*notes, *fit_notes(found)),
+        _scope(recording, found, contender, features),
+    )
+
+
+def fit_notes(found: SimulatorFile) -> tuple[str, ...]:
+    """What was told when the simulator was fitted: what it left out holds for what it answers."""
+    notes = found.info.get("notes", ())
+    return tuple(str(note) for note in notes) if isinstance(notes, list | tuple) else ()
+
+
+def _fitted_to(recording: Path | None, space: Workspace, wanted: dict[str, str]) -> Picked:
+    """The simulator of a recording that was made last.
+
+    Raises ``DataError`` where it has none, naming other recordings that do.
+    """
+    stem = None if recording is None else stem_of(recording)
+    others = dict.fromkeys(stem_of(path) for path in space.candidates("simulator", **wanted))
+    if stem is None or not others or stem in others:
+        return space.pick("simulator", stem, **wanted)
+    listed = ", ".join(str(space.dynamics_path(other)) for other in others)
+    asked = "".join(f" --{name} {value}" for name, value in wanted.items())
+    raise DataError(
+        f"no such simulator was fitted to {recording}",
+        f"run gptfl fit{asked} first, or choose with --dynamics a recording that has one ({listed})",
+    )
+
+
+def _scope(
+    recording: Recording, found: SimulatorFile, contender: Contender, features: str | Path | None, new: bool = False
+) -> Scope:
+    """What the simulator knows of its recording, with the features where there are examples that it wasn't fitted to."""
+    scope = scope_of(recording.dynamics, recording.aside, contender.estimator, None)
+    problem = refusal(contender.estimator, scope.sides)
+    if problem is not None:
+        raise problem
+    if found.features is None or not (scope.sides or new):
+        return scope
+    known = fitted_features(recording, found, is_blind(contender.estimator), features)
+    return scope_of(recording.dynamics, recording.aside, contender.estimator, known)
+
+
+def with_newcomers(
+    source: Source, new: Newcomers, features: str | Path | None, model: str | None, progress: Progress = silent
+) -> Source:
+    """The same simulator, asked about examples beside those of the recording.
+
+    First scores that ``new`` lacks are measured with ``model``. Raises ``DataError`` where the estimator can't
+    answer about such examples, where a first score is missing and no model given, and where vectors or first
+    scores can't be made as the recording's were.
+    """
+    estimator = source.contender.estimator
+    sides = tuple(side for side, some in ((TRAIN, new.pool), (TEST, new.test)) if some)
+    problem = refusal(estimator, sides)
+    if problem is not None:
+        raise problem
+    if new.test and "derivatives" in estimator.requires:
+        raise DataError(
+            f"{estimator.name} looks along the recorded runs, which didn't measure new test examples",
+            "leave out --new-test, or use another estimator",
+        )
+    new = _with_first(source, new, model, progress)
+    whole = _scope(source.recording, source.found, source.contender, features, new=True)
+    scope = Scope(
+        (*whole.pool, *new.pool),
+        (*whole.test, *new.test),
+        np.append(whole.pool_seen, np.full(len(new.pool), -1)),
+        np.append(whole.test_seen, np.full(len(new.test), -1)),
+        None if whole.features is None else beside(whole.features, new.pool, new.test, source.recording, progress),
+    )
+    return replace(source, pool=Pool(scope.pool), scope=scope, new=new)
+
+
+def _with_first(source: Source, new: Newcomers, model: str | None, progress: Progress) -> Newcomers:
+    missing = np.flatnonzero(np.isnan(new.first))
+    if len(missing) == 0:
+        return new
+    if model is None:
+        raise DataError(
+            f"new test example {new.test[missing[0]].id!r} has no first {source.metric.name}",
+            "give it in the field 'first' of its line, or measure it with --model",
+        )
+    start = min(int(run.steps[0]) for run in source.recording.dynamics.runs)
+    if start > 0:
+        raise DataError(
+            f"--model {model} measures at step 0, and the recording begins at step {start}",
+            "give first scores of that step in the field 'first' of each line",
+        )
+    first = new.first.copy()
+    asked = [new.test[place] for place in missing]
+    first[missing] = measure_first(model, asked, source.recording.dynamics, source.metric, progress)
+    return replace(new, first=first)
+
+
+def _restored(found: SimulatorFile, path: Path) -> Contender:
+    registry = get_registry()
+    part = registry.find("estimator", found.estimator)
+    contender = Contender(part, registry.make("estimator", found.estimator, **found.settings))
+    with contender.part.blamed(f"restore from {path}"):
+        return Contender(part, contender.estimator.restore(found.state))

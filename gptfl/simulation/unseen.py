@@ -1,0 +1,170 @@
+"""Holds examples out of a fit, and asks about them: the paper's three scenarios of unseen data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.core import Dynamics, Example, Features, GradientProducts, Query, Unseen
+from gptfl.core.curriculum import generator
+from gptfl.core.examples import RESERVED
+from gptfl.core.holdout import SIDES, TEST, TRAIN, SetAside, kept
+from gptfl.core.queries import features_of
+from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.plugins.interfaces import Estimator, is_blind, takes
+from gptfl.plugins.registry import get_registry
+
+SHARES: Mapping[str, float] = {TRAIN: 0.2, TEST: 0.25}
+"""Which share of a side is set aside unless told otherwise."""
+STREAMS: Mapping[str, int] = {TRAIN: 21, TEST: 22}
+FEWEST_LEFT = 2
+"""With fewer examples left on a side there is nothing to carry over to others."""
+
+
+def set_aside(dynamics: Dynamics, unseen: str | None, share: float | None, seed: int) -> SetAside | None:
+    """Choose what ``unseen`` (train, test or both) sets aside; None where nothing is.
+
+    ``share`` holds for each side; by default it is a fifth of the pool and a quarter of the test examples, or the
+    examples whose field ``reserved`` is true, where there are any. A larger share contains a smaller one of the
+    same seed. Raises ``UsageError`` for another word or share, and ``DataError`` where too few would be left.
+    """
+    if unseen is None:
+        if share is not None:
+            raise UsageError(f"--unseen-share {share:g} says how much, but not of what", "add --unseen train|test|both")
+        return None
+    if unseen not in SIDES:
+        raise UsageError(f"--unseen {unseen!r} is none of the sides", f"give one of {', '.join(SIDES)}")
+    if share is not None and not 0 < share < 1:
+        raise UsageError(f"--unseen-share is {share:g}", "give a share between 0 and 1, such as 0.25")
+    examples = {TRAIN: dynamics.pool, TEST: dynamics.test}
+    chosen = {side: _choose(side, examples[side], share, seed) for side in SIDES[unseen]}
+    return SetAside(unseen, share, seed, chosen.get(TRAIN, ()), chosen.get(TEST, ()))
+
+
+def _choose(side: str, examples: Sequence[Example], share: float | None, seed: int) -> tuple[int, ...]:
+    reserved = tuple(place for place, example in enumerate(examples) if example.fields.get(RESERVED) is True)
+    if reserved and share is None:
+        chosen, how = reserved, f"the {side} examples marked {RESERVED!r}"
+    else:
+        part = SHARES[side] if share is None else share
+        count = max(1, round(part * len(examples)))
+        order = generator(seed, STREAMS[side]).permutation(len(examples))
+        chosen, how = tuple(sorted(order[:count].tolist())), f"--unseen-share {part:g}"
+    left = len(examples) - len(chosen)
+    if left < FEWEST_LEFT:
+        noun = "training" if side == TRAIN else "test"
+        raise DataError(
+            f"--unseen: {how} sets aside {len(chosen)} of {len(examples)} {noun} examples and leaves {left}",
+            f"leave at least {FEWEST_LEFT}: give a smaller --unseen-share, or record more examples",
+        )
+    return chosen
+
+
+def aside_from_json(told: object, dynamics: Dynamics, where: str) -> SetAside | None:
+    """What a simulator's file keeps of it, as places again; None where nothing was set aside.
+
+    Raises ``DataError``, naming ``where``, for what is malformed or not of this recording.
+    """
+    if told is None:
+        return None
+    kept_of: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    places: dict[str, tuple[int, ...]] = {}
+    for side, examples in ((TRAIN, dynamics.pool), (TEST, dynamics.test)):
+        ids = kept_of.get(side)
+        known = {example.id: place for place, example in enumerate(examples)}
+        if not isinstance(ids, list) or not all(isinstance(id, str) and id in known for id in ids):
+            raise DataError(f"{where} is damaged: what was set aside is not of its recording", "run gptfl fit again")
+        places[side] = tuple(sorted({known[id] for id in ids}))
+    which, share, seed = (kept_of.get(name) for name in ("side", "share", "seed"))
+    if (
+        not isinstance(which, str)
+        or which not in SIDES
+        or type(seed) is not int
+        or not (share is None or isinstance(share, float))
+    ):
+        raise DataError(f"{where} is damaged: it doesn't say how examples were set aside", "run gptfl fit again")
+    return SetAside(which, share, seed, places[TRAIN], places[TEST])
+
+
+def aside_notes(dynamics: Dynamics, aside: SetAside | None, features: Features | None) -> tuple[str, ...]:
+    """What is set aside, and what of it features may know all the same."""
+    if aside is None:
+        return ()
+    share = "" if aside.share is None else f"share {aside.share:g}, "
+    notes: tuple[str, ...] = (f"set aside as unseen: {aside.told(dynamics)} ({share}seed {aside.seed})",)
+    if features is not None and not _per_example(features.encoder):
+        notes += (
+            f"{features.encoder} fits its vectors to all texts together, also to those of the unseen examples; "
+            "their recorded scores are not looked at",
+        )
+    return notes
+
+
+def _per_example(encoder: str) -> bool:
+    """Whether each vector depends on its own example alone; taken as true of an encoder that isn't installed."""
+    try:
+        return bool(get_registry().make("encoder", encoder).per_example)
+    except GptflError:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The examples that questions are about, and the place of each among those that an estimator was fitted to.
+
+    ``pool_seen`` and ``test_seen`` are -1 where it was fitted without one.
+    """
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    pool_seen: Int[np.ndarray, " pool"]
+    test_seen: Int[np.ndarray, " test"]
+    features: Features | None = None
+    gradients: GradientProducts | None = None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """On which sides there are unseen examples."""
+        return tuple(side for side, seen in ((TRAIN, self.pool_seen), (TEST, self.test_seen)) if (seen < 0).any())
+
+    def about(self, query: Query) -> Query:
+        """The query as the estimator is to get it; the same where it was fitted to all the examples."""
+        if not self.sides:
+            return query
+        given = (self.pool, self.test, self.pool_seen, self.test_seen, self.features, self.gradients)
+        return replace(query, unseen=Unseen(*given))
+
+
+def scope_of(
+    dynamics: Dynamics,
+    aside: SetAside | None,
+    estimator: Estimator,
+    features: Features | None,
+    tests: Int[np.ndarray, " chosen"] | None = None,
+) -> Scope:
+    """Questions about a recording's whole pool and its test examples, or those at ``tests``.
+
+    ``features`` are of the whole recording.
+    """
+    pool, test = len(dynamics.pool), len(dynamics.test)
+    products = dynamics.known_products if aside is not None and "gradients" in takes(estimator) else None
+    hidden = () if aside is None or is_blind(estimator) else aside.pool
+    chosen = np.arange(test) if tests is None else tests
+    asked = tuple(dynamics.test[i] for i in chosen)
+    return Scope(
+        dynamics.pool,
+        asked,
+        _seen(pool, hidden),
+        _seen(test, () if aside is None else aside.test)[chosen],
+        None if features is None else features_of(features, dynamics.pool, asked, np.arange(pool), chosen),
+        None if products is None else products.of_examples(np.arange(pool), chosen),
+    )
+
+
+def _seen(count: int, aside: Sequence[int]) -> Int[np.ndarray, " example"]:
+    places = np.full(count, -1, dtype=np.int64)
+    there = kept(count, aside)
+    places[there] = np.arange(len(there))
+    return places

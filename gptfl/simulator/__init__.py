@@ -1,1 +1,0 @@
-"""The mathematics of simulating training dynamics, as pure array functions."""

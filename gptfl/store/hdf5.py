@@ -1,0 +1,342 @@
+"""Puts numbers and texts into an open file and gets them back, checked: every read goes through here."""
+
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+import h5py
+import numpy as np
+
+from gptfl.core.texts import JsonError, parse_json
+from gptfl.errors import DataError, ResourceError, is_memory_full
+from gptfl.store import digests
+from gptfl.store.chunks import check_chunks, read_array
+from gptfl.store.deferred import tell_last
+from gptfl.store.safety import is_trusted, numbers, refuse
+
+_CHUNK = 2**20
+_GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_PLAIN = " !#$&'()*+,:;=@[]~-_."
+_MEMORY = "memory:"
+_MAX_ATTRIBUTE = 4096
+_MAX_TEXT = 128 * 2**20
+_MAX_LINE = 8 * 2**20
+_MAX_VALUES = 2**22
+"""Parsed JSON can take many times the memory of its text, by the number of values in it beyond a few a line."""
+_OPENERS = {b",": 1, b"[": 1, b"{": 4}
+"""What comes before a value, and what it counts: a mapping takes the memory of some other values."""
+_FEW = 15
+"""So many values has an example without texts and further fields."""
+_FREE_LINES, _LINE_BYTES = 50_000, 8
+"""Beyond so many, each line has to take so many bytes of the file, as a digest does: else a small file could have
+millions, which take long to parse."""
+_BLOCK = 2**24
+"""Bytes of an array that are in memory at once while its digest is taken."""
+
+
+class Memory(io.BytesIO):
+    """A file in memory that knows the path it is meant for."""
+
+    def __init__(self, path: Path, start: bytes = b"") -> None:
+        super().__init__(start)
+        self.path = path
+
+    def __repr__(self) -> str:
+        # h5py calls a file in memory by this, in ASCII.
+        return _MEMORY + quote(os.fsencode(self.path))
+
+
+def path_of(group: h5py.Group) -> Path:
+    """The file that a group lies in, for messages."""
+    name: str = group.file.filename
+    return Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_MEMORY))) if name.startswith(_MEMORY) else name)
+
+
+@contextmanager
+def _reading(group: h5py.Group, name: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises on damaged contents into one clear line."""
+    where = f"{group.name.rstrip('/')}/{name}"
+    try:
+        yield
+    except (MemoryError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if is_memory_full(error):
+            raise ResourceError(
+                f"{path_of(group)}: {where} does not fit into memory", "use a machine with more"
+            ) from error
+        raise DataError(f"{path_of(group)} is damaged: {where} can't be read", "make it again") from error
+
+
+def encode_name(name: str) -> str:
+    """A name as a link name: HDF5 keeps ``/`` and ``.`` for itself, so these are percent-encoded."""
+    if not name:
+        raise DataError("an array has an empty name", "name it")
+    encoded = quote(name, safe=_PLAIN)
+    return "%2E" if encoded == "." else encoded
+
+
+def names_in(group: h5py.Group) -> list[str]:
+    """The names in a group, in alphabetical order, as they were given to ``encode_name``."""
+    return sorted(unquote(name) for name in group)
+
+
+def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
+    """Keep an array as it is, dtype and shape, packed with gzip, and its digest.
+
+    Raises ``DataError`` on other than numbers.
+    """
+    array = numbers(np.asarray(array), name)
+    packing: dict[str, Any] = {}
+    if array.ndim and array.size:
+        packing = {**_GZIP, "chunks": _chunks(array.shape, array.dtype.itemsize)}
+    digests.put(group.create_dataset(encode_name(name), data=array, **packing), digests.of_array(array))
+
+
+def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The largest block of whole trailing axes that fits a chunk, at least one value."""
+    chunks = list(shape)
+    for axis in range(len(chunks)):
+        rest = math.prod(chunks) // chunks[axis] * itemsize
+        chunks[axis] = max(1, min(chunks[axis], _CHUNK // rest))
+        if rest <= _CHUNK:
+            break
+    return tuple(chunks)
+
+
+def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
+    """Read an array, with its dtype as written, in this machine's order of bytes.
+
+    Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
+    changed is told last (see ``last``), as in all that is read here.
+    """
+    dataset = _open(group, name, ndim, kinds)
+    with _reading(group, name):
+        array = read_array(dataset, path_of(group))
+        known = digests.kept(dataset.id)
+    if known is not None and digests.of_array(array) != known:
+        _note_change(dataset)
+    # Neither torch nor pyarrow takes the bytes of a machine that has them the other way round.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
+    """An array of one axis or more to be read in parts with ``get_rows``; all of it is held against its digest here.
+
+    Raises ``DataError`` as ``get_array`` does.
+    """
+    dataset = _open(group, name, ndim, kinds)
+    rows = max(1, _BLOCK // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
+    with _reading(group, name):
+        check_chunks(dataset, path_of(group))
+        known = digests.kept(dataset.id)
+        blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
+        if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
+            _note_change(dataset)
+    return dataset
+
+
+def _note_change(found: h5py.Group | h5py.Dataset) -> None:
+    what = f"{path_of(found)} is damaged: {found.name} is not as it was written"
+    tell_last(found, DataError(what, "make it again"))
+
+
+def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:
+    with _reading(group, name):
+        dataset = group[encode_name(name)]
+        if not isinstance(dataset, h5py.Dataset):
+            raise refuse(path_of(group), f"has at {dataset.name} a group where an array belongs")
+        if (ndim is not None and dataset.ndim != ndim) or dataset.dtype.kind not in kinds:
+            raise refuse(
+                path_of(group), f"has at {dataset.name} an array of {dataset.dtype} with shape {dataset.shape}"
+            )
+        return dataset
+
+
+def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, ...]:
+    """The shape of an array, of which nothing is read. Raises ``DataError`` if it is missing or of another kind."""
+    with _reading(group, name):
+        dataset = group[encode_name(name)]
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds:
+            raise refuse(path_of(group), f"has at {dataset.name} no array of the kind that belongs there")
+        return tuple(dataset.shape)
+
+
+def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
+    """Rows ``start`` to ``stop`` of an array that ``get_dataset`` gave."""
+    with _reading(dataset.parent, dataset.name.rpartition("/")[2]):
+        rows = np.asarray(dataset[start:stop])
+    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+
+
+def get_group(group: h5py.Group, name: str) -> h5py.Group:
+    """A group in a group; ``DataError`` if there is none."""
+    with _reading(group, name):
+        found = group[encode_name(name)]
+        if not isinstance(found, h5py.Group):
+            raise refuse(path_of(group), f"has at {found.name} an array where a group belongs")
+        check_group(found)
+        return found
+
+
+def holds(group: h5py.Group, name: str, inner: str) -> bool:
+    """Whether a group in a group has something of this name; neither is looked into. ``DataError`` if there is none."""
+    with _reading(group, name):
+        found = group[encode_name(name)]
+        return isinstance(found, h5py.Group) and bool(found.id.links.exists(encode_name(inner).encode()))
+
+
+def check_group(group: h5py.Group) -> None:
+    """Hold the attributes of a group, and the names and digests of its arrays, against the group's digest."""
+    if not digests.is_unchanged(group):
+        _note_change(group)
+
+
+def put_text(group: h5py.Group, name: str, value: Any) -> None:
+    """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
+    text = _bounded(_encoded(value, name), name)
+    array = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
+    digests.put(group.create_dataset(name, data=array), digests.of_array(array))
+
+
+def get_text(group: h5py.Group, name: str) -> Any:
+    """Read what ``put_text`` kept. Raises ``DataError``."""
+    return _parse(group, name, bytes(_get_bytes(group, name, 0, "S")))
+
+
+def put_lines(group: h5py.Group, name: str, values: Iterable[Any]) -> None:
+    """Keep many JSON-able values as JSON lines: one packed array of UTF-8 bytes."""
+    lines = []
+    for value in values:
+        line = _encoded(value, name)
+        if len(line) > _MAX_LINE:
+            raise DataError(f"one of the {name} takes more than {_MAX_LINE // 2**20} MiB of text", "shorten it")
+        lines.append(line + b"\n")
+    put_array(group, name, np.frombuffer(_bounded(b"".join(lines), name), dtype=np.uint8))
+
+
+def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
+    """Read what ``put_lines`` kept, one by one, so that what is wrong is told before the rest is parsed.
+
+    Raises ``DataError``.
+    """
+    text = _get_bytes(group, name, 1, "u").tobytes()
+    start = 0
+    while (end := text.find(b"\n", start)) >= 0:
+        if end - start > _MAX_LINE:
+            raise refuse(
+                path_of(group), f"has in {name!r} at {group.name} a line of more than {_MAX_LINE // 2**20} MiB"
+            )
+        yield _parse(group, name, text[start:end])
+        start = end + 1
+
+
+def _check_count(group: h5py.Group, name: str, text: bytes) -> None:
+    count = text.count(b"\n")
+    stored = group[encode_name(name)].id.get_storage_size()
+    if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():
+        raise refuse(path_of(group), f"has at {group.name} {count:,} lines {name!r} in {stored:,} bytes")
+
+
+def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
+    # The size first: looking at what the chunks unpack to takes as long as it is large.
+    if math.prod(get_shape(group, name, kinds)) > _MAX_TEXT:
+        raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    array = get_array(group, name, ndim, kinds)
+    text = array.tobytes()
+    if len(text) > _MAX_TEXT:
+        raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
+    _check_count(group, name, text)
+    if _values_in(text) > _MAX_VALUES:
+        raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
+    return array
+
+
+def _values_in(text: bytes) -> int:
+    return sum(text.count(opener) * weight for opener, weight in _OPENERS.items()) - _FEW * text.count(b"\n")
+
+
+def _encoded(value: Any, name: str) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the {name} hold half a character (a lone surrogate)", "write it whole, or leave it out"
+        ) from error
+
+
+def _bounded(text: bytes, name: str) -> bytes:
+    if len(text) > _MAX_TEXT:
+        raise DataError(f"the {name} take more than {_MAX_TEXT // 2**20} MiB of text", "use fewer or shorter examples")
+    if _values_in(text) > _MAX_VALUES:
+        raise DataError(f"the {name} hold more than {_MAX_VALUES:,} values", "use fewer or shorter examples")
+    return text
+
+
+def _parse(group: h5py.Group, name: str, text: bytes) -> Any:
+    try:
+        return parse_json(text.decode(), lenient=True)
+    except (JsonError, UnicodeDecodeError) as error:
+        what = str(error) if isinstance(error, JsonError) else "is not UTF-8 text"
+        where = f"{group.name.rstrip('/')}/{name}"
+        raise DataError(f"{path_of(group)} is damaged: {where} {what}", "make it again") from error
+
+
+def put_word(group: h5py.Group, name: str, value: str) -> None:
+    """Keep a word as an attribute of fixed size. Raises ``DataError`` if it is no word."""
+    data = value.encode()
+    if len(data) > _MAX_ATTRIBUTE or b"\0" in data:
+        raise DataError(f"{name} {value[:40]!r} is too long or holds a null character", "use a plain short name")
+    group.attrs[name] = np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def get_word(group: h5py.Group, name: str) -> str:
+    """Read an attribute that holds a word. Raises ``DataError``."""
+    return bytes(_attribute(group, name, "S")).decode("utf-8", "replace")
+
+
+def put_number(group: h5py.Group, name: str, value: int | float) -> None:
+    """Keep a number as an attribute: int64 or float64."""
+    group.attrs[name] = np.float64(value) if isinstance(value, float) else np.int64(value)
+
+
+def get_int(group: h5py.Group, name: str) -> int:
+    """Read an attribute that holds a whole number. Raises ``DataError``."""
+    return int(_attribute(group, name, "iu"))
+
+
+def put_seconds(group: h5py.Group, seconds: float | None) -> None:
+    """Keep how long something took as the attribute ``seconds``; nothing where that isn't known."""
+    if seconds is not None:
+        put_number(group, "seconds", float(seconds))
+
+
+def get_seconds(group: h5py.Group) -> float | None:
+    """Read what ``put_seconds`` kept. Raises ``DataError`` for what is no length of time."""
+    if "seconds" not in group.attrs:
+        return None
+    seconds = get_float(group, "seconds")
+    if not 0 <= seconds < math.inf:
+        raise refuse(path_of(group), f"says at {group.name} that it took {seconds} seconds")
+    return seconds
+
+
+def get_float(group: h5py.Group, name: str) -> float:
+    """Read an attribute that holds a number. Raises ``DataError``."""
+    return float(_attribute(group, name, "f"))
+
+
+def _attribute(group: h5py.Group, name: str, kinds: str) -> np.ndarray:
+    # The type is looked at before the value: a string of unbounded length would be read whole.
+    with _reading(group, name):
+        attribute = h5py.h5a.open(group.id, name.encode())
+        dtype = attribute.dtype
+        if attribute.shape != () or dtype.kind not in kinds or dtype.itemsize > _MAX_ATTRIBUTE:
+            raise refuse(path_of(group), f"has a strange attribute {name!r} at {group.name}")
+        value = np.empty((), dtype=dtype)
+        attribute.read(value)
+        return value

@@ -1,0 +1,177 @@
+"""Recordings: the examples, and a group for each run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from gptfl.core import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint, real_path
+from gptfl.errors import DataError
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
+from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
+from gptfl.store.files import Header
+from gptfl.store.gradients import get_gradients, put_gradients
+from gptfl.store.kinds import DYNAMICS
+from gptfl.store.recorded_settings import check_settings
+from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
+from gptfl.store.runs import check_run, get_run, put_run
+from gptfl.store.sketches import get_sketches, put_sketches
+from gptfl.store.workspace import runs_folder
+
+_LARGE = ("runs", "gradients", "sketches")
+"""Groups that grow, and that a run is appended without a look into."""
+
+
+def write_dynamics(path: Path, dynamics: Dynamics) -> None:
+    """Write a recording, with any number of runs.
+
+    Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
+    can't be written.
+    """
+    check_settings(dynamics.settings, path)
+    for run in dynamics.runs:
+        check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
+    check_nothing_beside(path)
+    inputs = {"examples": dynamics.examples}
+    with files.create(path, DYNAMICS, settings=dynamics.settings, inputs=inputs) as file:
+        fields.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
+        group = file.create_group("examples")
+        put_examples(group, "pool", dynamics.pool)
+        put_examples(group, "test", dynamics.test)
+        fields.put_number(group, "pool", len(dynamics.pool))
+        fields.put_number(group, "test", len(dynamics.test))
+        runs = file.create_group("runs")
+        for run in dynamics.runs:
+            put_run(runs, run)
+        if dynamics.gradients is not None:
+            put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
+        if dynamics.sketches is not None:
+            put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
+
+
+def check_nothing_beside(path: Path) -> None:
+    """Raise ``DataError`` where runs lie beside a path that is to become a new recording: they are of another one."""
+    if run_files(path):
+        raise DataError(
+            f"{runs_folder(path)} holds runs of another recording at {path}",
+            "put that recording back and go on with gptfl collect, or delete the folder",
+        )
+
+
+def append_run(path: Path, run: Run) -> None:
+    """Add one run to a recording, in a file of its own beside it (see ``run_files``); ``merge_runs`` puts it in.
+
+    What that takes doesn't grow with the recording. Raises ``DataError`` if its index is there already or it doesn't
+    fit, ``ResourceError`` if it can't be written.
+    """
+    with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
+        about = _about(file)
+        if fields.holds(file, "runs", run.name):
+            raise DataError(f"{path} has {run.name} already", "record under another index")
+    check_run(run, *about.counts, about.metrics, str(path))
+    write_run(path, run, str(about.header.inputs.get("examples")), identity(about.header))
+
+
+def append_gradients(path: Path, gradients: GradientProducts) -> None:
+    """Add gradient products to a recording. Raises ``DataError`` if it has some or they don't fit."""
+    with _amended(path) as (file, about):
+        put_gradients(file, gradients, *about.counts)
+
+
+def append_sketches(path: Path, sketches: GradientSketches) -> None:
+    """Add gradient sketches to a recording. Raises ``DataError`` if it has some or they don't fit."""
+    with _amended(path) as (file, about):
+        put_sketches(file, sketches, *about.counts)
+
+
+def merge_runs(path: Path) -> None:
+    """Put the runs that lie beside a recording into it, all at once; only then they are deleted.
+
+    A process that is killed meanwhile leaves both or one of them, and loses nothing. Raises ``DataError`` for a run
+    that is damaged, another recording's or doesn't fit, ``ResourceError`` if the recording can't be written.
+    """
+    beside = run_files(path)
+    if beside:
+        with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
+            whole = all(fields.holds(file, "runs", name) for name in beside)
+            of = identity(files.header_of(file))
+        if not whole:
+            with _amended(path):
+                pass
+            return
+        check_own(beside.values(), path, of)
+    delete_runs(path, beside.values())
+
+
+def read_dynamics(path: Path) -> Dynamics:
+    """Read a recording, its runs in order of index; gradient sketches are read when they are asked for.
+
+    Runs that lie beside it are among them. Raises ``DataError``.
+    """
+    # First what lies beside: what is merged meanwhile is then in the recording.
+    beside = list(read_beside(run_files(path)))
+    with files.open_file(path, DYNAMICS) as file:
+        about = _about(file)
+        header, metrics = about.header, about.metrics
+        check_settings(header.settings, path)
+        group = fields.get_group(file, "examples")
+        pool, test = get_examples(group, "pool"), get_examples(group, "test")
+        if header.inputs.get("examples") != examples_fingerprint(pool, test):
+            raise DataError(f"{path} is damaged: its examples were changed", "record it again with gptfl collect")
+        group = fields.get_group(file, "runs")
+        runs = [get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
+        gradients = get_gradients(file, len(pool), len(test))
+        sketches = get_sketches(file, len(pool), len(test))
+        for run in runs:
+            check_run(run, len(pool), len(test), metrics, str(path))
+        held = [run.name for run in runs]
+        runs += pending(beside, held, path, identity(header), (len(pool), len(test)), metrics)
+        runs.sort(key=lambda run: run.index)
+        if len({run.index for run in runs}) < len(runs):
+            raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
+    return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients, sketches)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a recording says of itself: all that a run must fit."""
+
+    header: Header
+    counts: tuple[int, int]
+    metrics: dict[str, MetricInfo]
+
+
+def _about(file: h5py.File) -> _About:
+    examples = fields.get_group(file, "examples")
+    counts = fields.get_int(examples, "pool"), fields.get_int(examples, "test")
+    return _About(files.header_of(file), counts, _get_metrics(file))
+
+
+@contextmanager
+def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
+    """A recording to be changed, into which the runs beside it were merged; they are deleted once it is on disk."""
+    # What a link leads to is replaced, and the link stays.
+    path = real_path(path) if path.is_symlink() else path
+    beside = run_files(path)
+    with files.amend(path, DYNAMICS) as file:
+        about = _about(file)
+        runs, of = fields.get_group(file, "runs"), identity(about.header)
+        check_own(beside.values(), path, of)
+        missing = read_beside({name: one for name, one in beside.items() if name not in runs})
+        for run in pending(missing, (), path, of, about.counts, about.metrics):
+            put_run(runs, run)
+        yield file, about
+    delete_runs(path, beside.values())
+
+
+def _get_metrics(file: h5py.File) -> dict[str, MetricInfo]:
+    rows: Any = fields.get_text(file, "metrics")
+    where = f"{fields.path_of(file)}: /metrics"
+    if not isinstance(rows, list):
+        raise DataError(f"{where} is no list", "make the file again")
+    metrics = [metric_from_json(row, where) for row in rows]
+    return {metric.name: metric for metric in metrics}

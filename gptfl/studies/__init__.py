@@ -1,0 +1,1 @@
+"""Experiments made of the other parts: sweeps, learning curves, relabelling and selection."""

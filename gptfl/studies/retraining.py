@@ -1,0 +1,210 @@
+"""Trainings on a pool, some of its flipped labels corrected, or on a part of it: every result on disk at once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.core import FIT, Example, Progress, TaskData, fingerprint
+from gptfl.core.curriculum import fill_batches, run_seed
+from gptfl.core.texts import json_text, parse_json
+from gptfl.plugins.interfaces import Executor, Metric, Plan
+from gptfl.recording.recording import Recording
+from gptfl.recording.tokens import check_tokens
+from gptfl.recording.trainers import TrainerMaker, check_weights, recipe_of
+from gptfl.store.jsonlines import read_json_lines, read_plain
+from gptfl.store.outputs import written_whole
+from gptfl.tasks.label_noise import corrected, flipped_of
+
+if TYPE_CHECKING:
+    from gptfl.recording.cost import Estimate
+
+
+MAX_RESULTS = 256 * 2**20
+LINE = '{"key": "...", "metrics": {...}}, as gptfl writes them'
+Values = Mapping[str, float]
+"""The mean of each metric over the test examples at the end of a training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training: in which repeat, where in the pool flipped labels are corrected beforehand, and on which members.
+
+    Without ``members`` it is on the whole pool.
+    """
+
+    repeat: int
+    corrected: tuple[int, ...] = ()
+    members: tuple[int, ...] | None = None
+
+
+@dataclass
+class Retrainer:
+    """Trains on versions and parts of one pool by the recording's recipe, and keeps what came out in ``path``.
+
+    ``test`` are the recording's test examples, or some of them.
+    """
+
+    recording: Recording
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metrics: tuple[Metric, ...]
+    model: str
+    device: str
+    steps: int
+    batch_size: int
+    seed: int
+    path: Path
+    progress: Progress
+    weights: str = ""
+    done: dict[str, Values] = field(default_factory=dict)
+    lost: int = 0
+    """Bytes at the end of ``path`` that a power cut left unreadable; their trainings are done anew."""
+
+    def __post_init__(self) -> None:
+        # Only the end of each training is looked at.
+        self.recipe = replace(
+            recipe_of(self.recording.dynamics), record_every=self.steps, derivatives=False, processes=1, shard=False
+        )
+        if any("generated" in metric.needs for metric in self.metrics):
+            self.recipe = replace(self.recipe, generate_every=None)
+        self.flips = np.flatnonzero(flipped_of(self.pool))
+        clean = tuple(corrected(self.pool[place]) for place in self.flips)
+        # Both versions of a flipped example are in the trainer's pool: correcting one only turns batches to the other.
+        data = TaskData(str(self.recording.dynamics.settings.get("task", "")), (*self.pool, *clean), self.test)
+        self.make_trainer = TrainerMaker(self.model, self.device, data, self.metrics, self.recipe, self.progress)
+
+    def open(self) -> None:
+        """Load the model, and read what was trained before. Raises ``DataError`` where either doesn't fit."""
+        trainer, recording = self.make_trainer(), self.recording
+        self.weights = trainer.network.loaded.weights_hash
+        check_weights(recording, self.weights, self.model)
+        choices = trainer.evaluator.choices
+        check_tokens(recording.dynamics.settings, trainer.tokenizer, self.pool, self.test, choices, str(recording.path))
+        self.lost = _mended(self.path)
+        self.done = _read(self.path, [metric.info.name for metric in self.metrics])
+
+    def key(self, training: Training) -> str:
+        """Fingerprint of everything that determines what a training comes to."""
+        recipe = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.recipe).items()
+        }
+        return fingerprint(
+            self.recording.dynamics.examples,
+            self.weights,
+            recipe,
+            [self.steps, self.batch_size, self.seed, training.repeat],
+            list(training.corrected),
+            # Nothing is added for the whole pool and all test examples, so that what was kept of them is found again.
+            *(() if training.members is None else (list(training.members),)),
+            *(() if len(self.test) == len(self.recording.dynamics.test) else ([one.id for one in self.test],)),
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of the results that were kept."""
+        if not self.lost:
+            return ()
+        return (f"the end of {self.path} was unreadable ({self.lost} bytes): trainings that it held were done anew",)
+
+    def left(self, trainings: Sequence[Training]) -> list[Training]:
+        """Those that are not done yet."""
+        return [training for training in trainings if self.key(training) not in self.done]
+
+    def plan(self, index: int, training: Training) -> Plan:
+        """The training's batches; those of one repeat differ only in which version of an example they name."""
+        seed = run_seed(self.seed, training.repeat)
+        version = np.arange(len(self.pool))
+        places = np.array(training.corrected, dtype=np.int64)
+        version[places] = len(self.pool) + np.searchsorted(self.flips, places)
+        members = np.arange(len(self.pool)) if training.members is None else np.array(training.members, dtype=np.int64)
+        return Plan(index, seed, FIT, version[fill_batches(members, self.batch_size, self.steps, seed)])
+
+    def estimate(self, trainings: Sequence[Training]) -> "Estimate":
+        """What is left will cost."""
+        from gptfl.recording.cost import Size, estimate
+
+        left = self.left(trainings)
+        trainer = self.make_trainer()
+        size = Size(
+            runs=len(trainings),
+            runs_left=len(left),
+            steps=self.steps,
+            recorded=2,
+            subset=len(self.pool if trainings[0].members is None else trainings[0].members),
+            batch_size=self.batch_size,
+            metrics=len(self.metrics),
+            generated=2 if trainer.evaluator.generator is not None else 0,
+        )
+        return estimate(trainer, self.plan(0, trainings[0]), size, ())
+
+    def carry_out(self, executor: Executor, trainings: Sequence[Training]) -> int:
+        """Do what is left; each result is on disk before the next is begun. Returns how many there were."""
+        left = self.left(trainings)
+        plans = [self.plan(index, training) for index, training in enumerate(left)]
+
+        def on_step(index: int, done: int, total: int) -> None:
+            note = f"training {index + 1} of {len(left)}"
+            self.progress("retrain", index * self.steps + done, len(left) * self.steps, note)
+
+        for run in executor.execute(self.make_trainer, plans, on_step):
+            ends = {name: float(values[-1].astype(np.float64).mean()) for name, values in run.metrics.items()}
+            self.done[self.key(left[run.index])] = ends
+            _write(self.path, self.done)
+        return len(left)
+
+    def result(self, training: Training) -> Values:
+        """What a training came to."""
+        return self.done[self.key(training)]
+
+
+def orders_of(
+    suspicions: Mapping[str, np.ndarray], shuffle: Int[np.ndarray, " pool"]
+) -> dict[str, Int[np.ndarray, " pool"]]:
+    """The pool in each order of checking, most suspect first; those suspected alike as ``shuffle`` has them."""
+    return {name: shuffle[np.argsort(-suspicion[shuffle], kind="stable")] for name, suspicion in suspicions.items()}
+
+
+def _mended(path: Path) -> int:
+    """Cut what a power cut left unreadable off the end of a file of results: zeros, or half a line.
+
+    Returns how many bytes that was. Raises ``ResourceError`` where the file can't be written.
+    """
+    if not path.is_file():
+        return 0
+    data = read_plain(path, MAX_RESULTS)
+    whole, end, rest = data.partition(b"\0")[0].rpartition(b"\n")
+    try:
+        parse_json(rest.decode())  # a last line that lacks but its end is whole
+        kept = whole + end + rest
+    except ValueError:
+        kept = whole + end
+    if len(kept) < len(data):
+        with written_whole(path) as aside:
+            aside.write_bytes(kept)
+    return len(data) - len(kept)
+
+
+def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
+    if not path.exists():
+        return {}
+    done: dict[str, Values] = {}
+    for line in read_json_lines(path, LINE):
+        key, values = line.values.get("key"), line.values.get("metrics")
+        if not isinstance(key, str) or not isinstance(values, dict):
+            raise line.wrong("no result of a training", f"delete {path} to train again, or expected {LINE}")
+        if not all(name in values and isinstance(values[name], float | None) for name in metrics):
+            raise line.wrong(f"a training without {' and '.join(metrics)}", f"delete {path} to train again")
+        # What diverged is not finite, and null in JSON.
+        done[key] = {name: math.nan if value is None else value for name, value in values.items()}
+    return done
+
+
+def _write(path: Path, done: Mapping[str, Values]) -> None:
+    lines: list[dict[str, Any]] = [{"key": key, "metrics": dict(values)} for key, values in done.items()]
+    with written_whole(path) as aside:
+        aside.write_text("".join(json_text(line) + "\n" for line in lines), encoding="utf-8")

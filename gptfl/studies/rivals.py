@@ -1,0 +1,190 @@
+"""Baseline selectors of a selection study: estimators fitted to the recording without the test examples that score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.core import Example, Features, Progress, class_numbers
+from gptfl.core.curriculum import generator
+from gptfl.core.queries import features_of
+from gptfl.core.runs import with_tests
+from gptfl.core.splits import check_fit_runs, stored_split
+from gptfl.designs.dealing import pick_evenly
+from gptfl.errors import UsageError
+from gptfl.evaluation.specs import Spec, label_for, parse_spec
+from gptfl.features.lookup import find_features, fitted_features
+from gptfl.influence.greedy import Wish
+from gptfl.influence.selection import chosen_of
+from gptfl.influence.targets import Subject
+from gptfl.plugins.interfaces import is_blind
+from gptfl.plugins.registry import Registry, get_registry
+from gptfl.recording.recording import Recording
+from gptfl.simulation.fitting import fit_data, fit_fresh
+from gptfl.simulation.requirements import Contender, unmet_need
+from gptfl.simulation.simulator import Source
+from gptfl.simulation.unseen import scope_of
+
+RIVAL = "tracin-cp"
+"""The estimator whose choice is trained on, too, unless told otherwise, where it is installed and has what it needs."""
+SCORED, DRAWN = 31, 32
+"""The streams of random numbers that choose the test examples to score on, and random subsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The places of the test examples to choose for, of those to score on, and of all but the latter."""
+
+    asked: Int[np.ndarray, " asked"]
+    scored: Int[np.ndarray, " scored"]
+    kept: Int[np.ndarray, " kept"]
+
+
+def halves_of(source: Source, subject: Subject, score_on: int | None, seed: int) -> Halves:
+    """Set ``score_on`` of the test examples of a subject apart, half of them unless told otherwise.
+
+    Raises ``UsageError`` where that leaves none to choose for, or none to score on.
+    """
+    tests = np.arange(len(source.scope.test)) if subject.tests is None else subject.tests
+    count = len(tests) // 2 if score_on is None else score_on
+    if not 1 <= count < len(tests):
+        given = (
+            f"--score-on is {score_on}" if score_on is not None else f"--on {subject.name} leaves nothing to score on"
+        )
+        raise UsageError(
+            f"{given}, and {len(tests)} test examples are chosen for and scored on together",
+            f"give 1 to {len(tests) - 1}" if len(tests) > 1 else "name 2 test examples or more",
+        )
+    order = generator(seed, SCORED).permutation(len(tests))
+    scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
+    return Halves(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
+
+
+def choices_of(
+    source: Source,
+    halves: Halves,
+    wish: Wish,
+    rivals: Sequence[str] | None,
+    how: str | None,
+    orders: int,
+    seed: int,
+    features: str | Path | None,
+    progress: Progress,
+) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+    """The places that the studied estimator and its rivals choose, by what to call them, and what to tell of it.
+
+    All are fitted as if the test examples to score on had never been recorded. Raises ``DataError`` where one can't
+    be fitted or can't tell what is asked, and ``UsageError`` for a rival that can't be read.
+    """
+    known = known_features(source, features)
+    name = source.found.estimator
+    choosers = [_Chooser(f"selected by {name}", Spec(name, dict(source.found.settings)), wish, how, known)]
+    specs, notes = _rivals(source, known, rivals)
+    for spec in specs:
+        own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
+        named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
+        label = f"top of {label_for(named, spec.settings, {})}"
+        choosers.append(_Chooser(label, spec, Wish(wish.size, wish.max_share), None, own))
+    asked = Subject("group", np.searchsorted(halves.kept, halves.asked))
+    choices: dict[str, tuple[int, ...]] = {}
+    for one in choosers:
+        fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
+        told, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
+        choices[one.label] = tuple(sorted(chosen))
+        notes += (*fresh.notes, *told.notes)
+    return choices, tuple(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chooser:
+    """Who chooses, by which wish, and from which features of the whole recording."""
+
+    label: str
+    spec: Spec
+    wish: Wish
+    how: str | None
+    features: Features | None
+
+
+def _rivals(
+    source: Source, features: Features | None, named: Sequence[str] | None
+) -> tuple[list[Spec], tuple[str, ...]]:
+    """The rivals that were named, else TracIn where it can be had; and why not, where it can't."""
+    if named is not None:
+        return [parse_spec(spec, "--rival") for spec in dict.fromkeys(named)], ()
+    registry = get_registry()
+    if source.found.estimator == RIVAL:
+        return [], ()
+    if RIVAL not in registry.names("estimator"):
+        return [], (f"{RIVAL} is not installed, and so not trained on beside it (pip install gptfl-tracin)",)
+    problem = unmet_need(registry.make("estimator", RIVAL), source.recording, features, source.metric)
+    return ([Spec(RIVAL, {})], ()) if problem is None else ([], (f"left out: {problem.problem}",))
+
+
+def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
+    """Random subsets, as many examples of each class as of another where there are classes."""
+    classes = class_numbers(pool)
+    draws = [pick_evenly(size, classes, len(pool), (seed, DRAWN, number)) for number in range(count)]
+    return [tuple(int(place) for place in draw) for draw in draws]
+
+
+def known_features(source: Source, given: str | Path | None) -> Features | None:
+    """The features of the whole recording that a simulator was fitted on; None where it was fitted without."""
+    if source.found.features is None:
+        return None
+    return fitted_features(source.recording, source.found, is_blind(source.contender.estimator), given)
+
+
+def refitted(
+    source: Source,
+    registry: Registry,
+    spec: Spec,
+    tests: Int[np.ndarray, " kept"],
+    features: Features | None,
+    progress: Progress,
+) -> Source:
+    """An estimator fitted to the recording of a simulator, as if only these of its test examples had been recorded.
+
+    ``features`` are of the whole recording. Raises ``DataError`` where the recording lacks what the estimator needs.
+    """
+    part = registry.find("estimator", spec.name)
+    contender = Contender(part, registry.make("estimator", spec.name, **spec.settings))
+    recording = _only(source.recording, tests)
+    problem = unmet_need(contender.estimator, recording, features, source.metric)
+    if problem is not None:
+        raise problem
+    known: Features | None = None
+    if features is not None and ("features" in contender.estimator.requires or spec.name == source.found.estimator):
+        dynamics = recording.dynamics
+        known = features_of(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
+    split = stored_split(recording.dynamics.runs)
+    check_fit_runs(split)
+    seed = source.found.info.get("seed", 0)
+    data = fit_data(
+        recording,
+        split,
+        source.metric,
+        known,
+        seed if type(seed) is int else 0,
+        progress,
+        contender.estimator,
+    )
+    fitted = fit_fresh(contender, recording, data)
+    found = replace(
+        source.found,
+        estimator=spec.name,
+        dynamics=recording.dynamics.fingerprint,
+        examples=recording.dynamics.examples,
+        features=None if known is None else known.fingerprint,
+        key=fitted.key,
+    )
+    scope = scope_of(recording.dynamics, None, fitted.contender.estimator, None)
+    return Source(
+        recording, source.path, found, fitted.contender, source.pool, fitted.notes, replace(scope, features=known)
+    )
+
+
+def _only(recording: Recording, tests: Int[np.ndarray, " kept"]) -> Recording:
+    return replace(recording, dynamics=with_tests(recording.dynamics, tests), aside=None)

@@ -1,0 +1,181 @@
+"""The examples of a recording: of one task or of a mixture, as plain prompts or as instructions, flipped or not."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from gptfl.core import Example, TaskData
+from gptfl.errors import DataError, UsageError
+from gptfl.plugins.guards import make_task
+from gptfl.plugins.interfaces import Task
+from gptfl.plugins.registry import Registry
+from gptfl.plugins.settings import check_utf8
+from gptfl.tasks.base import DataTask, TooFewError
+from gptfl.tasks.instructions import GENERIC, instructed
+from gptfl.tasks.label_noise import flip_labels
+
+
+def task_names(tasks: str) -> list[str]:
+    """The tasks of ``--task``, which are separated by commas.
+
+    Raises ``UsageError`` where a name is empty, ``DataError`` where one comes twice: its examples would have the
+    same ids.
+    """
+    names = [name.strip() for name in tasks.split(",")]
+    for place, name in enumerate(names):
+        if not name:
+            raise UsageError(f"--task {tasks!r} names no task at place {place + 1}", "write for example rte,sst2")
+        if name in names[:place]:
+            raise DataError(
+                f"--task {tasks!r} names {name!r} twice, and the ids of its examples would clash", "name it once"
+            )
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What determines the examples of a recording, apart from how many and the seed."""
+
+    task: Task
+    instructions: bool = False
+    flip: float | None = None
+
+    @classmethod
+    def of_settings(cls, registry: Registry, settings: Mapping[str, Any], data: Path | None) -> "Source":
+        """The source that a recording's settings describe, read from ``data``."""
+        task = open_task(registry, settings["task"], data)
+        return cls(task, settings.get("instructions", False), settings.get("flip_labels"))
+
+    def load(self, pool: int, test: int, seed: int) -> TaskData:
+        """Draw the examples, word them and flip labels; the same ones for the same seed."""
+        if isinstance(self.task, Mixture):
+            loaded = self.task.load(pool, test, seed, self.instructions)
+        else:
+            loaded = _load(self.task, pool, test, seed, self.instructions)
+        if self.flip is None:
+            return loaded
+        return replace(loaded, pool=flip_labels(loaded.pool, self.flip, seed))
+
+
+def open_task(registry: Registry, tasks: str, data: Path | None) -> "Task | Mixture":
+    """The task, or the mixture of tasks, that ``--task`` names.
+
+    Of a mixture, ``data`` holds one folder a task, except for those that are generated. Raises ``DataError`` where
+    such a folder is missing, and what ``task_names`` and ``Registry.make`` raise.
+    """
+    if data is not None:
+        check_utf8(str(data), "--data")
+    names = task_names(tasks)
+    if len(names) == 1:
+        return make_task(registry, names[0], data=data)
+    # Every name is looked up before any folder, so that a misspelt one is told as such.
+    parts = {name: make_task(registry, name) for name in names}
+    if data is not None:
+        parts = {
+            name: part if getattr(part, "generated", False) else make_task(registry, name, data=_folder(data, name))
+            for name, part in parts.items()
+        }
+    return Mixture(parts)
+
+
+def _folder(data: Path, task: str) -> Path:
+    folder = data / task
+    if not data.is_dir():
+        raise DataError(f"--data {data} is not a folder", "name the folder that holds one folder a task")
+    if not folder.is_dir():
+        raise DataError(
+            f"--data {data} holds no folder {task!r} for the task of that name",
+            f"a mixture takes its rows from one folder a task: put train.jsonl and test.jsonl into {folder}",
+        )
+    return folder
+
+
+class Mixture:
+    """Several tasks as one: their examples by turns, each with its task before its id and in its fields.
+
+    The pool of N examples is the beginning of that of more: every task has the same number, the first ones one more
+    where N doesn't divide. ``learning_rate`` is the least of the tasks'.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self.tasks = dict(tasks)
+        self.name = ",".join(self.tasks)
+        self.learning_rate = min(task.learning_rate for task in self.tasks.values())
+
+    def load(self, pool: int | None, test: int | None, seed: int, instructions: bool = False) -> TaskData:
+        """Draw each task's part. Raises ``DataError`` where a task has too few examples or ids clash."""
+        pools, tests = (self._parts(split, count) for split, count in (("pool", pool), ("test", test)))
+        loaded: list[TaskData] = []
+        for (name, task), own_pool, own_test in zip(self.tasks.items(), pools, tests, strict=True):
+            try:
+                data = _load(task, own_pool, own_test, seed, instructions)
+            except TooFewError as error:
+                raise self._too_few(name, error) from error
+            loaded.append(data)
+        sides = [self._merged(side, [getattr(data, side) for data in loaded]) for side in ("pool", "test")]
+        source, licence = (self._told(part, loaded) for part in ("source", "licence"))
+        return TaskData(self.name, sides[0], sides[1], source, licence)
+
+    def _parts(self, split: str, count: int | None) -> list[int | None]:
+        number = len(self.tasks)
+        if count is None:
+            return [None] * number
+        if count < number:
+            raise UsageError(
+                f"--{split} {count} leaves some of the {number} tasks of {self.name} without an example",
+                f"use --{split} {number} or more",
+            )
+        return [count // number + (place < count % number) for place in range(number)]
+
+    def _merged(self, side: str, parts: list[tuple[Example, ...]]) -> tuple[Example, ...]:
+        marked = [[_marked(example, name) for example in part] for name, part in zip(self.tasks, parts, strict=True)]
+        merged = tuple(_by_turns(marked))
+        seen: set[str] = set()
+        for example in merged:
+            if example.id in seen:
+                raise DataError(
+                    f"--task {self.name}: two {side} examples have the id {example.id!r}",
+                    "give every row an id of its own, or leave one of the tasks out",
+                )
+            seen.add(example.id)
+        return merged
+
+    def _too_few(self, task: str, error: TooFewError) -> DataError:
+        number = len(self.tasks)
+        if error.split == "pool":
+            return DataError(
+                f"--per-task {error.asked} is more than the {error.found} pool examples of {error.place} (task {task!r})",
+                f"use --per-task {error.found} or fewer (--pool {error.found * number} in all)",
+            )
+        return DataError(
+            f"--test shared by {number} tasks makes {error.asked} each, more than the {error.found} of {error.place} "
+            f"(task {task!r})",
+            f"use --test {error.found * number} or fewer",
+        )
+
+    def _told(self, part: str, loaded: list[TaskData]) -> str:
+        told = [(name, getattr(data, part)) for name, data in zip(self.tasks, loaded, strict=True)]
+        return "; ".join(f"{name}: {text}" for name, text in told if text)
+
+
+def _load(task: Task, pool: int | None, test: int | None, seed: int, instructions: bool) -> TaskData:
+    """One task's examples; what has no templates of its own gets the generic ones, before the prompt as it is."""
+    if not instructions:
+        return task.load(pool, test, seed)
+    if isinstance(task, DataTask) and task.templates:
+        return task.with_instructions().load(pool, test, seed)
+    plain = task.load(pool, test, seed)
+    worded = ([instructed(e, GENERIC, {"prompt": e.prompt}, seed) for e in side] for side in (plain.pool, plain.test))
+    own_pool, own_test = map(tuple, worded)
+    return replace(plain, pool=own_pool, test=own_test)
+
+
+def _marked(example: Example, task: str) -> Example:
+    return replace(example, id=f"{task}:{example.id}", fields={**example.fields, "task": task})
+
+
+def _by_turns(parts: Iterable[Sequence[Example]]) -> Iterator[Example]:
+    for turn in zip_longest(*parts):
+        yield from (example for example in turn if example is not None)

@@ -1,0 +1,99 @@
+"""One row of a task's data, read with care: whatever is wrong with it is told with its place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gptfl.core.texts import ID_RULE, id_problem
+from gptfl.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The fields of one row; ``place`` names its file and line, ``expected`` the fields of its task."""
+
+    values: Mapping[str, Any]
+    place: str
+    expected: str
+
+    def wrong(self, problem: str) -> DataError:
+        """The error that says what is wrong with this row, and what was expected."""
+        return DataError(f"{self.place}: {problem}", f"expected one JSON object a line with {self.expected}")
+
+    def get(self, name: str) -> Any:
+        """A field's value. Raises ``DataError`` where the row lacks it."""
+        if name not in self.values:
+            raise self.wrong(f"field {name!r} is missing")
+        return self.values[name]
+
+    def renamed(self, **columns: str) -> "Row":
+        """The same row under other field names: ``new="old"``; fields not named are left out."""
+        return replace(self, values={new: self.get(old) for new, old in columns.items()})
+
+    def having(self, **values: Any) -> "Row":
+        """The same row with these fields added or replaced."""
+        return replace(self, values={**self.values, **values})
+
+    def raw_text(self, name: str) -> str:
+        """A field's text exactly as given. Raises ``DataError`` unless it is a non-empty string."""
+        return self.checked(self.get(name), f"field {name!r}")
+
+    def text(self, name: str) -> str:
+        """A field's text with every run of white space made one space."""
+        return tidy(self.raw_text(name))
+
+    def any_text(self, name: str) -> str:
+        """A field's text exactly as given, be it empty. Raises ``DataError`` unless it is a string."""
+        value = self.get(name)
+        if not isinstance(value, str):
+            raise self.wrong(f"field {name!r} is {shown(value)}, not a text")
+        return value
+
+    def label(self, name: str, classes: int) -> int:
+        """A field's class. Raises ``DataError`` unless it is a whole number below ``classes``."""
+        value = self.get(name)
+        if isinstance(value, bool):
+            value = int(value)
+        if not isinstance(value, int) or not 0 <= value < classes:
+            raise self.wrong(f"field {name!r} is {shown(value)}, not a whole number from 0 to {classes - 1}")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A field's list of texts as given. Raises ``DataError`` unless all are non-empty strings."""
+        values = self.get(name)
+        if not isinstance(values, list) or not values:
+            raise self.wrong(f"field {name!r} is {shown(values)}, not a list of texts")
+        return tuple(self.checked(value, f"field {name!r}, item {i}") for i, value in enumerate(values))
+
+    def checked(self, value: object, where: str) -> str:
+        """The value itself if it is a string with something in it."""
+        if not isinstance(value, str):
+            raise self.wrong(f"{where} is {shown(value)}, not a text")
+        if not value.strip():
+            raise self.wrong(f"{where} is empty")
+        return value
+
+    def id(self, default: int) -> str:
+        """The row's id as text: its ``id`` field if it has one that isn't null, else ``default``."""
+        value = self.values.get("id")
+        if value is None:
+            value = default
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str):
+            raise self.wrong(f"field 'id' is {shown(value)}, not a text")
+        problem = id_problem(value)
+        if problem:
+            raise DataError(f"{self.place}: field 'id' is {shown(value)}, which {problem}", ID_RULE)
+        return value
+
+
+def tidy(text: str) -> str:
+    """The text with every run of white space made one space, none at its ends."""
+    return " ".join(text.split())
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

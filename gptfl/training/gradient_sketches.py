@@ -1,0 +1,200 @@
+"""Gradient sketches at points along a reference run."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gptfl.core import Example, GradientProducts, GradientSketches, SketchPoint
+from gptfl.core.curriculum import run_seed
+from gptfl.errors import DataError
+from gptfl.plugins.interfaces import Plan
+from gptfl.training.gradients.blocks import GRAPH, Weights, default_memory, pieces_within
+from gptfl.training.gradients.projection import Projection, Wanted, project, sketch_each
+from gptfl.training.gradients.sides import Side, test_side
+from gptfl.training.gradients.tape import Tape
+from gptfl.training.reference_run import Moment, check_against_autograd
+from gptfl.training.trainer import RecordingTrainer
+
+POWERS = (1.0, 0.5)
+"""Of what the optimiser divides by: whole for the pool's preconditioned gradients, split between the two sides."""
+WIDE, WIDE_MEMORY = 2**17, 2**30
+"""Numbers of the sketches that products are estimated from and that are not kept, and bytes that they may take."""
+COPIES = 8
+"""Wide sketches of an example that are held at a time, at most: its own two, and while they are made, two of twice the
+width and the two sums of their halves."""
+
+
+@dataclass(frozen=True)
+class SketchSetup:
+    """A trainer's pool and test examples, and the weights whose gradients are sketched.
+
+    ``memory`` are the bytes that gradients take at most.
+    """
+
+    tape: Tape
+    pool: Side
+    test: Side
+    dimensions: int
+    modules: str | None
+    memory: int
+
+    @property
+    def wide(self) -> int:
+        """Numbers of the sketches that products are estimated from; 0 where those kept are as wide, or memory is short."""
+        found = WIDE
+        while self._bytes(found) > WIDE_MEMORY:
+            found //= 2
+        return found if found > self.dimensions else 0
+
+    def _bytes(self, wide: int) -> int:
+        return 4 * COPIES * wide * (len(self.pool) + len(self.test))
+
+    def wanted(self, seed: int) -> tuple[list[Wanted], list[Wanted]]:
+        """What is to be projected of the pool's and of the test examples' gradients."""
+        like = self.tape.network.trainable[0]
+        kept = Projection(self.dimensions, seed, like)
+        wide = [Wanted(Projection(self.wide, run_seed(seed, WIDE), like), POWERS[1:])] if self.wide else []
+        return [Wanted(kept, POWERS), *wide], [Wanted(kept, POWERS[1:]), *wide]
+
+    @classmethod
+    def of(
+        cls,
+        trainer: RecordingTrainer,
+        dimensions: int,
+        modules: str | None = None,
+        test: Side | None = None,
+        memory: int | None = None,
+    ) -> "SketchSetup":
+        """Lay out a trainer's examples; ``test`` is that side where it is laid out already.
+
+        Raises ``DataError`` for a model whose gradients can't be taken apart by example, and where no trained weight
+        has a name that matches ``modules``.
+        """
+        tape = Tape(trainer.network, modules)
+        pool = Side(trainer.rows, trainer.hidden)
+        test = test_side(trainer.network, trainer.tokenizer, trainer.evaluator) if test is None else test
+        check_against_autograd(tape, pool)
+        return cls(tape, pool, test, dimensions, modules, memory or default_memory(trainer.network.device))
+
+    def piece(self, seed: int) -> Callable[[], int]:
+        """The work on one piece of middling length, as dear as it gets; it returns how many examples that is."""
+        pieces = pieces_within(self.pool, Weights.measured(self.tape, self.pool), self.memory)
+        side = self.pool.take(pieces[len(pieces) // 2])
+        network = self.tape.network
+        ones = [weight.detach().new_ones(()).expand_as(weight) for weight in network.trainable]
+        wanted, _ = self.wanted(seed)
+
+        def work() -> int:
+            block = self.tape.record(side)
+            project(block, wanted, lambda place, rows: ones[place][rows].flatten())
+            return block.count
+
+        return work
+
+    @property
+    def held(self) -> int:
+        """Bytes of gradients that are held at a time, at most."""
+        weights = Weights.measured(self.tape, self.pool)
+        most = max(
+            sum(weights.of(side, i) for i in piece) * (1 + GRAPH)
+            for side in (self.pool, self.test)
+            for piece in pieces_within(side, weights, self.memory)
+        )
+        return int(most) + self._bytes(self.wide)
+
+
+class Sketching:
+    """Takes the sketches of all examples' gradients at points of a reference run; call it at each of them.
+
+    ``on_examples(point, step, examples)`` is told of examples that are done, the pool's first.
+    """
+
+    def __init__(
+        self, trainer: RecordingTrainer, plan: Plan, setup: SketchSetup, on_examples: Callable[[int, int, int], None]
+    ) -> None:
+        self.trainer, self.plan, self.setup, self.on_examples = trainer, plan, setup, on_examples
+        self.points: list[SketchPoint] = []
+        self.products: list[Estimated] = []
+        self.spent = self.trained = 0.0
+
+    def __call__(self, moment: Moment) -> None:
+        """Raises ``DataError`` where a sketch is not finite."""
+        started = time.perf_counter()
+        setup, place = self.setup, len(self.points)
+
+        def told(examples: int) -> None:
+            self.on_examples(place, moment.step, examples)
+
+        given = moment.denominator, setup.memory, told
+        of_pool, of_test = setup.wanted(self.plan.seed)
+        ours, *our_wide = sketch_each(setup.tape, setup.pool, of_pool, *given)
+        theirs, *their_wide = sketch_each(setup.tape, setup.test, of_test, *given)
+        pool, test = self.trainer.pool, self.trainer.evaluator.test
+        train = [_finite(x, "pool", pool, moment.step) for x in ours]
+        tests = [_finite(x, "test", test, moment.step) for x in theirs]
+        if our_wide:
+            self.products.append(Estimated.of(our_wide[0], their_wide[0]))
+        divided, split = train[1:] or (None, None)
+        self.points.append(SketchPoint(moment.step, train[0], tests[0], divided, split, *tests[1:]))
+        self.spent += time.perf_counter() - started
+        self.trained = moment.seconds
+
+    def sketches(self, rates: Float[np.ndarray, " step"]) -> GradientSketches:
+        """All that was taken along the run."""
+        return GradientSketches(
+            seed=self.plan.seed,
+            steps=np.array([point.step for point in self.points], dtype=np.int64),
+            learning_rates=rates,
+            dimensions=self.setup.dimensions,
+            modules=self.setup.modules,
+            points=tuple(self.points),
+            products=self._products(rates) if self.products else None,
+            seconds=self.spent + self.trained,
+        )
+
+    def _products(self, rates: Float[np.ndarray, " step"]) -> GradientProducts:
+        found = self.products
+        return GradientProducts(
+            seed=self.plan.seed,
+            steps=np.array([point.step for point in self.points], dtype=np.int64),
+            learning_rates=rates,
+            raw=np.stack([one.raw for one in found]),
+            preconditioned=np.stack([one.preconditioned for one in found]),
+            self_raw=np.stack([one.self_raw for one in found]),
+            self_preconditioned=np.stack([one.self_preconditioned for one in found]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """Gradient products at one point, as in ``GradientProducts``, estimated from wide sketches."""
+
+    raw: Float[np.ndarray, "pool test"]
+    preconditioned: Float[np.ndarray, "pool test"]
+    self_raw: Float[np.ndarray, " pool"]
+    self_preconditioned: Float[np.ndarray, " pool"]
+
+    @classmethod
+    def of(cls, pool: list[Tensor], test: list[Tensor]) -> "Estimated":
+        """From sketches of plain gradients and, where there is a denominator, of those divided by its root."""
+        raw, own = (pool[0] @ test[0].T).cpu().numpy(), pool[0].square().sum(dim=1).cpu().numpy()
+        if len(pool) == 1:
+            return cls(raw, np.full_like(raw, np.nan), own, np.full_like(own, np.nan))
+        divided, own_divided = pool[1] @ test[1].T, pool[1].square().sum(dim=1)
+        return cls(raw, divided.cpu().numpy(), own, own_divided.cpu().numpy())
+
+
+def _finite(values: Tensor, side: str, examples: tuple[Example, ...], step: int) -> Float[np.ndarray, "example d"]:
+    good = torch.isfinite(values).all(dim=1)
+    if not good.all():
+        which = examples[int((~good).int().argmax())].id
+        raise DataError(
+            f"the gradient of {side} example {which!r} is not finite at step {step} of the reference run",
+            "lower --lr, or look at this example",
+        )
+    return np.asarray(values.cpu().numpy().astype(np.float32))

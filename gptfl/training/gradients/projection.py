@@ -1,0 +1,201 @@
+"""Random projections of whole gradients: vectors whose dot products estimate those of the gradients.
+
+A count sketch adds up the numbers of a gradient, each with a random sign, in as many bins as there are dimensions.
+Here whole blocks of neighbouring numbers go to neighbouring bins, from a random bin on: numbers of one block never
+meet, those of two blocks meet in one bin as rarely as in a count sketch (once in ``dimensions``), and a processor
+runs through them in order. The product of two sketches is unbiased, and its variance is at most
+(|g|²|g'|² + (g·g')²) / ``dimensions``, whatever the gradients' rank.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gptfl.core.curriculum import run_seed
+from gptfl.errors import UsageError
+from gptfl.training.gradients.blocks import Weights, default_memory, pieces_within
+from gptfl.training.gradients.factored import Block, Held
+from gptfl.training.gradients.products import Denominator
+from gptfl.training.gradients.sides import Side
+from gptfl.training.gradients.tape import Tape
+
+WRITTEN = 2**22
+"""Bytes of gradients that are written out at a time: what a processor's cache holds."""
+SIGNS = 2**20
+"""Random signs that are drawn; every block reads its own from another place among them."""
+
+
+def sketch(
+    tape: Tape,
+    side: Side,
+    dimensions: int,
+    seed: int,
+    denominator: Denominator | None = None,
+    memory: int | None = None,
+) -> Float[Tensor, "example dimension"]:
+    """A vector of ``dimensions`` numbers for each example's gradient over all weights that the tape listens to.
+
+    Dot products of two sketches of one seed are right on average over seeds, for pairs of divided and plain
+    gradients, too. Raises ``UsageError`` for less than one dimension.
+    """
+    return sketches(tape, side, dimensions, seed, denominator, memory)[-1]
+
+
+def sketches(
+    tape: Tape,
+    side: Side,
+    dimensions: int,
+    seed: int,
+    denominator: Denominator | None = None,
+    memory: int | None = None,
+    on_examples: Callable[[int], None] = lambda examples: None,
+    powers: Sequence[float] = (1.0,),
+) -> list[Float[Tensor, "example dimension"]]:
+    """Sketches of the plain gradients and, where there is a ``denominator``, of those divided by each power of it.
+
+    All are made in one pass. At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
+    """
+    wanted = [Wanted(Projection(dimensions, seed, tape.network.trainable[0]), tuple(powers))]
+    return sketch_each(tape, side, wanted, denominator, memory, on_examples)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Sketches by one projection: of the plain gradients, and of those divided by each power of a denominator."""
+
+    projection: "Projection"
+    powers: tuple[float, ...] = (1.0,)
+
+    def count(self, divided: bool) -> int:
+        """How many sketches of an example that makes."""
+        return 1 + (len(self.powers) if divided else 0)
+
+
+def sketch_each(
+    tape: Tape,
+    side: Side,
+    wanted: Sequence[Wanted],
+    denominator: Denominator | None = None,
+    memory: int | None = None,
+    on_examples: Callable[[int], None] = lambda examples: None,
+) -> list[list[Float[Tensor, "example dimension"]]]:
+    """The same by several projections, whose gradients are written out once for all."""
+    first = tape.network.trainable[0]
+    memory = memory or default_memory(first.device)
+    found = [
+        [
+            torch.zeros(len(side), one.projection.dimensions, dtype=first.dtype, device=first.device)
+            for _ in range(one.count(denominator is not None))
+        ]
+        for one in wanted
+    ]
+    for piece in pieces_within(side, Weights.measured(tape, side), memory):
+        made = project(tape.record(side.take(piece)), wanted, denominator)
+        for wholes, parts in zip(found, made, strict=True):
+            for whole, part in zip(wholes, parts, strict=True):
+                whole[piece] = part
+        on_examples(len(piece))
+    return found
+
+
+class Projection:
+    """The random numbers of a sketch, each parameter's its own: the same for every example, on every device."""
+
+    def __init__(self, dimensions: int, seed: int, like: Tensor) -> None:
+        if dimensions < 1:
+            raise UsageError(f"a sketch of {dimensions} dimensions holds nothing", "ask for at least 1")
+        self.dimensions = dimensions
+        self.seed = seed
+        random = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(0, 2, (SIGNS + dimensions,), generator=random, dtype=torch.int8)
+        self.signs = drawn.to(like.device, like.dtype).mul_(2).sub_(1)
+
+    def places(self, parameter: int, blocks: int) -> list[tuple[int, int, int]]:
+        """For each block of a parameter its first bin, where its signs begin, and one more sign for all of it.
+
+        The last makes different blocks independent even where they read the same signs.
+        """
+        random = torch.Generator().manual_seed(run_seed(self.seed, parameter))
+        limits = (self.dimensions, SIGNS, 2)
+        first, begin, flip = (torch.randint(0, limit, (blocks,), generator=random).tolist() for limit in limits)
+        return [(one, other, 2 * sign - 1) for one, other, sign in zip(first, begin, flip, strict=True)]
+
+
+def project(
+    block: Block, wanted: Sequence[Wanted], denominator: Denominator | None
+) -> list[list[Float[Tensor, "example dimension"]]]:
+    """For each projection, sketches of a block's gradients: plain, and divided by its powers of a denominator.
+
+    Gradients are written out some rows at a time, once for all. The projection of the fewest dimensions says into
+    which blocks they are cut.
+    """
+    divided = denominator is not None
+    totals = [
+        [one.projection.signs.new_zeros(block.count, 2 * one.projection.dimensions) for _ in range(one.count(divided))]
+        for one in wanted
+    ]
+    powers = sorted({power for one in wanted for power in one.powers})
+    width = min(one.projection.dimensions for one in wanted)
+    for place in sorted(block.held):
+        places = _Places(block.held[place], width)
+        drawn = [one.projection.places(place, places.blocks) for one in wanted]
+        for rows, cuts, values in places.written(block.count):
+            inverses = {} if denominator is None else {power: denominator(place, rows).pow(-power) for power in powers}
+            for one, random, sums in zip(wanted, drawn, totals, strict=True):
+                signs = one.projection.signs
+                for begin, end, number in cuts:
+                    first, table, flip = random[number]
+                    some, turns = values[:, begin:end], signs[table : table + end - begin]
+                    bins = slice(first, first + end - begin)
+                    sums[0][:, bins].addcmul_(some, turns, value=flip)
+                    for total, power in zip(sums[1:], one.powers if divided else (), strict=True):
+                        total[:, bins].addcmul_(some, turns * inverses[power][begin:end], value=flip)
+    # Bins past the last are the first ones again.
+    return [
+        [total[:, : one.projection.dimensions] + total[:, one.projection.dimensions :] for total in sums]
+        for one, sums in zip(wanted, totals, strict=True)
+    ]
+
+
+class _Places:
+    """The blocks of at most ``width`` numbers that a parameter's gradients are cut into.
+
+    Blocks are whole rows, or parts of one where a row has more numbers than that, so that they don't depend on how
+    many rows are written at a time.
+    """
+
+    def __init__(self, held: Held, width: int) -> None:
+        self.held = held
+        self.columns = held.shape[1] if held.outers else math.prod(held.shape)
+        self.group = max(1, width // self.columns)
+        self.size = min(self.columns * self.group, width)
+        self.parts = -(-self.columns // self.size) if self.group == 1 else 1
+        self.blocks = -(-held.rows // self.group) * self.parts
+
+    def written(self, count: int) -> Iterator[tuple[slice, list[tuple[int, int, int]], Tensor]]:
+        """Some rows at a time: which, the blocks in them (from, to, number), and the numbers of each example."""
+        held, columns, group = self.held, self.columns, self.group
+        write = held.writer(count)
+        for first, last in _spans(held, group, max(1, WRITTEN // (4 * count * columns * group))):
+            cuts = []
+            for row in range(first, last, group):
+                begin, end = (row - first) * columns, (min(row + group, last) - first) * columns
+                for part in range(self.parts):
+                    start = begin + part * self.size
+                    cuts.append((start, min(start + self.size, end), row // group * self.parts + part))
+            yield slice(first, last) if held.outers else slice(None), cuts, write(first, last)
+
+
+def _spans(held: Held, group: int, groups: int) -> Iterator[tuple[int, int]]:
+    """Rows to write out at a time, at most ``groups`` whole groups; of an embedding only groups that were looked up."""
+    rows = held.rows
+    if held.outers and held.whole is None and all(outer.one_hot for outer in held.outers):
+        touched = {row // group for outer in held.outers for row in outer.left.tolist()}
+        yield from ((one * group, min((one + 1) * group, rows)) for one in sorted(touched))
+        return
+    for first in range(0, rows, groups * group):
+        yield first, min(first + groups * group, rows)

@@ -1,0 +1,232 @@
+"""Gradient products at points along one reference run, which is trained for nothing else."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gptfl.core import GradientProducts
+from gptfl.core.curriculum import SCHEDULES, fill_batches
+from gptfl.errors import DataError
+from gptfl.interruption import uninterrupted
+from gptfl.plugins.interfaces import Plan
+from gptfl.training.forward import explained
+from gptfl.training.gradients.blocks import GRAPH, Arrangement, Weights, all_products, default_memory
+from gptfl.training.gradients.layers import InseparableError
+from gptfl.training.gradients.products import Denominator, Products, own_products
+from gptfl.training.gradients.sides import Side, measured_exactly, test_side
+from gptfl.training.gradients.tape import Tape
+from gptfl.training.network import Network
+from gptfl.training.trainer import RecordingTrainer
+
+TOLERANCE = 1e-2
+"""How far the squared length of a gradient, taken from the layers, may lie from autograd's, as a share of it."""
+ROLE = "reference"
+
+
+def spread_points(steps: int, count: int) -> Int[np.ndarray, " point"]:
+    """``count`` steps from 0 to the last, evenly spaced; one is step 0."""
+    return np.unique(np.linspace(0, steps, count).round().astype(np.int64))
+
+
+def reference_plan(pool: int, batch_size: int, steps: int, seed: int) -> Plan:
+    """A run that goes through the whole pool in random order, again and again."""
+    return Plan(0, seed, ROLE, fill_batches(np.arange(pool), batch_size, steps, seed))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The two sides of the products for a trainer's pool and test examples, and how they are held.
+
+    ``memory`` are the bytes that gradients take at most.
+    """
+
+    tape: Tape
+    pool: Side
+    test: Side
+    arrangement: Arrangement
+    memory: int
+
+    @classmethod
+    def of(cls, trainer: RecordingTrainer, memory: int | None = None) -> "Setup":
+        """Lay out a trainer's examples in ``memory`` bytes.
+
+        Raises ``DataError`` for a model whose gradients can't be taken apart by example.
+        """
+        tape = Tape(trainer.network)
+        pool, test = (
+            Side(trainer.rows, trainer.hidden),
+            test_side(trainer.network, trainer.tokenizer, trainer.evaluator),
+        )
+        check_against_autograd(tape, pool)
+        memory = memory or default_memory(trainer.network.device)
+        weights = Weights.measured(tape, pool)
+        taken = sum(weights.of(side, i) for side in (pool, test) for i in range(len(side)))
+        arrangement = Arrangement.fit(pool, test, weights, memory)
+        return cls(tape, pool, test, arrangement, int(min(memory, taken * (1 + GRAPH))))
+
+
+def check_against_autograd(tape: Tape, side: Side) -> None:
+    """Raise ``DataError`` where the layers' gradients of one example don't add up to what autograd says."""
+    order = sorted(range(len(side)), key=side.lengths.__getitem__)
+    network = tape.network
+    with explained(InseparableError):
+        block = tape.record(side.take(order[:2]))
+    got = torch.zeros((), dtype=torch.float64, device=network.device)
+    for held in block.held.values():
+        if held.whole is None:
+            got += own_products(held, 1)[0]
+        else:
+            got += held.dense(block.count)[0].double().square().sum()
+    expected = _squared_gradient(tape, side.take(order[:1]))
+    if not torch.isclose(got, expected, rtol=TOLERANCE, atol=0.0):
+        raise InseparableError(
+            f"the squared length of one in {type(network.model).__name__} is {float(expected):.4g}, and its layers "
+            f"give {float(got):.4g}"
+        )
+
+
+@uninterrupted()  # autograd calls hooks back, which would swallow a Ctrl-C
+def _squared_gradient(tape: Tape, side: Side) -> Tensor:
+    network = tape.network
+    with measured_exactly(network):
+        loss = network.loss(side.batch(network))
+        weights = [network.trainable[place] for place in tape.places.values()]
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    found = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
+    return torch.stack(found).sum()
+
+
+def adam_denominator(network: Network, optimiser: torch.optim.Optimizer) -> Denominator | None:
+    """By what AdamW divides a gradient now: √v̂ + ε, v̂ being corrected for its start; None before any step."""
+    if not optimiser.state:
+        return None
+    (group,) = optimiser.param_groups
+    decay, epsilon = group["betas"][1], group["eps"]
+
+    def denominator(place: int, rows: slice) -> Tensor:
+        parameter = network.trainable[place]
+        state = optimiser.state.get(parameter)
+        if not state:  # never had a gradient
+            return torch.full_like(parameter[rows], epsilon).flatten()
+        second: Tensor = state["exp_avg_sq"][rows]
+        corrected: Tensor = second / (1 - decay ** float(state["step"]))
+        return corrected.sqrt().add(epsilon).flatten()
+
+    return denominator
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point of the reference run, its weights in the network; ``seconds`` were spent on training it so far."""
+
+    step: int
+    denominator: Denominator | None
+    seconds: float
+
+
+def follow_reference(
+    trainer: RecordingTrainer, plan: Plan, points: Collection[int], visit: Callable[[Moment], None]
+) -> Float[np.ndarray, " step"]:
+    """Carry out the reference run, calling ``visit`` at the given steps; returns its learning rates.
+
+    The weights are those of the start again afterwards. Raises ``DataError`` where the run's loss is not finite.
+    """
+    total = len(plan.batches)
+    rates: Float[np.ndarray, " step"] = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, total)
+    torch.manual_seed(plan.seed)
+    trainer.network.restore()
+    optimiser = trainer.optimiser()
+    seconds = 0.0
+    try:
+        for step in range(max(points) + 1):
+            if step:
+                started = time.perf_counter()
+                loss = trainer.step(optimiser, trainer.pieces(plan.batches[step - 1]), float(rates[step - 1]))
+                if not torch.isfinite(loss):
+                    raise DataError(
+                        f"the reference run's loss is {float(loss)} at step {step} of {total}", "lower --lr"
+                    )
+                seconds += time.perf_counter() - started
+            if step in points:
+                visit(Moment(step, adam_denominator(trainer.network, optimiser), seconds))
+    finally:
+        trainer.network.restore()
+    return rates
+
+
+class Multiplying:
+    """Takes the products of all gradients at points of a reference run; call it at each of them.
+
+    ``on_pairs(point, step, pairs)`` is told of every block of pairs that is done.
+    """
+
+    def __init__(self, trainer: RecordingTrainer, setup: Setup, on_pairs: Callable[[int, int, int], None]) -> None:
+        self.trainer, self.setup, self.on_pairs = trainer, setup, on_pairs
+        self.steps: list[int] = []
+        self.found: list[Products] = []
+
+    def __call__(self, moment: Moment) -> None:
+        """Raises ``DataError`` where a product is not finite."""
+        setup, place = self.setup, len(self.found)
+        one = all_products(
+            setup.tape,
+            setup.pool,
+            setup.test,
+            moment.denominator,
+            setup.arrangement,
+            lambda pairs: self.on_pairs(place, moment.step, pairs),
+        )
+        _check_finite(one, moment.step, self.trainer)
+        self.steps.append(moment.step)
+        self.found.append(one)
+
+    def products(self, plan: Plan, rates: Float[np.ndarray, " step"]) -> GradientProducts:
+        """All that was taken along the run."""
+        found = self.found
+        return GradientProducts(
+            seed=plan.seed,
+            steps=np.array(self.steps, dtype=np.int64),
+            learning_rates=rates,
+            raw=_stacked([one.raw for one in found]),
+            preconditioned=_stacked(
+                [torch.full_like(one.raw, np.nan) if one.divided is None else one.divided for one in found]
+            ),
+            self_raw=_stacked([one.own for one in found if one.own is not None]),
+            self_preconditioned=_stacked(
+                [
+                    torch.full_like(one.raw[:, 0], np.nan) if one.own_divided is None else one.own_divided
+                    for one in found
+                ]
+            ),
+        )
+
+
+def along_reference(
+    trainer: RecordingTrainer,
+    plan: Plan,
+    points: Collection[int],
+    setup: Setup,
+    on_pairs: Callable[[int, int, int], None],
+) -> GradientProducts:
+    """Carry out the reference run and multiply all gradients at the given steps; raises as its parts do."""
+    multiplying = Multiplying(trainer, setup, on_pairs)
+    return multiplying.products(plan, follow_reference(trainer, plan, points, multiplying))
+
+
+def _stacked(values: list[Tensor]) -> np.ndarray:
+    return torch.stack(values).cpu().numpy().astype(np.float32)
+
+
+def _check_finite(products: Products, step: int, trainer: RecordingTrainer) -> None:
+    for values in (products.raw, products.divided):
+        if values is not None and not torch.isfinite(values).all():
+            bad = int((~torch.isfinite(values)).any(dim=1).int().argmax())
+            raise DataError(
+                f"the gradient of pool example {trainer.pool[bad].id!r} is not finite at step {step} of the reference run",
+                "lower --lr, or look at this example",
+            )
