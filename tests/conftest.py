@@ -11,10 +11,25 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["tests.models"]
+pytest_plugins = ["tests.models", "tests.recordings"]
 
 ROOT = Path(__file__).parents[1]
-NUMERIC = ("tests/builtin", "tests/scores", "tests/simulator", "tests/stages", "tests/training", "plugins")
+NUMERIC = (
+    "tests/api",
+    "tests/encoders",
+    "tests/estimators",
+    "tests/evaluation",
+    "tests/features",
+    "tests/influence",
+    "tests/interchange",
+    "tests/recording",
+    "tests/scores",
+    "tests/simulation",
+    "tests/tasks",
+    "tests/training",
+    "tests/test_metrics.py",
+    "plugins",
+)
 """What computes with floating point, and so is run with other kernels, too."""
 
 

@@ -16,8 +16,8 @@ from gptfl.simulation import fit as fit_module
 from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
+from tests import ranking_estimators as kin
 from tests.cli.test_errors import refuses
-from tests.stages import kin
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3, steps=8, every=2)

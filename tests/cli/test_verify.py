@@ -11,7 +11,7 @@ from gptfl.simulation import fit as fit_module
 from gptfl.simulation import observing
 from gptfl.simulation import simulator as asking
 from gptfl.store.recordings import read_dynamics
-from tests.stages import sure
+from tests import interval_estimator as sure
 
 
 @pytest.fixture

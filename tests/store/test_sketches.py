@@ -1,135 +1,189 @@
-"""Archives of gradient sketches, whole and hostile."""
+"""Gradient sketches in a recording's file: what rounding costs, that they are read late, and what is refused."""
 
-import io
-import struct
-import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
+from gptfl.core import Dynamics, GradientProducts, GradientSketches, Run, SketchPoint
 from gptfl.errors import DataError
-from gptfl.interchange import sketch_archive as module
-from gptfl.interchange.sketch_archive import read_sketches
-from tests.released import sketches
+from gptfl.store.recordings import append_run, append_sketches, read_dynamics, write_dynamics
+from gptfl.store.sketches import pack, unpack
 
 
-def test_sketches_are_scaled_and_in_order(tmp_path: Path) -> None:
-    path = sketches(tmp_path / "s.npz")
-    first, last = read_sketches(path, 6, 3)
-    with np.load(path) as saved:
-        np.testing.assert_allclose(first.train, saved["tr0"].astype(np.float32) * saved["tr0_scale"], rtol=1e-6)
-        np.testing.assert_allclose(last.test, saved["te4"].astype(np.float32) * saved["te4_scale"], rtol=1e-6)
-        np.testing.assert_allclose(
-            last.preconditioned, saved["trp4"].astype(np.float32) * saved["trp4_scale"], rtol=1e-6
-        )
-    assert (first.step, last.step) == (0, 4)
-    assert first.preconditioned is None
-    assert first.train.dtype == np.float32
-
-
-def test_a_scale_may_be_missing_and_an_array_in_fortran_order(tmp_path: Path) -> None:
+@pytest.fixture
+def sketches() -> GradientSketches:
+    """Of two of three steps, for the tiny recording's four pool and two test examples."""
     random = np.random.default_rng(0)
-    train, test = np.asfortranarray(random.normal(size=(6, 4))), random.normal(size=(3, 4))
-    np.savez(tmp_path / "s.npz", tr0=train, te0=test)
-    (point,) = read_sketches(tmp_path / "s.npz", 6, 3)
-    np.testing.assert_allclose(point.train, train, rtol=1e-6)
-    np.testing.assert_allclose(point.test, test, rtol=1e-6)
+
+    def draw(rows: int) -> np.ndarray:
+        # Rows of very different lengths, and one of zeros.
+        values = random.normal(size=(rows, 6)) * 10.0 ** np.arange(-12, -12 + 8 * rows, 8)[:, None]
+        values[0, 0] = 0
+        return values.astype(np.float32)
+
+    points = (SketchPoint(0, draw(4), draw(2), None), SketchPoint(3, draw(4), draw(2), draw(4), draw(4), draw(2)))
+    return GradientSketches(7, np.array([0, 3]), np.array([0.3, 0.2, 0.1]), 6, "*mlp*", points, 1.5)
+
+
+def test_rounding_keeps_eleven_bits_of_every_row() -> None:
+    random = np.random.default_rng(1)
+    values = (random.standard_t(2, size=(50, 300)) * 10.0 ** random.integers(-30, 30, size=(50, 1))).astype(np.float32)
+    values[3] = 0
+    packed, scales = pack(values)
+    assert packed.dtype == np.float16
+    found = unpack(packed, scales)
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    assert (np.abs(found - values) <= np.maximum(np.abs(values) * 5.1e-4, largest * 3.1e-8)).all()
+    np.testing.assert_array_equal(unpack(*pack(found)), found)
+
+
+def test_sketches_are_read_as_written_and_change_no_fingerprint(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    assert read_dynamics(path).sketches is None
+    append_sketches(path, sketches)
+    read = read_dynamics(path)
+    found = read.sketches
+    assert found is not None
+    assert read.fingerprint == dynamics.fingerprint
+    assert (found.seed, found.dimensions, found.modules, found.seconds) == (7, 6, "*mlp*", 1.5)
+    np.testing.assert_array_equal(found.steps, [0, 3])
+    np.testing.assert_array_equal(found.learning_rates, [0.3, 0.2, 0.1])
+    for one, other in zip(found.points, sketches.points, strict=True):
+        assert one.step == other.step
+        assert one.train.dtype == np.float32
+        np.testing.assert_allclose(one.train, other.train, rtol=5.1e-4, atol=0)
+        np.testing.assert_allclose(one.test, other.test, rtol=5.1e-4, atol=0)
+    assert found.points[0].preconditioned is None
+    for name in ("preconditioned", "split_train", "split_test"):
+        got, given = (getattr(one.points[1], name) for one in (found, sketches))
+        np.testing.assert_allclose(got, given, rtol=5.1e-4)
+    assert [one.step for one in found.points[1:]] == [3]
+    write_dynamics(tmp_path / "b.h5", read)
+    again = read_dynamics(tmp_path / "b.h5").sketches
+    assert again is not None
+    assert again.fingerprint == found.fingerprint
+    write_dynamics(tmp_path / "c.h5", replace(dynamics, sketches=replace(sketches, modules=None, seconds=None)))
+    bare = read_dynamics(tmp_path / "c.h5").sketches
+    assert bare is not None
+    assert (bare.modules, bare.seconds) == (None, None)
+
+
+def estimates() -> GradientProducts:
+    random = np.random.default_rng(2)
+    raw, divided = random.normal(size=(2, 2, 4, 2)).astype(np.float32)
+    divided[0] = np.nan
+    own, own_divided = random.normal(size=(2, 2, 4)).astype(np.float32)
+    return GradientProducts(7, np.array([0, 3]), np.array([0.3, 0.2, 0.1]), raw, divided, own, own_divided)
+
+
+def test_estimated_products_are_read_as_written_and_count(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    append_sketches(path, replace(sketches, products=estimates()))
+    read = read_dynamics(path)
+    assert read.sketches is not None
+    assert read.sketches.products is not None
+    assert read.gradients is None
+    assert read.known_products is read.sketches.products
+    assert read.sketches.products.fingerprint == estimates().fingerprint
+    assert read.sketches.fingerprint != replace(read.sketches, products=None).fingerprint
+    write_dynamics(tmp_path / "b.h5", read)
+    assert read_dynamics(tmp_path / "b.h5").sketches.fingerprint == read.sketches.fingerprint  # type: ignore[union-attr]
+
+
+def test_estimated_products_of_other_examples_are_refused(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    wrong = replace(estimates(), raw=estimates().raw[:, :3])
+    with pytest.raises(
+        DataError, match=r"its gradient products \(raw\) have the shape .*: record it again .* --sketches"
+    ):
+        append_sketches(path, replace(sketches, products=wrong))
+    elsewhere = replace(estimates(), steps=np.array([0, 2]))
+    with pytest.raises(DataError, match="have products at other steps"):
+        append_sketches(path, replace(sketches, products=elsewhere))
+    assert read_dynamics(path).sketches is None
+
+
+def test_sketches_are_read_when_they_are_asked_for(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, make_run: Callable[[int], Run]
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    found = read_dynamics(path).sketches
+    assert found is not None
+    append_run(path, make_run(5))
+    assert found.points[1].step == 3
+    path.unlink()
+    with pytest.raises(DataError, match="does not exist"):
+        found.points[0]
+
+
+def test_sketches_are_added_once(tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="has gradient sketches already: record under another --name"):
+        append_sketches(path, sketches)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("arrays", "pieces"),
+    ("changed", "message"),
     [
-        ({"tr0": np.ones((5, 4))}, ("'tr0' has shape (5, 4), not (6, 4)", "6 training and 3 test")),
-        ({"te4": np.ones((3, 5))}, ("'te4' has shape (3, 5), not (3, 4)",)),
-        ({"tr0_scale": np.ones(2)}, ("'tr0_scale' has shape (2,), not ()",)),
-        ({"tr9": np.ones((6, 4))}, ("'tr9' without 'te9'",)),
-        ({"te9": np.ones((3, 4))}, ("'te9' without 'tr9'",)),
-        ({"trp9": np.ones((6, 4)), "te9": np.ones((3, 4))}, ("'trp9' without 'tr9'",)),
-        ({"extra": np.ones(3)}, ("holds 'extra.npy'",)),
-        ({"tr04": np.ones((6, 4))}, ("holds 'tr04.npy'",)),
-        ({"tr0": np.ones((6, 4), dtype=int)}, ("holds int64, not floats",)),
-        ({"tr0": np.array([[None] * 4] * 6)}, ("tr0.npy holds object, not floats",)),
-        ({"tr0": np.full((6, 4), np.nan)}, ("'tr0' holds values that are not finite",)),
-        ({"tr0": np.full((6, 4), 1e300)}, ("'tr0' holds values that are not finite",)),
+        ({"steps": np.array([3, 0])}, "its gradient sketches are at steps that don't ascend"),
+        ({"steps": np.array([0, 4])}, "are at step 4 of 3"),
+        ({"learning_rates": np.array([0.3, np.nan, 0.1])}, "have a learning rate that is negative or not finite"),
+        ({"dimensions": 0}, "have 0 dimensions"),
+        ({"dimensions": 7}, r"have the shapes \(4, 6\) and \(4,\), not \(4, 7\) and \(4,\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, Any], pieces: tuple[str, ...]) -> None:
-    path = sketches(tmp_path / "s.npz", **arrays)
-    with pytest.raises(DataError) as caught:
-        read_sketches(path, 6, 3)
-    assert "--sketches" in str(caught.value)
-    for piece in pieces:
-        assert piece in str(caught.value)
+def test_sketches_that_do_not_fit_are_refused(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, changed: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, dynamics)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=message):
+        append_sketches(path, replace(sketches, **changed))
+    assert path.read_bytes() == before
 
 
-def test_sketches_of_another_pool(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the texts are of 7 training and 3 test examples"):
-        read_sketches(sketches(tmp_path / "s.npz"), 7, 3)
+@pytest.mark.parametrize("damage", ["shape", "missing", "infinite", "words", "text"])
+def test_a_damaged_file_is_one_line(
+    tmp_path: Path, dynamics: Dynamics, sketches: GradientSketches, damage: str
+) -> None:
+    path = tmp_path / "a.h5"
+    write_dynamics(path, replace(dynamics, sketches=sketches))
+    with h5py.File(path, "r+") as file:
+        point = file["sketches/points/3"]
+        if damage == "infinite":
+            point["test_scale"][...] = np.inf
+        else:
+            del point["train"]
+        if damage == "shape":
+            point["train"] = np.zeros((3, 6), dtype=np.float16)
+        if damage == "words":
+            point["train"] = np.zeros((4, 6), dtype=np.int64)
+        if damage == "text":
+            point.create_group("train")
 
+    def read() -> None:
+        found = read_dynamics(path).sketches
+        assert found is not None
+        found.points[1]
 
-def header(shape: tuple[int, ...]) -> bytes:
-    made = io.BytesIO()
-    np.lib.format.write_array_header_1_0(made, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    return made.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "piece"),
-    [
-        (b"", "tr0.npy is no array"),
-        (b"\x93NUMPY\x01\x00\xff\xff" + b"{" * 60_000, "tr0.npy is no array"),
-        (header((10**12, 10**6)), "declares shape (1000000000000, 1000000)"),
-        (header((-6, -4)), "declares shape (-6, -4)"),
-        (header((6, 4)) + bytes(10), "and holds"),
-    ],
-)
-def test_hostile_arrays(tmp_path: Path, content: bytes, piece: str) -> None:
-    path = tmp_path / "s.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("tr0.npy", content)
-    with pytest.raises(DataError) as caught:
-        read_sketches(path, 6, 3)
-    assert piece in str(caught.value)
-
-
-def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNPACKED", 100)
-    with pytest.raises(DataError, match="unpacks to more than"):
-        read_sketches(sketches(tmp_path / "s.npz"), 6, 3)
-
-
-def test_what_the_directory_declares_is_all_that_is_unpacked(tmp_path: Path) -> None:
-    path = sketches(tmp_path / "s.npz")
-    data = bytearray(path.read_bytes())
-    entry = data.index(b"PK\x01\x02")
-    data[entry + 24 : entry + 28] = struct.pack("<I", 2**31 - 1)  # the unpacked size that the directory tells
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="declares shape"):
-        read_sketches(path, 6, 3)
-
-
-@pytest.mark.parametrize(
-    ("change", "piece"),
-    [
-        (lambda data: b"", "no whole .npz archive"),
-        (lambda data: data[: len(data) // 2], "no whole .npz archive"),
-        (lambda data: data[:100] + bytes([data[100] ^ 255]) + data[101:], "no whole .npz archive"),
-    ],
-)
-def test_damaged_archives(tmp_path: Path, change: Any, piece: str) -> None:
-    path = sketches(tmp_path / "s.npz")
-    path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(DataError, match=piece):
-        read_sketches(path, 6, 3)
-    with pytest.raises(DataError, match="can't be read"):
-        read_sketches(tmp_path / "absent.npz", 6, 3)
-
-
-def test_packings_that_bombs_use_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "s.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("te0.npy", b"0" * 1000)
-    with pytest.raises(DataError, match="packed in an unknown way"):
-        read_sketches(path, 6, 3)
+    with pytest.raises(DataError):
+        read()

@@ -22,7 +22,7 @@ from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing.synthetic import make_dynamics
 from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
-from tests.stages import sure
+from tests import interval_estimator as sure
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from gptfl.simulation import simulator as asking
 from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import write_dynamics
-from tests.stages import sure
+from tests import interval_estimator as sure
 from tests.synthetic import synthetic
 
 DYNAMICS, _ = synthetic(runs=10)

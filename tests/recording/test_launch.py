@@ -20,7 +20,7 @@ from gptfl.recording.cost import Estimate
 from gptfl.recording.launch import launch
 from gptfl.recording.plan import check_together
 from gptfl.store.recordings import read_dynamics
-from tests.stages.test_collect import record, same_recording
+from tests.recording.test_collect import record, same_recording
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from gptfl.simulation.simulator import open_source
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
-from tests.stages import kin
+from tests import ranking_estimators as kin
 from tests.synthetic import synthetic
 
 POOL, TEST = 14, 5

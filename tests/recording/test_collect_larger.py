@@ -12,7 +12,7 @@ from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.recording import resume as recording
 from gptfl.recording.cost import Estimate
 from gptfl.store.recordings import read_dynamics
-from tests.stages.test_collect import record, same_recording
+from tests.recording.test_collect import record, same_recording
 
 
 def kept_in(workspace: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from gptfl.scores import pointwise
 from gptfl.simulation import fitting
 from gptfl.simulation.fit import fit
 from gptfl.store.recordings import write_dynamics
-from tests.stages.plugin_estimators import Recall
+from tests.plugin_estimators import Recall
 from tests.synthetic import synthetic
 
 
@@ -79,7 +79,7 @@ def test_an_estimator_that_fails_is_a_row_and_the_rest_goes_on(space):
         workspace=space, estimators=names, folds=2, figure=False, progress=lambda *report: seen.append(report)
     )
     rows = rows_of(comparison)
-    assert "'crooked' of tests.stages.plugin_estimators predicted values of shape" in rows["crooked"].error
+    assert "'crooked' of tests.plugin_estimators predicted values of shape" in rows["crooked"].error
     assert "predicted values that are not finite" in rows["endless"].error
     assert "raised ValueError in fit: no idea" in rows["raising"].error
     assert rows["refusing"].error == "there is too little to learn from: record more"

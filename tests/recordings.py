@@ -1,3 +1,5 @@
+"""A workspace with a synthetic recording, where a third party's estimators are installed and nothing else."""
+
 import pytest
 
 from gptfl.api import compare as compare_module
@@ -5,7 +7,7 @@ from gptfl.plugins.registry import build
 from gptfl.simulation import fit as fit_module
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
-from tests.stages import plugin_estimators
+from tests import plugin_estimators
 from tests.synthetic import synthetic
 
 

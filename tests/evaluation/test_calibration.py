@@ -23,7 +23,7 @@ from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
 from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import order_noise
 from gptfl.store.recordings import write_dynamics
-from tests.stages import sure
+from tests import interval_estimator as sure
 from tests.synthetic import synthetic
 
 

@@ -12,7 +12,7 @@ from gptfl.recording.cost import Estimate
 from gptfl.recording.inspect import inspect
 from gptfl.store.recordings import read_dynamics
 from gptfl.training import reference_run as reference
-from tests.stages.test_collect import record, same_recording
+from tests.recording.test_collect import record, same_recording
 
 
 def test_products_can_be_added_to_a_finished_recording(neox: Path, tmp_path: Path) -> None:

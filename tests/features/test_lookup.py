@@ -16,7 +16,7 @@ from gptfl.report.comparison import to_dict
 from gptfl.simulation.fit import fit
 from gptfl.store.features import write_features
 from gptfl.store.simulators import read_simulator
-from tests.stages.plugin_estimators import Featured, Recall
+from tests.plugin_estimators import Featured, Recall
 from tests.synthetic import synthetic
 
 ENCODERS = ("minilm", "gradients", "synthetic")

@@ -15,8 +15,8 @@ from gptfl.plugins.registry import build
 from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.simulation.fitting import fit_data, simulator_key
 from gptfl.simulation.requirements import Contender, unmet_need
-from tests.stages.plugin_estimators import Recall
-from tests.stages.test_compare import rows_of
+from tests.api.test_compare import rows_of
+from tests.plugin_estimators import Recall
 
 
 class Scaled(Recall):

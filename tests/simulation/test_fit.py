@@ -51,7 +51,7 @@ def test_test_runs_do_not_matter(space):
 
 def test_output_goes_where_it_is_asked(space, tmp_path):
     assert fit("recall", workspace=space, output=tmp_path / "x.h5").path == tmp_path / "x.h5"
-    assert read_simulator(tmp_path / "x.h5").info["provider"] == "tests.stages.plugin_estimators"
+    assert read_simulator(tmp_path / "x.h5").info["provider"] == "tests.plugin_estimators"
 
 
 @pytest.mark.parametrize("name", ["syn.dynamics.h5", "syn.synthetic.features.h5", "ids.txt"])
@@ -98,7 +98,7 @@ def test_too_few_runs_are_a_data_error(space):
     [
         ("recal", {}, "unknown estimator 'recal': did you mean 'recall'"),
         ("recall", {"scael": 1}, "has no setting 'scael'"),
-        ("raising", {}, "'raising' of tests.stages.plugin_estimators raised ValueError in fit: no idea"),
+        ("raising", {}, "'raising' of tests.plugin_estimators raised ValueError in fit: no idea"),
         ("forgetful", {}, "fit returned NoneType"),
     ],
 )

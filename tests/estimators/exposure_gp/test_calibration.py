@@ -9,7 +9,7 @@ from gptfl.estimators.exposure_gp.conditioning import TRUST
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula
 from gptfl.estimators.exposure_gp.requests import Asked, Recorded
-from tests.simulator.test_exposure_model import POOL, RUNS, TEST, model
+from tests.estimators.exposure_gp.test_model import POOL, RUNS, TEST, model
 
 
 def test_errors_of_runs_left_out_tell_the_width_of_intervals():

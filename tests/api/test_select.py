@@ -12,7 +12,7 @@ from gptfl.simulation import fit as fit_module
 from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
-from tests.stages import kin
+from tests import ranking_estimators as kin
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=12, pool=20, test=6, subset=8, batch_size=4, steps=8, every=2)

@@ -12,9 +12,9 @@ from gptfl.features.featurize import featurize
 from gptfl.plugins.registry import get_registry
 from gptfl.store.features import read_features
 from gptfl.store.recordings import write_dynamics
-from tests.builtin.test_tasks import numbered, write
 from tests.hub import use_cache
 from tests.synthetic import synthetic
+from tests.tasks.test_tasks import numbered, write
 
 
 class Counting:

@@ -24,7 +24,7 @@ from gptfl.store.sketches import pack, unpack
 from gptfl.training import gradient_sketches as sketching
 from gptfl.training import reference_run as reference
 from gptfl.training.gradients.layers import InseparableError
-from tests.stages.test_collect import record, same_recording
+from tests.recording.test_collect import record, same_recording
 
 WIDE = 20_000
 
