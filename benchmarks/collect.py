@@ -31,7 +31,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.training.batching import plan_batches
 from gptfl.training.load import load_model
 from gptfl.training.network import Batch
-from gptfl.training.trainer import Recipe, RecordingTrainer
+from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 ROUNDS = 4
 """How often the two ways of generating are timed in turn."""
@@ -172,7 +172,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     registry = get_registry()
     data = registry.make("task", options.task, data=options.data).load(200, options.test, 42)
-    recipe = Recipe(1e-6, train_layers=options.train_layers)
+    recipe = TrainerSettings(1e-6, train_layers=options.train_layers)
     metric = registry.make("metric", "bleu" if options.generate else "loss")
     trainer = RecordingTrainer(load_model(options.model), data.pool, data.test, (metric,), recipe)
     if options.generate:

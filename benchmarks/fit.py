@@ -28,7 +28,7 @@ from gptfl.estimators.gptfluence.numerics import flushed_denormals
 from gptfl.estimators.gptfluence.projection import Form, fresh, project
 from gptfl.estimators.gptfluence.training import FreeRunning
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 from gptfl.estimators.gptfluence.vectors import standards
 
 LOSS = MetricInfo("loss", higher_is_better=False)
@@ -93,10 +93,10 @@ def plain_fit(data: FitData, learning_rate: float, seconds: float, goal: float) 
     form = Form(2, "mlp", False, width, width)
     parameters = {
         name: value.requires_grad_()
-        for name, value in fresh(form, Law(batch), torch.Generator().manual_seed(0)).items()
+        for name, value in fresh(form, UpdateRule(batch), torch.Generator().manual_seed(0)).items()
     }
     runs = [Trajectory(run.curriculum.batches, run.steps, run.metrics["loss"] / scale) for run in data.validation_runs]
-    validation = FreeRunning(runs, Law(batch), len(train))
+    validation = FreeRunning(runs, UpdateRule(batch), len(train))
     rows = PlainRows(data, train, test, scale)
     loader = DataLoader(rows, batch_size=128, shuffle=True, generator=torch.Generator().manual_seed(0))
     total = 300 * len(loader)

@@ -26,7 +26,7 @@ from gptfl.training.gradients.sides import Side, test_side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.load import load_model
 from gptfl.training.network import Network
-from gptfl.training.trainer import Recipe, RecordingTrainer
+from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -103,7 +103,7 @@ def main() -> None:
         data.pool,
         data.test,
         (registry.make("metric", "loss"),),
-        Recipe(1e-6, train_layers=options.train_layers),
+        TrainerSettings(1e-6, train_layers=options.train_layers),
     )
     network = trainer.network
     network.switch(training=False)

@@ -107,12 +107,12 @@ def fit(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
 def rank(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Rank the pool, and write the best hundred."""
     register()
-    from gptfl.simulation.simulator import open_source
+    from gptfl.simulation.simulator import open_fitted
 
     importlib.import_module("gptfl.api.rank")
     loaded = peak()
     estimator = arguments.estimator[0]
-    source = open_source(None, None, folder, estimator, None)
+    source = open_fitted(None, None, folder, estimator, None)
     opened = peak()
     del source
     begin = time.process_time()

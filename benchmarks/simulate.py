@@ -13,14 +13,14 @@ import torch
 
 from gptfl.estimators.gptfluence.projection import Form, fresh, project
 from gptfl.estimators.gptfluence.recurrence import MAX_BYTES, rollout
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 
 def problem(arguments: argparse.Namespace) -> dict[str, object]:
     """Random vectors through fresh projections (two-layer MLPs), and random curricula."""
     random = np.random.default_rng(0)
     form = Form(2, "mlp", False, arguments.dimensions, arguments.dimensions)
-    parameters = fresh(form, Law(arguments.batch_size), torch.Generator().manual_seed(0))
+    parameters = fresh(form, UpdateRule(arguments.batch_size), torch.Generator().manual_seed(0))
     vectors = {
         side: torch.from_numpy(random.normal(size=(n, arguments.dimensions)).astype(np.float32))
         for side, n in (("train", arguments.pool), ("test", arguments.test))
@@ -34,7 +34,7 @@ def problem(arguments: argparse.Namespace) -> dict[str, object]:
         "batches": random.integers(0, arguments.pool, size=shape),
         "steps": np.arange(arguments.steps + 1),
         "first": random.uniform(1, 4, size=(arguments.curricula, arguments.test)).astype(np.float32),
-        "law": Law(arguments.batch_size),
+        "law": UpdateRule(arguments.batch_size),
     }
 
 

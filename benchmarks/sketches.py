@@ -22,7 +22,7 @@ from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.load import load_model
 from gptfl.training.reference_run import adam_denominator
-from gptfl.training.trainer import Recipe, RecordingTrainer
+from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 MEMORY = 3 * 2**29
 
@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = get_registry().make("task", given.task, data=given.data).load(given.examples, 4, 42)
     metric = get_registry().make("metric", "loss")
-    recipe = Recipe(2e-5, train_layers=given.train_layers or None)
+    recipe = TrainerSettings(2e-5, train_layers=given.train_layers or None)
     trainer = RecordingTrainer(load_model(given.model), data.pool, data.test, (metric,), recipe)
     network, optimiser = trainer.network, trainer.optimiser()
     for step in range(given.steps):

@@ -400,10 +400,10 @@ def attempt(folder: Path) -> None:
     from gptfl.core import Example
     from gptfl.metrics import Loss
     from gptfl.training.load import load_model
-    from gptfl.training.trainer import Recipe, RecordingTrainer
+    from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
     examples = tuple(Example(str(number), "the sun is", f" red {number}") for number in range(2))
-    trainer = RecordingTrainer(load_model(str(folder)), examples, examples, (Loss(),), Recipe(1e-3))
+    trainer = RecordingTrainer(load_model(str(folder)), examples, examples, (Loss(),), TrainerSettings(1e-3))
     trainer.evaluator.measure()
 
 

@@ -9,19 +9,19 @@ from gptfl.core import Features, Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.core.splits import Split
 from gptfl.errors import UsageError
-from gptfl.evaluation.held_out import Trial, folds_for
+from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
 from gptfl.evaluation.order_noise import ceiling_of, device_note
-from gptfl.evaluation.specs import Entry, choose_entries
-from gptfl.features.lookup import Shelf, provision_notes
+from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
+from gptfl.features.lookup import FeatureLookup, choice_notes
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import Recording, choose_metric, focused, open_recording
+from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.comparison_plot import check_picture, draw_comparison
 from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
 from gptfl.scores.pointwise import squared_errors
 from gptfl.simulation.caveats import binary_note
-from gptfl.simulation.unseen import aside_notes, set_aside
-from gptfl.store.outputs import Keeping, check_plain_target
+from gptfl.simulation.unseen import hold_out_examples, holdout_notes
+from gptfl.store.outputs import ResultWriter, check_plain_target
 
 LONE = 2 / 3
 """A run that makes more than this share of mean-run's squared error is named."""
@@ -84,18 +84,18 @@ def compare(
         raise UsageError(f"--observe is {observe}", "give how many recorded scores to tell, or leave it out")
     observed = observe or 0
     recording = open_recording(dynamics, workspace, every, keep_diverged)
-    recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
+    recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
-    shelf = Shelf(recording, features, encoder)
-    entries, left_out = choose_entries(get_registry(), shelf, chosen, estimators, settings, calibrate=calibrate)
+    shelf = FeatureLookup(recording, features, encoder)
+    entries, left_out = choose_estimators(get_registry(), shelf, chosen, estimators, settings, calibrate=calibrate)
     labels = [entry.label for entry in entries]
     if against_estimator is not None and against_estimator not in labels:
         raise UsageError(
             f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
         )
     folds, fold_notes = folds_for(recording.dynamics, recording.aside, folds)
-    job = Trial(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observed)
+    job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observed)
     splits, run_notes = job.divide(folds)
     _check_observed(observed, splits)
     job.hold_out(splits)
@@ -118,7 +118,7 @@ def compare(
         notes=(
             *recording.notes,
             *metric_notes,
-            *provision_notes({entry.label: entry.provision for entry in entries}),
+            *choice_notes({entry.label: entry.provision for entry in entries}),
             *_aside_notes(recording, entries),
             *fold_notes,
             *run_notes,
@@ -146,11 +146,11 @@ def _lone_note(held_out: HeldOut) -> tuple[str, ...]:
     )
 
 
-def _aside_notes(recording: Recording, entries: Sequence[Entry]) -> tuple[str, ...]:
+def _aside_notes(recording: OpenedRecording, entries: Sequence[ComparedEstimator]) -> tuple[str, ...]:
     """What is set aside, and what of it any of the features may know."""
     by_encoder: dict[str | None, Features | None] = {None: None}
     by_encoder |= {entry.provision.encoder: entry.provision.features for entry in entries}
-    told = (aside_notes(recording.dynamics, recording.aside, features) for features in by_encoder.values())
+    told = (holdout_notes(recording.dynamics, recording.aside, features) for features in by_encoder.values())
     return tuple(dict.fromkeys(note for notes in told for note in notes))
 
 
@@ -165,12 +165,12 @@ def _check_observed(observed: int, splits: Sequence[Split]) -> None:
 
 
 def _write(
-    comparison: Comparison, recording: Recording, output: str | Path | None, figure: str | Path | bool
+    comparison: Comparison, recording: OpenedRecording, output: str | Path | None, figure: str | Path | bool
 ) -> Comparison:
     default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
     table = None if output is None else user_path(output)
     picture = None if figure is False else default if figure is True else user_path(figure)
-    keeping = Keeping(replace(comparison, output=table, figure=picture))
+    keeping = ResultWriter(replace(comparison, output=table, figure=picture))
     if picture is not None:
         keeping.draw("figure", lambda known: draw_comparison(known, picture), asked=figure is not True)
     if table is not None:

@@ -112,11 +112,11 @@ def train_for_real(simulation: "Simulation", progress: Progress = silent) -> flo
     from gptfl.recording.trainers import TrainerMaker
     from gptfl.store.predictions import read_predictions
     from gptfl.tasks.errands import Errands
-    from gptfl.training.trainer import Recipe
+    from gptfl.training.trainer import TrainerSettings
 
     seed = int(read_dynamics(simulation.dynamics).settings["seed"])
     trainer = TrainerMaker(
-        "tiny", "cpu", Errands().load(POOL, TEST, seed), (Loss(),), Recipe(LEARNING_RATE, record_every=STEPS)
+        "tiny", "cpu", Errands().load(POOL, TEST, seed), (Loss(),), TrainerSettings(LEARNING_RATE, record_every=STEPS)
     )()
     if simulation.predictions is None:
         raise DataError("the simulation's predictions were not kept", "simulate again where they can be written")

@@ -12,19 +12,19 @@ from gptfl.core.curriculum import check_seed
 from gptfl.core.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
 from gptfl.designs.draws import together_in
 from gptfl.errors import DataError, UsageError
-from gptfl.evaluation.held_out import Trial
+from gptfl.evaluation.held_out import HeldOutEvaluation
 from gptfl.evaluation.order_noise import ceiling_of
-from gptfl.evaluation.specs import ALWAYS, Entry, choose_entries
-from gptfl.features.lookup import Shelf, provision_notes
+from gptfl.evaluation.specs import ALWAYS, ComparedEstimator, choose_estimators
+from gptfl.features.lookup import FeatureLookup, choice_notes
 from gptfl.plugins.interfaces import takes
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import Recording, choose_metric, focused, open_recording
+from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
-from gptfl.store.outputs import Keeping, check_plain_target
+from gptfl.store.outputs import ResultWriter, check_plain_target
 
 RUNS = "runs"
 """The axis of ``compare --sweep``."""
@@ -76,9 +76,9 @@ def sweep_runs(
     recording = open_recording(dynamics, workspace, every, keep_diverged)
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
-    shelf = Shelf(recording, features, encoder)
-    entries, _ = choose_entries(get_registry(), shelf, chosen, estimators or COMPARED, settings)
-    job = Trial(get_registry(), recording, chosen, seed, progress)
+    shelf = FeatureLookup(recording, features, encoder)
+    entries, _ = choose_estimators(get_registry(), shelf, chosen, estimators or COMPARED, settings)
+    job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress)
     usable, run_notes = usable_runs(recording.dynamics.runs, chosen)
     rest, tests = _parted(usable, held_out, together_in(recording.dynamics.settings))
     groups = {count: groups_of(rest, count, draws) for count in counts}
@@ -109,7 +109,7 @@ def sweep_runs(
         notes=(
             *recording.notes,
             *metric_notes,
-            *provision_notes({entry.label: entry.provision for entry in entries}),
+            *choice_notes({entry.label: entry.provision for entry in entries}),
             *run_notes,
             *dict.fromkeys(job.notes),
             *_group_notes(points, draws),
@@ -184,7 +184,7 @@ def _group_notes(points: Sequence[RunsPoint], draws: int) -> tuple[str, ...]:
 
 
 def _costs(
-    recording: Recording, runs: Sequence[Run], entries: Sequence[Entry]
+    recording: OpenedRecording, runs: Sequence[Run], entries: Sequence[ComparedEstimator]
 ) -> tuple[float | None, dict[str, float], tuple[str, ...]]:
     """The mean seconds of a run, those that each row's features took, and what of it isn't known."""
     known = [run.seconds for run in runs if run.seconds is not None]
@@ -203,7 +203,7 @@ def _costs(
     return float(np.mean(known)), beside, (note,)
 
 
-def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
+def _is_unpriced(entry: ComparedEstimator, priced: bool, exact: bool) -> bool:
     """Whether an estimator works from gradients of which nobody knows what they took.
 
     ``priced`` says that what its features took is known, ``exact`` that the recording has gradient products, whose
@@ -217,11 +217,13 @@ def _is_unpriced(entry: Entry, priced: bool, exact: bool) -> bool:
     return (vectors and not priced) or (exact and products)
 
 
-def _written(found: RunsSweep, recording: Recording, output: str | Path | None, figure: str | Path | bool) -> RunsSweep:
+def _written(
+    found: RunsSweep, recording: OpenedRecording, output: str | Path | None, figure: str | Path | bool
+) -> RunsSweep:
     default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
     table = None if output is None else user_path(output)
     picture = None if figure is False else default if figure is True else user_path(figure)
-    keeping = Keeping(replace(found, output=table, figure=picture))
+    keeping = ResultWriter(replace(found, output=table, figure=picture))
     if picture is not None:
         keeping.draw("figure", lambda known: draw_runs_sweep(known, picture), asked=figure is not True)
     if table is not None:

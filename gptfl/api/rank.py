@@ -13,17 +13,17 @@ from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.closed_form import WIDTH
-from gptfl.influence.methods import direct, tell
+from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
-from gptfl.influence.self_influence import OwnScores, own_scores
-from gptfl.influence.targets import SELF, Subject, check_how, subject_of
+from gptfl.influence.self_influence import InitialMetrics, measure_initial_metrics
+from gptfl.influence.targets import SELF, InfluenceTarget, check_how, influence_target
 from gptfl.plugins.interfaces import tells_itself
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.ranking import check_table, draw_detection, write_table
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import held_out_trust
-from gptfl.simulation.simulator import Source, open_source
-from gptfl.store.outputs import Keeping, check_plain_target
+from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
 from gptfl.tasks.label_noise import flipped_of
 
@@ -77,11 +77,11 @@ def rank(
     sources = open_sources(simulators, estimators, dynamics, workspace, metric, features)
     first = sources[0]
     recording = first.recording
-    subject = subject_of(on, recording.dynamics)
+    subject = influence_target(on, recording.dynamics)
     flipped = flipped_of(recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
-    own = own_scores(recording, first.metric, model, data, progress)
-    asked = Asked(subject, how, own, features, orders, seed)
+    own = measure_initial_metrics(recording, first.metric, model, data, progress)
+    asked = InfluenceRequest(subject, how, own, features, orders, seed)
     rankings, notes = rankings_of(sources, asked, progress)
     result = RankResult(
         recording=recording.path.name,
@@ -96,7 +96,7 @@ def rank(
         found = _detections(rankings, subject, own, first, flipped) | _itself(rankings, sources, subject, flipped)
         result = replace(result, flipped=flipped, detections=found)
     target = None if output is None else user_path(output)
-    keeping = Keeping(replace(result, figure=picture, output=target))
+    keeping = ResultWriter(replace(result, figure=picture, output=target))
     if picture is not None:
         title = f"{recording.stem}: influence on {subject.text}"
         flips = int(flipped.sum())
@@ -108,12 +108,12 @@ def rank(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InfluenceRequest:
     """On what influence is to be told, and how."""
 
-    subject: Subject
+    subject: InfluenceTarget
     how: str | None
-    own: OwnScores | None
+    own: InitialMetrics | None
     features: str | Path | None
     orders: int
     seed: int
@@ -134,23 +134,23 @@ def open_sources(
     workspace: str | Path | None,
     metric: str | None,
     features: str | Path | None,
-) -> list[Source]:
+) -> list[FittedSimulator]:
     """The simulators that were named, else the one made last; all of the first one's recording and metric.
 
-    Raises as ``open_source`` does where one is of another.
+    Raises as ``open_fitted`` does where one is of another.
     """
     wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in simulators]
     wanted += [(None, name) for name in estimators]
-    sources: list[Source] = []
+    sources: list[FittedSimulator] = []
     for path, name in wanted or [(None, None)]:
-        source = open_source(path, dynamics, workspace, name, metric, features)
+        source = open_fitted(path, dynamics, workspace, name, metric, features)
         sources.append(source)
         dynamics, metric = source.recording.path, source.metric.name
     return sources
 
 
 def rankings_of(
-    sources: Sequence[Source], asked: Asked, progress: Progress
+    sources: Sequence[FittedSimulator], asked: InfluenceRequest, progress: Progress
 ) -> tuple[tuple[Ranking, ...], tuple[str, ...]]:
     """Each simulator's ranking, and what to tell of them."""
     notes: list[str] = []
@@ -159,7 +159,9 @@ def rankings_of(
     for source in sources:
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
-        told = tell(source, asked.subject, asked.how, asked.own, asked.features, asked.orders, asked.seed, progress)
+        told = compute_influence(
+            source, asked.subject, asked.how, asked.own, asked.features, asked.orders, asked.seed, progress
+        )
         half = None if told.spread is None else WIDTH * told.spread
         low, high = (None, None) if half is None else (told.influence - half, told.influence + half)
         rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path, low, high))
@@ -169,7 +171,7 @@ def rankings_of(
     return tuple(rankings), tuple(dict.fromkeys(notes))
 
 
-def suspicion(ranking: Ranking, subject: Subject) -> np.ndarray:
+def suspicion(ranking: Ranking, subject: InfluenceTarget) -> np.ndarray:
     """What is checked first has most of it.
 
     Training on a mislabelled example helps itself more than a typical one, whose like teach the same, and harms
@@ -180,9 +182,9 @@ def suspicion(ranking: Ranking, subject: Subject) -> np.ndarray:
 
 def _detections(
     rankings: Sequence[Ranking],
-    subject: Subject,
-    own: OwnScores | None,
-    source: Source,
+    subject: InfluenceTarget,
+    own: InitialMetrics | None,
+    source: FittedSimulator,
     flipped: Bool[np.ndarray, " pool"],
 ) -> dict[str, Detection]:
     detections = {ranking.label: detect(suspicion(ranking, subject), flipped) for ranking in rankings}
@@ -193,20 +195,25 @@ def _detections(
 
 
 def _itself(
-    rankings: Sequence[Ranking], sources: Sequence[Source], subject: Subject, flipped: Bool[np.ndarray, " pool"]
+    rankings: Sequence[Ranking],
+    sources: Sequence[FittedSimulator],
+    subject: InfluenceTarget,
+    flipped: Bool[np.ndarray, " pool"],
 ) -> dict[str, Detection]:
     """How early influence on the examples themselves finds flips, of estimators that tell it, where another is asked."""
     if subject.itself:
         return {}
-    itself = Subject(SELF, None)
+    itself = InfluenceTarget(SELF, None)
     return {
-        ON_ITSELF.format(ranking.label): detect(direct(source, itself), flipped)
+        ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
         if tells_itself(source.contender.estimator) and source.recording.aside is None
     }
 
 
-def _picture(figure: str | Path | None, source: Source, subject: Subject, is_flipped: bool) -> Path | None:
+def _picture(
+    figure: str | Path | None, source: FittedSimulator, subject: InfluenceTarget, is_flipped: bool
+) -> Path | None:
     recording = source.recording
     if not is_flipped:
         if figure is not None:

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from gptfl.api.rank import Asked, check_options, open_sources, rankings_of, suspicion
+from gptfl.api.rank import InfluenceRequest, check_options, open_sources, rankings_of, suspicion
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.influence.self_influence import own_scores
-from gptfl.influence.targets import subject_of
+from gptfl.influence.self_influence import measure_initial_metrics
+from gptfl.influence.targets import influence_target
 from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
-from gptfl.recording.recording import Recording, with_texts
+from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.ranking import check_table
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, draw_study, write_study
-from gptfl.store.outputs import Keeping, check_plain_target
-from gptfl.studies.results import Study
+from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.studies.results import RelabelStudy
 from gptfl.studies.retraining import Retrainer, Training, orders_of
 from gptfl.tasks.label_noise import flipped_of
 
@@ -54,7 +54,7 @@ def relabel_study(
     figure: str | Path | None = None,
     progress: Progress = silent,
     announce: Announce | None = None,
-) -> Study | None:
+) -> RelabelStudy | None:
     """Correct the first ``shares`` of the pool in several orders, and retrain on the whole pool after each.
 
     The orders are the rankings of the simulators (chosen, as are ``on``, ``how`` and ``orders``, as in ``rank``),
@@ -82,9 +82,9 @@ def relabel_study(
     target, picture = _targets(recording, output, figure)
     runner = make_executor(get_registry(), executor)
     retrainer = _retrainer(recording, model, data, device, epochs, steps, seed, progress)
-    subject = subject_of(on, recording.dynamics)
-    own = own_scores(recording, sources[0].metric, None, None, progress)
-    rankings, notes = rankings_of(sources, Asked(subject, how, own, features, orders, seed), progress)
+    subject = influence_target(on, recording.dynamics)
+    own = measure_initial_metrics(recording, sources[0].metric, None, None, progress)
+    rankings, notes = rankings_of(sources, InfluenceRequest(subject, how, own, features, orders, seed), progress)
     suspicions = {ranking.label: suspicion(ranking, subject) for ranking in rankings}
     suspicions |= {RANDOM_ORDER: np.zeros(len(flipped)), PERFECT_ORDER: flipped.astype(np.float64)}
     trainings = _trainings(suspicions, flipped, points, repeats, seed)
@@ -102,7 +102,7 @@ def relabel_study(
         for name in names
     }
     found = np.array([[[len(t.corrected) for t in row] for row in one] for one in trainings.values()]) / flipped.sum()
-    study = Study(
+    study = RelabelStudy(
         recording=recording.path.name,
         on=subject.name,
         orders=tuple(trainings),
@@ -120,7 +120,7 @@ def relabel_study(
         figure=picture,
         notes=(*notes, *retrainer.notes),
     )
-    keeping = Keeping(study)
+    keeping = ResultWriter(study)
     keeping.draw("figure", lambda known: draw_study(known, picture), asked=figure is not None)
     keeping.write("output", lambda known: write_study(known, target))
     return keeping.settled()
@@ -134,7 +134,7 @@ def _check_shares(shares: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({0.0, 1.0, *map(float, shares)}))
 
 
-def _targets(recording: Recording, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
+def _targets(recording: OpenedRecording, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
     name = f"{recording.stem}.relabel-study"
     target = recording.workspace.root / f"{name}.json" if output is None else user_path(output)
     picture = recording.workspace.root / f"{name}.png" if figure is None else user_path(figure)
@@ -148,7 +148,7 @@ def _targets(recording: Recording, output: str | Path | None, figure: str | Path
 
 
 def _retrainer(
-    recording: Recording,
+    recording: OpenedRecording,
     model: str | None,
     data: str | Path | None,
     device: str,
@@ -167,7 +167,7 @@ def _retrainer(
     return Retrainer(recording, pool, test, chosen, name, device, total, batch_size, seed, kept, progress)
 
 
-def _length(recording: Recording, pool: int, epochs: float | None, steps: int | None) -> tuple[int, int]:
+def _length(recording: OpenedRecording, pool: int, epochs: float | None, steps: int | None) -> tuple[int, int]:
     """Examples a step, and steps: as many passes over the pool as recorded runs made over their subsets."""
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")

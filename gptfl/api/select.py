@@ -11,17 +11,17 @@ from gptfl.core import Classes, Prediction, Progress, classes_of, silent, user_p
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.influence.closed_form import WIDTH
-from gptfl.influence.greedy import Wish
+from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import Selection, chosen_of, target_of
 from gptfl.influence.subset_search import SEARCH
-from gptfl.influence.targets import Subject, Told
+from gptfl.influence.targets import Influence, InfluenceTarget
 from gptfl.report.selection import write_ids
 from gptfl.simulation.caveats import novelty_note, share_note
-from gptfl.simulation.counterfactual import AS_RECORDED, Asked, ask_subset
+from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average, held_out_trust
-from gptfl.simulation.simulator import Source, open_source
-from gptfl.store.outputs import Keeping, check_plain_target
+from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
 
 
@@ -61,20 +61,20 @@ def select(
     """
     check_seed(seed)
     check_options(how, orders)
-    source = open_source(simulator, dynamics, workspace, estimator, metric, features)
-    wish = Wish(size, max_share_per_class, diversity, cautious, search)
+    source = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
+    wish = SelectionSpec(size, max_share_per_class, diversity, cautious, search)
     subject = target_of(on, source, wish)
     target = _target(source, subject, wish, output)
     told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     prediction = source.ask(asked.query)
     selection = _summarise(source, subject, wish, told, chosen, asked, prediction, target)
-    keeping = Keeping(selection)
+    keeping = ResultWriter(selection)
     keeping.write("output", lambda known: write_ids(known, target))
     return keeping.settled()
 
 
-def _target(source: Source, subject: Subject, wish: Wish, output: str | Path | None) -> Path:
+def _target(source: FittedSimulator, subject: InfluenceTarget, wish: SelectionSpec, output: str | Path | None) -> Path:
     name = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(subject.name)}"
     own = source.recording.workspace.root / f"{name}.{wish.size}.ids.txt"
     path = own if output is None else user_path(output)
@@ -85,12 +85,12 @@ def _target(source: Source, subject: Subject, wish: Wish, output: str | Path | N
 
 
 def _summarise(
-    source: Source,
-    subject: Subject,
-    wish: Wish,
-    told: Told,
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    wish: SelectionSpec,
+    told: Influence,
     chosen: list[int],
-    asked: Asked,
+    asked: SimulationRequest,
     prediction: Prediction,
     target: Path,
 ) -> Selection:

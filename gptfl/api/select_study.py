@@ -10,7 +10,7 @@ from gptfl.api.verify import check_made_here
 from gptfl.core import Example, MetricInfo, Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
-from gptfl.influence.greedy import Wish, rooms_of
+from gptfl.influence.greedy import SelectionSpec, class_quota
 from gptfl.influence.selection import target_of
 from gptfl.influence.subset_search import SEARCH
 from gptfl.plugins.guards import make_executor, make_metric
@@ -21,12 +21,12 @@ from gptfl.recording.recording import with_texts
 from gptfl.recording.trainers import model_of
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.selection_study import RANDOM_KIND, draw_selection_study, write_selection_study
-from gptfl.simulation.schedule import recorded_recipe
-from gptfl.simulation.simulator import Source, open_source
-from gptfl.store.outputs import Keeping, check_plain_target
-from gptfl.studies.results import Kind, SelectionStudy
+from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.studies.results import SelectionStudy, SelectorResult
 from gptfl.studies.retraining import Retrainer, Training
-from gptfl.studies.rivals import Halves, choices_of, drawn_of, halves_of
+from gptfl.studies.rivals import TestSplit, baseline_choices, drawn_of, split_tests
 
 ALSO = "accuracy"
 """Measured beside the metric selected for, where the test examples have classes."""
@@ -81,16 +81,16 @@ def select_study(
     for flag, count in (("--random", random_subsets), ("--repeats", repeats)):
         if count < 2:
             raise UsageError(f"{flag} is {count}", "give 2 or more: the spread tells what a difference is worth")
-    source = open_source(simulator, dynamics, workspace, estimator, metric, features)
+    source = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
     check_made_here(source)
-    wish = Wish(size, max_share_per_class, diversity, cautious, search)
+    wish = SelectionSpec(size, max_share_per_class, diversity, cautious, search)
     subject = target_of(on, source, wish)
-    rooms_of(source.scope.pool, wish)
-    halves = halves_of(source, subject, score_on, seed)
+    class_quota(source.scope.pool, wish)
+    halves = split_tests(source, subject, score_on, seed)
     target, picture = _targets(source, output, figure)
     runner = make_executor(get_registry(), executor)
     retrainer = _retrainer(source, halves, model, data, device, seed, progress)
-    choices, notes = choices_of(source, halves, wish, rivals, how, orders, seed, features, progress)
+    choices, notes = baseline_choices(source, halves, wish, rivals, how, orders, seed, features, progress)
     drawn = drawn_of(source.scope.pool, size, random_subsets, seed)
     kinds = {name: [Training(repeat, (), places) for repeat in range(repeats)] for name, places in choices.items()}
     kinds[RANDOM_KIND] = [Training(number % repeats, (), places) for number, places in enumerate(drawn)]
@@ -118,13 +118,13 @@ def select_study(
         figure=picture,
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
-    keeping = Keeping(study)
+    keeping = ResultWriter(study)
     keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=figure is not None)
     keeping.write("output", lambda known: write_selection_study(known, target))
     return keeping.settled()
 
 
-def _targets(source: Source, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
+def _targets(source: FittedSimulator, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
     name = f"{source.recording.stem}.select-study"
     root = source.recording.workspace.root
     target = root / f"{name}.json" if output is None else user_path(output)
@@ -138,8 +138,8 @@ def _targets(source: Source, output: str | Path | None, figure: str | Path | Non
 
 
 def _retrainer(
-    source: Source,
-    halves: Halves,
+    source: FittedSimulator,
+    halves: TestSplit,
     model: str | None,
     data: str | Path | None,
     device: str,
@@ -149,7 +149,7 @@ def _retrainer(
     recording = source.recording
     pool, test = with_texts(recording.dynamics, data, recording.path)
     scored = tuple(test[place] for place in halves.scored)
-    recipe = recorded_recipe(recording.dynamics, source.metric)
+    recipe = recorded_schedule(recording.dynamics, source.metric)
     kept = recording.workspace.root / f"{recording.stem}.select-study.jsonl"
     return Retrainer(
         recording,
@@ -176,11 +176,11 @@ def _metrics(asked: MetricInfo, scored: Sequence[Example]) -> tuple[Metric, ...]
     return (first, make_metric(registry, ALSO))
 
 
-def _kind(name: str, trainings: Sequence[Training], retrainer: Retrainer) -> Kind:
+def _kind(name: str, trainings: Sequence[Training], retrainer: Retrainer) -> SelectorResult:
     pool = retrainer.pool
     subsets = dict.fromkeys(training.members or () for training in trainings)
     values = {
         metric.info.name: np.array([retrainer.result(training)[metric.info.name] for training in trainings])
         for metric in retrainer.metrics
     }
-    return Kind(name, tuple(tuple(pool[place].id for place in members) for members in subsets), values)
+    return SelectorResult(name, tuple(tuple(pool[place].id for place in members) for members in subsets), values)

@@ -16,15 +16,23 @@ from gptfl.report.comparison_plot import check_picture
 from gptfl.report.simulation import draw_simulation
 from gptfl.scores import pointwise
 from gptfl.simulation.caveats import novelty_note, range_note, share_note
-from gptfl.simulation.counterfactual import Asked, Choice, Ids
-from gptfl.simulation.new_examples import read_newcomers
+from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
+from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.observing import check_observing, with_observed
-from gptfl.simulation.outcome import Group, Reference, Simulation, finite_mean, mean_over, most_changed, spread_of
+from gptfl.simulation.outcome import (
+    ExampleGroup,
+    Reference,
+    Simulation,
+    finite_mean,
+    mean_over,
+    most_changed,
+    spread_of,
+)
 from gptfl.simulation.reference import Trust, against_average, held_out_trust, other_subset
 from gptfl.simulation.schedule import Overrides
-from gptfl.simulation.simulator import Source, open_source, with_newcomers
+from gptfl.simulation.simulator import FittedSimulator, open_fitted, with_new_examples
 from gptfl.store.kinds import PREDICTIONS
-from gptfl.store.outputs import Keeping, check_plain_target, check_target
+from gptfl.store.outputs import ResultWriter, check_plain_target, check_target
 from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile
 
@@ -70,7 +78,7 @@ def simulate(
     that go on from them.
 
     ``new_train`` and ``new_test`` are files of examples that the recording lacks, one JSON object a line (see
-    ``read_newcomers``); those to train on may then be named like the pool's. The first scores of new test examples
+    ``read_new_examples``); those to train on may then be named like the pool's. The first scores of new test examples
     are in their file, or measured with ``model``, which must be the one recorded. Their vectors come from the
     encoder that the simulator's ``features`` are by; these are looked for in the workspace unless named, and needed
     only for examples that it wasn't fitted to.
@@ -79,14 +87,14 @@ def simulate(
     malformed, where simulator and recording don't belong together, or the estimator can't answer.
     """
     check_seed(seed)
-    choice = Choice(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
+    choice = Counterfactual(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
     choice.check()
     _check_new(choice, new_train, new_test, model)
-    known = open_source(simulator, dynamics, workspace, estimator, metric, features)
+    known = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
     source = known
     if new_train is not None or new_test is not None:
-        new = read_newcomers(new_train, new_test, known.recording.dynamics, known.metric)
-        source = with_newcomers(known, new, features, model, progress)
+        new = read_new_examples(new_train, new_test, known.recording.dynamics, known.metric)
+        source = with_new_examples(known, new, features, model, progress)
     asked = choice.ask(source, seed)
     if observe is not None:
         check_observing(source, observe)
@@ -122,14 +130,16 @@ def simulate(
     if source.new is not None:
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
-    keeping = Keeping(result)
+    keeping = ResultWriter(result)
     file = _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
     keeping.write("predictions", lambda _: write_predictions(target, file))
     keeping.draw("figure", lambda _: _draw(picture, result, asked, prediction, versus), asked=figure is not None)
     return keeping.settled()
 
 
-def _draw(picture: Path, result: Simulation, asked: Asked, prediction: Prediction, versus: Reference) -> None:
+def _draw(
+    picture: Path, result: Simulation, asked: SimulationRequest, prediction: Prediction, versus: Reference
+) -> None:
     shown = [
         (change.id, result.tests.index(change.id), word)
         for word, changes in (("helped", result.helped), ("hurt", result.hurt))
@@ -151,7 +161,7 @@ def _draw(picture: Path, result: Simulation, asked: Asked, prediction: Predictio
     )
 
 
-def _key(source: Source, asked: Asked, rival: Int[np.ndarray, " subset"] | None) -> str:
+def _key(source: FittedSimulator, asked: SimulationRequest, rival: Int[np.ndarray, " subset"] | None) -> str:
     query, new = asked.query, source.new
     added = (
         () if new is None else ([[e.id, e.digest] for e in new.pool], [[e.id, e.digest] for e in new.test], new.first)
@@ -163,7 +173,7 @@ def _key(source: Source, asked: Asked, rival: Int[np.ndarray, " subset"] | None)
 
 
 def _check_new(
-    choice: Choice,
+    choice: Counterfactual,
     new_train: str | Path | None,
     new_test: str | Path | None,
     model: str | None,
@@ -178,8 +188,8 @@ def _check_new(
 
 
 def _summarise(
-    source: Source,
-    asked: Asked,
+    source: FittedSimulator,
+    asked: SimulationRequest,
     prediction: Prediction,
     reference: Reference,
     trust: Trust,
@@ -241,7 +251,7 @@ def _summarise(
     )
 
 
-def _unseen_notes(source: Source, asked: Asked) -> tuple[str, ...]:
+def _unseen_notes(source: FittedSimulator, asked: SimulationRequest) -> tuple[str, ...]:
     """What of a question the simulator wasn't fitted to."""
     notes: tuple[str, ...] = ()
     recording, batches = source.recording, asked.query.batches
@@ -256,7 +266,7 @@ def _unseen_notes(source: Source, asked: Asked) -> tuple[str, ...]:
     return notes
 
 
-def _groups(asked: Asked, prediction: Prediction, marks: tuple[str, ...]) -> tuple[Group, ...]:
+def _groups(asked: SimulationRequest, prediction: Prediction, marks: tuple[str, ...]) -> tuple[ExampleGroup, ...]:
     """The scores of seen and of unseen test examples, where there are both held-out runs and something unseen."""
     groups = []
     for name, mark in (("seen", ""), ("unseen", "unseen")):
@@ -265,12 +275,12 @@ def _groups(asked: Asked, prediction: Prediction, marks: tuple[str, ...]) -> tup
             continue
         pair = prediction.values[:, :, places].astype(np.float64), asked.recorded[:, :, places].astype(np.float64)
         mse, rho = (pointwise.mean_and_std(score(*pair))[0] for score in _SCORES)
-        groups.append(Group(name, len(places), mse, rho))
+        groups.append(ExampleGroup(name, len(places), mse, rho))
     return tuple(groups)
 
 
 def _file_of(
-    result: Simulation, asked: Asked, prediction: Prediction, found: SimulatorFile, settings: dict[str, Any]
+    result: Simulation, asked: SimulationRequest, prediction: Prediction, found: SimulatorFile, settings: dict[str, Any]
 ) -> PredictionFile:
     return PredictionFile(
         estimator=result.estimator,

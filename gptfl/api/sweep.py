@@ -15,9 +15,9 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
-from gptfl.scores.comparison import Comparison, Row
+from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.sweep import Point, Sweep
-from gptfl.store.outputs import Keeping, check_plain_target
+from gptfl.store.outputs import ResultWriter, check_plain_target
 
 EVERY, ENCODER = "every", "encoder"
 """The axes that are no setting of an estimator: which recorded scores, and whose features."""
@@ -144,7 +144,7 @@ def sweep(
     )
 
 
-def row_of(comparison: Comparison, estimator: str) -> Row:
+def row_of(comparison: Comparison, estimator: str) -> ScoreRow:
     """The one row of an estimator. Raises ``DataError`` with the reason where it failed."""
     row = next(row for row in comparison.rows if estimator in (row.name, row.estimator))
     if row.error:
@@ -169,7 +169,7 @@ def _written(
     default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
     table = None if output is None else user_path(output)
     picture = None if figure is False else default if figure is True else user_path(figure)
-    keeping = Keeping(replace(found, output=table, figure=picture))
+    keeping = ResultWriter(replace(found, output=table, figure=picture))
     if picture is not None:
         keeping.draw("figure", lambda known: draw_sweep(known, picture), asked=figure is not True)
     if table is not None:

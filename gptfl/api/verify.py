@@ -27,16 +27,16 @@ from gptfl.report.verification import draw_verification, write_verification
 from gptfl.scores import pointwise
 from gptfl.scores.coverage import coverage
 from gptfl.simulation.caveats import novelty_note, range_note, share_note
-from gptfl.simulation.counterfactual import Asked, Choice, Ids
+from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average
 from gptfl.simulation.schedule import Overrides
-from gptfl.simulation.simulator import Source, open_source
-from gptfl.store.outputs import Keeping, check_plain_target, check_writable
+from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.store.outputs import ResultWriter, check_plain_target, check_writable
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
-    from gptfl.training.trainer import Recipe, RecordingTrainer
+    from gptfl.recording.cost import CostEstimate
+    from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 
 def verify(
@@ -77,11 +77,11 @@ def verify(
     model or texts can't be had, the estimator can't answer or a training diverges.
     """
     check_seed(seed)
-    choice = Choice(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
+    choice = Counterfactual(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
     choice.check()
     if not choice.given():
         raise UsageError("nothing says what to train on", "give --subset, --drop or --curriculum")
-    source = open_source(simulator, dynamics, workspace, estimator, metric, features)
+    source = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
     check_made_here(source)
     asked = choice.ask(source, seed)
     target, picture = _targets(source, asked, output, figure)
@@ -103,13 +103,13 @@ def verify(
         runs = training.carry_out(runner, progress)
         seconds = time.perf_counter() - started
     found = _held_against(source, asked, prediction, average, runs, seconds, target, picture)
-    keeping = Keeping(found)
+    keeping = ResultWriter(found)
     keeping.draw("figure", lambda known: draw_verification(known, picture), asked=figure is not None)
     keeping.write("output", lambda known: write_verification(known, target))
     return keeping.settled()
 
 
-def check_made_here(source: Source) -> None:
+def check_made_here(source: FittedSimulator) -> None:
     """Raise ``DataError`` for a recording that can't be trained on, for it was imported."""
     if is_imported(source.recording.dynamics.settings):
         raise DataError(
@@ -118,7 +118,9 @@ def check_made_here(source: Source) -> None:
         )
 
 
-def _targets(source: Source, asked: Asked, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
+def _targets(
+    source: FittedSimulator, asked: SimulationRequest, output: str | Path | None, figure: str | Path | None
+) -> tuple[Path, Path]:
     query = asked.query
     key = fingerprint(query.batches, query.learning_rates, query.steps)
     beside = source.output(key)
@@ -137,19 +139,19 @@ def _targets(source: Source, asked: Asked, output: str | Path | None, figure: st
 class _Training:
     """The trainings that were asked about, and what carries them out."""
 
-    source: Source
-    asked: Asked
+    source: FittedSimulator
+    asked: SimulationRequest
     plans: tuple[Plan, ...]
     maker: TrainerMaker
-    recipe: "Recipe"
+    recipe: "TrainerSettings"
     model: str
 
     @classmethod
     def of(
         cls,
-        source: Source,
-        asked: Asked,
-        choice: Choice,
+        source: FittedSimulator,
+        asked: SimulationRequest,
+        choice: Counterfactual,
         seed: int,
         model: str | None,
         data: str | Path | None,
@@ -172,7 +174,7 @@ class _Training:
         task = TaskData(str(recording.dynamics.settings.get("task", "")), pool, test)
         return cls(source, asked, plans, TrainerMaker(name, device, task, (metric,), recipe, progress), recipe, name)
 
-    def estimate(self) -> "Estimate":
+    def estimate(self) -> "CostEstimate":
         """What it will cost; the model is loaded for that."""
         from gptfl.recording.cost import Size, estimate
 
@@ -215,7 +217,7 @@ class _Training:
         return trainer
 
 
-def _check_rates(recipe: "Recipe", asked: Asked, path: Path) -> None:
+def _check_rates(recipe: "TrainerSettings", asked: SimulationRequest, path: Path) -> None:
     """Predicted and trained must be the same curriculum, its learning rates too."""
     rates = SCHEDULES[recipe.schedule](recipe.learning_rate, asked.recipe.steps)
     if not np.allclose(rates, asked.query.learning_rates, rtol=1e-6):
@@ -225,8 +227,8 @@ def _check_rates(recipe: "Recipe", asked: Asked, path: Path) -> None:
 
 
 def _held_against(
-    source: Source,
-    asked: Asked,
+    source: FittedSimulator,
+    asked: SimulationRequest,
     prediction: Prediction,
     average: Reference,
     runs: Sequence[Run],

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
 
 
-def _generation(plan: "Estimate") -> dict[str, str]:
+def _generation(plan: "CostEstimate") -> dict[str, str]:
     if not plan.generated:
         return {}
     return {
@@ -17,12 +17,12 @@ def _generation(plan: "Estimate") -> dict[str, str]:
     }
 
 
-def _checkpoints(plan: "Estimate") -> dict[str, str]:
+def _checkpoints(plan: "CostEstimate") -> dict[str, str]:
     size = plan.checkpoint_bytes
     return {"checkpoints": f"{console.human_bytes(size)} more, in files of their own"} if size else {}
 
 
-def _gradients(plan: "Estimate") -> dict[str, str]:
+def _gradients(plan: "CostEstimate") -> dict[str, str]:
     rows = {}
     if plan.seconds_per_derivative:
         rows["derivatives"] = (
@@ -47,7 +47,7 @@ def _gradients(plan: "Estimate") -> dict[str, str]:
     return rows
 
 
-def _identified(plan: "Estimate") -> dict[str, str]:
+def _identified(plan: "CostEstimate") -> dict[str, str]:
     """How well the design tells effects apart, as the share of their variance that it leaves."""
     found = plan.identifies
     if found is None:
@@ -67,7 +67,7 @@ def _identified(plan: "Estimate") -> dict[str, str]:
     return rows
 
 
-def announce(plan: "Estimate") -> None:
+def announce(plan: "CostEstimate") -> None:
     """Print what a recording will be and cost, and what its design will tell."""
     recorded = plan.runs - plan.runs_left
     trained = console.human_count(plan.trained_parameters)

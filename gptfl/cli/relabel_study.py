@@ -13,8 +13,8 @@ from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
-    from gptfl.studies.results import Study
+    from gptfl.recording.cost import CostEstimate
+    from gptfl.studies.results import RelabelStudy
 
 
 TRAINED = "Trainings"
@@ -130,7 +130,7 @@ def command(
     console.settle(study.unkept, error)
 
 
-def show(study: "Study", as_json: bool) -> None:
+def show(study: "RelabelStudy", as_json: bool) -> None:
     """Print what a study came to."""
     from gptfl.report.relabel import study_table, to_json
 
@@ -160,7 +160,7 @@ def _numbers(text: str) -> list[float]:
     return numbers
 
 
-def _announce(plan: "Estimate") -> None:
+def _announce(plan: "CostEstimate") -> None:
     kept = plan.runs - plan.runs_left
     console.say("Plan")
     console.show_pairs(

@@ -13,7 +13,7 @@ from gptfl.cli.select import Cautious, Diversity, Estimator, MaxShare, On, Order
 from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
     from gptfl.studies.results import SelectionStudy
 
 
@@ -161,7 +161,7 @@ def show(study: "SelectionStudy", as_json: bool) -> None:
     console.say_paths(numbers=study.output, picture=study.figure)
 
 
-def _announce(plan: "Estimate") -> None:
+def _announce(plan: "CostEstimate") -> None:
     kept = plan.runs - plan.runs_left
     console.say("Plan")
     console.show_pairs(

@@ -14,7 +14,7 @@ from gptfl.cli.tables import show_table
 
 if TYPE_CHECKING:
     from gptfl.evaluation.verification import Verification
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
 
 
 def command(
@@ -160,7 +160,7 @@ def show(found: "Verification", as_json: bool) -> None:
     console.say_paths(numbers=found.output, picture=found.figure)
 
 
-def _announce(plan: "Estimate") -> None:
+def _announce(plan: "CostEstimate") -> None:
     of = "1 training" if plan.runs == 1 else f"{plan.runs} trainings"
     console.say("Plan")
     console.show_pairs(

@@ -14,7 +14,7 @@ SIDES: Mapping[str, tuple[str, ...]] = {TRAIN: (TRAIN,), TEST: (TEST,), BOTH: (T
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class HeldOutExamples:
     """The examples that fitting doesn't see, as ascending places in the pool and among the test examples.
 
     ``share`` is the one asked for, None for the usual one of each side or what the recording itself reserves.
@@ -43,6 +43,6 @@ class SetAside:
         return {"side": self.side, "share": self.share, "seed": self.seed, **ids}
 
 
-def kept(count: int, aside: Sequence[int]) -> Int[np.ndarray, " kept"]:
+def kept_places(count: int, aside: Sequence[int]) -> Int[np.ndarray, " kept"]:
     """The places that aren't set aside."""
     return np.setdiff1d(np.arange(count), np.asarray(aside, dtype=np.int64))

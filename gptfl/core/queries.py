@@ -169,7 +169,7 @@ def stacked(arrays: Sequence[Float[np.ndarray, "recorded test"]]) -> Float[np.nd
     return result
 
 
-def features_of(
+def features_at(
     features: Features,
     pool: tuple[Example, ...],
     test: tuple[Example, ...],

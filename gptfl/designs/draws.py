@@ -28,7 +28,7 @@ DEALING, RESERVED_DRAW = 5, 6
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DesignLayout:
     """What determines the examples of every run.
 
     ``reserved`` are the places of the pool that only runs to test draw from. ``classes`` numbers the class of each
@@ -93,7 +93,7 @@ def role_in(unit: int, reserve: bool) -> str:
     return VALIDATION if unit % 16 == 9 else FIT
 
 
-def draw_runs(layout: Layout, runs: int) -> list[Draw]:
+def draw_runs(layout: DesignLayout, runs: int) -> list[Draw]:
     """The first ``runs`` runs of a recording."""
     together = TOGETHER.get(layout.design, 1)
     dealer = Dealer(layout.pool, layout.classes if layout.design == BALANCED else None)
@@ -129,7 +129,7 @@ def _again(run: Draw, index: int, same: bool, seed: int) -> Draw:
 
 
 def _members(
-    layout: Layout, dealer: Dealer, unit: int, own: int
+    layout: DesignLayout, dealer: Dealer, unit: int, own: int
 ) -> tuple[Int[np.ndarray, " subset"], Int[np.ndarray, "swapped 2"]]:
     """The examples of a run, and what a pair's second run has in the place of some."""
     none = np.empty((0, 2), dtype=np.int64)

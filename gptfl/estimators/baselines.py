@@ -15,7 +15,7 @@ from gptfl.errors import DataError
 from gptfl.estimators import average
 from gptfl.estimators.clock import Clock, Span
 from gptfl.estimators.left_out import cut_notes
-from gptfl.estimators.unseen_tests import carried_over
+from gptfl.estimators.unseen_tests import extrapolated
 from gptfl.plugins.interfaces import Estimator
 
 
@@ -57,7 +57,7 @@ class MeanRun:
 
     A run of other step sizes than recorded goes as the average one did when its step sizes had added up to as much.
     Only ``values[:, 0]`` is the given first value; from there on the average is predicted as it is. A test example
-    that it wasn't fitted to changes as the others do on average, given its first value (``carried_over``).
+    that it wasn't fitted to changes as the others do on average, given its first value (``extrapolated``).
     """
 
     name = "mean-run"
@@ -111,7 +111,7 @@ class MeanRun:
     ) -> Float[np.ndarray, "run recorded new"]:
         # The first step is given, and may lie before those at which the average run is known.
         grid = np.append(np.clip(steps[:1], self.steps_[0], self.steps_[-1]), steps[1:])
-        return carried_over(average.interpolate(self.steps_, self.mean_, grid), first)
+        return extrapolated(average.interpolate(self.steps_, self.mean_, grid), first)
 
     def flops(self, query: Query) -> float:
         """Interpolating the average run once, for all curricula."""

@@ -25,7 +25,7 @@ from gptfl.estimators.clock import Clock
 from gptfl.estimators.exposures import exposures, shares
 from gptfl.estimators.left_out import cut_notes
 from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
-from gptfl.estimators.unseen_tests import carried_over
+from gptfl.estimators.unseen_tests import extrapolated
 from gptfl.plugins.settings import number
 
 
@@ -162,7 +162,7 @@ class ClassShare:
             )
         usual = average.interpolate(self.steps_, self.share_, query.steps)
         new = np.flatnonzero(asked.test_seen < 0)
-        base = carried_over(intercept + np.einsum("sc,sct->st", usual, slope), query.first[:, new])
+        base = extrapolated(intercept + np.einsum("sc,sct->st", usual, slope), query.first[:, new])
         named, known = self._known(asked)
         for column, place in enumerate(new):
             kin = self.test_classes_ == known.get(named.of(asked.test[place]), -2)

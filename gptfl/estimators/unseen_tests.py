@@ -8,7 +8,7 @@ from jaxtyping import Float
 from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
 
 
-def carried_over(
+def extrapolated(
     known: Float[np.ndarray, "recorded test"], first: Float[np.ndarray, "run new"]
 ) -> Float[np.ndarray, "run recorded new"]:
     """Trajectories that start at ``first`` and change as the known test examples do on average.
@@ -32,7 +32,7 @@ WEIGHTS = tuple(10.0**power for power in np.arange(-3.0, 3.5, 0.5))
 """How much likeness may tell of a mean trajectory, in units of what each test example has of its own."""
 
 
-def carried_alike(
+def extrapolated_by_kernel(
     known: Float[np.ndarray, "recorded test"],
     alike: Float[np.ndarray, "test test"],
     first: Float[np.ndarray, "run new"],
@@ -46,19 +46,19 @@ def carried_alike(
     numbers known of each known and each new test example: with them the line is a plane, if that tells known test
     examples better from the others. Line and plane go on beyond the known examples, but no farther than these spread;
     from there on a trajectory keeps its distance to the last one told. With fewer than four known examples, or where all
-    begin alike, ``carried_over`` tells. Beside it, the variance of the errors; the line's own counts.
+    begin alike, ``extrapolated`` tells. Beside it, the variance of the errors; the line's own counts.
     """
     if known.shape[1] < 4 or np.ptp(known[0]) == 0:
-        values = carried_over(known, first)
+        values = extrapolated(known, first)
         spread = np.var(known - known[0], axis=1, ddof=min(1, known.shape[1] - 1))
         return values, np.broadcast_to(spread[None, :, None], values.shape)
     line, given = np.stack([np.ones(known.shape[1]), known[0]], axis=1), [np.ones(first.shape), first]
-    told = _Told.of(known, line, alike)
+    told = _Regression.of(known, line, alike)
     if levels is not None and known.shape[1] >= ENOUGH:
         trend = np.column_stack([line, levels[0]])
         # Levels that are constant, or tell the same, are no plane.
         if np.linalg.matrix_rank(trend / np.maximum(np.abs(trend).max(axis=0), 1e-300)) == trend.shape[1]:
-            plane = _Told.of(known, trend, alike)
+            plane = _Regression.of(known, trend, alike)
             if plane.missed < told.missed:
                 told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
     asked = np.stack(given, axis=2)
@@ -69,7 +69,7 @@ def carried_alike(
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Regression:
     """What the known test examples say: a trend of each step, and what a Gaussian process adds."""
 
     trend: Float[np.ndarray, "test k"]
@@ -86,7 +86,7 @@ class _Told:
         known: Float[np.ndarray, "recorded test"],
         trend: Float[np.ndarray, "test k"],
         alike: Float[np.ndarray, "test test"],
-    ) -> "_Told":
+    ) -> "_Regression":
         """Learn from the known ones; ``missed`` is the squared error of telling each from the others."""
         ones = np.eye(len(alike))
         weight = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + ones))

@@ -8,7 +8,7 @@ from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import query_for, same_steps
 from gptfl.scores.comparison import Cost
 from gptfl.simulation.asking import predict_runs
-from gptfl.simulation.requirements import Contender
+from gptfl.simulation.requirements import NamedEstimator
 from gptfl.simulation.unseen import Scope
 
 REPEATS = 5
@@ -16,7 +16,9 @@ ENOUGH = 2.0
 """Seconds after which no further repetition is timed."""
 
 
-def measure_cost(contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None) -> Cost:
+def measure_cost(
+    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
+) -> Cost:
     """Time the fitted estimator's answers about these runs, and count their operations.
 
     Seconds are the median of up to five repetitions after one that isn't counted, over the number of
@@ -34,7 +36,9 @@ def measure_cost(contender: Contender, runs: Sequence[Run], metric: MetricInfo, 
     return Cost(statistics.median(times) / trajectories, None if operations is None else operations / trajectories)
 
 
-def _operations(contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None) -> float | None:
+def _operations(
+    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None
+) -> float | None:
     told = getattr(contender.estimator, "flops", None)
     if told is not None:
         queries = [query_for([runs[place] for place in places], metric) for places in same_steps(runs)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gptfl.core import REPEAT, Dynamics, Features, FitData, MetricInfo, Progress, Run, tasks_of
-from gptfl.core.holdout import SetAside, kept
+from gptfl.core.holdout import HeldOutExamples, kept_places
 from gptfl.core.queries import given_part, stacked
 from gptfl.core.runs import cut_run, of_tests
 from gptfl.core.splits import (
@@ -23,25 +23,25 @@ from gptfl.designs.draws import together_in
 from gptfl.errors import DataError, PluginError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.evaluation.cost import measure_cost
-from gptfl.evaluation.specs import Entry
+from gptfl.evaluation.specs import ComparedEstimator
 from gptfl.plugins.interfaces import Estimator, conditions, is_oracle
 from gptfl.plugins.registry import Registry
-from gptfl.recording.recording import Recording
-from gptfl.scores.comparison import HeldOut, Outcome
+from gptfl.recording.recording import OpenedRecording
+from gptfl.scores.comparison import HeldOut, Predictions
 from gptfl.scores.coverage import Intervals
 from gptfl.simulation.asking import Answer, ask_runs, predict_runs
-from gptfl.simulation.fitting import Fitted, fit_data, fit_or_load
-from gptfl.simulation.requirements import Contender, refusal
+from gptfl.simulation.fitting import FittedEstimator, fit_data, fit_or_load
+from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.unseen import Scope, scope_of
 from gptfl.simulation.withholding import left_note, without
 
 
 @dataclass
-class Trial:
+class HeldOutEvaluation:
     """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress."""
 
     registry: Registry
-    recording: Recording
+    recording: OpenedRecording
     metric: MetricInfo
     seed: int
     progress: Progress
@@ -63,7 +63,7 @@ class Trial:
     def divide(self, folds: int | None) -> tuple[list[Split], tuple[str, ...]]:
         """The divisions of the usable runs; runs that test are cut to the test examples that count."""
         runs, aside = self.recording.dynamics.runs, self.recording.aside
-        seen = None if aside is None else kept(len(self.recording.dynamics.test), aside.test)
+        seen = None if aside is None else kept_places(len(self.recording.dynamics.test), aside.test)
         usable, notes = usable_runs(runs, self.metric, seen)
         splits = divided(self.recording.dynamics, usable, folds)
         if aside is None:
@@ -114,7 +114,7 @@ class Trial:
         if tests:
             self.splits.append(replace(split, test=tuple(tests)))
             self.tests += [(split.fold, run) for run in tests]
-            contender = Contender(self.registry.find("estimator", anchor.name), anchor)
+            contender = NamedEstimator(self.registry.find("estimator", anchor.name), anchor)
             self.means += predict_runs(contender, tests, self.metric, self.scope(anchor, None))
 
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
@@ -148,7 +148,7 @@ class Trial:
             together=np.array([units[run.index] for run in runs], dtype=np.int64),
         )
 
-    def outcome(self, entry: Entry, splits: Sequence[Split] | None = None, note: str = "") -> Outcome:
+    def outcome(self, entry: ComparedEstimator, splits: Sequence[Split] | None = None, note: str = "") -> Predictions:
         """Fit one estimator on every division, or on these, and ask it about the runs held out there.
 
         ``note`` is what progress says beside the estimator's label.
@@ -157,12 +157,12 @@ class Trial:
         part = self.registry.find("estimator", entry.name)
         label, features = entry.label, entry.provision.features
         answers: list[Answer] = []
-        fits: list[Fitted] = []
+        fits: list[FittedEstimator] = []
         for number, split in enumerate(splits):
             fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
             self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
             self.done += 1
-            contender = Contender(part, self.registry.make("estimator", entry.name, **entry.settings))
+            contender = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
             estimator = contender.estimator
             try:
                 problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
@@ -174,7 +174,7 @@ class Trial:
             except (DataError, PluginError) as error:
                 self.done += len(splits) - number - 1
                 self.progress("compare", self.done, self.fits, f"{label} failed")
-                return Outcome(
+                return Predictions(
                     label,
                     settings=dict(entry.settings),
                     error=str(error),
@@ -185,7 +185,7 @@ class Trial:
                 )
             fits.append(fitted)
         self.progress("compare", self.done, self.fits, label)
-        return Outcome(
+        return Predictions(
             label,
             stacked([answer.values for answer in answers]),
             settings=dict(fits[-1].contender.estimator.settings()),
@@ -213,7 +213,9 @@ def _intervals(answers: Sequence[Answer]) -> Intervals:
     }
 
 
-def folds_for(dynamics: Dynamics, aside: SetAside | None, folds: int | None) -> tuple[int | None, tuple[str, ...]]:
+def folds_for(
+    dynamics: Dynamics, aside: HeldOutExamples | None, folds: int | None
+) -> tuple[int | None, tuple[str, ...]]:
     """The number of folds to take, and what to tell of it.
 
     Where the recording reserves examples (``collect --reserve-pool``) and these are what is set aside, the runs that

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gptfl.core import MetricInfo
 from gptfl.errors import GptflError, UsageError
-from gptfl.features.lookup import Provision, Shelf
+from gptfl.features.lookup import FeatureChoice, FeatureLookup
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import parse_value
@@ -23,7 +23,7 @@ _NEXT = re.compile(r",(?=\s*[A-Za-z_][\w-]*=)")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ComparedEstimator:
     """One row to be: the estimator's registered name, the settings given, and a label that no other row has.
 
     ``provision`` are the features that it works from.
@@ -32,10 +32,10 @@ class Entry:
     label: str
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    provision: Provision = field(default=Provision(), compare=False, repr=False)
+    provision: FeatureChoice = field(default=FeatureChoice(), compare=False, repr=False)
 
 
-class Spec(NamedTuple):
+class EstimatorSpec(NamedTuple):
     """An estimator as the user named it: its settings, and the encoder whose features it is to work from."""
 
     name: str
@@ -43,7 +43,7 @@ class Spec(NamedTuple):
     encoder: str | None = None
 
 
-def parse_spec(spec: str, option: str = "--estimator") -> Spec:
+def parse_spec(spec: str, option: str = "--estimator") -> EstimatorSpec:
     """Read ``NAME``, ``NAME@ENCODER`` and either with ``:SETTING=VALUE,SETTING=VALUE``; values are as in ``--set``.
 
     Raises ``UsageError``, naming the ``option``, for anything else.
@@ -64,7 +64,7 @@ def parse_spec(spec: str, option: str = "--estimator") -> Spec:
         if key in settings:
             raise UsageError(f"{option} {spec!r} gives {key} twice", "give it once")
         settings[key] = parse_value(value)
-    return Spec(name, settings, encoder or None)
+    return EstimatorSpec(name, settings, encoder or None)
 
 
 def label_for(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
@@ -79,14 +79,14 @@ def _told(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def choose_entries(
+def choose_estimators(
     registry: Registry,
-    shelf: Shelf,
+    shelf: FeatureLookup,
     metric: MetricInfo,
     specs: Sequence[str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     calibrate: bool = False,
-) -> tuple[tuple[Entry, ...], dict[str, str]]:
+) -> tuple[tuple[ComparedEstimator, ...], dict[str, str]]:
     """The rows to be, and the estimators left out with the reason.
 
     ``shelf`` has the features that they work from. ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
@@ -97,8 +97,8 @@ def choose_entries(
     """
     settings = settings or {}
     asked = [parse_spec(spec) for spec in specs or ()]
-    rows = [Spec(name, {}) for name in ALWAYS]
-    rows += [Spec(name, {}) for name in registry.names("estimator")] if specs is None else asked
+    rows = [EstimatorSpec(name, {}) for name in ALWAYS]
+    rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else asked
     names = list(dict.fromkeys(row.name for row in rows))
     recording = shelf.recording
     sides = () if recording.aside is None else recording.aside.sides
@@ -108,7 +108,7 @@ def choose_entries(
             f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
         )
     required = {*settings, *(one.name for one in asked)}
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ComparedEstimator] = {}
     left_out: dict[str, str] = {}
     calibrated = False
     for name, own, encoder in rows:
@@ -127,7 +127,7 @@ def choose_entries(
             if problem is None and name not in required:
                 problem = refusal(estimator, sides)
         if problem is None:
-            entries[label] = Entry(label, name, given, provision)
+            entries[label] = ComparedEstimator(label, name, given, provision)
             calibrated = calibrated or CALIBRATE in given
         elif name in required:
             raise problem

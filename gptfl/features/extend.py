@@ -11,7 +11,7 @@ from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
 from gptfl.plugins.interfaces import Encoder, UsesRecording, reads_texts
 from gptfl.plugins.registry import Part, get_registry
-from gptfl.recording.recording import Recording, with_texts
+from gptfl.recording.recording import OpenedRecording, with_texts
 
 CLOSE = 1e-3
 """How far vectors made again may lie from those kept, relative to the largest entry."""
@@ -24,7 +24,7 @@ def beside(
     features: Features,
     pool: tuple[Example, ...],
     test: tuple[Example, ...],
-    recording: Recording,
+    recording: OpenedRecording,
     progress: Progress,
 ) -> Features:
     """The features of a recording with those of more training and test examples after them, by the same encoder.
@@ -81,7 +81,7 @@ def beside(
     return Features(name, features.identity, examples, sets)
 
 
-def _model_here(features: Features, recording: Recording) -> str:
+def _model_here(features: Features, recording: OpenedRecording) -> str:
     """The model that vectors were made with. Raises ``DataError`` where it is not to be had for the file alone."""
     from gptfl.training.named import model_in_file
 
@@ -93,7 +93,7 @@ def _model_here(features: Features, recording: Recording) -> str:
 
 
 def _placed(
-    part: Part, encoder: Encoder, features: Features, new: Sequence[Example], recording: Recording
+    part: Part, encoder: Encoder, features: Features, new: Sequence[Example], recording: OpenedRecording
 ) -> dict[str, Float[np.ndarray, "new d"]]:
     """Vectors by an encoder that is fitted to a recording's examples, made again and held against those kept."""
     encode_new = getattr(encoder, "encode_new", None)

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Features, examples_fingerprint, user_path
-from gptfl.core.holdout import kept
-from gptfl.core.queries import features_of
+from gptfl.core.holdout import kept_places
+from gptfl.core.queries import features_at
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Estimator, prefers
-from gptfl.recording.recording import Recording, picked_note
+from gptfl.recording.recording import OpenedRecording, picked_note
 from gptfl.store.features import FeatureReader, check_features, check_numbers, open_features, read_features
 from gptfl.store.simulators import SimulatorFile
 
@@ -21,7 +21,7 @@ HOW = "--encoder takes one for all, --estimator NAME@ENCODER for one"
 
 
 @dataclass(frozen=True, slots=True)
-class Provision:
+class FeatureChoice:
     """What an estimator gets: ``features`` (None where there are none, or none are wanted), and what to tell of it.
 
     ``last`` says that they are simply those made last.
@@ -38,14 +38,14 @@ class Provision:
 
 
 @dataclass
-class Shelf:
+class FeatureLookup:
     """The features of a recording, each file read at most once.
 
     ``path`` and ``encoder`` are what the user named for all estimators, if anything. Raises ``DataError`` where that
     is missing or belongs to other examples, when made.
     """
 
-    recording: Recording
+    recording: OpenedRecording
     path: str | Path | None = None
     encoder: str | None = None
     read: dict[str | None, tuple[Features | None, tuple[str, ...]]] = field(default_factory=dict)
@@ -66,25 +66,25 @@ class Shelf:
             return found is not None and found.encoder == encoder
         return bool(self.recording.workspace.candidates("features", self.recording.stem, encoder=encoder))
 
-    def provide(self, estimator: Estimator, encoder: str | None = None) -> Provision:
+    def provide(self, estimator: Estimator, encoder: str | None = None) -> FeatureChoice:
         """The features for one estimator; ``encoder`` is what the user named for it alone.
 
         What was named is given even to an estimator that doesn't require features. Raises ``DataError`` where what
         was named isn't there.
         """
         if encoder is not None:
-            return Provision(*self._by(encoder))
+            return FeatureChoice(*self._by(encoder))
         if self.named:
-            return Provision(*self._all())
+            return FeatureChoice(*self._all())
         if "features" not in estimator.requires:
-            return Provision()
+            return FeatureChoice()
         space, stem = self.recording.workspace, self.recording.stem
         for preferred in prefers(estimator):
             if space.candidates("features", stem, encoder=preferred):
                 found, notes = self._by(preferred)
-                return Provision(found, (*notes, *self._others(estimator, preferred)))
+                return FeatureChoice(found, (*notes, *self._others(estimator, preferred)))
         found, notes = self._all()
-        return Provision(found, notes, last=found is not None)
+        return FeatureChoice(found, notes, last=found is not None)
 
     def _by(self, encoder: str) -> tuple[Features | None, tuple[str, ...]]:
         if encoder not in self.read:
@@ -110,7 +110,7 @@ class Shelf:
         )
 
 
-def provision_notes(provisions: Mapping[str, Provision]) -> tuple[str, ...]:
+def choice_notes(provisions: Mapping[str, FeatureChoice]) -> tuple[str, ...]:
     """What to tell of the features of all rows, by their labels: where they differ, who works from which."""
     by_encoder: dict[str, list[str]] = {}
     last = set()
@@ -128,7 +128,7 @@ def provision_notes(provisions: Mapping[str, Provision]) -> tuple[str, ...]:
 
 
 def find_features(
-    recording: Recording, features: str | Path | None = None, encoder: str | None = None
+    recording: OpenedRecording, features: str | Path | None = None, encoder: str | None = None
 ) -> tuple[Features | None, tuple[str, ...]]:
     """The features at a path, else the encoder's, else those made last for the recording; None if there are none.
 
@@ -158,7 +158,7 @@ def find_features(
 
 
 def fitted_features(
-    recording: Recording, found: SimulatorFile, blind: bool, given: str | Path | None = None
+    recording: OpenedRecording, found: SimulatorFile, blind: bool, given: str | Path | None = None
 ) -> Features:
     """The features of the whole recording, of which the simulator was fitted to those that weren't set aside.
 
@@ -171,14 +171,14 @@ def fitted_features(
     for path in _feature_paths(recording, found, given):
         features = read_features(path)
         check_features(features, dynamics, path)
-        if features_of(features, *seen, pool, test).fingerprint == found.features:
+        if features_at(features, *seen, pool, test).fingerprint == found.features:
             return features
     raise _no_features(recording, found, given)
 
 
 @contextmanager
 def open_fitted_features(
-    recording: Recording, found: SimulatorFile, blind: bool, given: str | Path | None = None
+    recording: OpenedRecording, found: SimulatorFile, blind: bool, given: str | Path | None = None
 ) -> Iterator[FeatureReader]:
     """The features that ``fitted_features`` finds, open to be read some rows at a time. Raises ``DataError`` alike."""
     dynamics = recording.dynamics
@@ -195,21 +195,21 @@ def open_fitted_features(
     raise _no_features(recording, found, given)
 
 
-def _fitted_rows(recording: Recording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
+def _fitted_rows(recording: OpenedRecording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
     """The places of the examples that a simulator was fitted to."""
     dynamics, aside = recording.dynamics, recording.aside
     hidden = () if blind or aside is None else aside.pool
-    return kept(len(dynamics.pool), hidden), kept(len(dynamics.test), () if aside is None else aside.test)
+    return kept_places(len(dynamics.pool), hidden), kept_places(len(dynamics.test), () if aside is None else aside.test)
 
 
-def _feature_paths(recording: Recording, found: SimulatorFile, given: str | Path | None) -> list[Path]:
+def _feature_paths(recording: OpenedRecording, found: SimulatorFile, given: str | Path | None) -> list[Path]:
     if given is not None:
         return [user_path(given)]
     encoder = str(found.info.get("encoder"))
     return recording.workspace.candidates("features", recording.stem, encoder=encoder)
 
 
-def _no_features(recording: Recording, found: SimulatorFile, given: str | Path | None) -> DataError:
+def _no_features(recording: OpenedRecording, found: SimulatorFile, given: str | Path | None) -> DataError:
     encoder = str(found.info.get("encoder"))
     where = f"{given} holds" if given is not None else f"{recording.workspace.shown} holds"
     return DataError(

@@ -15,7 +15,7 @@ CHUNK = 4096
 """At most so many examples are asked about at once."""
 
 
-class Vectors(Protocol):
+class VectorSource(Protocol):
     """The vectors of a pool, some rows at a time."""
 
     @property
@@ -29,7 +29,7 @@ class Vectors(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldVectors:
+class VectorsInMemory:
     """Vectors that are in memory already; none where there are no features."""
 
     features: Features | None
@@ -48,7 +48,7 @@ class HeldVectors:
         return {name: one.train[start:stop] for name, one in self.features.sets.items()}
 
 
-def blocks(vectors: Vectors, pool: int) -> Iterator[tuple[int, int]]:
+def blocks(vectors: VectorSource, pool: int) -> Iterator[tuple[int, int]]:
     """Where to begin and to end when a pool is gone through in parts that fit into ``CHUNK_BYTES``."""
     size = max(1, min(CHUNK, CHUNK_BYTES // max(1, vectors.width)))
     return ((start, min(start + size, pool)) for start in range(0, pool, size))

@@ -11,30 +11,30 @@ from jaxtyping import Float, Int
 from gptfl.core import Features, Progress
 from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
-from gptfl.features.vectors import HeldVectors, Vectors, blocks
+from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
 from gptfl.influence.targets import LEVEL
 from gptfl.plugins.interfaces import TellsInfluence, is_blind
-from gptfl.simulation.simulator import Source
+from gptfl.simulation.simulator import FittedSimulator
 
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
 """Half the interval of an influence, in standard deviations."""
 
 
 @contextlib.contextmanager
-def vectors_of(source: Source, features: str | Path | Features | None) -> Iterator[Vectors]:
+def vectors_of(source: FittedSimulator, features: str | Path | Features | None) -> Iterator[VectorSource]:
     """The vectors that a simulator was fitted on, from the file of them, unless they are given.
 
     Raises ``DataError`` where the file isn't to be found.
     """
     if source.found.features is None or isinstance(features, Features):
-        yield HeldVectors(features if isinstance(features, Features) else None)
+        yield VectorsInMemory(features if isinstance(features, Features) else None)
         return
     blind = is_blind(source.contender.estimator)
     with open_fitted_features(source.recording, source.found, blind, features) as reader:
         yield reader
 
 
-def target_weights(source: Source, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, "1 test"]:
+def target_weights(source: FittedSimulator, tests: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, "1 test"]:
     """The mean of some test examples, as weights over those that the simulator was fitted to.
 
     Raises ``DataError`` where it was not fitted to one of them.
@@ -52,7 +52,10 @@ def target_weights(source: Source, tests: Int[np.ndarray, " chosen"]) -> Float[n
 
 
 def closed_form(
-    source: Source, tests: Int[np.ndarray, " chosen"], features: str | Path | Features | None, progress: Progress
+    source: FittedSimulator,
+    tests: Int[np.ndarray, " chosen"],
+    features: str | Path | Features | None,
+    progress: Progress,
 ) -> tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]:
     """The influence of every pool example on the mean of some test examples, and its standard deviation.
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import Example, class_numbers, lack_of_classes
 from gptfl.errors import DataError, UsageError
-from gptfl.features.vectors import Vectors, blocks
+from gptfl.features.vectors import VectorSource, blocks
 
 MAX_BYTES = 2**31
 """The vectors of all examples that may be picked take at most so much memory where diversity is asked for."""
@@ -17,7 +17,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SelectionSpec:
     """What a subset should be, by the options of the same names."""
 
     size: int
@@ -40,7 +40,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class ClassQuota:
     """The class of each pool example as a number, and how many of one class there may be."""
 
     classes: Int[np.ndarray, " pool"]
@@ -52,14 +52,14 @@ class Rooms:
         return np.asarray(self.most - taken)
 
 
-def rooms_of(pool: Sequence[Example], wish: Wish) -> Rooms:
+def class_quota(pool: Sequence[Example], wish: SelectionSpec) -> ClassQuota:
     """How many examples of each class may be picked.
 
     Raises ``DataError`` where the examples have no classes, and ``UsageError`` where the classes have too few
     examples to give as many as are wanted.
     """
     if wish.max_share is None:
-        return Rooms(np.zeros(len(pool), dtype=np.int64), wish.size)
+        return ClassQuota(np.zeros(len(pool), dtype=np.int64), wish.size)
     classes = class_numbers(pool)
     flag = f"--max-share-per-class {wish.max_share:g}"
     if classes is None:
@@ -70,10 +70,10 @@ def rooms_of(pool: Sequence[Example], wish: Wish) -> Rooms:
     there = int(np.minimum(np.bincount(classes), most).sum())
     if there < wish.size:
         raise UsageError(f"{flag} leaves {there} of the --size {wish.size} examples", "give a larger share")
-    return Rooms(classes, most)
+    return ClassQuota(classes, most)
 
 
-def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: Rooms) -> list[int]:
+def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: ClassQuota) -> list[int]:
     """The places of the greatest values, greatest first, ties by place, as far as their classes have room."""
     left = rooms.left([])
     chosen: list[int] = []
@@ -86,13 +86,17 @@ def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: Rooms) -> lis
     return chosen
 
 
-def pick(
-    worth: Float[np.ndarray, " pool"], penalty: float, wish: Wish, rooms: Rooms, vectors: Vectors | None
+def select_greedily(
+    worth: Float[np.ndarray, " pool"],
+    penalty: float,
+    wish: SelectionSpec,
+    rooms: ClassQuota,
+    vectors: VectorSource | None,
 ) -> list[int]:
     """The places of the subset, in the order in which they are picked.
 
     One after the other, the example is picked whose worth is greatest after taking off ``penalty`` times its likeness
-    (see ``likeness``) to the most alike of those picked before. Without penalty these are the examples of greatest
+    (see ``similarity``) to the most alike of those picked before. Without penalty these are the examples of greatest
     worth, which is the best subset for effects that add up.
 
     Raises ``UsageError`` where the vectors of too many examples would have to be held.
@@ -106,7 +110,7 @@ def pick(
     return _apart(worth, eligible, directions(vectors, eligible, len(worth), wish), penalty, wish.size, rooms)
 
 
-def likeness(
+def similarity(
     ones: list[Float[np.ndarray, "one d"]], others: list[Float[np.ndarray, "other d"]]
 ) -> Float[np.ndarray, "one other"]:
     """How alike examples are: the cosine of vectors centred on the pool, the mean over feature sets, 0 if negative."""
@@ -120,7 +124,7 @@ def _apart(
     ways: list[Float[np.ndarray, "eligible d"]],
     penalty: float,
     size: int,
-    rooms: Rooms,
+    rooms: ClassQuota,
 ) -> list[int]:
     alike = np.zeros(len(eligible))
     open_ = np.ones(len(eligible), dtype=bool)
@@ -130,12 +134,12 @@ def _apart(
         best = int(np.argmax(np.where(may, worth[eligible] - penalty * alike, -np.inf)))
         chosen.append(int(eligible[best]))
         open_[best] = False
-        alike = np.maximum(alike, likeness(ways, [one[best : best + 1] for one in ways])[:, 0])
+        alike = np.maximum(alike, similarity(ways, [one[best : best + 1] for one in ways])[:, 0])
     return chosen
 
 
 def directions(
-    vectors: Vectors, places: Int[np.ndarray, " eligible"], pool: int, wish: Wish
+    vectors: VectorSource, places: Int[np.ndarray, " eligible"], pool: int, wish: SelectionSpec
 ) -> list[Float[np.ndarray, "eligible d"]]:
     """The centred vectors of the examples at ascending places in each set, of length 1 (0 where one is the mean).
 
@@ -165,5 +169,5 @@ def directions(
     return [np.concatenate(one) for one in parts.values()]
 
 
-def _all(vectors: Vectors, pool: int) -> Iterator[dict[str, Float[np.ndarray, "example d"]]]:
+def _all(vectors: VectorSource, pool: int) -> Iterator[dict[str, Float[np.ndarray, "example d"]]]:
     return (vectors.rows(start, stop) for start, stop in blocks(vectors, pool))

@@ -8,24 +8,24 @@ from jaxtyping import Float
 from gptfl.core import Features, Progress
 from gptfl.errors import DataError, PluginError
 from gptfl.influence.closed_form import closed_form
-from gptfl.influence.self_influence import OwnScores
+from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
-from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Subject, Told
+from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Influence, InfluenceTarget
 from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, is_oracle, tells_itself
-from gptfl.simulation.schedule import recorded_recipe
-from gptfl.simulation.simulator import Source
+from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.simulator import FittedSimulator
 
 
-def tell(
-    source: Source,
-    subject: Subject,
+def compute_influence(
+    source: FittedSimulator,
+    subject: InfluenceTarget,
     how: str | None,
-    own: OwnScores | None,
+    own: InitialMetrics | None,
     features: str | Path | Features | None,
     orders: int,
     seed: int,
     progress: Progress,
-) -> Told:
+) -> Influence:
     """The influence of each pool example, in the way asked for; by default directly where the estimator offers it.
 
     ``own`` are the pool examples' first scores, where known; ``features`` those that the simulator was fitted on, by
@@ -42,8 +42,8 @@ def tell(
             )
     elif how in (None, CLOSED_FORM):
         influence, spread = closed_form(source, subject.tests, features, progress)
-        last = int(recorded_recipe(source.recording.dynamics, source.metric).grid[-1])
-        return Told(influence, CLOSED_FORM, last, spread=spread)
+        last = int(recorded_schedule(source.recording.dynamics, source.metric).grid[-1])
+        return Influence(influence, CLOSED_FORM, last, spread=spread)
     offered = tells_itself(estimator) if subject.itself else isinstance(estimator, InfluencesTests)
     if how == DERIVATIVE and not offered:
         kind = "self_influence" if subject.itself else "influence"
@@ -52,7 +52,7 @@ def tell(
             "use --how replace or drop, or another estimator",
         )
     if how == DERIVATIVE or (how is None and offered):
-        return Told(direct(source, subject), DERIVATIVE, None)
+        return Influence(direct_influence(source, subject), DERIVATIVE, None)
     if is_oracle(estimator):
         raise DataError(
             f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
@@ -61,7 +61,7 @@ def tell(
     return simulated(source, subject, how or REPLACE, own, features, orders, seed, progress)
 
 
-def direct(source: Source, subject: Subject) -> Float[np.ndarray, " pool"]:
+def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float[np.ndarray, " pool"]:
     """What the estimator's own method says to first order.
 
     Raises ``DataError`` where examples were set aside from the fit, ``PluginError`` where the answer is ill-shaped or

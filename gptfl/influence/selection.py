@@ -11,11 +11,11 @@ from jaxtyping import Float
 from gptfl.core import Example, Features, MetricInfo, Progress
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.closed_form import vectors_of
-from gptfl.influence.greedy import Wish, pick, rooms_of
-from gptfl.influence.methods import tell
-from gptfl.influence.subset_search import Start, exchanged
-from gptfl.influence.targets import Subject, Told, subject_of
-from gptfl.simulation.simulator import Source
+from gptfl.influence.greedy import SelectionSpec, class_quota, select_greedily
+from gptfl.influence.methods import compute_influence
+from gptfl.influence.subset_search import SearchStart, improve_by_swaps
+from gptfl.influence.targets import Influence, InfluenceTarget, influence_target
+from gptfl.simulation.simulator import FittedSimulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +65,34 @@ class Selection:
         return dict(Counter(self.class_names).most_common())
 
 
-def target_of(on: str | Sequence[str], source: Source, wish: Wish) -> Subject:
-    """What is to become better. Raises ``UsageError`` and ``DataError`` as ``subject_of`` and ``Wish.check`` do."""
+def target_of(on: str | Sequence[str], source: FittedSimulator, wish: SelectionSpec) -> InfluenceTarget:
+    """What is to become better. Raises ``UsageError`` and ``DataError`` as ``influence_target`` and ``SelectionSpec.check`` do."""
     wish.check(len(source.scope.pool))
-    subject = subject_of(on, source.recording.dynamics)
+    subject = influence_target(on, source.recording.dynamics)
     if subject.itself:
         raise UsageError("--on self names no test examples to train for", "use --on mean, test:ID or group:FILE")
     return subject
 
 
 def chosen_of(
-    source: Source,
-    subject: Subject,
-    wish: Wish,
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    wish: SelectionSpec,
     how: str | None,
     features: str | Path | Features | None,
     orders: int,
     seed: int,
     progress: Progress,
-) -> tuple[Told, list[int]]:
+) -> tuple[Influence, list[int]]:
     """The influence of every example and the places of those chosen: the greatest first, then exchanged."""
-    rooms = rooms_of(source.scope.pool, wish)
+    rooms = class_quota(source.scope.pool, wish)
     name = source.found.estimator
     if wish.diversity and source.found.features is None:
         raise DataError(
             f"--diversity {wish.diversity:g} goes by features, and {name} was fitted without any",
             "leave it out, or use an estimator that is fitted to features",
         )
-    told = tell(source, subject, how, None, features, orders, seed, progress)
+    told = compute_influence(source, subject, how, None, features, orders, seed, progress)
     if wish.cautious and told.spread is None:
         raise DataError(
             f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {told.how})",
@@ -101,8 +101,10 @@ def chosen_of(
     worth = told.influence if told.spread is None else told.influence - wish.cautious * told.spread
     penalty = wish.diversity * float(worth.std())
     if not wish.diversity:
-        chosen = pick(worth, 0.0, wish, rooms, None)
-        return exchanged(source, subject, wish, rooms, told, Start(chosen, worth), None, seed, progress)
+        chosen = select_greedily(worth, 0.0, wish, rooms, None)
+        return improve_by_swaps(source, subject, wish, rooms, told, SearchStart(chosen, worth), None, seed, progress)
     with vectors_of(source, features) as vectors:
-        chosen = pick(worth, penalty, wish, rooms, vectors)
-        return exchanged(source, subject, wish, rooms, told, Start(chosen, worth, penalty), vectors, seed, progress)
+        chosen = select_greedily(worth, penalty, wish, rooms, vectors)
+        return improve_by_swaps(
+            source, subject, wish, rooms, told, SearchStart(chosen, worth, penalty), vectors, seed, progress
+        )

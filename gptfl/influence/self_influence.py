@@ -13,10 +13,10 @@ from gptfl.core.texts import json_text, parse_json
 from gptfl.errors import DataError, GptflWarning, ResourceError, UsageError
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.interfaces import generalises, is_blind
-from gptfl.recording.recording import Recording, with_texts
+from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import measure_first
-from gptfl.simulation.schedule import Recipe
-from gptfl.simulation.simulator import Source
+from gptfl.simulation.schedule import RunSchedule
+from gptfl.simulation.simulator import FittedSimulator
 from gptfl.simulation.unseen import Scope
 from gptfl.store.outputs import written_whole
 
@@ -24,16 +24,16 @@ MAX_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class OwnScores:
+class InitialMetrics:
     """One metric of each pool example before any training."""
 
     metric: str
     values: Float[np.ndarray, " pool"]
 
 
-def own_scores(
-    recording: Recording, metric: MetricInfo, model: str | None, data: str | Path | None, progress: Progress
-) -> OwnScores | None:
+def measure_initial_metrics(
+    recording: OpenedRecording, metric: MetricInfo, model: str | None, data: str | Path | None, progress: Progress
+) -> InitialMetrics | None:
     """What was measured before, else what ``model`` says now; None where neither is to be had.
 
     ``data`` is where the texts are, if the recording keeps none. Raises ``DataError`` where the model's weights are
@@ -59,10 +59,10 @@ def own_scores(
             aside.write_text(json_text(told, indent=2) + "\n", encoding="utf-8")
     except ResourceError as error:  # what was asked for is there all the same
         warnings.warn(f"first scores are measured anew the next time: {error}", GptflWarning, stacklevel=2)
-    return OwnScores(metric.name, values)
+    return InitialMetrics(metric.name, values)
 
 
-def _read(path: Path, dynamics: Dynamics, metric: str) -> OwnScores | None:
+def _read(path: Path, dynamics: Dynamics, metric: str) -> InitialMetrics | None:
     try:
         if not path.is_file():
             return None
@@ -76,10 +76,10 @@ def _read(path: Path, dynamics: Dynamics, metric: str) -> OwnScores | None:
         raise DataError(f"{path} is damaged ({type(error).__name__})", "delete it and measure again") from error
     if not np.isfinite(values).all():
         raise DataError(f"{path} is damaged (a value is not finite)", "delete it and measure again")
-    return OwnScores(metric, values)
+    return InitialMetrics(metric, values)
 
 
-def pool_as_test(source: Source, features: str | Path | Features | None) -> Scope:
+def pool_as_test(source: FittedSimulator, features: str | Path | Features | None) -> Scope:
     """The pool's examples on both sides. Raises ``DataError`` where the estimator can't predict them."""
     recording, estimator = source.recording, source.contender.estimator
     if TEST not in generalises(estimator):
@@ -101,7 +101,7 @@ def pool_as_test(source: Source, features: str | Path | Features | None) -> Scop
 
 
 def initial_metrics(
-    source: Source, recipe: Recipe, own: OwnScores | None, first: Float[np.ndarray, " test"]
+    source: FittedSimulator, recipe: RunSchedule, own: InitialMetrics | None, first: Float[np.ndarray, " test"]
 ) -> tuple[Float[np.ndarray, " pool"], tuple[str, ...]]:
     """Where each pool example starts: as measured, else as the test examples do on average."""
     if own is not None and int(recipe.grid[0]) == 0:

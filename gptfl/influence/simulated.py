@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from gptfl.core import Features, Progress
 from gptfl.core.curriculum import fill_batches, generator, run_seed
 from gptfl.errors import DataError
-from gptfl.influence.self_influence import OwnScores, initial_metrics, pool_as_test
-from gptfl.influence.targets import DROP, Subject, Told
-from gptfl.simulation.schedule import Recipe, recorded_recipe
-from gptfl.simulation.simulator import Source
+from gptfl.influence.self_influence import InitialMetrics, initial_metrics, pool_as_test
+from gptfl.influence.targets import DROP, Influence, InfluenceTarget
+from gptfl.simulation.schedule import RunSchedule, recorded_schedule
+from gptfl.simulation.simulator import FittedSimulator
 
 Final = Callable[[Int[np.ndarray, "run step batch"]], Float[np.ndarray, "run test"]]
 """What the simulator gives for these curricula at the last step."""
@@ -96,7 +96,7 @@ class Replace:
         return own - (total - own) / (len(self.candidates) - 1)
 
 
-def drops(recipe: Recipe, pool: int, orders: int, seed: int) -> Iterator[Drop]:
+def drops(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Drop]:
     """Runs such that each example is dropped once an order: a fresh shuffle of the pool, cut into runs."""
     size = members_of_run(recipe, pool)
     for order in range(orders):
@@ -107,7 +107,7 @@ def drops(recipe: Recipe, pool: int, orders: int, seed: int) -> Iterator[Drop]:
             yield Drop(base, shuffled[begin : begin + size])
 
 
-def replacements(recipe: Recipe, pool: int, orders: int, seed: int) -> Iterator[Replace]:
+def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Replace]:
     """Runs such that each example takes a member's places once an order.
 
     Those in whose place it comes are not in the run themselves. Raises ``DataError`` where a run has the
@@ -132,7 +132,7 @@ def replacements(recipe: Recipe, pool: int, orders: int, seed: int) -> Iterator[
             yield Replace(template, turned[rivals:], turned[:rivals], min(rivals, pool - begin))
 
 
-def members_of_run(recipe: Recipe, pool: int) -> int:
+def members_of_run(recipe: RunSchedule, pool: int) -> int:
     """How many examples a typical run has, each of which is seen at least once."""
     return min(recipe.subset or pool, recipe.steps * recipe.batch_size, pool)
 
@@ -144,15 +144,15 @@ ALMOST = 1e-9
 
 
 def simulated(
-    source: Source,
-    subject: Subject,
+    source: FittedSimulator,
+    subject: InfluenceTarget,
     how: str,
-    own: OwnScores | None,
+    own: InitialMetrics | None,
     features: str | Path | Features | None,
     orders: int,
     seed: int,
     progress: Progress,
-) -> Told:
+) -> Influence:
     pool = len(source.recording.dynamics.pool)
     recipe = typical_recipe(source)
     first = source.first(int(recipe.grid[0]))
@@ -184,7 +184,7 @@ def simulated(
     if np.ptp(influence) <= ALMOST * max(float(np.abs(first).mean()), 1e-30):
         notes += (f"{source.found.estimator} tells no example from another: all have the same influence",)
         influence = np.full(pool, influence.mean())
-    return Told(sign * influence, how, int(recipe.grid[-1]), notes)
+    return Influence(sign * influence, how, int(recipe.grid[-1]), notes)
 
 
 def mean_effects(
@@ -198,10 +198,10 @@ def mean_effects(
     return total / count
 
 
-def typical_recipe(source: Source) -> Recipe:
+def typical_recipe(source: FittedSimulator) -> RunSchedule:
     """What most runs followed; where they saw different numbers of examples, the number in the middle."""
     dynamics = source.recording.dynamics
-    recipe = recorded_recipe(dynamics, source.metric)
+    recipe = recorded_schedule(dynamics, source.metric)
     if recipe.subset is not None:
         return recipe
     sizes = [len(np.setdiff1d(run.curriculum.batches, [-1])) for run in dynamics.runs]

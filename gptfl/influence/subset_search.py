@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import generator
 from gptfl.designs.dealing import pick_evenly
-from gptfl.features.vectors import Vectors
-from gptfl.influence.greedy import Rooms, Wish, directions, greatest, likeness
-from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Subject, Told
-from gptfl.simulation.schedule import recorded_recipe
-from gptfl.simulation.simulator import Source
+from gptfl.features.vectors import VectorSource
+from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
+from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Influence, InfluenceTarget
+from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.simulator import FittedSimulator
 
 SEARCH = 6000
 """So many curricula are predicted in search of a better subset unless told otherwise."""
@@ -31,7 +31,7 @@ ALMOST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class SearchStart:
     """The places chosen by their worth, the worth of every example, and what likeness to another one takes off it."""
 
     chosen: list[int]
@@ -43,17 +43,17 @@ Judge = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset order 
 """How good each of some subsets is: members of each, and their curricula."""
 
 
-def exchanged(
-    source: Source,
-    subject: Subject,
-    wish: Wish,
-    rooms: Rooms,
-    told: Told,
-    start: Start,
-    vectors: Vectors | None,
+def improve_by_swaps(
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    wish: SelectionSpec,
+    rooms: ClassQuota,
+    told: Influence,
+    start: SearchStart,
+    vectors: VectorSource | None,
     seed: int,
     progress: Progress,
-) -> tuple[Told, list[int]]:
+) -> tuple[Influence, list[int]]:
     """The subset after exchanges, and what was told of influence with a note on what the exchanges came to.
 
     They start from the subset chosen by worth, or from a random one where that is predicted to be better.
@@ -67,7 +67,7 @@ def exchanged(
     candidates = greatest(start.worth, min(len(start.worth), max(FEWEST, AS_MANY * wish.size)), _open(rooms))
     drawn = _drawn(source, wish.size, rooms, seed)
     eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
-    recipe = recorded_recipe(source.recording.dynamics, source.metric)
+    recipe = recorded_schedule(source.recording.dynamics, source.metric)
     first = source.first(int(recipe.grid[0]))
     tests = slice(None) if subject.tests is None else subject.tests
     sign = 1.0 if source.metric.higher_is_better else -1.0
@@ -77,7 +77,7 @@ def exchanged(
     alike = None
     if vectors is not None and start.penalty > 0:
         ways = directions(vectors, eligible, len(start.worth), wish)
-        alike = start.penalty * likeness(ways, ways)
+        alike = start.penalty * similarity(ways, ways)
         np.fill_diagonal(alike, 0.0)
 
     def judge(
@@ -115,7 +115,7 @@ def search(
     chosen: list[int],
     batches: Int[np.ndarray, "order step batch"],
     eligible: Int[np.ndarray, " eligible"],
-    rooms: Rooms,
+    rooms: ClassQuota,
     budget: int,
     seed: int,
     progress: Progress,
@@ -152,7 +152,7 @@ def search(
     return [int(one) for one in members], now
 
 
-def _drawn(source: Source, size: int, rooms: Rooms, seed: int) -> list[Int[np.ndarray, " subset"]]:
+def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> list[Int[np.ndarray, " subset"]]:
     """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
     pool = source.scope.pool
     classes = class_numbers(pool)
@@ -160,6 +160,6 @@ def _drawn(source: Source, size: int, rooms: Rooms, seed: int) -> list[Int[np.nd
     return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
 
 
-def _open(rooms: Rooms) -> Rooms:
+def _open(rooms: ClassQuota) -> ClassQuota:
     """The same classes with room for all."""
     return replace(rooms, most=len(rooms.classes))

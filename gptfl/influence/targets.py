@@ -11,7 +11,7 @@ from gptfl.core import Dynamics
 from gptfl.core.texts import id_on, written_id
 from gptfl.errors import UsageError
 from gptfl.plugins.registry import suggest
-from gptfl.store.id_files import Pool
+from gptfl.store.id_files import ExampleIndex
 
 SELF, MEAN = "self", "mean"
 REPLACE, DROP, DERIVATIVE, CLOSED_FORM = "replace", "drop", "derivative", "closed-form"
@@ -19,7 +19,7 @@ HOWS = (REPLACE, DROP, CLOSED_FORM, DERIVATIVE)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class InfluenceTarget:
     """On what influence is told: the mean of the test examples at ``tests``, or, if None, each example itself."""
 
     name: str
@@ -42,25 +42,25 @@ class Subject:
         return f"the mean of {len(self.tests)} test examples"
 
 
-def subject_of(on: str | Sequence[str], dynamics: Dynamics) -> Subject:
+def influence_target(on: str | Sequence[str], dynamics: Dynamics) -> InfluenceTarget:
     """Read ``--on``: ``self``, ``mean``, ``test:ID`` or ``group:FILE`` (test ids, one a line), or a sequence of ids.
 
     Raises ``UsageError`` for another word and ``DataError`` for an id that no test example has.
     """
     if on == SELF:
-        return Subject(SELF, None)
+        return InfluenceTarget(SELF, None)
     if on == MEAN:
-        return Subject(MEAN, np.arange(len(dynamics.test)))
-    tests = Pool(dynamics.test, "test set")
+        return InfluenceTarget(MEAN, np.arange(len(dynamics.test)))
+    tests = ExampleIndex(dynamics.test, "test set")
     if not isinstance(on, str):
-        return Subject("group", tests.select(tuple(on), "--on"))
+        return InfluenceTarget("group", tests.select(tuple(on), "--on"))
     kind, _, rest = on.partition(":")
     if kind == "test" and rest:
         found = id_on(rest, tests.places)
         named = rest if found is None else found
-        return Subject(f"{kind}:{named}", np.array([tests.place(named, f"--on {on}")]))
+        return InfluenceTarget(f"{kind}:{named}", np.array([tests.place(named, f"--on {on}")]))
     if kind == "group" and rest:
-        return Subject(on, tests.select(Path(rest), "--on"))
+        return InfluenceTarget(on, tests.select(Path(rest), "--on"))
     hint = f"did you mean test:{on}?" if on in tests.places else ""
     raise UsageError(f"--on {on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)")
 
@@ -73,7 +73,7 @@ def check_how(how: str | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Influence:
     """The influence of each pool example, positive where it makes the metric better, and how it was found.
 
     ``spread`` is its standard deviation, where the estimator tells one.

@@ -18,7 +18,7 @@ NAMED = 3
 
 
 @dataclass
-class Counts:
+class ImportCounts:
     """How much of one metric there is: runs that have it, scores, and what repeats or is missing among them."""
 
     runs: int = 0
@@ -34,7 +34,7 @@ class Assembly:
     runs: list[Run] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     rates_known: bool = True
-    counts: dict[str, Counts] = field(default_factory=dict)
+    counts: dict[str, ImportCounts] = field(default_factory=dict)
     batches: Oddities = field(default_factory=Oddities)
     scored: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ def assemble(
     """
     pool_places = {example.id: place for place, example in enumerate(pool)}
     test_places = {example.id: place for place, example in enumerate(test)}
-    made = Assembly(counts={name: Counts() for name in metrics})
+    made = Assembly(counts={name: ImportCounts() for name in metrics})
     budget = Budget()
     silent_runs, short, gaps, late = [], [], [], []
     for done, files in enumerate(found):

@@ -10,7 +10,7 @@ from gptfl.errors import UsageError
 from gptfl.interchange.assemble import counted, listed
 from gptfl.interchange.gptdynamics_writer import folder_names, write_run, write_texts
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS
-from gptfl.recording.recording import Recording, open_recording
+from gptfl.recording.recording import OpenedRecording, open_recording
 from gptfl.store.exports import check_folder, new_folder
 from gptfl.store.outputs import written_whole
 
@@ -91,7 +91,7 @@ def _check(target: Path, is_file: bool) -> None:
     check_table(target)
 
 
-def _released(target: Path, recording: Recording, progress: Progress) -> tuple[str, ...]:
+def _released(target: Path, recording: OpenedRecording, progress: Progress) -> tuple[str, ...]:
     dynamics = recording.dynamics
     names = folder_names(dynamics)
     with new_folder(target, _about(recording, RELEASED)) as folder:
@@ -114,7 +114,7 @@ def _trajectories(target: Path, dynamics: Dynamics, kind: str, progress: Progres
     return (target.name,)
 
 
-def _tables(target: Path, recording: Recording, kind: str, progress: Progress) -> tuple[str, ...]:
+def _tables(target: Path, recording: OpenedRecording, kind: str, progress: Progress) -> tuple[str, ...]:
     from gptfl.interchange import tables
 
     dynamics, suffix = recording.dynamics, TABLES[kind]
@@ -127,7 +127,7 @@ def _tables(target: Path, recording: Recording, kind: str, progress: Progress) -
     return files
 
 
-def _about(recording: Recording, kind: str) -> dict[str, str]:
+def _about(recording: OpenedRecording, kind: str) -> dict[str, str]:
     return {"format": kind, "recording": recording.path.name, "fingerprint": recording.dynamics.fingerprint}
 
 

@@ -15,7 +15,7 @@ from gptfl.core.imported import IMPORTED, UNKNOWN_RATE, is_imported, lacks_rates
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.assemble import (
     Assembly,
-    Counts,
+    ImportCounts,
     assemble,
     counted,
     listed,
@@ -53,7 +53,7 @@ class ImportResult:
     first_step: int
     pool: int
     test: int
-    metrics: Mapping[str, Counts]
+    metrics: Mapping[str, ImportCounts]
     batches: Oddities = field(default_factory=Oddities)
     features: Path | None = None
     sets: tuple[str, ...] = ()

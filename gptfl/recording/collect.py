@@ -38,14 +38,14 @@ from gptfl.store.examples import check_examples
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace, stem_for
 from gptfl.tasks.label_noise import check_share
-from gptfl.tasks.mixture import Source, open_task, task_names
+from gptfl.tasks.mixture import ExampleSource, open_task, task_names
 from gptfl.training.lora import parse_lora
 from gptfl.training.names import resolve_model
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
-    from gptfl.training.checkpoints import Keeper
-    from gptfl.training.trainer import Recipe
+    from gptfl.recording.cost import CostEstimate
+    from gptfl.training.checkpoints import CheckpointWriter
+    from gptfl.training.trainer import TrainerSettings
 
 
 PAPER_POOL = 200
@@ -104,7 +104,7 @@ def collect(
     executor: str = "local",
     dry_run: bool = False,
     progress: Progress = silent,
-    announce: Callable[["Estimate"], None] | None = None,
+    announce: Callable[["CostEstimate"], None] | None = None,
 ) -> CollectResult:
     """Fine-tune ``model`` on ``runs`` random subsets of the task's pool and record every test example.
 
@@ -205,7 +205,7 @@ def collect(
     saved = None if checkpoints is None else _saved(checkpoints, total, record_every)
     along = f"--gradients {gradients}" if gradients else sketching
     check_together(processes, shard, device, recipe.precision, executor, generates, along)
-    examples = Source(maker, instructions, flip_labels).load(pool, test, seed)
+    examples = ExampleSource(maker, instructions, flip_labels).load(pool, test, seed)
     check_examples(examples, f"task {task!r}")
     examples = replace(examples, pool=layout.reserved(examples.pool))
     draws = layout.draws(examples.pool, task)
@@ -268,7 +268,7 @@ def _carry_out(
     job: RecordingJob,
     runner: Executor,
     make_trainer: TrainerMaker,
-    announce: Callable[["Estimate"], None] | None,
+    announce: Callable[["CostEstimate"], None] | None,
     progress: Progress,
 ) -> CollectResult:
     """Record what is left; the model is loaded only if something is."""
@@ -291,7 +291,7 @@ def _carry_out(
     return _result(job, len(left) - again, guess, notes)
 
 
-def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[str, ...]) -> CollectResult:
+def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tuple[str, ...]) -> CollectResult:
     recorded = read_dynamics(job.path)
     ends = {
         name: np.stack([run.metrics[name][[0, -1]] for run in recorded.runs]).astype(np.float64)
@@ -309,18 +309,18 @@ def _result(job: RecordingJob, new: int, guess: "Estimate | None", notes: tuple[
     return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, recorded.sketches is not None)
 
 
-def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[Recipe, str]":
+def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[TrainerSettings, str]":
     """The recipe and the kind of device it runs on, with ``auto`` resolved."""
     from gptfl.training.models import pick_device
     from gptfl.training.precision import resolve_precision
-    from gptfl.training.trainer import Recipe
+    from gptfl.training.trainer import TrainerSettings
 
     if schedule not in SCHEDULES:
         raise UsageError(f"--schedule {schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
     if not 0 < learning_rate < math.inf:
         raise UsageError(f"--lr is {learning_rate}", "give a positive number")
     kind = pick_device(device).type
-    return Recipe(learning_rate, schedule, precision=resolve_precision(precision, kind), **rest), kind
+    return TrainerSettings(learning_rate, schedule, precision=resolve_precision(precision, kind), **rest), kind
 
 
 def _saved(asked: str | int, total: int, every: int) -> tuple[int, ...]:
@@ -329,10 +329,10 @@ def _saved(asked: str | int, total: int, every: int) -> tuple[int, ...]:
     return checkpoint_steps(str(asked), recorded_steps(total, every).tolist())
 
 
-def _keeper(folder: Path, steps: tuple[int, ...], recording: str) -> "Keeper":
-    from gptfl.training.checkpoints import Keeper
+def _keeper(folder: Path, steps: tuple[int, ...], recording: str) -> "CheckpointWriter":
+    from gptfl.training.checkpoints import CheckpointWriter
 
-    return Keeper(folder, steps, recording)
+    return CheckpointWriter(folder, steps, recording)
 
 
 def _pool(pool: int | None, per_task: int | None, tasks: int) -> int:

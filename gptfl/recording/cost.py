@@ -23,7 +23,7 @@ TIMED_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """The cost of the runs that are left; seconds from timed steps, bytes from shapes.
 
     ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
@@ -79,7 +79,7 @@ class Size:
     generated: int = 0
 
 
-def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> Estimate:
+def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> CostEstimate:
     """Time a few steps and a part of one evaluation, and put the weights back."""
     per_step = _time_steps(trainer, plan)
     # The other processes do as much meanwhile; all take part only where the model is spread over them.
@@ -106,7 +106,7 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
     test = len(trainer.evaluator.test)
     kinds = 0 if trainer.along is None else len(DIRECTIONS)
     texts = sum(len(e.text.encode()) for e in (*trainer.pool, *trainer.evaluator.test))
-    return Estimate(
+    return CostEstimate(
         runs=size.runs,
         runs_left=size.runs_left,
         steps=size.steps,
@@ -206,4 +206,4 @@ def _timed(trainer: RecordingTrainer, work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-Announce = Callable[["Estimate"], None]
+Announce = Callable[["CostEstimate"], None]

@@ -25,12 +25,12 @@ from gptfl.core import Progress
 from gptfl.errors import ResourceError
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
     from gptfl.recording.result import CollectResult
-    from gptfl.training.distributed import Group
+    from gptfl.training.distributed import ProcessGroup
 
 
-Announce = Callable[["Estimate"], None]
+Announce = Callable[["CostEstimate"], None]
 SETTLING = 3.0
 """Seconds to wait, when something fails, for what the other processes have to say of it."""
 KEPT = "finished runs are kept, the same command goes on from there"
@@ -45,7 +45,7 @@ class _Failure:
 
 
 @dataclass
-class _Crew:
+class _WorkerPool:
     """The processes, and what they say."""
 
     processes: list[subprocess.Popen[str]]
@@ -100,7 +100,7 @@ class _Crew:
         return failures[0].error
 
 
-def join_others(processes: int, device: str, shard: bool) -> "Group | None":
+def join_others(processes: int, device: str, shard: bool) -> "ProcessGroup | None":
     """The group that this process belongs to, itself alone for one; None where it has to start the others."""
     from gptfl.training.distributed import join, started_size
 
@@ -116,11 +116,11 @@ def launch(
     the others end with it.
     """
     from gptfl.designs.identification import Identification
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
     from gptfl.recording.result import CollectResult
 
     result: CollectResult | None = None
-    estimate: Estimate | None = None
+    estimate: CostEstimate | None = None
     with _started(processes, arguments) as crew:
         left = processes
         while left:
@@ -133,7 +133,7 @@ def launch(
             elif word["kind"] == "estimate":
                 given = word["given"]
                 told = given["identifies"] and Identification(**given["identifies"])
-                estimate = Estimate(**{**given, "notes": tuple(given["notes"]), "identifies": told})
+                estimate = CostEstimate(**{**given, "notes": tuple(given["notes"]), "identifies": told})
                 if announce is not None:
                     announce(estimate)
             elif word["kind"] == "result":
@@ -148,10 +148,10 @@ def launch(
 
 
 @contextlib.contextmanager
-def _started(processes: int, arguments: Mapping[str, Any]) -> Iterator[_Crew]:
+def _started(processes: int, arguments: Mapping[str, Any]) -> Iterator[_WorkerPool]:
     """Processes at work; they are gone when the block ends, however it ends."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as noise:
-        crew = _Crew([], noise)
+        crew = _WorkerPool([], noise)
         try:
             port = _free_port()
             for number in range(processes):

@@ -19,8 +19,8 @@ from gptfl.designs.draws import (
     REPEATED,
     REPEATS_FROM,
     UNIFORM,
+    DesignLayout,
     Draw,
-    Layout,
     draw_repeats,
     draw_runs,
 )
@@ -133,13 +133,13 @@ class Design:
         marked = (place for place, example in enumerate(pool) if example.fields.get(RESERVED) is True)
         return tuple(marked) if self.reserve else ()
 
-    def layout(self, pool: Sequence[Example], task: str) -> Layout:
+    def layout(self, pool: Sequence[Example], task: str) -> DesignLayout:
         """What the runs follow from. Raises ``DataError`` for a balanced design of a pool without classes."""
         reserved = np.array(self.places(pool), dtype=np.int64)
         classes = class_numbers(pool) if self.name == BALANCED else None
         if self.name == BALANCED:
             self._check_classes(classes, pool, task)
-        return Layout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0)
+        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0)
 
     def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
         if classes is None:

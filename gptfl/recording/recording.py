@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gptfl.core import Dynamics, Example, MetricInfo, user_path
-from gptfl.core.holdout import SetAside
+from gptfl.core.holdout import HeldOutExamples
 from gptfl.core.runs import measured, thinned
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.diverged import Divergence, diverged
 from gptfl.plugins.registry import get_registry, suggest
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Picked, Workspace, stem_of
-from gptfl.tasks.mixture import Source
+from gptfl.tasks.mixture import ExampleSource
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class OpenedRecording:
     """A recording that was read, where its other files lie, and what was chosen on the way.
 
     ``aside`` are the examples that fits to it don't see. ``keep_diverged`` keeps runs that diverged, which ``focused``
@@ -29,7 +29,7 @@ class Recording:
     workspace: Workspace
     notes: tuple[str, ...] = ()
     every: int = 1
-    aside: SetAside | None = None
+    aside: HeldOutExamples | None = None
     keep_diverged: bool = False
 
 
@@ -38,7 +38,7 @@ def open_recording(
     workspace: str | Path | None = None,
     every: int = 1,
     keep_diverged: bool = False,
-) -> Recording:
+) -> OpenedRecording:
     """Read the recording at a path, else the one made last in the workspace.
 
     Where only a path is given, its folder is the workspace. ``every`` is the checkpoint interval that ``focused``
@@ -54,10 +54,10 @@ def open_recording(
         path, notes = user_path(dynamics), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
     found = read_dynamics(path)
-    return Recording(path, stem_of(path), found, space, notes, every, keep_diverged=keep_diverged)
+    return OpenedRecording(path, stem_of(path), found, space, notes, every, keep_diverged=keep_diverged)
 
 
-def focused(recording: Recording, metric: MetricInfo) -> Recording:
+def focused(recording: OpenedRecording, metric: MetricInfo) -> OpenedRecording:
     """The recording at the steps that count for one metric, without the runs that diverged.
 
     A run that diverged (``simulator.diverged``) would decide every mean over runs; a note names it.
@@ -136,7 +136,7 @@ def with_texts(
             "make a recording that keeps its texts",
         )
     source = settings.get("data") if data is None else data
-    examples = Source.of_settings(get_registry(), settings, None if source is None else user_path(source))
+    examples = ExampleSource.of_settings(get_registry(), settings, None if source is None else user_path(source))
     loaded = examples.load(settings["pool"], settings["test"], settings["seed"])
     where = settings["task"] if source is None else source
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class CollectResult:
     path: Path
     runs: int
     recorded_now: int
-    estimate: "Estimate | None"
+    estimate: "CostEstimate | None"
     notes: tuple[str, ...] = ()
     moved: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     sketched: bool = False

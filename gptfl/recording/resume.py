@@ -21,8 +21,8 @@ from gptfl.store.durable import cannot_write
 from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
-    from gptfl.training.checkpoints import Keeper
+    from gptfl.recording.cost import CostEstimate
+    from gptfl.training.checkpoints import CheckpointWriter
     from gptfl.training.trainer import RecordingTrainer
 
 
@@ -37,7 +37,7 @@ class RecordingJob:
     plans: list[Plan]
     texts: bool
     reference: ReferenceJob | None = None
-    keeper: "Keeper | None" = None
+    keeper: "CheckpointWriter | None" = None
     draws: Sequence[Draw] = ()
     reserved: tuple[int, ...] = ()
     """What the plans were made from, and the places of the pool that only runs to test draw from."""
@@ -126,8 +126,8 @@ class RecordingJob:
         return existing
 
     def estimate(
-        self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["Estimate"], None] | None
-    ) -> "Estimate":
+        self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["CostEstimate"], None] | None
+    ) -> "CostEstimate":
         """Estimate what is left, and tell."""
         from gptfl.recording.cost import Size, estimate
 

@@ -13,15 +13,15 @@ from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Metric
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import Recording
+from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.settings import DECODINGS
 from gptfl.recording.tokens import check_tokens
 from gptfl.store.jsonlines import shown
 
 if TYPE_CHECKING:
-    from gptfl.training.checkpoints import Keeper
-    from gptfl.training.distributed import Group
-    from gptfl.training.trainer import Recipe, RecordingTrainer
+    from gptfl.training.checkpoints import CheckpointWriter
+    from gptfl.training.distributed import ProcessGroup
+    from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 
 def measure_first(
@@ -58,7 +58,7 @@ def measure_first(
     return trainer.evaluator.measure()[metric.name].astype(np.float64)
 
 
-def _alone() -> "Group":
+def _alone() -> "ProcessGroup":
     from gptfl.training.distributed import ALONE
 
     return ALONE
@@ -72,11 +72,11 @@ class TrainerMaker:
     device: str
     data: TaskData
     metrics: tuple[Metric, ...]
-    recipe: "Recipe"
+    recipe: "TrainerSettings"
     progress: Progress = silent
-    group: "Group" = field(default_factory=_alone)
+    group: "ProcessGroup" = field(default_factory=_alone)
     """The processes that record together; this one by itself unless told otherwise."""
-    keeper: "Keeper | None" = None
+    keeper: "CheckpointWriter | None" = None
     _made: "RecordingTrainer | None" = field(default=None, repr=False)
 
     def __call__(self) -> "RecordingTrainer":
@@ -109,7 +109,7 @@ OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora")
 """Settings of a recipe that may be null."""
 
 
-def model_of(recording: Recording, given: str | None) -> str:
+def model_of(recording: OpenedRecording, given: str | None) -> str:
     """The model to train: the one given, else the recording's own.
 
     Raises ``DataError`` where that isn't known, or was never named on this machine: the file may be anyone's.
@@ -122,7 +122,7 @@ def model_of(recording: Recording, given: str | None) -> str:
     return model_in_file(settings.get("model"), settings.get("source"), str(recording.path), "--model ")
 
 
-def check_weights(recording: Recording, found: str, model: str) -> None:
+def check_weights(recording: OpenedRecording, found: str, model: str) -> None:
     """Raise ``DataError`` where a model is not the one that the recording started from."""
     known = recording.dynamics.settings.get("weights")
     if known is not None and found != known:
@@ -132,27 +132,27 @@ def check_weights(recording: Recording, found: str, model: str) -> None:
         )
 
 
-def recipe_of(dynamics: Dynamics) -> "Recipe":
+def recipe_of(dynamics: Dynamics) -> "TrainerSettings":
     """How the recorded runs were trained, from the recording's settings.
 
     Raises ``DataError`` where the recording doesn't say, as imported ones don't.
     """
-    from gptfl.training.trainer import Recipe
+    from gptfl.training.trainer import TrainerSettings
 
     settings = dynamics.settings
     if settings.get("learning_rate") is None:
         raise DataError("the recording doesn't say how its runs were trained", "use one that gptfl collect made")
     known: dict[str, Any] = {}
-    for one in fields(Recipe):
+    for one in fields(TrainerSettings):
         if one.name in settings:
             value = settings[one.name]
             known[one.name] = tuple(value) if isinstance(value, list) else value
-    recipe = Recipe(**{name: value for name, value in known.items() if value is not None or name in OPTIONAL})
+    recipe = TrainerSettings(**{name: value for name, value in known.items() if value is not None or name in OPTIONAL})
     _check_words(recipe)
     return recipe
 
 
-def _check_words(recipe: "Recipe") -> None:
+def _check_words(recipe: "TrainerSettings") -> None:
     """Raise ``DataError`` for a word of a recipe that gptfl doesn't know: a recording may hold any."""
     from gptfl.training.lora import parse_lora
     from gptfl.training.precision import PRECISIONS

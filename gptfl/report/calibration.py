@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.report.cells import NOTHING, number
-from gptfl.scores.comparison import Comparison, Row
+from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.coverage import Coverage
 
 MEANING = (
@@ -78,7 +78,7 @@ def coverage_columns(levels: Sequence[float]) -> list[str]:
     return [f"{what}_{100 * level:g}" for level in levels for what in ("inside", "width")]
 
 
-def coverage_cells(row: Row, levels: Sequence[float]) -> list[Any]:
+def coverage_cells(row: ScoreRow, levels: Sequence[float]) -> list[Any]:
     """Share and width at each level; None where there are none."""
     known = [row.coverage.get(level) for level in levels]
     return [part for one in known for part in ((None, None) if one is None else (one.share, one.width))]

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gptfl.scores.comparison import LOWER_IS_BETTER, Row, Value
+from gptfl.scores.comparison import LOWER_IS_BETTER, ScoreRow, Value
 
 TITLES = {"mse": "MSE", "mae": "MAE", "rho": "final ρ", "lds": "LDS", "skill": "skill"}
 NOTHING = "–"
@@ -42,7 +42,7 @@ def spread(name: str, value: Value) -> str:
     return "±0" if value.std <= ROUNDING * size else short_power(f"±{value.std:.2g}")
 
 
-def seconds(row: Row) -> str:
+def seconds(row: ScoreRow) -> str:
     """How many seconds the fits took."""
     if row.error:
         return NOTHING

@@ -18,7 +18,7 @@ from gptfl.report.calibration import calibration_lines, coverage_cells, coverage
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
 from gptfl.scores.bootstrap import METHOD
-from gptfl.scores.comparison import SCORES, Comparison, Row, Value
+from gptfl.scores.comparison import SCORES, Comparison, ScoreRow, Value
 from gptfl.store.outputs import written_whole
 
 LONGEST = 14
@@ -75,7 +75,7 @@ def cost_table(comparison: Comparison) -> Table | None:
     return table
 
 
-def _in_lines(row: Row, comparison: Comparison) -> str:
+def _in_lines(row: ScoreRow, comparison: Comparison) -> str:
     """The label, a long name broken behind a hyphen and each setting on a line: rows have two lines anyway."""
     name, bracket, told = row.estimator.partition(" (")
     mark = "".join(f" {one}" for one in marks(row, comparison))
@@ -83,7 +83,7 @@ def _in_lines(row: Row, comparison: Comparison) -> str:
     return lines + ("\n(" + told.replace(", ", ",\n ") if bracket else "")
 
 
-def _cell(row: Row, name: str) -> Text:
+def _cell(row: ScoreRow, name: str) -> Text:
     value = row.scores.get(name)
     if value is None:
         return Text(NOTHING, style="dim")
@@ -94,13 +94,13 @@ def _cell(row: Row, name: str) -> Text:
     return Text.assemble(text, "\n", Text(below, style="dim")) if below else text
 
 
-def _short_cell(row: Row, name: str) -> Text:
+def _short_cell(row: ScoreRow, name: str) -> Text:
     """One line, for a mixture has many: the spread is in the other formats."""
     value = row.scores.get(name)
     return Text(NOTHING if value is None else _marked(row, name, value), style="dim")
 
 
-def _marked(row: Row, name: str, value: Value) -> str:
+def _marked(row: ScoreRow, name: str, value: Value) -> str:
     doubtful = name == "lds" and not row.lds_reliable
     # Of predictions that don't differ between runs, LDS is 0 by definition, however few the runs.
     by_definition = value.value == 0 and value.interval == (0.0, 0.0)
@@ -131,7 +131,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _row_dict(row: Row, comparison: Comparison) -> dict[str, Any]:
+def _row_dict(row: ScoreRow, comparison: Comparison) -> dict[str, Any]:
     shares: dict[str, Any] = {}
     for score in ("skill", "lds"):
         share = row.shares.get(score)
@@ -253,7 +253,7 @@ def to_latex(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _latex_cell(row: Row, name: str) -> str:
+def _latex_cell(row: ScoreRow, name: str) -> str:
     value = row.scores.get(name)
     if value is None:
         return "--"

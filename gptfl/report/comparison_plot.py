@@ -7,7 +7,7 @@ import numpy as np
 
 from gptfl.errors import UsageError, harmless
 from gptfl.report.cells import any_script, number
-from gptfl.scores.comparison import Comparison, Row
+from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.lds import final_deviations
 from gptfl.scores.pointwise import at_rows, final_rows
 from gptfl.store.outputs import written_whole
@@ -46,7 +46,7 @@ def main_estimators(comparison: Comparison) -> list[str]:
     return [row.estimator for row in shown]
 
 
-def _skill(row: Row) -> float:
+def _skill(row: ScoreRow) -> float:
     return row.scores["skill"].value if "skill" in row.scores else -np.inf
 
 
@@ -151,7 +151,7 @@ def _draw_agreement(comparison: Comparison, shown: list[str], figure: "FigureBas
     figure.suptitle("Final deviation from the average run, every held-out run and test example", fontsize=10)
 
 
-def _row(comparison: Comparison, name: str) -> Row:
+def _row(comparison: Comparison, name: str) -> ScoreRow:
     return next(row for row in comparison.rows if row.estimator == name)
 
 

@@ -8,7 +8,7 @@ from gptfl.report.calibration import percent
 from gptfl.report.cells import NOTHING, number, spread
 from gptfl.report.notes import spanned
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, Row, Value
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, ScoreRow, Value
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
 ORACLE = "†"
@@ -191,12 +191,12 @@ def _excesses(comparison: Comparison) -> list[str]:
     return [f"Squared error beside that of {over}, by paired differences whose intervals exclude 0: {told}."]
 
 
-def label(row: Row, comparison: Comparison) -> str:
+def label(row: ScoreRow, comparison: Comparison) -> str:
     """The row's name with its marks."""
     return " ".join([row.estimator, *marks(row, comparison)])
 
 
-def marks(row: Row, comparison: Comparison) -> list[str]:
+def marks(row: ScoreRow, comparison: Comparison) -> list[str]:
     """What sets a row apart from those that predict as they are asked to."""
     untold = bool(comparison.observed) and not row.conditions and not row.error
     return [ORACLE] * row.oracle + [UNTOLD] * untold

@@ -18,7 +18,7 @@ from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, che
 from gptfl.report.footnotes import tops
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.bootstrap import METHOD
-from gptfl.scores.comparison import SCORES, Row, Value
+from gptfl.scores.comparison import SCORES, ScoreRow, Value
 from gptfl.scores.sweep import RunsPoint, RunsSweep
 from gptfl.store.outputs import written_whole
 
@@ -33,7 +33,7 @@ FLOOR = -1.0
 """Worse scores lie below the panel: they tell no more than that the estimator is far off."""
 NAIVE = ("mean-run", "class-share")
 """The naive estimators that are drawn, in grey."""
-Drawn = tuple[RunsPoint, Row, Value]
+Drawn = tuple[RunsPoint, ScoreRow, Value]
 
 
 def notes_of(sweep: RunsSweep) -> list[str]:
@@ -80,7 +80,7 @@ def _labels(sweep: RunsSweep) -> list[str]:
     return [row.estimator for row in sweep.points[0].rows]
 
 
-def _row(point: RunsPoint, label: str) -> Row:
+def _row(point: RunsPoint, label: str) -> ScoreRow:
     return next(row for row in point.rows if row.estimator == label)
 
 

@@ -12,12 +12,12 @@ from rich.text import Text
 from gptfl.core.texts import json_text
 from gptfl.report.ranking import COLOURS, DASHES, RANDOM
 from gptfl.store.outputs import written_whole
-from gptfl.studies.results import Study
+from gptfl.studies.results import RelabelStudy
 
 PERFECT_ORDER, RANDOM_ORDER = "perfect order", "random order"
 
 
-def to_json(study: Study) -> str:
+def to_json(study: RelabelStudy) -> str:
     """Everything, every repeat apart."""
     told: dict[str, Any] = {
         "recording": study.recording,
@@ -42,13 +42,13 @@ def to_json(study: Study) -> str:
     return json_text(told, indent=2) + "\n"
 
 
-def write_study(study: Study, path: Path) -> None:
+def write_study(study: RelabelStudy, path: Path) -> None:
     """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
     with written_whole(path) as aside:
         aside.write_text(to_json(study), encoding="utf-8")
 
 
-def study_table(study: Study, metric: str) -> Table:
+def study_table(study: RelabelStudy, metric: str) -> Table:
     """One metric: a row an order of checking, a column a share checked, with the standard deviation over repeats."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("order of checking", no_wrap=True)
@@ -64,7 +64,7 @@ def _cell(values: Float[np.ndarray, " repeat"]) -> str:
     return f"{values.mean():.3f}{spread}"
 
 
-def draw_study(study: Study, path: Path) -> None:
+def draw_study(study: RelabelStudy, path: Path) -> None:
     """Write the figure: a panel a metric, its end against the share of the pool checked and corrected.
 
     Bands are one standard deviation over repeats. Raises ``ResourceError`` if it can't be written.

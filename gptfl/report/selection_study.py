@@ -12,7 +12,7 @@ from gptfl.core.texts import json_text
 from gptfl.report.ranking import COLOURS, RANDOM
 from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear
 from gptfl.store.outputs import written_whole
-from gptfl.studies.results import Kind, SelectionStudy
+from gptfl.studies.results import SelectionStudy, SelectorResult
 
 RANDOM_KIND = "random"
 
@@ -49,7 +49,7 @@ def to_json(study: SelectionStudy) -> str:
     return json_text(told, indent=2) + "\n"
 
 
-def _difference(study: SelectionStudy, metric: str, kind: Kind, than: Kind) -> dict[str, Any]:
+def _difference(study: SelectionStudy, metric: str, kind: SelectorResult, than: SelectorResult) -> dict[str, Any]:
     mean, bounds = study.better(metric, kind, than)
     return {"by": mean, "interval": list(bounds), "clear": is_clear(bounds)}
 

@@ -15,7 +15,7 @@ from gptfl.errors import UsageError
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.report.footnotes import footnotes, setting
-from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, Row
+from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, ScoreRow
 from gptfl.scores.sweep import Sweep
 from gptfl.store.outputs import written_whole
 
@@ -64,7 +64,7 @@ def sweep_table(sweep: Sweep) -> Table:
     return table
 
 
-def reference_mse(rows: tuple[Row, ...]) -> float | None:
+def reference_mse(rows: tuple[ScoreRow, ...]) -> float | None:
     """What mean-run scores on the same runs and steps."""
     found = [row.scores["mse"].value for row in rows if row.name == "mean-run" and "mse" in row.scores]
     return found[0] if found else None

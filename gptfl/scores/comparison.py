@@ -104,7 +104,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Predictions:
     """What one estimator predicted for the held-out runs, or why it couldn't.
 
     ``estimator`` is the label of its row, ``name`` what it is registered as where that is shorter; an ``oracle``
@@ -128,7 +128,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """One line of the table; ``scores`` lacks what can't be told, ``best`` names where it clearly leads.
 
     ``by_task`` are the scores on each task of a mixture. There, ``scores`` has the mean over the tasks of MSE, MAE and
@@ -162,7 +162,7 @@ class Row:
     shares: Mapping[str, Value] = field(default_factory=dict)
     skill_by_step: Mapping[int, float] = field(default_factory=dict)
 
-    def of_tasks(self) -> "dict[str, Row]":
+    def of_tasks(self) -> "dict[str, ScoreRow]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
         return {
             task: replace(
@@ -192,7 +192,7 @@ class Comparison:
 
     recording: str
     metric: MetricInfo
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
     held_out: HeldOut
     predicted: Mapping[str, Float[np.ndarray, "run recorded test"]]
     fit_runs: int
@@ -226,11 +226,11 @@ class _Scored:
 
 def score_rows(
     held_out: HeldOut,
-    outcomes: list[Outcome],
+    outcomes: list[Predictions],
     seed: int = 42,
     against: str | None = None,
     ceiling: Ceiling | None = None,
-) -> tuple[Row, ...]:
+) -> tuple[ScoreRow, ...]:
     """Score every outcome under the same bootstrap draws, and mark what clearly leads.
 
     Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
@@ -253,7 +253,7 @@ def score_rows(
     )
     rows = []
     for outcome in outcomes:
-        row = Row(
+        row = ScoreRow(
             outcome.estimator,
             lds_reliable=comparable(held_out.peers) >= RELIABLE_RUNS,
             settings=outcome.settings,

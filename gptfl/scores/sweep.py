@@ -9,7 +9,7 @@ import numpy as np
 
 from gptfl.core import MetricInfo
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.comparison import SCORES, Comparison, Row, Value
+from gptfl.scores.comparison import SCORES, Comparison, ScoreRow, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Point:
     """One combination of values, the estimator's row there, and the comparison that it is from."""
 
     values: Mapping[str, Any]
-    row: Row
+    row: ScoreRow
     comparison: Comparison
 
 
@@ -41,7 +41,7 @@ class RunsPoint:
 
     runs: int
     groups: int
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class RunsSweep:
         return None if self.run_seconds is None else point.runs * self.run_seconds + self.beside.get(label, 0.0)
 
 
-def averaged(rows: Sequence[Row]) -> Row:
+def averaged(rows: Sequence[ScoreRow]) -> ScoreRow:
     """One estimator's rows, each fitted to another group of runs, as one: mean scores with their spread over groups.
 
     A single row stays as it is. Where any of them failed, the reason stands for all.

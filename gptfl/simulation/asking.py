@@ -10,7 +10,7 @@ from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import query_for, same_steps
 from gptfl.plugins.guards import checked
 from gptfl.plugins.interfaces import conditions
-from gptfl.simulation.requirements import Contender
+from gptfl.simulation.requirements import NamedEstimator
 from gptfl.simulation.unseen import Scope
 
 
@@ -23,7 +23,7 @@ class Answer:
 
 
 def ask_runs(
-    contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None, observed: int = 0
+    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None, observed: int = 0
 ) -> list[Answer]:
     """What a fitted estimator predicts for these runs' curricula.
 
@@ -47,7 +47,7 @@ def ask_runs(
 
 
 def predict_runs(
-    contender: Contender, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
+    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
 ) -> list[Float[np.ndarray, "recorded test"]]:
     """The trajectories of ``ask_runs`` alone."""
     return [answer.values for answer in ask_runs(contender, runs, metric, scope)]

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from gptfl.core import Class, Classes, Dynamics, MetricInfo, Query, class_numbers, classes_of, in_order
 from gptfl.core.imported import lacks_rates
-from gptfl.simulation.schedule import ROUNDING, Recipe
+from gptfl.simulation.schedule import ROUNDING, RunSchedule
 
 NOVEL = 0.8
 """Above this novelty hardly anything is known of what the examples trained on do: the prior is almost all there is."""
@@ -77,7 +77,7 @@ def _shares(places: Int[np.ndarray, " pool"], batches: Int[np.ndarray, "step bat
     return np.bincount(places[seen], minlength=int(places.max()) + 1) / max(len(seen), 1)
 
 
-def caveats(dynamics: Dynamics, recorded: Recipe, asked: Query, subset: int, is_rest: bool) -> tuple[str, ...]:
+def caveats(dynamics: Dynamics, recorded: RunSchedule, asked: Query, subset: int, is_rest: bool) -> tuple[str, ...]:
     """What to tell of a question that reaches beyond what the recorded runs show.
 
     ``subset`` is how many examples the question is about; with ``is_rest`` they are what a drop leaves.

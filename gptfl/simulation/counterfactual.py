@@ -12,22 +12,22 @@ from gptfl.core.queries import query_for, same_steps
 from gptfl.core.splits import stored_split, usable_runs
 from gptfl.errors import DataError, UsageError
 from gptfl.simulation.caveats import caveats
-from gptfl.simulation.schedule import Overrides, Recipe, adjusted, recorded_recipe
-from gptfl.simulation.simulator import Source
-from gptfl.store.id_files import Pool
+from gptfl.simulation.schedule import Overrides, RunSchedule, adjusted, recorded_schedule
+from gptfl.simulation.simulator import FittedSimulator
+from gptfl.store.id_files import ExampleIndex
 
 Ids = str | Path | Sequence[str]
 """A file of ids, or the ids."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SimulationRequest:
     """The curricula to roll out and what to call them; ``recorded`` is what did happen, for held-out runs."""
 
     query: Query
     labels: tuple[str, ...]
     what: str
-    recipe: Recipe
+    recipe: RunSchedule
     recorded: Float[np.ndarray, "run recorded test"] | None = None
     notes: tuple[str, ...] = ()
 
@@ -36,7 +36,7 @@ AS_RECORDED = Overrides()
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Counterfactual:
     """What to train on, by the options of the same names: at most one of the first three, ids or a file of them."""
 
     subset: Ids | None = None
@@ -67,7 +67,7 @@ class Choice:
             why = "the file's batches are taken as they are" if given else "the held-out runs are simulated as recorded"
             raise UsageError(f"{used[0]} needs --subset or --drop: {why}", f"leave out {used[0]}, or name a subset")
 
-    def ask(self, source: Source, seed: int) -> Asked:
+    def ask(self, source: FittedSimulator, seed: int) -> SimulationRequest:
         """The question: a subset in random orders, batches as given, or the held-out runs. Raises ``DataError``."""
         if self.subset is not None or self.drop is not None:
             members = members_of(source.pool, self.subset, self.drop)
@@ -77,7 +77,7 @@ class Choice:
         return ask_held_out(source)
 
 
-def members_of(pool: Pool, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:
+def members_of(pool: ExampleIndex, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:
     """The examples to train on: a subset, or all but those dropped. Raises ``DataError``."""
     if subset is not None:
         return pool.select(subset, "--subset")
@@ -89,44 +89,49 @@ def members_of(pool: Pool, subset: Ids | None, drop: Ids | None) -> Int[np.ndarr
 
 
 def ask_subset(
-    source: Source, members: Int[np.ndarray, " subset"], is_rest: bool, orders: int, seed: int, overrides: Overrides
-) -> Asked:
+    source: FittedSimulator,
+    members: Int[np.ndarray, " subset"],
+    is_rest: bool,
+    orders: int,
+    seed: int,
+    overrides: Overrides,
+) -> SimulationRequest:
     """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
     dynamics = source.recording.dynamics
-    recorded = recorded_recipe(dynamics, source.metric)
+    recorded = recorded_schedule(dynamics, source.metric)
     recipe = adjusted(recorded, source.world, len(members), overrides, orders)
     query = recipe.query(recipe.orders(members, orders, seed), source.first(int(recipe.grid[0])))
     dropped = f", all but {len(source.pool.places) - len(members)} of the pool" if is_rest else ""
     labels = tuple(f"order {number}" for number in range(1, orders + 1))
     notes = caveats(dynamics, recorded, query, len(members), is_rest)
-    return Asked(
+    return SimulationRequest(
         query, labels, f"{len(members)} examples{dropped}", recipe, None, notes + _rates_note(source, overrides)
     )
 
 
-def ask_curriculum(source: Source, path: str | Path, lr: float | None) -> Asked:
+def ask_curriculum(source: FittedSimulator, path: str | Path, lr: float | None) -> SimulationRequest:
     """The batches of a file, as they are."""
     dynamics = source.recording.dynamics
     batches = source.pool.batches(path)
     overrides = Overrides(steps=len(batches), learning_rate=lr)
-    recorded = recorded_recipe(dynamics, source.metric)
+    recorded = recorded_schedule(dynamics, source.metric)
     recipe = adjusted(recorded, source.world, len(batches), overrides)
     query = recipe.query(batches[None], source.first(int(recipe.grid[0])))
     name = Path(path).name
     notes = caveats(dynamics, recorded, query, len(np.setdiff1d(batches, [-1])), False)
-    return Asked(
+    return SimulationRequest(
         query, (name,), f"the {len(batches)} batches of {name}", recipe, None, notes + _rates_note(source, overrides)
     )
 
 
-def _rates_note(source: Source, overrides: Overrides) -> tuple[str, ...]:
+def _rates_note(source: FittedSimulator, overrides: Overrides) -> tuple[str, ...]:
     ignored = getattr(source.contender.estimator, "ignores", ())
     if overrides.learning_rate is None or "learning rates" not in ignored:
         return ()
     return (f"{source.found.estimator} doesn't look at learning rates: --lr changes nothing",)
 
 
-def ask_held_out(source: Source) -> Asked:
+def ask_held_out(source: FittedSimulator) -> SimulationRequest:
     """The test runs as recorded; of runs recorded at different steps, the largest group."""
     runs, notes = usable_runs(stored_split(source.recording.dynamics.runs).test, source.metric)
     if not runs:
@@ -137,21 +142,21 @@ def ask_held_out(source: Source) -> Asked:
         others = ", ".join(runs[place].name for group in groups[1:] for place in group)
         notes += (f"left out, for being recorded at other steps than most: {others}",)
     recorded = np.stack([run.metrics[source.metric.name] for run in shown])
-    query = with_new_examples(source, query_for(shown, source.metric))
+    query = add_new_examples(source, query_for(shown, source.metric))
     if source.new is not None:
         recorded = _widened(recorded, np.full(len(source.new.test), np.nan))
     longest = max((run.curriculum for run in shown), key=lambda curriculum: curriculum.steps)
     # What they are held against must be asked at their steps, which needn't be those of most runs.
     recipe = replace(
-        recorded_recipe(source.recording.dynamics, source.metric),
+        recorded_schedule(source.recording.dynamics, source.metric),
         learning_rates=longest.learning_rates,
         grid=query.steps,
     )
     labels = tuple(run.name for run in shown)
-    return Asked(query, labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
+    return SimulationRequest(query, labels, f"{len(shown)} held-out runs", recipe, recorded, notes)
 
 
-def with_new_examples(source: Source, query: Query) -> Query:
+def add_new_examples(source: FittedSimulator, query: Query) -> Query:
     """A query about recorded runs, with the new test examples after the recorded ones."""
     return query if source.new is None else replace(query, first=_widened(query.first, source.new.first))
 

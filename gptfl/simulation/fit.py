@@ -8,12 +8,12 @@ from typing import Any
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.core.splits import check_fit_runs, stored_split
-from gptfl.features.lookup import Shelf
+from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import choose_metric, focused, open_recording
 from gptfl.simulation.fitting import fit_data, fit_fresh, keep, simulator_key
-from gptfl.simulation.requirements import Contender, default_estimator, refusal, unmet_need
-from gptfl.simulation.unseen import aside_notes, set_aside
+from gptfl.simulation.requirements import NamedEstimator, default_estimator, refusal, unmet_need
+from gptfl.simulation.unseen import hold_out_examples, holdout_notes
 from gptfl.simulation.withholding import left_note, without
 from gptfl.store.kinds import SIMULATOR
 from gptfl.store.outputs import check_target, check_writable
@@ -73,14 +73,14 @@ def fit(
     check_seed(seed)
     which: tuple[str, ...] = ()
     if estimator is None:
-        estimator, which = default_estimator(Shelf(open_recording(dynamics, workspace), features, encoder))
+        estimator, which = default_estimator(FeatureLookup(open_recording(dynamics, workspace), features, encoder))
     part = get_registry().find("estimator", estimator)
-    contender = Contender(part, get_registry().make("estimator", estimator, **(settings or {})))
+    contender = NamedEstimator(part, get_registry().make("estimator", estimator, **(settings or {})))
     recording = open_recording(dynamics, workspace, every, keep_diverged)
-    recording = replace(recording, aside=set_aside(recording.dynamics, unseen, unseen_share, seed))
+    recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)
-    provision = Shelf(recording, features, encoder).provide(contender.estimator)
+    provision = FeatureLookup(recording, features, encoder).provide(contender.estimator)
     found = provision.features
     sides = () if recording.aside is None else recording.aside.sides
     problem = unmet_need(contender.estimator, recording, found, chosen) or refusal(contender.estimator, sides)
@@ -115,7 +115,7 @@ def fit(
             *recording.notes,
             *metric_notes,
             *provision.notes,
-            *aside_notes(recording.dynamics, recording.aside, found),
+            *holdout_notes(recording.dynamics, recording.aside, found),
             *left_note(whole, data),
             *fitted.notes,
         ),

@@ -10,8 +10,8 @@ from gptfl.core.splits import Split
 from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.plugins.interfaces import Estimator, takes
 from gptfl.plugins.registry import MENDING, OWN
-from gptfl.recording.recording import Recording
-from gptfl.simulation.requirements import Contender
+from gptfl.recording.recording import OpenedRecording
+from gptfl.simulation.requirements import NamedEstimator
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
 
 KEPT = "compared"
@@ -21,10 +21,10 @@ WORTH_KEEPING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedEstimator:
     """A fitted estimator, and the key of all that determines it; ``seconds`` is what the fit took."""
 
-    contender: Contender
+    contender: NamedEstimator
     key: str
     seconds: float
     reused: bool = False
@@ -32,7 +32,7 @@ class Fitted:
 
 
 def fit_data(
-    recording: Recording,
+    recording: OpenedRecording,
     split: Split,
     metric: MetricInfo,
     features: Features | None,
@@ -50,7 +50,7 @@ def fit_data(
     )
 
 
-def simulator_key(contender: Contender, recording: Recording, data: FitData) -> str:
+def simulator_key(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> str:
     """Fingerprint of everything that determines a fit, the provider's version included."""
     owner = contender.part.owner
     with contender.part.blamed("settings"):
@@ -71,7 +71,7 @@ def simulator_key(contender: Contender, recording: Recording, data: FitData) -> 
     )
 
 
-def fit_fresh(contender: Contender, recording: Recording, data: FitData) -> Fitted:
+def fit_fresh(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
     """Fit. Raises ``PluginError`` where a plugin breaks its promise."""
     key = simulator_key(contender, recording, data)
     start = time.perf_counter()
@@ -83,10 +83,10 @@ def fit_fresh(contender: Contender, recording: Recording, data: FitData) -> Fitt
             f"{contender.part.who}: fit returned {type(estimator).__name__}, not the fitted estimator", MENDING
         )
     notes = tuple(str(note) for note in getattr(estimator, "notes_", ()))
-    return Fitted(Contender(contender.part, estimator), key, seconds, notes=notes)
+    return FittedEstimator(NamedEstimator(contender.part, estimator), key, seconds, notes=notes)
 
 
-def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> None:
+def keep(path: Path, fitted: FittedEstimator, recording: OpenedRecording, data: FitData) -> None:
     """Write a simulator file."""
     with fitted.contender.part.blamed("state"):
         settings = dict(fitted.contender.estimator.settings())
@@ -116,7 +116,7 @@ def keep(path: Path, fitted: Fitted, recording: Recording, data: FitData) -> Non
     write_simulator(path, simulator)
 
 
-def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fitted:
+def fit_or_load(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
     """Take back the fit of the same key if the workspace has it, else fit, and keep what took long."""
     key = simulator_key(contender, recording, data)
     space = recording.workspace
@@ -138,11 +138,13 @@ def fit_or_load(contender: Contender, recording: Recording, data: FitData) -> Fi
         except ResourceError as error:
             why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
             notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
-    return Fitted(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
+    return FittedEstimator(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 
-def _restored(contender: Contender, found: SimulatorFile) -> Fitted:
+def _restored(contender: NamedEstimator, found: SimulatorFile) -> FittedEstimator:
     with contender.part.blamed("restore"):
         estimator = contender.estimator.restore(found.state)
     notes = tuple(str(note) for note in found.info.get("notes", ()))
-    return Fitted(Contender(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes)
+    return FittedEstimator(
+        NamedEstimator(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes
+    )

@@ -17,7 +17,7 @@ from gptfl.tasks.instructions import GENERIC, instructed
 from gptfl.tasks.jsonl import JsonLines
 from gptfl.tasks.local_files import read_rows
 from gptfl.tasks.mixture import task_names
-from gptfl.tasks.rows import Row, shown
+from gptfl.tasks.rows import TaskRow, shown
 
 FIRST = "first"
 """The field with a test example's first score."""
@@ -25,7 +25,7 @@ PLAIN = "prompt and target (texts)"
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomers:
+class NewExamples:
     """Training and test examples that a recording lacks; ``first`` is NaN where the file gives no first score."""
 
     pool: tuple[Example, ...]
@@ -33,9 +33,9 @@ class Newcomers:
     first: Float[np.ndarray, " test"]
 
 
-def read_newcomers(
+def read_new_examples(
     train: str | Path | None, test: str | Path | None, dynamics: Dynamics, metric: MetricInfo
-) -> Newcomers:
+) -> NewExamples:
     """Read the files of ``--new-train`` and ``--new-test``.
 
     A line is a JSON object with prompt and target, or with the fields of the recording's task, as in its own
@@ -45,7 +45,7 @@ def read_newcomers(
     reader = _Reader(dynamics)
     pool, _ = _read(reader, train, "--new-train", dynamics.pool, metric)
     tests, first = _read(reader, test, "--new-test", dynamics.test, metric)
-    return Newcomers(pool, tests, np.array(first, dtype=np.float64))
+    return NewExamples(pool, tests, np.array(first, dtype=np.float64))
 
 
 def _read(
@@ -59,7 +59,7 @@ def _read(
     known = {example.id for example in recorded}
     first: list[float] = []
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[TaskRow]:
         """Each row as it is read, so that what is wrong stops the reading."""
         for number, plain in enumerate(read_rows(path, reader.expected)):
             row = _with_id(plain, number)
@@ -74,15 +74,15 @@ def _read(
     return examples, first
 
 
-def _with_id(row: Row, number: int) -> Row:
+def _with_id(row: TaskRow, number: int) -> TaskRow:
     return row.having(id=f"new-{number}" if row.values.get("id") is None else row.id(number))
 
 
-def _bare(row: Row) -> Row:
+def _bare(row: TaskRow) -> TaskRow:
     return replace(row, values={name: value for name, value in row.values.items() if name != FIRST})
 
 
-def _first(row: Row, metric: MetricInfo) -> float:
+def _first(row: TaskRow, metric: MetricInfo) -> float:
     """The first score that a row gives, NaN for none."""
     value = row.values.get(FIRST)
     where = f"field {FIRST!r}"
@@ -115,7 +115,7 @@ class _Reader:
         self.expected = ", or ".join(forms) + (f", and task (one of {', '.join(names)})" if self.mixed else "")
         self.classes = Classes((*dynamics.pool, *dynamics.test))
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds. Raises ``DataError`` naming the row's place."""
         name = self._task_of(row)
         if "prompt" in row.values and "target" in row.values:
@@ -130,7 +130,7 @@ class _Reader:
             made = instructed(made, templates, parts, self.seed)
         return self._marked(made, name)
 
-    def _task_of(self, row: Row) -> str:
+    def _task_of(self, row: TaskRow) -> str:
         if not self.mixed:
             return self.names[0] if self.names else ""
         name = row.get("task")

@@ -10,9 +10,9 @@ from gptfl.core import user_path
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.plugins.interfaces import conditions
 from gptfl.plugins.registry import get_registry
-from gptfl.simulation.counterfactual import Asked
-from gptfl.simulation.simulator import Source
-from gptfl.store.id_files import Pool
+from gptfl.simulation.counterfactual import SimulationRequest
+from gptfl.simulation.simulator import FittedSimulator
+from gptfl.store.id_files import ExampleIndex
 from gptfl.store.jsonlines import MAX_FILE, MAX_LINE, Limits, read_json_lines
 
 LINE = '{"step": 4, "id": "a test example", "value": 1.25}'
@@ -22,7 +22,7 @@ SHOWN_STEPS = 12
 """A message lists at most so many steps."""
 
 
-def check_observing(source: Source, path: str | Path) -> None:
+def check_observing(source: FittedSimulator, path: str | Path) -> None:
     """Raise ``DataError`` where the estimator doesn't go on from observed scores."""
     if conditions(source.contender.estimator):
         return
@@ -34,7 +34,7 @@ def check_observing(source: Source, path: str | Path) -> None:
     )
 
 
-def with_observed(source: Source, asked: Asked, path: str | Path) -> Asked:
+def with_observed(source: FittedSimulator, asked: SimulationRequest, path: str | Path) -> SimulationRequest:
     """The same question about a run that was begun: ``path`` holds its scores so far.
 
     A line is an object with ``step``, ``id`` (of a test example) and ``value``. Scores at the first step take the place
@@ -49,7 +49,7 @@ def with_observed(source: Source, asked: Asked, path: str | Path) -> Asked:
         )
     query = asked.query
     places = {int(step): place for place, step in enumerate(query.steps)}
-    tests = Pool(source.scope.test, "test set")
+    tests = ExampleIndex(source.scope.test, "test set")
     found = np.full((len(query.steps), len(source.scope.test)), np.nan)
     path = user_path(path)
     limits = Limits(MAX_LINE, MAX_FILE, 10_000 + 2 * found.size)

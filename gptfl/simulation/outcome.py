@@ -46,7 +46,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ExampleGroup:
     """Scores of some of the test examples over the held-out runs: all-steps MSE and the final step's rho."""
 
     name: str
@@ -106,7 +106,7 @@ class Simulation:
     figure: Path | None
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ExampleGroup, ...] = ()
     intervals: Mapping[float, tuple[Float[np.ndarray, " test"], Float[np.ndarray, " test"]]] = field(
         default_factory=dict
     )

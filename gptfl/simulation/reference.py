@@ -14,9 +14,9 @@ from gptfl.errors import DataError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import average_run
 from gptfl.scores.pointwise import skill
-from gptfl.simulation.counterfactual import Asked, Ids, with_new_examples
+from gptfl.simulation.counterfactual import Ids, SimulationRequest, add_new_examples
 from gptfl.simulation.outcome import Reference, mean_over
-from gptfl.simulation.simulator import Source
+from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.predictions import AVERAGE_RUN
 
 
@@ -34,7 +34,7 @@ class Trust:
         return f"trust: {self.text}; see gptfl compare --folds 4"
 
 
-def held_out_trust(source: Source) -> Trust:
+def held_out_trust(source: FittedSimulator) -> Trust:
     """Roll the simulator out on the held-out runs, which it wasn't fitted to, and score it against the average run.
 
     As in ``gptfl compare`` on the recorded roles: all steps but the given first ones of every usable run. Steps at
@@ -66,7 +66,7 @@ def held_out_trust(source: Source) -> Trust:
     return Trust(found, len(runs), f"on the {of} this simulator has skill {found:.2f} ({meaning})")
 
 
-def against_average(source: Source, asked: Asked) -> Reference:
+def against_average(source: FittedSimulator, asked: SimulationRequest) -> Reference:
     """The average recorded run as mean-run knows it: of the runs to fit and to validate.
 
     New test examples were never recorded; for these it is the mean of what the simulator itself predicts for the
@@ -102,20 +102,25 @@ def against_average(source: Source, asked: Asked) -> Reference:
 
 
 def _average_prediction(
-    source: Source, runs: Sequence[Run]
+    source: FittedSimulator, runs: Sequence[Run]
 ) -> tuple[Int[np.ndarray, " grid"], Float[np.ndarray, "grid new"]]:
     """The mean of what the simulator predicts of new test examples for the runs that share most runs' steps."""
     usable, _ = usable_runs(runs, source.metric)
     if not usable:
         raise DataError("no recorded run is complete enough to compare new test examples with", "give --against")
     members = [usable[place] for place in max(same_steps(usable), key=len)]
-    query = with_new_examples(source, query_for(members, source.metric))
+    query = add_new_examples(source, query_for(members, source.metric))
     values = mean_over(source.ask(query).values[:, :, len(source.recording.dynamics.test) :])
     return query.steps, values
 
 
 def other_subset(
-    source: Source, against: Ids, members: Int[np.ndarray, " subset"], asked: Asked, orders: int, seed: int
+    source: FittedSimulator,
+    against: Ids,
+    members: Int[np.ndarray, " subset"],
+    asked: SimulationRequest,
+    orders: int,
+    seed: int,
 ) -> Reference:
     """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
     first = source.first(int(asked.recipe.grid[0]))

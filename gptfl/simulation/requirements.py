@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from gptfl.core import Features, MetricInfo, classes_of, lack_of_classes
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError
-from gptfl.features.lookup import Shelf
+from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins.interfaces import NEEDS, Estimator, generalises, metrics_of
 from gptfl.plugins.registry import Part
-from gptfl.recording.recording import Recording
+from gptfl.recording.recording import OpenedRecording
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class NamedEstimator:
     """An estimator that is ready to be fitted, and who provides it."""
 
     part: Part
@@ -21,7 +21,7 @@ class Contender:
 
 
 def unmet_need(
-    estimator: Estimator, recording: Recording, features: Features | None, metric: MetricInfo
+    estimator: Estimator, recording: OpenedRecording, features: Features | None, metric: MetricInfo
 ) -> DataError | None:
     """Why an estimator can't be fitted to this metric of what there is, if so."""
     name, dynamics = estimator.name, recording.dynamics
@@ -51,7 +51,7 @@ def unmet_need(
     return None
 
 
-def _not_recorded(recording: Recording, name: str, need: str, option: str) -> DataError:
+def _not_recorded(recording: OpenedRecording, name: str, need: str, option: str) -> DataError:
     return DataError(
         f"{name} needs {need}, which {recording.path.name} doesn't hold",
         f"record them with gptfl collect --gradients {option}",
@@ -74,7 +74,7 @@ PAPER, ON_GRADIENTS, GRADIENTS = "gptfluence", "exposure-gp", "gradients"
 """What is fitted unless it is named: the second where there are features of the third, which it makes the most of."""
 
 
-def default_estimator(shelf: Shelf) -> tuple[str, tuple[str, ...]]:
+def default_estimator(shelf: FeatureLookup) -> tuple[str, tuple[str, ...]]:
     """The estimator that suits the features, and what to tell of the choice."""
     if not shelf.has(GRADIENTS):
         return PAPER, ()

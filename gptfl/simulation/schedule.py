@@ -17,7 +17,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RunSchedule:
     """Step count, batch size, learning rates and recorded steps: the recording's, unless overridden.
 
     ``subset`` is how many examples a recorded run saw, where they all saw the same number.
@@ -33,7 +33,7 @@ class Recipe:
         """How many optimiser steps a run has."""
         return len(self.learning_rates)
 
-    def with_steps(self, steps: int, schedule: str | None) -> "Recipe":
+    def with_steps(self, steps: int, schedule: str | None) -> "RunSchedule":
         """The same recipe over another number of steps: the schedule stretched, the grid as dense.
 
         Raises ``UsageError`` where the run would end before the first score.
@@ -55,7 +55,7 @@ class Recipe:
         grid = np.unique(np.append(np.arange(start, steps + 1, every), ends)).astype(np.int64)
         return replace(self, learning_rates=rates, grid=grid)
 
-    def with_peak(self, learning_rate: float) -> "Recipe":
+    def with_peak(self, learning_rate: float) -> "RunSchedule":
         """The same schedule with another highest learning rate."""
         peak = float(self.learning_rates.max())
         if peak <= 0:
@@ -74,7 +74,7 @@ class Recipe:
         return Query(batches, rates, self.grid, np.broadcast_to(first, (runs, len(first))).copy())
 
 
-def recorded_recipe(dynamics: Dynamics, metric: MetricInfo) -> Recipe:
+def recorded_schedule(dynamics: Dynamics, metric: MetricInfo) -> RunSchedule:
     """The recipe that most runs followed. Raises ``DataError`` where there is no run with the metric."""
     runs = [run for run in dynamics.runs if np.isfinite(run.metrics[metric.name]).any(axis=1).sum() > 1]
     if not runs:
@@ -85,7 +85,7 @@ def recorded_recipe(dynamics: Dynamics, metric: MetricInfo) -> Recipe:
     typical = runs[max(forms.values(), key=len)[0]]
     sizes = np.concatenate([(run.curriculum.batches >= 0).sum(axis=1) for run in runs])
     subsets = {len(np.unique(run.curriculum.batches[run.curriculum.batches >= 0])) for run in runs}
-    return Recipe(
+    return RunSchedule(
         batch_size=int(dynamics.settings.get("batch_size") or np.bincount(sizes).argmax()),
         learning_rates=typical.curriculum.learning_rates,
         grid=typical.steps,
@@ -120,7 +120,9 @@ class Overrides:
                 raise UsageError(f"{flag} is {value}", "give a positive number")
 
 
-def adjusted(recipe: Recipe, dynamics: Dynamics, subset: int, overrides: Overrides, orders: int = 1) -> Recipe:
+def adjusted(
+    recipe: RunSchedule, dynamics: Dynamics, subset: int, overrides: Overrides, orders: int = 1
+) -> RunSchedule:
     """The recipe with the user's overrides, for a subset of that many examples in that many orders.
 
     Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``, and

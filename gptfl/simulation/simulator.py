@@ -14,33 +14,33 @@ from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
 from gptfl.plugins.interfaces import is_blind
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import Recording, focused, open_recording, picked_note
+from gptfl.recording.recording import OpenedRecording, focused, open_recording, picked_note
 from gptfl.recording.trainers import measure_first
-from gptfl.simulation.new_examples import Newcomers
-from gptfl.simulation.requirements import Contender, refusal
+from gptfl.simulation.new_examples import NewExamples
+from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.schedule import first_scores
-from gptfl.simulation.unseen import Scope, aside_from_json, scope_of
-from gptfl.store.id_files import Pool
+from gptfl.simulation.unseen import Scope, holdout_from_json, scope_of
+from gptfl.store.id_files import ExampleIndex
 from gptfl.store.simulators import SimulatorFile, read_simulator
 from gptfl.store.workspace import Picked, Workspace, stem_of
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FittedSimulator:
     """The simulator, restored, and the recording that it was fitted to.
 
     Questions are about the examples of ``scope``: the recording's, some of which may have been set aside from the
     fit, and those of ``new``, which the recording lacks; ``pool`` has the ids of those to train on.
     """
 
-    recording: Recording
+    recording: OpenedRecording
     path: Path
     found: SimulatorFile
-    contender: Contender
-    pool: Pool
+    contender: NamedEstimator
+    pool: ExampleIndex
     notes: tuple[str, ...]
     scope: Scope
-    new: Newcomers | None = None
+    new: NewExamples | None = None
 
     @property
     def metric(self) -> MetricInfo:
@@ -80,14 +80,14 @@ class Source:
         return checked(prediction, query, self.contender.part.who)
 
 
-def open_source(
+def open_fitted(
     simulator: str | Path | None,
     dynamics: str | Path | None,
     workspace: str | Path | None,
     estimator: str | None,
     metric: str | None,
     features: str | Path | None = None,
-) -> Source:
+) -> FittedSimulator:
     """The simulator at a path, else the one made last that fits; the recording at a path, else the simulator's own.
 
     Without either it is the recording made last, and a simulator that was fitted to it.
@@ -135,14 +135,14 @@ def open_source(
     recording = focused(recording, found.metric)
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
-    recording = replace(recording, aside=aside_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
+    recording = replace(recording, aside=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
     contender = _restored(found, path)
-    return Source(
+    return FittedSimulator(
         recording,
         path,
         found,
         contender,
-        Pool(recording.dynamics.pool),
+        ExampleIndex(recording.dynamics.pool),
         (*notes, *fit_notes(found)),
         _scope(recording, found, contender, features),
     )
@@ -172,7 +172,11 @@ def _fitted_to(recording: Path | None, space: Workspace, wanted: dict[str, str])
 
 
 def _scope(
-    recording: Recording, found: SimulatorFile, contender: Contender, features: str | Path | None, new: bool = False
+    recording: OpenedRecording,
+    found: SimulatorFile,
+    contender: NamedEstimator,
+    features: str | Path | None,
+    new: bool = False,
 ) -> Scope:
     """What the simulator knows of its recording, with the features where there are examples that it wasn't fitted to."""
     scope = scope_of(recording.dynamics, recording.aside, contender.estimator, None)
@@ -185,9 +189,13 @@ def _scope(
     return scope_of(recording.dynamics, recording.aside, contender.estimator, known)
 
 
-def with_newcomers(
-    source: Source, new: Newcomers, features: str | Path | None, model: str | None, progress: Progress = silent
-) -> Source:
+def with_new_examples(
+    source: FittedSimulator,
+    new: NewExamples,
+    features: str | Path | None,
+    model: str | None,
+    progress: Progress = silent,
+) -> FittedSimulator:
     """The same simulator, asked about examples beside those of the recording.
 
     First scores that ``new`` lacks are measured with ``model``. Raises ``DataError`` where the estimator can't
@@ -213,10 +221,10 @@ def with_newcomers(
         np.append(whole.test_seen, np.full(len(new.test), -1)),
         None if whole.features is None else beside(whole.features, new.pool, new.test, source.recording, progress),
     )
-    return replace(source, pool=Pool(scope.pool), scope=scope, new=new)
+    return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new)
 
 
-def _with_first(source: Source, new: Newcomers, model: str | None, progress: Progress) -> Newcomers:
+def _with_first(source: FittedSimulator, new: NewExamples, model: str | None, progress: Progress) -> NewExamples:
     missing = np.flatnonzero(np.isnan(new.first))
     if len(missing) == 0:
         return new
@@ -237,9 +245,9 @@ def _with_first(source: Source, new: Newcomers, model: str | None, progress: Pro
     return replace(new, first=first)
 
 
-def _restored(found: SimulatorFile, path: Path) -> Contender:
+def _restored(found: SimulatorFile, path: Path) -> NamedEstimator:
     registry = get_registry()
     part = registry.find("estimator", found.estimator)
-    contender = Contender(part, registry.make("estimator", found.estimator, **found.settings))
+    contender = NamedEstimator(part, registry.make("estimator", found.estimator, **found.settings))
     with contender.part.blamed(f"restore from {path}"):
-        return Contender(part, contender.estimator.restore(found.state))
+        return NamedEstimator(part, contender.estimator.restore(found.state))

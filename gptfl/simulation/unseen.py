@@ -10,8 +10,8 @@ from jaxtyping import Int
 from gptfl.core import Dynamics, Example, Features, GradientProducts, Query, Unseen
 from gptfl.core.curriculum import generator
 from gptfl.core.examples import RESERVED
-from gptfl.core.holdout import SIDES, TEST, TRAIN, SetAside, kept
-from gptfl.core.queries import features_of
+from gptfl.core.holdout import SIDES, TEST, TRAIN, HeldOutExamples, kept_places
+from gptfl.core.queries import features_at
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.plugins.interfaces import Estimator, is_blind, takes
 from gptfl.plugins.registry import get_registry
@@ -23,7 +23,7 @@ FEWEST_LEFT = 2
 """With fewer examples left on a side there is nothing to carry over to others."""
 
 
-def set_aside(dynamics: Dynamics, unseen: str | None, share: float | None, seed: int) -> SetAside | None:
+def hold_out_examples(dynamics: Dynamics, unseen: str | None, share: float | None, seed: int) -> HeldOutExamples | None:
     """Choose what ``unseen`` (train, test or both) sets aside; None where nothing is.
 
     ``share`` holds for each side; by default it is a fifth of the pool and a quarter of the test examples, or the
@@ -40,7 +40,7 @@ def set_aside(dynamics: Dynamics, unseen: str | None, share: float | None, seed:
         raise UsageError(f"--unseen-share is {share:g}", "give a share between 0 and 1, such as 0.25")
     examples = {TRAIN: dynamics.pool, TEST: dynamics.test}
     chosen = {side: _choose(side, examples[side], share, seed) for side in SIDES[unseen]}
-    return SetAside(unseen, share, seed, chosen.get(TRAIN, ()), chosen.get(TEST, ()))
+    return HeldOutExamples(unseen, share, seed, chosen.get(TRAIN, ()), chosen.get(TEST, ()))
 
 
 def _choose(side: str, examples: Sequence[Example], share: float | None, seed: int) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ def _choose(side: str, examples: Sequence[Example], share: float | None, seed: i
     return chosen
 
 
-def aside_from_json(told: object, dynamics: Dynamics, where: str) -> SetAside | None:
+def holdout_from_json(told: object, dynamics: Dynamics, where: str) -> HeldOutExamples | None:
     """What a simulator's file keeps of it, as places again; None where nothing was set aside.
 
     Raises ``DataError``, naming ``where``, for what is malformed or not of this recording.
@@ -85,10 +85,10 @@ def aside_from_json(told: object, dynamics: Dynamics, where: str) -> SetAside | 
         or not (share is None or isinstance(share, float))
     ):
         raise DataError(f"{where} is damaged: it doesn't say how examples were set aside", "run gptfl fit again")
-    return SetAside(which, share, seed, places[TRAIN], places[TEST])
+    return HeldOutExamples(which, share, seed, places[TRAIN], places[TEST])
 
 
-def aside_notes(dynamics: Dynamics, aside: SetAside | None, features: Features | None) -> tuple[str, ...]:
+def holdout_notes(dynamics: Dynamics, aside: HeldOutExamples | None, features: Features | None) -> tuple[str, ...]:
     """What is set aside, and what of it features may know all the same."""
     if aside is None:
         return ()
@@ -139,7 +139,7 @@ class Scope:
 
 def scope_of(
     dynamics: Dynamics,
-    aside: SetAside | None,
+    aside: HeldOutExamples | None,
     estimator: Estimator,
     features: Features | None,
     tests: Int[np.ndarray, " chosen"] | None = None,
@@ -158,13 +158,13 @@ def scope_of(
         asked,
         _seen(pool, hidden),
         _seen(test, () if aside is None else aside.test)[chosen],
-        None if features is None else features_of(features, dynamics.pool, asked, np.arange(pool), chosen),
+        None if features is None else features_at(features, dynamics.pool, asked, np.arange(pool), chosen),
         None if products is None else products.of_examples(np.arange(pool), chosen),
     )
 
 
 def _seen(count: int, aside: Sequence[int]) -> Int[np.ndarray, " example"]:
     places = np.full(count, -1, dtype=np.int64)
-    there = kept(count, aside)
+    there = kept_places(count, aside)
     places[there] = np.arange(len(there))
     return places

@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from gptfl.core import Curriculum, FitData, Run
-from gptfl.core.holdout import SetAside, kept
-from gptfl.core.queries import features_of
+from gptfl.core.holdout import HeldOutExamples, kept_places
+from gptfl.core.queries import features_at
 from gptfl.core.runs import cut_run, of_tests
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Estimator, is_blind
 
 
-def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitData:
+def without(data: FitData, aside: HeldOutExamples | None, estimator: Estimator) -> FitData:
     """What the estimator may be fitted to when these examples are set aside.
 
     Pool, batches, test examples, metrics, features and gradients are those of the others alone, renumbered; runs
@@ -25,7 +25,7 @@ def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitD
     if aside is None:
         return data
     hidden = () if is_blind(estimator) else aside.pool
-    pool, tests = kept(len(data.pool), hidden), kept(len(data.test), aside.test)
+    pool, tests = kept_places(len(data.pool), hidden), kept_places(len(data.test), aside.test)
     place = np.full(len(data.pool) + 1, -1)  # the last entry is for padding
     place[pool] = np.arange(len(pool))
     gone = np.zeros(len(data.pool) + 1, dtype=bool)
@@ -48,7 +48,7 @@ def without(data: FitData, aside: SetAside | None, estimator: Estimator) -> FitD
         test=seen_test,
         fit_runs=fit_runs,
         validation_runs=reduced(data.validation_runs),
-        features=None if data.features is None else features_of(data.features, seen_pool, seen_test, pool, tests),
+        features=None if data.features is None else features_at(data.features, seen_pool, seen_test, pool, tests),
         gradients=None if data.gradients is None else data.gradients.of_examples(pool, tests),
     )
 

@@ -16,13 +16,13 @@ _PROBLEMS: dict[tuple[str, int], DataError] = {}
 """By the names of the open files and the threads that read them."""
 
 
-def tell_last(found: h5py.Group | h5py.Dataset, problem: DataError) -> None:
-    """Keep what is wrong with the file of a group or an array until the end of ``told_last``."""
+def defer(found: h5py.Group | h5py.Dataset, problem: DataError) -> None:
+    """Keep what is wrong with the file of a group or an array until the end of ``raise_deferred``."""
     _PROBLEMS.setdefault(_key(found.file), problem)
 
 
 @contextmanager
-def told_last(file: h5py.File) -> Iterator[None]:
+def raise_deferred(file: h5py.File) -> Iterator[None]:
     """Raise at the end of the block, if it ends without an exception, as ``check_unchanged`` does."""
     key = _key(file)
     _PROBLEMS.pop(key, None)

@@ -11,7 +11,7 @@ from gptfl.core import Example, MetricInfo, TaskData
 from gptfl.core.texts import ID_RULE, id_problem
 from gptfl.errors import DataError
 from gptfl.store import hdf5 as fields
-from gptfl.store.deferred import tell_last
+from gptfl.store.deferred import defer
 from gptfl.store.jsonlines import shown
 
 MAX_EXAMPLES = 1_000_000
@@ -44,7 +44,7 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
         try:
             check_digest(example, where)
         except DataError as error:
-            tell_last(group, error)
+            defer(group, error)
         if example.id in seen:
             raise DataError(f"{where} has the id {example.id!r} twice", "record again with unique ids")
         seen.add(example.id)

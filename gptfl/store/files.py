@@ -20,7 +20,7 @@ from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
 from gptfl.store import digests
 from gptfl.store import hdf5 as fields
-from gptfl.store.deferred import check_unchanged, told_last
+from gptfl.store.deferred import check_unchanged, raise_deferred
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 from gptfl.store.marks import SIGNATURE, is_marked
@@ -91,7 +91,7 @@ def open_file(
     """
     path = Path(path)
     size = check_signature(path)
-    with _opened(path, path, "r") as file, told_last(file):
+    with _opened(path, path, "r") as file, raise_deferred(file):
         _check(file, path, kind, size, max_bytes, skipped)
         yield file
 
@@ -169,7 +169,7 @@ def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iter
     memory = fields.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
-        with _opened(path, memory, mode) as file, told_last(file):
+        with _opened(path, memory, mode) as file, raise_deferred(file):
             known = None if kind is None else _check(file, path, kind, len(start))
             yield file
             check_unchanged(file)

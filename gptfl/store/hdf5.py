@@ -17,7 +17,7 @@ from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.store import digests
 from gptfl.store.chunks import check_chunks, read_array
-from gptfl.store.deferred import tell_last
+from gptfl.store.deferred import defer
 from gptfl.store.safety import is_trusted, numbers, refuse
 
 _CHUNK = 2**20
@@ -142,7 +142,7 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
 
 def _note_change(found: h5py.Group | h5py.Dataset) -> None:
     what = f"{path_of(found)} is damaged: {found.name} is not as it was written"
-    tell_last(found, DataError(what, "make it again"))
+    defer(found, DataError(what, "make it again"))
 
 
 def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:

@@ -24,7 +24,7 @@ _COMMENT = re.compile(r"(?:^|\s)#")
 BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a", "b"]}'
 
 
-class Pool:
+class ExampleIndex:
     """The ids of a pool, or of another set of examples that ``noun`` names, and their places."""
 
     def __init__(self, examples: Sequence[Example], noun: str = "pool") -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """One kind of file and the newest format version that this gptfl writes and reads."""
 
     name: str
@@ -23,10 +23,12 @@ RUN = "gptfl-run"
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(DYNAMICS, "recording", "gptfl collect --model MODEL --task TASK", "gptfl featurize, fit and compare", 1),
-        Kind(FEATURES, "features file", "gptfl featurize", "gptfl fit and compare", 1),
-        Kind(SIMULATOR, "simulator", "gptfl fit", "gptfl simulate", 1),
-        Kind(PREDICTIONS, "predictions file", "gptfl simulate", "gptfl inspect", 1),
-        Kind(RUN, "run of a recording", "gptfl collect", "the recording that its folder is named after", 1),
+        FileKind(
+            DYNAMICS, "recording", "gptfl collect --model MODEL --task TASK", "gptfl featurize, fit and compare", 1
+        ),
+        FileKind(FEATURES, "features file", "gptfl featurize", "gptfl fit and compare", 1),
+        FileKind(SIMULATOR, "simulator", "gptfl fit", "gptfl simulate", 1),
+        FileKind(PREDICTIONS, "predictions file", "gptfl simulate", "gptfl inspect", 1),
+        FileKind(RUN, "run of a recording", "gptfl collect", "the recording that its folder is named after", 1),
     )
 }

@@ -96,7 +96,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 R = TypeVar("R")
 
 
-class Keeping(Generic[R]):
+class ResultWriter(Generic[R]):
     """A result on its way to disk.
 
     Its fields that name a file become None where that can't be written. What was asked for makes ``settled`` raise;

@@ -12,7 +12,7 @@ from gptfl.scores.bootstrap import unpaired_difference
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class RelabelStudy:
     """A pool retrained on after checking and correcting the first part of it, by several orders of checking.
 
     ``shares`` are the parts of the pool checked, 0 and 1 among them; ``found`` are the shares of flips thereby
@@ -47,7 +47,7 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SelectorResult:
     """Subsets that were chosen in one way, and what trainings on them came to.
 
     ``subsets`` are ids; ``values`` maps each metric to its mean over the scored test examples at the end of each
@@ -71,7 +71,7 @@ class SelectionStudy:
     recording: str
     on: str
     size: int
-    kinds: tuple[Kind, ...]
+    kinds: tuple[SelectorResult, ...]
     metrics: Mapping[str, MetricInfo]
     asked: int
     scored: tuple[str, ...]
@@ -85,7 +85,7 @@ class SelectionStudy:
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
 
-    def better(self, metric: str, kind: Kind, than: Kind) -> tuple[float, tuple[float, float]]:
+    def better(self, metric: str, kind: SelectorResult, than: SelectorResult) -> tuple[float, tuple[float, float]]:
         """By how much better the metric ends with one kind than with another, and the 95 % bootstrap interval.
 
         Trainings are resampled, and never test examples.

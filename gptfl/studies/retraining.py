@@ -13,7 +13,7 @@ from gptfl.core import FIT, Example, Progress, TaskData, fingerprint
 from gptfl.core.curriculum import fill_batches, run_seed
 from gptfl.core.texts import json_text, parse_json
 from gptfl.plugins.interfaces import Executor, Metric, Plan
-from gptfl.recording.recording import Recording
+from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, recipe_of
 from gptfl.store.jsonlines import read_json_lines, read_plain
@@ -21,7 +21,7 @@ from gptfl.store.outputs import written_whole
 from gptfl.tasks.label_noise import corrected, flipped_of
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import Estimate
+    from gptfl.recording.cost import CostEstimate
 
 
 MAX_RESULTS = 256 * 2**20
@@ -49,7 +49,7 @@ class Retrainer:
     ``test`` are the recording's test examples, or some of them.
     """
 
-    recording: Recording
+    recording: OpenedRecording
     pool: tuple[Example, ...]
     test: tuple[Example, ...]
     metrics: tuple[Metric, ...]
@@ -124,7 +124,7 @@ class Retrainer:
         members = np.arange(len(self.pool)) if training.members is None else np.array(training.members, dtype=np.int64)
         return Plan(index, seed, FIT, version[fill_batches(members, self.batch_size, self.steps, seed)])
 
-    def estimate(self, trainings: Sequence[Training]) -> "Estimate":
+    def estimate(self, trainings: Sequence[Training]) -> "CostEstimate":
         """What is left will cost."""
         from gptfl.recording.cost import Size, estimate
 

@@ -9,22 +9,22 @@ from jaxtyping import Int
 
 from gptfl.core import Example, Features, Progress, class_numbers
 from gptfl.core.curriculum import generator
-from gptfl.core.queries import features_of
+from gptfl.core.queries import features_at
 from gptfl.core.runs import with_tests
 from gptfl.core.splits import check_fit_runs, stored_split
 from gptfl.designs.dealing import pick_evenly
 from gptfl.errors import UsageError
-from gptfl.evaluation.specs import Spec, label_for, parse_spec
+from gptfl.evaluation.specs import EstimatorSpec, label_for, parse_spec
 from gptfl.features.lookup import find_features, fitted_features
-from gptfl.influence.greedy import Wish
+from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import chosen_of
-from gptfl.influence.targets import Subject
+from gptfl.influence.targets import InfluenceTarget
 from gptfl.plugins.interfaces import is_blind
 from gptfl.plugins.registry import Registry, get_registry
-from gptfl.recording.recording import Recording
+from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.fitting import fit_data, fit_fresh
-from gptfl.simulation.requirements import Contender, unmet_need
-from gptfl.simulation.simulator import Source
+from gptfl.simulation.requirements import NamedEstimator, unmet_need
+from gptfl.simulation.simulator import FittedSimulator
 from gptfl.simulation.unseen import scope_of
 
 RIVAL = "tracin-cp"
@@ -34,7 +34,7 @@ SCORED, DRAWN = 31, 32
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
+class TestSplit:
     """The places of the test examples to choose for, of those to score on, and of all but the latter."""
 
     asked: Int[np.ndarray, " asked"]
@@ -42,7 +42,7 @@ class Halves:
     kept: Int[np.ndarray, " kept"]
 
 
-def halves_of(source: Source, subject: Subject, score_on: int | None, seed: int) -> Halves:
+def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int | None, seed: int) -> TestSplit:
     """Set ``score_on`` of the test examples of a subject apart, half of them unless told otherwise.
 
     Raises ``UsageError`` where that leaves none to choose for, or none to score on.
@@ -59,13 +59,13 @@ def halves_of(source: Source, subject: Subject, score_on: int | None, seed: int)
         )
     order = generator(seed, SCORED).permutation(len(tests))
     scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
-    return Halves(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
+    return TestSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
 
 
-def choices_of(
-    source: Source,
-    halves: Halves,
-    wish: Wish,
+def baseline_choices(
+    source: FittedSimulator,
+    halves: TestSplit,
+    wish: SelectionSpec,
     rivals: Sequence[str] | None,
     how: str | None,
     orders: int,
@@ -80,14 +80,14 @@ def choices_of(
     """
     known = known_features(source, features)
     name = source.found.estimator
-    choosers = [_Chooser(f"selected by {name}", Spec(name, dict(source.found.settings)), wish, how, known)]
+    choosers = [_Selector(f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), wish, how, known)]
     specs, notes = _rivals(source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
-        choosers.append(_Chooser(label, spec, Wish(wish.size, wish.max_share), None, own))
-    asked = Subject("group", np.searchsorted(halves.kept, halves.asked))
+        choosers.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
+    asked = InfluenceTarget("group", np.searchsorted(halves.kept, halves.asked))
     choices: dict[str, tuple[int, ...]] = {}
     for one in choosers:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
@@ -98,19 +98,19 @@ def choices_of(
 
 
 @dataclass(frozen=True, slots=True)
-class _Chooser:
+class _Selector:
     """Who chooses, by which wish, and from which features of the whole recording."""
 
     label: str
-    spec: Spec
-    wish: Wish
+    spec: EstimatorSpec
+    wish: SelectionSpec
     how: str | None
     features: Features | None
 
 
 def _rivals(
-    source: Source, features: Features | None, named: Sequence[str] | None
-) -> tuple[list[Spec], tuple[str, ...]]:
+    source: FittedSimulator, features: Features | None, named: Sequence[str] | None
+) -> tuple[list[EstimatorSpec], tuple[str, ...]]:
     """The rivals that were named, else TracIn where it can be had; and why not, where it can't."""
     if named is not None:
         return [parse_spec(spec, "--rival") for spec in dict.fromkeys(named)], ()
@@ -120,7 +120,7 @@ def _rivals(
     if RIVAL not in registry.names("estimator"):
         return [], (f"{RIVAL} is not installed, and so not trained on beside it (pip install gptfl-tracin)",)
     problem = unmet_need(registry.make("estimator", RIVAL), source.recording, features, source.metric)
-    return ([Spec(RIVAL, {})], ()) if problem is None else ([], (f"left out: {problem.problem}",))
+    return ([EstimatorSpec(RIVAL, {})], ()) if problem is None else ([], (f"left out: {problem.problem}",))
 
 
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
@@ -130,7 +130,7 @@ def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[
     return [tuple(int(place) for place in draw) for draw in draws]
 
 
-def known_features(source: Source, given: str | Path | None) -> Features | None:
+def known_features(source: FittedSimulator, given: str | Path | None) -> Features | None:
     """The features of the whole recording that a simulator was fitted on; None where it was fitted without."""
     if source.found.features is None:
         return None
@@ -138,19 +138,19 @@ def known_features(source: Source, given: str | Path | None) -> Features | None:
 
 
 def refitted(
-    source: Source,
+    source: FittedSimulator,
     registry: Registry,
-    spec: Spec,
+    spec: EstimatorSpec,
     tests: Int[np.ndarray, " kept"],
     features: Features | None,
     progress: Progress,
-) -> Source:
+) -> FittedSimulator:
     """An estimator fitted to the recording of a simulator, as if only these of its test examples had been recorded.
 
     ``features`` are of the whole recording. Raises ``DataError`` where the recording lacks what the estimator needs.
     """
     part = registry.find("estimator", spec.name)
-    contender = Contender(part, registry.make("estimator", spec.name, **spec.settings))
+    contender = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))
     recording = _only(source.recording, tests)
     problem = unmet_need(contender.estimator, recording, features, source.metric)
     if problem is not None:
@@ -158,7 +158,7 @@ def refitted(
     known: Features | None = None
     if features is not None and ("features" in contender.estimator.requires or spec.name == source.found.estimator):
         dynamics = recording.dynamics
-        known = features_of(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
+        known = features_at(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split)
     seed = source.found.info.get("seed", 0)
@@ -181,10 +181,10 @@ def refitted(
         key=fitted.key,
     )
     scope = scope_of(recording.dynamics, None, fitted.contender.estimator, None)
-    return Source(
+    return FittedSimulator(
         recording, source.path, found, fitted.contender, source.pool, fitted.notes, replace(scope, features=known)
     )
 
 
-def _only(recording: Recording, tests: Int[np.ndarray, " kept"]) -> Recording:
+def _only(recording: OpenedRecording, tests: Int[np.ndarray, " kept"]) -> OpenedRecording:
     return replace(recording, dynamics=with_tests(recording.dynamics, tests), aside=None)

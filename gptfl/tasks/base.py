@@ -12,7 +12,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.tasks import local_files as local
 from gptfl.tasks.hub_files import HubFile, read_parquet
 from gptfl.tasks.instructions import instructed
-from gptfl.tasks.rows import Row
+from gptfl.tasks.rows import TaskRow
 
 T = TypeVar("T")
 _STREAMS = {"pool": 2, "test": 3}
@@ -79,19 +79,19 @@ class DataTask:
             drawn[split], source = self._split(split, count, seed)
         return TaskData(self.name, drawn["pool"], drawn["test"], source, self.licence if self.data is None else "")
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds. Raises ``DataError`` naming the row's place."""
         raise NotImplementedError
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """What ``wording`` and ``templates`` make a prompt of. Raises ``DataError`` naming the row's place."""
         raise NotImplementedError
 
-    def prompt(self, row: Row) -> str:
+    def prompt(self, row: TaskRow) -> str:
         """The prompt in its plain wording."""
         return self.wording.format(**self.parts(row))
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """The Hub's rows with the fields of local ones."""
         raise NotImplementedError
 
@@ -110,12 +110,12 @@ class DataTask:
         chosen = draw(self.from_hub(rows), count, split, seed, file.place)
         return tuple(self._make(seed, row, row.id(0)) for row in chosen), source
 
-    def _make(self, seed: int, row: Row, id: str) -> Example:
+    def _make(self, seed: int, row: TaskRow, id: str) -> Example:
         example = self.example(row, id)
         return instructed(example, self.templates, self.parts(row), seed) if self.instructions else example
 
 
-def unique(rows: Iterable[Row], make: Callable[[Row, str], Example]) -> list[Example]:
+def unique(rows: Iterable[TaskRow], make: Callable[[TaskRow, str], Example]) -> list[Example]:
     """Make every row's example. Raises ``DataError`` naming both lines where an id comes twice."""
     examples: list[Example] = []
     places: dict[str, str] = {}

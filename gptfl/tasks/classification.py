@@ -11,7 +11,7 @@ from gptfl.core import Example
 from gptfl.tasks import instructions
 from gptfl.tasks.base import DataTask
 from gptfl.tasks.hub_files import HubFile
-from gptfl.tasks.rows import Row, tidy
+from gptfl.tasks.rows import TaskRow, tidy
 
 GLUE = "nyu-mll/glue"
 GLUE_REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
@@ -30,7 +30,7 @@ def _files(repo: str, revision: str, folder: str, columns: tuple[str, ...]) -> d
 class _Classification(DataTask):
     answers: ClassVar[tuple[str, ...]]
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds."""
         label = row.label("label", len(self.answers))
         return Example(id, self.prompt(row), self.answers[label], self.answers, label)
@@ -48,11 +48,11 @@ class Rte(_Classification):
     wording = "Text: {premise}\nClaim: {hypothesis}\nDoes the claim follow from the text?"
     templates = instructions.RTE
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """Text and claim."""
         return {"premise": row.text("premise"), "hypothesis": row.text("hypothesis")}
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """GLUE's sentence1 is the premise, sentence2 the hypothesis."""
         return [row.renamed(premise="sentence1", hypothesis="sentence2", label="label", id="idx") for row in rows]
 
@@ -69,11 +69,11 @@ class Sst2(_Classification):
     wording = "Film review: {sentence}\nThe reviewer's opinion of the film is"
     templates = instructions.SST2
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """The review."""
         return {"sentence": row.text("sentence")}
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """GLUE's columns have the names of the local fields."""
         return [row.renamed(sentence="sentence", label="label", id="idx") for row in rows]
 
@@ -91,12 +91,12 @@ class BoolQ(_Classification):
     wording = "{passage}\nQuestion: {question}\nAnswer:"
     templates = instructions.BOOLQ
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """The passage and the question, which ends in a question mark."""
         question = tidy(row.raw_text("question")).removesuffix("?")
         return {"passage": row.text("passage"), "question": f"{question}?"}
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """BoolQ's answer, true or false, is the label."""
         return [
             row.renamed(question="question", passage="passage", label="answer").having(id=number)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gptfl.errors import DataError
 from gptfl.hub import fetch_file, first_line
-from gptfl.tasks.rows import Row
+from gptfl.tasks.rows import TaskRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class HubFile:
         return f"{self.repo}/{self.path}"
 
 
-def read_parquet(file: HubFile, task: str, expected: str) -> tuple[list[Row], str]:
+def read_parquet(file: HubFile, task: str, expected: str) -> tuple[list[TaskRow], str]:
     """Every row of the file, and where it came from: repository and commit.
 
     Raises ``ResourceError`` where the file is neither cached nor to be had, ``DataError`` where it
@@ -56,7 +56,7 @@ def read_parquet(file: HubFile, task: str, expected: str) -> tuple[list[Row], st
             "delete it from the Hub's cache and run again",
         ) from error
     commit = _commit(local.parts)
-    rows = [Row(value, f"{file.place}, row {index}", expected) for index, value in enumerate(values)]
+    rows = [TaskRow(value, f"{file.place}, row {index}", expected) for index, value in enumerate(values)]
     return rows, f"{file.repo}@{commit or file.revision}"
 
 

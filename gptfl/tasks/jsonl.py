@@ -2,7 +2,7 @@
 
 from gptfl.core import Example
 from gptfl.tasks.base import DataTask
-from gptfl.tasks.rows import Row, shown
+from gptfl.tasks.rows import TaskRow, shown
 
 KNOWN = frozenset({"id", "prompt", "target", "choices", "label"})
 
@@ -19,7 +19,7 @@ class JsonLines(DataTask):
     name = "jsonl"
     expected = "prompt, target (texts) and, if you like, id, choices (a list of texts) and label"
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds."""
         prompt, target = row.any_text("prompt"), row.raw_text("target")
         choices, label = _classes(row, target)
@@ -27,7 +27,7 @@ class JsonLines(DataTask):
         return Example(id, prompt, target, choices, label, fields)
 
 
-def _classes(row: Row, target: str) -> tuple[tuple[str, ...], int | None]:
+def _classes(row: TaskRow, target: str) -> tuple[tuple[str, ...], int | None]:
     if row.values.get("choices") is None:
         if row.values.get("label") is not None:
             raise row.wrong("field 'label' needs the field 'choices'")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.store.jsonlines import Limits, read_json_lines
-from gptfl.tasks.rows import Row
+from gptfl.tasks.rows import TaskRow
 
 MAX_LINE_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
@@ -33,11 +33,11 @@ def split_file(folder: Path, split: str) -> Path:
     return path
 
 
-def read_rows(path: Path, expected: str) -> Iterator[Row]:
+def read_rows(path: Path, expected: str) -> Iterator[TaskRow]:
     """Yield the rows of a JSON lines file; blank lines are skipped.
 
     Raises ``DataError`` with file and line as ``read_json_lines`` does.
     """
     limits = Limits(MAX_LINE_BYTES, MAX_FILE_BYTES, MAX_ROWS)
     for line in read_json_lines(path, f"one JSON object a line with {expected}", limits):
-        yield Row(line.values, line.place, expected)
+        yield TaskRow(line.values, line.place, expected)

@@ -35,7 +35,7 @@ def task_names(tasks: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExampleSource:
     """What determines the examples of a recording, apart from how many and the seed."""
 
     task: Task
@@ -43,7 +43,7 @@ class Source:
     flip: float | None = None
 
     @classmethod
-    def of_settings(cls, registry: Registry, settings: Mapping[str, Any], data: Path | None) -> "Source":
+    def of_settings(cls, registry: Registry, settings: Mapping[str, Any], data: Path | None) -> "ExampleSource":
         """The source that a recording's settings describe, read from ``data``."""
         task = open_task(registry, settings["task"], data)
         return cls(task, settings.get("instructions", False), settings.get("flip_labels"))

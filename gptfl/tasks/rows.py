@@ -9,7 +9,7 @@ from gptfl.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TaskRow:
     """The fields of one row; ``place`` names its file and line, ``expected`` the fields of its task."""
 
     values: Mapping[str, Any]
@@ -26,11 +26,11 @@ class Row:
             raise self.wrong(f"field {name!r} is missing")
         return self.values[name]
 
-    def renamed(self, **columns: str) -> "Row":
+    def renamed(self, **columns: str) -> "TaskRow":
         """The same row under other field names: ``new="old"``; fields not named are left out."""
         return replace(self, values={new: self.get(old) for new, old in columns.items()})
 
-    def having(self, **values: Any) -> "Row":
+    def having(self, **values: Any) -> "TaskRow":
         """The same row with these fields added or replaced."""
         return replace(self, values={**self.values, **values})
 

@@ -8,7 +8,7 @@ from gptfl.core import Example
 from gptfl.tasks import instructions
 from gptfl.tasks.base import DataTask
 from gptfl.tasks.hub_files import HubFile
-from gptfl.tasks.rows import Row, shown, tidy
+from gptfl.tasks.rows import TaskRow, shown, tidy
 
 WEBNLG = "GEM/web_nlg"
 # The repository itself holds a loading script only. No revision of its Parquet conversion is known
@@ -47,11 +47,11 @@ class WebNlg(DataTask):
     wording = "Facts:\n{facts}\nThe same in plain words:"
     templates = instructions.WEBNLG
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """The triples, a line each."""
         return {"facts": linearise(_triples(row))}
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds; all references are in ``fields``."""
         triples = _triples(row)
         references = [tidy(text) for text in row.texts("references")]
@@ -60,9 +60,9 @@ class WebNlg(DataTask):
             fields["category"] = row.values["category"]
         return Example(id, self.prompt(row), f" {references[0]}", fields=fields)
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """Gather the rows of one set of facts (the Hub has one for each way of saying it)."""
-        gathered: dict[tuple[str, ...], Row] = {}
+        gathered: dict[tuple[str, ...], TaskRow] = {}
         for row in rows:
             lines = row.texts("input")
             key = (*lines, str(row.values["category"]))
@@ -76,7 +76,7 @@ class WebNlg(DataTask):
         return list(gathered.values())
 
 
-def _triples(row: Row) -> list[list[str]]:
+def _triples(row: TaskRow) -> list[list[str]]:
     triples = row.get("triples")
     if not isinstance(triples, list) or not triples:
         raise row.wrong(f"field 'triples' is {shown(triples)}, not a list of triples")
@@ -106,16 +106,16 @@ class Wmt16DeEn(DataTask):
     wording = "Translate into English.\nGerman: {german}\nEnglish:"
     templates = instructions.WMT16_DE_EN
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """The German sentence."""
         return {"german": row.text("de")}
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds."""
         english = row.text("en")
         return Example(id, self.prompt(row), f" {english}", fields={"references": [english]})
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """A row's one column holds both languages."""
         return [row.having(**row.values["translation"], id=number) for number, row in enumerate(rows)]
 
@@ -137,15 +137,15 @@ class CnnDailyMail(DataTask):
     wording = "Article: {article}\nThe article in a few sentences:"
     templates = instructions.CNN_DAILYMAIL
 
-    def parts(self, row: Row) -> Mapping[str, str]:
+    def parts(self, row: TaskRow) -> Mapping[str, str]:
         """The article."""
         return {"article": row.text("article")}
 
-    def example(self, row: Row, id: str) -> Example:
+    def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds; its highlights, one after another, are the target."""
         highlights = row.text("highlights")
         return Example(id, self.prompt(row), f" {highlights}", fields={"references": [highlights]})
 
-    def from_hub(self, rows: Sequence[Row]) -> list[Row]:
+    def from_hub(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
         """The Hub's columns have the names of the local fields."""
         return list(rows)

@@ -15,7 +15,7 @@ from torch import Tensor
 from gptfl.core.texts import parse_json
 from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.store.durable import cannot_write, part_of, put_in_place
-from gptfl.training.distributed import Group
+from gptfl.training.distributed import ProcessGroup
 from gptfl.training.network import Network
 from gptfl.training.weight_files import check_no_pointer
 
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class CheckpointWriter:
     """Saves the trained weights at some of the recorded steps of every run, in a folder a run."""
 
     folder: Path
@@ -63,7 +63,7 @@ class Keeper:
                 "ask for fewer --checkpoints or --runs, train less (--lora, --train-layers), or use another --workspace",
             )
 
-    def keep(self, network: Network, group: Group, run: int, step: int) -> None:
+    def keep(self, network: Network, group: ProcessGroup, run: int, step: int) -> None:
         """Save the weights if this is a step to save at; the main process writes, all of a group must call.
 
         Raises ``ResourceError`` where the system refuses; a file that has its name is whole.

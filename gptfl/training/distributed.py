@@ -21,7 +21,7 @@ BUCKET = 2**24
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ProcessGroup:
     """The processes of a run, as one of them sees them; alone unless told otherwise.
 
     With ``shard`` each keeps only its part of the model (FSDP), and all must compute equally many batches.
@@ -77,7 +77,7 @@ class Group:
             dist.barrier()
 
 
-ALONE = Group()
+ALONE = ProcessGroup()
 
 
 def _add_up(bucket: list[Tensor]) -> None:
@@ -95,7 +95,7 @@ def started_size() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1) if "RANK" in os.environ else 1
 
 
-def join(device: str, shard: bool) -> Group:
+def join(device: str, shard: bool) -> ProcessGroup:
     """Meet the other processes that this one was started with, over gloo on CPUs and nccl on GPUs.
 
     ``device`` is ``cpu`` or ``cuda``. Raises ``ResourceError`` where there are fewer GPUs than processes.
@@ -111,7 +111,7 @@ def join(device: str, shard: bool) -> Group:
             "ask for as many processes as there are GPUs, or --device cpu",
         )
     state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
-    return Group(state.process_index, state.num_processes, shard, torch.device(own_device(device)))
+    return ProcessGroup(state.process_index, state.num_processes, shard, torch.device(own_device(device)))
 
 
 def own_device(device: str) -> str:

@@ -10,7 +10,7 @@ from gptfl.core import Example
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Metric, Observation
 from gptfl.training.batching import plan_shares
-from gptfl.training.distributed import ALONE, Group
+from gptfl.training.distributed import ALONE, ProcessGroup
 from gptfl.training.generation import Generator
 from gptfl.training.models import check_tokens
 from gptfl.training.network import Batch, Network
@@ -40,7 +40,7 @@ class Evaluator:
         budget: int,
         overhead: int,
         decoding: Decoding,
-        group: Group = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.network = network
         self.group = group

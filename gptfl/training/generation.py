@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from gptfl.errors import DataError
 from gptfl.training.batching import plan_shares
-from gptfl.training.distributed import ALONE, Group
+from gptfl.training.distributed import ALONE, ProcessGroup
 from gptfl.training.network import Network
 from gptfl.training.prompts import Prompts
 
@@ -67,7 +67,9 @@ class Generator:
     for one. Where rows finish, the next group takes their place.
     """
 
-    def __init__(self, network: Network, prompts: Prompts, budget: int, overhead: int, group: Group = ALONE) -> None:
+    def __init__(
+        self, network: Network, prompts: Prompts, budget: int, overhead: int, group: ProcessGroup = ALONE
+    ) -> None:
         if group.shard:
             raise DataError(
                 "--shard: a metric of generated text needs the whole model on each device",

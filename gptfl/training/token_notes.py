@@ -23,7 +23,7 @@ SHOWN = 12
 
 
 @dataclass
-class Counts:
+class TokenCounts:
     """Counts examples of each kind that a note is about, and keeps the first of some."""
 
     examples: int = 0

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from gptfl.core import Example
 from gptfl.errors import DataError
 from gptfl.training.splitting import Splitter
-from gptfl.training.token_notes import Counts
+from gptfl.training.token_notes import TokenCounts
 from gptfl.training.token_rows import Encoded, Rows, TokenRow
 
 
@@ -28,7 +28,7 @@ class Tokenizer:
         self.by_model = model == self.max_length
         self.option = option
         self.splitter = Splitter(tokenizer)
-        self.counts = Counts()
+        self.counts = TokenCounts()
 
     def read(self, examples: Sequence[Example], flag: str, choices: bool = False) -> None:
         """Tokenize these examples all at once, and count what ``notes`` tells of them."""

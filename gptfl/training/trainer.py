@@ -15,8 +15,8 @@ from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.plugins.interfaces import Metric, Plan
 from gptfl.training.batching import plan_batches
-from gptfl.training.checkpoints import Keeper
-from gptfl.training.distributed import ALONE, Group
+from gptfl.training.checkpoints import CheckpointWriter
+from gptfl.training.distributed import ALONE, ProcessGroup
 from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
@@ -32,7 +32,7 @@ SCALINGS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainerSettings:
     """How a run is trained and recorded; the defaults are the paper's (its section on GPTDynamics)."""
 
     learning_rate: float
@@ -103,9 +103,9 @@ class RecordingTrainer:
         pool: tuple[Example, ...],
         test: tuple[Example, ...],
         metrics: tuple[Metric, ...],
-        recipe: Recipe,
-        group: Group = ALONE,
-        keeper: Keeper | None = None,
+        recipe: TrainerSettings,
+        group: ProcessGroup = ALONE,
+        keeper: CheckpointWriter | None = None,
     ) -> None:
         self.recipe = recipe
         self.group = group

@@ -16,7 +16,7 @@ from gptfl.plugins.registry import build
 from gptfl.simulation import fit as fit_module
 from gptfl.simulation import simulator as asking
 from gptfl.simulation.schedule import first_scores
-from gptfl.simulation.simulator import open_source
+from gptfl.simulation.simulator import open_fitted
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
@@ -100,7 +100,7 @@ def replaced(recipe, final):
 def test_batched_influences_are_those_of_a_plain_loop(space, monkeypatch, how, plainly, numbers) -> None:
     monkeypatch.setattr(influence, "MAX_NUMBERS", numbers)
     fitted = gptfl.fit("gptfluence", workspace=space, settings={"epochs": 30})
-    source = open_source(fitted.path, None, space, None, None)
+    source = open_fitted(fitted.path, None, space, None, None)
     for on, reading in (("mean", np.mean), (f"test:{TESTS[2]}", lambda values: values[2])):
         result = gptfl.rank(workspace=space, on=on, how=how, orders=2, seed=5)
         expected = loop(source, plainly, reading)
@@ -197,7 +197,7 @@ def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, ch
         assert ranking.high[place] - ranking.influence[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
         assert ranking.influence[place] - ranking.low[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
     assert any(note.startswith("trust in bayes: on the") for note in result.notes)
-    assert open_source(fitted.path, None, space, None, None).scope.features is None
+    assert open_fitted(fitted.path, None, space, None, None).scope.features is None
 
 
 def test_influence_in_closed_form_agrees_with_simulated_replacements(space) -> None:
@@ -209,7 +209,7 @@ def test_influence_in_closed_form_agrees_with_simulated_replacements(space) -> N
 
 def test_closed_form_knows_nothing_of_test_examples_set_aside(space) -> None:
     gptfl.fit("sly", workspace=space, unseen="test", settings={})
-    source = open_source(None, None, space, None, None)
+    source = open_fitted(None, None, space, None, None)
     seen = [one.id for one, place in zip(DYNAMICS.test, source.scope.test_seen, strict=True) if place >= 0]
     ranked = gptfl.rank(workspace=space, on=seen).rankings[0]
     assert ranked.how == "closed-form"

@@ -10,13 +10,13 @@ import gptfl
 from gptfl.core import Dynamics
 from gptfl.core.curriculum import fill_batches, generator, run_seed
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.evaluation.specs import Spec
-from gptfl.influence.targets import subject_of
+from gptfl.evaluation.specs import EstimatorSpec
+from gptfl.influence.targets import influence_target
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Plan
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.trainers import recipe_of
-from gptfl.simulation.simulator import open_source
+from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.studies import rivals as choosers
 from gptfl.studies.rivals import known_features, refitted
@@ -104,10 +104,10 @@ def test_what_is_chosen_knows_nothing_of_what_is_scored_on(space: Path) -> None:
     assert again is not None
     assert [kind.subsets for kind in again.kinds] == [kind.subsets for kind in once.kinds]
     # Chosen is what the estimator fitted without them holds best for the others.
-    source = open_source(None, None, space, "exposure-gp", None)
+    source = open_fitted(None, None, space, "exposure-gp", None)
     kept = np.setdiff1d(np.arange(TEST), hidden)
     known = known_features(source, None)
-    fresh = refitted(source, get_registry(), Spec("exposure-gp", {}), kept, known, lambda *_: None)
+    fresh = refitted(source, get_registry(), EstimatorSpec("exposure-gp", {}), kept, known, lambda *_: None)
     assert len(fresh.recording.dynamics.test) == 3
     weights = np.full((1, 3), 1 / 3)
     rows = {name: one.train for name, one in known.sets.items()}
@@ -150,12 +150,12 @@ def test_a_dry_run_announces_and_trains_nothing(space: Path) -> None:
 
 
 def test_tracin_takes_part_where_it_can(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = open_source(None, None, space, None, None)
+    source = open_fitted(None, None, space, None, None)
     monkeypatch.setattr(choosers, "RIVAL", "no-such")
     assert choosers._rivals(source, None, None)[0] == []
     assert "no-such is not installed" in choosers._rivals(source, None, None)[1][0]
     monkeypatch.setattr(choosers, "RIVAL", "class-share")
-    assert choosers._rivals(source, None, None) == ([Spec("class-share", {})], ())
+    assert choosers._rivals(source, None, None) == ([EstimatorSpec("class-share", {})], ())
     monkeypatch.setattr(choosers, "RIVAL", "gptfluence")
     assert choosers._rivals(source, None, None)[1] == (
         f"left out: gptfluence needs features, and {space} holds none of {source.recording.stem}",
@@ -189,6 +189,6 @@ def test_what_cannot_be_studied_is_told_in_one_line(space: Path, options, error,
 def test_a_single_test_example_leaves_nothing_to_score_on(space: Path) -> None:
     _, dynamics = recording(space)
     on = f"test:{dynamics.test[0].id}"
-    assert subject_of(on, dynamics).tests is not None
+    assert influence_target(on, dynamics).tests is not None
     with pytest.raises(UsageError, match=r"leaves nothing to score on.*name 2 test examples or more"):
         gptfl.select_study(workspace=space, on=on, **BRIEF)

@@ -11,8 +11,8 @@ import pytest
 import gptfl as package
 from gptfl.core import Dynamics, Example
 from gptfl.errors import UNSAFE
-from gptfl.influence.targets import subject_of
-from gptfl.store.id_files import Pool
+from gptfl.influence.targets import influence_target
+from gptfl.store.id_files import ExampleIndex
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests.cli.conftest import Outcome
 from tests.synthetic import synthetic
@@ -68,7 +68,7 @@ def test_every_id_that_is_listed_can_be_asked_for(gptfl: Callable[..., Outcome],
     assert all(len(row) == 4 for row in rows)
     assert len(rows) == 2 * len(ODD)
     ids = [row[0] for row in rows if row[1] == "pool"]
-    pool = Pool(read_dynamics(space / "odd.dynamics.h5").pool)
+    pool = ExampleIndex(read_dynamics(space / "odd.dynamics.h5").pool)
     file = space / "ids.txt"
     for place, line in enumerate(ids):
         file.write_text(f"# chosen\r\n\n{line}\r\n", encoding="utf-8")
@@ -77,7 +77,7 @@ def test_every_id_that_is_listed_can_be_asked_for(gptfl: Callable[..., Outcome],
     found = harmless(gptfl("simulate", "--workspace", str(space), "--subset", str(file)))
     assert found.code == 0, found.err
     known = read_dynamics(space / "odd.dynamics.h5")
-    asked = [subject_of(f"test:{row[0]}", known) for row in rows if row[1] == "test"]
+    asked = [influence_target(f"test:{row[0]}", known) for row in rows if row[1] == "test"]
     assert [subject.tests.tolist() for subject in asked] == [[place] for place in range(len(ODD))]
     assert [subject.text for subject in asked] == [f"test example {row[0]}" for row in rows if row[1] == "test"]
 

@@ -3,13 +3,13 @@ import pytest
 
 from gptfl.core import groups_of_batches, joined
 from gptfl.core.curriculum import draw_subset, fill_batches
-from gptfl.designs.draws import LEAVE_OUT, REPEATED, UNIFORM, Layout, draw_runs
+from gptfl.designs.draws import LEAVE_OUT, REPEATED, UNIFORM, DesignLayout, draw_runs
 
 NONE = np.empty(0, dtype=np.int64)
 
 
 def drawn(design, runs):
-    layout = Layout(design, 40, 8, 3, NONE, swapped=2)
+    layout = DesignLayout(design, 40, 8, 3, NONE, swapped=2)
     return [draw.batches(4, 12) for draw in draw_runs(layout, runs)]
 
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from gptfl.core import FIT, REPEAT, TEST, role_of
 from gptfl.core.curriculum import draw_subset, fill_batches, run_seed
-from gptfl.designs.draws import DESIGNS, REPEATS_FROM, Layout, draw_repeats, draw_runs, draws_reserved
+from gptfl.designs.draws import DESIGNS, REPEATS_FROM, DesignLayout, draw_repeats, draw_runs, draws_reserved
 
 NONE = np.array([], dtype=np.int64)
 RESERVED = np.array([1, 2, 5, 8, 13, 14, 20, 21])
 
 
 def layout(design, pool=36, subset=8, seed=5, reserved=NONE, swapped=2):
-    return Layout(design, pool, subset, seed, np.array(reserved, dtype=np.int64), np.arange(pool) % 3, swapped)
+    return DesignLayout(design, pool, subset, seed, np.array(reserved, dtype=np.int64), np.arange(pool) % 3, swapped)
 
 
 def seen(run):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gptfl.core.curriculum import linear_decay
 from gptfl.designs import identification as module
-from gptfl.designs.draws import Layout, draw_runs
+from gptfl.designs.draws import DesignLayout, draw_runs
 from gptfl.designs.identification import contrast_subset, identification, noise_to_effect
 from gptfl.estimators.exposures import exposures
 
@@ -41,7 +41,7 @@ def contrast_of(pool, first, second):
 )
 def test_it_is_what_the_posterior_over_the_pool_says(design, runs, seed, ratio):
     pool, rates = 14, linear_decay(0.3, 7)
-    made = draw_runs(Layout(design, pool, 5, seed, np.array([], dtype=np.int64), None, 2), runs)
+    made = draw_runs(DesignLayout(design, pool, 5, seed, np.array([], dtype=np.int64), None, 2), runs)
     batches = [run.batches(3, 7) for run in made]
     pairs = [(run.swaps[:, 1], run.swaps[:, 0]) for run in made if len(run.swaps)]
     classes = {"even": np.arange(0, pool, 2), "odd": np.arange(1, pool, 2)}
@@ -61,7 +61,7 @@ def test_it_is_what_the_posterior_over_the_pool_says(design, runs, seed, ratio):
 
 def test_a_random_group_stays_as_open_as_one_example():
     pool, rates = 12, linear_decay(0.3, 8)
-    made = draw_runs(Layout("contrast", pool, 4, 1, np.array([], dtype=np.int64)), 6)
+    made = draw_runs(DesignLayout("contrast", pool, 4, 1, np.array([], dtype=np.int64)), 6)
     batches = [run.batches(2, 8) for run in made]
     posterior, random = dense(batches, rates, pool, 10.0), np.random.default_rng(0)
     every = np.full(pool, 1 / pool)
@@ -72,7 +72,7 @@ def test_a_random_group_stays_as_open_as_one_example():
 
 def test_reserved_examples_are_not_among_those_identified():
     pool, rates, reserved = 14, linear_decay(0.3, 8), np.array([0, 3, 4, 9])
-    made = draw_runs(Layout("contrast", pool, 4, 1, reserved), 9)
+    made = draw_runs(DesignLayout("contrast", pool, 4, 1, reserved), 9)
     batches = [run.batches(2, 8) for run in made if run.role != "test"]
     open_ = np.setdiff1d(np.arange(pool), reserved)
     renumbered = np.searchsorted(open_, batches)
@@ -83,7 +83,7 @@ def test_contrast_tells_more_than_the_same_number_of_uniform_runs():
     none = np.array([], dtype=np.int64)
     small, large = (
         identification([run.batches(4, 48) for run in draw_runs(layout, 24)], linear_decay(1.0, 48), 200)
-        for layout in (Layout("contrast", 200, 32, 1, none), Layout("uniform", 200, 128, 1, none))
+        for layout in (DesignLayout("contrast", 200, 32, 1, none), DesignLayout("uniform", 200, 128, 1, none))
     )
     assert small.effects > 1.4 * large.effects
     assert small.example < large.example < 1
@@ -100,7 +100,7 @@ def test_the_noise_is_a_tenth_of_what_a_contrast_run_varies_by():
 
 def test_a_pool_of_100_000_is_taken_some_columns_at_a_time(monkeypatch):
     none = np.array([], dtype=np.int64)
-    batches = [run.batches(4, 48) for run in draw_runs(Layout("contrast", 100_000, 32, 1, none), 12)]
+    batches = [run.batches(4, 48) for run in draw_runs(DesignLayout("contrast", 100_000, 32, 1, none), 12)]
     whole = identification(batches, linear_decay(1.0, 48), 100_000)
     monkeypatch.setattr(module, "ENTRIES", 12 * 7)
     widths = [part.shape[1] for part in module.Exposures(batches, linear_decay(1.0, 48))._columns()]

@@ -7,7 +7,7 @@ from gptfl.core import FitData, Query, Unseen
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.baselines import MeanRun, Persistence
 from gptfl.estimators.class_share import ClassShare
-from gptfl.estimators.unseen_tests import carried_over
+from gptfl.estimators.unseen_tests import extrapolated
 from gptfl.plugins.registry import get_registry
 from gptfl.scores.pointwise import skill
 from tests.synthetic import LOSS, synthetic
@@ -215,7 +215,7 @@ def test_mean_run_carries_the_average_change_over_to_unseen_test_examples():
     np.testing.assert_array_equal(values[:, 0], query.first)
     plain = fitted.predict(replace(query, first=query.first[:, :6], unseen=None)).values
     np.testing.assert_array_equal(values[:, :, :6], plain)
-    np.testing.assert_allclose(values[:, :, 6:], carried_over(fitted.mean_, query.first[:, 6:]))
+    np.testing.assert_allclose(values[:, :, 6:], extrapolated(fitted.mean_, query.first[:, 6:]))
 
 
 def test_class_share_moves_an_unseen_test_example_as_those_of_its_class_do():

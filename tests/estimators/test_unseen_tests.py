@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gptfl.estimators import unseen_tests as carrying
-from gptfl.estimators.unseen_tests import carried_alike, carried_over
+from gptfl.estimators.unseen_tests import extrapolated, extrapolated_by_kernel
 
 
 def test_a_change_that_is_linear_in_the_first_value_is_carried_over_exactly():
@@ -10,7 +10,7 @@ def test_a_change_that_is_linear_in_the_first_value_is_carried_over_exactly():
     slopes = np.array([0.0, -0.2, -0.5])[:, None]
     known = first + slopes * first - np.array([0.0, 0.3, 0.1])[:, None]
     asked = np.array([[2.0, 3.5], [1.2, 1.7]])
-    values = carried_over(known, asked)
+    values = extrapolated(known, asked)
     expected = asked[:, None] * (1 + slopes) - np.array([0.0, 0.3, 0.1])[:, None]
     # The least penalty among the candidates is still one.
     np.testing.assert_allclose(values, expected, atol=1e-3)
@@ -22,19 +22,19 @@ def test_where_the_first_value_tells_nothing_all_change_alike():
     first = random.normal(size=30)
     change = random.normal(size=(4, 30))
     change[0] = 0.0
-    values = carried_over(first + change, np.array([[5.0, -5.0]]))
+    values = extrapolated(first + change, np.array([[5.0, -5.0]]))
     np.testing.assert_allclose(values - np.array([5.0, -5.0]), np.repeat(change.mean(axis=1)[None, :, None], 2, axis=2))
 
 
 def test_beyond_the_known_first_values_the_nearest_change_holds():
     first = np.array([1.0, 2.0, 3.0, 4.0])
     known = np.stack([first, 0.5 * first])
-    values = carried_over(known, np.array([[100.0, 4.0]]))
+    values = extrapolated(known, np.array([[100.0, 4.0]]))
     assert values[0, 1, 0] - 100.0 == pytest.approx(values[0, 1, 1] - 4.0)
 
 
 def test_one_known_example_lends_its_own_change():
-    values = carried_over(np.array([[2.0], [1.5]]), np.array([[7.0]]))
+    values = extrapolated(np.array([[2.0], [1.5]]), np.array([[7.0]]))
     assert values[0, :, 0].tolist() == [7.0, 6.5]
 
 
@@ -71,7 +71,7 @@ def test_carried_alike_is_universal_kriging(weight, monkeypatch):
     random = np.random.default_rng(1)
     alike, cosines, _ = likenesses(9, 2)
     known, first = random.normal(size=(4, 9)), random.uniform(-0.5, 0.5, size=(3, 2))
-    values, variances = carried_alike(known, alike, first, cosines)
+    values, variances = extrapolated_by_kernel(known, alike, first, cosines)
     expected, spreads = dense(known, alike, first, cosines, weight)
     np.testing.assert_allclose(values, expected, atol=1e-12)
     np.testing.assert_allclose(variances, spreads, atol=1e-12)
@@ -87,8 +87,8 @@ def test_likeness_counts_as_far_as_it_tells():
     for effect, closer in ((effects, True), (np.zeros_like(effects), False)):
         values = (first[:, None] * (1 - 0.1 * np.arange(5)) + effect + 0.02 * random.normal(size=(60, 5))).T
         values[0] = first
-        told, variances = carried_alike(values[:, :40], alike, first[None, 40:], cosines)
-        plain = carried_over(values[:, :40], first[None, 40:])
+        told, variances = extrapolated_by_kernel(values[:, :40], alike, first[None, 40:], cosines)
+        plain = extrapolated(values[:, :40], first[None, 40:])
         errors = [np.square(one[0] - values[:, 40:])[1:].mean() for one in (told, plain)]
         assert errors[0] < (0.05 if closer else 1.3) * errors[1]
         share = (np.abs(told[0] - values[:, 40:]) < 1.645 * np.sqrt(variances[0]))[1:].mean()
@@ -99,8 +99,8 @@ def test_likeness_counts_as_far_as_it_tells():
 def test_few_known_examples_lend_their_change_without_likeness(count):
     alike, cosines, _ = likenesses(count, 2)
     known, first = np.random.default_rng(0).normal(size=(3, count)), np.array([[0.5, 1.0]])
-    values, variances = carried_alike(known, alike, first, cosines)
-    np.testing.assert_array_equal(values, carried_over(known, first))
+    values, variances = extrapolated_by_kernel(known, alike, first, cosines)
+    np.testing.assert_array_equal(values, extrapolated(known, first))
     assert variances.shape == values.shape
     assert np.isfinite(variances).all()
     assert (variances[:, 0] == 0).all()
@@ -109,8 +109,8 @@ def test_few_known_examples_lend_their_change_without_likeness(count):
 def test_known_examples_that_begin_alike_lend_their_change_without_a_line():
     alike, cosines, _ = likenesses(6, 2)
     known = np.stack([np.full(6, 2.0), np.arange(6.0)])
-    values, variances = carried_alike(known, alike, np.array([[2.0, 2.5]]), cosines)
-    np.testing.assert_allclose(values, carried_over(known, np.array([[2.0, 2.5]])))
+    values, variances = extrapolated_by_kernel(known, alike, np.array([[2.0, 2.5]]), cosines)
+    np.testing.assert_allclose(values, extrapolated(known, np.array([[2.0, 2.5]])))
     np.testing.assert_allclose(variances[0, 1], 3.5)
 
 
@@ -119,11 +119,11 @@ def test_beyond_the_known_examples_the_line_goes_on_and_then_keeps_its_distance(
     start = np.linspace(0.0, 5.0, 6)
     known = np.stack([start, 1.0 + 0.5 * start])
     first = np.array([[5.0, 8.0, 10.0, 13.0]])
-    values, _ = carried_alike(known, alike, first, cosines)
+    values, _ = extrapolated_by_kernel(known, alike, first, cosines)
     np.testing.assert_allclose(values[0, 0], first[0], atol=1e-12)
     np.testing.assert_allclose(values[0, 1], [3.5, 5.0, 6.0, 9.0], atol=1e-9)
     shaken = known + np.array([[0.0], [0.1]]) * np.array([1, -1, 1, -1, 1, -1])
-    spread = carried_alike(shaken, alike, first, cosines)[1][0, 1]
+    spread = extrapolated_by_kernel(shaken, alike, first, cosines)[1][0, 1]
     assert (np.diff(spread) > 0).all()
 
 
@@ -135,18 +135,18 @@ def test_levels_are_used_where_they_tell_known_examples_from_the_others():
     new_level = np.clip(random.uniform(-1, 1, size=(3, 2)), level.min(axis=0), level.max(axis=0))
     slopes = np.array([[0.0, 0.0], [0.5, -1.0], [2.0, 0.7]])
     known = first + slopes @ level.T
-    values, spread = carried_alike(known, alike, new, cosines, (level, new_level))
+    values, spread = extrapolated_by_kernel(known, alike, new, cosines, (level, new_level))
     np.testing.assert_allclose(values[0], new[0] + slopes @ new_level.T, atol=1e-6)
-    without, wider = carried_alike(known, alike, new, cosines)
+    without, wider = extrapolated_by_kernel(known, alike, new, cosines)
     assert np.abs(without[0] - new[0] - slopes @ new_level.T)[1:].max() > 0.3
     assert (spread[:, 1:] < wider[:, 1:]).all()
     # Levels that tell nothing are left aside, and so are those of few examples.
     noise = known + 0.5 * random.normal(size=known.shape) * (np.arange(3) > 0)[:, None]
     idle = random.normal(size=(24, 12))
-    told = carried_alike(noise - slopes @ level.T, alike, new, cosines, (idle, random.normal(size=(3, 12))))
-    np.testing.assert_array_equal(told[0], carried_alike(noise - slopes @ level.T, alike, new, cosines)[0])
-    few = carried_alike(known[:, :6], alike[:6, :6], new, cosines[:, :6], (level[:6], new_level))
-    np.testing.assert_array_equal(few[0], carried_alike(known[:, :6], alike[:6, :6], new, cosines[:, :6])[0])
+    told = extrapolated_by_kernel(noise - slopes @ level.T, alike, new, cosines, (idle, random.normal(size=(3, 12))))
+    np.testing.assert_array_equal(told[0], extrapolated_by_kernel(noise - slopes @ level.T, alike, new, cosines)[0])
+    few = extrapolated_by_kernel(known[:, :6], alike[:6, :6], new, cosines[:, :6], (level[:6], new_level))
+    np.testing.assert_array_equal(few[0], extrapolated_by_kernel(known[:, :6], alike[:6, :6], new, cosines[:, :6])[0])
 
 
 @pytest.mark.parametrize("level", [np.zeros((12, 1)), np.ones((12, 2)), np.repeat(np.arange(12.0)[:, None], 2, axis=1)])
@@ -154,8 +154,8 @@ def test_levels_that_are_no_plane_are_left_aside(level):
     random = np.random.default_rng(5)
     alike, cosines, _ = likenesses(12, 2)
     known, new = random.normal(size=(3, 12)), random.normal(size=(1, 2))
-    told = carried_alike(known, alike, new, cosines, (level, level[:2]))
-    np.testing.assert_array_equal(told[0], carried_alike(known, alike, new, cosines)[0])
+    told = extrapolated_by_kernel(known, alike, new, cosines, (level, level[:2]))
+    np.testing.assert_array_equal(told[0], extrapolated_by_kernel(known, alike, new, cosines)[0])
 
 
 def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch):
@@ -164,10 +164,10 @@ def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch
     alike, _, _ = likenesses(10, 1)
     known = random.normal(size=(3, 10))
     trend = np.stack([np.ones(10), known[0], random.normal(size=10)], axis=1)
-    told, looped = carrying._Told.of(known, trend, alike), 0.0
+    told, looped = carrying._Regression.of(known, trend, alike), 0.0
     for left in range(10):
         rest = np.delete(np.arange(10), left)
-        other = carrying._Told.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
+        other = carrying._Regression.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
         values, _ = other.at(trend[None, [left]], alike[[left]][:, rest])
         looped += ((values[0, :, 0] - known[:, left]) ** 2).sum()
     assert told.missed == pytest.approx(looped)

@@ -13,7 +13,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.evaluation.held_out import divided, folds_for
 from gptfl.evaluation.order_noise import device_note
 from gptfl.report.footnotes import footnotes
-from gptfl.simulation.unseen import set_aside
+from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import LOSS, synthetic
 
@@ -107,12 +107,12 @@ def test_a_reserve_decides_what_is_held_out_only_where_it_is_what_is_set_aside()
     assert folds_for(plain, None, 4) == (4, ())
     marked = tuple(replace(e, fields={"reserved": True}) if i < 4 else e for i, e in enumerate(plain.pool))
     dynamics = replace(of_design("contrast", reserve_pool=4), pool=marked)
-    reserved, shared = set_aside(dynamics, "train", None, 1), set_aside(dynamics, "train", 0.2, 1)
+    reserved, shared = hold_out_examples(dynamics, "train", None, 1), hold_out_examples(dynamics, "train", 0.2, 1)
     assert folds_for(dynamics, reserved, 4)[0] is None
     assert "--folds 4 changes nothing" in folds_for(dynamics, reserved, 4)[1][0]
     assert "4 reserved examples" in folds_for(dynamics, reserved, None)[1][0]
     assert folds_for(dynamics, shared, 4) == (4, ())
-    assert folds_for(dynamics, set_aside(dynamics, "test", None, 1), 4) == (4, ())
+    assert folds_for(dynamics, hold_out_examples(dynamics, "test", None, 1), 4) == (4, ())
     assert "a reserve of 4 that no run to fit has" in folds_for(dynamics, None, None)[1][0]
 
 

@@ -8,13 +8,13 @@ from gptfl.api.compare import compare
 from gptfl.core import GradientProducts, silent
 from gptfl.core.splits import stored_split
 from gptfl.errors import DataError, UsageError
-from gptfl.evaluation.specs import Entry, choose_entries, label_for, parse_spec
-from gptfl.features.lookup import Shelf
+from gptfl.evaluation.specs import ComparedEstimator, choose_estimators, label_for, parse_spec
+from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins.hooks import hookimpl
 from gptfl.plugins.registry import build
 from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.simulation.fitting import fit_data, simulator_key
-from gptfl.simulation.requirements import Contender, unmet_need
+from gptfl.simulation.requirements import NamedEstimator, unmet_need
 from tests.api.test_compare import rows_of
 from tests.plugin_estimators import Recall
 
@@ -64,7 +64,9 @@ def known(monkeypatch):
 def choose(space, known):
     recording = open_recording(workspace=space)
     metric = choose_metric(recording.dynamics)[0]
-    return lambda *arguments, **options: choose_entries(known, Shelf(recording), metric, *arguments, **options)
+    return lambda *arguments, **options: choose_estimators(
+        known, FeatureLookup(recording), metric, *arguments, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_a_label_tells_what_is_not_at_its_default():
 def test_the_same_estimator_takes_part_several_times(choose):
     entries, left_out = choose(["recall", "recall:scale=2.0", "recall:scale=1.0"])
     assert [entry.label for entry in entries[3:]] == ["recall", "recall (scale=2.0)"]
-    assert entries[4] == Entry("recall (scale=2.0)", "recall", {"scale": 2.0})
+    assert entries[4] == ComparedEstimator("recall (scale=2.0)", "recall", {"scale": 2.0})
     assert left_out == {}
 
 
@@ -185,11 +187,11 @@ def test_gradients_reach_only_what_requires_them_and_count_in_its_key(space, kno
         gradients = GradientProducts(0, np.array([0]), np.ones(3), products, products, own, own)
         full = replace(recording, dynamics=replace(recording.dynamics, gradients=gradients))
         for name in ("recall", "products"):
-            contender = Contender(known.find("estimator", name), known.make("estimator", name))
+            contender = NamedEstimator(known.find("estimator", name), known.make("estimator", name))
             data = fit_data(full, *bare[1:], contender.estimator)
             assert data.gradients is (gradients if name == "products" else None)
             fits[name, size] = simulator_key(contender, full, data)
     assert fits["recall", 1.0] == fits["recall", 2.0]
     assert fits["products", 1.0] != fits["products", 2.0]
-    recall = Contender(known.find("estimator", "recall"), known.make("estimator", "recall"))
+    recall = NamedEstimator(known.find("estimator", "recall"), known.make("estimator", "recall"))
     assert simulator_key(recall, recording, fit_data(*bare, recall.estimator)) == fits["recall", 1.0]

@@ -9,7 +9,7 @@ from gptfl.api.simulate import simulate
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.gptfluence.estimator import GPTfluence
-from gptfl.features.lookup import Shelf
+from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins.interfaces import prefers
 from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_dict
@@ -54,7 +54,7 @@ def test_what_the_estimators_say_that_they_prefer():
 def test_what_is_named_goes_before_what_is_preferred(several, monkeypatch, wish, given, taken):
     monkeypatch.setattr(Featured, "prefers", wish, raising=False)
     given = {key: several / value if key == "path" else value for key, value in given.items()}
-    shelf = Shelf(open_recording(workspace=several), **given)
+    shelf = FeatureLookup(open_recording(workspace=several), **given)
     provision = shelf.provide(Featured())
     assert provision.encoder == taken
     assert shelf.provide(Featured(), "minilm").encoder == "minilm"
@@ -63,7 +63,7 @@ def test_what_is_named_goes_before_what_is_preferred(several, monkeypatch, wish,
 
 
 def test_a_choice_among_several_is_told(several, monkeypatch):
-    shelf = Shelf(open_recording(workspace=several))
+    shelf = FeatureLookup(open_recording(workspace=several))
     (note,) = shelf.provide(Featured()).notes
     assert "syn.synthetic.features.h5, the features file made last" in note
     monkeypatch.setattr(Featured, "prefers", ("gradients",), raising=False)

@@ -5,9 +5,9 @@ import pytest
 
 from gptfl.core import Features, FeatureSet
 from gptfl.errors import DataError, UsageError
-from gptfl.features.vectors import HeldVectors
+from gptfl.features.vectors import VectorsInMemory
 from gptfl.influence import greedy as picking
-from gptfl.influence.greedy import Wish, pick, rooms_of
+from gptfl.influence.greedy import SelectionSpec, class_quota, select_greedily
 from tests.synthetic import examples
 
 POOL = 30
@@ -18,7 +18,7 @@ SETS = {
     name: FeatureSet(RANDOM.normal(size=(POOL, d)).astype(dtype) + 1, np.zeros((1, d)))
     for name, d, dtype in (("a", 3, np.float32), ("b", 2, np.float16))
 }
-VECTORS = HeldVectors(Features("enc", {}, "", SETS))
+VECTORS = VectorsInMemory(Features("enc", {}, "", SETS))
 
 
 def by_loop(wish, rooms):
@@ -49,35 +49,35 @@ def by_loop(wish, rooms):
 @pytest.mark.parametrize("cautious", [0.0, 1.5])
 def test_what_is_picked_is_what_the_rule_says(monkeypatch, share, diversity, cautious) -> None:
     monkeypatch.setattr("gptfl.features.vectors.CHUNK", 7)
-    wish = Wish(9, share, diversity, cautious)
-    rooms = rooms_of(POOL_OF_THREE, wish)
+    wish = SelectionSpec(9, share, diversity, cautious)
+    rooms = class_quota(POOL_OF_THREE, wish)
     worth = VALUES - wish.cautious * SPREAD
-    assert pick(worth, diversity * worth.std(), wish, rooms, VECTORS) == by_loop(wish, rooms)
+    assert select_greedily(worth, diversity * worth.std(), wish, rooms, VECTORS) == by_loop(wish, rooms)
 
 
 def test_diversity_passes_over_copies() -> None:
     values = np.array([1.0, 0.99, 0.98, 0.5, 0.4])
     vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [-1, -1]], dtype=np.float32)
-    held = HeldVectors(Features("enc", {}, "", {"a": FeatureSet(vectors, vectors)}))
-    rooms = rooms_of(examples("train", 5, 0), Wish(3))
-    assert pick(values, 0.0, Wish(3), rooms, held) == [0, 1, 2]
-    assert pick(values, 1.1, Wish(3), rooms, held) == [0, 3, 4]
+    held = VectorsInMemory(Features("enc", {}, "", {"a": FeatureSet(vectors, vectors)}))
+    rooms = class_quota(examples("train", 5, 0), SelectionSpec(3))
+    assert select_greedily(values, 0.0, SelectionSpec(3), rooms, held) == [0, 1, 2]
+    assert select_greedily(values, 1.1, SelectionSpec(3), rooms, held) == [0, 3, 4]
 
 
 def test_vectors_that_take_too_much_memory_are_refused(monkeypatch) -> None:
-    wish = Wish(9, None, 1e6)
+    wish = SelectionSpec(9, None, 1e6)
     monkeypatch.setattr(picking, "MAX_BYTES", POOL * 5 * 4 - 1)
     with pytest.raises(UsageError, match=r"--diversity 1e\+06 leaves 30 examples to choose from.*smaller --diversity"):
-        pick(VALUES, 1e6, wish, rooms_of(POOL_OF_THREE, wish), VECTORS)
+        select_greedily(VALUES, 1e6, wish, class_quota(POOL_OF_THREE, wish), VECTORS)
 
 
 def test_what_can_not_be_picked_is_told() -> None:
     with pytest.raises(UsageError, match=r"--max-share-per-class 0.3 leaves 6 of the --size 9 examples"):
-        rooms_of(POOL_OF_THREE, Wish(9, 0.3))
+        class_quota(POOL_OF_THREE, SelectionSpec(9, 0.3))
     few = tuple(replace(one, label=0) if place < 15 else one for place, one in enumerate(POOL_OF_THREE))
     with pytest.raises(UsageError, match="leaves 25 of the --size 30 examples"):
-        rooms_of(few, Wish(30, 0.5))
+        class_quota(few, SelectionSpec(30, 0.5))
     with pytest.raises(
         DataError, match=r"--max-share-per-class 0.5: the recording's training examples have no classes"
     ):
-        rooms_of(examples("train", POOL, 0), Wish(4, 0.5))
+        class_quota(examples("train", POOL, 0), SelectionSpec(4, 0.5))

@@ -5,7 +5,7 @@ import pytest
 
 import gptfl
 from gptfl.core.curriculum import fill_batches
-from gptfl.influence.greedy import Rooms
+from gptfl.influence.greedy import ClassQuota
 from gptfl.influence.subset_search import search
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -33,10 +33,10 @@ def found(budget, rooms, seed=0):
     return result
 
 
-FREE = Rooms(np.zeros(POOL, dtype=int), SIZE)
+FREE = ClassQuota(np.zeros(POOL, dtype=int), SIZE)
 
 
-@pytest.mark.parametrize("rooms", [FREE, Rooms(np.arange(POOL) % 2, 3)])
+@pytest.mark.parametrize("rooms", [FREE, ClassQuota(np.arange(POOL) % 2, 3)])
 def test_no_exchange_is_left_that_would_be_better(rooms) -> None:
     members, after = found(100_000, rooms)
     assert len(set(members)) == SIZE

@@ -11,7 +11,7 @@ from gptfl.core.curriculum import constant, linear_decay
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
 from gptfl.interchange.gptdynamics import Oddities
 from gptfl.interchange.import_recording import import_
-from gptfl.simulation.schedule import Overrides, adjusted, recorded_recipe
+from gptfl.simulation.schedule import Overrides, adjusted, recorded_schedule
 from gptfl.store.features import check_features, read_features
 from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 from tests.released import lines, released, sketches, trajectory
@@ -131,7 +131,7 @@ def test_without_learning_rates_every_step_counts_alike_and_no_other_rate_can_be
     dynamics = read_dynamics(result.path)
     np.testing.assert_array_equal(dynamics.runs[0].curriculum.learning_rates, np.ones(4))
     assert any("learning rates are not known" in note for note in result.notes)
-    recipe = recorded_recipe(dynamics, dynamics.metrics["loss"])
+    recipe = recorded_schedule(dynamics, dynamics.metrics["loss"])
     np.testing.assert_array_equal(recipe.grid, [1, 2, 3, 4])
     with pytest.raises(DataError, match="--lr 1e-05: the learning rates of the recording are not known"):
         adjusted(recipe, dynamics, 3, Overrides(learning_rate=1e-5))

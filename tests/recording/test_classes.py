@@ -13,11 +13,11 @@ from gptfl.core import Dynamics, Example, FitData, Unseen
 from gptfl.core.queries import query_for
 from gptfl.errors import DataError
 from gptfl.estimators.class_share import ClassShare
-from gptfl.influence.greedy import Wish, greatest, rooms_of
+from gptfl.influence.greedy import SelectionSpec, class_quota, greatest
 from gptfl.recording.inspect import inspect
 from gptfl.recording.plan import choose_design, identify, make_plans
 from gptfl.report.ranking import class_of
-from gptfl.simulation.new_examples import read_newcomers
+from gptfl.simulation.new_examples import read_new_examples
 from gptfl.store.recordings import write_dynamics
 from gptfl.tasks.label_noise import corrected, flip_labels
 from tests.synthetic import LOSS, synthetic
@@ -46,11 +46,11 @@ ASKED = replace(DYNAMICS, pool=asked(POOL), test=asked(DYNAMICS.test))
 
 def test_a_share_of_a_class_is_one_of_its_text() -> None:
     values = np.where([one.label == 1 for one in POOL], 2.0, 1.0)
-    chosen = greatest(values, 8, rooms_of(TURNED.pool, Wish(8, 0.5)))
+    chosen = greatest(values, 8, class_quota(TURNED.pool, SelectionSpec(8, 0.5)))
     assert sorted(POOL[place].label or 0 for place in chosen) == [0] * 4 + [1] * 4
-    assert chosen == greatest(values, 8, rooms_of(POOL, Wish(8, 0.5)))
+    assert chosen == greatest(values, 8, class_quota(POOL, SelectionSpec(8, 0.5)))
     with pytest.raises(DataError, match=f"training examples have no classes, {DIFFER}: leave it out"):
-        rooms_of(ASKED.pool, Wish(8, 0.5))
+        class_quota(ASKED.pool, SelectionSpec(8, 0.5))
 
 
 def predictions(dynamics: Dynamics, new: tuple[Example, ...]) -> np.ndarray:
@@ -104,9 +104,9 @@ def test_flips_go_to_another_text() -> None:
 def test_new_examples_get_the_choices_that_the_recorded_ones_share(tmp_path: Path) -> None:
     path = tmp_path / "new.jsonl"
     path.write_text(json.dumps({"prompt": "p", "target": " class1"}))
-    (new,) = read_newcomers(path, None, TURNED, LOSS).pool
+    (new,) = read_new_examples(path, None, TURNED, LOSS).pool
     assert (new.choices, new.label) == ((" class0", " class1"), 1)
-    assert read_newcomers(path, None, ASKED, LOSS).pool[0].choices == ()
+    assert read_new_examples(path, None, ASKED, LOSS).pool[0].choices == ()
 
 
 def test_an_example_is_shown_with_its_own_choice(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from gptfl import collect
 from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.result import CollectResult
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace
@@ -85,7 +85,7 @@ def test_without_texts_only_hashes_are_kept(neox: Path, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_estimates_and_records_nothing(neox: Path, tmp_path: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     result = record(neox, tmp_path / "w", dry_run=True, announce=told.append)
     assert not (tmp_path / "w").exists()
     assert result.recorded_now == 0
@@ -265,10 +265,10 @@ def test_an_executor_may_send_the_maker_of_trainers_elsewhere(neox: Path) -> Non
     from gptfl.plugins.interfaces import Plan
     from gptfl.recording.trainers import TrainerMaker
     from gptfl.tasks.errands import Errands
-    from gptfl.training.trainer import Recipe
+    from gptfl.training.trainer import TrainerSettings
 
     data = Errands().load(6, 3, 0)
-    maker = TrainerMaker(str(neox), "cpu", data, (Loss(),), Recipe(1e-3))
+    maker = TrainerMaker(str(neox), "cpu", data, (Loss(),), TrainerSettings(1e-3))
     plan = Plan(0, 1, "fit", np.array([[0, 1], [2, 3]]))
     here = maker().run(plan, lambda done, total: None)
     there = pickle.loads(pickle.dumps(maker))().run(plan, lambda done, total: None)

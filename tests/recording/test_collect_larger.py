@@ -10,7 +10,7 @@ import pytest
 
 from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.recording import resume as recording
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.store.recordings import read_dynamics
 from tests.recording.test_collect import record, same_recording
 
@@ -20,7 +20,7 @@ def kept_in(workspace: Path) -> dict[str, bytes]:
 
 
 def test_adapters_are_recorded_and_go_on_as_they_began(neox: Path, tmp_path: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     asked = {"lora": "r=2", "train_layers": 2, "lr": 1e-2}
     record(neox, tmp_path / "a", runs=1, **asked, announce=told.append)
     grown = record(neox, tmp_path / "a", runs=3, **{**asked, "lora": "alpha=4,dropout=0.05,r=2"})
@@ -52,7 +52,7 @@ def test_recordings_made_before_there_were_these_settings_go_on() -> None:
 
 
 def test_checkpoints_lie_beside_the_recording_and_only_missing_ones_are_made(neox: Path, tmp_path: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     plain = record(neox, tmp_path / "plain", runs=2)
     result = record(neox, tmp_path / "a", runs=2, checkpoints="3", announce=told.append)
     same_recording(read_dynamics(result.path), read_dynamics(plain.path))
@@ -120,7 +120,7 @@ def test_checkpoints_that_no_disk_holds_are_refused_after_the_plan(
 
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
     for dry_run in (True, False):
-        told: list[Estimate] = []
+        told: list[CostEstimate] = []
         with pytest.raises(ResourceError, match=r"--checkpoints: they take .* GB and .* has 1e-09 GB free"):
             record(neox, tmp_path, checkpoints="all", dry_run=dry_run, announce=told.append)
         assert told[0].checkpoint_bytes > 0

@@ -14,7 +14,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.metrics import RougeL
 from gptfl.plugins.interfaces import Observation
 from gptfl.recording.collect import collect
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
 from gptfl.recording.plan import check_generation
 from gptfl.recording.recording import focused, open_recording
@@ -144,7 +144,7 @@ def test_an_older_recording_of_losses_goes_on(neox: Path, tmp_path: Path, data: 
 
 
 def test_the_estimate_counts_and_times_generation_by_itself(neox: Path, tmp_path: Path, data: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     record(neox, tmp_path, data, dry_run=True, announce=told.append)
     (plan,) = told
     assert (plan.recorded, plan.generated, plan.generated_tokens > 0) == (5, 3, True)

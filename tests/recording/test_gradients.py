@@ -8,7 +8,7 @@ import pytest
 
 from gptfl.core import role_of
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
 from gptfl.store.recordings import read_dynamics
 from gptfl.training import reference_run as reference
@@ -119,7 +119,7 @@ def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[s
 
 
 def test_the_plan_tells_what_gradients_cost(neox: Path, tmp_path: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     record(neox, tmp_path, gradients="both", gradient_points=3, dry_run=True, announce=told.append)
     (plan,) = told
     assert plan.gradients is not None

@@ -16,7 +16,7 @@ import pytest
 
 from gptfl.errors import DataError, GptflError, ResourceError, UsageError
 from gptfl.recording import launch as together
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.launch import launch
 from gptfl.recording.plan import check_together
 from gptfl.store.recordings import read_dynamics
@@ -43,7 +43,7 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
     neox: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     alone = read_dynamics(record(neox, tmp_path / "alone", runs=6, metrics=("loss", "accuracy")).path)
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     seen: list[tuple[str, int, int]] = []
     both = {"metrics": ("loss", "accuracy"), "processes": 2, "runs": 6}
 
@@ -174,7 +174,7 @@ def test_of_all_that_fails_the_cause_is_told() -> None:
         def wait(self) -> int:
             return 0
 
-    crew = together._Crew([Ended(), Ended()], sys.stderr)  # type: ignore[list-item]
+    crew = together._WorkerPool([Ended(), Ended()], sys.stderr)  # type: ignore[list-item]
     broken = crew.failure(0, {"kind": "crashed", "trace": "connection closed"})
     assert broken is not None
     threading.Timer(0.2, crew.words.put, [(1, {"kind": "ended", "code": -9})]).start()

@@ -7,8 +7,8 @@ import pytest
 
 import gptfl
 from gptfl.plugins.registry import get_registry
-from gptfl.simulation.new_examples import read_newcomers
-from gptfl.store.id_files import Pool
+from gptfl.simulation.new_examples import read_new_examples
+from gptfl.store.id_files import ExampleIndex
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace
 from gptfl.tasks.mixture import open_task
@@ -30,10 +30,10 @@ def test_in_python(home: Path) -> None:
     )
     (home / "ids.txt").write_text("train-1\n")
     known = read_dynamics(home / "syn.dynamics.h5")
-    assert Pool(known.pool).select("~/ids.txt", "--subset").tolist() == [1]
+    assert ExampleIndex(known.pool).select("~/ids.txt", "--subset").tolist() == [1]
     (home / "tests.txt").write_text("test-1\n")
     (home / "new.jsonl").write_text(json.dumps({"prompt": "p", "target": "t"}))
-    assert len(read_newcomers("~/new.jsonl", None, known, LOSS).pool) == 1
+    assert len(read_new_examples("~/new.jsonl", None, known, LOSS).pool) == 1
     files = {"dynamics": "~/syn.dynamics.h5", "on": "group:~/tests.txt", "output": "~/r.csv"}
     assert gptfl.rank(["~/m.simulator.h5"], orders=1, **files).output == home / "r.csv"
     assert gptfl.export("~/out", dynamics="~/syn.dynamics.h5").path == home / "out"

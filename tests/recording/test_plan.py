@@ -10,10 +10,10 @@ from gptfl import collect
 from gptfl.api.compare import compare
 from gptfl.core import FIT, REPEAT, TEST, Example
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.plan import choose_design, choose_steps
 from gptfl.recording.settings import identity
-from gptfl.simulation.unseen import set_aside
+from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import read_dynamics
 
 OPEN: dict[str, Any] = {"subset_size": None, "reserve_pool": 0, "leave_out_size": None, "repeats": 0}
@@ -125,7 +125,7 @@ def record(model: Path, workspace: Path, **changed: Any):
 
 
 def test_a_contrast_recording_with_a_reserve_and_repeats(neox: Path, tmp_path: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     asked: dict[str, Any] = {"design": "contrast", "reserve_pool": 6}
     record(neox, tmp_path, **asked)
     path = record(neox, tmp_path, runs=9, repeats=4, announce=told.append, **asked).path
@@ -141,7 +141,7 @@ def test_a_contrast_recording_with_a_reserve_and_repeats(neox: Path, tmp_path: P
     assert told[0].identifies is not None
     assert (told[0].identifies.runs, told[0].identifies.examples) == (6, 18)
 
-    aside = set_aside(dynamics, "train", None, 42)
+    aside = hold_out_examples(dynamics, "train", None, 42)
     assert aside is not None
     assert set(aside.pool) == reserved
     unseen = compare(dynamics=path, unseen="train", folds=3, estimators=["class-share"], figure=False)

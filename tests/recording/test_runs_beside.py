@@ -11,7 +11,7 @@ from gptfl.core import Run
 from gptfl.errors import DataError
 from gptfl.interchange.export_recording import export
 from gptfl.recording import resume as recording
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.recording import open_recording
 from gptfl.recording.result import CollectResult
 from gptfl.store.recordings import append_run, merge_runs, read_dynamics, write_dynamics
@@ -48,7 +48,7 @@ def interrupted(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_was_interrupted_goes_on_to_the_same_recording(neox: Path, whole: Path, interrupted: Path) -> None:
     assert [path.name for path in runs_folder(interrupted).iterdir()] == ["run-0001.h5"]
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     record(neox, interrupted.parent, dry_run=True, announce=told.append)
     assert (told[0].runs, told[0].runs_left) == (3, 1)
     assert runs_folder(interrupted).exists()

@@ -13,7 +13,7 @@ from gptfl.core.runs import with_tests
 from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.featurize import featurize
-from gptfl.recording.cost import Estimate
+from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
 from gptfl.recording.recording import open_recording
 from gptfl.simulation.fit import fit
@@ -197,7 +197,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
 
 
 def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
-    told: list[Estimate] = []
+    told: list[CostEstimate] = []
     options: dict[str, Any] = {"sketches": True, "sketch_points": 3, "sketch_dimensions": 50, "dry_run": True}
     record(neox, tmp_path, announce=told.append, **options)
     record(neox, tmp_path, announce=told.append, gradients="reference", **options)

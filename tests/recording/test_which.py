@@ -11,7 +11,7 @@ from gptfl.api.simulate import simulate
 from gptfl.errors import DataError, NotKept, ResourceError
 from gptfl.recording.recording import open_recording
 from gptfl.simulation.fit import fit
-from gptfl.simulation.simulator import open_source
+from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
@@ -33,9 +33,9 @@ def test_all_take_the_recording_made_last_and_say_so(two: Path) -> None:
     with pytest.raises(
         DataError, match=r"no such simulator was fitted to .*new\.dynamics\.h5: run gptfl fit first.*syn"
     ):
-        open_source(None, None, two, None, None)
+        open_fitted(None, None, two, None, None)
     fitted = fit("mean-run", workspace=two)
-    source = open_source(None, None, two, None, None)
+    source = open_fitted(None, None, two, None, None)
     assert source.path == fitted.path
     assert source.recording.path == open_recording(None, two).path == two / "new.dynamics.h5"
     for notes in (fitted.notes, source.notes, open_recording(None, two).notes):
@@ -43,7 +43,7 @@ def test_all_take_the_recording_made_last_and_say_so(two: Path) -> None:
 
 
 def test_naming_one_is_enough_and_nothing_is_said(two: Path) -> None:
-    source = open_source(None, two / "syn.dynamics.h5", two, None, None)
+    source = open_fitted(None, two / "syn.dynamics.h5", two, None, None)
     assert source.recording.path == two / "syn.dynamics.h5"
     assert source.notes == ()
 

@@ -13,7 +13,7 @@ from gptfl.report.cells import spread
 from gptfl.report.comparison import latex_escaped, rich_table, to_csv, to_json, to_latex, write_table
 from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Outcome, Row, Value, score_rows
+from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Predictions, ScoreRow, Value, score_rows
 
 
 def comparison(runs=10, **changes):
@@ -23,9 +23,9 @@ def comparison(runs=10, **changes):
     names = tuple(f"run-{i:04d}" for i in range(runs))
     held = HeldOut(names, tuple("abcde"), np.zeros(runs, dtype=int), steps, truth, np.zeros_like(truth))
     outcomes = [
-        Outcome("mean-run", np.zeros_like(truth)),
-        Outcome("good_one", truth + 0.1 * random.normal(size=truth.shape), seconds=1.25, notes=("it is tired",)),
-        Outcome("broken", error="no [bold]idea: mend it"),
+        Predictions("mean-run", np.zeros_like(truth)),
+        Predictions("good_one", truth + 0.1 * random.normal(size=truth.shape), seconds=1.25, notes=("it is tired",)),
+        Predictions("broken", error="no [bold]idea: mend it"),
     ]
     rows = score_rows(held, outcomes)
     predicted = {o.estimator: o.predicted for o in outcomes if o.predicted is not None}
@@ -105,7 +105,7 @@ def test_the_widest_cells_leave_the_table_at_80_columns(error, shown):
         "lds": Value(-0.1234, interval=(-0.12, -0.03)),
         "skill": Value(-12.345, interval=(-99.4, -0.03)),
     }
-    row = Row("fourteen-chars", scores, lds_reliable=False, best=frozenset(SCORES), seconds=123.4)
+    row = ScoreRow("fourteen-chars", scores, lds_reliable=False, best=frozenset(SCORES), seconds=123.4)
     text = printed(rich_table(replace(comparison(), rows=(row,))))
     assert max(map(len, text.splitlines())) <= 80
     for part in (shown, "-0.123*", "-0.123?*", "[-0.12, -0.03]", "-12.3*", "[-99, -0.03]", " 123.4"):
@@ -113,7 +113,9 @@ def test_the_widest_cells_leave_the_table_at_80_columns(error, shown):
 
 
 def test_what_is_so_by_definition_has_no_doubt_and_rounding_no_spread():
-    flat = Row("flat", {"lds": Value(0.0, interval=(0.0, 0.0)), "rho": Value(0.5, std=1.2e-16)}, lds_reliable=False)
+    flat = ScoreRow(
+        "flat", {"lds": Value(0.0, interval=(0.0, 0.0)), "rho": Value(0.5, std=1.2e-16)}, lds_reliable=False
+    )
     text = printed(rich_table(replace(comparison(), rows=(flat,))))
     assert "0.000 " in text
     assert "0.000?" not in text
@@ -243,7 +245,7 @@ def mixture():
     made = comparison()
     tasks = ("rte", "cnn_dailymail", "rte", "cnn_dailymail", "rte")
     held = replace(made.held_out, tasks=tasks)
-    outcomes = [Outcome(name, predicted) for name, predicted in made.predicted.items()]
+    outcomes = [Predictions(name, predicted) for name, predicted in made.predicted.items()]
     return replace(made, held_out=held, rows=(*score_rows(held, outcomes), made.rows[2]))
 
 

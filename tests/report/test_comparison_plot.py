@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from gptfl.core import MetricInfo
 from gptfl.errors import UsageError
 from gptfl.report.comparison_plot import draw_comparison, main_estimators, telling_trajectories
-from gptfl.scores.comparison import Comparison, HeldOut, Outcome, score_rows
+from gptfl.scores.comparison import Comparison, HeldOut, Predictions, score_rows
 
 
 def comparison(noises, runs=6):
@@ -18,7 +18,7 @@ def comparison(noises, runs=6):
     names = tuple(f"run-{i:04d}" for i in range(runs))
     held = HeldOut(names, ("$a", *"bcde"), np.zeros(runs, dtype=int), steps, truth, np.zeros_like(truth))
     filled = np.nan_to_num(truth)
-    outcomes = [Outcome(n, filled + size * random.normal(size=truth.shape)) for n, size in noises.items()]
+    outcomes = [Predictions(n, filled + size * random.normal(size=truth.shape)) for n, size in noises.items()]
     predicted = {o.estimator: o.predicted for o in outcomes}
     return Comparison("a.dynamics.h5", MetricInfo("loss", False), score_rows(held, outcomes), held, predicted, 5, 1)
 

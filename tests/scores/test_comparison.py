@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gptfl.scores.bootstrap import draw_weights, interval, scale_of, skill_draws
-from gptfl.scores.comparison import HeldOut, Outcome, score_rows
+from gptfl.scores.comparison import HeldOut, Predictions, score_rows
 from gptfl.scores.pointwise import squared_errors
 
 
@@ -19,7 +19,7 @@ def held_out(runs=24, recorded=4, test=5, seed=0):
 def outcomes(held, **noises):
     random = np.random.default_rng(1)
     noise = random.normal(size=held.recorded.shape)
-    return [Outcome(name, held.recorded + size * noise) for name, size in noises.items()]
+    return [Predictions(name, held.recorded + size * noise) for name, size in noises.items()]
 
 
 def test_the_clear_leader_is_marked_and_a_tie_is_not():
@@ -27,7 +27,7 @@ def test_the_clear_leader_is_marked_and_a_tie_is_not():
     clear = score_rows(held, outcomes(held, good=0.1, bad=1.0))
     assert clear[0].best >= {"mse", "mae", "skill", "lds"}
     assert clear[1].best == frozenset()
-    tie = score_rows(held, [*outcomes(held, good=0.1), Outcome("twin", outcomes(held, good=0.1)[0].predicted)])
+    tie = score_rows(held, [*outcomes(held, good=0.1), Predictions("twin", outcomes(held, good=0.1)[0].predicted)])
     assert all(row.best == frozenset() for row in tie)
 
 
@@ -75,7 +75,7 @@ def test_the_best_must_be_clear_of_every_other_not_just_of_the_next():
     held = held_out(14)
 
     def off_by(name, errors):
-        return Outcome(name, held.recorded + np.sqrt(errors)[:, None, None])
+        return Predictions(name, held.recorded + np.sqrt(errors)[:, None, None])
 
     a, b = off_by("a", np.full(14, 1.0)), off_by("b", np.full(14, 1.1))
     c = off_by("c", np.eye(14)[0] * 17)
@@ -123,7 +123,7 @@ def test_skill_has_the_interval_of_its_draws():
 
 def test_a_failed_outcome_keeps_its_place():
     held = held_out()
-    rows = score_rows(held, [Outcome("broken", error="why"), *outcomes(held, good=0.1)])
+    rows = score_rows(held, [Predictions("broken", error="why"), *outcomes(held, good=0.1)])
     assert [row.estimator for row in rows] == ["broken", "good"]
     assert rows[0].error == "why"
     assert rows[0].scores == {}

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from gptfl.scores import pointwise
-from gptfl.scores.comparison import HeldOut, Outcome, score_rows
+from gptfl.scores.comparison import HeldOut, Predictions, score_rows
 from gptfl.scores.pointwise import mean_over_parts
 
 TASKS = ("b", "a", "b", "b", "a")
 COLUMNS = {"b": [0, 2, 3], "a": [1, 4]}
 
 
-def held_out(tasks: tuple[str, ...]) -> tuple[HeldOut, list[Outcome]]:
+def held_out(tasks: tuple[str, ...]) -> tuple[HeldOut, list[Predictions]]:
     random = np.random.default_rng(3)
     truth = random.normal(size=(9, 4, 5)) * np.array([1, 10, 1, 1, 10.0])
     steps = np.broadcast_to(np.arange(4), (9, 4))
     names = tuple(f"run-{i:04d}" for i in range(9))
     held = HeldOut(names, tuple("vwxyz"), np.zeros(9, dtype=int), steps, truth, np.zeros_like(truth), tasks)
     guess = truth + random.normal(size=truth.shape)
-    return held, [Outcome("mean-run", np.zeros_like(truth)), Outcome("guess", guess)]
+    return held, [Predictions("mean-run", np.zeros_like(truth)), Predictions("guess", guess)]
 
 
 def test_each_task_is_scored_as_if_it_were_alone() -> None:

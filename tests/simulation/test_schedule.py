@@ -6,7 +6,7 @@ import pytest
 from gptfl.core.curriculum import linear_decay
 from gptfl.errors import DataError, UsageError
 from gptfl.simulation.caveats import caveats
-from gptfl.simulation.schedule import Overrides, Recipe, adjusted, first_scores, recorded_recipe
+from gptfl.simulation.schedule import Overrides, RunSchedule, adjusted, first_scores, recorded_schedule
 from tests.synthetic import LOSS, synthetic
 
 DYNAMICS, _ = synthetic(runs=4)
@@ -14,14 +14,14 @@ SCHEDULED = replace(DYNAMICS, settings={"schedule": "linear", "batch_size": 4})
 
 
 def test_the_recipe_is_what_the_runs_followed() -> None:
-    recipe = recorded_recipe(DYNAMICS, LOSS)
+    recipe = recorded_schedule(DYNAMICS, LOSS)
     assert (recipe.batch_size, recipe.steps, recipe.subset) == (4, 18, 8)
     assert recipe.grid.tolist() == [0, 3, 6, 9, 12, 15, 18]
     assert np.array_equal(recipe.learning_rates, linear_decay(1.0, 18))
 
 
 def test_a_subset_fills_every_batch_in_orders_that_the_seed_fixes() -> None:
-    recipe = recorded_recipe(DYNAMICS, LOSS)
+    recipe = recorded_schedule(DYNAMICS, LOSS)
     orders = recipe.orders(np.array([3, 5, 7]), 4, seed=1)
     assert orders.shape == (4, 18, 4)
     assert set(orders.ravel()) == {3, 5, 7}
@@ -33,17 +33,17 @@ def test_a_subset_fills_every_batch_in_orders_that_the_seed_fixes() -> None:
 
 @pytest.mark.parametrize("dynamics", [DYNAMICS, SCHEDULED])
 def test_other_lengths_stretch_the_schedule_and_keep_the_grid_as_dense(dynamics) -> None:
-    recipe = adjusted(recorded_recipe(dynamics, LOSS), dynamics, 8, Overrides(epochs=5))
+    recipe = adjusted(recorded_schedule(dynamics, LOSS), dynamics, 8, Overrides(epochs=5))
     assert recipe.grid.tolist() == [0, 3, 6, 9, 10]
     if dynamics is SCHEDULED:
         np.testing.assert_allclose(recipe.learning_rates, linear_decay(1.0, 10))
     else:
         np.testing.assert_allclose(recipe.learning_rates, linear_decay(1.0, 10), atol=0.06)
-    assert adjusted(recorded_recipe(dynamics, LOSS), dynamics, 8, Overrides(steps=40)).grid[-1] == 40
+    assert adjusted(recorded_schedule(dynamics, LOSS), dynamics, 8, Overrides(steps=40)).grid[-1] == 40
 
 
 def test_batch_size_and_learning_rate_can_be_others() -> None:
-    recipe = adjusted(recorded_recipe(DYNAMICS, LOSS), DYNAMICS, 8, Overrides(batch_size=2, learning_rate=0.5))
+    recipe = adjusted(recorded_schedule(DYNAMICS, LOSS), DYNAMICS, 8, Overrides(batch_size=2, learning_rate=0.5))
     np.testing.assert_allclose(recipe.learning_rates, linear_decay(0.5, 18))
     assert recipe.orders(np.arange(8), 1, 0).shape == (1, 18, 2)
 
@@ -57,18 +57,18 @@ def test_senseless_overrides_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match=problem):
             overrides.check()
-    late = Recipe(4, np.ones(9), np.array([3, 6, 9]), 8)
+    late = RunSchedule(4, np.ones(9), np.array([3, 6, 9]), 8)
     with pytest.raises(UsageError, match="more than 3 steps"):
         late.with_steps(3, None)
 
 
-def told(recipe: Recipe, subset: int = 8, is_rest: bool = False) -> tuple[str, ...]:
+def told(recipe: RunSchedule, subset: int = 8, is_rest: bool = False) -> tuple[str, ...]:
     query = recipe.query(recipe.orders(np.arange(subset), 2, 0), np.zeros(8))
-    return caveats(DYNAMICS, recorded_recipe(DYNAMICS, LOSS), query, subset, is_rest)
+    return caveats(DYNAMICS, recorded_schedule(DYNAMICS, LOSS), query, subset, is_rest)
 
 
 def test_what_lies_beyond_the_recording_is_told() -> None:
-    recorded = recorded_recipe(DYNAMICS, LOSS)
+    recorded = recorded_schedule(DYNAMICS, LOSS)
     assert told(recorded) == ()
     notes = told(recorded.with_steps(36, "linear"), 4, True)
     assert len(notes) == 4
@@ -93,7 +93,7 @@ def test_what_lies_beyond_the_recording_is_told() -> None:
     ],
 )
 def test_other_steps_batches_and_rates_are_told(overrides: Overrides, said: list[str]) -> None:
-    notes = told(adjusted(recorded_recipe(DYNAMICS, LOSS), SCHEDULED, 8, overrides))
+    notes = told(adjusted(recorded_schedule(DYNAMICS, LOSS), SCHEDULED, 8, overrides))
     assert len(notes) == len(said)
     assert all(part in note for part, note in zip(said, notes, strict=True))
 
@@ -113,7 +113,7 @@ def test_other_steps_batches_and_rates_are_told(overrides: Overrides, said: list
 )
 def test_sizes_beyond_sense_are_refused_before_any_work(overrides: Overrides, orders: int, named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        adjusted(recorded_recipe(DYNAMICS, LOSS), SCHEDULED, 8, overrides, orders)
+        adjusted(recorded_schedule(DYNAMICS, LOSS), SCHEDULED, 8, overrides, orders)
 
 
 def test_first_scores_are_the_mean_of_what_was_recorded_there() -> None:
@@ -128,4 +128,4 @@ def test_first_scores_are_the_mean_of_what_was_recorded_there() -> None:
     with pytest.raises(DataError, match="'test-2' has no loss at step 3"):
         first_scores(replace(DYNAMICS, runs=runs[:1]), LOSS, 3)
     with pytest.raises(DataError, match="no run of the recording has loss"):
-        recorded_recipe(replace(DYNAMICS, runs=()), LOSS)
+        recorded_schedule(replace(DYNAMICS, runs=()), LOSS)

@@ -17,7 +17,7 @@ from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.scores import pointwise
 from gptfl.simulation.fit import fit
 from gptfl.simulation.requirements import refusal
-from gptfl.simulation.unseen import aside_from_json, scope_of, set_aside
+from gptfl.simulation.unseen import hold_out_examples, holdout_from_json, scope_of
 from gptfl.simulation.withholding import pieces, without
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
@@ -56,21 +56,25 @@ def products(pool: int, test: int, seed: int = 0) -> GradientProducts:
 
 def test_what_is_set_aside_follows_from_seed_and_share_alone():
     dynamics, _ = synthetic(6)
-    aside = set_aside(dynamics, "both", None, 3)
+    aside = hold_out_examples(dynamics, "both", None, 3)
     assert (len(aside.pool), len(aside.test)) == (5, 2)
-    assert aside == set_aside(synthetic(12)[0], "both", None, 3)
-    assert aside.pool == set_aside(dynamics, "train", None, 3).pool != set_aside(dynamics, "train", None, 4).pool
-    assert aside.test == set_aside(dynamics, "test", None, 3).test
-    assert set(aside.test) < set(set_aside(dynamics, "test", 0.6, 3).test)
-    assert set_aside(dynamics, None, None, 3) is None
+    assert aside == hold_out_examples(synthetic(12)[0], "both", None, 3)
+    assert (
+        aside.pool
+        == hold_out_examples(dynamics, "train", None, 3).pool
+        != hold_out_examples(dynamics, "train", None, 4).pool
+    )
+    assert aside.test == hold_out_examples(dynamics, "test", None, 3).test
+    assert set(aside.test) < set(hold_out_examples(dynamics, "test", 0.6, 3).test)
+    assert hold_out_examples(dynamics, None, None, 3) is None
 
 
 def test_a_recording_may_say_itself_what_is_reserved():
     dynamics, _ = synthetic(6)
     marked = [replace(e, fields={"reserved": True}) if i in (2, 5) else e for i, e in enumerate(dynamics.pool)]
     own = replace(dynamics, pool=tuple(marked))
-    assert set_aside(own, "both", None, 3).pool == (2, 5)
-    assert set_aside(own, "train", 0.2, 3) == set_aside(dynamics, "train", 0.2, 3)
+    assert hold_out_examples(own, "both", None, 3).pool == (2, 5)
+    assert hold_out_examples(own, "train", 0.2, 3) == hold_out_examples(dynamics, "train", 0.2, 3)
 
 
 @pytest.mark.parametrize(
@@ -87,16 +91,16 @@ def test_a_recording_may_say_itself_what_is_reserved():
 )
 def test_what_makes_no_sense_is_refused(unseen, share, error, message):
     with pytest.raises(error) as caught:
-        set_aside(synthetic(6)[0], unseen, share, 3)
+        hold_out_examples(synthetic(6)[0], unseen, share, 3)
     assert message in str(caught.value)
 
 
 def test_what_was_set_aside_comes_back_from_a_file():
     dynamics, _ = synthetic(6)
     for unseen, share in (("train", None), ("test", 0.5), ("both", 0.3)):
-        aside = set_aside(dynamics, unseen, share, 3)
-        assert aside_from_json(aside.to_json(dynamics), dynamics, "x.h5") == aside
-    assert aside_from_json(None, dynamics, "x.h5") is None
+        aside = hold_out_examples(dynamics, unseen, share, 3)
+        assert holdout_from_json(aside.to_json(dynamics), dynamics, "x.h5") == aside
+    assert holdout_from_json(None, dynamics, "x.h5") is None
     kept = aside.to_json(dynamics)
     for broken in (
         {},
@@ -107,7 +111,7 @@ def test_what_was_set_aside_comes_back_from_a_file():
         {**kept, "seed": "1"},
     ):
         with pytest.raises(DataError, match=r"^x\.h5 is damaged: .*: run gptfl fit again$"):
-            aside_from_json(broken, dynamics, "x.h5")
+            holdout_from_json(broken, dynamics, "x.h5")
 
 
 @given(
@@ -152,7 +156,7 @@ def test_pieces_are_the_longest_stretches_without_what_is_set_aside(steps, every
 @given(seed=st.integers(0, 50), other=st.integers(0, 50))
 def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
     dynamics, features = synthetic(7, steps=6)
-    aside = set_aside(dynamics, "test", 0.4, seed)
+    aside = hold_out_examples(dynamics, "test", 0.4, seed)
     random = np.random.default_rng(other)
     hidden = list(aside.test)
 
@@ -182,7 +186,7 @@ def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
 @given(seed=st.integers(0, 50), every=st.integers(1, 3), other=st.integers(0, 50))
 def test_nothing_of_steps_with_unseen_training_examples_reaches_a_fit(seed, every, other):
     dynamics, features = synthetic(7, steps=12, every=every, batch_size=2)
-    aside = set_aside(dynamics, "train", 0.1, seed)
+    aside = hold_out_examples(dynamics, "train", 0.1, seed)
     random = np.random.default_rng(other)
     hidden = np.isin(np.arange(24), aside.pool)
 
@@ -215,7 +219,7 @@ def test_nothing_of_steps_with_unseen_training_examples_reaches_a_fit(seed, ever
 
 def test_a_fit_is_the_same_to_the_last_bit_whatever_unseen_examples_did():
     dynamics, features = synthetic(8, steps=12, every=1, batch_size=2)
-    aside = set_aside(dynamics, "both", 0.2, 5)
+    aside = hold_out_examples(dynamics, "both", 0.2, 5)
     vectors = features.sets["vectors"]
     hidden_pool, hidden_test = list(aside.pool), list(aside.test)
     train, test = vectors.train.copy(), vectors.test.copy()
@@ -239,7 +243,7 @@ def test_a_fit_is_the_same_to_the_last_bit_whatever_unseen_examples_did():
 def test_blind_estimators_keep_whole_runs_and_others_fit_pieces():
     dynamics, features = synthetic(8, every=1)
     whole = data_of(dynamics, features)
-    aside = set_aside(dynamics, "train", None, 3)
+    aside = hold_out_examples(dynamics, "train", None, 3)
     for blind in (Persistence(), MeanRun(), ClassShare()):
         assert told(without(whole, aside, blind)) == told(whole)
     cut = without(whole, aside, Single())
@@ -251,14 +255,14 @@ def test_blind_estimators_keep_whole_runs_and_others_fit_pieces():
 def test_no_interval_left_is_told():
     dynamics, _ = synthetic(8, every=9)
     with pytest.raises(DataError, match=r"one of the 20 training examples set aside was trained on: give a smaller"):
-        without(data_of(dynamics), set_aside(dynamics, "train", 0.85, 3), Single())
+        without(data_of(dynamics), hold_out_examples(dynamics, "train", 0.85, 3), Single())
 
 
 def test_without_validation_all_pieces_of_the_last_run_are_held_out():
     dynamics, features = synthetic(8, every=1)
     data = replace(data_of(dynamics, features), validation_runs=())
     made = GPTfluence(epochs=3)
-    cut = without(data, set_aside(dynamics, "train", 0.1, 5), made)
+    cut = without(data, hold_out_examples(dynamics, "train", 0.1, 5), made)
     fit_runs, held = made._split(cut)
     last = [run for run in cut.fit_runs if run.index == cut.fit_runs[-1].index]
     assert len(held) == len(last) > 1
@@ -268,7 +272,7 @@ def test_without_validation_all_pieces_of_the_last_run_are_held_out():
 
 def test_a_scope_tells_places_among_those_fitted():
     dynamics, features = synthetic(8)
-    aside = set_aside(dynamics, "both", None, 3)
+    aside = hold_out_examples(dynamics, "both", None, 3)
     scope = scope_of(dynamics, aside, Single(), features)
     assert scope.sides == ("train", "test")
     seen = [i for i in range(24) if i not in aside.pool]
@@ -277,7 +281,7 @@ def test_a_scope_tells_places_among_those_fitted():
     assert scope.features.fingerprint == features.fingerprint
     query = query_for(dynamics.with_role("test"), LOSS)
     assert scope.about(query).unseen.pool == dynamics.pool
-    blind = scope_of(dynamics, set_aside(dynamics, "train", None, 3), ClassShare(), None)
+    blind = scope_of(dynamics, hold_out_examples(dynamics, "train", None, 3), ClassShare(), None)
     assert blind.sides == ()
     assert blind.about(query) is query
     only = scope_of(dynamics, aside, Single(), features, np.array(aside.test))
@@ -291,7 +295,7 @@ def test_a_scope_has_gradient_products_for_who_takes_them():
     raw, own = random.normal(size=(1, 24, 8)), random.normal(size=(1, 24))
     products = GradientProducts(0, np.array([0]), np.ones(3), raw, raw, own, own)
     dynamics = replace(dynamics, gradients=products)
-    aside = set_aside(dynamics, "both", None, 3)
+    aside = hold_out_examples(dynamics, "both", None, 3)
     taking = Single()
     taking.takes = frozenset({"gradients"})
     tests = np.array(aside.test)
@@ -332,7 +336,7 @@ def test_a_law_in_the_features_holds_for_unseen_examples(law, unseen):
     comparison = compare(workspace=law, estimators=["gptfluence"], unseen=unseen, settings=EASY, figure=False)
     scores = {row.name: row.scores for row in comparison.rows}
     assert scores["gptfluence"]["skill"].value > 0.95
-    aside = set_aside(dynamics, unseen, None, 42)
+    aside = hold_out_examples(dynamics, unseen, None, 42)
     places = list(aside.test) or list(range(20))
     assert comparison.held_out.tests == tuple(dynamics.test[i].id for i in places)
     runs = dynamics.with_role("test")
@@ -366,7 +370,7 @@ def test_fit_keeps_what_was_set_aside_and_the_key_tells(space):
         result = fit("mean-run", workspace=space, unseen=unseen, unseen_share=share, seed=seed)
         keys.add(result.key)
         kept = read_simulator(result.path).info["unseen"]
-        aside = set_aside(synthetic(24)[0], unseen, share, seed)
+        aside = hold_out_examples(synthetic(24)[0], unseen, share, seed)
         assert kept == (None if aside is None else aside.to_json(synthetic(24)[0]))
         assert any("set aside" in note for note in result.notes) == (unseen is not None)
     assert len(keys) == 6

@@ -8,10 +8,10 @@ import pytest
 from gptfl.core import Example
 from gptfl.errors import DataError
 from gptfl.store import id_files as selection
-from gptfl.store.id_files import Pool
+from gptfl.store.id_files import ExampleIndex
 from gptfl.store.jsonlines import Limits
 
-POOL = Pool([Example(name, "", "") for name in ("rte-1", "rte-2", "rte-3", "c #4", "5", "größe")])
+POOL = ExampleIndex([Example(name, "", "") for name in ("rte-1", "rte-2", "rte-3", "c #4", "5", "größe")])
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -95,7 +95,7 @@ def test_batches_that_padding_would_blow_up_are_refused(tmp_path: Path) -> None:
 
 def test_lines_name_ids_whatever_they_hold(tmp_path: Path) -> None:
     names = (" a", "a", "#1", "b # c", "d\ne", "", '"q"', "f  g")
-    pool = Pool([Example(name, "", "") for name in names])
+    pool = ExampleIndex([Example(name, "", "") for name in names])
     text = '" a"\n  a  \n#1\nb # c\n"d\\ne"\n""\n"\\"q\\""\n# of no use\nf  g  # the last\n'
     assert pool.select(written(tmp_path, text), "--subset").tolist() == list(range(8))
     assert pool.select(written(tmp_path, " a\n\n   \n"), "--subset").tolist() == [0]

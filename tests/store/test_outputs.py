@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError, NotKept, ResourceError
-from gptfl.store.outputs import Keeping
+from gptfl.store.outputs import ResultWriter
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def fail(error: Exception) -> None:
 
 def test_what_can_be_written_is() -> None:
     seen = []
-    keeping = Keeping(Result(1))
+    keeping = ResultWriter(Result(1))
     keeping.draw("figure", lambda known: seen.append(known.value), asked=False)
     keeping.write("output", lambda known: seen.append(known.figure))
     assert keeping.settled() == Result(1)
@@ -31,7 +31,7 @@ def test_what_can_be_written_is() -> None:
 
 
 def test_a_lost_picture_is_told_and_the_rest_written() -> None:
-    keeping = Keeping(Result(1))
+    keeping = ResultWriter(Result(1))
     keeping.draw("figure", lambda _: fail(ValueError("no such font")), asked=False)
     keeping.write("output", lambda known: None)
     told = "a.png can't be drawn (ValueError: no such font): the numbers stand without it"
@@ -39,7 +39,7 @@ def test_a_lost_picture_is_told_and_the_rest_written() -> None:
 
 
 def test_what_was_asked_for_and_lost_is_an_error_that_has_the_result() -> None:
-    keeping = Keeping(Result(1))
+    keeping = ResultWriter(Result(1))
     keeping.draw("figure", lambda _: fail(ResourceError("a.png can't be written", "x")), asked=True)
     keeping.write("output", lambda _: fail(ResourceError("a.json can't be written", "y")))
     with pytest.raises(NotKept, match=r"a\.png can't be written: x") as caught:
@@ -49,6 +49,6 @@ def test_what_was_asked_for_and_lost_is_an_error_that_has_the_result() -> None:
 
 
 def test_other_errors_of_a_table_are_not_hidden() -> None:
-    keeping = Keeping(Result(1))
+    keeping = ResultWriter(Result(1))
     with pytest.raises(DataError):
         keeping.write("output", lambda _: fail(DataError("a bug")))

@@ -16,7 +16,7 @@ from gptfl.recording.inspect import inspect
 from gptfl.recording.recording import with_texts
 from gptfl.store.recordings import read_dynamics
 from gptfl.tasks.label_noise import flip_labels
-from gptfl.tasks.mixture import Mixture, Source, open_task
+from gptfl.tasks.mixture import ExampleSource, Mixture, open_task
 
 SMALL: dict[str, Any] = {"runs": 1, "test": 6, "subset_size": 4, "batch_size": 2, "steps": 2, "lr": 1e-3}
 TASKS = "rte,sst2,webnlg"
@@ -47,7 +47,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def load(tasks: str, data: Path, pool: int, test: int = 3, seed: int = 7, **source: Any) -> TaskData:
-    return Source(open_task(get_registry(), tasks, data), **source).load(pool, test, seed)
+    return ExampleSource(open_task(get_registry(), tasks, data), **source).load(pool, test, seed)
 
 
 def test_every_task_has_its_share_and_every_example_its_task(data: Path) -> None:
@@ -273,6 +273,6 @@ def test_a_generated_task_of_a_plugin_needs_no_folder(data: Path) -> None:
     plugin = types.ModuleType("acme")
     plugin.gptfl_tasks = hookimpl(lambda: {"made": Made}, specname="gptfl_tasks")  # type: ignore[attr-defined]
     registry = build([plugin])
-    loaded = Source(open_task(registry, "made,rte", data), instructions=True).load(4, 2, 0)
+    loaded = ExampleSource(open_task(registry, "made,rte", data), instructions=True).load(4, 2, 0)
     assert [e.task for e in loaded.pool] == ["made", "rte"] * 2
     assert loaded.pool[0].prompt.endswith("\np0")

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from gptfl.errors import DataError
-from gptfl.training.checkpoints import Keeper
+from gptfl.training.checkpoints import CheckpointWriter
 from gptfl.training.distributed import join, leave
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
-from gptfl.training.trainer import Recipe, RecordingTrainer
+from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 from tests.training.test_distributed import RECIPES, plans
 from tests.training.test_trainer import POOL, RATE, TEST, Accuracy, Loss
 
@@ -25,9 +25,9 @@ def main(models: list[Path], target: Path) -> None:
             recipe = dict(recipe)
             own = type(group)(group.rank, group.size, bool(recipe.pop("shard", False)), group.device)
             loaded = load_pretrained(resolve_model(str(model)), torch.device("cpu"))
-            keeper = Keeper(target / f"{model.name}-{name}", (0, 3), "r")
+            keeper = CheckpointWriter(target / f"{model.name}-{name}", (0, 3), "r")
             trainer = RecordingTrainer(
-                loaded, POOL, TEST, (Loss(), Accuracy()), Recipe(RATE, **recipe), own, keeper  # type: ignore[arg-type]
+                loaded, POOL, TEST, (Loss(), Accuracy()), TrainerSettings(RATE, **recipe), own, keeper  # type: ignore[arg-type]
             )  # fmt: skip
             for index, plan in enumerate(plans()):
                 run = trainer.run(plan, lambda done, total: None)
@@ -42,7 +42,7 @@ def main(models: list[Path], target: Path) -> None:
     group.add(many)
     values["added"] = np.array([float(one.sum()) for one in many])
     try:
-        RecordingTrainer(loaded, POOL, TEST, (Loss(),), Recipe(RATE, train_layers=9), group)
+        RecordingTrainer(loaded, POOL, TEST, (Loss(),), TrainerSettings(RATE, train_layers=9), group)
     except DataError as error:
         values["refused"] = np.array(str(error))
     if group.main:

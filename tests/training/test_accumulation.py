@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.training.distributed import Group
+from gptfl.training.distributed import ProcessGroup
 from tests.training.test_trainer import make, plan
 
 
@@ -46,10 +46,10 @@ def test_the_pieces_of_all_processes_add_up_to_the_batch(neox: Path, size: int) 
     for shard in (False, True):
         pieces = []
         for rank in range(size):
-            trainer.group = Group(rank, size, shard)
+            trainer.group = ProcessGroup(rank, size, shard)
             mine = trainer.pieces(batch)
             assert len(mine) == 2 or not shard
             pieces += mine
-        trainer.group = Group()
+        trainer.group = ProcessGroup()
         for found, expected in zip(gradients(trainer, pieces), whole, strict=True):
             torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.training.checkpoints import Keeper, checkpoint_steps, read_checkpoint, write_checkpoint
+from gptfl.training.checkpoints import CheckpointWriter, checkpoint_steps, read_checkpoint, write_checkpoint
 from gptfl.training.trainer import RecordingTrainer
 from tests.models import save_small
 from tests.training.test_trainer import make, plan
@@ -16,7 +16,7 @@ from tests.training.test_trainer import make, plan
 
 def keeping(folder: Path, at: Path, *steps: int, **recipe: object) -> RecordingTrainer:
     trainer = make(folder, **recipe)
-    trainer.keeper = Keeper(at, steps, "this one")
+    trainer.keeper = CheckpointWriter(at, steps, "this one")
     return trainer
 
 
@@ -103,8 +103,8 @@ def test_a_checkpoint_counts_only_whole_and_of_its_recording(neox: Path, tmp_pat
     trainer.run(plan(1), lambda done, total: None)
     assert not keeper.missing(0)
     assert keeper.missing(1)
-    assert Keeper(tmp_path, (0, 1), "another").missing(0)
-    assert Keeper(tmp_path, (0,), "this one").missing(0) is False
+    assert CheckpointWriter(tmp_path, (0, 1), "another").missing(0)
+    assert CheckpointWriter(tmp_path, (0,), "this one").missing(0) is False
     path = keeper.path(0, 1)
     path.write_bytes(path.read_bytes()[:-1])
     assert keeper.missing(0)
@@ -121,7 +121,7 @@ def test_what_the_system_refuses_is_one_line_and_leaves_nothing(tmp_path: Path) 
 
 
 def test_room_is_looked_for_first(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / "not" / "there", (0,))
+    keeper = CheckpointWriter(tmp_path / "not" / "there", (0,))
     keeper.check_room(1)
     with pytest.raises(ResourceError, match=r"--checkpoints: they take 1e\+21 GB and .* GB free: ask for fewer"):
         keeper.check_room(10**30)

@@ -15,7 +15,7 @@ from gptfl.errors import ResourceError
 from gptfl.plugins.interfaces import Plan
 from gptfl.training.batching import plan_batches, plan_shares
 from gptfl.training.checkpoints import read_checkpoint
-from gptfl.training.distributed import ALONE, Group, join, own_device, started_size
+from gptfl.training.distributed import ALONE, ProcessGroup, join, own_device, started_size
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -125,8 +125,8 @@ def test_rows_are_shared_out_evenly_and_all_of_them() -> None:
 
 
 def test_shares_of_a_batch_hold_each_example_once() -> None:
-    assert [Group(rank, 3).share([5, 6, 7, 8]) for rank in range(3)] == [[5, 8], [6], [7]]
-    assert Group(2, 3).share([1]) == []
+    assert [ProcessGroup(rank, 3).share([5, 6, 7, 8]) for rank in range(3)] == [[5, 8], [6], [7]]
+    assert ProcessGroup(2, 3).share([1]) == []
     assert ALONE.share([1, 2]) == [1, 2]
     assert ALONE.told("x") == "x"
     assert ALONE.gathered("x") == ["x"]

@@ -11,7 +11,7 @@ import torch
 from gptfl.core import Example
 from gptfl.errors import DataError
 from gptfl.training import generation
-from gptfl.training.distributed import Group
+from gptfl.training.distributed import ProcessGroup
 from gptfl.training.generation import Generator, nucleus
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
@@ -219,7 +219,7 @@ def test_a_finished_line_is_not_gone_on_with(neox: Path) -> None:
 
 
 def test_processes_share_the_prompts(neox: Path) -> None:
-    class Other(Group):
+    class Other(ProcessGroup):
         """One of two processes, that has been told what the other generated."""
 
         def gathered(self, value: Any) -> list[Any]:
@@ -241,7 +241,7 @@ def test_processes_share_the_prompts(neox: Path) -> None:
 def test_a_model_in_parts_generates_nothing(neox: Path) -> None:
     alone = make(neox, Decoding(tokens=8))
     with pytest.raises(DataError, match="--shard: a metric of generated text needs the whole model"):
-        Generator(alone.network, alone.prompts, 4096, 0, Group(0, 2, shard=True))
+        Generator(alone.network, alone.prompts, 4096, 0, ProcessGroup(0, 2, shard=True))
 
 
 def test_the_longest_answer_follows_from_the_longest_reference_unless_it_is_given(neox: Path) -> None:

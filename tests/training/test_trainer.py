@@ -15,7 +15,7 @@ from gptfl.plugins.interfaces import Observation, Plan
 from gptfl.training.evaluation import NotFiniteError
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
-from gptfl.training.trainer import DivergedError, Recipe, RecordingTrainer
+from gptfl.training.trainer import DivergedError, RecordingTrainer, TrainerSettings
 
 CHOICES = (" yes", " no", " red sea")
 PROMPTS = ("the sun is red ?", "who sees it", "the moon was blue and the sea is", "is it", "a land", "shine on")
@@ -27,7 +27,7 @@ RATE = 1e-3
 def make(folder: Path, **recipe: object) -> RecordingTrainer:
     torch.set_num_threads(1)
     loaded = load_pretrained(resolve_model(str(folder)), torch.device("cpu"))
-    return RecordingTrainer(loaded, POOL, TEST, (Loss(), Accuracy()), Recipe(RATE, **recipe))  # type: ignore[arg-type]
+    return RecordingTrainer(loaded, POOL, TEST, (Loss(), Accuracy()), TrainerSettings(RATE, **recipe))  # type: ignore[arg-type]
 
 
 def plan(steps: int = 4) -> Plan:
@@ -151,13 +151,13 @@ def test_a_choice_that_does_not_fit_is_refused(neox: Path) -> None:
     with pytest.raises(
         DataError, match="the choice ' red sea' of test example 'p0' has 2 tokens and --max-length is 2"
     ):
-        RecordingTrainer(loaded, yes, yes, (Accuracy(),), Recipe(RATE, max_length=2))
-    RecordingTrainer(loaded, yes, yes, (Loss(),), Recipe(RATE, max_length=2))
+        RecordingTrainer(loaded, yes, yes, (Accuracy(),), TrainerSettings(RATE, max_length=2))
+    RecordingTrainer(loaded, yes, yes, (Loss(),), TrainerSettings(RATE, max_length=2))
 
 
 def test_a_lost_model_is_noticed_whatever_the_metric(neox: Path) -> None:
     loaded = load_pretrained(resolve_model(str(neox)), torch.device("cpu"))
-    trainer = RecordingTrainer(loaded, POOL, TEST, (Accuracy(),), Recipe(RATE))
+    trainer = RecordingTrainer(loaded, POOL, TEST, (Accuracy(),), TrainerSettings(RATE))
     with torch.no_grad():
         trainer.network.trainable[0].fill_(float("nan"))
     with pytest.raises(NotFiniteError, match="the log-probability of test example 't0' is nan"):
@@ -180,7 +180,7 @@ def test_a_metric_that_is_not_finite_is_named_with_its_example(neox: Path) -> No
             return np.array([0.0, 0.0, np.nan, 0.0, 0.0])
 
     loaded = load_pretrained(resolve_model(str(neox)), torch.device("cpu"))
-    trainer = RecordingTrainer(loaded, POOL, TEST, (Holed(),), Recipe(RATE))
+    trainer = RecordingTrainer(loaded, POOL, TEST, (Holed(),), TrainerSettings(RATE))
     with pytest.raises(NotFiniteError, match="the holed of test example 't2' is nan: look at this example"):
         trainer.run(plan(), lambda done, total: None)
 
@@ -221,7 +221,7 @@ def test_a_metric_can_read_what_the_model_generates(any_model: Path, top: int | 
 
     echo = Echo()
     loaded = load_pretrained(resolve_model(str(any_model)), torch.device("cpu"))
-    recipe = Recipe(RATE, train_layers=top, generate_tokens=4)
+    recipe = TrainerSettings(RATE, train_layers=top, generate_tokens=4)
     trainer = RecordingTrainer(loaded, POOL, TEST, (echo,), recipe)
     trainer.run(plan(1), lambda done, total: None)
     trainer.network.restore()

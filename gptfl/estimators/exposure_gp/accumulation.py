@@ -25,7 +25,7 @@ class Vectors:
         return [(left, 1.0 - share), (right, share)]
 
 
-def travelled(
+def accumulated(
     batches: Int[np.ndarray, "run step batch"],
     weights: Float[np.ndarray, "run step"],
     steps: Int[np.ndarray, " recorded"],
@@ -75,7 +75,7 @@ def travelled(
         yield found
 
 
-def counted(
+def accumulated_counts(
     batches: Int[np.ndarray, "run step batch"],
     weights: Float[np.ndarray, "run step"],
     steps: Int[np.ndarray, " recorded"],

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from gptfl.estimators.exposure_gp.conditioning import TRUST, right_width
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.spread import spread_of
 
 ROUNDING, MOVED = 1e-4, 0.1
@@ -20,7 +20,7 @@ REFITS, REFIT_RUNS, REFIT_STEPS = 6, (8, 48), 12
 steps. With fewer runs such a model is too much worse; with more, it hardly matters that hyperparameters have seen a run."""
 
 
-class Judgement:
+class Calibration:
     """The errors of a fitted model on its own runs, each as if it had not been among them."""
 
     def __init__(self, model: ExposureModel) -> None:
@@ -83,7 +83,7 @@ class Judgement:
         found = np.full((len(model.even), len(rows), tests), np.nan, dtype=np.float32)
         for part in np.unique(parts):
             out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
-            recorded = Recorded(
+            recorded = RecordedRuns(
                 runs.of(kept),
                 model.recorded.steps[rows],
                 model.recorded.values[kept][:, rows],
@@ -94,7 +94,7 @@ class Judgement:
             )
             other.settle()
             centre = np.broadcast_to(other.centre, (len(out), *other.centre.shape))
-            look = other.look(runs.of(out), len(rows), Asked(np.arange(tests), centre))
+            look = other.look(runs.of(out), len(rows), RequestedRuns(np.arange(tests), centre))
             variance = np.maximum(look.signal + look.noise, 1e-300)
             apart = (model.even[out][:, rows] - look.mean) / np.sqrt(variance)
             # Where no other run has a value, there is nothing to predict from.

@@ -12,7 +12,7 @@ from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted, places_of, training_runs
 from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
-from gptfl.estimators.exposure_gp.calibration import REFIT_RUNS, Judgement
+from gptfl.estimators.exposure_gp.calibration import REFIT_RUNS, Calibration
 from gptfl.estimators.exposure_gp.conditioning import TRUST, conditioned
 from gptfl.estimators.exposure_gp.influence import influence
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
@@ -21,9 +21,9 @@ from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.predictions import View, view
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
-from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.state import model_of, state_of
-from gptfl.estimators.unseen_tests import carried_alike
+from gptfl.estimators.unseen_tests import extrapolated_by_kernel
 from gptfl.plugins.settings import flag, one_of
 
 LINKS = ("auto", "identity", "log", "odds", "logit")
@@ -63,7 +63,7 @@ class ExposureGp:
     generalises: frozenset[str]
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
-    judged_: Judgement
+    judged_: Calibration
     notes_: tuple[str, ...] = ()
 
     def __init__(self, link: str = "auto", prior: bool = True, products: bool = True, features: bool = True) -> None:
@@ -103,7 +103,7 @@ class ExposureGp:
         )
         self.model_ = min(models, key=lambda model: model.evidence)
         self.model_.settle()
-        self.judged_ = Judgement(self.model_)
+        self.judged_ = Calibration(self.model_)
         self.model_.widening = self.judged_.widening
         self.steps_ = recorded.steps
         if not (self.model_.tells_width or self.model_.binary):
@@ -133,7 +133,7 @@ class ExposureGp:
                 raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
         return Sources.of(sets)
 
-    def _links(self, data: FitData, recorded: Recorded) -> list[Link]:
+    def _links(self, data: FitData, recorded: RecordedRuns) -> list[Link]:
         """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""
         allowed = _allowed(data.metric, recorded.values)
         if self.link == "auto":
@@ -211,13 +211,13 @@ class ExposureGp:
         alike, errors = judged.over_steps[np.ix_(nearest, nearest)], judged.left_out[:, nearest] / judged.left_out_width
         return conditioned(mean, spread, link.to(observed), alike, errors)
 
-    def _asked(self, query: Query, rows: int) -> Asked:
+    def _asked(self, query: Query, rows: int) -> RequestedRuns:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
         model = self.model_
         seen = places_of(query, model.even.shape[2])
         shape, fitted = (len(query.batches), rows, len(seen)), seen >= 0
         if fitted.all() and query.unseen is None:
-            return Asked(seen, np.broadcast_to(model.centre[:rows], shape))
+            return RequestedRuns(seen, np.broadcast_to(model.centre[:rows], shape))
         centre, doubt = np.empty(shape), np.zeros(shape)
         centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
         assert query.unseen is not None
@@ -233,10 +233,10 @@ class ExposureGp:
             cosines = model.beside(vectors[~fitted])[0]
             ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
-            told = carried_alike(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
+            told = extrapolated_by_kernel(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
         products = None if model.products is None else products_of_asked(model.products, query.unseen, model.pool)
-        return Asked(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
+        return RequestedRuns(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
         """Places and vectors of the training examples asked about; None for those fitted."""
@@ -316,7 +316,7 @@ class ExposureGp:
             raise DataError(
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
             ) from error
-        self.judged_ = Judgement(self.model_)
+        self.judged_ = Calibration(self.model_)
         self.steps_ = self.model_.recorded.steps
         return self
 

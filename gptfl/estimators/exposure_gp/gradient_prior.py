@@ -12,7 +12,7 @@ KINDS = ("raw", "preconditioned")
 
 
 @dataclass(frozen=True, slots=True)
-class Products:
+class PriorProducts:
     """The change of each test example's loss for a unit of step size on each training example, to first order.
 
     That is minus the dot product of their gradients, in ``raw`` as they are, in ``preconditioned`` divided by what
@@ -23,7 +23,9 @@ class Products:
     kinds: Mapping[str, Vectors]
 
     @classmethod
-    def of(cls, steps: Int[np.ndarray, " point"], **products: Float[np.ndarray, "point example test"]) -> "Products":
+    def of(
+        cls, steps: Int[np.ndarray, " point"], **products: Float[np.ndarray, "point example test"]
+    ) -> "PriorProducts":
         """From gradient products of each kind; the points at which one isn't finite are left out."""
         kinds = {}
         for name in KINDS:
@@ -34,7 +36,7 @@ class Products:
                 kinds[name] = Vectors(steps[there], rows[there])
         return cls(kinds)
 
-    def matches(self, other: "Products") -> bool:
+    def matches(self, other: "PriorProducts") -> bool:
         """Whether both have the same kinds at the same points."""
         return {name: one.points.tolist() for name, one in self.kinds.items()} == {
             name: one.points.tolist() for name, one in other.kinds.items()
@@ -45,7 +47,7 @@ class Products:
         """Whether every pair is known."""
         return all(bool(np.isfinite(one.rows).all()) for one in self.kinds.values())
 
-    def taken(self, train: Int[np.ndarray, " example"], test: Int[np.ndarray, " test"]) -> "Products":
+    def taken(self, train: Int[np.ndarray, " example"], test: Int[np.ndarray, " test"]) -> "PriorProducts":
         """Those of the examples at these places; a place of -1 is unknown."""
 
         def of(one: Vectors) -> Vectors:
@@ -54,20 +56,20 @@ class Products:
             rows[:, :, test < 0] = np.nan
             return Vectors(one.points, rows)
 
-        return Products({name: of(one) for name, one in self.kinds.items()})
+        return PriorProducts({name: of(one) for name, one in self.kinds.items()})
 
-    def filled(self, others: "Products") -> "Products":
+    def filled(self, others: "PriorProducts") -> "PriorProducts":
         """With what ``others``, of the same kinds and points, know of the pairs that are unknown here."""
-        return Products(
+        return PriorProducts(
             {
                 name: Vectors(one.points, np.where(np.isnan(one.rows), others.kinds[name].rows, one.rows))
                 for name, one in self.kinds.items()
             }
         )
 
-    def of_kinds(self, names: Collection[str]) -> "Products":
+    def of_kinds(self, names: Collection[str]) -> "PriorProducts":
         """Those of some kinds."""
-        return Products({name: one for name, one in self.kinds.items() if name in names})
+        return PriorProducts({name: one for name, one in self.kinds.items() if name in names})
 
     def ways(self) -> tuple[Vectors, ...]:
         """Each kind as told in two ways: along its points, and by its last one alone.

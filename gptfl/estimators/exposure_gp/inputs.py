@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.estimators.exposure_gp.accumulation import Vectors
-from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 
 _POINT = re.compile(r"(raw|preconditioned|split)-(\d{1,9})")
 LEVELS = 4
@@ -112,8 +112,8 @@ class Sources:
         self,
         train: Mapping[str, Float[np.ndarray, "example d"]],
         test: Mapping[str, Float[np.ndarray, "test d"]],
-        like: Products,
-    ) -> Products:
+        like: PriorProducts,
+    ) -> PriorProducts:
         """The products of these examples' gradient vectors, of such kinds and at such points as ``like`` has.
 
         A point without vectors takes those of the nearest one that has some; a kind without any is left out.
@@ -127,7 +127,7 @@ class Sources:
                     -(np.asarray(train[place], np.float32) @ np.asarray(test[place], np.float32).T) for place in nearest
                 ]
                 found[name] = Vectors(one.points, np.stack(rows))
-        return Products(found)
+        return PriorProducts(found)
 
     @property
     def estimable(self) -> frozenset[str]:

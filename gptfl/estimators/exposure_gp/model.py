@@ -11,14 +11,14 @@ from gptfl.core import MetricInfo, groups_of_batches
 from gptfl.estimators.clock import Clock, Span
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
-from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
 from gptfl.estimators.exposure_gp.inputs import Sources
 from gptfl.estimators.exposure_gp.links import Link
-from gptfl.estimators.exposure_gp.process import Curricula, Examples, Hyper, Likeness, Step, choose, states, steps_of
+from gptfl.estimators.exposure_gp.process import Curricula, Examples, Hyper, Step, TestKernel, choose, states, steps_of
 from gptfl.estimators.exposure_gp.recipe_departure import BatchSizes
 from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
-from gptfl.estimators.exposure_gp.requests import Asked, Outlook, Recorded
+from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
 from gptfl.estimators.exposure_gp.step_posterior import floored, shared_noise, solve, whole
@@ -32,14 +32,14 @@ class ExposureModel:
 
     def __init__(
         self,
-        recorded: Recorded,
+        recorded: RecordedRuns,
         sources: Sources,
         link: Link,
         hyper: Hyper | None = None,
         *,
         prior: bool = True,
         higher: bool = False,
-        products: Products | None = None,
+        products: PriorProducts | None = None,
         widening: float = 1.0,
         floor: bool = True,
     ) -> None:
@@ -55,7 +55,7 @@ class ExposureModel:
         self.pool, self.widening, self.floor = recorded.pool, widening, floor
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
-        self.likeness = Likeness.of(fitted, recorded.values.shape[2])
+        self.likeness = TestKernel.of(fitted, recorded.values.shape[2])
         self.even = link.to(recorded.values)
         self.centre = means(self.even)
         self.slopes = link.slope(means(recorded.values))
@@ -118,7 +118,7 @@ class ExposureModel:
         test: Mapping[str, Float[np.ndarray, "test d"]] | None,
         factors: Float[np.ndarray, " test"] | None = None,
         seen: Int[np.ndarray, " test"] | None = None,
-        products: Products | None = None,
+        products: PriorProducts | None = None,
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
@@ -214,11 +214,11 @@ class ExposureModel:
         self,
         runs: Curricula,
         rows: int,
-        asked: Asked,
+        asked: RequestedRuns,
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
         between: Between | None = None,
-    ) -> Outlook:
+    ) -> PosteriorPrediction:
         """What these curricula would give at the first ``rows`` recorded steps.
 
         ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
@@ -274,7 +274,7 @@ class ExposureModel:
             if asked.doubt is not None:
                 noise[:, place] += asked.doubt[:, row]
         found = (mean, signal, noise, prior, left)
-        return Outlook(*(found if between is None else map(between.blended, found)))
+        return PosteriorPrediction(*(found if between is None else map(between.blended, found)))
 
     def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
         """Where the fitted runs have come to at the last recorded step, in each source of effects."""
@@ -303,7 +303,7 @@ class ExposureModel:
         step: Step,
         theirs: Float[np.ndarray, "asked example"],
         fitted: Float[np.ndarray, "run example"],
-        asked: Asked,
+        asked: RequestedRuns,
         outputs: Float[np.ndarray, "asked column"],
     ) -> Shared | None:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
@@ -317,7 +317,7 @@ class ExposureModel:
         told[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
         return Shared(weight * (between - within.mean(axis=0)), weight * apart, told)
 
-    def _outputs(self, asked: Asked) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
+    def _outputs(self, asked: RequestedRuns) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
         likeness, fitted = self.likeness, asked.seen >= 0
         signal = self.hyper.alike * np.maximum(likeness.values, 0.0) + (1.0 - self.hyper.alike)

@@ -11,7 +11,7 @@ from gptfl.estimators import average
 from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.between_steps import Between
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.requests import Asked
+from gptfl.estimators.exposure_gp.requests import RequestedRuns
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def view(
     model: ExposureModel,
     query: Query,
     places: Places,
-    asked: Asked,
+    asked: RequestedRuns,
     own: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]] | None,
 ) -> View:
@@ -63,7 +63,7 @@ def view(
 def _plain(
     model: ExposureModel,
     query: Query,
-    asked: Asked,
+    asked: RequestedRuns,
     own: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]] | None,
 ) -> View:
@@ -91,6 +91,6 @@ def _some(query: Query, runs: Int[np.ndarray, " some"]) -> Query:
     return replace(query, batches=query.batches[runs], learning_rates=query.learning_rates[runs])
 
 
-def _of(asked: Asked, runs: Int[np.ndarray, " some"]) -> Asked:
+def _of(asked: RequestedRuns, runs: Int[np.ndarray, " some"]) -> RequestedRuns:
     """The same test examples asked about of some runs."""
     return replace(asked, centre=asked.centre[runs], doubt=None if asked.doubt is None else asked.doubt[runs])

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 
 from gptfl.core.curriculum import presentation_weights
-from gptfl.estimators.exposure_gp.accumulation import Vectors, counted, travelled
+from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated, accumulated_counts
 from gptfl.estimators.exposure_gp.inference import columns, contrasts
 from gptfl.estimators.exposure_gp.likelihood import Evidence, Weighed, weigh
 from gptfl.estimators.exposure_gp.repeats import first_of, near
@@ -92,7 +92,7 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class TestKernel:
     """How alike the test examples are: eigenvalues and eigenvectors of a correlation matrix, and relative sizes."""
 
     values: Float[np.ndarray, " column"]
@@ -100,7 +100,7 @@ class Likeness:
     sizes: Float[np.ndarray, " test"]
 
     @classmethod
-    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "Likeness":
+    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "TestKernel":
         """Cosines of these vectors, and their lengths; unalike and of one size where there are none."""
         if vectors is None:
             return cls(np.zeros(count), np.eye(count), np.ones(count))
@@ -128,9 +128,9 @@ def states(
     """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
     weights = runs.weights
-    sources = [counted(renumbered, weights, steps, own)]
-    sources += [travelled(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
-    expected = [travelled(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
+    sources = [accumulated_counts(renumbered, weights, steps, own)]
+    sources += [accumulated(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
+    expected = [accumulated(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
     for _ in steps:
         yield [next(source) for source in sources], [next(source) for source in expected]
 
@@ -204,7 +204,7 @@ def steps_of(
     runs: Curricula,
     steps: Int[np.ndarray, " recorded"],
     examples: Examples,
-    likeness: Likeness,
+    likeness: TestKernel,
     own: int,
     *,
     groups: Int[np.ndarray, " run"] | None = None,
@@ -293,7 +293,7 @@ def middle(sources: int) -> Float[np.ndarray, " source"]:
     return centre
 
 
-def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hyper, float]:
+def choose(steps: Sequence[Step], likeness: TestKernel, alike: bool) -> tuple[Hyper, float]:
     """The hyperparameters of the greatest posterior density, and minus its logarithm.
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
@@ -333,7 +333,7 @@ def choose(steps: Sequence[Step], likeness: Likeness, alike: bool) -> tuple[Hype
     return hyper(best.x, told(best.x).scales), float(best.fun)
 
 
-def evidence_of(step: Step, likeness: Likeness) -> Evidence:
+def evidence_of(step: Step, likeness: TestKernel) -> Evidence:
     """A step without the mean of its runs."""
     basis = contrasts(len(step.members))
     parts = np.concatenate([step.deviations[None], step.expected])

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 
 from gptfl.core import FitData, GradientProducts, Run, Unseen
 from gptfl.errors import DataError
-from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.process import Curricula
-from gptfl.estimators.exposure_gp.requests import Recorded
+from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.state import padded
 from gptfl.estimators.left_out import named, of_steps
 
@@ -28,7 +28,7 @@ class _Kept:
     values: Float[np.ndarray, "recorded test"]
 
 
-def recorded_of(runs: Sequence[Run], data: FitData) -> tuple[Recorded, tuple[str, ...]]:
+def recorded_of(runs: Sequence[Run], data: FitData) -> tuple[RecordedRuns, tuple[str, ...]]:
     """The runs on the steps that two or more of them recorded, and notes on what was left out.
 
     A value that wasn't recorded stays NaN: at each step the runs count that have one. Left out are copies of a run, runs
@@ -62,7 +62,7 @@ def recorded_of(runs: Sequence[Run], data: FitData) -> tuple[Recorded, tuple[str
     if idle:
         notes += (f"{WHO}: left out {named(idle)}, recorded at no step that another run was recorded at",)
     batches, rates = padded([one.run.curriculum for one, is_used in zip(kept, used, strict=True) if is_used])
-    return Recorded(Curricula(batches, rates), grid, values[used], len(data.pool)), notes
+    return RecordedRuns(Curricula(batches, rates), grid, values[used], len(data.pool)), notes
 
 
 def _scored(run: Run, data: FitData) -> _Kept:
@@ -175,15 +175,15 @@ def _sparse(values: Float[np.ndarray, "run grid test"], names: Sequence[str]) ->
     return notes
 
 
-def products_of(gradients: GradientProducts | None) -> Products | None:
+def products_of(gradients: GradientProducts | None) -> PriorProducts | None:
     """Gradient products as the model takes them, None where none were recorded."""
     if gradients is None:
         return None
-    found = Products.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
+    found = PriorProducts.of(gradients.steps, raw=gradients.raw, preconditioned=gradients.preconditioned)
     return found if found.kinds else None
 
 
-def products_of_asked(fitted: Products, unseen: Unseen, pool: int) -> tuple[Products, Products] | None:
+def products_of_asked(fitted: PriorProducts, unseen: Unseen, pool: int) -> tuple[PriorProducts, PriorProducts] | None:
     """The products of the asked and of the fitted training examples with the asked test examples."""
     theirs = products_of(unseen.gradients)
     if theirs is None:

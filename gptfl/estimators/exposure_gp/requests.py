@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.process import Curricula
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedRuns:
     """The runs fitted, on the steps that two or more of them recorded; NaN where one has no value.
 
     ``pool`` is how many training examples there are, seen or not.
@@ -24,7 +24,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedRuns:
     """The test examples asked about: their place among those fitted (-1: none), and what else is known of them.
 
     ``centre`` are their mean trajectories on the even scale, ``doubt`` the variance of those that had to be carried
@@ -38,11 +38,11 @@ class Asked:
     doubt: Float[np.ndarray, "run recorded asked"] | None = None
     vectors: Float[np.ndarray, "asked d"] | None = None
     gradients: Mapping[str, Float[np.ndarray, "asked d"]] | None = None
-    products: tuple[Products, Products] | None = None
+    products: tuple[PriorProducts, PriorProducts] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PosteriorPrediction:
     """What is expected of asked runs on the even scale.
 
     ``signal`` is the variance of what their examples do, and of what runs of nearly the same exposures share; ``noise``

@@ -8,12 +8,12 @@ from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum
 from gptfl.estimators.exposure_gp.accumulation import Vectors
-from gptfl.estimators.exposure_gp.gradient_prior import KINDS, Products
+from gptfl.estimators.exposure_gp.gradient_prior import KINDS, PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
 from gptfl.estimators.exposure_gp.links import Link
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula, Hyper
-from gptfl.estimators.exposure_gp.requests import Recorded
+from gptfl.estimators.exposure_gp.requests import RecordedRuns
 
 NAMES = ("identity", "log", "odds", "logit")
 RULES = 2
@@ -106,7 +106,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     if not 0.0 < widening < np.inf:
         raise ValueError("the widening is out of range")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
-    recorded = Recorded(runs, steps, values, pool)
+    recorded = RecordedRuns(runs, steps, values, pool)
     products = _products_of(state, pool, values.shape[2])
     model = ExposureModel(
         recorded,
@@ -140,7 +140,7 @@ def _of_presentations(
     return (runs if (sizes == usual).all() else replace(runs, per=usual)), scales * usual
 
 
-def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Products | None:
+def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> PriorProducts | None:
     """The gradient products in a state, None where it has none. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for others."""
     kinds = {}
     for name in KINDS:
@@ -153,7 +153,7 @@ def _products_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> Produ
             if rows.shape != (len(points), pool, test) or not np.isfinite(rows).all():
                 raise ValueError(f"{name} products are not of the examples")
             kinds[name] = Vectors(points, rows)
-    return Products(kinds) if kinds else None
+    return PriorProducts(kinds) if kinds else None
 
 
 def _rules_of(state: Mapping[str, np.ndarray]) -> int:

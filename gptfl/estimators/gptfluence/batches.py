@@ -17,7 +17,7 @@ from gptfl.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class IntervalCounts:
     """A sparse (interval x pool) count matrix: interval k holds ``members[starts[k] : starts[k] + sizes[k]]``.
 
     An example that occurred twice is listed twice. Runs follow one another, each in order of time. ``weights``,
@@ -52,12 +52,12 @@ class Counts:
     def _rows(self) -> Int[Tensor, " member"]:
         return torch.repeat_interleave(torch.arange(len(self.sizes)), self.sizes)
 
-    def turned(self, pool: int) -> "Counts":
+    def turned(self, pool: int) -> "IntervalCounts":
         """The transposed matrix: for every pool example, the intervals that saw it, as often as they did."""
         sizes = torch.bincount(self.members, minlength=pool)
         order = torch.argsort(self.members, stable=True)
         weights = None if self.weights is None else self.weights[order]
-        return Counts(self._rows()[order], torch.cumsum(sizes, 0) - sizes, sizes, weights)
+        return IntervalCounts(self._rows()[order], torch.cumsum(sizes, 0) - sizes, sizes, weights)
 
 
 def interval_counts(
@@ -66,7 +66,7 @@ def interval_counts(
     pool: int,
     weights: Float[np.ndarray, "run step"] | None = None,
     usual: int | None = None,
-) -> Counts:
+) -> IntervalCounts:
     """Count what each of the ``recorded - 1`` intervals of every run saw; padding (-1) counts for nothing.
 
     ``batches[r, s]`` is the batch that leads from step s to step s + 1, and ``weights[r, s]`` how much each of
@@ -96,7 +96,7 @@ def interval_counts(
             np.add.reduceat((a_step > 0) * float(usual), edges, axis=1) if len(edges) else np.zeros((len(batches), 0))
         )
         amounts = torch.from_numpy(filled.reshape(-1))
-    return Counts(
+    return IntervalCounts(
         amounts=amounts,
         members=torch.from_numpy(seen[present].astype(np.int64)),
         starts=torch.from_numpy(np.cumsum(flat) - flat),
@@ -107,14 +107,14 @@ def interval_counts(
     )
 
 
-def join(parts: list[Counts]) -> Counts:
+def join(parts: list[IntervalCounts]) -> IntervalCounts:
     """The intervals of several count matrices, one after another, weighted where any of them is."""
     sizes = torch.cat([part.sizes for part in parts])
     weighted = any(part.weights is not None for part in parts)
     ones = [
         torch.ones(len(part.members), dtype=torch.float64) if part.weights is None else part.weights for part in parts
     ]
-    return Counts(
+    return IntervalCounts(
         torch.cat([part.members for part in parts]),
         torch.cumsum(sizes, 0) - sizes,
         sizes,
@@ -129,7 +129,7 @@ def usual_batch(batches: Sequence[Int[np.ndarray, "step batch"]]) -> int | None:
     return int(np.bincount(filled[filled > 0]).argmax()) if filled.any() else None
 
 
-def modal_size(counts: Counts) -> int:
+def modal_size(counts: IntervalCounts) -> int:
     """For how many examples an interval counts most often (the smallest such number, intervals of none aside).
 
     Raises ``DataError`` where no interval holds any.

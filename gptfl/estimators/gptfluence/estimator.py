@@ -12,7 +12,7 @@ from gptfl.core import FitData, Prediction, Query, Unseen
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence.batches import interval_counts, join, modal_size, usual_batch
 from gptfl.estimators.gptfluence.initialisation import start
-from gptfl.estimators.gptfluence.mean_run import Course, chart
+from gptfl.estimators.gptfluence.mean_run import MeanTrajectory, mean_exposure
 from gptfl.estimators.gptfluence.numerics import flushed_denormals, one_thread
 from gptfl.estimators.gptfluence.projection import Form, fresh, uninformed
 from gptfl.estimators.gptfluence.recurrence import rollout
@@ -26,17 +26,17 @@ from gptfl.estimators.gptfluence.state import (
     standards_of,
 )
 from gptfl.estimators.gptfluence.training import (
-    Fitted,
     FreeRunning,
-    Rows,
     Schedule,
-    Sides,
+    TeacherRows,
+    TrainedRecurrence,
+    VectorSides,
     fit,
     parts_within,
     teacher_rows,
 )
 from gptfl.estimators.gptfluence.trajectory import Trajectory, recorded, scaled
-from gptfl.estimators.gptfluence.update_rule import Law, mean_rate
+from gptfl.estimators.gptfluence.update_rule import UpdateRule, mean_rate
 from gptfl.estimators.gptfluence.vectors import Standard, chosen_set, standards
 from gptfl.estimators.gptfluence.windows import cut_windows
 from gptfl.plugins import settings
@@ -51,7 +51,7 @@ WHOLE = "all"
 """The value of ``rollout`` that rolls out the whole of each run."""
 NOTHING, MEAN_RUN = "nothing", "mean-run"
 """The values of ``around``."""
-STARTS: Mapping[str, Callable[[Sides, Sequence[Rows], Law, torch.Generator], dict[str, Tensor]]] = {
+STARTS: Mapping[str, Callable[[VectorSides, Sequence[TeacherRows], UpdateRule, torch.Generator], dict[str, Tensor]]] = {
     "average": start,
     "persistence": lambda sides, parts, law, random: fresh(sides.form, law, random),
     "random": lambda sides, parts, law, random: uninformed(sides.form, random),
@@ -106,7 +106,7 @@ class GPTfluence:
     ``rollout``: K, how many recorded steps are rolled out from a recorded score before their errors count. Runs are cut
     into such windows, one after another; "all" rolls out the whole of each run. 1 is the paper's objective.
     ``around``: "mean-run" has the recurrence predict how a run deviates from the average one, which it repeats
-    exactly for the average batches; it then knows nothing beyond the recorded horizon. See ``Course``.
+    exactly for the average batches; it then knows nothing beyond the recorded horizon. See ``MeanTrajectory``.
 
     The metric is divided by its root mean square for the fit (alpha stays as it is, beta scales along), so
     that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
@@ -163,7 +163,7 @@ class GPTfluence:
         self.ignores = frozenset() if self.step_size else frozenset({"learning rates"})
         self.notes_: list[str] = []
         self.standards_: tuple[Standard, Standard] | None = None
-        self.course_: tuple[Course, Tensor] | None = None
+        self.course_: tuple[MeanTrajectory, Tensor] | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting, as given or by default."""
@@ -187,7 +187,7 @@ class GPTfluence:
         if self.step_size:
             rates = [np.asarray(run.rates) for run in fit_runs]
             rate = mean_rate([run.batches for run in fit_runs], rates, [run.steps for run in fit_runs])
-        self.law_ = Law(modal_size(counts), self.anchored, rate, batch)
+        self.law_ = UpdateRule(modal_size(counts), self.anchored, rate, batch)
         seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
@@ -219,11 +219,13 @@ class GPTfluence:
         self.notes_.append("no validation run: gptfluence held out the last run to fit and stopped by it")
         return rest, held
 
-    def _train(self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData) -> Fitted:
+    def _train(
+        self, fit_runs: Sequence[Trajectory], validation: Sequence[Trajectory], data: FitData
+    ) -> TrainedRecurrence:
         pool = len(self.sides_.train)
 
         # A mean over the validation runs as well would tell the sum of their deviations to the fit.
-        charted = chart(fit_runs, self.law_, pool) if self.around == MEAN_RUN else None
+        charted = mean_exposure(fit_runs, self.law_, pool) if self.around == MEAN_RUN else None
         every = [*fit_runs, *validation]
         if charted is not None:
             fit_runs, validation = (charted.course.within(runs) for runs in (fit_runs, validation))
@@ -251,14 +253,16 @@ class GPTfluence:
         )
         if charted is not None:
             with torch.inference_mode():
-                whole = chart(every, self.law_, pool)
+                whole = mean_exposure(every, self.law_, pool)
                 self.course_ = whole.course, whole.sums(self.sides_.project(fitted.parameters)[0])
         stopped = fitted.checks[-1][0]
         if stopped < self.epochs:
             data.progress("fit gptfluence", stopped, stopped, "stopped early")
         if fitted.gained == self.epochs:
             self.notes_.append(f"gptfluence was still improving at its last epoch, {self.epochs}: try more epochs")
-        return Fitted(fitted.parameters, fitted.gained, [(at, mse * self.scale_**2) for at, mse in fitted.checks])
+        return TrainedRecurrence(
+            fitted.parameters, fitted.gained, [(at, mse * self.scale_**2) for at, mse in fitted.checks]
+        )
 
     def predict(self, query: Query) -> Prediction:
         """Roll every curriculum forward from its first scores; can go past the recorded horizon.
@@ -291,7 +295,7 @@ class GPTfluence:
         mean = torch.from_numpy(course.at(query.steps, first, seen).astype(np.float32))
         return course.push(sums, test, query.steps, mean, self.law_)
 
-    def _asked(self, asked: Unseen) -> Sides:
+    def _asked(self, asked: Unseen) -> VectorSides:
         if self.standards_ is None:
             raise DataError(
                 "this gptfluence simulator was fitted before there were unseen examples and can't place their vectors",
@@ -334,9 +338,9 @@ class GPTfluence:
         self.standards_ = standards_of(state, sides.form.inputs)
         return self
 
-    def _sides(self, train: Tensor, test: Tensor) -> Sides:
+    def _sides(self, train: Tensor, test: Tensor) -> VectorSides:
         if train.shape[1] != test.shape[1]:
             raise DataError(f"vectors of {train.shape[1]} and {test.shape[1]} numbers don't match", "featurize again")
         inputs = train.shape[1]
         form = Form(self.order + 1, self.projection, self.shared, inputs, self.width or inputs)
-        return Sides(form, train, test)
+        return VectorSides(form, train, test)

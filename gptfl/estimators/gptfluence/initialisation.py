@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gptfl.estimators.gptfluence.projection import fresh, hidden
-from gptfl.estimators.gptfluence.training import Rows, Sides
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.training import TeacherRows, VectorSides
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 PRIOR = 1e-6
 """How much persistence weighs against the data, where these leave a coefficient open."""
@@ -21,7 +21,7 @@ RIDGE = 1e-3
 """Penalty of the regression on test vectors, in units of their mean square."""
 
 
-def average_recurrence(parts: Sequence[Rows], law: Law) -> Float[Tensor, "factor test"]:
+def average_recurrence(parts: Sequence[TeacherRows], law: UpdateRule) -> Float[Tensor, "factor test"]:
     """For every test example the alpha_1 ... alpha_n and beta of a batch of the usual size, whichever.
 
     Least squares of the recorded metric (where the law is anchored, of its change) on its own history, over all runs
@@ -43,7 +43,9 @@ def average_recurrence(parts: Sequence[Rows], law: Law) -> Float[Tensor, "factor
     return solved.T
 
 
-def start(sides: Sides, parts: Sequence[Rows], law: Law, random: torch.Generator) -> dict[str, Tensor]:
+def start(
+    sides: VectorSides, parts: Sequence[TeacherRows], law: UpdateRule, random: torch.Generator
+) -> dict[str, Tensor]:
     """Parameters whose factors are about those of the average recurrence, whatever the batch holds.
 
     The training side's bias and the test side's last layer share one direction per factor; along it the test

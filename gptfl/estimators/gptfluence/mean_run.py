@@ -10,15 +10,15 @@ from torch import Tensor
 
 from gptfl.errors import DataError
 from gptfl.estimators import average
-from gptfl.estimators.gptfluence.batches import Counts, join
+from gptfl.estimators.gptfluence.batches import IntervalCounts, join
 from gptfl.estimators.gptfluence.recurrence import sum_over
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law
-from gptfl.estimators.unseen_tests import carried_over
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
+from gptfl.estimators.unseen_tests import extrapolated
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class MeanTrajectory:
     """The mean trajectory m of the training runs, on the steps ``grid``, and what they saw on average.
 
     With F(c, phi) for the recurrence, phi_t = F(c_t, phi) + push_t where push_t = m_t - F(mean c_t, m): a run that
@@ -26,7 +26,7 @@ class Course:
     average exposure. To first order, deviation_t = alpha(c_t) deviation_{t-1} + (alpha, beta)(c_t - mean c_t).
 
     ``sizes`` and ``totals`` tell how many examples the batch of each step counts for on average, and their weights
-    together (see ``Law``).
+    together (see ``UpdateRule``).
     """
 
     grid: Int[np.ndarray, " grid"]
@@ -66,7 +66,7 @@ class Course:
             return known[None][:, :, seen]
         values = np.empty((len(first), len(steps), len(seen)))
         values[:, :, seen >= 0] = known[:, seen[seen >= 0]]
-        values[:, :, seen < 0] = carried_over(known, first[:, seen < 0])
+        values[:, :, seen < 0] = extrapolated(known, first[:, seen < 0])
         return values
 
     def push(
@@ -75,7 +75,7 @@ class Course:
         test: Float[Tensor, "factor test width"],
         steps: Int[np.ndarray, " recorded"],
         mean: Float[Tensor, "run recorded test"],
-        law: Law,
+        law: UpdateRule,
     ) -> Float[Tensor, "run interval test"]:
         """m_t - F(mean c_t, m) for each interval between the steps; ``sums`` are the mean batches' projections."""
         spans = torch.from_numpy(np.minimum(steps, len(self.sizes)).astype(np.int64))
@@ -98,17 +98,17 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class MeanExposure:
     """A course in the making: what the training runs saw on average at every step, as weighted counts.
 
     Called with both sides' projections and some grids, it gives the push of the grids' intervals, one grid after
     another, with gradients.
     """
 
-    course: Course
-    counts: Counts
-    turned: Counts
-    law: Law
+    course: MeanTrajectory
+    counts: IntervalCounts
+    turned: IntervalCounts
+    law: UpdateRule
 
     def sums(self, train: Float[Tensor, "factor pool width"]) -> Float[Tensor, "factor step width"]:
         """The projections of each step's mean batch."""
@@ -130,7 +130,7 @@ class Chart:
         return torch.cat(found)
 
 
-def chart(runs: Sequence[Trajectory], law: Law, pool: int) -> Chart:
+def mean_exposure(runs: Sequence[Trajectory], law: UpdateRule, pool: int) -> MeanExposure:
     """The course of the average of some runs.
 
     At each step, batches are averaged over the runs that were recorded before and after it. Raises ``DataError`` where
@@ -151,10 +151,10 @@ def chart(runs: Sequence[Trajectory], law: Law, pool: int) -> Chart:
     sizes = share * torch.stack([one.amount() for one in every]).sum(0)
     totals = share * torch.stack([one.totals() for one in every]).sum(0)
     counts = _by_step(every, share)
-    return Chart(Course(grid, mean, sizes.float(), totals.float()), counts, counts.turned(pool), law)
+    return MeanExposure(MeanTrajectory(grid, mean, sizes.float(), totals.float()), counts, counts.turned(pool), law)
 
 
-def _each_step(run: Trajectory, law: Law, pool: int, horizon: int) -> Counts:
+def _each_step(run: Trajectory, law: UpdateRule, pool: int, horizon: int) -> IntervalCounts:
     """What each step of a run saw, of those that it was recorded along; nothing at the others."""
     batches, rates = np.full((1, horizon, run.batches.shape[1]), -1), np.zeros((1, horizon))
     span = slice(int(run.steps[0]), int(run.steps[-1]))
@@ -164,7 +164,7 @@ def _each_step(run: Trajectory, law: Law, pool: int, horizon: int) -> Counts:
     return law.counts(batches, rates, np.arange(horizon + 1), pool)
 
 
-def _by_step(every: Sequence[Counts], share: Float[Tensor, " step"]) -> Counts:
+def _by_step(every: Sequence[IntervalCounts], share: Float[Tensor, " step"]) -> IntervalCounts:
     """One count matrix of all runs, a row for each step, each run counting its share."""
     joined = join(list(every))
     step = torch.arange(len(share)).repeat(len(every))
@@ -172,4 +172,4 @@ def _by_step(every: Sequence[Counts], share: Float[Tensor, " step"]) -> Counts:
     order = torch.argsort(rows, stable=True)
     weights = torch.ones(len(rows), dtype=share.dtype) if joined.weights is None else joined.weights
     sizes = torch.bincount(rows, minlength=len(share))
-    return Counts(joined.members[order], torch.cumsum(sizes, 0) - sizes, sizes, (weights * share[rows])[order])
+    return IntervalCounts(joined.members[order], torch.cumsum(sizes, 0) - sizes, sizes, (weights * share[rows])[order])

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 SPREAD = 0.005
 """Standard deviation of a fresh projection's entries, relative to its mean vector's."""
@@ -44,7 +44,7 @@ class Form:
         return found
 
 
-def fresh(form: Form, law: Law, random: torch.Generator) -> dict[str, Tensor]:
+def fresh(form: Form, law: UpdateRule, random: torch.Generator) -> dict[str, Tensor]:
     """Random parameters near persistence: alpha_1 is about 1 for a batch of the usual size (0 where the law is
     anchored, which keeps the last score anyway), the rest 0.
     """

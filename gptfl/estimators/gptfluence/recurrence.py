@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from gptfl.errors import DataError
-from gptfl.estimators.gptfluence.batches import Counts
+from gptfl.estimators.gptfluence.batches import IntervalCounts
 from gptfl.estimators.gptfluence.numerics import one_thread
-from gptfl.estimators.gptfluence.update_rule import Law, Motion
+from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 
 MAX_BYTES = 64 * 2**20
 """What the factors of one chunk of curricula may take, unless told otherwise."""
@@ -31,7 +31,7 @@ class _SumOver(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, counts: Counts, turned: Counts | None) -> Tensor:
+    def forward(ctx: Any, table: Tensor, counts: IntervalCounts, turned: IntervalCounts | None) -> Tensor:
         ctx.turned = turned
         return functional.embedding_bag(
             counts.members, table, counts.starts, mode="sum", per_sample_weights=_like(table, counts.weights)
@@ -39,7 +39,7 @@ class _SumOver(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        turned: Counts = ctx.turned
+        turned: IntervalCounts = ctx.turned
         above = gradients[0].contiguous()
         weights = _like(above, turned.weights)
         summed = functional.embedding_bag(turned.members, above, turned.starts, mode="sum", per_sample_weights=weights)
@@ -53,8 +53,8 @@ def _like(table: Tensor, weights: Tensor | None) -> Tensor | None:
 def factors(
     train: Float[Tensor, "factor pool rank"],
     test: Float[Tensor, "factor test rank"],
-    counts: Counts,
-    turned: Counts | None = None,
+    counts: IntervalCounts,
+    turned: IntervalCounts | None = None,
 ) -> list[Float[Tensor, "interval test"]]:
     """Sum <p_i, q> over the examples i of every interval, for every test example, in matrix products.
 
@@ -77,7 +77,7 @@ def sums_pairs(pool: int, intervals: int) -> bool:
 
 
 def sum_over(
-    table: Float[Tensor, "pool rank"], counts: Counts, turned: Counts | None = None
+    table: Float[Tensor, "pool rank"], counts: IntervalCounts, turned: IntervalCounts | None = None
 ) -> Float[Tensor, "interval rank"]:
     """The rows of a table summed over the examples of every interval; ``turned`` is needed for gradients."""
     return _SumOver.apply(table, counts, turned)  # type: ignore[no-any-return, no-untyped-call]
@@ -85,13 +85,13 @@ def sum_over(
 
 def recur(
     factor: Sequence[Float[Tensor, "run interval test"]],
-    motion: Motion,
+    motion: Coefficients,
     past: Sequence[Float[Tensor, "run test"]],
 ) -> Float[Tensor, "run recorded test"]:
     """Roll every run and test example forward together from the last known score.
 
     ``past`` holds that score and the ones before it, latest first, as many as there are alphas. The alphas are
-    multiplied by ``motion.scale`` and what ``motion.keep`` says of the last score stays beside (see ``Law``).
+    multiplied by ``motion.scale`` and what ``motion.keep`` says of the last score stays beside (see ``UpdateRule``).
     Where an interval holds no example, nothing changes.
     """
     scale, keep, idle = motion.scale.unsqueeze(-1), motion.keep, motion.idle.unsqueeze(-1)
@@ -121,7 +121,7 @@ def rollout(
     batches: Int[np.ndarray, "run step batch"],
     steps: Int[np.ndarray, " recorded"],
     first: Float[np.ndarray, "run test"],
-    law: Law,
+    law: UpdateRule,
     max_bytes: int = MAX_BYTES,
     rates: Float[np.ndarray, "run step"] | None = None,
     push: Float[Tensor, "#run interval test"] | None = None,

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gptfl.errors import DataError
-from gptfl.estimators.gptfluence.mean_run import Course
+from gptfl.estimators.gptfluence.mean_run import MeanTrajectory
 from gptfl.estimators.gptfluence.projection import Form
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 from gptfl.estimators.gptfluence.vectors import Standard
 
 AGAIN = "fit the simulator again"
@@ -63,7 +63,7 @@ def _standard(state: Mapping[str, np.ndarray], at: str, by: str, inputs: int) ->
     return Standard(mean, scale)
 
 
-def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> tuple[float, Law]:
+def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> tuple[float, UpdateRule]:
     """The metric's scale, and the law of the recurrence."""
     scale, modal = (float(array_of(state, name, 0)) for name in ("scale", "modal"))
     if scale <= 0 or modal < 1 or modal != int(modal):
@@ -75,10 +75,10 @@ def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> 
     batch = float(array_of(state, "batch", 0)) if "batch" in state else None
     if batch is not None and (batch < 1 or batch != int(batch)):
         raise DataError(f"gptfluence's usual batch {batch} is out of range", "fit it again")
-    return scale, Law(int(modal), anchored, rate, None if batch is None else int(batch))
+    return scale, UpdateRule(int(modal), anchored, rate, None if batch is None else int(batch))
 
 
-def course_arrays(course: Course, sums: Float[Tensor, "factor step width"]) -> dict[str, np.ndarray]:
+def course_arrays(course: MeanTrajectory, sums: Float[Tensor, "factor step width"]) -> dict[str, np.ndarray]:
     """The mean run as arrays of a state: its steps and values, and what was seen at each step on average."""
     return {
         "mean.steps": course.grid.astype(np.float64),
@@ -91,7 +91,7 @@ def course_arrays(course: Course, sums: Float[Tensor, "factor step width"]) -> d
 
 def course_of(
     state: Mapping[str, np.ndarray], form: Form, test: int
-) -> tuple[Course, Float[Tensor, "factor step width"]]:
+) -> tuple[MeanTrajectory, Float[Tensor, "factor step width"]]:
     """The mean run of a state, and the projections of its batches. Raises ``DataError`` where it isn't one."""
     shapes = {"mean.steps": 1, "mean.values": 2, "mean.sizes": 1, "mean.totals": 1, "mean.sums": 3}
     found = {name: array_of(state, name, ndim) for name, ndim in shapes.items()}
@@ -105,4 +105,4 @@ def course_of(
     if not fits or len(grid) == 0 or grid[0] < 0 or (np.diff(grid) <= 0).any() or grid[-1] > len(sizes):
         raise DataError("gptfluence's mean run doesn't fit its steps, test examples or projections", AGAIN)
     mean = np.asarray(state["mean.values"], dtype=np.float64)
-    return Course(grid, mean, sizes, found["mean.totals"]), found["mean.sums"]
+    return MeanTrajectory(grid, mean, sizes, found["mean.totals"]), found["mean.sums"]

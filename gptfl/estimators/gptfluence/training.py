@@ -11,26 +11,26 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gptfl.estimators.gptfluence.batches import Counts, join
+from gptfl.estimators.gptfluence.batches import IntervalCounts, join
 from gptfl.estimators.gptfluence.projection import Form, project
 from gptfl.estimators.gptfluence.recurrence import factors, recur
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law, Motion
+from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 from gptfl.estimators.gptfluence.windows import Windows, rolled_error
 
-Push = Callable[[Tensor, Tensor, Sequence[Int[np.ndarray, " recorded"]]], Float[Tensor, "interval test"]]
+Offset = Callable[[Tensor, Tensor, Sequence[Int[np.ndarray, " recorded"]]], Float[Tensor, "interval test"]]
 """What the intervals of some grids, one grid after another, add to a recurrence of these projections."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TeacherRows:
     """All one-step-ahead targets of some runs; ``known`` is 1 where target and history were recorded, else 0.
 
     ``history`` holds phi_{t-1} ... phi_{t-n}, scaled as the law says already, and ``target`` is less what it keeps.
     """
 
-    counts: Counts
-    turned: Counts
+    counts: IntervalCounts
+    turned: IntervalCounts
     history: Float[Tensor, "order interval test"]
     target: Float[Tensor, "interval test"]
     known: Float[Tensor, "interval test"]
@@ -59,7 +59,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class TrainedRecurrence:
     """The best parameters, the last epoch that gained clearly, and (epoch, validation MSE) of every check."""
 
     parameters: dict[str, Tensor]
@@ -67,7 +67,7 @@ class Fitted:
     checks: list[tuple[int, float]]
 
 
-def teacher_rows(runs: Sequence[Trajectory], order: int, law: Law, pool: int) -> Rows:
+def teacher_rows(runs: Sequence[Trajectory], order: int, law: UpdateRule, pool: int) -> TeacherRows:
     """Lay out the one-step-ahead objective of all runs; before the first score the history repeats it."""
     counts = [law.counts(run.batches[None], rates_of([run]), run.steps, pool) for run in runs]
     history, target = [], []
@@ -80,7 +80,7 @@ def teacher_rows(runs: Sequence[Trajectory], order: int, law: Law, pool: int) ->
         target.append(values[1:] if motion.keep is None else values[1:] - motion.keep[:, None] * values[:-1])
     joined, past, following = join(counts), torch.cat(history, 1), torch.cat(target)
     known = past.isfinite().all(0) & following.isfinite() & (joined.sizes > 0)[:, None]
-    return Rows(
+    return TeacherRows(
         joined,
         joined.turned(pool),
         torch.where(known, past, 0.0),
@@ -90,7 +90,7 @@ def teacher_rows(runs: Sequence[Trajectory], order: int, law: Law, pool: int) ->
 
 
 def one_step_error(
-    train: Float[Tensor, "factor pool rank"], test: Float[Tensor, "factor test rank"], rows: Rows
+    train: Float[Tensor, "factor pool rank"], test: Float[Tensor, "factor test rank"], rows: TeacherRows
 ) -> Float[Tensor, ""]:
     """Sum of the squared one-step-ahead errors over all that was recorded (the paper's objective)."""
     factor = factors(train, test, rows.counts, rows.turned)
@@ -130,9 +130,9 @@ class FreeRunning:
     ``push``, where given, makes what each interval of a grid adds to the recurrence from both sides' projections.
     """
 
-    def __init__(self, runs: Sequence[Trajectory], law: Law, pool: int, push: Push | None = None) -> None:
+    def __init__(self, runs: Sequence[Trajectory], law: UpdateRule, pool: int, push: Offset | None = None) -> None:
         self.push = push
-        self.parts: list[tuple[Counts, Motion, Tensor, Int[np.ndarray, " recorded"]]] = []
+        self.parts: list[tuple[IntervalCounts, Coefficients, Tensor, Int[np.ndarray, " recorded"]]] = []
         grids: dict[bytes, list[Trajectory]] = {}
         for run in runs:
             grids.setdefault(run.steps.tobytes(), []).append(run)
@@ -159,7 +159,7 @@ class FreeRunning:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class VectorSides:
     """The vectors of the pool and of the test examples, and the form of their projections."""
 
     form: Form
@@ -173,13 +173,13 @@ class Sides:
 
 
 def fit(
-    sides: Sides,
-    parts: Sequence[Rows] | Sequence[Windows],
+    sides: VectorSides,
+    parts: Sequence[TeacherRows] | Sequence[Windows],
     validation: FreeRunning,
     schedule: Schedule,
     parameters: dict[str, Tensor],
     on_check: Callable[[int, float], None],
-) -> Fitted:
+) -> TrainedRecurrence:
     """Minimise mean squared error (one-step, or of windows' roll-outs) + penalty * ||parameters||^2 over all parts.
 
     Adam, whose weight decay is here the penalty's exact gradient. ``parts`` split the rows to bound
@@ -213,11 +213,11 @@ def fit(
         torch.autograd.backward((train, test), [leaf.grad for leaf in leaves])
         optimiser.step()
         decay.step()
-    return Fitted(best, gained, checks)
+    return TrainedRecurrence(best, gained, checks)
 
 
-def _error(train: Tensor, test: Tensor, part: Rows | Windows, push: Push | None) -> Tensor:
-    if isinstance(part, Rows):
+def _error(train: Tensor, test: Tensor, part: TeacherRows | Windows, push: Offset | None) -> Tensor:
+    if isinstance(part, TeacherRows):
         return one_step_error(train, test, part)
     return rolled_error(train, test, part, None if push is None else push(train, test, part.grids))
 

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gptfl.errors import DataError
-from gptfl.estimators.gptfluence.batches import Counts, interval_counts
+from gptfl.estimators.gptfluence.batches import IntervalCounts, interval_counts
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class Coefficients:
     """phi_t = keep_t phi_{t-1} + scale_t sum_j alpha_j phi_{t-j} + beta, and phi_{t-1} where a step is ``idle``.
 
     Without ``keep`` nothing of the last score stays but through its alpha.
@@ -22,14 +22,14 @@ class Motion:
     keep: Float[Tensor, "*interval"] | None
     idle: Bool[Tensor, "*interval"]
 
-    def view(self, *shape: int) -> "Motion":
+    def view(self, *shape: int) -> "Coefficients":
         """The same with the intervals laid out in another shape."""
         keep = None if self.keep is None else self.keep.view(*shape)
-        return Motion(self.scale.view(*shape), keep, self.idle.view(*shape))
+        return Coefficients(self.scale.view(*shape), keep, self.idle.view(*shape))
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class UpdateRule:
     """What a recurrence does with the factors that its batches add up to.
 
     ``modal`` is the usual number of examples in an interval, and ``batch`` that in a batch: since the loss of a batch is
@@ -55,7 +55,7 @@ class Law:
         rates: Float[np.ndarray, "run step"] | None,
         steps: Int[np.ndarray, " recorded"],
         pool: int,
-    ) -> Counts:
+    ) -> IntervalCounts:
         """What every interval of every run saw, weighted by step sizes where the law looks at them.
 
         Raises ``DataError`` where it does and ``rates`` aren't one finite number for each batch.
@@ -66,18 +66,18 @@ class Law:
             raise DataError("a step lacks its learning rate", "give a learning rate for every batch")
         return interval_counts(batches, steps, pool, rates / self.rate, self.batch)
 
-    def motion(self, counts: Counts, dtype: torch.dtype = torch.float32) -> Motion:
+    def motion(self, counts: IntervalCounts, dtype: torch.dtype = torch.float32) -> Coefficients:
         """The motion of each interval of these counts."""
         return self.motion_of(counts.amount().to(dtype), counts.totals().to(dtype))
 
-    def motion_of(self, sizes: Float[Tensor, "*interval"], totals: Float[Tensor, "*interval"]) -> Motion:
+    def motion_of(self, sizes: Float[Tensor, "*interval"], totals: Float[Tensor, "*interval"]) -> Coefficients:
         """The motion of intervals that count for so many examples, whose weights add up to the totals."""
         idle = sizes <= 0
         if self.anchored:
-            return Motion(torch.ones_like(sizes), torch.ones_like(sizes), idle)
+            return Coefficients(torch.ones_like(sizes), torch.ones_like(sizes), idle)
         each = torch.where(idle, torch.ones_like(sizes), sizes)
         scale = torch.where(idle, torch.zeros_like(sizes), self.modal / each)
-        return Motion(scale, None if self.rate is None else 1.0 - totals / each, idle)
+        return Coefficients(scale, None if self.rate is None else 1.0 - totals / each, idle)
 
 
 def mean_rate(

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gptfl.estimators.gptfluence.batches import Counts, join
+from gptfl.estimators.gptfluence.batches import IntervalCounts, join
 from gptfl.estimators.gptfluence.recurrence import factors, recur
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law, Motion
+from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 
 Grid = Int[np.ndarray, " recorded"]
 
@@ -26,9 +26,9 @@ class Windows:
     intervals of all grids one after another.
     """
 
-    counts: Counts
-    turned: Counts
-    motion: Motion
+    counts: IntervalCounts
+    turned: IntervalCounts
+    motion: Coefficients
     past: Float[Tensor, "order window test"]
     target: Float[Tensor, "window length test"]
     known: Float[Tensor, "window length test"]
@@ -36,7 +36,7 @@ class Windows:
     place: Int[Tensor, "window length"]
 
 
-def cut_windows(runs: Sequence[Trajectory], order: int, law: Law, pool: int, length: int | None) -> Windows:
+def cut_windows(runs: Sequence[Trajectory], order: int, law: UpdateRule, pool: int, length: int | None) -> Windows:
     """Lay out the roll-out objective of all runs; a ``length`` of None is the whole of each run.
 
     Before a run's first score the history repeats it.
@@ -94,9 +94,9 @@ def _rates(run: Trajectory) -> Float[np.ndarray, "one step"] | None:
     return None if run.rates is None else run.rates[None]
 
 
-def _filled_up(counts: Counts, spare: int) -> Counts:
+def _filled_up(counts: IntervalCounts, spare: int) -> IntervalCounts:
     more = counts.sizes.new_zeros(spare)
-    return Counts(
+    return IntervalCounts(
         counts.members,
         torch.cat([counts.starts, more + len(counts.members)]),
         torch.cat([counts.sizes, more]),

@@ -46,7 +46,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class LayerLayout:
     """Which places of a padded batch belong to which example.
 
     ``kept`` are the flat places that are no padding, None if there is none; ``lengths`` and ``asked`` count each
@@ -59,7 +59,7 @@ class Layout:
     kept: Tensor | None
 
     @classmethod
-    def of(cls, rows: Sequence[TokenRow], batch: Batch) -> "Layout":
+    def of(cls, rows: Sequence[TokenRow], batch: Batch) -> "LayerLayout":
         """The layout of these rows as a batch."""
         lengths = tuple(len(row.input_ids) for row in rows)
         width = max(lengths)
@@ -134,7 +134,7 @@ class Layout:
 Parts = Iterator[tuple[nn.Parameter, Outer | Tensor]]
 
 
-def parts_of(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor]) -> Parts:
+def parts_of(call: Call, slope: Tensor, layout: LayerLayout, flat: dict[int, Tensor]) -> Parts:
     """The gradients of a module's own parameters by example, given the losses' gradient at its output.
 
     ``flat`` keeps the unpadded inputs of one forward pass, so that layers with one input share them.
@@ -153,7 +153,7 @@ def parts_of(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor])
         yield from recomputed(call, [slope], layout)
 
 
-def _linear(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor]) -> Parts:
+def _linear(call: Call, slope: Tensor, layout: LayerLayout, flat: dict[int, Tensor]) -> Parts:
     module: Any = call.module
     right, counts = layout.tokens(slope, 1)
     if id(call.input) not in flat:
@@ -173,7 +173,7 @@ def _linear(call: Call, slope: Tensor, layout: Layout, flat: dict[int, Tensor]) 
         yield module.bias, layout.sums(slope)
 
 
-def _embedding(call: Call, slope: Tensor, layout: Layout) -> Parts:
+def _embedding(call: Call, slope: Tensor, layout: LayerLayout) -> Parts:
     module: Any = call.module
     right, counts = layout.tokens(slope, 1)
     ids, _ = layout.tokens(call.input, 0)
@@ -185,7 +185,7 @@ def _embedding(call: Call, slope: Tensor, layout: Layout) -> Parts:
     yield module.weight, Outer(ids, right, counts)
 
 
-def _layer_norm(call: Call, slope: Tensor, layout: Layout) -> Parts:
+def _layer_norm(call: Call, slope: Tensor, layout: LayerLayout) -> Parts:
     module: Any = call.module
     if module.weight is not None:
         normal = nn.functional.layer_norm(call.input.detach(), module.normalized_shape, None, None, module.eps)
@@ -199,7 +199,7 @@ def _has_only_a_scale(module: nn.Module) -> bool:
     return list(own) == ["weight"] and own["weight"].dim() == 1
 
 
-def _rms_norm(call: Call, slope: Tensor, layout: Layout) -> Parts:
+def _rms_norm(call: Call, slope: Tensor, layout: LayerLayout) -> Parts:
     """A scale of its own for every token, as many numbers as there are outputs, tells the tokens' gradients apart."""
     module: Any = call.module
     if type(module).forward is nn.RMSNorm.forward:
@@ -224,7 +224,7 @@ def differentiable(output: Any) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor) and value.requires_grad]
 
 
-def recomputed(call: Call, slopes: Sequence[Tensor | None], layout: Layout) -> Parts:
+def recomputed(call: Call, slopes: Sequence[Tensor | None], layout: LayerLayout) -> Parts:
     """Gradients of any module's own parameters: computed again for one example after the other.
 
     ``slopes`` are the losses' gradients at all that the module returned, None where they don't depend on it.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.training.gradients.factored import Block, Held
-from gptfl.training.gradients.layers import Call, Layout, Parts, differentiable, parts_of, recomputed
+from gptfl.training.gradients.layers import Call, LayerLayout, Parts, differentiable, parts_of, recomputed
 from gptfl.training.gradients.sides import Side, measured_exactly
 from gptfl.training.network import Network
 
@@ -45,7 +45,7 @@ class Tape:
     def record(self, side: Side) -> Block:
         """The gradients of each example's loss (mean over its target's tokens), by one backward pass."""
         batch = side.batch(self.network)
-        layout = Layout.of(side.rows, batch)
+        layout = LayerLayout.of(side.rows, batch)
         counts = np.array([len(row.tokens) for row in side.rows])
         weights = torch.from_numpy(np.repeat(1.0 / counts, counts)).to(self.network.device)
         calls: list[Call] = []
@@ -79,7 +79,7 @@ class Tape:
                 held.setdefault(place, Held(tuple(parameter.shape))).add(part)
 
     @contextlib.contextmanager
-    def _listening(self, calls: list[Call], outputs: list[Tensor], layout: Layout) -> Iterator[None]:
+    def _listening(self, calls: list[Call], outputs: list[Tensor], layout: LayerLayout) -> Iterator[None]:
         def widen(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             # Positions come once for the whole batch; each example needs its own to be told apart.
             given = args[0] if args else None

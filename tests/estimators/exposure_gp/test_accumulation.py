@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gptfl.core.curriculum import presentation_weights
-from gptfl.estimators.exposure_gp.accumulation import Vectors, counted, travelled
+from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated, accumulated_counts
 from gptfl.estimators.exposures import exposures
 
 RANDOM = np.random.default_rng(0)
@@ -28,14 +28,15 @@ def looped(steps, points, rows):
 @pytest.mark.parametrize("points", [3, 1])
 def test_travelled_matches_a_plain_loop(steps, points):
     vectors = Vectors(POINTS[:points], ROWS[:points])
-    found = np.stack([one.copy() for one in travelled(BATCHES, RATES, np.array(steps), vectors)], axis=1)
+    found = np.stack([one.copy() for one in accumulated(BATCHES, RATES, np.array(steps), vectors)], axis=1)
     np.testing.assert_allclose(found, looped(steps, POINTS[:points], ROWS[:points]), atol=1e-12)
 
 
 @pytest.mark.parametrize("steps", [[0, 2, 3, 9], [1, 4], [0], [5, 20]])
 def test_counted_is_the_exposures(steps):
     found = np.stack(
-        [one.copy() for one in counted(BATCHES, presentation_weights(BATCHES, RATES), np.array(steps), 6)], axis=1
+        [one.copy() for one in accumulated_counts(BATCHES, presentation_weights(BATCHES, RATES), np.array(steps), 6)],
+        axis=1,
     )
     np.testing.assert_allclose(found, exposures(BATCHES, RATES, np.array(steps), 6), rtol=1e-14)
 
@@ -43,7 +44,9 @@ def test_counted_is_the_exposures(steps):
 def test_unit_vectors_travel_as_they_are_counted():
     units = Vectors(np.array([0]), np.eye(6)[None])
     steps = np.array([0, 3, 9])
-    for one, other in zip(travelled(BATCHES, RATES, steps, units), counted(BATCHES, RATES, steps, 6), strict=True):
+    for one, other in zip(
+        accumulated(BATCHES, RATES, steps, units), accumulated_counts(BATCHES, RATES, steps, 6), strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
@@ -58,8 +61,8 @@ def test_between_two_points_each_counts_by_its_distance_and_beyond_them_the_last
 
 def test_vectors_in_single_precision_lose_no_more_than_that():
     steps = np.array([3, 9])
-    exact = [one.copy() for one in travelled(BATCHES, RATES, steps, Vectors(POINTS, ROWS))]
-    rough = [one.copy() for one in travelled(BATCHES, RATES, steps, Vectors(POINTS, ROWS.astype(np.float32)))]
+    exact = [one.copy() for one in accumulated(BATCHES, RATES, steps, Vectors(POINTS, ROWS))]
+    rough = [one.copy() for one in accumulated(BATCHES, RATES, steps, Vectors(POINTS, ROWS.astype(np.float32)))]
     np.testing.assert_allclose(rough, exact, atol=1e-5)
     assert rough[0].dtype == np.float64
 
@@ -69,7 +72,7 @@ def test_with_a_reach_what_was_seen_fades():
     batches, rates = random.integers(-1, 5, size=(3, 9, 2)), random.uniform(size=(3, 9))
     vectors = Vectors(np.array([0, 6]), random.normal(size=(2, 5, 4)))
     steps = np.array([0, 2, 3, 9])
-    found = [one.copy() for one in travelled(batches, rates, steps, vectors, 2.5)]
+    found = [one.copy() for one in accumulated(batches, rates, steps, vectors, 2.5)]
     for step, one in zip(steps, found, strict=True):
         expected = np.zeros((3, 4))
         for run in range(3):

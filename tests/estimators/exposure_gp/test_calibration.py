@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from gptfl.estimators.exposure_gp.calibration import REFITS, Judgement, parts_of
+from gptfl.estimators.exposure_gp.calibration import REFITS, Calibration, parts_of
 from gptfl.estimators.exposure_gp.conditioning import TRUST
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula
-from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from tests.estimators.exposure_gp.test_model import POOL, RUNS, TEST, model
 
 
 def test_errors_of_runs_left_out_tell_the_width_of_intervals():
-    made = Judgement(model())
+    made = Calibration(model())
     assert made.left_out.shape == (RUNS, 3, TEST)
     assert (made.left_out[:, 0] == 0).all()
     reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
@@ -26,7 +26,7 @@ def test_one_odd_run_among_equals_is_no_measure_of_others():
     made = model(runs=8)
     values = np.repeat(made.recorded.values[:1], 8, axis=0)
     values[3, 1:] += 0.5
-    odd = Judgement(ExposureModel(replace(made.recorded, values=values), made.sources, made.link))
+    odd = Calibration(ExposureModel(replace(made.recorded, values=values), made.sources, made.link))
     assert odd.widening == odd.left_out_width
     assert np.isfinite(odd.widening)
 
@@ -37,7 +37,7 @@ def test_width_is_judged_by_models_fitted_without_the_runs():
     for part in range(REFITS):
         out, kept = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
         runs = made.recorded.curricula
-        recorded = Recorded(
+        recorded = RecordedRuns(
             Curricula(runs.batches[kept], runs.learning_rates[kept]),
             made.recorded.steps[1:],
             made.recorded.values[kept][:, 1:],
@@ -45,15 +45,15 @@ def test_width_is_judged_by_models_fitted_without_the_runs():
         )
         other = ExposureModel(recorded, made.sources, made.link)
         other.settle()
-        asked = Asked(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
+        asked = RequestedRuns(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
         look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, asked)
         errors[out] = (made.even[out, 1:] - look.mean) / np.sqrt(look.signal + look.noise)
     reach = np.quantile(np.abs(errors), 0.9) / 1.6449
-    np.testing.assert_allclose(Judgement(made).widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
+    np.testing.assert_allclose(Calibration(made).widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
 
 
 def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
-    alike = Judgement(model()).over_steps
+    alike = Calibration(model()).over_steps
     np.testing.assert_allclose(alike.diagonal(), 1.0)
     np.testing.assert_allclose(alike, alike.T)
     assert np.linalg.eigvalsh(alike).min() > -1e-6

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 
 POINTS, POOL, TEST = 3, 5, 4
 STEPS = np.array([0, 8, 24])
@@ -11,7 +11,7 @@ def products(seed=0):
     random = np.random.default_rng(seed)
     raw, divided = random.normal(size=(2, POINTS, POOL, TEST))
     divided[0] = np.nan
-    return raw, divided, Products.of(STEPS, raw=raw, preconditioned=divided)
+    return raw, divided, PriorProducts.of(STEPS, raw=raw, preconditioned=divided)
 
 
 def test_what_is_foretold_is_minus_the_products_at_the_points_that_have_them():
@@ -21,7 +21,7 @@ def test_what_is_foretold_is_minus_the_products_at_the_points_that_have_them():
     np.testing.assert_allclose(made.kinds["raw"].rows, -raw, rtol=1e-6)
     np.testing.assert_allclose(made.kinds["preconditioned"].rows, -divided[1:], rtol=1e-6)
     assert made.whole
-    assert Products.of(STEPS, raw=raw, preconditioned=np.full_like(raw, np.nan)).kinds.keys() == {"raw"}
+    assert PriorProducts.of(STEPS, raw=raw, preconditioned=np.full_like(raw, np.nan)).kinds.keys() == {"raw"}
 
 
 def test_each_kind_is_told_along_its_points_and_by_its_last_alone():
@@ -30,7 +30,7 @@ def test_each_kind_is_told_along_its_points_and_by_its_last_alone():
     assert [way.points.tolist() for way in ways] == [[8, 24], [24], [0, 8, 24], [24]]
     np.testing.assert_allclose(ways[1].rows[0], -divided[2], rtol=1e-6)
     np.testing.assert_allclose(ways[3].rows[0], -raw[2], rtol=1e-6)
-    single = Products.of(STEPS[:1], raw=raw[:1], preconditioned=divided[:1])
+    single = PriorProducts.of(STEPS[:1], raw=raw[:1], preconditioned=divided[:1])
     assert [way.points.tolist() for way in single.ways()] == [[0]]
 
 
@@ -64,12 +64,12 @@ def test_some_kinds_alone():
 def test_products_too_large_for_the_precision_kept_are_no_point():
     raw, divided, _ = products()
     raw[1, 0, 0] = 1e300
-    assert Products.of(STEPS, raw=raw, preconditioned=divided).kinds["raw"].points.tolist() == [0, 24]
+    assert PriorProducts.of(STEPS, raw=raw, preconditioned=divided).kinds["raw"].points.tolist() == [0, 24]
 
 
 @pytest.mark.parametrize("steps", [[0, 8, 16], [0, 8]])
 def test_products_match_only_at_the_same_points(steps):
     _, _, made = products()
     other = np.ones((len(steps), POOL, TEST))
-    assert not made.matches(Products.of(np.array(steps), raw=other, preconditioned=other))
+    assert not made.matches(PriorProducts.of(np.array(steps), raw=other, preconditioned=other))
     assert made.matches(products(3)[2])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.estimators.exposure_gp.gradient_prior import Products
+from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
 
 POOL, TEST, WIDTH = 5, 3, 4
@@ -131,7 +131,7 @@ def test_vectors_that_do_not_fit_are_told():
 def test_products_of_vectors_stand_in_at_the_nearest_points():
     sources = Sources.of({**gradients(), "text": sides(9, False)})
     shape = (2, POOL, TEST)
-    like = Products.of(np.array([10, 30]), raw=np.ones(shape), preconditioned=np.ones(shape))
+    like = PriorProducts.of(np.array([10, 30]), raw=np.ones(shape), preconditioned=np.ones(shape))
     train = {name: one.train for name, one in sources.sets.items()}
     found = sources.estimated(train, sources.test_sides, like).kinds
     for kind, one in found.items():
@@ -152,7 +152,7 @@ def test_an_examples_product_with_itself_is_that_of_the_last_point():
 
 def test_split_vectors_stand_in_for_preconditioned_products_before_others():
     sources = Sources.of({"split-9": sides(0), "preconditioned-9": sides(1)})
-    like = Products.of(np.array([9]), raw=np.ones((1, POOL, TEST)), preconditioned=np.ones((1, POOL, TEST)))
+    like = PriorProducts.of(np.array([9]), raw=np.ones((1, POOL, TEST)), preconditioned=np.ones((1, POOL, TEST)))
     train = {name: one.train for name, one in sources.sets.items()}
     found = sources.estimated(train, sources.test_sides, like).kinds
     one = sources.sets["split-9"]

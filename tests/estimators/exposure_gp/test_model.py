@@ -14,7 +14,7 @@ from gptfl.estimators.exposure_gp.links import Link
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import RECENT, Curricula, Hyper
 from gptfl.estimators.exposure_gp.repeats import NEAR
-from gptfl.estimators.exposure_gp.requests import Asked, Recorded
+from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposures import exposures
 
 RUNS, POOL, TEST, STEPS = 7, 6, 4, 8
@@ -40,7 +40,7 @@ def model(hyper=True, link=None, seed=0, ended=False, runs=RUNS, lack=None):
     sources = Sources.of(sets)
     scales = np.linspace(0.02, 0.05, len(expectations(sources)))
     given = Hyper(WEIGHTS, 0.6, 0.8, scales, np.linspace(0.5, 1.5, TEST), lack or 0.0) if hyper else None
-    return ExposureModel(Recorded(curricula, RECORDED, values, POOL), sources, link or Link("identity"), given)
+    return ExposureModel(RecordedRuns(curricula, RECORDED, values, POOL), sources, link or Link("identity"), given)
 
 
 def expectations(sources):
@@ -119,7 +119,7 @@ def test_predictions_are_those_of_the_dense_process(name, ended, lack):
         made.recorded.curricula.learning_rates[1],
     )
     seen = np.arange(TEST)
-    look = made.look(asked, 3, Asked(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
+    look = made.look(asked, 3, RequestedRuns(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
     for row in (1, 2):
         mean, covariance, noise = dense(made, asked, row)
         np.testing.assert_allclose(look.mean[:, row], mean, rtol=1e-5, atol=1e-6)
@@ -144,9 +144,9 @@ def test_runs_that_repeat_others_share_what_is_linear_in_nothing():
             values = np.zeros((len(batches), 2, 6))
             values[:, 1] = np.tile(whole, (repeated, 1)) + 0.3 * random.normal(size=(len(batches), 6))
             runs = Curricula(batches, np.ones(batches.shape[:2]))
-            made = ExposureModel(Recorded(runs, np.array([0, 24]), values, 12), Sources({}), Link("identity"))
+            made = ExposureModel(RecordedRuns(runs, np.array([0, 24]), values, 12), Sources({}), Link("identity"))
             assert made.lack == (repeated > 1)
-            asked = Asked(np.arange(6), np.broadcast_to(made.centre, (10, 2, 6)))
+            asked = RequestedRuns(np.arange(6), np.broadcast_to(made.centre, (10, 2, 6)))
             look = made.look(Curricula(batches[:10], np.ones((10, 24))), 2, asked)
             found.append(np.square(look.mean[:, 1] - whole).mean())
         errors[repeated] = np.mean(found)
@@ -188,7 +188,7 @@ def test_influence_agrees_with_looking_at_the_runs():
     made = model()
     seen = np.arange(TEST)
     runs = Curricula(*spread_out(made, POOL))
-    look = made.look(runs, 3, Asked(seen, np.broadcast_to(made.centre, (POOL, 3, TEST))))
+    look = made.look(runs, 3, RequestedRuns(seen, np.broadcast_to(made.centre, (POOL, 3, TEST))))
     train = {name: one.train for name, one in made.sources.sets.items()}
     found, _ = influence(made, np.arange(POOL), train, np.eye(TEST))
     np.testing.assert_allclose(found, look.mean[:, -1] - look.mean[:, -1].mean(axis=0), rtol=1e-5, atol=1e-7)
@@ -207,7 +207,7 @@ def test_the_twin_of_an_example_shares_its_vectors_effects_but_not_its_own():
     look = made.look(
         Curricula(batches, rates),
         3,
-        Asked(seen, np.broadcast_to(made.centre, (POOL + 1, 3, TEST))),
+        RequestedRuns(seen, np.broadcast_to(made.centre, (POOL + 1, 3, TEST))),
         np.arange(POOL + 1),
         vectors,
     )
@@ -248,7 +248,7 @@ def test_scales_are_compared_in_the_metrics_units(unit):
     line = exposures(runs.batches, runs.learning_rates, RECORDED, 30) @ random.normal(size=(30, 12))
     for values, best in ((20 + 0.4 * line, "identity"), (np.exp(0.4 * line), "log")):
         evidence = {
-            name: ExposureModel(Recorded(runs, RECORDED, unit * values, 30), Sources({}), Link(name)).evidence
+            name: ExposureModel(RecordedRuns(runs, RECORDED, unit * values, 30), Sources({}), Link(name)).evidence
             for name in ("identity", "log")
         }
         assert min(evidence, key=lambda name: evidence[name]) == best

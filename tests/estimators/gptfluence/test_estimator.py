@@ -8,7 +8,7 @@ from gptfl.core import Curriculum, Example, Features, FeatureSet, FitData, Metri
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.estimators.gptfluence.recurrence import rollout
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 POOL, TEST, STEPS, BATCH = 20, 6, 16, 4
 LOSS = MetricInfo("loss", higher_is_better=False)
@@ -32,9 +32,9 @@ def recording(runs: int = 24, order: int = 1, every: int = 1, seed: int = 0) -> 
     for index in range(runs):
         members = random.permutation(POOL)[: POOL // 2]
         batches = random.choice(members, size=(STEPS, BATCH))
-        values = rollout(torch.from_numpy(train), torch.from_numpy(test), batches[None], steps, first[None], Law(size))[
-            0
-        ]
+        values = rollout(
+            torch.from_numpy(train), torch.from_numpy(test), batches[None], steps, first[None], UpdateRule(size)
+        )[0]
         made.append(Run(index, index, role_of(index), Curriculum(batches, np.ones(STEPS)), steps, {"loss": values}))
     sets = {"vectors": FeatureSet(vectors["train"].astype(np.float32), vectors["test"].astype(np.float32))}
     return made, Features("made", {}, "", sets)

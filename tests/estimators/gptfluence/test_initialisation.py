@@ -4,12 +4,12 @@ import torch
 
 from gptfl.estimators.gptfluence.initialisation import average_recurrence, start
 from gptfl.estimators.gptfluence.projection import Form
-from gptfl.estimators.gptfluence.training import Rows, Sides, teacher_rows
+from gptfl.estimators.gptfluence.training import TeacherRows, VectorSides, teacher_rows
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 
-def recorded(order: int, split: bool) -> tuple[list[Trajectory], list[Rows]]:
+def recorded(order: int, split: bool) -> tuple[list[Trajectory], list[TeacherRows]]:
     random = np.random.default_rng(0)
     runs = []
     for _ in range(4):
@@ -17,14 +17,14 @@ def recorded(order: int, split: bool) -> tuple[list[Trajectory], list[Rows]]:
         runs.append(Trajectory(batches, np.arange(13), random.normal(size=(13, 5))))
     runs[1].values[4, 2] = np.nan
     parts = [runs[:2], runs[2:]] if split else [runs]
-    return runs, [teacher_rows(part, order, Law(3), 9) for part in parts]
+    return runs, [teacher_rows(part, order, UpdateRule(3), 9) for part in parts]
 
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("split", [False, True])
 def test_the_average_recurrence_is_least_squares(order: int, split: bool) -> None:
     runs, parts = recorded(order, split)
-    found = average_recurrence(parts, Law(3))
+    found = average_recurrence(parts, UpdateRule(3))
     for z in range(5):
         inputs, target = [], []
         for run in runs:
@@ -43,9 +43,9 @@ def test_a_fit_starts_at_the_average_recurrence(projection: str) -> None:
     _, parts = recorded(1, False)
     random = torch.Generator().manual_seed(0)
     train, test = torch.randn(9, 8, generator=random), torch.randn(5, 8, generator=random)
-    sides = Sides(Form(2, projection, False, 8, 32), train, test)
-    ours, theirs = sides.project(start(sides, parts, Law(3), random))
+    sides = VectorSides(Form(2, projection, False, 8, 32), train, test)
+    ours, theirs = sides.project(start(sides, parts, UpdateRule(3), random))
     whole = 3 * torch.bmm(ours, theirs.transpose(1, 2)).mean(dim=1)
-    wanted = average_recurrence(parts, Law(3)).float()
+    wanted = average_recurrence(parts, UpdateRule(3)).float()
     assert float((whole - wanted).abs().max()) < 0.05
     assert float((wanted - wanted.mean(dim=1, keepdim=True)).abs().max()) > 0.1

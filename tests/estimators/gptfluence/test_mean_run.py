@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from gptfl.errors import DataError
-from gptfl.estimators.gptfluence.mean_run import chart
+from gptfl.estimators.gptfluence.mean_run import mean_exposure
 from gptfl.estimators.gptfluence.recurrence import rollout
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 POOL, TEST = 5, 3
 
@@ -48,10 +48,13 @@ def plain_push(train, test, law, a, b, past, after):
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("law", [Law(3), Law(3, anchored=True), Law(3, rate=0.7), Law(3, anchored=True, rate=0.7)])
-def test_the_push_is_that_of_a_plain_loop_over_runs_and_steps(order: int, law: Law) -> None:
+@pytest.mark.parametrize(
+    "law",
+    [UpdateRule(3), UpdateRule(3, anchored=True), UpdateRule(3, rate=0.7), UpdateRule(3, anchored=True, rate=0.7)],
+)
+def test_the_push_is_that_of_a_plain_loop_over_runs_and_steps(order: int, law: UpdateRule) -> None:
     train, test = sides(order)
-    charted = chart(runs(), law, POOL)
+    charted = mean_exposure(runs(), law, POOL)
     grid = np.array([0, 2, 3, 5, 6])
     np.testing.assert_array_equal(charted.course.grid, grid)
     steps = np.array([0, 3, 5, 6])  # another grid than the recorded one, too
@@ -66,20 +69,20 @@ def test_the_push_is_that_of_a_plain_loop_over_runs_and_steps(order: int, law: L
     assert len(both) == len(grid) + len(steps) - 2
 
 
-@pytest.mark.parametrize("law", [Law(2), Law(2, anchored=True, rate=0.7)])
-def test_runs_that_all_see_the_same_go_along_their_mean(law: Law) -> None:
+@pytest.mark.parametrize("law", [UpdateRule(2), UpdateRule(2, anchored=True, rate=0.7)])
+def test_runs_that_all_see_the_same_go_along_their_mean(law: UpdateRule) -> None:
     random = np.random.default_rng(2)
     batches, rates = random.integers(0, POOL, size=(6, 2)), random.random(6) + 0.5
     same = [Trajectory(batches, np.arange(7), random.normal(size=(7, TEST)), rates) for _ in range(3)]
     train, test = sides(1)
-    push = chart(same, law, POOL)(train, test, [np.arange(7)])
+    push = mean_exposure(same, law, POOL)(train, test, [np.arange(7)])
     mean = np.mean([run.values for run in same], axis=0)
     rolled = rollout(train, test, batches[None], np.arange(7), mean[None, 0], law, rates=rates[None], push=push[None])
     np.testing.assert_allclose(rolled[0], mean, rtol=1e-4, atol=1e-5)
 
 
 def test_unseen_tests_get_a_mean_of_their_own_by_their_first_score() -> None:
-    course = chart(runs(), Law(2), POOL).course
+    course = mean_exposure(runs(), UpdateRule(2), POOL).course
     first = np.array([[0.5, -1.0, 0.1], [0.5, 2.0, 0.1]])
     seen = np.array([0, -1, 2])
     mean = course.at(course.grid, first, seen)
@@ -94,11 +97,11 @@ def test_runs_without_a_common_step_have_no_course() -> None:
     broken = runs()[:1]
     broken[0].values[:, 1] = np.nan
     with pytest.raises(DataError, match="no step at which every test example"):
-        chart(broken, Law(2), POOL)
+        mean_exposure(broken, UpdateRule(2), POOL)
 
 
 def test_runs_are_cut_to_where_their_mean_is_known() -> None:
-    course = chart([run for run in runs() if run.steps[0] == 2], Law(2), POOL).course
+    course = mean_exposure([run for run in runs() if run.steps[0] == 2], UpdateRule(2), POOL).course
     first, last = course.within([runs()[0], runs()[2]])
     np.testing.assert_array_equal(first.steps, [2, 3, 5])
     np.testing.assert_array_equal(first.values, runs()[0].values[1:4])

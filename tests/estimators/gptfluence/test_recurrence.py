@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence.batches import interval_counts
 from gptfl.estimators.gptfluence.recurrence import factors, rollout
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 
 def plain_rollout(train, test, batches, steps, first, law, rates=None, push=None):
@@ -57,7 +57,7 @@ def problems(draw):
         "batches": random.integers(-1, pool, size=(size["run"], size["step"], size["batch"])),
         "steps": steps,
         "first": random.normal(size=(size["run"], test)),
-        "law": Law(draw(st.integers(1, 6)), draw(st.booleans()), rate),
+        "law": UpdateRule(draw(st.integers(1, 6)), draw(st.booleans()), rate),
         "rates": None if rate is None else random.random((runs, size["step"])),
         "push": None if pushes is None else torch.from_numpy(random.normal(size=pushes)),
     }
@@ -84,7 +84,7 @@ def test_gradients_of_factors_are_those_of_the_plain_sum(pool: int) -> None:
 
 def explosive(first: float) -> np.ndarray:
     train, test = torch.full((2, 1, 1), 1e5), torch.full((2, 1, 1), 1e5)
-    return rollout(train, test, np.zeros((2, 8, 1), dtype=int), np.arange(9), np.full((2, 1), first), Law(1))
+    return rollout(train, test, np.zeros((2, 8, 1), dtype=int), np.arange(9), np.full((2, 1), first), UpdateRule(1))
 
 
 def test_a_rollout_that_explodes_is_refused_with_its_place() -> None:
@@ -99,4 +99,4 @@ def test_an_unknown_first_score_gives_unknown_trajectories() -> None:
 def test_first_scores_of_another_shape_are_refused() -> None:
     side = torch.zeros(2, 3, 1)
     with pytest.raises(DataError, match="expected runs x test = 2 x 3"):
-        rollout(side, side, np.zeros((2, 1, 1), dtype=int), np.arange(2), np.zeros((2, 4)), Law(1))
+        rollout(side, side, np.zeros((2, 1, 1), dtype=int), np.arange(2), np.zeros((2, 4)), UpdateRule(1))

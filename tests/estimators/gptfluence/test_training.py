@@ -7,7 +7,7 @@ from gptfl.estimators.gptfluence.projection import Form, fresh, project
 from gptfl.estimators.gptfluence.recurrence import rollout
 from gptfl.estimators.gptfluence.training import FreeRunning, one_step_error, parts_within, teacher_rows
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 
 
 def trajectory(seed: int, steps: list[int], test: int = 3) -> Trajectory:
@@ -40,7 +40,7 @@ def test_one_step_error_is_the_plain_sum_over_what_was_recorded(order: int) -> N
                 predicted = factor[-1] + sum(factor[j] * past[j] * 2 / len(seen) for j in range(order))
                 expected += (predicted - run.values[k, z]) ** 2
                 known += 1
-    rows = teacher_rows(runs, order, Law(2), 5)
+    rows = teacher_rows(runs, order, UpdateRule(2), 5)
     assert int(rows.known.sum()) == known
     assert float(one_step_error(train, test, rows)) == pytest.approx(expected, rel=1e-5)
 
@@ -48,12 +48,12 @@ def test_one_step_error_is_the_plain_sum_over_what_was_recorded(order: int) -> N
 def test_what_was_not_recorded_has_no_gradient() -> None:
     run = trajectory(0, [0, 1, 2, 3])
     run.values[2, 1] = np.nan
-    rows = teacher_rows([run], 1, Law(2), 5)
+    rows = teacher_rows([run], 1, UpdateRule(2), 5)
     leaves = [side.requires_grad_() for side in sides(2)]
     gradients = torch.autograd.grad(one_step_error(*leaves, rows), leaves)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
     run.values[:, 1] = np.nan
-    nothing = torch.autograd.grad(one_step_error(*leaves, teacher_rows([run], 1, Law(2), 5)), leaves)
+    nothing = torch.autograd.grad(one_step_error(*leaves, teacher_rows([run], 1, UpdateRule(2), 5)), leaves)
     assert float(nothing[1][:, 1].abs().max()) == 0.0
     assert float(nothing[1][:, 0].abs().max()) > 0.0
 
@@ -64,10 +64,10 @@ def test_free_running_error_leaves_out_first_scores_and_what_is_unknown() -> Non
     train, test = sides(2)
     errors = []
     for run in runs:
-        rolled = rollout(train, test, run.batches[None], run.steps, run.values[:1].astype(np.float32), Law(2))[0]
+        rolled = rollout(train, test, run.batches[None], run.steps, run.values[:1].astype(np.float32), UpdateRule(2))[0]
         errors.append(np.square(rolled - run.values)[1:].ravel())
     expected = np.nanmean(np.concatenate(errors))
-    assert FreeRunning(runs, Law(2), 5)(train, test) == pytest.approx(expected, rel=1e-5)
+    assert FreeRunning(runs, UpdateRule(2), 5)(train, test) == pytest.approx(expected, rel=1e-5)
 
 
 def test_parts_keep_every_run_in_order() -> None:
@@ -83,7 +83,7 @@ def test_parts_keep_every_run_in_order() -> None:
 @pytest.mark.parametrize("shared", [True, False])
 def test_fresh_projections_have_their_shapes_and_start_near_persistence(projection: str, shared: bool) -> None:
     form = Form(3, projection, shared, inputs=6, width=32)
-    parameters = fresh(form, Law(4), torch.Generator().manual_seed(0))
+    parameters = fresh(form, UpdateRule(4), torch.Generator().manual_seed(0))
     assert {name: tuple(value.shape) for name, value in parameters.items()} == form.shapes()
     vectors = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
     train, test = (project(vectors, parameters, side) for side in form.sides)

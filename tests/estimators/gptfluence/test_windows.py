@@ -6,7 +6,7 @@ import torch
 
 from gptfl.estimators.gptfluence.training import one_step_error, teacher_rows
 from gptfl.estimators.gptfluence.trajectory import Trajectory
-from gptfl.estimators.gptfluence.update_rule import Law
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 from gptfl.estimators.gptfluence.windows import cut_windows, rolled_error
 
 POOL, TEST = 6, 3
@@ -62,8 +62,11 @@ def recorded() -> list[Trajectory]:
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("length", [1, 2, 3, None])
-@pytest.mark.parametrize("law", [Law(2), Law(2, anchored=True), Law(2, rate=0.5), Law(2, anchored=True, rate=0.5)])
-def test_the_rolled_error_is_that_of_a_plain_loop(order: int, length: int | None, law: Law) -> None:
+@pytest.mark.parametrize(
+    "law",
+    [UpdateRule(2), UpdateRule(2, anchored=True), UpdateRule(2, rate=0.5), UpdateRule(2, anchored=True, rate=0.5)],
+)
+def test_the_rolled_error_is_that_of_a_plain_loop(order: int, length: int | None, law: UpdateRule) -> None:
     runs = recorded()
     train, test = sides(order + 1)
     windows = cut_windows(runs, order, law, POOL, length)
@@ -77,8 +80,8 @@ def test_the_rolled_error_is_that_of_a_plain_loop(order: int, length: int | None
         assert float(rolled_error(train, test, windows, given)) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("law", [Law(2), Law(2, anchored=True, rate=0.5)])
-def test_windows_of_one_step_are_the_teacher_forced_errors(law: Law) -> None:
+@pytest.mark.parametrize("law", [UpdateRule(2), UpdateRule(2, anchored=True, rate=0.5)])
+def test_windows_of_one_step_are_the_teacher_forced_errors(law: UpdateRule) -> None:
     runs = recorded()
     train, test = sides(3)
     rolled = rolled_error(train, test, cut_windows(runs, 2, law, POOL, 1))
@@ -89,7 +92,7 @@ def test_windows_of_one_step_are_the_teacher_forced_errors(law: Law) -> None:
 @pytest.mark.parametrize("length", [2, None])
 def test_gradients_of_the_rolled_error_are_its_finite_differences(length: int | None) -> None:
     runs = recorded()
-    law = Law(2, anchored=True, rate=0.5)
+    law = UpdateRule(2, anchored=True, rate=0.5)
     windows = cut_windows(runs, 2, law, POOL, length)
     leaves = [side.requires_grad_() for side in sides(3, torch.float64)]
     found = torch.autograd.grad(rolled_error(leaves[0], leaves[1], windows), leaves)

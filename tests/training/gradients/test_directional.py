@@ -11,7 +11,7 @@ from gptfl.training.gradients.directional import Slopes
 from gptfl.training.models import load_pretrained
 from gptfl.training.names import resolve_model
 from gptfl.training.reference_run import Setup, along_reference, reference_plan
-from gptfl.training.trainer import Recipe, RecordingTrainer
+from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 from tests.models import save_small
 from tests.training.gradients.conftest import make_case
 from tests.training.test_trainer import POOL, TEST, make, plan
@@ -47,7 +47,7 @@ def make_double(folder: Path, rate: float) -> RecordingTrainer:
     torch.set_num_threads(1)
     loaded = load_pretrained(resolve_model(str(folder)), torch.device("cpu"))
     loaded.model.double()
-    return RecordingTrainer(loaded, POOL, TEST, (Loss(),), Recipe(rate, "constant", 0.0, derivatives=True))
+    return RecordingTrainer(loaded, POOL, TEST, (Loss(),), TrainerSettings(rate, "constant", 0.0, derivatives=True))
 
 
 @pytest.mark.parametrize("direction", ["update", "gradient"])
