@@ -21,7 +21,7 @@ from gptfl.plugins.interfaces import tells_itself
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.ranking import check_table, draw_detection, write_table
 from gptfl.scores.detection import Detection, detect
-from gptfl.simulation.reference import held_out_trust
+from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
@@ -167,7 +167,7 @@ def rankings_of(
         rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path, low, high))
         notes += [*source.notes, *source.recording.notes, *told.notes]
         if told.step is not None:
-            notes.append(f"trust in {label}: {held_out_trust(source).text}")
+            notes.append(f"trust in {label}: {trust_of(source).text}")
     return tuple(rankings), tuple(dict.fromkeys(notes))
 
 

@@ -19,7 +19,7 @@ from gptfl.report.selection import write_ids
 from gptfl.simulation.caveats import novelty_note, share_note
 from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
 from gptfl.simulation.outcome import Reference
-from gptfl.simulation.reference import against_average, held_out_trust
+from gptfl.simulation.reference import against_average, trust_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
@@ -98,7 +98,7 @@ def _summarise(
     influence = told.influence[chosen]
     half = None if told.spread is None else WIDTH * told.spread[chosen]
     tests = slice(None) if subject.tests is None else subject.tests
-    trust = held_out_trust(source)
+    trust = trust_of(source)
     names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
     return Selection(
         recording=source.recording.path.name,

@@ -309,7 +309,9 @@ def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tu
     return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, recorded.sketches is not None)
 
 
-def _recipe(learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any) -> "tuple[TrainerSettings, str]":
+def _recipe(
+    learning_rate: float, schedule: str, *, precision: str, device: str, **rest: Any
+) -> "tuple[TrainerSettings, str]":
     """The recipe and the kind of device it runs on, with ``auto`` resolved."""
     from gptfl.training.models import pick_device
     from gptfl.training.precision import resolve_precision

@@ -11,12 +11,15 @@ from gptfl.core.splits import check_fit_runs, stored_split
 from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import choose_metric, focused, open_recording
-from gptfl.simulation.fitting import fit_data, fit_fresh, keep, simulator_key
+from gptfl.simulation.fitting import fit_data, fit_fresh, simulator_file, simulator_key
+from gptfl.simulation.reference import trust_to_keep
 from gptfl.simulation.requirements import NamedEstimator, default_estimator, refusal, unmet_need
+from gptfl.simulation.simulator import in_memory
 from gptfl.simulation.unseen import hold_out_examples, holdout_notes
 from gptfl.simulation.withholding import left_note, without
 from gptfl.store.kinds import SIMULATOR
 from gptfl.store.outputs import check_target, check_writable
+from gptfl.store.simulators import write_simulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def fit(
     ``dynamics`` and ``features`` are paths, by default those made last in the workspace, of features those of the
     encoder that the estimator prefers where there are such; ``metric`` is by default the only one recorded, else the
     loss; ``settings`` are the estimator's own.
-    Test runs are not looked at. With ``every`` only every so many-th recorded score is learned from, and the
+    Test runs are not fitted to; the skill on them is kept with the simulator. With ``every`` only every so many-th recorded score is learned from, and the
     simulator then predicts at those steps. Runs that diverged are left out, and named, unless ``keep_diverged``.
     ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
     aside, chosen by ``seed``: nothing is learned from them, and ``simulate`` tells them apart.
@@ -99,7 +102,9 @@ def fit(
     )
     check_writable(path)
     fitted = fit_fresh(contender, recording, data)
-    keep(path, fitted, recording, data)
+    whole_file = simulator_file(fitted, recording, data)
+    source = in_memory(recording, path, whole_file, fitted.contender, found)
+    write_simulator(path, replace(whole_file, info={**whole_file.info, **trust_to_keep(source)}))
     return FitResult(
         path=path,
         estimator=estimator,

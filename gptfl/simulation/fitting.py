@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from gptfl.core import Features, FitData, MetricInfo, Progress, fingerprint, run_fingerprint
 from gptfl.core.splits import Split
@@ -86,12 +85,12 @@ def fit_fresh(contender: NamedEstimator, recording: OpenedRecording, data: FitDa
     return FittedEstimator(NamedEstimator(contender.part, estimator), key, seconds, notes=notes)
 
 
-def keep(path: Path, fitted: FittedEstimator, recording: OpenedRecording, data: FitData) -> None:
-    """Write a simulator file."""
+def simulator_file(fitted: FittedEstimator, recording: OpenedRecording, data: FitData) -> SimulatorFile:
+    """What is kept of a fit. Raises ``PluginError`` where the estimator can't give its state."""
     with fitted.contender.part.blamed("state"):
         settings = dict(fitted.contender.estimator.settings())
         state = dict(fitted.contender.estimator.state())
-    simulator = SimulatorFile(
+    return SimulatorFile(
         estimator=fitted.contender.part.name,
         settings=settings,
         state=state,
@@ -113,7 +112,6 @@ def keep(path: Path, fitted: FittedEstimator, recording: OpenedRecording, data: 
             "unseen": None if recording.aside is None else recording.aside.to_json(recording.dynamics),
         },
     )
-    write_simulator(path, simulator)
 
 
 def fit_or_load(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
@@ -134,7 +132,7 @@ def fit_or_load(contender: NamedEstimator, recording: OpenedRecording, data: Fit
     fitted = fit_fresh(contender, recording, data)
     if fitted.seconds >= WORTH_KEEPING:
         try:
-            keep(aside, fitted, recording, data)
+            write_simulator(aside, simulator_file(fitted, recording, data))
         except ResourceError as error:
             why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
             notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")

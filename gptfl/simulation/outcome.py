@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import MetricInfo
+from gptfl.core import MetricInfo, Prediction
+from gptfl.simulation.counterfactual import SimulationRequest
 
 SHOWN = 5
 """How many of the test examples that are helped and hurt most a result lists."""
@@ -76,7 +77,8 @@ class Simulation:
     run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
     was recorded (see ``records.Prediction``).
 
-    ``predictions`` and ``figure`` are None where they couldn't be written; ``unkept`` says why.
+    ``asked`` are the curricula, and ``prediction`` is all that the estimator answered. ``predictions`` and ``figure``
+    are the files that it was written to, None where it wasn't; ``unkept`` says why.
     """
 
     estimator: str
@@ -102,8 +104,10 @@ class Simulation:
     trust: str
     simulator: Path
     dynamics: Path
-    predictions: Path | None
-    figure: Path | None
+    asked: SimulationRequest
+    prediction: Prediction
+    predictions: Path | None = None
+    figure: Path | None = None
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     groups: tuple[ExampleGroup, ...] = ()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Run
 from gptfl.core.queries import query_for, same_steps, stacked
 from gptfl.core.splits import stored_split, usable_runs
-from gptfl.errors import DataError
+from gptfl.errors import DataError, GptflError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import average_run
 from gptfl.scores.pointwise import skill
@@ -18,6 +19,9 @@ from gptfl.simulation.counterfactual import Ids, SimulationRequest, add_new_exam
 from gptfl.simulation.outcome import Reference, mean_over
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.predictions import AVERAGE_RUN
+
+KEPT_TRUST = "trust"
+"""Under which a simulator's file keeps its skill on the held-out runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,34 @@ class Trust:
     def note(self) -> str:
         """The line that a simulation of anything but the held-out runs ends with."""
         return f"trust: {self.text}; see gptfl compare --folds 4"
+
+
+def trust_of(source: FittedSimulator) -> Trust:
+    """How far to trust a simulator: as its fit found it, else worked out once (``held_out_trust``)."""
+    if "trust" not in source.memo:
+        source.memo["trust"] = _kept_trust(source) or held_out_trust(source)
+    trust: Trust = source.memo["trust"]
+    return trust
+
+
+def trust_to_keep(source: FittedSimulator) -> dict[str, Any]:
+    """What a simulator's file keeps of its skill; nothing where it has none, or its estimator can't answer."""
+    try:
+        trust = held_out_trust(source)
+    except GptflError:
+        return {}  # whoever asks the simulator is told
+    return {} if trust.skill is None else {KEPT_TRUST: {"skill": trust.skill, "runs": trust.runs}}
+
+
+def _kept_trust(source: FittedSimulator) -> Trust | None:
+    """The skill that the simulator's file keeps; None where it keeps none, or nothing that could be one."""
+    kept = source.found.info.get(KEPT_TRUST)
+    if source.new is not None or not isinstance(kept, dict):
+        return None
+    skill, runs = kept.get("skill"), kept.get("runs")
+    if type(skill) is not float or not np.isfinite(skill) or type(runs) is not int or runs < 1:
+        return None
+    return _trust(skill, runs)
 
 
 def held_out_trust(source: FittedSimulator) -> Trust:
@@ -61,9 +93,13 @@ def held_out_trust(source: FittedSimulator) -> Trust:
     found = skill(stacked(predicted), stacked(recorded), stacked(means))
     if not np.isfinite(found):
         return Trust(None, len(runs), "not known, for the held-out runs leave the average run no error")
-    of = "held-out run" if len(runs) == 1 else f"{len(runs)} held-out runs"
-    meaning = "below 0: worse than the average run" if found < 0 else "0: as good as the average run, 1: perfect"
-    return Trust(found, len(runs), f"on the {of} this simulator has skill {found:.2f} ({meaning})")
+    return _trust(found, len(runs))
+
+
+def _trust(skill: float, runs: int) -> Trust:
+    of = "held-out run" if runs == 1 else f"{runs} held-out runs"
+    meaning = "below 0: worse than the average run" if skill < 0 else "0: as good as the average run, 1: perfect"
+    return Trust(skill, runs, f"on the {of} this simulator has skill {skill:.2f} ({meaning})")
 
 
 def against_average(source: FittedSimulator, asked: SimulationRequest) -> Reference:

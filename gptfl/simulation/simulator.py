@@ -1,12 +1,13 @@
 """Opens a simulator together with the recording that it was fitted to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.core import Dynamics, MetricInfo, Prediction, Progress, Query, silent, user_path
+from gptfl.core import Dynamics, Features, MetricInfo, Prediction, Progress, Query, silent, user_path
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
@@ -41,6 +42,8 @@ class FittedSimulator:
     notes: tuple[str, ...]
     scope: Scope
     new: NewExamples | None = None
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out for one question and holds for the next."""
 
     @property
     def metric(self) -> MetricInfo:
@@ -148,6 +151,19 @@ def open_fitted(
     )
 
 
+def in_memory(
+    recording: OpenedRecording,
+    path: Path,
+    found: SimulatorFile,
+    contender: NamedEstimator,
+    features: Features | None,
+) -> FittedSimulator:
+    """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``."""
+    scope = scope_of(recording.dynamics, recording.aside, contender.estimator, features)
+    pool = ExampleIndex(recording.dynamics.pool)
+    return FittedSimulator(recording, path, found, contender, pool, fit_notes(found), scope)
+
+
 def fit_notes(found: SimulatorFile) -> tuple[str, ...]:
     """What was told when the simulator was fitted: what it left out holds for what it answers."""
     notes = found.info.get("notes", ())
@@ -221,7 +237,7 @@ def with_new_examples(
         np.append(whole.test_seen, np.full(len(new.test), -1)),
         None if whole.features is None else beside(whole.features, new.pool, new.test, source.recording, progress),
     )
-    return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new)
+    return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new, memo={})
 
 
 def _with_first(source: FittedSimulator, new: NewExamples, model: str | None, progress: Progress) -> NewExamples:

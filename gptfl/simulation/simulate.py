@@ -1,0 +1,112 @@
+"""Answers what training on other examples, or in another order, would have done: numbers, and what they come to."""
+
+import numpy as np
+
+from gptfl.core import Prediction
+from gptfl.estimators.average import mean_over_runs
+from gptfl.scores import pointwise
+from gptfl.simulation.caveats import novelty_note, range_note, share_note
+from gptfl.simulation.counterfactual import SimulationRequest
+from gptfl.simulation.outcome import (
+    ExampleGroup,
+    Reference,
+    Simulation,
+    finite_mean,
+    mean_over,
+    most_changed,
+    spread_of,
+)
+from gptfl.simulation.reference import Trust
+from gptfl.simulation.simulator import FittedSimulator
+
+_SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
+
+
+def simulated(
+    source: FittedSimulator, asked: SimulationRequest, prediction: Prediction, reference: Reference, trust: Trust
+) -> Simulation:
+    """What a prediction comes to, held against ``reference``; nothing is written.
+
+    ``prediction`` is what ``source`` answers to ``asked``, and ``trust`` its skill on held-out runs.
+    """
+    tests = tuple(example.id for example in source.scope.test)
+    marks = source.marks()
+    last = prediction.values[:, -1].astype(np.float64)
+    final = mean_over(last)
+    # A run may lack the last score of some test examples.
+    recorded = None if asked.recorded is None else mean_over_runs(asked.recorded[:, -1:])[0]
+    helped, hurt = most_changed(tests, final, reference.final, source.metric, recorded)
+    return Simulation(
+        estimator=source.found.estimator,
+        metric=source.metric,
+        what=asked.what,
+        reference=reference,
+        labels=asked.labels,
+        tests=tests,
+        steps=asked.query.steps,
+        values=prediction.values,
+        final=final,
+        change=final - reference.final,
+        spread=spread_of(last),
+        mean_final=float(final.mean()),
+        mean_reference=float(reference.final.mean()),
+        mean_change=float((final - reference.final).mean()),
+        mean_spread=float(spread_of(last.mean(axis=1))),
+        helped=helped,
+        hurt=hurt,
+        recorded=recorded,
+        mean_recorded=None if recorded is None else finite_mean(recorded),
+        skill=trust.skill,
+        trust=trust.text,
+        simulator=source.path,
+        dynamics=source.recording.path,
+        asked=asked,
+        prediction=prediction,
+        notes=(
+            *source.notes,
+            *source.recording.notes,
+            *_unseen_notes(source, asked),
+            *asked.notes,
+            *reference.notes,
+            *share_note(source.world, asked.query.batches),
+            *novelty_note(prediction.novelty),
+            *range_note(final, source.metric),
+            *((trust.note,) if asked.recorded is None else ()),
+        ),
+        marks=marks if any(marks) else (),
+        groups=_groups(asked, prediction, marks),
+        intervals={
+            level: (mean_over(low[:, -1]), mean_over(high[:, -1]))
+            for level, (low, high) in sorted(prediction.intervals.items())
+        },
+        novelty=prediction.novelty,
+        binary=source.recording.dynamics.is_binary(source.metric),
+    )
+
+
+def _unseen_notes(source: FittedSimulator, asked: SimulationRequest) -> tuple[str, ...]:
+    """What of a question the simulator wasn't fitted to."""
+    notes: tuple[str, ...] = ()
+    recording, batches = source.recording, asked.query.batches
+    if recording.aside is not None:
+        notes += (f"the simulator was fitted without {recording.aside.told(recording.dynamics)}",)
+    used = np.unique(batches[batches >= 0])
+    strange = int((source.scope.pool_seen[used] < 0).sum())
+    if strange:
+        notes += (f"{strange} of the {len(used)} examples trained on are ones that the simulator was not fitted to",)
+    if asked.recorded is not None and source.new is not None:
+        notes += ("what was recorded is of the recording's test examples, without the new ones",)
+    return notes
+
+
+def _groups(asked: SimulationRequest, prediction: Prediction, marks: tuple[str, ...]) -> tuple[ExampleGroup, ...]:
+    """The scores of seen and of unseen test examples, where there are both held-out runs and something unseen."""
+    groups = []
+    for name, mark in (("seen", ""), ("unseen", "unseen")):
+        places = np.array([place for place, one in enumerate(marks) if one == mark], dtype=np.int64)
+        if asked.recorded is None or "unseen" not in marks or len(places) == 0:
+            continue
+        pair = prediction.values[:, :, places].astype(np.float64), asked.recorded[:, :, places].astype(np.float64)
+        mse, rho = (pointwise.mean_and_std(score(*pair))[0] for score in _SCORES)
+        groups.append(ExampleGroup(name, len(places), mse, rho))
+    return tuple(groups)
