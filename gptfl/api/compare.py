@@ -5,26 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gptfl.core import Features, Progress, silent, user_path
-from gptfl.core.curriculum import check_seed
-from gptfl.core.splits import Split
-from gptfl.errors import UsageError
-from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
-from gptfl.evaluation.order_noise import ceiling_of, device_note
-from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
-from gptfl.features.lookup import FeatureLookup, choice_notes
-from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
+from gptfl.core import Progress, silent, user_path
+from gptfl.evaluation.compare import ComparisonSpec, compare_held_out
+from gptfl.recording.recording import OpenedRecording, open_recording
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.comparison_plot import check_picture, draw_comparison
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
-from gptfl.scores.pointwise import squared_errors
-from gptfl.simulation.caveats import binary_note
-from gptfl.simulation.unseen import hold_out_examples, holdout_notes
+from gptfl.scores.comparison import Comparison
 from gptfl.store.outputs import ResultWriter, check_plain_target
-
-LONE = 2 / 3
-"""A run that makes more than this share of mean-run's squared error is named."""
 
 
 def compare(
@@ -79,89 +66,24 @@ def compare(
     if not isinstance(figure, bool):
         check_picture(Path(figure))
         check_plain_target(user_path(figure), "--figure")
-    check_seed(seed)
-    if observe is not None and observe < 1:
-        raise UsageError(f"--observe is {observe}", "give how many recorded scores to tell, or leave it out")
-    observed = observe or 0
-    recording = open_recording(dynamics, workspace, every, keep_diverged)
-    recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, unseen_share, seed))
-    chosen, metric_notes = choose_metric(recording.dynamics, metric)
-    recording = focused(recording, chosen)
-    shelf = FeatureLookup(recording, features, encoder)
-    entries, left_out = choose_estimators(get_registry(), shelf, chosen, estimators, settings, calibrate=calibrate)
-    labels = [entry.label for entry in entries]
-    if against_estimator is not None and against_estimator not in labels:
-        raise UsageError(
-            f"--against-estimator {against_estimator!r} is not compared", f"name one of the rows: {', '.join(labels)}"
-        )
-    folds, fold_notes = folds_for(recording.dynamics, recording.aside, folds)
-    job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress, cost=cost, observed=observed)
-    splits, run_notes = job.divide(folds)
-    _check_observed(observed, splits)
-    job.hold_out(splits)
-    job.fits = len(job.splits) * len(entries)
-    outcomes = [job.outcome(entry) for entry in entries]
-    held_out = job.held_out()
-    # Who is told how a run began knows something of its order, too.
-    ceiling = None if observe else ceiling_of(job.all_runs(), chosen, held_out, seed)
-    comparison = Comparison(
-        recording=recording.path.name,
-        metric=chosen,
-        rows=score_rows(held_out, outcomes, seed, against_estimator, ceiling),
-        held_out=held_out,
-        predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
-        fit_runs=len(splits[0].fit),
-        validation_runs=len(splits[0].validation),
+    spec = ComparisonSpec(
+        features=features,
+        estimators=estimators,
+        encoder=encoder,
+        metric=metric,
         folds=folds,
+        settings=settings,
+        calibrate=calibrate,
+        cost=cost,
+        unseen=unseen,
+        unseen_share=unseen_share,
+        observe=observe,
+        against_estimator=against_estimator,
         seed=seed,
-        left_out=left_out,
-        notes=(
-            *recording.notes,
-            *metric_notes,
-            *choice_notes({entry.label: entry.provision for entry in entries}),
-            *_aside_notes(recording, entries),
-            *fold_notes,
-            *run_notes,
-            *_lone_note(held_out),
-            *dict.fromkeys(job.notes),
-            *device_note(job.all_runs(), chosen),
-            *binary_note(recording.dynamics, chosen),
-        ),
-        unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
-        observed=observed,
-        ceiling=ceiling,
     )
-    return _write(comparison, recording, output, figure)
-
-
-def _lone_note(held_out: HeldOut) -> tuple[str, ...]:
-    """Names a run that makes most of mean-run's error: it may not be far enough out to have diverged."""
-    errors = squared_errors(held_out.mean_run, held_out.recorded)
-    place = int(errors.argmax())
-    share = float(errors[place] / errors.sum()) if errors.sum() > 0 else 0.0
-    if len(errors) < FEWEST_CLEAR or share <= LONE:
-        return ()
-    return (
-        f"{held_out.names[place]} alone makes {share:.0%} of mean-run's squared error: skill tells of little but that run",
-    )
-
-
-def _aside_notes(recording: OpenedRecording, entries: Sequence[ComparedEstimator]) -> tuple[str, ...]:
-    """What is set aside, and what of it any of the features may know."""
-    by_encoder: dict[str | None, Features | None] = {None: None}
-    by_encoder |= {entry.provision.encoder: entry.provision.features for entry in entries}
-    told = (holdout_notes(recording.dynamics, recording.aside, features) for features in by_encoder.values())
-    return tuple(dict.fromkeys(note for notes in told for note in notes))
-
-
-def _check_observed(observed: int, splits: Sequence[Split]) -> None:
-    """Raise ``UsageError`` where no held-out run has a score after those observed."""
-    most = max((len(run.steps) - 1 for split in splits for run in split.test), default=0)
-    if observed and observed >= most:
-        remedy = f"give at most {most - 1}" if most > 1 else "leave it out"
-        raise UsageError(
-            f"--observe {observed}: no held-out run has more than {most} recorded scores after its first", remedy
-        )
+    spec.check()
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
+    return _write(compare_held_out(recording, spec, progress), recording, output, figure)
 
 
 def _write(

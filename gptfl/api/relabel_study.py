@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gptfl.api.rank import InfluenceRequest, check_options, open_sources, rankings_of, suspicion
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
+from gptfl.influence.rank import InfluenceRequest, check_options, open_sources, rankings_of, suspicion
 from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import influence_target
 from gptfl.plugins.guards import make_executor, make_metric

@@ -1,25 +1,22 @@
 """Selects the training examples that are predicted to be best to train on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from gptfl.api.rank import check_options
-from gptfl.core import Classes, Prediction, Progress, classes_of, silent, user_path
+from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
-from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.greedy import SelectionSpec
+from gptfl.influence.rank import check_options
+from gptfl.influence.select import selection_of
 from gptfl.influence.selection import Selection, chosen_of, target_of
 from gptfl.influence.subset_search import SEARCH
-from gptfl.influence.targets import Influence, InfluenceTarget
+from gptfl.influence.targets import InfluenceTarget
 from gptfl.report.selection import write_ids
-from gptfl.simulation.caveats import novelty_note, share_note
-from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
-from gptfl.simulation.outcome import Reference
-from gptfl.simulation.reference import against_average, trust_of
+from gptfl.simulation.counterfactual import AS_RECORDED, ask_subset
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
@@ -68,8 +65,8 @@ def select(
     told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     prediction = source.ask(asked.query)
-    selection = _summarise(source, subject, wish, told, chosen, asked, prediction, target)
-    keeping = ResultWriter(selection)
+    selection = selection_of(source, subject, wish, told, chosen, asked, prediction)
+    keeping = ResultWriter(replace(selection, output=target))
     keeping.write("output", lambda known: write_ids(known, target))
     return keeping.settled()
 
@@ -82,58 +79,3 @@ def _target(source: FittedSimulator, subject: InfluenceTarget, wish: SelectionSp
         raise UsageError(f"--output {path} is not a .txt file", "end it in .txt")
     check_plain_target(path, "--output")
     return path
-
-
-def _summarise(
-    source: FittedSimulator,
-    subject: InfluenceTarget,
-    wish: SelectionSpec,
-    told: Influence,
-    chosen: list[int],
-    asked: SimulationRequest,
-    prediction: Prediction,
-    target: Path,
-) -> Selection:
-    average: Reference = against_average(source, asked)
-    influence = told.influence[chosen]
-    half = None if told.spread is None else WIDTH * told.spread[chosen]
-    tests = slice(None) if subject.tests is None else subject.tests
-    trust = trust_of(source)
-    names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
-    return Selection(
-        recording=source.recording.path.name,
-        estimator=source.found.estimator,
-        metric=source.metric,
-        on=subject.name,
-        subject=subject.text,
-        how=told.how,
-        pool=len(source.scope.pool),
-        examples=tuple(source.scope.pool[place] for place in chosen),
-        influence=influence,
-        low=None if half is None else influence - half,
-        high=None if half is None else influence + half,
-        step=int(asked.query.steps[-1]),
-        predicted=float(prediction.values[:, -1, tests].mean()),
-        reference=float(average.final[tests].mean()),
-        intervals={
-            level: (float(low[:, -1, tests].mean()), float(high[:, -1, tests].mean()))
-            for level, (low, high) in sorted(prediction.intervals.items())
-            # Of what is 0 or 1 a mean of bounds says nothing of the mean.
-            if not source.recording.dynamics.is_binary(source.metric)
-        },
-        orders=len(asked.labels),
-        simulator=source.path,
-        output=target,
-        notes=(
-            *source.notes,
-            *source.recording.notes,
-            *told.notes,
-            *asked.notes,
-            *average.notes,
-            *share_note(source.world, asked.query.batches),
-            *novelty_note(prediction.novelty),
-            f"trust in {source.found.estimator}: {trust.text}",
-        ),
-        wish=asdict(wish),
-        class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
-    )

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gptfl.api.rank import check_options
-from gptfl.api.verify import check_made_here
 from gptfl.core import Example, MetricInfo, Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
+from gptfl.evaluation.verify import check_made_here
 from gptfl.influence.greedy import SelectionSpec, class_quota
+from gptfl.influence.rank import check_options
 from gptfl.influence.selection import target_of
 from gptfl.influence.subset_search import SEARCH
 from gptfl.plugins.guards import make_executor, make_metric

@@ -1,42 +1,31 @@
 """Predicts runs, then really trains them by the recording's own settings, and holds the one against the other."""
 
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from gptfl.core import TEST, Prediction, Progress, Run, TaskData, fingerprint, silent, user_path
-from gptfl.core.curriculum import SCHEDULES, check_seed, recorded_steps, run_seed
-from gptfl.core.imported import is_imported
-from gptfl.errors import DataError, UsageError
+from gptfl.core import Progress, fingerprint, silent, user_path
+from gptfl.core.curriculum import check_seed
+from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
-from gptfl.plugins.guards import make_executor, make_metric
-from gptfl.plugins.interfaces import Executor, Plan
+from gptfl.plugins.guards import make_executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
-from gptfl.recording.recording import with_texts
-from gptfl.recording.tokens import check_tokens
-from gptfl.recording.trainers import TrainerMaker, check_weights, model_of, recipe_of
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.verification import draw_verification, write_verification
-from gptfl.scores import pointwise
-from gptfl.scores.coverage import coverage
-from gptfl.simulation.caveats import novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
-from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average
 from gptfl.simulation.schedule import Overrides
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target, check_writable
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import CostEstimate
-    from gptfl.training.trainer import RecordingTrainer, TrainerSettings
+    pass
+
+
+from gptfl.evaluation.verify import TrainingPlan, check_made_here, verified
 
 
 def verify(
@@ -88,7 +77,7 @@ def verify(
     prediction = source.ask(asked.query)
     average = against_average(source, asked)
     runner = make_executor(get_registry(), executor)
-    training = _Training.of(source, asked, choice, seed, model, data, device, progress)
+    training = TrainingPlan.of(source, asked, choice, seed, model, data, device, progress)
     if announce is not None or dry_run:
         guess = training.estimate()
         if announce is not None:
@@ -102,20 +91,12 @@ def verify(
         started = time.perf_counter()
         runs = training.carry_out(runner, progress)
         seconds = time.perf_counter() - started
-    found = _held_against(source, asked, prediction, average, runs, seconds, target, picture)
+    found = verified(source, asked, prediction, average, runs, seconds)
+    found = replace(found, output=target, figure=picture)
     keeping = ResultWriter(found)
     keeping.draw("figure", lambda known: draw_verification(known, picture), asked=figure is not None)
     keeping.write("output", lambda known: write_verification(known, target))
     return keeping.settled()
-
-
-def check_made_here(source: FittedSimulator) -> None:
-    """Raise ``DataError`` for a recording that can't be trained on, for it was imported."""
-    if is_imported(source.recording.dynamics.settings):
-        raise DataError(
-            f"{source.recording.path} was imported: gptfl knows no model and no recipe to train it by",
-            "use a recording that gptfl collect made",
-        )
 
 
 def _targets(
@@ -133,158 +114,3 @@ def _targets(
     check_plain_target(target, "--output")
     check_plain_target(picture, "--figure")
     return target, picture
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """The trainings that were asked about, and what carries them out."""
-
-    source: FittedSimulator
-    asked: SimulationRequest
-    plans: tuple[Plan, ...]
-    maker: TrainerMaker
-    recipe: "TrainerSettings"
-    model: str
-
-    @classmethod
-    def of(
-        cls,
-        source: FittedSimulator,
-        asked: SimulationRequest,
-        choice: Counterfactual,
-        seed: int,
-        model: str | None,
-        data: str | Path | None,
-        device: str,
-        progress: Progress,
-    ) -> "_Training":
-        """Prepare them. Raises ``DataError`` where the recording doesn't say how."""
-        recording = source.recording
-        recipe = replace(recipe_of(recording.dynamics), derivatives=False, processes=1, shard=False)
-        if choice.overrides.learning_rate is not None:
-            recipe = replace(recipe, learning_rate=choice.overrides.learning_rate)
-        _check_rates(recipe, asked, recording.path)
-        pool, test = with_texts(recording.dynamics, data, recording.path)
-        metric = make_metric(get_registry(), source.metric.name)
-        metric.check(test)
-        plans = tuple(
-            Plan(index, run_seed(seed, index), TEST, batches) for index, batches in enumerate(asked.query.batches)
-        )
-        name = model_of(recording, model)
-        task = TaskData(str(recording.dynamics.settings.get("task", "")), pool, test)
-        return cls(source, asked, plans, TrainerMaker(name, device, task, (metric,), recipe, progress), recipe, name)
-
-    def estimate(self) -> "CostEstimate":
-        """What it will cost; the model is loaded for that."""
-        from gptfl.recording.cost import Size, estimate
-
-        trainer = self._trainer()
-        total = self.asked.recipe.steps
-        generates = trainer.evaluator.generator is not None
-        every = self.recipe.generate_every or self.recipe.record_every
-        batches = self.asked.query.batches
-        size = Size(
-            runs=len(self.plans),
-            runs_left=len(self.plans),
-            steps=total,
-            recorded=len(recorded_steps(total, self.recipe.record_every)),
-            subset=len(np.unique(batches[batches >= 0])),
-            batch_size=batches.shape[2],
-            metrics=1,
-            generated=len(recorded_steps(total, every)) if generates else 0,
-        )
-        return estimate(trainer, self.plans[0], size, ())
-
-    def carry_out(self, executor: Executor, progress: Progress) -> list[Run]:
-        """Train; the runs in order. Raises ``DataError`` where one diverges."""
-        self._trainer()
-        each = self.asked.recipe.steps
-        total = each * len(self.plans)
-
-        def on_step(index: int, done: int, steps: int) -> None:
-            progress("train", index * each + done, total, self.asked.labels[index])
-
-        runs = {run.index: run for run in executor.execute(self.maker, self.plans, on_step)}
-        return [runs[plan.index] for plan in self.plans]
-
-    def _trainer(self) -> "RecordingTrainer":
-        """The trainer, its model loaded and known to be the recorded one."""
-        trainer = self.maker()
-        recording = self.source.recording
-        check_weights(recording, trainer.network.loaded.weights_hash, self.model)
-        tests, choices = trainer.evaluator.test, trainer.evaluator.choices
-        check_tokens(recording.dynamics.settings, trainer.tokenizer, trainer.pool, tests, choices, str(recording.path))
-        return trainer
-
-
-def _check_rates(recipe: "TrainerSettings", asked: SimulationRequest, path: Path) -> None:
-    """Predicted and trained must be the same curriculum, its learning rates too."""
-    rates = SCHEDULES[recipe.schedule](recipe.learning_rate, asked.recipe.steps)
-    if not np.allclose(rates, asked.query.learning_rates, rtol=1e-6):
-        raise DataError(
-            f"the learning rates of the runs in {path} are not those that its settings give", "record it again"
-        )
-
-
-def _held_against(
-    source: FittedSimulator,
-    asked: SimulationRequest,
-    prediction: Prediction,
-    average: Reference,
-    runs: Sequence[Run],
-    seconds: float,
-    target: Path,
-    picture: Path,
-) -> Verification:
-    steps = asked.query.steps
-    recorded = np.stack([_at(run, source.metric.name, steps) for run in runs])
-    predicted = prediction.values.astype(np.float64)
-    known = np.where(np.isfinite(average.values), recorded, np.nan)
-    means = np.broadcast_to(average.values, known.shape)
-    skill = pointwise.skill(predicted, known, means)
-    ids = [example.id for example in source.scope.pool]
-    return Verification(
-        recording=source.recording.path.name,
-        estimator=source.found.estimator,
-        metric=source.metric,
-        what=asked.what,
-        labels=asked.labels,
-        tests=tuple(example.id for example in source.scope.test),
-        steps=steps,
-        predicted=predicted,
-        recorded=recorded,
-        reference=average.values,
-        batches=tuple(
-            tuple(tuple(ids[place] for place in batch if place >= 0) for batch in run.curriculum.batches)
-            for run in runs
-        ),
-        mse=pointwise.mean_and_std(pointwise.all_steps_mse(predicted, recorded))[0],
-        rho=pointwise.mean_and_std(pointwise.final_spearman(predicted, recorded))[0],
-        skill=skill if np.isfinite(skill) else None,
-        coverage={level: coverage(low, high, recorded) for level, (low, high) in sorted(prediction.intervals.items())},
-        seconds=seconds,
-        output=target,
-        figure=picture,
-        intervals=prediction.intervals,
-        binary=source.recording.dynamics.is_binary(source.metric),
-        notes=(
-            *source.notes,
-            *source.recording.notes,
-            *asked.notes,
-            *average.notes,
-            *share_note(source.world, asked.query.batches),
-            *novelty_note(prediction.novelty),
-            *range_note(predicted[:, -1].mean(axis=0), source.metric),
-        ),
-    )
-
-
-def _at(run: Run, metric: str, steps: Int[np.ndarray, " asked"]) -> Float[np.ndarray, "asked test"]:
-    """What a run recorded at these steps, NaN where it didn't."""
-    values = run.metrics[metric].astype(np.float64)
-    result = np.full((len(steps), values.shape[1]), np.nan)
-    places = {int(step): place for place, step in enumerate(run.steps)}
-    for row, step in enumerate(steps):
-        if int(step) in places:
-            result[row] = values[places[int(step)]]
-    return result

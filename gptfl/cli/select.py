@@ -106,8 +106,8 @@ def command(
 
     Example: `gptfl select --size 32 --on mean --max-share-per-class 0.5`
     """
-    from gptfl.api.rank import check_options
     from gptfl.api.select import select
+    from gptfl.influence.rank import check_options
     from gptfl.influence.subset_search import SEARCH
     from gptfl.report.selection import to_json
 

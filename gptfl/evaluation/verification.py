@@ -38,8 +38,8 @@ class Verification:
     skill: float | None
     coverage: Mapping[float, Coverage]
     seconds: float
-    output: Path | None
-    figure: Path | None
+    output: Path | None = None
+    figure: Path | None = None
     intervals: Intervals = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     binary: bool = False

@@ -46,7 +46,7 @@ class Selection:
     intervals: Mapping[float, tuple[float, float]]
     orders: int
     simulator: Path
-    output: Path | None
+    output: Path | None = None
     notes: tuple[str, ...] = ()
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""

@@ -76,7 +76,7 @@ def held_out_trust(source: FittedSimulator) -> Trust:
     runs, _ = usable_runs(split.test, source.metric)
     if not runs:
         return Trust(None, 0, "not known, for the recording has no held-out run")
-    grid, mean = average_run(split.fit + split.validation, source.metric.name)
+    grid, mean = _average(source)
     predicted, recorded, means = [], [], []
     for group in same_steps(runs):
         members = [runs[place] for place in group]
@@ -109,7 +109,7 @@ def against_average(source: FittedSimulator, asked: SimulationRequest) -> Refere
     same runs.
     """
     split = stored_split(source.recording.dynamics.runs)
-    grid, mean = average_run(split.fit + split.validation, source.metric.name)
+    grid, mean = _average(source)
     steps = asked.query.steps
     known = (grid[0] <= steps) & (steps <= grid[-1])
     values = np.full((len(steps), mean.shape[1]), np.nan)
@@ -135,6 +135,15 @@ def against_average(source: FittedSimulator, asked: SimulationRequest) -> Refere
             "that the average is of",
         )
     return Reference(AVERAGE_RUN, step, values, final, notes)
+
+
+def _average(source: FittedSimulator) -> tuple[Int[np.ndarray, " grid"], Float[np.ndarray, "grid test"]]:
+    """The average of the runs to fit and to validate, worked out once."""
+    if "average" not in source.memo:
+        split = stored_split(source.recording.dynamics.runs)
+        source.memo["average"] = average_run(split.fit + split.validation, source.metric.name)
+    average_: tuple[np.ndarray, np.ndarray] = source.memo["average"]
+    return average_
 
 
 def _average_prediction(

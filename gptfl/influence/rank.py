@@ -1,0 +1,130 @@
+"""Orders the training examples by influence, and says how early that finds flipped labels."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from gptfl.core import Progress
+from gptfl.errors import UsageError
+from gptfl.influence.closed_form import WIDTH
+from gptfl.influence.methods import compute_influence, direct_influence
+from gptfl.influence.ranking import Ranking
+from gptfl.influence.self_influence import InitialMetrics
+from gptfl.influence.targets import SELF, InfluenceTarget, check_how
+from gptfl.plugins.interfaces import tells_itself
+from gptfl.scores.detection import Detection, detect
+from gptfl.simulation.reference import trust_of
+from gptfl.simulation.simulator import FittedSimulator, open_fitted
+
+OWN_FIRST = "own first {}"
+"""What checking by each example's own first score is called."""
+ON_ITSELF = "{} on itself"
+"""What checking by each example's influence on itself is called, beside its influence on test examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfluenceRequest:
+    """On what influence is to be told, and how."""
+
+    subject: InfluenceTarget
+    how: str | None
+    own: InitialMetrics | None
+    features: str | Path | None
+    orders: int
+    seed: int
+
+
+def check_options(how: str | None, orders: int, top: int | None = None) -> None:
+    """Raise ``UsageError`` for values that make no sense."""
+    check_how(how)
+    for flag, value in (("--orders", orders), ("--top", top)):
+        if value is not None and value < 1:
+            raise UsageError(f"{flag} is {value}", "give 1 or more")
+
+
+def open_sources(
+    simulators: Sequence[str | Path],
+    estimators: Sequence[str],
+    dynamics: str | Path | None,
+    workspace: str | Path | None,
+    metric: str | None,
+    features: str | Path | None,
+) -> list[FittedSimulator]:
+    """The simulators that were named, else the one made last; all of the first one's recording and metric.
+
+    Raises as ``open_fitted`` does where one is of another.
+    """
+    wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in simulators]
+    wanted += [(None, name) for name in estimators]
+    sources: list[FittedSimulator] = []
+    for path, name in wanted or [(None, None)]:
+        source = open_fitted(path, dynamics, workspace, name, metric, features)
+        sources.append(source)
+        dynamics, metric = source.recording.path, source.metric.name
+    return sources
+
+
+def rankings_of(
+    sources: Sequence[FittedSimulator], asked: InfluenceRequest, progress: Progress
+) -> tuple[tuple[Ranking, ...], tuple[str, ...]]:
+    """Each simulator's ranking, and what to tell of them."""
+    notes: list[str] = []
+    rankings = []
+    counts = Counter(source.found.estimator for source in sources)
+    for source in sources:
+        name = source.found.estimator
+        label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
+        told = compute_influence(
+            source, asked.subject, asked.how, asked.own, asked.features, asked.orders, asked.seed, progress
+        )
+        half = None if told.spread is None else WIDTH * told.spread
+        low, high = (None, None) if half is None else (told.influence - half, told.influence + half)
+        rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path, low, high))
+        notes += [*source.notes, *source.recording.notes, *told.notes]
+        if told.step is not None:
+            notes.append(f"trust in {label}: {trust_of(source).text}")
+    return tuple(rankings), tuple(dict.fromkeys(notes))
+
+
+def suspicion(ranking: Ranking, subject: InfluenceTarget) -> np.ndarray:
+    """What is checked first has most of it.
+
+    Training on a mislabelled example helps itself more than a typical one, whose like teach the same, and harms
+    others: on ``self`` the highest influence is suspect, on test examples the lowest.
+    """
+    return ranking.influence if subject.itself else -ranking.influence
+
+
+def detections_of(
+    rankings: Sequence[Ranking],
+    subject: InfluenceTarget,
+    own: InitialMetrics | None,
+    source: FittedSimulator,
+    flipped: Bool[np.ndarray, " pool"],
+) -> dict[str, Detection]:
+    detections = {ranking.label: detect(suspicion(ranking, subject), flipped) for ranking in rankings}
+    if own is not None:
+        worst = -own.values if source.metric.higher_is_better else own.values
+        detections[OWN_FIRST.format(own.metric)] = detect(worst, flipped)
+    return detections
+
+
+def detections_on_itself(
+    rankings: Sequence[Ranking],
+    sources: Sequence[FittedSimulator],
+    subject: InfluenceTarget,
+    flipped: Bool[np.ndarray, " pool"],
+) -> dict[str, Detection]:
+    """How early influence on the examples themselves finds flips, of estimators that tell it, where another is asked."""
+    if subject.itself:
+        return {}
+    itself = InfluenceTarget(SELF, None)
+    return {
+        ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
+        for ranking, source in zip(rankings, sources, strict=True)
+        if tells_itself(source.contender.estimator) and source.recording.aside is None
+    }

@@ -1,0 +1,68 @@
+"""Selects the training examples that are predicted to be best to train on."""
+
+from dataclasses import asdict
+
+from gptfl.core import Classes, Prediction, classes_of
+from gptfl.influence.closed_form import WIDTH
+from gptfl.influence.greedy import SelectionSpec
+from gptfl.influence.selection import Selection
+from gptfl.influence.targets import Influence, InfluenceTarget
+from gptfl.simulation.caveats import novelty_note, share_note
+from gptfl.simulation.counterfactual import SimulationRequest
+from gptfl.simulation.outcome import Reference
+from gptfl.simulation.reference import against_average, trust_of
+from gptfl.simulation.simulator import FittedSimulator
+
+
+def selection_of(
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    wish: SelectionSpec,
+    told: Influence,
+    chosen: list[int],
+    asked: SimulationRequest,
+    prediction: Prediction,
+) -> Selection:
+    """What a choice comes to; nothing is written."""
+    average: Reference = against_average(source, asked)
+    influence = told.influence[chosen]
+    half = None if told.spread is None else WIDTH * told.spread[chosen]
+    tests = slice(None) if subject.tests is None else subject.tests
+    trust = trust_of(source)
+    names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
+    return Selection(
+        recording=source.recording.path.name,
+        estimator=source.found.estimator,
+        metric=source.metric,
+        on=subject.name,
+        subject=subject.text,
+        how=told.how,
+        pool=len(source.scope.pool),
+        examples=tuple(source.scope.pool[place] for place in chosen),
+        influence=influence,
+        low=None if half is None else influence - half,
+        high=None if half is None else influence + half,
+        step=int(asked.query.steps[-1]),
+        predicted=float(prediction.values[:, -1, tests].mean()),
+        reference=float(average.final[tests].mean()),
+        intervals={
+            level: (float(low[:, -1, tests].mean()), float(high[:, -1, tests].mean()))
+            for level, (low, high) in sorted(prediction.intervals.items())
+            # Of what is 0 or 1 a mean of bounds says nothing of the mean.
+            if not source.recording.dynamics.is_binary(source.metric)
+        },
+        orders=len(asked.labels),
+        simulator=source.path,
+        notes=(
+            *source.notes,
+            *source.recording.notes,
+            *told.notes,
+            *asked.notes,
+            *average.notes,
+            *share_note(source.world, asked.query.batches),
+            *novelty_note(prediction.novelty),
+            f"trust in {source.found.estimator}: {trust.text}",
+        ),
+        wish=asdict(wish),
+        class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
+    )
