@@ -19,7 +19,7 @@ import gptfl
 from gptfl.core import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Prediction, Run, role_of
 from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
 from gptfl.plugins.hooks import hookimpl
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, using
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 
@@ -61,9 +61,7 @@ def gptfl_estimators():
 
 def register() -> None:
     """Add the estimator of this file to those that gptfl finds."""
-    built = build([sys.modules[__name__]])
-    for name in ("simulator", "fit"):
-        importlib.import_module(f"gptfl.simulation.{name}").get_registry = lambda: built
+    using(build([sys.modules[__name__]])).__enter__()
 
 
 def record(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:

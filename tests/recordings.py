@@ -2,9 +2,7 @@
 
 import pytest
 
-from gptfl.api import compare as compare_module
 from gptfl.plugins.registry import build
-from gptfl.simulation import fit as fit_module
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests import plugin_estimators
@@ -15,8 +13,7 @@ from tests.synthetic import synthetic
 def registry(monkeypatch):
     """gptfl's own parts and the test plugin's, whatever else is installed."""
     built = build([plugin_estimators])
-    for module in (fit_module, compare_module):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     return built
 
 

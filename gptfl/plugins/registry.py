@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -251,9 +252,28 @@ def owner_of(entry_point: EntryPoint) -> str:
     return f"{entry_point.dist.name} {entry_point.dist.version}"
 
 
-@functools.cache
+_USED: list[Registry] = []
+"""What ``using`` put in the place of what is installed; the last one counts."""
+
+
+@contextmanager
+def using(registry: Registry) -> Iterator[Registry]:
+    """For as long as the block runs, this registry is the one of the process: what is installed is not looked at."""
+    _USED.append(registry)
+    try:
+        yield registry
+    finally:
+        _USED.remove(registry)
+
+
 def get_registry() -> Registry:
-    """The registry of this process: gptfl and every installed plugin."""
+    """The registry of this process: gptfl and every installed plugin, unless another is in use (``using``)."""
+    return _USED[-1] if _USED else installed()
+
+
+@functools.cache
+def installed() -> Registry:
+    """gptfl and every installed plugin; looked for once a process."""
     found: dict[tuple[str, str], EntryPoint] = {}
     for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
         found[owner_of(point), point.name] = point

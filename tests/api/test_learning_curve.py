@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.api import learning_curve as few_runs
 from gptfl.api.learning_curve import groups_of, sweep_runs
 from gptfl.api.sweep import sweep
 from gptfl.core import REPEAT, FeatureSet
@@ -20,7 +19,7 @@ from gptfl.testing import make_dynamics
 
 @pytest.fixture
 def swept(space, registry, monkeypatch):
-    monkeypatch.setattr(few_runs, "get_registry", lambda: registry)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [registry])
     return space
 
 

@@ -13,8 +13,6 @@ from gptfl.influence import closed_form
 from gptfl.influence import methods as influence
 from gptfl.influence.simulated import drops, replacements, typical_recipe
 from gptfl.plugins.registry import build
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import simulator as asking
 from gptfl.simulation.schedule import first_scores
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.features import write_features
@@ -42,8 +40,7 @@ FLIPPED = replace(DYNAMICS, pool=tuple(flip(e) if i in FLIPS else e for i, e in 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     built = build([kin])
-    for module in (fit_module, asking):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
 def write(folder: Path, dynamics=DYNAMICS) -> Path:

@@ -8,8 +8,6 @@ import gptfl
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.registry import build
 from gptfl.report.selection import to_json
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests import ranking_estimators as kin
@@ -22,8 +20,7 @@ TESTS = [example.id for example in DYNAMICS.test]
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     built = build([kin])
-    for module in (fit_module, asking):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from gptfl.api import sweep as sweep_module
 from gptfl.api.compare import compare
 from gptfl.api.sweep import sweep
 from gptfl.errors import DataError, UsageError
@@ -11,7 +10,7 @@ from gptfl.errors import DataError, UsageError
 
 @pytest.fixture
 def swept(space, registry, monkeypatch):
-    monkeypatch.setattr(sweep_module, "get_registry", lambda: registry)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [registry])
     return space
 
 

@@ -14,9 +14,6 @@ from gptfl.plugins.interfaces import Plan
 from gptfl.plugins.registry import build, get_registry
 from gptfl.recording.trainers import recipe_of
 from gptfl.scores import pointwise
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import observing
-from gptfl.simulation import simulator as asking
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing.synthetic import make_dynamics
@@ -41,8 +38,7 @@ def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import shutil
 
     built = build([sure])
-    for module in (fit_module, asking, observing):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     root = Path(shutil.copytree(made, tmp_path / "space"))
     gptfl.fit("sure", workspace=root, metric="loss")
     return root

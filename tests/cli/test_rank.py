@@ -12,8 +12,6 @@ import pytest
 import gptfl as package
 from gptfl.core import Example
 from gptfl.plugins.registry import build
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
 from tests import ranking_estimators as kin
@@ -86,8 +84,7 @@ def test_intervals_of_influence_in_table_csv_and_json(
     gptfl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = build([kin])
-    for module in (fit_module, asking):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
     write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
     for name in ("teller", "bayes"):

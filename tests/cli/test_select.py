@@ -6,8 +6,6 @@ import pytest
 
 import gptfl as package
 from gptfl.plugins.registry import build
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import simulator as asking
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from tests import ranking_estimators as kin
@@ -20,8 +18,7 @@ DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3,
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built = build([kin])
-    for module in (fit_module, asking):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
     write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
     package.fit("bayes", workspace=tmp_path)

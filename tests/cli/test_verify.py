@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 import gptfl as package
-from gptfl.api import compare as compare_module
 from gptfl.plugins.registry import build
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import observing
-from gptfl.simulation import simulator as asking
 from gptfl.store.recordings import read_dynamics
 from tests import interval_estimator as sure
 
@@ -17,8 +13,7 @@ from tests import interval_estimator as sure
 @pytest.fixture
 def sure_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built = build([sure])
-    for module in (fit_module, asking, observing, compare_module):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     (recording,) = study.glob("*.dynamics.h5")
     package.fit("sure", dynamics=recording, metric="loss")
     ids = [example.id for example in read_dynamics(recording).pool[:5]]

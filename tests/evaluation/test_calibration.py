@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gptfl.api import compare as compare_module
 from gptfl.api.compare import compare
 from gptfl.core import Curriculum, FitData, Prediction, role_of
 from gptfl.core.curriculum import fill_batches, run_seed
@@ -30,7 +29,7 @@ from tests.synthetic import synthetic
 @pytest.fixture
 def space(tmp_path, monkeypatch):
     built = build([sure])
-    monkeypatch.setattr(compare_module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     dynamics, _ = synthetic(24)
     write_dynamics(tmp_path / "syn.dynamics.h5", dynamics)
     return tmp_path

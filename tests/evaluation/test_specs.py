@@ -56,7 +56,7 @@ def gptfl_estimators():
 @pytest.fixture
 def known(monkeypatch):
     built = build([sys.modules[__name__]])
-    monkeypatch.setattr("gptfl.api.compare.get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     return built
 
 

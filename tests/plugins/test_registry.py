@@ -234,7 +234,7 @@ def test_installed_plugins_are_found_one_by_one(tmp_path: Path, monkeypatch: pyt
     install(tmp_path, "absent-plugin", "", modules="no_such_module")
     install(tmp_path, "object-plugin", "thing = [1]", modules="{}:thing")
     monkeypatch.syspath_prepend(tmp_path)
-    found = registry.get_registry.__wrapped__()
+    found = registry.installed.__wrapped__()
     assert found.find("encoder", "sound").owner == "sound-plugin 2.1"
     assert reasons(found, "raising-plugin 2.1") == ["can't be loaded: RuntimeError: two lines"]
     assert reasons(found, "exiting-plugin 2.1") == ["can't be loaded: SystemExit: 1"]

@@ -10,9 +10,6 @@ import gptfl
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.registry import build
 from gptfl.report.simulation import draw_simulation
-from gptfl.simulation import fit as fit_module
-from gptfl.simulation import observing
-from gptfl.simulation import simulator as asking
 from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import write_dynamics
@@ -27,8 +24,7 @@ TESTS = [example.id for example in DYNAMICS.test]
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built = build([sure])
-    for module in (fit_module, asking, observing):
-        monkeypatch.setattr(module, "get_registry", lambda: built)
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
     gptfl.fit("sure", workspace=tmp_path)
     return tmp_path
