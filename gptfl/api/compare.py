@@ -9,7 +9,8 @@ from gptfl.core import Progress, silent, user_path
 from gptfl.evaluation.compare import ComparisonSpec, compare_held_out
 from gptfl.recording.recording import OpenedRecording, open_recording
 from gptfl.report.comparison import check_format, write_table
-from gptfl.report.comparison_plot import check_picture, draw_comparison
+from gptfl.report.comparison_plot import draw_comparison
+from gptfl.report.pictures import check_picture
 from gptfl.scores.comparison import Comparison
 from gptfl.store.outputs import ResultWriter, check_plain_target
 

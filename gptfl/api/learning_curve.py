@@ -19,8 +19,8 @@ from gptfl.features.lookup import FeatureLookup, choice_notes
 from gptfl.plugins.interfaces import takes
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
-from gptfl.report.comparison_plot import check_picture
 from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
+from gptfl.report.pictures import check_picture
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged

@@ -19,7 +19,7 @@ from gptfl.influence.rank import (
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import InfluenceTarget, influence_target
-from gptfl.report.comparison_plot import check_picture
+from gptfl.report.pictures import check_picture
 from gptfl.report.ranking import check_table, draw_detection, write_table
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.outputs import ResultWriter, check_plain_target

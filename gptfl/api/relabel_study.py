@@ -17,7 +17,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
-from gptfl.report.comparison_plot import check_picture
+from gptfl.report.pictures import check_picture
 from gptfl.report.ranking import check_table
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, draw_study, write_study
 from gptfl.store.outputs import ResultWriter, check_plain_target

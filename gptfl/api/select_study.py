@@ -19,7 +19,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import with_texts
 from gptfl.recording.trainers import model_of
-from gptfl.report.comparison_plot import check_picture
+from gptfl.report.pictures import check_picture
 from gptfl.report.selection_study import RANDOM_KIND, draw_selection_study, write_selection_study
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator, open_fitted

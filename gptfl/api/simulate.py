@@ -11,7 +11,7 @@ from gptfl.core import Prediction, Progress, fingerprint, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.plugins.settings import utf8
-from gptfl.report.comparison_plot import check_picture
+from gptfl.report.pictures import check_picture
 from gptfl.report.simulation import draw_simulation
 from gptfl.scores import pointwise
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest

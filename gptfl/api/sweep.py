@@ -13,7 +13,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.features.lookup import find_features
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import choose_metric, open_recording
-from gptfl.report.comparison_plot import check_picture
+from gptfl.report.pictures import check_picture
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
 from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.sweep import Point, Sweep

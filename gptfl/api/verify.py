@@ -13,7 +13,7 @@ from gptfl.evaluation.verification import Verification
 from gptfl.plugins.guards import make_executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
-from gptfl.report.comparison_plot import check_picture
+from gptfl.report.pictures import check_picture
 from gptfl.report.verification import draw_verification, write_verification
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
 from gptfl.simulation.reference import against_average

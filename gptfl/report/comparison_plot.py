@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from gptfl.errors import UsageError, harmless
-from gptfl.report.cells import any_script, number
+from gptfl.errors import harmless
+from gptfl.report.cells import number
+from gptfl.report.pictures import new_figure, save_figure
 from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.lds import final_deviations
 from gptfl.scores.pointwise import at_rows, final_rows
-from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
+    from matplotlib.figure import Figure, FigureBase
 
 
 PANELS = 3
@@ -29,7 +29,6 @@ MEAN_RUN = "#8C8C8C"
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 DASHES = ((0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MARKERS = ("o", "s", "^")
-SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def main_estimators(comparison: Comparison) -> list[str]:
@@ -62,39 +61,25 @@ def telling_trajectories(comparison: Comparison) -> list[tuple[int, int, str]]:
     return [(place // size.shape[1], place % size.shape[1], why) for place, why in chosen.items()]
 
 
-def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Write the figure: above, trajectories of three held-out (run, test example) pairs; below, for each
+def comparison_figure(comparison: Comparison) -> "Figure":
+    """The figure: above, trajectories of three held-out (run, test example) pairs; below, for each
     main estimator, predicted against recorded final deviation from mean-run.
-
-    Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written.
     """
-    check_picture(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     shown = main_estimators(comparison)
-    figure = Figure(figsize=(10.5, 6.8 if shown else 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.5, 6.8 if shown else 3.8)
     if shown:
         above, below = cast("np.ndarray", figure.subfigures(2, 1))
         _draw_trajectories(comparison, shown, above)
         _draw_agreement(comparison, shown, below)
     else:
         _draw_trajectories(comparison, shown, figure)
-    with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower(), metadata=_no_date(path))
+    return figure
 
 
-def check_picture(path: Path) -> None:
-    """Raise ``UsageError`` unless the suffix names a kind of picture."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} has no known suffix for a picture", f"end it in {', '.join(SUFFIXES)}")
-
-
-def _no_date(path: Path) -> dict[str, None]:
-    """Metadata that leaves the date out, so that the same figure is the same file."""
-    key = {".pdf": "CreationDate", ".svg": "Date"}.get(path.suffix.lower())
-    return {} if key is None else {key: None}
+def draw_comparison(comparison: Comparison, path: Path) -> None:
+    """Write ``comparison_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
+    save_figure(comparison_figure(comparison), path)
 
 
 def _draw_trajectories(comparison: Comparison, shown: list[str], figure: "FigureBase") -> None:

@@ -14,8 +14,9 @@ from rich.text import Text
 from gptfl.core.texts import json_text
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.comparison import LONGEST
-from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
+from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN
 from gptfl.report.footnotes import tops
+from gptfl.report.pictures import new_figure, save_figure
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, ScoreRow, Value
@@ -24,6 +25,7 @@ from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 DRAWN = ("skill", "lds")
@@ -146,16 +148,12 @@ def write_runs_sweep(sweep: RunsSweep, path: Path) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def draw_runs_sweep(sweep: RunsSweep, path: Path) -> None:
+def runs_sweep_figure(sweep: RunsSweep) -> "Figure":
     """Draw skill and LDS over the number of runs and, where it is known, over the seconds that recording takes."""
-    check_picture(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     drawn = [name for name in DRAWN if any(name in row.scores for point in sweep.points for row in point.rows)]
     over = ["runs"] if sweep.run_seconds is None else ["runs", "seconds"]
-    figure = Figure(figsize=(4.4 * max(1, len(drawn)), 3.4 * len(over)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.4 * max(1, len(drawn)), 3.4 * len(over))
     panels = figure.subplots(len(over), max(1, len(drawn)), squeeze=False)
     for line, axis in enumerate(over):
         for column, name in enumerate(drawn):
@@ -165,8 +163,12 @@ def draw_runs_sweep(sweep: RunsSweep, path: Path) -> None:
         f"{sweep.metric.name} of {len(sweep.held_out)} held-out runs of {sweep.recording}, by runs fitted to",
         fontsize=10,
     )
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix.removeprefix("."))
+    return figure
+
+
+def draw_runs_sweep(sweep: RunsSweep, path: Path) -> None:
+    """Write ``runs_sweep_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
+    save_figure(runs_sweep_figure(sweep), path)
 
 
 def _draw_panel(sweep: RunsSweep, name: str, over: str, panel: "Axes") -> None:

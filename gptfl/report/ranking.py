@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
@@ -16,9 +16,12 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import LEVEL
-from gptfl.report.cells import any_script
+from gptfl.report.pictures import new_figure, save_figure
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLES = (".csv", ".json")
 EXCERPT = 60
@@ -144,17 +147,11 @@ def detection_table(detections: Mapping[str, Detection]) -> Table:
     return table
 
 
-def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, total: int, title: str) -> None:
-    """Write the figure: share of flips found against share of the pool checked (the paper's study on SST-2).
-
-    Raises ``ResourceError`` if it can't be written.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def detection_figure(detections: Mapping[str, Detection], flips: int, total: int, title: str) -> "Figure":
+    """The figure: share of flips found against share of the pool checked (the paper's study on SST-2)."""
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.6, 4.6)
     axes = figure.add_subplot()
     axis = np.arange(total + 1) / total
     axes.plot(axis, perfect_shares(flips, total), color="#000000", lw=1.0, ls=(0, (1, 2)), label="perfect order (1)")
@@ -174,8 +171,12 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
     axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
     axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
     axes.set_title(_plain(title), fontsize=10)
-    with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    return figure
+
+
+def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, total: int, title: str) -> None:
+    """Write ``detection_figure``. Raises ``ResourceError`` if it can't be written."""
+    save_figure(detection_figure(detections, flips, total, title), path)
 
 
 def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What correcting labels in one order or another comes to: the picture, the table and the numbers."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -10,9 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
+from gptfl.report.pictures import new_figure, save_figure
 from gptfl.report.ranking import COLOURS, DASHES, RANDOM
 from gptfl.store.outputs import written_whole
 from gptfl.studies.results import RelabelStudy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PERFECT_ORDER, RANDOM_ORDER = "perfect order", "random order"
 
@@ -64,17 +68,14 @@ def _cell(values: Float[np.ndarray, " repeat"]) -> str:
     return f"{values.mean():.3f}{spread}"
 
 
-def draw_study(study: RelabelStudy, path: Path) -> None:
-    """Write the figure: a panel a metric, its end against the share of the pool checked and corrected.
+def study_figure(study: RelabelStudy) -> "Figure":
+    """The figure: a panel a metric, its end against the share of the pool checked and corrected.
 
-    Bands are one standard deviation over repeats. Raises ``ResourceError`` if it can't be written.
+    Bands are one standard deviation over repeats.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(4.9 * len(study.values), 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.9 * len(study.values), 4.2)
     panels = figure.subplots(1, len(study.values), squeeze=False)[0]
     for axes, (metric, values) in zip(panels, study.values.items(), strict=True):
         number = 0
@@ -98,8 +99,12 @@ def draw_study(study: RelabelStudy, path: Path) -> None:
     panels[0].legend(fontsize=8, frameon=False)
     shared = f"{study.flips} of {study.pool} labels flipped, {study.repeats} trainings a point"
     figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    return figure
+
+
+def draw_study(study: RelabelStudy, path: Path) -> None:
+    """Write ``study_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
+    save_figure(study_figure(study), path)
 
 
 def _plain(text: str) -> str:

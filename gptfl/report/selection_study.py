@@ -1,7 +1,7 @@
 """What training on selected examples comes to, beside random ones and those of other estimators."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
@@ -9,10 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
+from gptfl.report.pictures import new_figure, save_figure
 from gptfl.report.ranking import COLOURS, RANDOM
 from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear
 from gptfl.store.outputs import written_whole
 from gptfl.studies.results import SelectionStudy, SelectorResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RANDOM_KIND = "random"
 
@@ -84,17 +88,11 @@ def _cell(mean: float, bounds: tuple[float, float]) -> str:
     return f"{mean:+.3g}\n[{bounds[0]:+.2g}, {bounds[1]:+.2g}]"
 
 
-def draw_selection_study(study: SelectionStudy, path: Path) -> None:
-    """Write the figure: a panel a metric, a point a training, a bar at each mean.
-
-    Raises ``ResourceError`` if it can't be written.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def selection_study_figure(study: SelectionStudy) -> "Figure":
+    """The figure: a panel a metric, a point a training, a bar at each mean."""
 
     width = max(3.6, 1.5 * len(study.kinds))
-    figure = Figure(figsize=(width * len(study.metrics), 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width * len(study.metrics), 4.2)
     panels = figure.subplots(1, len(study.metrics), squeeze=False)[0]
     for axes, (metric, info) in zip(panels, study.metrics.items(), strict=True):
         for place, kind in enumerate(study.kinds):
@@ -112,8 +110,12 @@ def draw_selection_study(study: SelectionStudy, path: Path) -> None:
         axes.grid(axis="y", alpha=0.25, lw=0.6)
     shared = f"{study.size} examples to train on, {len(study.scored)} unseen test examples"
     figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    return figure
+
+
+def draw_selection_study(study: SelectionStudy, path: Path) -> None:
+    """Write ``selection_study_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
+    save_figure(selection_study_figure(study), path)
 
 
 def _plain(text: str) -> str:

@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo
 from gptfl.errors import harmless
-from gptfl.report.cells import any_script
-from gptfl.store.outputs import written_whole
+from gptfl.report.pictures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and by dash as well.
@@ -24,8 +24,7 @@ LEVEL = 0.9
 Trajectories = Float[np.ndarray, "run recorded test"]
 
 
-def draw_simulation(
-    path: Path,
+def simulation_figure(
     *,
     steps: Int[np.ndarray, " recorded"],
     values: Trajectories,
@@ -37,20 +36,16 @@ def draw_simulation(
     against: str,
     metric: MetricInfo,
     observed: Trajectories | None = None,
-) -> None:
-    """Write the figure: on the left the mean over test examples, on the right up to four test examples.
+) -> "Figure":
+    """The figure: on the left the mean over test examples, on the right up to four test examples.
 
     ``shown`` has their names, places and what to say of them (helped or hurt). Bands are the estimator's own 90 %
     interval of a single run (bounds are means over curricula) for test examples where it gives some, else the
-    standard deviation over curricula; ``observed`` are scores that the prediction went on from. Raises
-    ``ResourceError`` if it can't be written.
+    standard deviation over curricula; ``observed`` are scores that the prediction went on from.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4.6)
     rows = 2 if len(shown) > 2 else 1
     columns = -(-len(shown) // rows)
     grid = figure.add_gridspec(rows, 2 + columns)
@@ -89,8 +84,12 @@ def draw_simulation(
     }
     main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
     figure.suptitle(_plain(title), fontsize=10)
-    with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    return figure
+
+
+def draw_simulation(path: Path, **given: Any) -> None:
+    """Write ``simulation_figure`` of what is given. Raises ``ResourceError`` if it can't be written."""
+    save_figure(simulation_figure(**given), path)
 
 
 def _draw(

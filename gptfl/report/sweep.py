@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -13,11 +13,15 @@ from rich.text import Text
 from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
-from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
+from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN
 from gptfl.report.footnotes import footnotes, setting
+from gptfl.report.pictures import new_figure, save_figure
 from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, ScoreRow
 from gptfl.scores.sweep import Sweep
 from gptfl.store.outputs import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PANELS = ("mse", "rho", "skill", "lds")
 MOST_LINES = 9
@@ -124,11 +128,8 @@ def write_sweep(sweep: Sweep, path: Path) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def draw_sweep(sweep: Sweep, path: Path) -> None:
+def sweep_figure(sweep: Sweep) -> "Figure":
     """Draw each score against the first axis, a line for each combination of the others, beside mean-run's."""
-    check_picture(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     axis, *others = sweep.axes
     lines: dict[str, list[int]] = {}
@@ -136,8 +137,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
         lines.setdefault(_line(point.values, others), []).append(place)
     ticks = list(sweep.axes[axis])
     drawn = [name for name in PANELS if any(name in point.row.scores for point in sweep.points)]
-    figure = Figure(figsize=(3.4 * len(drawn), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 * len(drawn), 3.4)
     panels = figure.subplots(1, len(drawn), squeeze=False)[0]
     for name, panel in zip(drawn, panels, strict=True):
         for count, (label, places) in enumerate(list(lines.items())[:MOST_LINES]):
@@ -164,8 +164,12 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
     figure.suptitle(f"{sweep.estimator}: {sweep.points[0].comparison.metric.name}", fontsize=10)
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix.removeprefix("."))
+    return figure
+
+
+def draw_sweep(sweep: Sweep, path: Path) -> None:
+    """Write ``sweep_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
+    save_figure(sweep_figure(sweep), path)
 
 
 def _reference(sweep: Sweep, name: str, axis: str, ticks: list[Any], panel: Any) -> None:

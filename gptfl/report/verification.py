@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +14,12 @@ from gptfl.core.texts import json_text, written_id
 from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
-from gptfl.report.simulation import LEVEL, draw_simulation
+from gptfl.report.pictures import save_figure
+from gptfl.report.simulation import LEVEL, simulation_figure
 from gptfl.store.outputs import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN = 5
 """How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
@@ -97,17 +101,13 @@ def verification_table(found: Verification) -> Table:
     return table
 
 
-def draw_verification(found: Verification, path: Path) -> None:
-    """Write the figure: predicted and recorded, the mean over test examples and those that changed most.
-
-    Raises ``ResourceError`` if it can't be written.
-    """
+def verification_figure(found: Verification) -> "Figure":
+    """The figure: predicted and recorded, the mean over test examples and those that changed most."""
     _, recorded, reference = found.finals()
     size = np.abs(recorded - reference)
     order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
     shown = [(found.tests[place], place, "changed most") for place in order[:DRAWN]]
-    draw_simulation(
-        path,
+    return simulation_figure(
         steps=found.steps,
         values=found.predicted,
         intervals={} if found.binary else found.intervals,
@@ -118,6 +118,11 @@ def draw_verification(found: Verification, path: Path) -> None:
         against="the average recorded run",
         metric=found.metric,
     )
+
+
+def draw_verification(found: Verification, path: Path) -> None:
+    """Write ``verification_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
+    save_figure(verification_figure(found), path)
 
 
 def _spans(found: Verification, level: float) -> list[str]:

@@ -1,0 +1,39 @@
+"""Pictures as files: named by a suffix that is one, written whole, the same bytes for the same numbers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptfl.errors import UsageError
+from gptfl.report.cells import any_script
+from gptfl.store.outputs import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+DPI = 150
+
+
+def check_picture(path: Path) -> None:
+    """Raise ``UsageError`` unless the suffix names a kind of picture."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path} has no known suffix for a picture", f"end it in {', '.join(SUFFIXES)}")
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, in inches, that belongs to no window and to no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a picture. Raises ``UsageError`` for another suffix, ``ResourceError`` if it can't be written."""
+    check_picture(path)
+    # The date left out, the same figure is the same file.
+    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(path.suffix.lower())
+    with written_whole(path) as aside, any_script():
+        figure.savefig(aside, dpi=DPI, format=path.suffix[1:].lower(), metadata={} if dated is None else {dated: None})
