@@ -1,8 +1,9 @@
 """Simulate how fine-tuning a GPT model on chosen examples moves every test example's metrics.
 
-Each stage is a function of the same name as its command: ``collect``, ``featurize``, ``fit``,
-``simulate``, ``verify``, ``compare``, ``rank``, ``select``, ``import_`` (a word that Python keeps for itself) and
-``export``. They are loaded when first used, so that ``import gptfl`` is light.
+``collect`` and ``open_recording`` give a ``Recording``, ``fit`` and ``open_simulator`` a ``Simulator``: objects to hold, whose
+methods compute and write nothing unless they say so. ``save`` and ``plot`` write what they give. Each command is also a
+function of the same name that reads and writes files as the command does (``import_``, for Python keeps the word for
+itself). All are loaded when first used, so that ``import gptfl`` is light.
 """
 
 import importlib
@@ -14,36 +15,45 @@ if TYPE_CHECKING:
     __version__: str
     from gptfl.api.compare import compare
     from gptfl.api.rank import rank
+    from gptfl.api.recording import Recording, collect, open_recording
     from gptfl.api.relabel_study import relabel_study
     from gptfl.api.select import select
     from gptfl.api.select_study import select_study
     from gptfl.api.simulate import simulate
+    from gptfl.api.simulator import Simulator, fit, open_simulator
     from gptfl.api.verify import verify
     from gptfl.features.featurize import featurize
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
-    from gptfl.recording.collect import collect
     from gptfl.recording.inspect import inspect
-    from gptfl.simulation.fit import fit
+    from gptfl.report.display import plot, save
 
-_VERBS = {
-    "collect": "recording.collect",
+_WHERE = {
+    "Recording": "api.recording",
+    "Simulator": "api.simulator",
+    "collect": "api.recording",
     "compare": "api.compare",
     "export": "interchange.export_recording",
     "featurize": "features.featurize",
-    "fit": "simulation.fit",
+    "fit": "api.simulator",
     "import_": "interchange.import_recording",
     "inspect": "recording.inspect",
+    "open_recording": "api.recording",
+    "open_simulator": "api.simulator",
+    "plot": "report.display",
     "rank": "api.rank",
     "relabel_study": "api.relabel_study",
+    "save": "report.display",
     "select": "api.select",
     "select_study": "api.select_study",
     "simulate": "api.simulate",
     "verify": "api.verify",
 }
-"""Where each verb is."""
+"""Where each of these is."""
 
 __all__ = [
+    "Recording",
+    "Simulator",
     "collect",
     "compare",
     "export",
@@ -51,8 +61,12 @@ __all__ = [
     "fit",
     "import_",
     "inspect",
+    "open_recording",
+    "open_simulator",
+    "plot",
     "rank",
     "relabel_study",
+    "save",
     "select",
     "select_study",
     "simulate",
@@ -66,7 +80,7 @@ def __getattr__(name: str) -> object:
 
         return version("gptfl")
     if name in __all__:
-        return getattr(importlib.import_module(f"gptfl.{_VERBS[name]}"), name)
+        return getattr(importlib.import_module(f"gptfl.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'gptfl' has no attribute {name!r}")
 
 

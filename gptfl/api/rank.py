@@ -8,14 +8,7 @@ from pathlib import Path
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import DataError
-from gptfl.influence.rank import (
-    InfluenceRequest,
-    check_options,
-    detections_of,
-    detections_on_itself,
-    open_sources,
-    rankings_of,
-)
+from gptfl.influence.rank import InfluenceRequest, check_options, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import InfluenceTarget, influence_target
@@ -76,21 +69,7 @@ def rank(
     picture = _picture(figure, first, subject, bool(flipped.any()))
     own = measure_initial_metrics(recording, first.metric, model, data, progress)
     asked = InfluenceRequest(subject, how, own, features, orders, seed)
-    rankings, notes = rankings_of(sources, asked, progress)
-    result = RankResult(
-        recording=recording.path.name,
-        metric=first.metric,
-        on=subject.name,
-        subject=subject.text,
-        pool=recording.dynamics.pool,
-        rankings=rankings,
-        notes=notes,
-    )
-    if flipped.any():
-        found = detections_of(rankings, subject, own, first, flipped) | detections_on_itself(
-            rankings, sources, subject, flipped
-        )
-        result = replace(result, flipped=flipped, detections=found)
+    result = rank_by(sources, asked, progress)
     target = None if output is None else user_path(output)
     keeping = ResultWriter(replace(result, figure=picture, output=target))
     if picture is not None:

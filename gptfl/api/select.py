@@ -4,19 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.rank import check_options
-from gptfl.influence.select import selection_of
-from gptfl.influence.selection import Selection, chosen_of, target_of
+from gptfl.influence.select import select_from
+from gptfl.influence.selection import Selection, target_of
 from gptfl.influence.subset_search import SEARCH
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.report.selection import write_ids
-from gptfl.simulation.counterfactual import AS_RECORDED, ask_subset
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
@@ -47,9 +44,9 @@ def select(
     ``on`` (``mean``, ``test:ID``, ``group:FILE`` or a sequence of test ids), ``how`` and ``orders`` say how influence
     is told, as in ``rank``. The examples of greatest influence are chosen first, as if effects added up;
     ``max_share_per_class`` bounds the share of any one class, ``diversity`` takes off what is like an example that was
-    chosen before (see ``picking.pick``), ``cautious`` so many standard deviations. Then they are exchanged one by one
+    chosen before (see ``select_greedily``), ``cautious`` so many standard deviations. Then they are exchanged one by one
     for others as long as the simulator predicts a better outcome of the whole subset, for ``search`` predicted
-    curricula (see ``exchanging.exchanged``). The ids go to ``output``, by default in the workspace, as ``simulate``, ``verify`` and
+    curricula (see ``improve_by_swaps``). The ids go to ``output``, by default in the workspace, as ``simulate``, ``verify`` and
     their ``subset`` take them, and the result tells what the simulator predicts for training on all of them by the
     recording's recipe, the mean over ``orders`` random orders.
 
@@ -62,10 +59,7 @@ def select(
     wish = SelectionSpec(size, max_share_per_class, diversity, cautious, search)
     subject = target_of(on, source, wish)
     target = _target(source, subject, wish, output)
-    told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
-    asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
-    prediction = source.ask(asked.query)
-    selection = selection_of(source, subject, wish, told, chosen, asked, prediction)
+    selection = select_from(source, subject, wish, how, features, orders, seed, progress)
     keeping = ResultWriter(replace(selection, output=target))
     keeping.write("output", lambda known: write_ids(known, target))
     return keeping.settled()

@@ -11,14 +11,13 @@ from gptfl.core import Prediction, Progress, fingerprint, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.plugins.settings import utf8
-from gptfl.report.pictures import check_picture
-from gptfl.report.simulation import draw_simulation
+from gptfl.report.pictures import check_picture, save_figure
+from gptfl.report.simulation import figure_of_simulation
 from gptfl.scores import pointwise
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
 from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import (
-    Reference,
     Simulation,
 )
 from gptfl.simulation.reference import against_average, other_subset, trust_of
@@ -127,32 +126,8 @@ def simulate(
     keeping = ResultWriter(result)
     file = _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
     keeping.write("predictions", lambda _: write_predictions(target, file))
-    keeping.draw("figure", lambda _: _draw(picture, result, asked, prediction, versus), asked=figure is not None)
+    keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), asked=figure is not None)
     return keeping.settled()
-
-
-def _draw(
-    picture: Path, result: Simulation, asked: SimulationRequest, prediction: Prediction, versus: Reference
-) -> None:
-    shown = [
-        (change.id, result.tests.index(change.id), word)
-        for word, changes in (("helped", result.helped), ("hurt", result.hurt))
-        for change in changes[:2]
-    ]
-    draw_simulation(
-        picture,
-        steps=result.steps,
-        values=result.values,
-        # Of what is 0 or 1 the prediction is the probability, and bounds would say it again more roughly.
-        intervals={} if result.binary else prediction.intervals,
-        reference=versus.values,
-        recorded=asked.recorded,
-        shown=shown,
-        title=f"{result.estimator}: {asked.what}",
-        against=versus.what,
-        metric=result.metric,
-        observed=asked.query.observed,
-    )
 
 
 def _key(source: FittedSimulator, asked: SimulationRequest, rival: Int[np.ndarray, " subset"] | None) -> str:

@@ -5,22 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
-from gptfl.core.texts import written_id
 
 if TYPE_CHECKING:
     from gptfl.simulation.outcome import Simulation
 
-
-SHOWN_LEVEL = 0.9
-"""The interval that the table and the picture show, where it is given."""
 
 NEW = "Examples that the recording lacks"
 
@@ -114,6 +108,7 @@ def command(
     Example: `gptfl simulate --subset ids.txt --orders 8`
     """
     from gptfl.api.simulate import simulate
+    from gptfl.report.simulation import to_dict
 
     warn_of_problems()
     with console.progress_bar() as progress:
@@ -146,7 +141,7 @@ def command(
     if as_json:
         for text in result.notes:
             console.note(text)
-        console.say_json(_as_dict(result))
+        console.say_json(to_dict(result))
     else:
         show(result)
     console.settle(result.unkept, error)
@@ -154,6 +149,8 @@ def command(
 
 def show(result: "Simulation") -> None:
     """Print what a simulation came to."""
+    from gptfl.report.simulation import direction, shown_value, simulation_table
+
     for text in result.notes:
         console.note(text)
     name = result.metric.name
@@ -163,110 +160,13 @@ def show(result: "Simulation") -> None:
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
     pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
     if result.mean_recorded is not None:
-        pairs["recorded"] = _told(result.mean_recorded)
+        pairs["recorded"] = shown_value(result.mean_recorded)
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
-    pairs["change"] = f"{result.mean_change:+.4g} ({_direction(result)})"
+    pairs["change"] = f"{result.mean_change:+.4g} ({direction(result)})"
     if result.recorded is not None:
         pairs["trust"] = result.trust
     for group in result.groups:
         pairs[group.name] = f"MSE {group.mse:.3g}, final ρ {group.rho:.3f}, of {group.count} test examples"
     console.show_pairs(pairs)
-    _show_table(result)
+    show_table(simulation_table(result))
     console.say_paths(predictions=result.predictions, picture=result.figure)
-
-
-def _show_table(result: "Simulation") -> None:
-    held_out = result.recorded is not None
-    marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("test example")
-    level, bounds = _bounds(result)
-    headings = (
-        f"P({result.metric.name} = 1)" if result.binary else f"predicted {result.metric.name}",
-        *((f"{level:.0%} interval",) if bounds else ()),
-        *(("recorded",) if held_out else ()),
-        "against",
-        "change",
-    )
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for title, changes in (("helped most", result.helped), ("hurt most", result.hurt)):
-        if changes:
-            table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
-        for change in changes:
-            truth = () if change.recorded is None else (_told(change.recorded),)
-            span = (bounds[change.id],) if bounds else ()
-            numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
-            mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
-            table.add_row(console.plain(f"  {written_id(change.id)}{mark}"), *numbers)
-    show_table(table)
-
-
-def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:
-    """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
-    if not result.intervals or result.binary:
-        return 0.0, {}
-    level = SHOWN_LEVEL if SHOWN_LEVEL in result.intervals else max(result.intervals)
-    rows = zip(result.tests, *result.intervals[level], strict=True)
-    return level, {id: f"{low:.4g} to {high:.4g}" for id, low, high in rows}
-
-
-def _told(recorded: float) -> str:
-    """A recorded value; a new test example has none."""
-    return "–" if math.isnan(recorded) else f"{recorded:.4g}"
-
-
-def _direction(result: "Simulation") -> str:
-    if result.mean_change == 0 or math.isnan(result.mean_change):
-        return "no change"
-    return "better" if (result.mean_change > 0) == result.metric.higher_is_better else "worse"
-
-
-def _as_dict(result: "Simulation") -> dict[str, object]:
-    truths = [math.nan] * len(result.tests) if result.recorded is None else result.recorded
-    marks = result.marks or ("",) * len(result.tests)
-    rows = zip(result.tests, result.final, truths, result.change, result.spread, marks, strict=True)
-    return {
-        "estimator": result.estimator,
-        "metric": result.metric.name,
-        "higher_is_better": result.metric.higher_is_better,
-        "binary": result.binary,
-        "what": result.what,
-        "against": result.reference.what,
-        "against_step": result.reference.step,
-        "curricula": len(result.labels),
-        "step": int(result.steps[-1]),
-        "predicted": _number(result.mean_final),
-        "recorded": None if result.mean_recorded is None else _number(result.mean_recorded),
-        "reference": _number(result.mean_reference),
-        "change": _number(result.mean_change),
-        "spread": _number(result.mean_spread),
-        "skill": result.skill,
-        "novelty": None if result.novelty is None else [float(one) for one in result.novelty],
-        "test": [
-            {
-                "id": id,
-                "predicted": _number(final),
-                "recorded": _number(truth),
-                "change": _number(change),
-                "spread": _number(spread),
-                "fitted": mark or "seen",
-                "intervals": {
-                    f"{level:g}": [float(low[place]), float(high[place])]
-                    for level, (low, high) in result.intervals.items()
-                },
-            }
-            for place, (id, final, truth, change, spread, mark) in enumerate(rows)
-        ],
-        "groups": {
-            group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}
-            for group in result.groups
-        },
-        "predictions": None if result.predictions is None else str(result.predictions),
-        "picture": None if result.figure is None else str(result.figure),
-    }
-
-
-def _number(value: float) -> float | None:
-    """A number as JSON has it: None where there is none."""
-    return None if math.isnan(value) else float(value)

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo
+from gptfl.core.display import Displayed
 from gptfl.scores.coverage import Coverage, Intervals
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Displayed):
     """Curricula that were predicted first and carried out then.
 
     ``recorded`` is what the real trainings came to at ``steps``, NaN where the recording's own settings measure

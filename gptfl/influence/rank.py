@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,14 @@ from gptfl.core import Progress
 from gptfl.errors import UsageError
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.methods import compute_influence, direct_influence
-from gptfl.influence.ranking import Ranking
+from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import SELF, InfluenceTarget, check_how
 from gptfl.plugins.interfaces import tells_itself
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.tasks.label_noise import flipped_of
 
 OWN_FIRST = "own first {}"
 """What checking by each example's own first score is called."""
@@ -68,6 +69,27 @@ def open_sources(
     return sources
 
 
+def rank_by(sources: Sequence[FittedSimulator], asked: InfluenceRequest, progress: Progress) -> RankResult:
+    """The rankings by simulators of one recording, and how early they find flipped labels where there are some."""
+    first, subject = sources[0], asked.subject
+    pool = first.recording.dynamics.pool
+    rankings, notes = rankings_of(sources, asked, progress)
+    result = RankResult(
+        recording=first.recording.path.name,
+        metric=first.metric,
+        on=subject.name,
+        subject=subject.text,
+        pool=pool,
+        rankings=rankings,
+        notes=notes,
+    )
+    flipped = flipped_of(pool)
+    if not flipped.any():
+        return result
+    found = _detections(rankings, subject, asked.own, first, flipped)
+    return replace(result, flipped=flipped, detections=found | _itself(rankings, sources, subject, flipped))
+
+
 def rankings_of(
     sources: Sequence[FittedSimulator], asked: InfluenceRequest, progress: Progress
 ) -> tuple[tuple[Ranking, ...], tuple[str, ...]]:
@@ -99,7 +121,7 @@ def suspicion(ranking: Ranking, subject: InfluenceTarget) -> np.ndarray:
     return ranking.influence if subject.itself else -ranking.influence
 
 
-def detections_of(
+def _detections(
     rankings: Sequence[Ranking],
     subject: InfluenceTarget,
     own: InitialMetrics | None,
@@ -113,7 +135,7 @@ def detections_of(
     return detections
 
 
-def detections_on_itself(
+def _itself(
     rankings: Sequence[Ranking],
     sources: Sequence[FittedSimulator],
     subject: InfluenceTarget,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gptfl.core import Example, MetricInfo
+from gptfl.core.display import Displayed
 from gptfl.scores.detection import Detection
 
 
@@ -36,7 +37,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class RankResult:
+class RankResult(Displayed):
     """Rankings of one recording's pool by one or more estimators.
 
     ``on`` is what was asked for, ``subject`` says it in words. ``flipped`` says whose label was flipped, None where

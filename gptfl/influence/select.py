@@ -1,20 +1,42 @@
 """Selects the training examples that are predicted to be best to train on."""
 
 from dataclasses import asdict
+from pathlib import Path
 
-from gptfl.core import Classes, Prediction, classes_of
+import numpy as np
+
+from gptfl.core import Classes, Prediction, Progress, classes_of
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.greedy import SelectionSpec
-from gptfl.influence.selection import Selection
+from gptfl.influence.selection import Selection, chosen_of
 from gptfl.influence.targets import Influence, InfluenceTarget
 from gptfl.simulation.caveats import novelty_note, share_note
-from gptfl.simulation.counterfactual import SimulationRequest
+from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average, trust_of
 from gptfl.simulation.simulator import FittedSimulator
 
 
-def selection_of(
+def select_from(
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    wish: SelectionSpec,
+    how: str | None,
+    features: str | Path | None,
+    orders: int,
+    seed: int,
+    progress: Progress,
+) -> Selection:
+    """The training examples with the best predicted effect on ``subject``; nothing is written.
+
+    Raises ``DataError`` where the estimator can't tell what is asked.
+    """
+    told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
+    asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
+    return _selection_of(source, subject, wish, told, chosen, asked, source.ask(asked.query))
+
+
+def _selection_of(
     source: FittedSimulator,
     subject: InfluenceTarget,
     wish: SelectionSpec,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Example, Features, MetricInfo, Progress
+from gptfl.core.display import Displayed
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.closed_form import vectors_of
 from gptfl.influence.greedy import SelectionSpec, class_quota, select_greedily
@@ -19,7 +20,7 @@ from gptfl.simulation.simulator import FittedSimulator
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Displayed):
     """The training examples that are predicted to be best to train on.
 
     ``examples`` are in the order in which they were picked, ``influence`` is of each on the target, positive where it

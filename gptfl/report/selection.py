@@ -16,11 +16,16 @@ HEAD = "# gptfl select"
 
 def write_ids(selection: Selection, path: Path) -> None:
     """Write the ids, one a line. Raises ``ResourceError`` if they can't be written."""
+    with written_whole(path) as aside:
+        aside.write_text(ids_text(selection), encoding="utf-8")
+
+
+def ids_text(selection: Selection) -> str:
+    """The ids, one a line, after a comment that says what they are."""
     head = (
         f"{HEAD}: {len(selection.ids)} of {selection.pool} examples of {selection.recording}, by {selection.estimator}"
     )
-    with written_whole(path) as aside:
-        aside.write_text("\n".join((head, *map(written_id, selection.ids))) + "\n", encoding="utf-8")
+    return "\n".join((head, *map(written_id, selection.ids))) + "\n"
 
 
 def to_json(selection: Selection) -> str:

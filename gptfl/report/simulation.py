@@ -1,15 +1,20 @@
 """Draws what a simulation predicts against the average recorded run."""
 
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from gptfl.core import MetricInfo
+from gptfl.core.texts import json_text, written_id
 from gptfl.errors import harmless
-from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.pictures import new_figure
+from gptfl.simulation.outcome import Simulation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,9 +92,26 @@ def simulation_figure(
     return figure
 
 
-def draw_simulation(path: Path, **given: Any) -> None:
-    """Write ``simulation_figure`` of what is given. Raises ``ResourceError`` if it can't be written."""
-    save_figure(simulation_figure(**given), path)
+def figure_of_simulation(result: Simulation) -> "Figure":
+    """``simulation_figure`` of a simulation, with the test examples that are helped and hurt most."""
+    shown = [
+        (change.id, result.tests.index(change.id), word)
+        for word, changes in (("helped", result.helped), ("hurt", result.hurt))
+        for change in changes[:2]
+    ]
+    return simulation_figure(
+        steps=result.steps,
+        values=result.values,
+        # Of what is 0 or 1 the prediction is the probability, and bounds would say it again more roughly.
+        intervals={} if result.binary else result.prediction.intervals,
+        reference=result.reference.values,
+        recorded=result.asked.recorded,
+        shown=shown,
+        title=f"{result.estimator}: {result.asked.what}",
+        against=result.reference.what,
+        metric=result.metric,
+        observed=result.asked.query.observed,
+    )
 
 
 def _draw(
@@ -122,3 +144,108 @@ def _short(text: str, width: int = 24) -> str:
 def _plain(text: str) -> str:
     # A dollar sign would start mathematics.
     return harmless(text).replace("$", r"\$")
+
+
+def simulation_table(result: Simulation) -> Table:
+    """The test examples that are helped and hurt most: predicted, recorded where it is known, and against what."""
+    held_out = result.recorded is not None
+    marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("test example")
+    level, bounds = _bounds(result)
+    headings = (
+        f"P({result.metric.name} = 1)" if result.binary else f"predicted {result.metric.name}",
+        *((f"{level:.0%} interval",) if bounds else ()),
+        *(("recorded",) if held_out else ()),
+        "against",
+        "change",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for title, changes in (("helped most", result.helped), ("hurt most", result.hurt)):
+        if changes:
+            table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
+        for change in changes:
+            truth = () if change.recorded is None else (shown_value(change.recorded),)
+            span = (bounds[change.id],) if bounds else ()
+            numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
+            mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
+            table.add_row(Text(f"  {written_id(change.id)}{mark}"), *numbers)
+    return table
+
+
+def _bounds(result: Simulation) -> tuple[float, dict[str, str]]:
+    """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
+    if not result.intervals or result.binary:
+        return 0.0, {}
+    level = LEVEL if LEVEL in result.intervals else max(result.intervals)
+    rows = zip(result.tests, *result.intervals[level], strict=True)
+    return level, {id: f"{low:.4g} to {high:.4g}" for id, low, high in rows}
+
+
+def shown_value(recorded: float) -> str:
+    """A recorded value; a new test example has none."""
+    return "–" if math.isnan(recorded) else f"{recorded:.4g}"
+
+
+def direction(result: Simulation) -> str:
+    """Whether the mean change is for the better."""
+    if result.mean_change == 0 or math.isnan(result.mean_change):
+        return "no change"
+    return "better" if (result.mean_change > 0) == result.metric.higher_is_better else "worse"
+
+
+def to_dict(result: Simulation) -> dict[str, Any]:
+    """All numbers but the trajectories, for programs."""
+    truths = [math.nan] * len(result.tests) if result.recorded is None else result.recorded
+    marks = result.marks or ("",) * len(result.tests)
+    rows = zip(result.tests, result.final, truths, result.change, result.spread, marks, strict=True)
+    return {
+        "estimator": result.estimator,
+        "metric": result.metric.name,
+        "higher_is_better": result.metric.higher_is_better,
+        "binary": result.binary,
+        "what": result.what,
+        "against": result.reference.what,
+        "against_step": result.reference.step,
+        "curricula": len(result.labels),
+        "step": int(result.steps[-1]),
+        "predicted": _number(result.mean_final),
+        "recorded": None if result.mean_recorded is None else _number(result.mean_recorded),
+        "reference": _number(result.mean_reference),
+        "change": _number(result.mean_change),
+        "spread": _number(result.mean_spread),
+        "skill": result.skill,
+        "novelty": None if result.novelty is None else [float(one) for one in result.novelty],
+        "test": [
+            {
+                "id": id,
+                "predicted": _number(final),
+                "recorded": _number(truth),
+                "change": _number(change),
+                "spread": _number(spread),
+                "fitted": mark or "seen",
+                "intervals": {
+                    f"{level:g}": [float(low[place]), float(high[place])]
+                    for level, (low, high) in result.intervals.items()
+                },
+            }
+            for place, (id, final, truth, change, spread, mark) in enumerate(rows)
+        ],
+        "groups": {
+            group.name: {"count": group.count, "mse": _number(group.mse), "rho": _number(group.rho)}
+            for group in result.groups
+        },
+        "predictions": None if result.predictions is None else str(result.predictions),
+        "picture": None if result.figure is None else str(result.figure),
+    }
+
+
+def _number(value: float) -> float | None:
+    """A number as JSON has it: None where there is none."""
+    return None if math.isnan(value) else float(value)
+
+
+def to_json(result: Simulation) -> str:
+    """``to_dict`` as text."""
+    return json_text(to_dict(result), indent=2) + "\n"

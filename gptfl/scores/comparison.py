@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo
+from gptfl.core.display import Displayed
 from gptfl.scores import bootstrap, pointwise
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.coverage import Coverage, Intervals, coverages
@@ -181,7 +182,7 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Displayed):
     """One table: what was compared, on what, and how it came out.
 
     ``left_out`` maps estimators that were not asked to the reason; ``predicted`` holds the

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gptfl.core import MetricInfo
+from gptfl.core.display import Displayed
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.comparison import SCORES, Comparison, ScoreRow, Value
 
@@ -22,7 +23,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Displayed):
     """The combinations in order, the last axis varying fastest."""
 
     estimator: str
@@ -45,7 +46,7 @@ class RunsPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsSweep:
+class RunsSweep(Displayed):
     """How well estimators predict the same held-out runs after having seen few or many others.
 
     ``asked`` are the labels of the estimators that it is about, beside the naive ones. ``fittable`` is how many runs

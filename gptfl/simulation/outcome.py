@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, Prediction
+from gptfl.core.display import Displayed
 from gptfl.simulation.counterfactual import SimulationRequest
 
 SHOWN = 5
@@ -57,7 +58,7 @@ class ExampleGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Displayed):
     """Trajectories ``values`` of every curriculum in ``labels``, and what they come to.
 
     Per test example, in the order of ``tests``: ``final``, the mean over curricula of the last predicted

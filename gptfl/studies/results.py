@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import MetricInfo
+from gptfl.core.display import Displayed
 from gptfl.scores.bootstrap import unpaired_difference
 
 
 @dataclass(frozen=True, slots=True)
-class RelabelStudy:
+class RelabelStudy(Displayed):
     """A pool retrained on after checking and correcting the first part of it, by several orders of checking.
 
     ``shares`` are the parts of the pool checked, 0 and 1 among them; ``found`` are the shares of flips thereby
@@ -60,7 +61,7 @@ class SelectorResult:
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionStudy:
+class SelectionStudy(Displayed):
     """Trainings on selected subsets, scored on test examples that no selection looked at.
 
     The first of ``kinds`` is the selection studied, the last one random. ``asked`` counts the test examples selected

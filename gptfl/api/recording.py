@@ -1,0 +1,164 @@
+"""A recording to hold: opened once, featurized, compared and fitted from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptfl.api.simulator import Simulator
+from gptfl.core import Dynamics, Example, Progress, Run, silent, user_path
+from gptfl.core.display import html_rows
+from gptfl.evaluation.compare import ComparisonSpec, compare_held_out
+from gptfl.features.featurize import FeaturizeResult
+from gptfl.recording.recording import OpenedRecording
+from gptfl.recording.recording import open_recording as open_file
+from gptfl.recording.result import CollectResult
+from gptfl.scores.comparison import Comparison
+
+if TYPE_CHECKING:
+    from gptfl.recording.cost import CostEstimate
+
+
+class Recording:
+    """Recorded runs of one model on one pool: what ``gptfl.collect`` and ``gptfl.open_recording`` give.
+
+    The file is read when it is first needed, and once.
+    """
+
+    def __init__(
+        self, path: str | Path, workspace: str | Path | None = None, collected: CollectResult | None = None
+    ) -> None:
+        self.path = user_path(path)
+        self.collected = collected
+        """What the call of ``gptfl.collect`` came to that this is from."""
+        self._workspace = workspace
+
+    @cached_property
+    def opened(self) -> OpenedRecording:
+        """The recording as it was read. Raises ``DataError`` where it can't be."""
+        return open_file(self.path, self._workspace)
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Examples, metrics, runs and settings."""
+        return self.opened.dynamics
+
+    @property
+    def pool(self) -> tuple[Example, ...]:
+        """The examples that runs train on."""
+        return self.dynamics.pool
+
+    @property
+    def test(self) -> tuple[Example, ...]:
+        """The examples that are measured."""
+        return self.dynamics.test
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """How the runs were made."""
+        return self.dynamics.settings
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the recorded metrics."""
+        return tuple(self.dynamics.metrics)
+
+    @property
+    def runs(self) -> int:
+        """How many runs are recorded; ``dynamics.runs`` has them."""
+        return len(self.dynamics.runs) if self.collected is None else self.collected.runs
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of it: of the call that made it, or of the file."""
+        return self.opened.notes if self.collected is None else self.collected.notes
+
+    @property
+    def estimate(self) -> "CostEstimate | None":
+        """What the call that made it was expected to cost."""
+        return None if self.collected is None else self.collected.estimate
+
+    @property
+    def recorded_now(self) -> int:
+        """How many of its runs were recorded by the call that it is from."""
+        return 0 if self.collected is None else self.collected.recorded_now
+
+    def run(self, index: int) -> Run:
+        """The run of this number. Raises ``KeyError``."""
+        for run in self.dynamics.runs:
+            if run.index == index:
+                return run
+        raise KeyError(index)
+
+    def featurize(self, encoder: str | None = None, **options: Any) -> FeaturizeResult:
+        """Embed its examples and write the features: ``gptfl.featurize`` of this recording."""
+        from gptfl.features.featurize import featurize
+
+        return featurize(encoder, dynamics=self.path, workspace=self._workspace, **options)
+
+    def compare(
+        self,
+        estimators: Sequence[str] | None = None,
+        *,
+        folds: int | None = None,
+        every: int = 1,
+        keep_diverged: bool = False,
+        progress: Progress = silent,
+        **spec: Any,
+    ) -> Comparison:
+        """Hold estimators against the same held-out runs; writes no table and no picture.
+
+        ``spec`` are the other fields of ``gptfl.evaluation.compare.ComparisonSpec``, the options of ``gptfl.compare``.
+        """
+        recording = replace(self.opened, every=every, keep_diverged=keep_diverged)
+        return compare_held_out(recording, ComparisonSpec(estimators=estimators, folds=folds, **spec), progress)
+
+    def fit(self, estimator: str | None = None, **options: Any) -> Simulator:
+        """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording."""
+        from gptfl.simulation.fit import fit
+
+        result = fit(estimator, dynamics=self.path, workspace=self._workspace, **options)
+        return Simulator(result.path, dynamics=self.path, workspace=self._workspace, fitted=result)
+
+    def __repr__(self) -> str:
+        return f"Recording({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        dynamics = self.dynamics
+        rows = {
+            "recording": self.path.name,
+            "runs": str(len(dynamics.runs)),
+            "pool, test": f"{len(dynamics.pool)}, {len(dynamics.test)} examples",
+            "metrics": ", ".join(dynamics.metrics),
+            "model": str(dynamics.settings.get("model", "")),
+            "task": str(dynamics.settings.get("task", "")),
+        }
+        return html_rows(rows)
+
+
+def collect(
+    model: str,
+    task: str,
+    *,
+    progress: Progress = silent,
+    announce: "Callable[[CostEstimate], None] | None" = None,
+    **options: Any,
+) -> Recording:
+    """Fine-tune ``model`` on random subsets of the task's pool and record every test example.
+
+    ``options`` are those of ``gptfl.recording.collect.collect``, which says what each means; the same call again
+    finishes what an interrupted one left. Raises as that does.
+    """
+    from gptfl.recording.collect import collect as record
+
+    result = record(model, task, progress=progress, announce=announce, **options)
+    return Recording(result.path, options.get("workspace"), result)
+
+
+def open_recording(path: str | Path | None = None, workspace: str | Path | None = None) -> Recording:
+    """The recording at a path, else the one made last in the workspace. Raises ``DataError`` where there is none."""
+    opened = open_file(path, workspace)
+    recording = Recording(opened.path, workspace)
+    recording.opened = opened
+    return recording

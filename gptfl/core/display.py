@@ -1,0 +1,43 @@
+"""Results that show themselves: as a figure, as a data frame, and in a notebook.
+
+What they look like is known to the package of reports, which lies above everything that makes a result; it is loaded
+when a result is first shown.
+"""
+
+import importlib
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+REPORTS = "gptfl.report.display"
+
+
+class Displayed:
+    """A result that ``gptfl.report.display`` knows how to show."""
+
+    __slots__ = ()
+
+    def plot(self) -> "Figure":
+        """A figure, as the command of the same name draws it. Raises ``UsageError`` where there is none to draw."""
+        return cast("Figure", _reports().figure_of(self))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The numbers, a row each. Raises ``UsageError`` where they make no table."""
+        return cast("pd.DataFrame", _reports().frame_of(self))
+
+    def _repr_html_(self) -> str:
+        return str(_reports().html_of(self))
+
+
+def _reports() -> Any:
+    return importlib.import_module(REPORTS)
+
+
+def html_rows(rows: Mapping[str, str]) -> str:
+    """A table of two columns for a notebook."""
+    lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+    return f"<table>{lines}</table>"
