@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from gptfl.cli.main import COMMANDS, app
+from gptfl.cli.commands import COMMANDS
+from gptfl.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,3 +27,4 @@ def test_every_command_says_what_each_option_does_and_gives_an_example(name: str
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     assert "Example: `gptfl " in command.help
     assert all(parameter.help for parameter in command.params if parameter.name != "help")
+    assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name]

@@ -6,8 +6,10 @@ from typing import Any
 
 import typer
 
+from gptfl.cli.adapter import CONFIG, PRINT_CONFIG
 from gptfl.cli.main import app
 
+NOT_LISTED = ("help", "install_completion", "show_completion", CONFIG, PRINT_CONFIG)
 TARGET = Path(__file__).parents[1] / "docs" / "cli.md"
 
 
@@ -29,6 +31,10 @@ def reference() -> str:
         "A command that is given no recording takes the one in the workspace that was made last, and what was made for it; "
         "where there are several, it says which it took.",
         "",
+        "Every command but `unlock` also takes its options from a file: `--config FILE`, .toml or .json, names them as "
+        "they are typed, without the hyphens in front. Options on the command line go before the file, and the file "
+        "before defaults. `--print-config` prints the options as such a file and does nothing else.",
+        "",
         "Shell completion: `gptfl --install-completion`. `GPTFL_WORKSPACE` sets the workspace, `GPTFL_CACHE` the "
         "folder for converted and built models.",
     ]
@@ -36,7 +42,7 @@ def reference() -> str:
         lines += ["", f"## gptfl {name}", "", inspect.cleandoc(command.help or "").replace("\b", ""), ""]
         panels: dict[str, list[Any]] = {}
         for parameter in command.params:
-            if parameter.name not in ("help", "install_completion", "show_completion"):
+            if parameter.name not in NOT_LISTED:
                 panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(parameter)
         for panel, parameters in panels.items():
             lines += [f"| {panel} | |", "| --- | --- |", *(row(p) for p in parameters), ""]

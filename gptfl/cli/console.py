@@ -178,10 +178,10 @@ def settle(unkept: tuple[str, ...], error: NotKept | None) -> None:
         raise error
 
 
-def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     """Read ``name=value`` pairs; a value is JSON, or True, False or None as Python has them, else text."""
     settings: dict[str, Any] = {}
-    for pair in pairs or []:
+    for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise UsageError(f"--set {pair!r} is not NAME=VALUE", "write for example --set order=2")

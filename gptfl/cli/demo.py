@@ -3,20 +3,15 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from gptfl.cli import console
+from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
+from gptfl.options.common import DemoOptions
 
 
-def command(
-    workspace: Annotated[
-        Path | None,
-        typer.Option("--workspace", "-w", help="Where to put its files.", show_default="a new temporary folder"),
-    ] = None,
-) -> None:
+@with_options(DemoOptions)
+def command(options: DemoOptions) -> None:
     """Run all five stages on a small built-in model and task, in under three minutes on two cores.
 
     Needs no download: the model is built and pre-trained on the spot the first time.
@@ -31,7 +26,7 @@ def command(
         console.say(f"{stage:<10} {console.human_seconds(seconds):>12}   {made}")
 
     with console.progress_bar() as progress:
-        result = demo(workspace, progress=progress, announce=announce)
+        result = demo(options.workspace, progress=progress, announce=announce)
     console.say()
     show(result.simulation)
     console.say()

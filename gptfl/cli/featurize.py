@@ -1,40 +1,14 @@
 """``gptfl featurize``."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from gptfl.cli import console
-from gptfl.cli.options import FILES, Dynamics, Settings, Workspace, complete
+from gptfl.cli.adapter import with_options
 from gptfl.cli.plugins import warn_of_problems
+from gptfl.options.base import keywords
+from gptfl.options.simulation import FeaturizeOptions
 
 
-def command(
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="What turns examples into vectors (see gptfl plugins).",
-            show_default="gradients where the recording holds sketches, else minilm",
-            autocompletion=complete("encoder"),
-        ),
-    ] = None,
-    settings: Settings = None,
-    dynamics: Dynamics = None,
-    workspace: Workspace = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where the texts are, for a recording made with --no-texts.",
-            show_default=False,
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Features file to write.", show_default="in the workspace", rich_help_panel=FILES),
-    ] = None,
-) -> None:
+@with_options(FeaturizeOptions)
+def command(options: FeaturizeOptions) -> None:
     """Embed the pool and the test examples of a recording; what is embedded already is reused.
 
     Example: `gptfl featurize --encoder causal-lm --set model=pythia-70m --set token=last`
@@ -42,16 +16,9 @@ def command(
     from gptfl.features.featurize import featurize
 
     warn_of_problems()
+    given = keywords(options) | {"settings": console.parse_settings(options.settings)}
     with console.progress_bar() as progress:
-        result = featurize(
-            encoder,
-            dynamics=dynamics,
-            workspace=workspace,
-            settings=console.parse_settings(settings),
-            output=output,
-            data=data,
-            progress=progress,
-        )
+        result = featurize(**given, progress=progress)
     for text in result.notes:
         console.note(text)
     wide: dict[int, list[str]] = {}

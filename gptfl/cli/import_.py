@@ -1,68 +1,19 @@
 """``gptfl import``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gptfl.cli import console
+from gptfl.cli.adapter import with_options
 from gptfl.cli.featurize import next_command
-from gptfl.cli.options import FILES, Workspace, complete
+from gptfl.options.base import keywords
+from gptfl.options.interchange import ImportOptions
 
 if TYPE_CHECKING:
     from gptfl.interchange.import_recording import ImportResult
 
 
-ADDED = "What the layout lacks"
-
-
-def command(
-    layout: Annotated[str, typer.Argument(help="Layout of the files: gptdynamics, that of the released recordings.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds a folder for each run.")],
-    train_texts: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON lines of id, input and, if known, target: the training examples.",
-            show_default="DIR/train_texts.json",
-        ),
-    ] = None,
-    test_texts: Annotated[
-        Path | None,
-        typer.Option(help="The same of the test examples.", show_default="DIR/test_texts.json"),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Metric to import, such as loss, bleu or rougeL; may be given several times.",
-            show_default="all that have files",
-            autocompletion=complete("metric"),
-        ),
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate of the runs.", show_default="not known", rich_help_panel=ADDED),
-    ] = None,
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            help="How the learning rate went on: linear (decay to 0) or constant.",
-            show_default="linear, with --lr",
-            rich_help_panel=ADDED,
-        ),
-    ] = None,
-    sketches: Annotated[
-        Path | None,
-        typer.Option(
-            help="NumPy archive (.npz) of gradient sketches, which become the features 'gradients'.",
-            show_default=False,
-            rich_help_panel=ADDED,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the recording.", show_default="that of DIR", rich_help_panel=FILES)
-    ] = None,
-    workspace: Workspace = None,
-) -> None:
+@with_options(ImportOptions)
+def command(options: ImportOptions) -> None:
     """Turn what others recorded into a recording that every other command takes; no model is needed.
 
     Repeated steps count as the last one says, missing ones stay open, and both are told.
@@ -71,20 +22,9 @@ def command(
     """
     from gptfl.interchange.import_recording import import_
 
+    given = keywords(options) | {"metrics": tuple(dict.fromkeys(options.metrics))}
     with console.progress_bar() as progress:
-        result = import_(
-            layout,
-            folder,
-            train_texts=train_texts,
-            test_texts=test_texts,
-            metrics=tuple(dict.fromkeys(metric or ())),
-            lr=lr,
-            schedule=schedule,
-            sketches=sketches,
-            name=name,
-            workspace=workspace,
-            progress=progress,
-        )
+        result = import_(**given, progress=progress)
     for text in result.notes:
         console.note(text)
     _tell(result)

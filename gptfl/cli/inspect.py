@@ -1,36 +1,31 @@
 """``gptfl inspect``."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
 from rich.cells import cell_len
 from rich.table import Table
 
 from gptfl.cli import console
+from gptfl.cli.adapter import with_options
 from gptfl.core.texts import written_id
+from gptfl.options.common import InspectOptions
 
 ROOM = 40
 """The columns of a terminal that role, class and the beginning of a text need beside an id."""
 
 
-def command(
-    file: Annotated[Path, typer.Argument(help="A recording, features, simulator or predictions file.")],
-    examples: Annotated[
-        bool, typer.Option("--examples", help="List the ids and texts of a recording's examples to pick from.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+@with_options(InspectOptions)
+def command(options: InspectOptions) -> None:
     """Show what a gptfl file holds.
 
     Example: `gptfl inspect gptfl-work/rte-pythia-410m.dynamics.h5 --examples`
     """
     from gptfl.recording.inspect import inspect
 
-    found = inspect(file, examples=examples)
-    if as_json:
+    found = inspect(options.file, examples=options.examples)
+    if options.as_json:
         listed = [{"id": e.id, "role": e.role, "label": e.label, "text": e.text} for e in found.examples or []]
-        console.say_json({"file": str(found.path), **dict(found.rows), **({"examples": listed} if examples else {})})
+        console.say_json(
+            {"file": str(found.path), **dict(found.rows), **({"examples": listed} if options.examples else {})}
+        )
         return
     if found.examples is None:
         console.show_pairs(dict(found.rows))

@@ -1,21 +1,18 @@
 """The application: its commands, and the one place where an error becomes a line and an exit code."""
 
 import functools
-import importlib
 import itertools
-import keyword
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
 from gptfl import interruption
-from gptfl.cli import console
+from gptfl.cli.commands import MARKUP, group
 from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
 from gptfl.plugins.settings import check_utf8
 
@@ -29,49 +26,6 @@ LEFT = {
     "gptfl.cli.select_study": "finished trainings are kept, the same command goes on from there",
 }
 """What an interruption leaves behind, by the command's module."""
-COMMANDS = (
-    "collect",
-    "import",
-    "featurize",
-    "fit",
-    "simulate",
-    "verify",
-    "compare",
-    "rank",
-    "relabel-study",
-    "select",
-    "select-study",
-    "demo",
-    "inspect",
-    "unlock",
-    "export",
-    "plugins",
-)
-
-app = typer.Typer(
-    name="gptfl",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Predict what fine-tuning a GPT model on other examples would have done, without running it.",
-    epilog="Start with `gptfl demo`, or record your own: `gptfl collect --model pythia-410m --task rte`.",
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        console.say(f"gptfl {version('gptfl')}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
-    ] = False,
-) -> None:
-    """Every stage reads what the one before wrote into the workspace."""
 
 
 class _Stopped(Exception):
@@ -113,13 +67,35 @@ def _first_sentence(error: BaseException) -> str:
     return ". ".join(text.splitlines()[0].split(". ")[:2]).rstrip(".")
 
 
-def _module(name: str) -> str:
-    """The module of a command; a word that Python keeps for itself gets an underscore."""
-    return f"gptfl.cli.{name.replace('-', '_')}{'_' * keyword.iskeyword(name)}"
+app = typer.Typer(
+    name="gptfl",
+    cls=group(_stoppable),
+    no_args_is_help=True,
+    rich_markup_mode=MARKUP,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Predict what fine-tuning a GPT model on other examples would have done, without running it.",
+    epilog="Start with `gptfl demo`, or record your own: `gptfl collect --model pythia-410m --task rte`.",
+)
 
 
-for name in COMMANDS:
-    app.command(name)(_stoppable(importlib.import_module(_module(name)).command))
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from gptfl.cli import console
+
+        console.say(f"gptfl {version('gptfl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Every stage reads what the one before wrote into the workspace."""
 
 
 def run() -> None:
@@ -159,6 +135,9 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     """Print what gptfl has to say as a note, and others' warnings as Python does; those of arithmetic once, shortly."""
+    # Loaded here, as all that prints, so that help starts fast.
+    from gptfl.cli import console
+
     if issubclass(category, GptflWarning):
         console.note(str(message))
     elif issubclass(category, RuntimeWarning):
@@ -172,11 +151,15 @@ def _show_warning(
 
 def _interrupted(left: str) -> int:
     """Tell that a request to stop was followed, and what it left; returns the exit code."""
+    from gptfl.cli import console
+
     console.err.print(f"interrupted: {left}", style="red", soft_wrap=True)
     return interruption.exit_code()
 
 
 def _refuse(text: str, code: int) -> int:
+    from gptfl.cli import console
+
     console.err.print(f"error: {text}", markup=False, soft_wrap=True, style="red")
     return code
 

@@ -1,18 +1,16 @@
 """``gptfl plugins``."""
 
-from typing import Annotated
-
-import typer
 from rich.table import Table
 
 from gptfl.cli import console
+from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
+from gptfl.options.common import PluginsOptions
 from gptfl.plugins.registry import KINDS, get_registry
 
 
-def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+@with_options(PluginsOptions)
+def command(options: PluginsOptions) -> None:
     """List every task, encoder, metric, estimator and executor, who provides it, and what is broken.
 
     Example: `gptfl plugins --json`
@@ -20,7 +18,7 @@ def command(
     registry = get_registry()
     parts = [part for claims in registry.parts.values() for part in claims]
     parts.sort(key=lambda part: (list(KINDS).index(part.kind), part.name, part.owner))
-    if as_json:
+    if options.as_json:
         console.say_json(
             {
                 "parts": [

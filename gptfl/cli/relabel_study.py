@@ -1,88 +1,22 @@
 """``gptfl relabel-study``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gptfl.cli import console
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete, complete_model
+from gptfl.cli.adapter import with_options
 from gptfl.cli.plugins import warn_of_problems
-from gptfl.cli.rank import Data, Device, Estimators, How, On, Orders, Simulators
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
+from gptfl.options.base import keywords
+from gptfl.options.influence import RelabelStudyOptions
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
     from gptfl.studies.results import RelabelStudy
 
 
-TRAINED = "Trainings"
-
-
-def command(
-    estimator: Estimators = None,
-    metric: Metric = None,
-    on: On = "mean",
-    how: How = None,
-    orders: Orders = 4,
-    shares: Annotated[
-        str,
-        typer.Option(
-            help="Shares of the pool to check and correct, beside none and all of it.",
-            metavar="S,S,…",
-            rich_help_panel=TRAINED,
-        ),
-    ] = "0.1,0.2,0.3,0.4,0.5",
-    repeats: Annotated[
-        int, typer.Option(help="Trainings a point, each in another order.", rich_help_panel=TRAINED)
-    ] = 3,
-    epochs: Annotated[
-        float | None,
-        typer.Option(
-            help="Passes over the pool.", show_default="as recorded runs over their subsets", rich_help_panel=TRAINED
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=TRAINED),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model to train.",
-            show_default="the recording's",
-            autocompletion=complete_model,
-            rich_help_panel=TRAINED,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the cost, train nothing.", rich_help_panel=TRAINED)
-    ] = False,
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="What carries out the trainings: local is this machine (see gptfl plugins).",
-            autocompletion=complete("executor"),
-            rich_help_panel=PRECISE,
-        ),
-    ] = "local",
-    device: Device = "auto",
-    data: Data = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)] = 42,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
-    simulator: Simulators = None,
-    dynamics: Dynamics = None,
-    features: Features = None,
-    workspace: Workspace = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="JSON file of the numbers.", show_default="in the workspace", rich_help_panel=FILES),
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Picture to write.", show_default="in the workspace", rich_help_panel=FILES)
-    ] = None,
-) -> None:
+@with_options(RelabelStudyOptions)
+def command(options: RelabelStudyOptions) -> None:
     """Retrain after correcting the labels that a ranking checks first, beside random and perfect order.
 
     Needs a recording with flipped labels (collect --flip-labels). Finished trainings are kept: an interrupted study
@@ -92,41 +26,17 @@ def command(
     """
     from gptfl.api.relabel_study import relabel_study
 
-    chosen = _numbers(shares)
+    given = keywords(options) | {"shares": _numbers(options.shares)}
     warn_of_problems()
+    quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:
-        study, error = console.outcome(
-            relabel_study,
-            simulator or (),
-            estimators=estimator or (),
-            dynamics=dynamics,
-            features=features,
-            workspace=workspace,
-            metric=metric,
-            on=on,
-            how=how,
-            orders=orders,
-            shares=chosen,
-            repeats=repeats,
-            epochs=epochs,
-            steps=steps,
-            model=model,
-            data=data,
-            device=device,
-            executor=executor,
-            seed=seed,
-            dry_run=dry_run,
-            output=output,
-            figure=figure,
-            progress=progress,
-            announce=None if as_json and not dry_run else _announce,
-        )
+        study, error = console.outcome(relabel_study, **given, progress=progress, announce=None if quiet else _announce)
     if study is None:
         console.say("Nothing was trained (--dry-run).")
         return
     for text in study.notes:
         console.note(text)
-    show(study, as_json)
+    show(study, options.study.as_json)
     console.settle(study.unkept, error)
 
 

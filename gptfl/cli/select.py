@@ -1,105 +1,20 @@
 """``gptfl select``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gptfl.cli import console
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete
+from gptfl.cli.adapter import with_options
 from gptfl.cli.plugins import warn_of_problems
-from gptfl.cli.rank import How
 from gptfl.cli.tables import show_table
+from gptfl.options.base import keywords
+from gptfl.options.influence import SelectOptions
 
 if TYPE_CHECKING:
     from gptfl.influence.selection import Selection
 
 
-CHOICE = "The subset"
-TOP = 10
-
-Size = Annotated[int, typer.Option(help="How many training examples to select.", metavar="M")]
-Estimator = Annotated[
-    str | None,
-    typer.Option(
-        help="Select by the simulator of this estimator.",
-        show_default="the one fitted last",
-        autocompletion=complete("estimator"),
-    ),
-]
-On = Annotated[
-    str,
-    typer.Option(
-        help="What is to become better: mean (of all test examples), test:ID, or group:FILE (test ids, one a line).",
-        autocompletion=lambda incomplete: [w for w in ("mean", "test:", "group:") if w.startswith(incomplete)],
-    ),
-]
-MaxShare = Annotated[
-    float | None,
-    typer.Option(
-        help="At most this share of the subset may be of one class.",
-        metavar="SHARE",
-        show_default="any",
-        rich_help_panel=CHOICE,
-    ),
-]
-Diversity = Annotated[
-    float,
-    typer.Option(
-        help="Take so much off an example's worth for being like one selected before it, in standard deviations of "
-        "worth at full likeness (cosine of the features that the simulator was fitted on).",
-        metavar="λ",
-        rich_help_panel=CHOICE,
-    ),
-]
-Cautious = Annotated[
-    float,
-    typer.Option(
-        help="Go by influence less so many of its standard deviations, which the estimator must tell.",
-        metavar="Z",
-        rich_help_panel=CHOICE,
-    ),
-]
-Search = Annotated[
-    int | None,
-    typer.Option(
-        help="Predict up to so many curricula in search of exchanges that better the whole subset; 0 goes by the influence "
-        "of single examples alone.",
-        metavar="N",
-        show_default="6000",
-        rich_help_panel=CHOICE,
-    ),
-]
-Orders = Annotated[int, typer.Option(help="Random orders that predictions are means over.", metavar="K")]
-Simulator = Annotated[
-    Path | None,
-    typer.Option("--simulator", help="Simulator file to use.", show_default="the one made last", rich_help_panel=FILES),
-]
-
-
-def command(
-    size: Size,
-    estimator: Estimator = None,
-    metric: Metric = None,
-    on: On = "mean",
-    how: How = None,
-    orders: Orders = 4,
-    max_share_per_class: MaxShare = None,
-    diversity: Diversity = 0.0,
-    cautious: Cautious = 0.0,
-    search: Search = None,
-    top: Annotated[int, typer.Option(help="How many of them to show.", metavar="N", rich_help_panel=RESULT)] = TOP,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
-    simulator: Simulator = None,
-    dynamics: Dynamics = None,
-    features: Features = None,
-    workspace: Workspace = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Text file of the ids.", show_default="in the workspace", rich_help_panel=FILES),
-    ] = None,
-) -> None:
+@with_options(SelectOptions)
+def command(options: SelectOptions) -> None:
     """Select the training examples that are predicted to be best to train on for some test examples.
 
     Writes their ids, one a line, as `gptfl simulate --subset` and `gptfl verify --subset` take them.
@@ -108,38 +23,18 @@ def command(
     """
     from gptfl.api.select import select
     from gptfl.influence.rank import check_options
-    from gptfl.influence.subset_search import SEARCH
     from gptfl.report.selection import to_json
 
-    check_options(how, orders, top)
+    check_options(options.selection.how, options.selection.orders, options.top)
     warn_of_problems()
     with console.progress_bar() as progress:
-        found, error = console.outcome(
-            select,
-            size,
-            simulator,
-            dynamics=dynamics,
-            features=features,
-            workspace=workspace,
-            metric=metric,
-            estimator=estimator,
-            on=on,
-            how=how,
-            orders=orders,
-            max_share_per_class=max_share_per_class,
-            diversity=diversity,
-            cautious=cautious,
-            search=SEARCH if search is None else search,
-            seed=seed,
-            output=output,
-            progress=progress,
-        )
+        found, error = console.outcome(select, **keywords(options), progress=progress)
     for text in found.notes:
         console.note(text)
-    if as_json:
+    if options.as_json:
         console.say(to_json(found).rstrip("\n"))
     else:
-        show(found, top)
+        show(found, options.top)
     console.settle(found.unkept, error)
 
 

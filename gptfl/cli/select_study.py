@@ -1,97 +1,21 @@
 """``gptfl select-study``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gptfl.cli import console
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete, complete_model
+from gptfl.cli.adapter import with_options
 from gptfl.cli.plugins import warn_of_problems
-from gptfl.cli.rank import Data, Device, How
-from gptfl.cli.select import Cautious, Diversity, Estimator, MaxShare, On, Orders, Search, Simulator, Size
 from gptfl.cli.tables import show_table
+from gptfl.options.base import keywords
+from gptfl.options.influence import SelectStudyOptions
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
     from gptfl.studies.results import SelectionStudy
 
 
-TRAINED = "Trainings"
-
-
-def command(
-    size: Size,
-    estimator: Estimator = None,
-    metric: Metric = None,
-    on: On = "mean",
-    how: How = None,
-    orders: Orders = 4,
-    max_share_per_class: MaxShare = None,
-    diversity: Diversity = 0.0,
-    cautious: Cautious = 0.0,
-    search: Search = None,
-    rival: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Also train on the examples of greatest influence by this estimator: NAME or NAME:SETTING=VALUE,...; "
-            "may be given several times.",
-            show_default="tracin-cp, where the recording has gradients",
-            autocompletion=complete("estimator"),
-            rich_help_panel=TRAINED,
-        ),
-    ] = None,
-    random: Annotated[
-        int, typer.Option(help="Random subsets to train on once each.", metavar="K", rich_help_panel=TRAINED)
-    ] = 10,
-    repeats: Annotated[
-        int, typer.Option(help="Trainings on each selected subset, in other orders.", rich_help_panel=TRAINED)
-    ] = 5,
-    score_on: Annotated[
-        int | None,
-        typer.Option(
-            help="So many test examples, chosen by the seed, are kept from the selection and scored on.",
-            metavar="N",
-            show_default="half of them",
-            rich_help_panel=TRAINED,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model to train.",
-            show_default="the recording's",
-            autocompletion=complete_model,
-            rich_help_panel=TRAINED,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the cost, train nothing.", rich_help_panel=TRAINED)
-    ] = False,
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="What carries out the trainings: local is this machine (see gptfl plugins).",
-            autocompletion=complete("executor"),
-            rich_help_panel=PRECISE,
-        ),
-    ] = "local",
-    device: Device = "auto",
-    data: Data = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)] = 42,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
-    simulator: Simulator = None,
-    dynamics: Dynamics = None,
-    features: Features = None,
-    workspace: Workspace = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="JSON file of the numbers.", show_default="in the workspace", rich_help_panel=FILES),
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Picture to write.", show_default="in the workspace", rich_help_panel=FILES)
-    ] = None,
-) -> None:
+@with_options(SelectStudyOptions)
+def command(options: SelectStudyOptions) -> None:
     """Train on what gptfl select chooses, beside random subsets and TracIn's choice, to see what selecting is worth.
 
     Scored on test examples that are kept from the selection: estimators are fitted anew without them. Finished
@@ -100,47 +24,18 @@ def command(
     Example: `gptfl select-study --size 32 --max-share-per-class 0.5 --random 10 --repeats 5`
     """
     from gptfl.api.select_study import select_study
-    from gptfl.influence.subset_search import SEARCH
 
+    given = keywords(options) | {"rivals": options.rivals or None}
     warn_of_problems()
+    quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:
-        study, error = console.outcome(
-            select_study,
-            size,
-            simulator,
-            dynamics=dynamics,
-            features=features,
-            workspace=workspace,
-            metric=metric,
-            estimator=estimator,
-            on=on,
-            how=how,
-            orders=orders,
-            max_share_per_class=max_share_per_class,
-            diversity=diversity,
-            cautious=cautious,
-            search=SEARCH if search is None else search,
-            rivals=rival,
-            random_subsets=random,
-            repeats=repeats,
-            score_on=score_on,
-            model=model,
-            data=data,
-            device=device,
-            executor=executor,
-            seed=seed,
-            dry_run=dry_run,
-            output=output,
-            figure=figure,
-            progress=progress,
-            announce=None if as_json and not dry_run else _announce,
-        )
+        study, error = console.outcome(select_study, **given, progress=progress, announce=None if quiet else _announce)
     if study is None:
         console.say("Nothing was trained (--dry-run).")
         return
     for text in study.notes:
         console.note(text)
-    show(study, as_json)
+    show(study, options.study.as_json)
     console.settle(study.unkept, error)
 
 

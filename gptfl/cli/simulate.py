@@ -1,105 +1,21 @@
 """``gptfl simulate``."""
 
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gptfl.cli import console
-from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
+from gptfl.cli.adapter import with_options
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
+from gptfl.options.base import keywords
+from gptfl.options.simulation import SimulateOptions
 
 if TYPE_CHECKING:
     from gptfl.simulation.outcome import Simulation
 
 
-NEW = "Examples that the recording lacks"
-
-
-def command(
-    subset: Subset = None,
-    drop: Drop = None,
-    curriculum: Batches = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of pool ids to compare with.", show_default="the average recorded run", rich_help_panel=ASKED
-        ),
-    ] = None,
-    observe: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON lines of scores recorded of this very run so far, with step, id and value; goes on from there.",
-            show_default=False,
-            rich_help_panel=ASKED,
-        ),
-    ] = None,
-    orders: Orders = 1,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    batch_size: BatchSize = None,
-    lr: Rate = None,
-    new_train: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON lines of new training examples, which --subset, --drop and --curriculum may then name.",
-            show_default=False,
-            rich_help_panel=NEW,
-        ),
-    ] = None,
-    new_test: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON lines of new test examples, with their first scores in the field 'first'.",
-            show_default=False,
-            rich_help_panel=NEW,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="The recorded model, to measure first scores that --new-test doesn't give.",
-            show_default=False,
-            autocompletion=complete_model,
-            rich_help_panel=NEW,
-        ),
-    ] = None,
-    estimator: Annotated[
-        str | None,
-        typer.Option(
-            help="Ask the simulator of this estimator.",
-            show_default="the one fitted last",
-            autocompletion=complete("estimator"),
-        ),
-    ] = None,
-    metric: Metric = None,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
-    simulator: Annotated[
-        Path | None,
-        typer.Option(help="Simulator file to use.", show_default="the one made last", rich_help_panel=FILES),
-    ] = None,
-    dynamics: Dynamics = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="Features file that the simulator was fitted on; read only for unseen examples.",
-            show_default="in the workspace",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    workspace: Workspace = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Predictions file to write.", show_default="in the workspace", rich_help_panel=FILES),
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Picture to write.", show_default="beside it", rich_help_panel=FILES)
-    ] = None,
-) -> None:
+@with_options(SimulateOptions)
+def command(options: SimulateOptions) -> None:
     """Predict what training on other examples, or in another order, would have done.
 
     Without --subset, --drop or --curriculum it predicts the recording's held-out runs.
@@ -112,33 +28,8 @@ def command(
 
     warn_of_problems()
     with console.progress_bar() as progress:
-        result, error = console.outcome(
-            simulate,
-            simulator,
-            dynamics=dynamics,
-            workspace=workspace,
-            subset=subset,
-            drop=drop,
-            curriculum=curriculum,
-            orders=orders,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            lr=lr,
-            against=against,
-            observe=observe,
-            new_train=new_train,
-            new_test=new_test,
-            model=model,
-            features=features,
-            metric=metric,
-            estimator=estimator,
-            seed=seed,
-            output=output,
-            figure=figure,
-            progress=progress,
-        )
-    if as_json:
+        result, error = console.outcome(simulate, **keywords(options), progress=progress)
+    if options.as_json:
         for text in result.notes:
             console.note(text)
         console.say_json(to_dict(result))

@@ -6,62 +6,69 @@ from typing import Any
 from gptfl.cli import console
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
+from gptfl.options.evaluation import CompareOptions, SweepOptions, TableOptions
 from gptfl.plugins.settings import parse_value
 
 
-def check_runs_only(held_out: int | None, draws: int, over_runs: bool) -> None:
+def check_runs_only(options: SweepOptions, over_runs: bool) -> None:
     """Raise ``UsageError`` where options of ``--sweep runs`` are given without it."""
-    for flag, given in (("--held-out", held_out is not None), ("--draws", draws != 1)):
+    for flag, given in (("--held-out", options.held_out is not None), ("--draws", options.draws != 1)):
         if given and not over_runs:
             raise UsageError(f"{flag} is of --sweep runs alone", "leave it out, or give --sweep runs=2,3,5,10")
 
 
-def run_sweep(
-    given: list[str],
-    estimators: list[str] | None,
-    as_json: bool,
-    as_csv: bool,
-    held_out: int | None,
-    draws: int,
-    folds: int | None,
-    **options: Any,
-) -> None:
-    """Carry out a sweep over settings or over the number of runs, and show it."""
+def run_sweep(options: CompareOptions, given: dict[str, Any]) -> None:
+    """Carry out a sweep over settings or over the number of runs, and show it.
+
+    ``given`` are the arguments that ``compare`` would get. Raises ``UsageError`` for options that no sweep has.
+    """
     from gptfl.api.learning_curve import RUNS
 
-    axes = _axes(given)
-    check_runs_only(held_out, draws, RUNS in axes)
+    alone = {
+        "--latex": options.table.as_latex,
+        "--cost": given.pop("cost"),
+        "--calibrate": given.pop("calibrate"),
+        "--unseen": given.pop("unseen") is not None,
+        "--observe": given.pop("observe") is not None,
+        "--against-estimator": given.pop("against_estimator") is not None,
+    }
+    others = [flag for flag, is_given in alone.items() if is_given]
+    if others:
+        raise UsageError(f"{others[0]} does not go with --sweep", "leave out one of them")
+    del given["unseen_share"]
+    axes = _axes(options.sweep.sweep)
+    check_runs_only(options.sweep, RUNS in axes)
     if RUNS not in axes:
-        _over_settings(axes, estimators, as_json, as_csv, folds=folds, **options)
+        _over_settings(axes, options.table, **given)
         return
     if len(axes) > 1:
-        others = ", ".join(axis for axis in axes if axis != RUNS)
-        raise UsageError(f"--sweep {RUNS} goes with no other axis, and {others} is given", "sweep them one by one")
-    if folds is not None:
+        others = [axis for axis in axes if axis != RUNS]
+        raise UsageError(
+            f"--sweep {RUNS} goes with no other axis, and {', '.join(others)} is given", "sweep them one by one"
+        )
+    if given.pop("folds") is not None:
         raise UsageError(
             f"--folds does not go with --sweep {RUNS}: the same runs are held out at every point",
             "give --held-out N, or leave it out for the recording's test runs",
         )
-    _over_runs(axes[RUNS], estimators, as_json, as_csv, held_out=held_out, draws=draws, **options)
+    _over_runs(axes[RUNS], options.table, held_out=options.sweep.held_out, draws=options.sweep.draws, **given)
 
 
-def _over_runs(
-    counts: Sequence[Any], estimators: list[str] | None, as_json: bool, as_csv: bool, **options: Any
-) -> None:
+def _over_runs(counts: Sequence[Any], table: TableOptions, **options: Any) -> None:
     from gptfl.api.learning_curve import sweep_runs
     from gptfl.report.learning_curve import notes_of, runs_csv, runs_json, runs_table
 
     with console.progress_bar() as progress:
-        found, error = console.outcome(sweep_runs, counts, estimators=estimators, progress=progress, **options)
-    if as_json or as_csv:
+        found, error = console.outcome(sweep_runs, counts, progress=progress, **options)
+    if table.as_json or table.as_csv:
         for text in notes_of(found):
             console.note(text)
-    _show(found, runs_json if as_json else runs_csv if as_csv else None, runs_table)
+    _show(found, runs_json if table.as_json else runs_csv if table.as_csv else None, runs_table)
     console.settle(found.unkept, error)
 
 
 def _over_settings(
-    axes: dict[str, list[Any]], estimators: list[str] | None, as_json: bool, as_csv: bool, **options: Any
+    axes: dict[str, list[Any]], table: TableOptions, estimators: Sequence[str] | None, **options: Any
 ) -> None:
     from gptfl.api.sweep import SWEPT, sweep
     from gptfl.report.sweep import sweep_csv, sweep_json, sweep_table
@@ -77,7 +84,7 @@ def _over_settings(
         )
     for text in found.notes:
         console.note(text)
-    _show(found, sweep_json if as_json else sweep_csv if as_csv else None, sweep_table)
+    _show(found, sweep_json if table.as_json else sweep_csv if table.as_csv else None, sweep_table)
     console.settle(found.unkept, error)
 
 
@@ -89,7 +96,7 @@ def _show(found: Any, as_text: Callable[[Any], str] | None, as_table: Callable[[
     console.say_paths(picture=found.figure)
 
 
-def _axes(given: list[str]) -> dict[str, list[Any]]:
+def _axes(given: Sequence[str]) -> dict[str, list[Any]]:
     """Read ``axis=value,value`` pairs; a value is read as ``--set`` reads it."""
     axes: dict[str, list[Any]] = {}
     for pair in given:

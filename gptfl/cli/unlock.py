@@ -1,16 +1,12 @@
 """``gptfl unlock``."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from gptfl.cli import console
+from gptfl.cli.adapter import with_options
+from gptfl.options.common import UnlockOptions
 
 
-def command(
-    file: Annotated[Path, typer.Argument(help="A recording, features, simulator or predictions file.")],
-) -> None:
+@with_options(UnlockOptions)
+def command(options: UnlockOptions) -> None:
     """Make a file readable again that another program had open to write when it was killed.
 
     HDF5 marks such a file, and refuses to read it. The mark is cleared in a copy; it takes the file's name when all of it could be read.
@@ -19,7 +15,7 @@ def command(
     """
     from gptfl.recording.unlock import unlock
 
-    found = unlock(file)
+    found = unlock(options.file)
     if found.changed:
         console.say(f"{found.path}: can be read again; what was in it is unchanged")
     else:

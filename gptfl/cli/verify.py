@@ -1,88 +1,21 @@
 """``gptfl verify``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gptfl.cli import console
-from gptfl.cli.choosing import Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
-from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
+from gptfl.cli.adapter import with_options
 from gptfl.cli.plugins import warn_of_problems
-from gptfl.cli.rank import Data, Device
 from gptfl.cli.tables import show_table
+from gptfl.options.base import keywords
+from gptfl.options.evaluation import VerifyOptions
 
 if TYPE_CHECKING:
     from gptfl.evaluation.verification import Verification
     from gptfl.recording.cost import CostEstimate
 
 
-def command(
-    subset: Subset = None,
-    drop: Drop = None,
-    curriculum: Batches = None,
-    orders: Orders = 1,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    batch_size: BatchSize = None,
-    lr: Rate = None,
-    estimator: Annotated[
-        str | None,
-        typer.Option(
-            help="Verify the simulator of this estimator.",
-            show_default="the one fitted last",
-            autocompletion=complete("estimator"),
-        ),
-    ] = None,
-    metric: Metric = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the training will take, and stop.")] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or folder of the recorded model.",
-            show_default="as the recording says",
-            autocompletion=complete_model,
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    data: Data = None,
-    device: Device = "auto",
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="What carries out the trainings: local is this machine (see gptfl plugins).",
-            autocompletion=complete("executor"),
-            rich_help_panel=PRECISE,
-        ),
-    ] = "local",
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
-    simulator: Annotated[
-        Path | None,
-        typer.Option(help="Simulator file to use.", show_default="the one made last", rich_help_panel=FILES),
-    ] = None,
-    dynamics: Dynamics = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="Features file that the simulator was fitted on; read only for unseen examples.",
-            show_default="in the workspace",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    workspace: Workspace = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON file of the numbers, the trained trajectories among them.",
-            show_default="in the workspace",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Picture to write.", show_default="beside it", rich_help_panel=FILES)
-    ] = None,
-) -> None:
+@with_options(VerifyOptions)
+def command(options: VerifyOptions) -> None:
     """Predict a run that was never made, then make it, and show how far the prediction was right.
 
     What to train on is said as for `gptfl simulate`; the model is trained by the recording's own settings.
@@ -92,40 +25,17 @@ def command(
     from gptfl.api.verify import verify
 
     warn_of_problems()
+    quiet = options.as_json and not options.dry_run
     with console.progress_bar() as progress:
         found, error = console.outcome(
-            verify,
-            simulator,
-            dynamics=dynamics,
-            workspace=workspace,
-            subset=subset,
-            drop=drop,
-            curriculum=curriculum,
-            orders=orders,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            lr=lr,
-            features=features,
-            metric=metric,
-            estimator=estimator,
-            model=model,
-            data=data,
-            device=device,
-            executor=executor,
-            seed=seed,
-            dry_run=dry_run,
-            output=output,
-            figure=figure,
-            progress=progress,
-            announce=None if as_json and not dry_run else _announce,
+            verify, **keywords(options), progress=progress, announce=None if quiet else _announce
         )
     if found is None:
         console.say("Nothing was trained (--dry-run).")
         return
     for text in found.notes:
         console.note(text)
-    show(found, as_json)
+    show(found, options.as_json)
     console.settle(found.unkept, error)
 
 

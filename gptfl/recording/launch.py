@@ -23,6 +23,8 @@ from typing import IO, TYPE_CHECKING, Any
 from gptfl import errors
 from gptfl.core import Progress
 from gptfl.errors import ResourceError
+from gptfl.options.base import to_json
+from gptfl.options.recording import CollectOptions
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
@@ -107,10 +109,8 @@ def join_others(processes: int, device: str, shard: bool) -> "ProcessGroup | Non
     return None if processes > started_size() else join(device, shard)
 
 
-def launch(
-    processes: int, arguments: Mapping[str, Any], progress: Progress, announce: Announce | None
-) -> "CollectResult":
-    """Carry out ``collect(**arguments)`` by so many processes of this machine.
+def launch(options: CollectOptions, progress: Progress, announce: Announce | None) -> "CollectResult":
+    """Record by as many processes of this machine as the options say, which get the options as JSON.
 
     Raises what the first of them raises, and ``ResourceError`` where one is killed. However this process ends,
     the others end with it.
@@ -121,7 +121,8 @@ def launch(
 
     result: CollectResult | None = None
     estimate: CostEstimate | None = None
-    with _started(processes, arguments) as crew:
+    processes = options.execution.processes
+    with _started(processes, json.dumps(to_json(options))) as crew:
         left = processes
         while left:
             number, word = crew.words.get()
@@ -148,7 +149,7 @@ def launch(
 
 
 @contextlib.contextmanager
-def _started(processes: int, arguments: Mapping[str, Any]) -> Iterator[_WorkerPool]:
+def _started(processes: int, line: str) -> Iterator[_WorkerPool]:
     """Processes at work; they are gone when the block ends, however it ends."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as noise:
         crew = _WorkerPool([], noise)
@@ -160,7 +161,7 @@ def _started(processes: int, arguments: Mapping[str, Any]) -> Iterator[_WorkerPo
             for process in crew.processes:
                 assert process.stdin is not None  # opened as a pipe, and kept open: it closes when this process ends
                 with contextlib.suppress(BrokenPipeError):
-                    process.stdin.write(json.dumps(dict(arguments), default=str) + "\n")
+                    process.stdin.write(line + "\n")
                     process.stdin.flush()
             yield crew
         finally:
@@ -180,7 +181,7 @@ def _start(number: int, processes: int, port: int, noise: IO[str]) -> "subproces
     environment |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
     environment |= {"LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from gptfl.recording.launch import work; work()"],
+        [sys.executable, "-P", "-c", "from gptfl.recording.worker import work; work()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=noise,

@@ -1,248 +1,251 @@
-"""The plan of a recording: checks of what is asked for, the design, the steps, and the runs that come of it."""
+"""The plan of a recording: from what was asked for to everything decided, the presets and defaults among it."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of_classes
-from gptfl.core.curriculum import count_steps
-from gptfl.core.examples import RESERVED
-from gptfl.designs.dealing import pick_evenly
-from gptfl.designs.draws import (
-    BALANCED,
-    DESIGNS,
-    LEAVE_OUT,
-    REPEATED,
-    REPEATS_FROM,
-    UNIFORM,
-    DesignLayout,
-    Draw,
-    draw_repeats,
-    draw_runs,
-)
-from gptfl.designs.identification import Identification, contrast_subset, identification
-from gptfl.errors import DataError, UsageError
-from gptfl.plugins.interfaces import Plan
-from gptfl.recording.settings import DECODINGS
+from gptfl.core import TaskData, user_path
+from gptfl.core.curriculum import SCHEDULES, check_seed, recorded_steps
+from gptfl.designs.draws import CONTRAST, UNIFORM
+from gptfl.errors import UsageError
+from gptfl.options.base import check, check_one
+from gptfl.options.recording import CollectOptions, DesignOptions, TrainingOptions
+from gptfl.plugins.guards import make_executor, make_metric
+from gptfl.plugins.interfaces import Executor, Metric
+from gptfl.plugins.registry import Registry
+from gptfl.plugins.settings import utf8
+from gptfl.recording.design import Design, choose_design, choose_steps
+from gptfl.recording.gradient_request import Request, check_size, read_request
+from gptfl.recording.settings import DECODINGS, GENERATION
+from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
 from gptfl.store.safety import MAX_BYTES
-from gptfl.store.workspace import safe_name
+from gptfl.store.workspace import safe_name, stem_for
+from gptfl.tasks.label_noise import check_share
+from gptfl.tasks.mixture import ExampleSource, open_task, task_names
+from gptfl.training.lora import parse_lora
+from gptfl.training.names import ModelSource, resolve_model
 
-PAPER_SHARE = 128 / 200
-"""The paper's subsets hold 128 of the 200 examples of the pool."""
-PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
-GROUP_PART = 8
-"""A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
-RESERVING = 23
-"""What the random numbers that choose a reserve are for."""
+if TYPE_CHECKING:
+    from gptfl.training.trainer import TrainerSettings
+
+POOL = 200
+"""The pool's examples, unless told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
-    """A design of runs, with everything that was left open decided; examples are not known yet."""
+class Preset:
+    """What holds of these options unless they are given."""
 
-    name: str
     runs: int
-    pool: int
-    subset: int
-    seed: int
-    reserve: int = 0
-    swapped: int | None = None
-    repeats: int = 0
+    design: str
+    sketching: str | None
+    """The option that asks for gradient sketches, if one does."""
+
+
+PAPER = Preset(32, UNIFORM, None)
+FEW_RUNS = Preset(6, CONTRAST, "--few-runs")
+"""What the estimator exposure-gp needs and no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPlan:
+    """A recording with all decided that its options leave open; only its examples aren't known yet."""
+
+    options: CollectOptions
+    task: str
+    source: ExampleSource
+    model: ModelSource
+    metrics: tuple[Metric, ...]
+    executor: Executor
+    design: Design
+    steps: int
+    trainer: "TrainerSettings"
+    device: str
+    """The kind of device."""
+    gradients: Request
+    sketches: SketchRequest | None
+    checkpoints: tuple[int, ...] | None
+    """The steps whose weights are saved; None for none."""
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What a recording keeps of it."""
-        return {"design": self.name, "reserve_pool": self.reserve, "leave_out_size": self.swapped}
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return self.options.output.name or stem_for(self.task, self.model.stem)
 
-    def check(self) -> "Design":
-        """The design itself. Raises ``UsageError`` where it makes no sense, naming the option."""
-        rest = self.pool - self.reserve
-        if self.runs > REPEATS_FROM:
-            raise UsageError(f"--runs is {self.runs}", f"a recording holds at most {REPEATS_FROM:,}")
-        if self.reserve < 0 or self.reserve == 1:
-            raise UsageError(f"--reserve-pool is {self.reserve}", "give 0, or 2 or more, so that runs can differ in it")
-        if self.reserve and rest < self.subset:
-            raise UsageError(
-                f"--reserve-pool {self.reserve} leaves {max(rest, 0)} of --pool {self.pool}, too few for --subset-size "
-                f"{self.subset}",
-                "lower either, or raise --pool",
-            )
-        self._check_repeats()
-        if self.name == LEAVE_OUT:
-            self._check_group(rest)
-        return self
+    def load(self) -> TaskData:
+        """Its examples; those marked that are set aside. Raises ``DataError`` where the task has too few of them."""
+        return self.source.load(self.design.pool, self.options.design.test, self.options.execution.seed)
 
-    def _check_repeats(self) -> None:
-        if self.repeats < 0:
-            raise UsageError(f"--repeats is {self.repeats}", "give 0 or more")
-        if self.repeats and self.name == REPEATED:
-            raise UsageError(
-                f"--repeats {self.repeats} adds to other designs, and --design repeat consists of repeats",
-                "leave it out and raise --runs",
-            )
-        if self.repeats > self.runs:
-            raise UsageError(
-                f"--repeats {self.repeats} is more than --runs {self.runs}, and each repeats another run",
-                f"give at most {self.runs}, or use --design repeat",
-            )
-
-    def _check_group(self, rest: int) -> None:
-        size, most = self.swapped or 0, self.subset // 2
-        flag = f"--leave-out-size {size}"
-        if self.subset < 2:
-            raise UsageError(f"--subset-size {self.subset} has no group to leave out", "give at least 2")
-        if not 1 <= size <= most:
-            raise UsageError(
-                flag.replace("size ", "size is "), f"give 1 to {most}, half of --subset-size {self.subset}"
-            )
-        if self.subset + size > rest:
-            raise UsageError(
-                f"{flag} and --subset-size {self.subset} come to more than the {rest} examples that runs draw from",
-                "a group is replaced by others: lower either, or raise --pool",
-            )
-        if self.reserve and self.reserve < 2 * size:
-            raise UsageError(
-                f"--reserve-pool {self.reserve} is too small to swap {flag} of it", f"give 0, or at least {2 * size}"
-            )
-
-    def reserved(self, pool: Sequence[Example]) -> tuple[Example, ...]:
-        """The pool with the examples marked that are set aside: of each class as many as of another.
-
-        Raises ``DataError`` where some are marked already.
-        """
-        if not self.reserve:
-            return tuple(pool)
-        for example in pool:
-            if example.fields.get(RESERVED) is True:
-                raise DataError(
-                    f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
-                    "leave out --reserve-pool, or the marks",
-                )
-        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, RESERVING)).tolist())
-        return tuple(
-            replace(example, fields={**example.fields, RESERVED: True}) if place in chosen else example
-            for place, example in enumerate(pool)
-        )
-
-    def places(self, pool: Sequence[Example]) -> tuple[int, ...]:
-        """Where in the pool the examples are that ``reserved`` has marked."""
-        marked = (place for place, example in enumerate(pool) if example.fields.get(RESERVED) is True)
-        return tuple(marked) if self.reserve else ()
-
-    def layout(self, pool: Sequence[Example], task: str) -> DesignLayout:
-        """What the runs follow from. Raises ``DataError`` for a balanced design of a pool without classes."""
-        reserved = np.array(self.places(pool), dtype=np.int64)
-        classes = class_numbers(pool) if self.name == BALANCED else None
-        if self.name == BALANCED:
-            self._check_classes(classes, pool, task)
-        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0)
-
-    def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
-        if classes is None:
-            raise DataError(
-                f"--design balanced needs classes, and the pool of {task} has none{lack_of_classes(pool)}",
-                "use --design contrast",
-            )
-        count = len(np.unique(classes))
-        if count < 2:
-            raise DataError(f"--design balanced needs classes, and the pool of {task} has one", "use --design contrast")
-        if self.subset < count:
-            raise DataError(
-                f"--subset-size {self.subset} has no room for the {count} classes of {task}", f"give at least {count}"
-            )
-
-    def draws(self, pool: Sequence[Example], task: str) -> list[Draw]:
-        """The runs in the order in which they are carried out, repeats last. Raises as ``layout``."""
-        runs = draw_runs(self.layout(pool, task), self.runs)
-        return runs + draw_repeats(runs, self.repeats, self.seed)
+    def settings(self, examples: TaskData, trainer: "TrainerSettings") -> dict[str, Any]:
+        """What the recording keeps of how it was made; ``trainer`` knows how many processes there are."""
+        asked = self.options
+        data = asked.examples.data
+        settings = {
+            "task": self.task,
+            "data": None if data is None else utf8(data),
+            "model": utf8(self.model.name),
+            "source": utf8(self.model.location),
+            "pool": self.design.pool,
+            "test": asked.design.test,
+            "subset_size": self.design.subset,
+            **self.design.settings,
+            "batch_size": asked.training.batch_size,
+            "steps": self.steps,
+            "seed": asked.execution.seed,
+            "device": self.device,
+            "metrics": [metric.info.name for metric in self.metrics],
+            "texts": asked.output.texts,
+            "instructions": self.source.instructions,
+            "flip_labels": asked.examples.flip_labels,
+            "data_source": examples.source,
+            "licence": examples.licence,
+            **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(trainer).items()},
+        }
+        if reads_text(self.metrics):
+            return settings
+        return {key: value for key, value in settings.items() if key not in GENERATION}
 
 
-def choose_design(
-    name: str,
-    runs: int,
-    pool: int,
-    seed: int,
-    *,
-    subset_size: int | None,
-    reserve_pool: int,
-    leave_out_size: int | None,
-    repeats: int,
-) -> Design:
-    """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
-    if name not in DESIGNS:
-        raise UsageError(f"--design {name!r} is unknown", f"use {', '.join(DESIGNS)}")
-    if leave_out_size is not None and name != LEAVE_OUT:
-        raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
-    if subset_size is None:
-        subset_size = max(1, round(PAPER_SHARE * (pool - max(0, reserve_pool))))
-        if name != UNIFORM:
-            subset_size = contrast_subset(pool)
-    if subset_size > pool:
-        raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
-    if name == LEAVE_OUT and leave_out_size is None:
-        leave_out_size = max(1, subset_size // GROUP_PART)
-    return Design(name, runs, pool, subset_size, seed, reserve_pool, leave_out_size, repeats)
+def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan:
+    """Decide what the options leave open.
 
-
-def choose_steps(design: Design, steps: int | None, epochs: float | None, batch_size: int) -> int:
-    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``."""
-    if epochs is None:
-        usual = PAPER_EPOCHS if design.name == UNIFORM else CONTRAST_EPOCHS
-        return count_steps(design.subset, batch_size, usual) if steps is None else steps
-    if steps is not None:
-        raise UsageError("--epochs and --steps both say how long to train", "give one of them")
-    if not 0 < epochs < math.inf:
-        raise UsageError(f"--epochs is {epochs}", "give a positive number")
-    return count_steps(design.subset, batch_size, epochs)
-
-
-def make_plans(draws: Sequence[Draw], batch_size: int, steps: int) -> list[Plan]:
-    """The runs with their batches."""
-    return [Plan(draw.index, draw.seed, draw.role, draw.batches(batch_size, steps)) for draw in draws]
-
-
-def identify(
-    draws: Sequence[Draw],
-    plans: Sequence[Plan],
-    learning_rates: Float[np.ndarray, " step"],
-    pool: Sequence[Example],
-    reserved: Sequence[int] = (),
-) -> Identification | None:
-    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few."""
-    fitted = [(draw, plan) for draw, plan in zip(draws, plans, strict=True) if draw.role == FIT]
-    open_ = np.setdiff1d(np.arange(len(pool)), reserved)
-    pairs = [(draw.swaps[:, 1], draw.swaps[:, 0]) for draw, _ in fitted if len(draw.swaps)]
-    return identification(
-        [plan.batches for _, plan in fitted],
-        learning_rates,
-        len(pool),
-        open_=open_,
-        pairs=pairs,
-        classes=_by_class(pool, open_),
+    Raises ``UsageError`` for options that make no sense, alone or together, and ``PluginError`` for unknown names.
+    """
+    examples, asked, training, execution = options.examples, options.design, options.training, options.execution
+    check(options)
+    check_seed(execution.seed)
+    check_name(options.output.name)
+    names = task_names(examples.task)
+    task = ",".join(names)
+    check_share(examples.flip_labels)
+    opened = open_task(registry, task, None if examples.data is None else user_path(examples.data))
+    source = ExampleSource(
+        opened, len(names) > 1 if examples.instructions is None else examples.instructions, examples.flip_labels
+    )
+    metrics = tuple(make_metric(registry, metric) for metric in dict.fromkeys(examples.metrics))
+    executor = make_executor(registry, execution.executor)
+    model = resolve_model(examples.model)
+    preset = FEW_RUNS if asked.few_runs else PAPER
+    trainer, device = _trainer(options, opened.learning_rate, metrics)
+    design = choose_design(
+        preset.design if asked.design is None else asked.design,
+        preset.runs if asked.runs is None else asked.runs,
+        _pool(asked, len(names)),
+        execution.seed,
+        subset_size=asked.subset_size,
+        reserve_pool=asked.reserve_pool,
+        leave_out_size=asked.leave_out_size,
+        repeats=asked.repeats,
+    )
+    steps = choose_steps(design, training.steps, training.epochs, training.batch_size)
+    gradients, sketches = _gradients(options, preset, design, steps, metrics)
+    check_recording_size(
+        design.runs, asked.repeats, steps, training.batch_size, asked.record_every, asked.test, len(metrics)
+    )
+    design.check()
+    along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
+    check_together(
+        execution.processes,
+        execution.shard,
+        execution.device,
+        trainer.precision,
+        execution.executor,
+        reads_text(metrics),
+        along or (None if sketches is None else sketches.option),
+    )
+    return RecordingPlan(
+        options=options,
+        task=task,
+        source=source,
+        model=model,
+        metrics=metrics,
+        executor=executor,
+        design=design,
+        steps=steps,
+        trainer=replace(trainer, derivatives=gradients.own),
+        device=device,
+        gradients=gradients,
+        sketches=sketches,
+        checkpoints=_checkpoints(options.output.checkpoints, steps, asked.record_every),
     )
 
 
-def _by_class(pool: Sequence[Example], open_: Int[np.ndarray, " open"]) -> dict[str, Int[np.ndarray, " members"]]:
-    """The examples of each class that runs draw from, by the name of the class."""
-    classes = classes_of(pool)
-    if classes is None:
-        return {}
-    names = Classes(pool)
-    found: dict[str, list[int]] = {}
-    for place in open_.tolist():
-        found.setdefault(names.name(classes[place]), []).append(place)
-    return {name: np.array(places) for name, places in sorted(found.items())}
+def reads_text(metrics: Sequence[Metric]) -> bool:
+    """Whether any of these metrics reads generated text."""
+    return any("generated" in metric.needs for metric in metrics)
 
 
-def check_counts(counts: Mapping[str, int | None]) -> None:
-    """Raise ``UsageError`` for a number below 1; None is not given."""
-    for flag, value in counts.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{flag} is {value}", "give at least 1")
+def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metric]) -> "tuple[TrainerSettings, str]":
+    """How runs are trained and the kind of device they are trained on, with ``auto`` resolved."""
+    from gptfl.training.models import pick_device
+    from gptfl.training.precision import resolve_precision
+    from gptfl.training.trainer import TrainerSettings
+
+    training, generation, execution = options.training, options.generation, options.execution
+    every = check_generation(
+        reads_text(metrics),
+        generation.decode,
+        generation.generate_every,
+        generation.generate_tokens,
+        options.design.record_every,
+    )
+    if training.schedule not in SCHEDULES:
+        raise UsageError(f"--schedule {training.schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
+    rate = usual_rate if training.lr is None else training.lr
+    check_one(TrainingOptions, "lr", rate)
+    kind = pick_device(execution.device).type
+    trainer = TrainerSettings(
+        rate,
+        training.schedule,
+        max_length=training.max_length,
+        precision=resolve_precision(execution.precision, kind),
+        train_layers=training.train_layers,
+        record_every=options.design.record_every,
+        generate_every=every,
+        generate_tokens=generation.generate_tokens,
+        decode=generation.decode,
+        seed=execution.seed,
+        lora=None if training.lora is None else parse_lora(training.lora).text,
+        accumulate=execution.accumulate,
+        shard=execution.shard,
+    )
+    return trainer, kind
+
+
+def _gradients(
+    options: CollectOptions, preset: Preset, design: Design, steps: int, metrics: Sequence[Metric]
+) -> tuple[Request, SketchRequest | None]:
+    asked, test = options.gradients, options.design.test
+    wanted = read_request(asked.gradients, asked.gradient_points, steps, [metric.info.name for metric in metrics])
+    check_size(wanted.points, design.pool, test)
+    sketches = read_sketch_request(
+        "--sketches" if asked.sketches else preset.sketching,
+        asked.sketch_points,
+        asked.sketch_dimensions,
+        asked.sketch_modules,
+        steps=steps,
+        pool=design.pool,
+        test=test,
+    )
+    return wanted, sketches
+
+
+def _checkpoints(asked: str | int | None, steps: int, every: int) -> tuple[int, ...] | None:
+    if asked is None:
+        return None
+    from gptfl.training.checkpoints import checkpoint_steps
+
+    return checkpoint_steps(str(asked), recorded_steps(steps, every).tolist())
+
+
+def _pool(asked: DesignOptions, tasks: int) -> int:
+    if asked.per_task is None:
+        return POOL if asked.pool is None else asked.pool
+    if asked.pool is not None:
+        raise UsageError(
+            f"--pool {asked.pool} and --per-task {asked.per_task} both say how large the pool is", "give one of them"
+        )
+    return asked.per_task * tasks
 
 
 def check_name(name: str | None) -> None:

@@ -12,7 +12,7 @@ from gptfl.core.imported import is_imported
 from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Executor, Metric, Plan
-from gptfl.recording.plan import identify
+from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.settings import ADDED, NOT_IDENTITY, typed
 from gptfl.recording.tokens import TOKENIZATION, mark_tokens

@@ -9,6 +9,8 @@ from typing import Any
 
 from gptfl import errors
 from gptfl.errors import GptflError, is_memory_full
+from gptfl.options.base import from_json
+from gptfl.options.recording import CollectOptions
 
 
 def work() -> None:
@@ -29,10 +31,11 @@ def work() -> None:
         say("progress", given=(what, done, total, note))
 
     try:
-        from gptfl.recording.collect import collect
+        from gptfl.recording.collect import record
         from gptfl.training.distributed import leave
 
-        result = collect(**arguments, progress=report, announce=lambda plan: say("estimate", given=asdict(plan)))
+        options = from_json(CollectOptions, arguments, "what the process that started this one says")
+        result = record(options, progress=report, announce=lambda plan: say("estimate", given=asdict(plan)))
         leave()
         if os.environ["RANK"] == "0":
             say("result", given={**asdict(result), "estimate": None})

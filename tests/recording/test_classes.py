@@ -14,8 +14,8 @@ from gptfl.core.queries import query_for
 from gptfl.errors import DataError
 from gptfl.estimators.class_share import ClassShare
 from gptfl.influence.greedy import SelectionSpec, class_quota, greatest
+from gptfl.recording.design import choose_design, identify, make_plans
 from gptfl.recording.inspect import inspect
-from gptfl.recording.plan import choose_design, identify, make_plans
 from gptfl.report.ranking import class_of
 from gptfl.simulation.new_examples import read_new_examples
 from gptfl.store.recordings import write_dynamics

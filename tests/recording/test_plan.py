@@ -11,7 +11,7 @@ from gptfl.api.compare import compare
 from gptfl.core import FIT, REPEAT, TEST, Example
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recording.cost import CostEstimate
-from gptfl.recording.plan import choose_design, choose_steps
+from gptfl.recording.design import choose_design, choose_steps
 from gptfl.recording.settings import identity
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import read_dynamics

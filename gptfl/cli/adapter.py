@@ -1,0 +1,157 @@
+"""Gives a command its options: the fields of dataclasses become what Typer offers, and a file may set them, too."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gptfl.cli.config import read_config, written
+from gptfl.errors import GptflError
+from gptfl.options.base import Place, check, make, places, read_values
+
+CONFIG, PRINT_CONFIG = "config", "print_config"
+PANEL = "Options as a file"
+Command = Callable[..., None]
+
+
+def with_options(*kinds: type) -> Callable[[Command], Command]:
+    """Give a command the fields of these dataclasses as options; it is called with one object of each.
+
+    Besides, ``--config FILE`` takes options from a file, those of the command line going before, and
+    ``--print-config`` prints them as one instead of calling the command.
+    """
+    ours = [place for kind in kinds for place in places(kind)]
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            given.pop(CONFIG, None)
+            printing = given.pop(PRINT_CONFIG, False)
+            objects: list[Any] = [make(kind, **_values(kind, given)) for kind in kinds]
+            if printing:
+                from gptfl.cli import console
+
+                console.say("\n".join(line for one in objects for line in written(one)))
+                return
+            for one in objects:
+                check(one)
+            command(*objects)
+
+        parameters = [_parameter(place) for place in ours]
+        if any(not place.option.argument for place in ours):
+            parameters += [_config(kinds), _print_config()]
+        parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return decorate
+
+
+def _values(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given of these options; several that weren't given stay at their default."""
+    found = {}
+    for place in places(kind):
+        value = given[place.name]
+        if not place.several:
+            found[place.name] = value
+        elif value:
+            found[place.name] = tuple(value)
+    return found
+
+
+def _parameter(place: Place) -> inspect.Parameter:
+    known = place.option
+    shared: dict[str, Any] = {
+        "help": known.help,
+        "metavar": known.metavar,
+        "show_default": known.shown,
+        "rich_help_panel": place.panel,
+        "autocompletion": completion(known.complete),
+        "envvar": known.envvar,
+    }
+    info = typer.Argument(**shared) if known.argument else typer.Option(*place.flags, **shared)
+    default = inspect.Parameter.empty if place.default is MISSING else None if place.several else place.default
+    return inspect.Parameter(
+        place.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[_type(place), info],
+    )
+
+
+def _type(place: Place) -> Any:
+    """The type that Typer reads: a file that Python also takes as text is a path here, and a number or a word a text."""
+    kind: Any = next((one for one in (Path, str) if one in place.takes), place.takes[0])
+    if place.several:
+        return list[kind] | None
+    return kind | None if place.default is None else kind
+
+
+def _config(kinds: tuple[type, ...]) -> inspect.Parameter:
+    def read(ctx: typer.Context, value: Path | None) -> Path | None:
+        if value is not None:
+            given = read_config(value)
+            found = {name: one for kind in kinds for name, one in read_values(kind, given, str(value)).items()}
+            ctx.default_map = {name: _typed(one) for name, one in found.items()}
+        return value
+
+    info = typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Take options from this .toml or .json file; those that are given here go before.",
+        show_default=False,
+        rich_help_panel=PANEL,
+        is_eager=True,
+        callback=read,
+    )
+    return inspect.Parameter(
+        CONFIG, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, info]
+    )
+
+
+def _print_config() -> inspect.Parameter:
+    info = typer.Option(
+        "--print-config", help="Print the options as such a file (TOML), and do nothing.", rich_help_panel=PANEL
+    )
+    return inspect.Parameter(
+        PRINT_CONFIG, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, info]
+    )
+
+
+def _typed(value: Any) -> Any:
+    """A value as it would be typed, for Typer reads it as it reads what is typed."""
+    if isinstance(value, tuple):
+        return [_typed(one) for one in value]
+    return value if isinstance(value, bool) else str(value) if isinstance(value, str | Path) else json.dumps(value)
+
+
+def completion(of: str | tuple[str, ...] | None) -> Callable[[str], list[str]] | None:
+    """What a shell offers for an option: words, the models with short names, or the registered parts of a kind."""
+    if of is None:
+        return None
+
+    def names(incomplete: str) -> list[str]:
+        return [name for name in _names(of) if name.startswith(incomplete)]
+
+    return names
+
+
+def _names(of: str | tuple[str, ...]) -> list[str]:
+    if isinstance(of, tuple):
+        return list(of)
+    if of == "model":
+        from gptfl.training.names import ALIASES, SMOLLM2_Q4, TINY
+
+        return [*ALIASES, SMOLLM2_Q4, TINY]
+    from gptfl.plugins.registry import get_registry
+
+    try:
+        return list(get_registry().names(of))
+    except GptflError:
+        return []

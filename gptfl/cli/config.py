@@ -1,0 +1,72 @@
+"""Options as a file: read for ``--config``, written for ``--print-config``."""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gptfl.errors import DataError, UsageError
+from gptfl.options.base import Place, places, to_json
+from gptfl.plugins.settings import check_utf8
+
+MAX_BYTES = 2**20
+"""No file of options is larger."""
+READERS = {".toml": tomllib.loads, ".json": json.loads}
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """What a file says, by its suffix TOML or JSON.
+
+    Raises ``UsageError`` for another suffix, and ``DataError`` where it can't be read or holds no options by name.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"--config {path} is no .toml or .json file", f"end its name in {' or '.join(READERS)}")
+    try:
+        if not path.is_file():
+            raise DataError(f"{path} is no file", "give --config the name of one, as --print-config writes it")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path} is larger than {MAX_BYTES:,} bytes", "give --config a file of options")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}", "look at its rights") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    try:
+        found = reader(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no {path.suffix[1:].upper()}: {error}", "mend it there") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no options by name", 'write for example {"runs": 6}')
+    for key, value in found.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str):
+                check_utf8(one, f"{path}: {key}")
+    return found
+
+
+def written(options: object) -> Iterator[str]:
+    """The lines of a TOML file that ``--config`` reads as these options; those without a value are comments."""
+    values = to_json(options)
+    for place in places(type(options)):
+        if place.key in values:
+            yield f"{place.key} = {_toml(values[place.key])}"
+        else:
+            yield f"# {place.key}{_default(place)}"
+
+
+def _default(place: Place) -> str:
+    shown = place.option.shown
+    return f": {shown}" if isinstance(shown, str) else ""
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # TOML's strings are JSON's, but that it takes no raw delete.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

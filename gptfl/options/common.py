@@ -1,0 +1,130 @@
+"""Options that several commands share, and those of the small commands."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gptfl.options.base import option
+
+FILES, PRECISE, RESULT, TRAINED = "Files", "Fine points", "Output", "Trainings"
+File = str | Path | None
+"""A file or folder, where one may be named."""
+
+
+def workspace() -> Any:
+    """The folder of a study."""
+    return option(
+        None,
+        "Folder that holds the files of a study.",
+        flag=("--workspace", "-w"),
+        envvar="GPTFL_WORKSPACE",
+        shown="./gptfl-work",
+        panel=FILES,
+    )
+
+
+def dynamics() -> Any:
+    """The recording."""
+    return option(None, "Recording to use.", shown="the one made last", panel=FILES)
+
+
+def metric() -> Any:
+    """The recorded metric that a command is about."""
+    return option(None, "Recorded metric.", shown="the only one, else loss", complete="metric")
+
+
+def seed(of: str = "everything random") -> Any:
+    """The seed."""
+    return option(42, f"Seed of {of}.", panel=PRECISE)
+
+
+def device() -> Any:
+    """The device of a training."""
+    return option("auto", "auto, cpu, cuda or cuda:N.", panel=PRECISE)
+
+
+def settings() -> Any:
+    """The settings of a part."""
+    return option(
+        (),
+        "A setting, as listed in docs/simulator.md and docs/baselines.md; may be given several times.",
+        flag="--set",
+        metavar="NAME=VALUE",
+        panel=PRECISE,
+    )
+
+
+def data(panel: str | None = None) -> Any:
+    """Where the texts are that a recording lacks."""
+    return option(None, "Where the texts are, for a recording made with --no-texts.", shown=False, panel=panel)
+
+
+def as_json(help: str = "Print JSON.", panel: str | None = RESULT) -> Any:
+    """Whether to print JSON."""
+    return option(False, help, flag="--json", panel=panel, shell=True)
+
+
+def as_csv() -> Any:
+    """Whether to print CSV."""
+    return option(False, "Print CSV.", flag="--csv", panel=RESULT, shell=True)
+
+
+def figure(shown: str = "in the workspace") -> Any:
+    """The picture to write."""
+    return option(None, "Picture to write.", shown=shown, panel=FILES)
+
+
+def executor() -> Any:
+    """What trains."""
+    return option(
+        "local",
+        "What carries out the trainings: local is this machine (see gptfl plugins).",
+        complete="executor",
+        panel=PRECISE,
+    )
+
+
+# Fields of the same names would hide them.
+_workspace, _dynamics, _as_json = workspace, dynamics, as_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputOptions:
+    """The files that a command reads."""
+
+    PANEL: ClassVar = FILES
+    dynamics: File = _dynamics()
+    features: File = option(None, "Features file to use.", shown="as --encoder")
+    workspace: File = _workspace()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectOptions:
+    """What ``gptfl inspect`` shows."""
+
+    file: str | Path = option(help="A recording, features, simulator or predictions file.", argument=True)
+    examples: bool = option(False, "List the ids and texts of a recording's examples to pick from.")
+    as_json: bool = _as_json("Print JSON instead of a table.", panel=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlockOptions:
+    """What ``gptfl unlock`` mends."""
+
+    file: str | Path = option(help="A recording, features, simulator or predictions file.", argument=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginsOptions:
+    """How ``gptfl plugins`` lists."""
+
+    as_json: bool = _as_json("Print JSON instead of a table.", panel=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """Where ``gptfl demo`` works."""
+
+    workspace: File = option(
+        None, "Where to put its files.", flag=("--workspace", "-w"), shown="a new temporary folder"
+    )

@@ -1,0 +1,135 @@
+"""The options of ``gptfl compare`` and ``gptfl verify``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from gptfl.options import common
+from gptfl.options.base import option
+from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions
+from gptfl.options.simulation import CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """What a sweep varies; the Python functions ``sweep`` and ``sweep_runs`` take it in their own way."""
+
+    sweep: tuple[str, ...] = option(
+        (),
+        "Compare values of one setting of the --estimator (default gptfluence), of 'every' or of 'encoder', "
+        "as in order=1,2,3; given several times, every combination. 'runs' stands alone: estimators (default "
+        "exposure-gp and gptfluence) fitted to the first 2, 3, 5 ... runs predict the same held-out runs.",
+        metavar="AXIS=V1,V2,...",
+        shell=True,
+    )
+    held_out: int | None = option(
+        None,
+        "With --sweep runs: hold out the last N runs.",
+        metavar="N",
+        shown="the test runs",
+        panel=PRECISE,
+        shell=True,
+    )
+    draws: int = option(
+        1,
+        "With --sweep runs: fit to up to K disjoint groups of runs at each point, and average.",
+        metavar="K",
+        panel=PRECISE,
+        shell=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """How the table is printed."""
+
+    PANEL: ClassVar = RESULT
+    as_json: bool = common.as_json()
+    as_csv: bool = common.as_csv()
+    as_latex: bool = option(False, "Print a LaTeX table.", flag="--latex", shell=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions:
+    """What ``gptfl compare`` holds against the held-out runs, and how."""
+
+    estimators: tuple[str, ...] = option(
+        (),
+        "Estimator to compare, beside the naive ones; may be given several times, "
+        "also the same with other settings or the features of another encoder.",
+        flag="--estimator",
+        metavar="NAME[@ENCODER][:SETTING=VALUE,...]",
+        shown="all that find what they need",
+        complete="estimator",
+    )
+    folds: int | None = option(
+        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles"
+    )
+    metric: str | None = common.metric()
+    encoder: str | None = encoder_option()
+    settings: tuple[str, ...] = option(
+        (),
+        "A setting of one estimator; may be given several times.",
+        flag="--set",
+        metavar="ESTIMATOR.NAME=VALUE",
+        panel=PRECISE,
+    )
+    calibrate: bool = option(
+        False, "Multiply what gradient estimators such as tracin-cp foretell by a number fitted to the runs to fit."
+    )
+    learning: LearningOptions = LearningOptions()
+    sweep: SweepOptions = SweepOptions()
+    cost: bool = option(
+        False, "Also measure the seconds and floating-point operations that one simulated trajectory takes."
+    )
+    observe: int | None = option(
+        None,
+        "Tell the estimators the first K recorded scores of each held-out run after its start; score the rest.",
+        metavar="K",
+        shown="none",
+        panel=PRECISE,
+    )
+    against_estimator: str | None = option(
+        None,
+        "Row whose squared error the others are held against.",
+        metavar="NAME",
+        shown="the row with the least",
+        panel=PRECISE,
+    )
+    seed: int = common.seed()
+    inputs: InputOptions = InputOptions()
+    table: TableOptions = TableOptions()
+    output: File = option(None, "Also write the table to this .json, .csv or .tex file.", shown=False, panel=FILES)
+    figure: str | Path | None = common.figure()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What ``gptfl verify`` predicts and trains."""
+
+    run: CounterfactualOptions = CounterfactualOptions()
+    estimator: str | None = option(
+        None, "Verify the simulator of this estimator.", shown="the one fitted last", complete="estimator"
+    )
+    metric: str | None = common.metric()
+    dry_run: bool = option(False, "Say what the training will take, and stop.")
+    model: str | None = option(
+        None,
+        "Name or folder of the recorded model.",
+        shown="as the recording says",
+        complete="model",
+        panel=FILES,
+    )
+    data: File = common.data()
+    device: str = common.device()
+    executor: str = common.executor()
+    seed: int = common.seed("the orders")
+    as_json: bool = common.as_json()
+    inputs: SimulatorOptions = SimulatorOptions()
+    output: File = option(
+        None,
+        "JSON file of the numbers, the trained trajectories among them.",
+        shown="in the workspace",
+        panel=FILES,
+    )
+    figure: File = common.figure("beside it")

@@ -1,0 +1,203 @@
+"""The options of ``gptfl rank``, ``gptfl select`` and the studies of both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gptfl.options import common
+from gptfl.options.base import option
+from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions
+
+ASKED, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
+
+
+def how_option() -> Any:
+    """How influence is told."""
+    return option(
+        None,
+        "replace (simulate others in its place), drop (simulate without it), closed-form (as the estimator itself "
+        "tells it, with an interval) or derivative (the same to first order, without one).",
+        shown="closed-form or derivative where there is one, else replace",
+        complete=("replace", "drop", "closed-form", "derivative"),
+        panel=ASKED,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfluenceOptions:
+    """Whose influence on what, and by which simulators."""
+
+    estimators: tuple[str, ...] = option(
+        (),
+        "Rank by the simulator of this estimator; may be given several times.",
+        flag="--estimator",
+        shown="the one fitted last",
+        complete="estimator",
+    )
+    metric: str | None = common.metric()
+    on: str = option(
+        "mean",
+        "Influence on what: mean (of all test examples), self (the example's own metric), test:ID, "
+        "or group:FILE (test ids, one a line).",
+        complete=("mean", "self", "test:", "group:"),
+        panel=ASKED,
+    )
+    how: str | None = how_option()
+    orders: int = option(4, "Random runs that each example is tried in.", metavar="K", panel=ASKED)
+    data: File = common.data()
+    simulators: tuple[str | Path, ...] = option(
+        (),
+        "Simulator file to rank by; may be given several times.",
+        flag="--simulator",
+        shown="the one made last",
+        panel=FILES,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankOptions:
+    """What ``gptfl rank`` orders, and what it shows of that."""
+
+    influence: InfluenceOptions = InfluenceOptions()
+    top: int | None = option(None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT)
+    reverse: bool = option(
+        False, "Most harmful (lowest influence) first.", flag=("--harmful", "--reverse"), panel=RESULT
+    )
+    as_csv: bool = common.as_csv()
+    as_json: bool = common.as_json()
+    model: str | None = option(
+        None,
+        "Measure each training example's first score with the recording's model, and keep it.",
+        shown="as measured before, else the test examples' mean",
+        panel=OWN,
+    )
+    seed: int = common.seed("the random runs")
+    inputs: InputOptions = InputOptions()
+    output: File = option(None, "Also write the table to this .csv or .json file.", shown=False, panel=FILES)
+    figure: File = option(
+        None,
+        "Picture of how early flipped labels are found.",
+        shown="in the workspace, if labels were flipped",
+        panel=FILES,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOptions:
+    """How the trainings of a study are carried out, and where its numbers go."""
+
+    PANEL: ClassVar = TRAINED
+    model: str | None = option(None, "Model to train.", shown="the recording's", complete="model")
+    dry_run: bool = option(False, "Print the cost, train nothing.")
+    executor: str = common.executor()
+    device: str = common.device()
+    seed: int = common.seed()
+    as_json: bool = common.as_json()
+    output: File = option(None, "JSON file of the numbers.", shown="in the workspace", panel=FILES)
+    figure: File = common.figure()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelabelStudyOptions:
+    """What ``gptfl relabel-study`` corrects and trains."""
+
+    influence: InfluenceOptions = InfluenceOptions()
+    shares: str = option(
+        "0.1,0.2,0.3,0.4,0.5",
+        "Shares of the pool to check and correct, beside none and all of it.",
+        metavar="S,S,…",
+        panel=TRAINED,
+    )
+    repeats: int = option(3, "Trainings a point, each in another order.", panel=TRAINED)
+    epochs: float | None = option(
+        None, "Passes over the pool.", shown="as recorded runs over their subsets", panel=TRAINED
+    )
+    steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, panel=TRAINED)
+    study: StudyOptions = StudyOptions()
+    inputs: InputOptions = InputOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionOptions:
+    """What is selected, by which simulator and for what."""
+
+    PANEL: ClassVar = CHOICE
+    size: int = option(help="How many training examples to select.", metavar="M", panel="")
+    estimator: str | None = option(
+        None,
+        "Select by the simulator of this estimator.",
+        shown="the one fitted last",
+        complete="estimator",
+        panel="",
+    )
+    metric: str | None = option(None, "Recorded metric.", shown="the only one, else loss", complete="metric", panel="")
+    on: str = option(
+        "mean",
+        "What is to become better: mean (of all test examples), test:ID, or group:FILE (test ids, one a line).",
+        complete=("mean", "test:", "group:"),
+        panel="",
+    )
+    how: str | None = how_option()
+    orders: int = option(4, "Random orders that predictions are means over.", metavar="K", panel="")
+    max_share_per_class: float | None = option(
+        None, "At most this share of the subset may be of one class.", metavar="SHARE", shown="any"
+    )
+    diversity: float = option(
+        0.0,
+        "Take so much off an example's worth for being like one selected before it, in standard deviations of "
+        "worth at full likeness (cosine of the features that the simulator was fitted on).",
+        metavar="λ",
+    )
+    cautious: float = option(
+        0.0, "Go by influence less so many of its standard deviations, which the estimator must tell.", metavar="Z"
+    )
+    search: int = option(
+        6000,
+        "Predict up to so many curricula in search of exchanges that better the whole subset; 0 goes by the influence "
+        "of single examples alone.",
+        metavar="N",
+        shown="6000",
+    )
+    simulator: File = option(None, "Simulator file to use.", shown="the one made last", panel=FILES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectOptions:
+    """What ``gptfl select`` selects, and what it shows of that."""
+
+    selection: SelectionOptions
+    top: int = option(10, "How many of them to show.", metavar="N", panel=RESULT, shell=True)
+    as_json: bool = common.as_json()
+    seed: int = common.seed("the orders")
+    inputs: InputOptions = InputOptions()
+    output: File = option(None, "Text file of the ids.", shown="in the workspace", panel=FILES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectStudyOptions:
+    """What ``gptfl select-study`` selects and trains on."""
+
+    selection: SelectionOptions
+    rivals: tuple[str, ...] = option(
+        (),
+        "Also train on the examples of greatest influence by this estimator: NAME or NAME:SETTING=VALUE,...; "
+        "may be given several times.",
+        flag="--rival",
+        shown="tracin-cp, where the recording has gradients",
+        complete="estimator",
+        panel=TRAINED,
+    )
+    random_subsets: int = option(
+        10, "Random subsets to train on once each.", flag="--random", metavar="K", panel=TRAINED
+    )
+    repeats: int = option(5, "Trainings on each selected subset, in other orders.", panel=TRAINED)
+    score_on: int | None = option(
+        None,
+        "So many test examples, chosen by the seed, are kept from the selection and scored on.",
+        metavar="N",
+        shown="half of them",
+        panel=TRAINED,
+    )
+    study: StudyOptions = StudyOptions()
+    data: File = common.data()
+    inputs: InputOptions = InputOptions()

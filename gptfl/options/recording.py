@@ -1,0 +1,263 @@
+"""The options of ``gptfl collect``."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gptfl.options import common
+from gptfl.options.base import option
+from gptfl.options.common import FILES, PRECISE, File
+
+WHAT, DESIGN = "What to record", "Runs"
+RECIPE = "Fine-tuning (defaults: the paper's)"
+WRITING = "Generated text (--metric bleu, rougeL)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """Which model is fine-tuned on which examples, and what is measured."""
+
+    PANEL: ClassVar = WHAT
+    model: str = option(
+        help="Model to fine-tune: pythia-14m … pythia-2.8b, smollm2-135m-instruct[-q4], tiny, any Hub id or folder.",
+        complete="model",
+    )
+    task: str = option(
+        help="Where the examples come from (see gptfl plugins); several, separated by commas, are a mixture.",
+        complete="task",
+    )
+    data: File = option(
+        None,
+        "Folder with train.jsonl and test.jsonl, instead of the Hub; of a mixture, with a folder a task.",
+        shown=False,
+        identity=False,
+    )
+    instructions: bool | None = option(
+        None,
+        "Word each prompt by one of several instruction templates.",
+        flag="--instructions/--no-instructions",
+        shown="of a mixture",
+    )
+    flip_labels: float | None = option(
+        None,
+        "Mislabel this share of the pool, as in 0.4; the recording keeps which.",
+        metavar="SHARE",
+        shown=False,
+    )
+    metrics: tuple[str, ...] = option(
+        ("loss",),
+        "Metric to record; may be given several times.",
+        flag="--metric",
+        shown="loss",
+        complete="metric",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesignOptions:
+    """How many runs, on which examples, and when they are measured."""
+
+    PANEL: ClassVar = DESIGN
+    runs: int | None = option(None, "How many runs; more later keep the first.", shown="32, with --few-runs 6", least=1)
+    few_runs: bool = option(
+        False,
+        "Record what the estimator exposure-gp needs and no more: 6 runs of the contrast design, and --sketches. "
+        "--runs and --design go before.",
+    )
+    design: str | None = option(
+        None,
+        "Which examples each run is trained on. uniform: drawn anew for each run (the paper's). contrast: few "
+        "examples many times, such that runs differ much and all examples come about equally often. balanced: "
+        "contrast with as many examples of each class in every run, the same in all. leave-out: pairs of runs, "
+        "the second with other examples in the places of a group. repeat: each subset in three orders, and one of "
+        "them twice.",
+        metavar="NAME",
+        shown="uniform, with --few-runs contrast",
+    )
+    repeats: int = option(
+        0,
+        "Runs besides that repeat the first ones and tell how much is left to chance: three in four in another "
+        "order, the fourth the very same. Nothing is fitted to them.",
+        metavar="N",
+        least=0,
+    )
+    reserve_pool: int = option(
+        0,
+        "Set N pool examples aside that no run to fit has. Every third run is then to test, and half of its "
+        "examples are reserved ones; see --unseen train of compare.",
+        metavar="N",
+    )
+    leave_out_size: int | None = option(
+        None,
+        "How many examples the runs of a leave-out pair differ in.",
+        metavar="N",
+        shown="an eighth of the subset",
+    )
+    pool: int | None = option(None, "Training examples that runs draw from, of all tasks.", shown="200", least=1)
+    per_task: int | None = option(None, "Training examples of each task, instead of --pool.", shown=False, least=1)
+    test: int = option(200, "Test examples that are measured, of all tasks.", least=1)
+    subset_size: int | None = option(
+        None,
+        "Examples of each run.",
+        shown="uniform: 64 % of the pool; else 32, or a sixth of a smaller pool",
+        least=1,
+    )
+    record_every: int = option(1, "Measure at every N-th step.", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOptions:
+    """How text is generated for metrics that read some."""
+
+    PANEL: ClassVar = WRITING
+    generate_every: int | None = option(
+        None,
+        "Generate text for bleu and rougeL at step 0, every N-th step and the last; a multiple of --record-every.",
+        metavar="N",
+        shown="--record-every",
+        least=1,
+    )
+    generate_tokens: int | None = option(
+        None,
+        "Longest generated answer, in tokens.",
+        metavar="N",
+        shown="1.5 x the longest reference, at most 256",
+        least=1,
+    )
+    decode: str = option(
+        "greedy",
+        "greedy, or nucleus: sampled as in the paper (top-p 0.95, temperature 0.2), each example with its own fixed seed.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """How each run is trained."""
+
+    PANEL: ClassVar = RECIPE
+    batch_size: int = option(4, "Examples a step.", least=1)
+    epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6")
+    steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, least=1)
+    lr: float | None = option(
+        None,
+        "Peak learning rate.",
+        shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
+        positive=True,
+    )
+    schedule: str = option("linear", "linear (decay to 0) or constant.")
+    max_length: int = option(2048, "Tokens of prompt and target; longer prompts lose their beginning.", least=1)
+    train_layers: int | None = option(
+        None,
+        "Train only the top K blocks and the final norm: several times cheaper.",
+        metavar="K",
+        shown="all",
+        least=1,
+    )
+    lora: str | None = option(
+        None,
+        "Train low-rank adapters (LoRA) instead of the weights, as in r=8,alpha=4,dropout=0.05; targets=A+B "
+        "names the modules to adapt.",
+        metavar="r=N,...",
+        shown="none; targets: query, key, value",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientOptions:
+    """What is recorded of gradients."""
+
+    PANEL: ClassVar = WHAT
+    gradients: str | None = option(
+        None,
+        "What gradient baselines need: reference (products of all examples' gradients along one more run; may "
+        "be added to a finished recording), own (the changes of loss "
+        "that gradients foretell along each recorded run, for tracin-own-run) or both.",
+        shown="none",
+    )
+    gradient_points: int | None = option(
+        None,
+        "At how many steps of the reference run gradients are multiplied, first and last included.",
+        shown="4",
+    )
+    sketches: bool = option(
+        False,
+        "Record random projections of all examples' gradients along one more run, for gptfl featurize; "
+        "may be added to a finished recording.",
+    )
+    sketch_points: int | None = option(
+        None,
+        "At how many steps of the reference run gradients are sketched, first and last included.",
+        metavar="N",
+        shown="4",
+    )
+    sketch_dimensions: int | None = option(
+        None,
+        "Numbers of a sketch: the more, the nearer its products are to the gradients'.",
+        metavar="N",
+        shown="8192",
+        least=1,
+    )
+    sketch_modules: str | None = option(
+        None,
+        "Sketch only the gradients of trained weights whose name fits this pattern, as in '*mlp*'.",
+        metavar="PATTERN",
+        shown="all trained weights",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionOptions:
+    """On what the runs are carried out, and by which random numbers."""
+
+    PANEL: ClassVar = PRECISE
+    precision: str = option("auto", "auto (on a GPU bf16, or fp16 on one without; else fp32), fp32, bf16 or fp16.")
+    accumulate: int = option(
+        1,
+        "Compute each batch in K passes, which take less memory; the mathematics is the same.",
+        metavar="K",
+        least=1,
+    )
+    processes: int = option(
+        1,
+        "Share each run out among N processes of this machine, a GPU each where there are any.",
+        metavar="N",
+        least=1,
+    )
+    shard: bool = option(False, "Spread the model over the --processes (FSDP): for one that fits on no single GPU.")
+    device: str = common.device()
+    executor: str = option(
+        "local",
+        "What carries out the runs: local is this machine; others come from plugins (see gptfl plugins).",
+        complete="executor",
+    )
+    seed: int = common.seed()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """Where the recording goes, and what of it is kept."""
+
+    PANEL: ClassVar = FILES
+    workspace: File = common.workspace()
+    name: str | None = option(None, "Name of the recording.", shown="TASK-MODEL")
+    texts: bool = option(True, "Keep the examples' texts, or only hashes.", flag="--texts/--no-texts")
+    checkpoints: str | int | None = option(
+        None,
+        "Save the trained weights of every run: at N of the recorded steps, or at all of them.",
+        metavar="N|all",
+        shown="none",
+        panel=WHAT,
+    )
+    dry_run: bool = option(False, "Print the plan and its cost, record nothing.", panel=WHAT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectOptions:
+    """What ``gptfl collect`` records."""
+
+    examples: DataOptions
+    design: DesignOptions = DesignOptions()
+    generation: GenerationOptions = GenerationOptions()
+    training: TrainingOptions = TrainingOptions()
+    gradients: GradientOptions = GradientOptions()
+    execution: ExecutionOptions = ExecutionOptions()
+    output: OutputOptions = OutputOptions()

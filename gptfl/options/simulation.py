@@ -1,0 +1,158 @@
+"""The options of the commands that embed, fit and simulate."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gptfl.options import common
+from gptfl.options.base import option
+from gptfl.options.common import FILES, PRECISE, File, InputOptions
+
+ASKED, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
+
+
+def encoder_option() -> Any:
+    """Whose features to take."""
+    return option(
+        None,
+        "Take the features of this encoder.",
+        shown="those that the estimator prefers, else those made last",
+        complete="encoder",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturizeOptions:
+    """What ``gptfl featurize`` embeds, and by what."""
+
+    encoder: str | None = option(
+        None,
+        "What turns examples into vectors (see gptfl plugins).",
+        shown="gradients where the recording holds sketches, else minilm",
+        complete="encoder",
+    )
+    settings: tuple[str, ...] = common.settings()
+    dynamics: File = common.dynamics()
+    workspace: File = common.workspace()
+    data: File = common.data(FILES)
+    output: File = option(None, "Features file to write.", shown="in the workspace", panel=FILES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningOptions:
+    """What is learned from."""
+
+    PANEL: ClassVar = PRECISE
+    every: int = option(1, "Learn from every K-th recorded score only, and predict at those steps.", metavar="K")
+    keep_diverged: bool = option(False, "Also take runs that diverged, which are left out otherwise (and named).")
+    unseen: str | None = option(
+        None,
+        "Set some training or test examples (or both) aside and learn nothing from them.",
+        metavar="train|test|both",
+        shown="all are learned from",
+    )
+    unseen_share: float | None = option(
+        None,
+        "Share of the training or test examples that --unseen sets aside.",
+        metavar="SHARE",
+        shown="0.2 of the pool, 0.25 of the test examples",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """What ``gptfl fit`` fits, and to what."""
+
+    estimator: str | None = option(
+        None,
+        "What to fit (see gptfl plugins).",
+        shown="exposure-gp where there are gradient features, else gptfluence",
+        complete="estimator",
+    )
+    metrics: tuple[str, ...] = option(
+        (),
+        "Recorded metric; several, given one by one, make a simulator each.",
+        flag="--metric",
+        shown="the only one, else loss",
+        complete="metric",
+    )
+    encoder: str | None = encoder_option()
+    settings: tuple[str, ...] = common.settings()
+    learning: LearningOptions = LearningOptions()
+    seed: int = common.seed()
+    inputs: InputOptions = InputOptions()
+    output: File = option(None, "Simulator file to write.", shown="in the workspace", panel=FILES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterfactualOptions:
+    """What a run that was never recorded trains on, and how."""
+
+    PANEL: ClassVar = ASKED
+    subset: File = option(None, "File of pool ids to train on, one a line.", shown=False)
+    drop: File = option(None, "File of pool ids to leave out of the whole pool.", shown=False)
+    curriculum: File = option(None, "File of batches, one JSON list of ids a line.", shown=False)
+    orders: int = option(1, "Random orders to average over.", metavar="K")
+    epochs: float | None = option(None, "Passes over the subset.", shown="as many steps as recorded", panel=CHANGED)
+    steps: int | None = option(None, "Optimiser steps.", shown="as recorded", panel=CHANGED)
+    batch_size: int | None = option(None, "Examples a step.", shown="as recorded", panel=CHANGED)
+    lr: float | None = option(None, "Peak learning rate.", shown="as recorded", panel=CHANGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExampleOptions:
+    """Examples that the recording lacks."""
+
+    PANEL: ClassVar = NEW
+    new_train: File = option(
+        None,
+        "JSON lines of new training examples, which --subset, --drop and --curriculum may then name.",
+        shown=False,
+    )
+    new_test: File = option(
+        None, "JSON lines of new test examples, with their first scores in the field 'first'.", shown=False
+    )
+    model: str | None = option(
+        None,
+        "The recorded model, to measure first scores that --new-test doesn't give.",
+        shown=False,
+        complete="model",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions:
+    """The simulator that is asked, and the files it goes with."""
+
+    PANEL: ClassVar = FILES
+    simulator: File = option(None, "Simulator file to use.", shown="the one made last")
+    dynamics: File = common.dynamics()
+    features: File = option(
+        None,
+        "Features file that the simulator was fitted on; read only for unseen examples.",
+        shown="in the workspace",
+    )
+    workspace: File = common.workspace()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulateOptions:
+    """What ``gptfl simulate`` predicts."""
+
+    run: CounterfactualOptions = CounterfactualOptions()
+    against: File = option(None, "File of pool ids to compare with.", shown="the average recorded run", panel=ASKED)
+    observe: File = option(
+        None,
+        "JSON lines of scores recorded of this very run so far, with step, id and value; goes on from there.",
+        shown=False,
+        panel=ASKED,
+    )
+    new: NewExampleOptions = NewExampleOptions()
+    estimator: str | None = option(
+        None, "Ask the simulator of this estimator.", shown="the one fitted last", complete="estimator"
+    )
+    metric: str | None = common.metric()
+    seed: int = common.seed("the orders")
+    as_json: bool = common.as_json()
+    inputs: SimulatorOptions = SimulatorOptions()
+    output: File = option(None, "Predictions file to write.", shown="in the workspace", panel=FILES)
+    figure: File = common.figure("beside it")

@@ -1,0 +1,235 @@
+"""The design of a recording: what its options leave open decided, the steps, and the runs that come of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of_classes
+from gptfl.core.curriculum import count_steps
+from gptfl.core.examples import RESERVED
+from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.draws import (
+    BALANCED,
+    DESIGNS,
+    LEAVE_OUT,
+    REPEATED,
+    REPEATS_FROM,
+    UNIFORM,
+    DesignLayout,
+    Draw,
+    draw_repeats,
+    draw_runs,
+)
+from gptfl.designs.identification import Identification, contrast_subset, identification
+from gptfl.errors import DataError, UsageError
+from gptfl.plugins.interfaces import Plan
+
+PAPER_SHARE = 128 / 200
+"""The paper's subsets hold 128 of the 200 examples of the pool."""
+PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
+GROUP_PART = 8
+"""A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
+RESERVING = 23
+"""What the random numbers that choose a reserve are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A design of runs, with everything that was left open decided; examples are not known yet."""
+
+    name: str
+    runs: int
+    pool: int
+    subset: int
+    seed: int
+    reserve: int = 0
+    swapped: int | None = None
+    repeats: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a recording keeps of it."""
+        return {"design": self.name, "reserve_pool": self.reserve, "leave_out_size": self.swapped}
+
+    def check(self) -> "Design":
+        """The design itself. Raises ``UsageError`` where it makes no sense, naming the option."""
+        rest = self.pool - self.reserve
+        if self.runs > REPEATS_FROM:
+            raise UsageError(f"--runs is {self.runs}", f"a recording holds at most {REPEATS_FROM:,}")
+        if self.reserve < 0 or self.reserve == 1:
+            raise UsageError(f"--reserve-pool is {self.reserve}", "give 0, or 2 or more, so that runs can differ in it")
+        if self.reserve and rest < self.subset:
+            raise UsageError(
+                f"--reserve-pool {self.reserve} leaves {max(rest, 0)} of --pool {self.pool}, too few for --subset-size "
+                f"{self.subset}",
+                "lower either, or raise --pool",
+            )
+        self._check_repeats()
+        if self.name == LEAVE_OUT:
+            self._check_group(rest)
+        return self
+
+    def _check_repeats(self) -> None:
+        if self.repeats < 0:
+            raise UsageError(f"--repeats is {self.repeats}", "give 0 or more")
+        if self.repeats and self.name == REPEATED:
+            raise UsageError(
+                f"--repeats {self.repeats} adds to other designs, and --design repeat consists of repeats",
+                "leave it out and raise --runs",
+            )
+        if self.repeats > self.runs:
+            raise UsageError(
+                f"--repeats {self.repeats} is more than --runs {self.runs}, and each repeats another run",
+                f"give at most {self.runs}, or use --design repeat",
+            )
+
+    def _check_group(self, rest: int) -> None:
+        size, most = self.swapped or 0, self.subset // 2
+        flag = f"--leave-out-size {size}"
+        if self.subset < 2:
+            raise UsageError(f"--subset-size {self.subset} has no group to leave out", "give at least 2")
+        if not 1 <= size <= most:
+            raise UsageError(
+                flag.replace("size ", "size is "), f"give 1 to {most}, half of --subset-size {self.subset}"
+            )
+        if self.subset + size > rest:
+            raise UsageError(
+                f"{flag} and --subset-size {self.subset} come to more than the {rest} examples that runs draw from",
+                "a group is replaced by others: lower either, or raise --pool",
+            )
+        if self.reserve and self.reserve < 2 * size:
+            raise UsageError(
+                f"--reserve-pool {self.reserve} is too small to swap {flag} of it", f"give 0, or at least {2 * size}"
+            )
+
+    def reserved(self, pool: Sequence[Example]) -> tuple[Example, ...]:
+        """The pool with the examples marked that are set aside: of each class as many as of another.
+
+        Raises ``DataError`` where some are marked already.
+        """
+        if not self.reserve:
+            return tuple(pool)
+        for example in pool:
+            if example.fields.get(RESERVED) is True:
+                raise DataError(
+                    f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
+                    "leave out --reserve-pool, or the marks",
+                )
+        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, RESERVING)).tolist())
+        return tuple(
+            replace(example, fields={**example.fields, RESERVED: True}) if place in chosen else example
+            for place, example in enumerate(pool)
+        )
+
+    def places(self, pool: Sequence[Example]) -> tuple[int, ...]:
+        """Where in the pool the examples are that ``reserved`` has marked."""
+        marked = (place for place, example in enumerate(pool) if example.fields.get(RESERVED) is True)
+        return tuple(marked) if self.reserve else ()
+
+    def layout(self, pool: Sequence[Example], task: str) -> DesignLayout:
+        """What the runs follow from. Raises ``DataError`` for a balanced design of a pool without classes."""
+        reserved = np.array(self.places(pool), dtype=np.int64)
+        classes = class_numbers(pool) if self.name == BALANCED else None
+        if self.name == BALANCED:
+            self._check_classes(classes, pool, task)
+        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0)
+
+    def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
+        if classes is None:
+            raise DataError(
+                f"--design balanced needs classes, and the pool of {task} has none{lack_of_classes(pool)}",
+                "use --design contrast",
+            )
+        count = len(np.unique(classes))
+        if count < 2:
+            raise DataError(f"--design balanced needs classes, and the pool of {task} has one", "use --design contrast")
+        if self.subset < count:
+            raise DataError(
+                f"--subset-size {self.subset} has no room for the {count} classes of {task}", f"give at least {count}"
+            )
+
+    def draws(self, pool: Sequence[Example], task: str) -> list[Draw]:
+        """The runs in the order in which they are carried out, repeats last. Raises as ``layout``."""
+        runs = draw_runs(self.layout(pool, task), self.runs)
+        return runs + draw_repeats(runs, self.repeats, self.seed)
+
+
+def choose_design(
+    name: str,
+    runs: int,
+    pool: int,
+    seed: int,
+    *,
+    subset_size: int | None,
+    reserve_pool: int,
+    leave_out_size: int | None,
+    repeats: int,
+) -> Design:
+    """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
+    if name not in DESIGNS:
+        raise UsageError(f"--design {name!r} is unknown", f"use {', '.join(DESIGNS)}")
+    if leave_out_size is not None and name != LEAVE_OUT:
+        raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
+    if subset_size is None:
+        subset_size = max(1, round(PAPER_SHARE * (pool - max(0, reserve_pool))))
+        if name != UNIFORM:
+            subset_size = contrast_subset(pool)
+    if subset_size > pool:
+        raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
+    if name == LEAVE_OUT and leave_out_size is None:
+        leave_out_size = max(1, subset_size // GROUP_PART)
+    return Design(name, runs, pool, subset_size, seed, reserve_pool, leave_out_size, repeats)
+
+
+def choose_steps(design: Design, steps: int | None, epochs: float | None, batch_size: int) -> int:
+    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``."""
+    if epochs is None:
+        usual = PAPER_EPOCHS if design.name == UNIFORM else CONTRAST_EPOCHS
+        return count_steps(design.subset, batch_size, usual) if steps is None else steps
+    if steps is not None:
+        raise UsageError("--epochs and --steps both say how long to train", "give one of them")
+    if not 0 < epochs < math.inf:
+        raise UsageError(f"--epochs is {epochs}", "give a positive number")
+    return count_steps(design.subset, batch_size, epochs)
+
+
+def make_plans(draws: Sequence[Draw], batch_size: int, steps: int) -> list[Plan]:
+    """The runs with their batches."""
+    return [Plan(draw.index, draw.seed, draw.role, draw.batches(batch_size, steps)) for draw in draws]
+
+
+def identify(
+    draws: Sequence[Draw],
+    plans: Sequence[Plan],
+    learning_rates: Float[np.ndarray, " step"],
+    pool: Sequence[Example],
+    reserved: Sequence[int] = (),
+) -> Identification | None:
+    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few."""
+    fitted = [(draw, plan) for draw, plan in zip(draws, plans, strict=True) if draw.role == FIT]
+    open_ = np.setdiff1d(np.arange(len(pool)), reserved)
+    pairs = [(draw.swaps[:, 1], draw.swaps[:, 0]) for draw, _ in fitted if len(draw.swaps)]
+    return identification(
+        [plan.batches for _, plan in fitted],
+        learning_rates,
+        len(pool),
+        open_=open_,
+        pairs=pairs,
+        classes=_by_class(pool, open_),
+    )
+
+
+def _by_class(pool: Sequence[Example], open_: Int[np.ndarray, " open"]) -> dict[str, Int[np.ndarray, " members"]]:
+    """The examples of each class that runs draw from, by the name of the class."""
+    classes = classes_of(pool)
+    if classes is None:
+        return {}
+    names = Classes(pool)
+    found: dict[str, list[int]] = {}
+    for place in open_.tolist():
+        found.setdefault(names.name(classes[place]), []).append(place)
+    return {name: np.array(places) for name, places in sorted(found.items())}
