@@ -5,7 +5,6 @@ from typing import Any
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.sweeping import check_runs_only, run_sweep
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
@@ -27,7 +26,7 @@ def command(options: CompareOptions) -> None:
     table = options.table
     if table.as_json + table.as_csv + table.as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")
-    warn_of_problems()
+    console.warn_of_problems()
     given = keywords(options) | {
         "estimators": options.estimators or None,
         "settings": _by_estimator(options.settings),

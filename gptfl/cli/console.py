@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
@@ -25,10 +25,11 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gptfl import interruption
-from gptfl.core import Progress as ProgressCallback
-from gptfl.core.texts import json_text
 from gptfl.errors import UNSAFE, NotKept, UsageError, harmless, one_line
 from gptfl.plugins.settings import parse_value
+
+if TYPE_CHECKING:
+    from gptfl.core import Progress as ProgressCallback
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,8 +71,18 @@ def warn(text: str) -> None:
     err.print(f"warning: {one_line(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
+def warn_of_problems() -> None:
+    """Tell, once a command, which plugins could not be used."""
+    from gptfl.plugins.registry import get_registry
+
+    for problem in get_registry().problems:
+        warn(f"plugin {problem.owner}: {problem.reason}")
+
+
 def say_json(value: Any) -> None:
     """Print a value as JSON."""
+    from gptfl.core.texts import json_text
+
     sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
@@ -86,7 +97,7 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[ProgressCallback]:
+def progress_bar() -> "Iterator[ProgressCallback]":
     """A callback for the stages, shown as bars with rate and time left while it is in use.
 
     Where stderr is no terminal, as in a log, a plain line every half a minute takes their place.

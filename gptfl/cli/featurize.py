@@ -2,7 +2,6 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.options.base import keywords
 from gptfl.options.simulation import FeaturizeOptions
 
@@ -15,7 +14,7 @@ def command(options: FeaturizeOptions) -> None:
     """
     from gptfl.features.featurize import featurize
 
-    warn_of_problems()
+    console.warn_of_problems()
     given = keywords(options) | {"settings": console.parse_settings(options.settings)}
     with console.progress_bar() as progress:
         result = featurize(**given, progress=progress)

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.errors import UsageError
 from gptfl.options.base import keywords
 from gptfl.options.simulation import FitOptions
@@ -21,7 +20,7 @@ def command(options: FitOptions) -> None:
     """
     from gptfl.simulation.fit import fit
 
-    warn_of_problems()
+    console.warn_of_problems()
     given = keywords(options) | {"settings": console.parse_settings(options.settings)}
     del given["metrics"]
     chosen: list[str | None] = [*dict.fromkeys(options.metrics)] or [None]

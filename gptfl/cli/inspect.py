@@ -6,6 +6,7 @@ from rich.table import Table
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.core.texts import written_id
+from gptfl.errors import UsageError
 from gptfl.options.common import InspectOptions
 
 ROOM = 40
@@ -20,6 +21,9 @@ def command(options: InspectOptions) -> None:
     """
     from gptfl.recording.inspect import inspect
 
+    if options.command:
+        _show_command(options)
+        return
     found = inspect(options.file, examples=options.examples)
     if options.as_json:
         listed = [{"id": e.id, "role": e.role, "label": e.label, "text": e.text} for e in found.examples or []]
@@ -47,3 +51,16 @@ def command(options: InspectOptions) -> None:
         # Text objects, so that brackets in an example are not read as markup.
         table.add_row(*map(console.plain, cells))
     console.out.print(table)
+
+
+def _show_command(options: InspectOptions) -> None:
+    from gptfl.recording.command import command_of
+
+    if options.examples:
+        raise UsageError("--command and --examples were given together", "choose one")
+    made = command_of(options.file)
+    if options.as_json:
+        console.say_json({"command": ["gptfl", *made.words], "unknown": made.unknown})
+        return
+    console.note(f"not kept in the file, and so left at their defaults: {made.unknown}")
+    console.say(str(made))

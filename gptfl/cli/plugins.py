@@ -42,9 +42,3 @@ def command(options: PluginsOptions) -> None:
     show_table(table)
     for problem in registry.problems:
         console.warn(f"{problem.owner}: {problem.reason}")
-
-
-def warn_of_problems() -> None:
-    """Tell, once a command, which plugins could not be used."""
-    for problem in get_registry().problems:
-        console.warn(f"plugin {problem.owner}: {problem.reason}")

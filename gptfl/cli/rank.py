@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.base import keywords
@@ -31,7 +30,7 @@ def command(options: RankOptions) -> None:
 
     if options.as_csv and options.as_json:
         raise UsageError("--csv and --json were given together", "choose one")
-    warn_of_problems()
+    console.warn_of_problems()
     with console.progress_bar() as progress:
         result, error = console.outcome(rank, **keywords(options), progress=progress)
     for text in result.notes:

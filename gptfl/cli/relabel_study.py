@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.base import keywords
@@ -27,7 +26,7 @@ def command(options: RelabelStudyOptions) -> None:
     from gptfl.api.relabel_study import relabel_study
 
     given = keywords(options) | {"shares": _numbers(options.shares)}
-    warn_of_problems()
+    console.warn_of_problems()
     quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:
         study, error = console.outcome(relabel_study, **given, progress=progress, announce=None if quiet else _announce)

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.options.base import keywords
 from gptfl.options.influence import SelectOptions
@@ -26,7 +25,7 @@ def command(options: SelectOptions) -> None:
     from gptfl.report.selection import to_json
 
     check_options(options.selection.how, options.selection.orders, options.top)
-    warn_of_problems()
+    console.warn_of_problems()
     with console.progress_bar() as progress:
         found, error = console.outcome(select, **keywords(options), progress=progress)
     for text in found.notes:

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.options.base import keywords
 from gptfl.options.influence import SelectStudyOptions
@@ -26,7 +25,7 @@ def command(options: SelectStudyOptions) -> None:
     from gptfl.api.select_study import select_study
 
     given = keywords(options) | {"rivals": options.rivals or None}
-    warn_of_problems()
+    console.warn_of_problems()
     quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:
         study, error = console.outcome(select_study, **given, progress=progress, announce=None if quiet else _announce)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.options.base import keywords
 from gptfl.options.simulation import SimulateOptions
@@ -26,7 +25,7 @@ def command(options: SimulateOptions) -> None:
     from gptfl.api.simulate import simulate
     from gptfl.report.simulation import to_dict
 
-    warn_of_problems()
+    console.warn_of_problems()
     with console.progress_bar() as progress:
         result, error = console.outcome(simulate, **keywords(options), progress=progress)
     if options.as_json:

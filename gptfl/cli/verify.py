@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.options.base import keywords
 from gptfl.options.evaluation import VerifyOptions
@@ -24,7 +23,7 @@ def command(options: VerifyOptions) -> None:
     """
     from gptfl.api.verify import verify
 
-    warn_of_problems()
+    console.warn_of_problems()
     quiet = options.as_json and not options.dry_run
     with console.progress_bar() as progress:
         found, error = console.outcome(

@@ -280,3 +280,22 @@ def _read_one(place: Place, value: Any, where: str) -> Any:
             return Path(value) if kind is Path and str not in place.takes else value
     wanted = " or ".join(WORDS[kind] for kind in place.takes if not (kind is Path and str in place.takes))
     raise UsageError(f"{where} is {value!r}", f"give {wanted}")
+
+
+def typed(options: object) -> list[str]:
+    """The words of a command line that give these options: only those that aren't at their default."""
+    arguments: list[str] = []
+    words: list[str] = []
+    for place in places(type(options)):
+        value = value_of(options, place)
+        if value is None or value == place.default:
+            continue
+        if place.option.argument:
+            arguments.append(str(value))
+        elif isinstance(value, bool):
+            yes, _, no = place.flags[0].partition("/")
+            words += [yes] if value else [no] if no else []
+        else:
+            for one in value if isinstance(value, tuple) else [value]:
+                words += [place.flag, str(one)]
+    return [*arguments, *words]

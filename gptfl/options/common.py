@@ -104,6 +104,7 @@ class InspectOptions:
 
     file: str | Path = option(help="A recording, features, simulator or predictions file.", argument=True)
     examples: bool = option(False, "List the ids and texts of a recording's examples to pick from.")
+    command: bool = option(False, "Print the command line that made a recording, features or a simulator.")
     as_json: bool = _as_json("Print JSON instead of a table.", panel=None)
 
 

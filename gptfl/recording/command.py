@@ -1,0 +1,261 @@
+"""The command line that made a file, as far as the file tells."""
+
+import inspect
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptfl.core import Dynamics, user_path
+from gptfl.core.imported import is_imported
+from gptfl.designs.draws import REPEATS_FROM
+from gptfl.errors import DataError, GptflError
+from gptfl.options.base import make, typed
+from gptfl.options.interchange import ImportOptions
+from gptfl.options.recording import CollectOptions
+from gptfl.options.simulation import FeaturizeOptions, FitOptions
+from gptfl.plugins.registry import get_registry
+from gptfl.recording.design import choose_design, choose_steps
+from gptfl.recording.gradient_request import POINTS
+from gptfl.recording.plan import PAPER, POOL
+from gptfl.recording.settings import ADDED
+from gptfl.recording.sketch_request import DIMENSIONS
+from gptfl.store import kinds
+from gptfl.store.features import read_features
+from gptfl.store.files import read_header
+from gptfl.store.recordings import read_dynamics
+from gptfl.store.simulators import read_simulator
+from gptfl.store.workspace import Workspace, stem_for, stem_of
+from gptfl.training.names import resolve_model
+
+KEPT: tuple[str, ...] = (
+    "data",
+    "flip_labels",
+    "reserve_pool",
+    "record_every",
+    "generate_every",
+    "generate_tokens",
+    "decode",
+    "batch_size",
+)
+KEPT += (
+    "schedule",
+    "max_length",
+    "train_layers",
+    "lora",
+    "precision",
+    "accumulate",
+    "processes",
+    "shard",
+    "device",
+    "seed",
+)
+KEPT += ("texts",)
+"""Options that a recording keeps under their own names."""
+COLLECTED = "how many runs were asked for (--runs are the recorded ones), --checkpoints and --executor"
+IMPORTED = "the whole path of the folder, --train-texts and --test-texts"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeBy:
+    """The words of a command line after ``gptfl``, and what the file doesn't tell of it, or nothing."""
+
+    words: tuple[str, ...]
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        return shlex.join(("gptfl", *self.words))
+
+
+def command_of(path: str | Path) -> MadeBy:
+    """The command that made a recording, features or a simulator: only the options that aren't at their defaults.
+
+    Raises ``DataError`` for a file that is none of these or is damaged, and for a recording that doesn't say how it was made.
+    """
+    path = user_path(path)
+    kind = read_header(path).kind
+    if kind == kinds.DYNAMICS:
+        dynamics = read_dynamics(path)
+        return _imported(dynamics, path) if is_imported(dynamics.settings) else _collected(dynamics, path)
+    if kind == kinds.FEATURES:
+        return _featurized(path)
+    if kind == kinds.SIMULATOR:
+        return _fitted(path)
+    noun = kinds.KINDS[kind].noun
+    raise DataError(f"{path} is a {noun}, which doesn't keep its command", "name a recording, features or a simulator")
+
+
+def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
+    settings = {**ADDED, "texts": True, **dynamics.settings}
+    needed = ("task", "model", "learning_rate", "subset_size", "batch_size", "steps", "seed", "record_every")
+    lacking = [name for name in needed if settings.get(name) is None]
+    if lacking:
+        raise DataError(f"{path} doesn't say its {lacking[0]}", "use a recording that gptfl collect made")
+    given = {name: settings[name] for name in KEPT if settings.get(name) is not None}
+    repeats = sum(run.index >= REPEATS_FROM for run in dynamics.runs)
+    model, stem = _model(settings)
+    mixed = "," in settings["task"]
+    given |= {
+        "model": model,
+        "task": settings["task"],
+        "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs),
+        "repeats": repeats,
+        "design": _unless(settings["design"], PAPER.design),
+        "pool": _unless(len(dynamics.pool), POOL),
+        "test": len(dynamics.test),
+        "metrics": tuple(settings.get("metrics") or dynamics.metrics),
+        "instructions": _unless(settings["instructions"], mixed),
+        "lr": settings["learning_rate"],
+        **_sizes(settings, len(dynamics.pool)),
+        **_along(dynamics, settings["steps"]),
+        **_place(path, stem_for(settings["task"], stem)),
+    }
+    return MadeBy(("collect", *typed(make(CollectOptions, **given))), COLLECTED)
+
+
+def _model(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """What to call the model, by its folder where it has one, and the short name that files are called by."""
+    source = settings.get("source")
+    if isinstance(source, str) and Path(source).is_absolute():
+        return source, Path(source).name
+    try:
+        return settings["model"], resolve_model(settings["model"]).stem
+    except GptflError:  # no longer there
+        return settings["model"], Path(settings["model"]).name
+
+
+def _unless(value: Any, usual: Any) -> Any:
+    return None if value == usual else value
+
+
+def _sizes(settings: Mapping[str, Any], pool: int) -> dict[str, Any]:
+    """What the design would otherwise choose itself: the subset's size, that of a group, the steps."""
+    found = {name: settings[name] for name in ("subset_size", "leave_out_size", "steps")}
+    try:
+        usual = choose_design(
+            settings["design"],
+            PAPER.runs,
+            pool,
+            settings["seed"],
+            subset_size=None,
+            reserve_pool=settings["reserve_pool"] or 0,
+            leave_out_size=None,
+            repeats=0,
+        )
+    except GptflError:  # a design that this version doesn't know
+        return found
+    if found["subset_size"] == usual.subset:
+        steps = choose_steps(usual, None, None, settings["batch_size"])
+        return {
+            "leave_out_size": _unless(found["leave_out_size"], usual.swapped),
+            "steps": _unless(found["steps"], steps),
+        }
+    return found
+
+
+def _along(dynamics: Dynamics, steps: int) -> dict[str, Any]:
+    """What was recorded of gradients."""
+    found: dict[str, Any] = {}
+    own, products, sketches = dynamics.settings.get("derivatives"), dynamics.gradients, dynamics.sketches
+    if own or products is not None:
+        found["gradients"] = "own" if products is None else "both" if own else "reference"
+    usual = min(POINTS, steps + 1)
+    if products is not None:
+        found["gradient_points"] = _unless(len(products.steps), usual)
+    if sketches is not None:
+        found |= {
+            "sketches": True,
+            "sketch_points": _unless(len(sketches.steps), usual),
+            "sketch_dimensions": _unless(sketches.dimensions, DIMENSIONS),
+            "sketch_modules": sketches.modules,
+        }
+    return found
+
+
+def _place(path: Path, usual: str) -> dict[str, Any]:
+    """The workspace and name that lead to a recording's path."""
+    stem = path.name.removesuffix(".dynamics.h5")
+    return {"name": _unless(stem, usual), "workspace": _workspace(path)}
+
+
+def _workspace(path: Path) -> Path | None:
+    try:
+        same = path.parent.resolve() == Workspace.resolve(None).root.resolve()
+    except OSError:
+        same = False
+    return None if same else path.parent
+
+
+def _imported(dynamics: Dynamics, path: Path) -> MadeBy:
+    settings = dynamics.settings
+    folder = str(settings.get("source", "DIR"))
+    given = {"lr": settings.get("learning_rate")}
+    if given["lr"] is not None:
+        given["schedule"] = _unless(settings.get("schedule"), "linear")
+    made = make(
+        ImportOptions,
+        layout=settings["layout"],
+        folder=folder,
+        metrics=tuple(settings.get("metrics") or ()),
+        sketches=settings.get("sketches"),
+        **given,
+        **_place(path, Path(folder).name),
+    )
+    return MadeBy(("import", *typed(made)), IMPORTED)
+
+
+def _featurized(path: Path) -> MadeBy:
+    features = read_features(path)
+    settings = _settings("encoder", features.encoder, features.identity)
+    dynamics, unknown = _recording(path, features.examples)
+    made = make(FeaturizeOptions, encoder=features.encoder, settings=settings, dynamics=dynamics)
+    return MadeBy(("featurize", *typed(made)), f"{unknown}--data and --output")
+
+
+def _fitted(path: Path) -> MadeBy:
+    simulator = read_simulator(path)
+    info, unseen = simulator.info, simulator.info.get("unseen")
+    aside = unseen if isinstance(unseen, dict) else {}
+    dynamics, unknown = _recording(path, simulator.examples)
+    made = make(
+        FitOptions,
+        estimator=simulator.estimator,
+        metrics=(simulator.metric.name,),
+        encoder=info.get("encoder"),
+        settings=_settings("estimator", simulator.estimator, simulator.settings),
+        every=info.get("every", 1),
+        keep_diverged=bool(info.get("kept_diverged", False)),
+        unseen=aside.get("side"),
+        unseen_share=aside.get("share"),
+        seed=info.get("seed", 42),
+        dynamics=dynamics,
+    )
+    return MadeBy(("fit", *typed(made)), f"{unknown}--features and --output")
+
+
+def _recording(path: Path, examples: str) -> tuple[Path | None, str]:
+    """The recording in the same folder that a file is from, and what to say where it isn't there."""
+    beside = path.with_name(f"{stem_of(path)}.dynamics.h5")
+    try:
+        if beside.is_file() and read_dynamics(beside).examples == examples:
+            return beside, ""
+    except (OSError, DataError):
+        pass
+    return None, "--dynamics, which isn't beside the file, "
+
+
+def _settings(kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings of a part that differ from its own defaults; all of them where the part isn't installed."""
+    registry = get_registry()
+    usual: dict[str, Any] = {}
+    if name in registry.names(kind):
+        taken = inspect.signature(registry.find(kind, name).factory).parameters
+        usual = {key: one.default for key, one in taken.items()}
+        kept = {key: value for key, value in kept.items() if key in taken}
+    differing = {key: value for key, value in kept.items() if key not in usual or usual[key] != value}
+    return tuple(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in sorted(differing.items())
+    )
