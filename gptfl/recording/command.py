@@ -100,7 +100,7 @@ def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
     given |= {
         "model": model,
         "task": settings["task"],
-        "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs),
+        "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs) or None,
         "repeats": repeats,
         "design": _unless(settings["design"], PAPER.design),
         "pool": _unless(len(dynamics.pool), POOL),

@@ -6,6 +6,8 @@ from typing import Any
 
 from gptfl.core import TaskData, examples_fingerprint, fingerprint
 from gptfl.designs.draws import UNIFORM
+from gptfl.options.base import places
+from gptfl.options.recording import CollectOptions
 from gptfl.recording.tokens import TOKENIZATION
 from gptfl.store.recordings import read_dynamics
 
@@ -20,7 +22,9 @@ DECODINGS = ("greedy", "nucleus")
 
 FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 """The options whose names differ from the settings they make."""
-NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source", TOKENIZATION})
+NOT_IDENTITY = frozenset({"weights", "data_source", "licence", "source", TOKENIZATION}) | {
+    place.name for place in places(CollectOptions) if not place.option.identity
+}
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
 ADDED: Mapping[str, Any] = (

@@ -1,0 +1,105 @@
+"""What the adapter makes of a dataclass: options with panels, defaults and completion, and one object a group."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gptfl.cli.adapter import completion, with_options
+from gptfl.errors import UsageError
+from gptfl.options.base import option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Food:
+    """What is eaten."""
+
+    PANEL: ClassVar = "Food"
+    dish: str = option(help="What to eat.", metavar="DISH")
+    times: int = option(1, "How often.", least=1)
+    spice: tuple[str, ...] = option(("salt",), "With what.", flag="--spice", shown="salt")
+    hot: bool = option(True, "Warm.", flag="--hot/--cold")
+    to_go: bool = option(False, "Packed.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drink:
+    """What is drunk."""
+
+    drink: str | None = option(None, "What to drink.", flag=("--drink", "-d"), envvar="DRINK", shown="water")
+    litres: float = option(0.5, "How much.", positive=True, panel="Amount")
+    menu: str | Path | None = option(None, "Where it is from.", shown=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meal:
+    """Both."""
+
+    food: Food
+    drink: Drink = Drink()
+
+
+def run(*words: str, kinds: tuple[type, ...] = (Meal,), env: dict[str, str] | None = None) -> list[Any]:
+    """The objects that a command is called with."""
+    got: list[Any] = []
+
+    @with_options(*kinds)
+    def command(*objects: Any) -> None:
+        """Eat."""
+        got.extend(objects)
+
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, words, env=env, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return got
+
+
+def test_a_command_gets_one_object() -> None:
+    assert run("--dish", "soup") == [Meal(food=Food(dish="soup"))]
+    words = "--dish soup --times 2 --spice dill --spice salt --cold --to-go -d tea --litres 1 --menu a/b"
+    (meal,) = run(*words.split())
+    assert meal.food == Food(dish="soup", times=2, spice=("dill", "salt"), hot=False, to_go=True)
+    assert meal.drink == Drink(drink="tea", litres=1.0, menu=Path("a/b"))
+
+
+def test_a_command_of_several_groups_gets_one_object_of_each() -> None:
+    assert run("--dish", "rice", kinds=(Food, Drink)) == [Food(dish="rice"), Drink()]
+
+
+def test_the_environment_is_read() -> None:
+    assert run("--dish", "rice", env={"DRINK": "milk"})[0].drink.drink == "milk"
+
+
+def test_bounds_are_checked_before_the_command_runs() -> None:
+    with pytest.raises(UsageError, match="--times is 0: give at least 1"):
+        run("--dish", "rice", "--times", "0")
+
+
+def test_help_shows_panels_defaults_and_names() -> None:
+    @with_options(Meal)
+    def command(meal: Meal) -> None:
+        """Eat."""
+
+    app = typer.Typer(rich_markup_mode="markdown")
+    app.command()(command)
+    text = CliRunner().invoke(app, ["--help"], terminal_width=120).output
+    for piece in ("Food", "Amount", "--dish", "DISH", "[required]", "[default: 1]", "[default: (salt)]", "--cold"):
+        assert piece in text
+    assert "--config" in text
+    assert "--print-config" in text
+
+
+def test_completion_offers_words_models_and_parts() -> None:
+    words = completion(("mean", "self"))
+    models, tasks, nothing = completion("model"), completion("task"), completion(None)
+    assert words is not None
+    assert models is not None
+    assert tasks is not None
+    assert words("m") == ["mean"]
+    assert models("tin") == ["tiny"]
+    assert tasks("err") == ["errands"]
+    assert nothing is None

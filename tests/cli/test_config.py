@@ -1,0 +1,138 @@
+"""Options from a file, and as one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptfl.cli.commands import COMMANDS
+from gptfl.options.base import make
+from gptfl.options.recording import CollectOptions
+from tests.cli.conftest import Outcome
+
+Command = Callable[..., Outcome]
+NEEDED: dict[str, tuple[str, ...]] = {
+    "collect": ("--model", "tiny", "--task", "errands"),
+    "import": ("gptdynamics", "runs"),
+    "select": ("--size", "3"),
+    "select-study": ("--size", "3"),
+    "inspect": ("x.h5",),
+    "export": ("--to", "out"),
+}
+WORDS = {
+    "collect": "--few-runs --no-texts --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7",
+    "import": "--lr 0.1 --metric loss",
+    "featurize": "--set a=1 --set b=x",
+    "fit": "--metric loss --set order=2 --keep-diverged --unseen test --unseen-share 0.5",
+    "simulate": "--subset ids.txt --orders 3 --json",
+    "verify": "--drop ids.txt --dry-run",
+    "compare": "--estimator gptfluence@tfidf-svd:order=2 --folds 3 --latex --sweep runs=2,3",
+    "rank": "--harmful --top 3 --simulator a.h5 --simulator b.h5",
+    "relabel-study": "--shares 0.1 --steps 4",
+    "select": "--diversity 1.5 --cautious 1",
+    "select-study": "--rival tracin-cp --random 3",
+    "demo": "--workspace here",
+    "inspect": "--examples --json",
+    "export": "--format csv",
+    "plugins": "--json",
+}
+
+
+@pytest.fixture
+def collected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[CollectOptions]:
+    """The options of each recording that would be made, in an empty folder."""
+    from gptfl.recording.result import CollectResult
+
+    got: list[CollectOptions] = []
+
+    def record(options: CollectOptions, **_: Any) -> CollectResult:
+        got.append(options)
+        return CollectResult(Path("x"), 0, 0, None)
+
+    monkeypatch.setattr("gptfl.recording.collect.record", record)
+    monkeypatch.chdir(tmp_path)
+    return got
+
+
+def test_every_command_with_options_is_tried() -> None:
+    assert WORDS.keys() == COMMANDS.keys() - {"unlock"}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_options_that_are_printed_are_read_as_the_same(
+    name: str, gptfl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = gptfl(name, *NEEDED.get(name, ()), "--print-config")
+    given = gptfl(name, *NEEDED.get(name, ()), *WORDS[name].split(), "--print-config")
+    assert (plain.code, given.code, plain.err, given.err) == (0, 0, "", "")
+    assert plain.out != given.out
+    for outcome in (plain, given):
+        Path("asked.toml").write_text(outcome.out, encoding="utf-8")
+        assert gptfl(name, "--config", "asked.toml", "--print-config").out == outcome.out
+    assert [one.name for one in tmp_path.iterdir()] == ["asked.toml"]
+
+
+def test_running_with_what_was_printed_gives_the_same_options(gptfl: Command, collected: list[CollectOptions]) -> None:
+    words = ("collect", *NEEDED["collect"], *WORDS["collect"].split(), "--name", 'a "b"\\ü\x7f')
+    gptfl(*words)
+    Path("run.toml").write_text(gptfl(*words, "--print-config").out, encoding="utf-8")
+    assert gptfl("collect", "--config", "run.toml").code == 0
+    assert len(collected) == 2
+    assert collected[0] == collected[1]
+
+
+def test_a_file_gives_what_is_not_typed(gptfl: Command, collected: list[CollectOptions]) -> None:
+    given = {"model": "tiny", "task": "errands", "few_runs": True, "lr": 1, "metric": ["loss", "bleu"], "texts": False}
+    Path("run.json").write_text(json.dumps({**given, "checkpoints": 3, "data": "d", "subset-size": 4}))
+    assert gptfl("collect", "--lr", "0.5", "--task", "rte", "--config", "run.json", "--texts").code == 0
+    expected = {
+        **given,
+        "lr": 0.5,
+        "task": "rte",
+        "texts": True,
+        "checkpoints": "3",
+        "data": Path("d"),
+        "subset_size": 4,
+    }
+    expected["metrics"] = tuple(expected.pop("metric"))
+    assert collected == [make(CollectOptions, **expected)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "pieces"),
+    [
+        ("a.toml", "rums = 3", 2, ("a.toml", "'rums'", "'runs'")),
+        ("a.toml", "runs = 'many'", 2, ("a.toml: runs is 'many'", "whole number")),
+        ("a.toml", "runs = 1979-05-27", 2, ("a.toml: runs is datetime.date", "whole number")),
+        ("a.toml", "runs = 0", 2, ("--runs is 0", "at least 1")),
+        ("a.toml", "runs = ", 3, ("a.toml is no TOML",)),
+        ("a.json", "{'runs': 3}", 3, ("a.json is no JSON",)),
+        ("a.json", "[" * 100_000, 3, ("a.json is no JSON",)),
+        ("a.json", "[1]", 3, ("a.json holds no options by name",)),
+        ("a.json", '{"name": "\\ud800"}', 2, ("a.json: name", "is not UTF-8")),
+        ("a.json", "\udcff", 3, ("a.json is not UTF-8 at byte 0",)),
+        ("a.yaml", "runs: 3", 2, ("--config a.yaml", ".toml or .json")),
+        ("a.toml", None, 3, ("a.toml is no file",)),
+    ],
+)
+def test_a_file_that_is_wrong_is_one_line(
+    gptfl: Command, collected: list[CollectOptions], name: str, text: str | None, code: int, pieces: tuple[str, ...]
+) -> None:
+    if text is not None:
+        Path(name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    outcome = gptfl("collect", "--config", name, *NEEDED["collect"])
+    assert (outcome.code, outcome.out, collected) == (code, "", [])
+    (line,) = outcome.err.strip().split("\n")
+    for piece in pieces:
+        assert piece in line
+
+
+def test_printing_does_nothing(gptfl: Command, collected: list[CollectOptions]) -> None:
+    outcome = gptfl("collect", *NEEDED["collect"], "--print-config")
+    assert (outcome.code, collected) == (0, [])
+    assert 'model = "tiny"\n' in outcome.out
+    assert 'metric = ["loss"]\n' in outcome.out
+    assert "# runs: 32, with --few-runs 6\n" in outcome.out

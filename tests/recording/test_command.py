@@ -1,0 +1,89 @@
+"""The command that a file says made it: given again, it goes on with the same recording."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptfl.cli.main import run
+from gptfl.errors import DataError
+from gptfl.options.base import make
+from gptfl.options.recording import CollectOptions
+from gptfl.recording.collect import record
+from gptfl.recording.command import MadeBy, command_of
+from gptfl.recording.settings import identity
+from gptfl.store.recordings import write_dynamics
+from tests.synthetic import synthetic
+
+SMALL = {"pool": 12, "test": 4, "steps": 3}
+WRITING = {"task": "jsonl", "data": "texts", "metrics": ("loss", "bleu"), "lr": 1e-3}
+
+
+class _Reached(Exception):
+    pass
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would have been recorded, in place of recording it."""
+    found: list[Any] = []
+
+    def reached(job: Any, *_: Any) -> None:
+        found.append(job)
+        raise _Reached
+
+    monkeypatch.setattr("gptfl.recording.collect._carry_out", reached)
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"few_runs": True},
+        {"few_runs": True, "sketch_points": 2, "sketch_dimensions": 8, "sketch_modules": "*mlp*"},
+        {**SMALL, "subset_size": 5, "lr": 3e-4, "schedule": "constant", "seed": 7, "record_every": 2, "texts": False},
+        {**SMALL, "subset_size": 6, "lora": "r=2,alpha=4", "train_layers": 1, "accumulate": 2, "max_length": 64},
+        {**SMALL, "subset_size": 6, "design": "leave-out", "runs": 4, "leave_out_size": 2, "name": "other"},
+        {**SMALL, "subset_size": 5, "design": "balanced", "runs": 4, "reserve_pool": 5},
+        {**SMALL, "design": "contrast", "metrics": ("loss", "accuracy"), "instructions": True, "flip_labels": 0.25},
+        {**SMALL, **WRITING, "generate_every": 2, "generate_tokens": 5, "decode": "nucleus"},
+        {**SMALL, "subset_size": 6, "gradients": "both", "epochs": 2, "steps": None},
+    ],
+)
+def test_a_recording_is_gone_on_with_by_its_command(
+    options: dict[str, Any], jobs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for side in ("train", "test"):
+        lines = [json.dumps({"input": f"say {side} {number}", "target": f"{number}"}) for number in range(12)]
+        Path("texts").mkdir(exist_ok=True)
+        Path("texts", f"{side}.jsonl").write_text("\n".join(lines))
+    asked = make(CollectOptions, **{"model": "tiny", "task": "errands", "workspace": tmp_path / "a space", **options})
+    with pytest.raises(_Reached):
+        record(asked)
+    first = jobs[0]
+    write_dynamics(first.path, first.dynamics(()))
+    monkeypatch.setattr(sys, "argv", ["gptfl", *command_of(first.path).words])
+    with pytest.raises(_Reached):
+        run()
+    again = jobs[1]
+    assert (again.path, again.settings) == (first.path, first.settings)
+    assert identity(again.settings, again.data) == identity(first.settings, first.data)
+    again._existing()  # refuses what the recording doesn't fit
+
+
+def test_a_command_is_quoted_for_a_shell() -> None:
+    assert str(MadeBy(("collect", "--name", "a b", "--sketch-modules", "*mlp*"))) == (
+        "gptfl collect --name 'a b' --sketch-modules '*mlp*'"
+    )
+
+
+def test_a_recording_that_does_not_say_how_it_was_made_has_none(tmp_path: Path) -> None:
+    dynamics, _ = synthetic(4)
+    path = tmp_path / "syn.dynamics.h5"
+    write_dynamics(path, dynamics)
+    with pytest.raises(DataError, match="doesn't say its"):
+        command_of(path)
