@@ -58,7 +58,7 @@ def test_a_recording_is_gone_on_with_by_its_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for side in ("train", "test"):
-        lines = [json.dumps({"input": f"say {side} {number}", "target": f"{number}"}) for number in range(12)]
+        lines = [json.dumps({"prompt": f"say {side} {number}", "target": f" {number}"}) for number in range(12)]
         Path("texts").mkdir(exist_ok=True)
         Path("texts", f"{side}.jsonl").write_text("\n".join(lines))
     asked = make(CollectOptions, **{"model": "tiny", "task": "errands", "workspace": tmp_path / "a space", **options})
