@@ -32,8 +32,8 @@ def reference() -> str:
         "where there are several, it says which it took.",
         "",
         "Every command but `unlock` also takes its options from a file: `--config FILE`, .toml or .json, names them as "
-        "they are typed, without the hyphens in front. Options on the command line go before the file, and the file "
-        "before defaults. `--print-config` prints the options as such a file and does nothing else.",
+        "they are typed, without the hyphens in front. What is typed, or set in the environment, goes before the file, "
+        "and the file before defaults. `--print-config` prints the options as such a file and does nothing else.",
         "",
         "Shell completion: `gptfl --install-completion`. `GPTFL_WORKSPACE` sets the workspace, `GPTFL_CACHE` the "
         "folder for converted and built models.",

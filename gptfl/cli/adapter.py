@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,7 +44,7 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
 
         parameters = [_parameter(place) for place in ours]
         if any(not place.option.argument for place in ours):
-            parameters += [_config(kinds), _print_config()]
+            parameters += [_config(ours), _print_config()]
         parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -93,11 +93,10 @@ def _type(place: Place) -> Any:
     return kind | None if place.default is None else kind
 
 
-def _config(kinds: tuple[type, ...]) -> inspect.Parameter:
+def _config(known: Sequence[Place]) -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
-            given = read_config(value)
-            found = {name: one for kind in kinds for name, one in read_values(kind, given, str(value)).items()}
+            found = read_values(known, read_config(value), str(value))
             ctx.default_map = {name: _typed(one) for name, one in found.items()}
         return value
 

@@ -4,7 +4,7 @@ A group is a dataclass of options. The options of a command are a dataclass, too
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -230,21 +230,21 @@ def from_json(kind: type[T], given: Mapping[str, Any], where: str) -> T:
 
     Raises ``UsageError`` for a key that is no option, a value of another type and an option that has to be given.
     """
-    found = read_values(kind, given, where)
+    found = read_values(places(kind), given, where)
     for place in places(kind):
         if place.default is MISSING and place.name not in found:
             raise UsageError(f"{where} lacks {place.key!r}", "add it")
     return make(kind, **found)
 
 
-def read_values(kind: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def read_values(known: Sequence[Place], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The values by option name of what a file says by key, with hyphens or underscores. Raises as ``from_json``."""
-    by_key = {name: place for place in places(kind) for name in (place.name, place.key.replace("-", "_"))}
+    by_key = {name: place for place in known for name in (place.name, place.key.replace("-", "_"))}
     found: dict[str, Any] = {}
     for key, value in given.items():
         place = by_key.get(key.replace("-", "_"))
         if place is None:
-            keys = [one.key for one in places(kind)]
+            keys = [one.key for one in known]
             raise UsageError(f"{where} has the key {key!r}, which is no option", _nearest(key.replace("_", "-"), keys))
         if place.name in found:
             raise UsageError(f"{where} gives {place.key!r} twice", "give it once")

@@ -135,7 +135,7 @@ class TrainingOptions:
 
     PANEL: ClassVar = RECIPE
     batch_size: int = option(4, "Examples a step.", least=1)
-    epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6")
+    epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6", positive=True)
     steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, least=1)
     lr: float | None = option(
         None,

@@ -1,6 +1,5 @@
 """The design of a recording: what its options leave open decided, the steps, and the runs that come of it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,8 +73,6 @@ class Design:
         return self
 
     def _check_repeats(self) -> None:
-        if self.repeats < 0:
-            raise UsageError(f"--repeats is {self.repeats}", "give 0 or more")
         if self.repeats and self.name == REPEATED:
             raise UsageError(
                 f"--repeats {self.repeats} adds to other designs, and --design repeat consists of repeats",
@@ -192,8 +189,6 @@ def choose_steps(design: Design, steps: int | None, epochs: float | None, batch_
         return count_steps(design.subset, batch_size, usual) if steps is None else steps
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
-    if not 0 < epochs < math.inf:
-        raise UsageError(f"--epochs is {epochs}", "give a positive number")
     return count_steps(design.subset, batch_size, epochs)
 
 

@@ -70,8 +70,6 @@ def read_sketch_request(
         raise UsageError(
             f"--sketch-points is {points}", f"give 1 to {steps + 1}: a run of {steps} steps has no more points"
         )
-    if dimensions is not None and dimensions < 1:
-        raise UsageError(f"--sketch-dimensions is {dimensions}", "give at least 1")
     if modules is not None and not modules:
         raise UsageError("--sketch-modules is empty", "give a pattern such as '*mlp*', or leave it out")
     request = SketchRequest(

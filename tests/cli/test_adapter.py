@@ -74,6 +74,16 @@ def test_the_environment_is_read() -> None:
     assert run("--dish", "rice", env={"DRINK": "milk"})[0].drink.drink == "milk"
 
 
+def test_a_file_gives_options_of_all_groups_and_what_is_typed_or_in_the_environment_goes_before(tmp_path: Path) -> None:
+    path = tmp_path / "meal.toml"
+    path.write_text('dish = "rice"\ntimes = 3\nhot = false\ndrink = "tea"\nspice = ["dill"]\nlitres = 2')
+    food, drink = Food(dish="rice", times=3, spice=("dill",), hot=False), Drink(drink="tea", litres=2.0)
+    assert run("--config", str(path), kinds=(Food, Drink)) == [food, drink]
+    food, drink = Food(dish="rice", times=1, spice=("salt",), hot=True), Drink(drink="milk", litres=2.0)
+    words = ("--times", "1", "--config", str(path), "--spice", "salt", "--hot")
+    assert run(*words, kinds=(Food, Drink), env={"DRINK": "milk"}) == [food, drink]
+
+
 def test_bounds_are_checked_before_the_command_runs() -> None:
     with pytest.raises(UsageError, match="--times is 0: give at least 1"):
         run("--dish", "rice", "--times", "0")

@@ -53,7 +53,6 @@ def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps
         ({"reserve_pool": 1}, "--reserve-pool is 1: give 0, or 2 or more"),
         ({"reserve_pool": 180}, "--reserve-pool 180 leaves 20 of --pool 200, too few for --subset-size 32"),
         ({"reserve_pool": 10**9}, "--reserve-pool 1000000000 leaves 0 of --pool 200"),
-        ({"repeats": -2}, "--repeats is -2: give 0 or more"),
         ({"repeats": 9}, "--repeats 9 is more than --runs 8, and each repeats another run: give at most 8"),
         ({"repeats": 1, "name": "repeat"}, "--repeats 1 adds to other designs.*: leave it out and raise --runs"),
         ({"runs": 10**6 + 1}, "--runs is 1000001: a recording holds at most 1,000,000"),
