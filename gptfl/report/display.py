@@ -106,12 +106,12 @@ def _frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-@figure_of.register
+@figure_of.register(Simulation)
 def _(result: Simulation) -> "Figure":
     return simulation.figure_of_simulation(result)
 
 
-@frame_of.register
+@frame_of.register(Simulation)
 def _(result: Simulation) -> "pd.DataFrame":
     """A row for each curriculum, step and test example: value, bounds by level, reference, recorded."""
     import pandas as pd
@@ -135,17 +135,17 @@ def _(result: Simulation) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-@tables_of.register
+@tables_of.register(Simulation)
 def _(result: Simulation) -> list[Table]:
     return [simulation.simulation_table(result)]
 
 
-@texts_of.register
+@texts_of.register(Simulation)
 def _(result: Simulation) -> dict[str, str]:
     return {".json": simulation.to_json(result), ".csv": _csv(result)}
 
 
-@frame_of.register
+@frame_of.register(SubsetSimulations)
 def _(result: SubsetSimulations) -> "pd.DataFrame":
     """A row for each subset and test example: the last value, the change, bounds by level."""
     import pandas as pd
@@ -163,7 +163,7 @@ def _(result: SubsetSimulations) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-@tables_of.register
+@tables_of.register(SubsetSimulations)
 def _(result: SubsetSimulations) -> list[Table]:
     table = Table(title=f"{len(result.final)} subsets by {result.estimator}: mean {result.metric.name}")
     for heading in ("subset", "examples", "predicted", "change"):
@@ -174,17 +174,17 @@ def _(result: SubsetSimulations) -> list[Table]:
     return [table]
 
 
-@texts_of.register
+@texts_of.register(SubsetSimulations)
 def _(result: SubsetSimulations) -> dict[str, str]:
     return {".csv": _csv(result)}
 
 
-@figure_of.register
+@figure_of.register(Comparison)
 def _(result: Comparison) -> "Figure":
     return comparison_figure(result)
 
 
-@frame_of.register
+@frame_of.register(Comparison)
 def _(result: Comparison) -> "pd.DataFrame":
     return _frame(
         [
@@ -199,12 +199,12 @@ def _(result: Comparison) -> "pd.DataFrame":
     )
 
 
-@tables_of.register
+@tables_of.register(Comparison)
 def _(result: Comparison) -> list[Table]:
     return [comparisons.rich_table(result)]
 
 
-@texts_of.register
+@texts_of.register(Comparison)
 def _(result: Comparison) -> dict[str, str]:
     return {
         ".json": comparisons.to_json(result),
@@ -213,7 +213,7 @@ def _(result: Comparison) -> dict[str, str]:
     }
 
 
-@figure_of.register
+@figure_of.register(RankResult)
 def _(result: RankResult) -> "Figure":
     if result.flipped is None:
         raise UsageError(
@@ -224,7 +224,7 @@ def _(result: RankResult) -> "Figure":
     return ranking.detection_figure(result.detections, flips, len(result.flipped), title)
 
 
-@frame_of.register
+@frame_of.register(RankResult)
 def _(result: RankResult) -> "pd.DataFrame":
     """A row for each simulator and training example."""
     rows = []
@@ -243,17 +243,17 @@ def _(result: RankResult) -> "pd.DataFrame":
     return _frame(rows)
 
 
-@tables_of.register
+@tables_of.register(RankResult)
 def _(result: RankResult) -> list[Table]:
     return [ranking.rich_table(result, one, 10, False) for one in result.rankings]
 
 
-@texts_of.register
+@texts_of.register(RankResult)
 def _(result: RankResult) -> dict[str, str]:
     return {".json": ranking.to_json(result), ".csv": ranking.to_csv(result)}
 
 
-@frame_of.register
+@frame_of.register(Selection)
 def _(result: Selection) -> "pd.DataFrame":
     low = [None] * len(result.ids) if result.low is None else result.low.tolist()
     high = [None] * len(result.ids) if result.high is None else result.high.tolist()
@@ -261,22 +261,22 @@ def _(result: Selection) -> "pd.DataFrame":
     return _frame([{"id": id, "influence": value, "low": a, "high": b} for id, value, a, b in rows])
 
 
-@tables_of.register
+@tables_of.register(Selection)
 def _(result: Selection) -> list[Table]:
     return [selection.selection_table(result, 10)]
 
 
-@texts_of.register
+@texts_of.register(Selection)
 def _(result: Selection) -> dict[str, str]:
     return {".txt": selection.ids_text(result), ".json": selection.to_json(result), ".csv": _csv(result)}
 
 
-@figure_of.register
+@figure_of.register(Verification)
 def _(result: Verification) -> "Figure":
     return verification.verification_figure(result)
 
 
-@frame_of.register
+@frame_of.register(Verification)
 def _(result: Verification) -> "pd.DataFrame":
     """A row for each training, step and test example."""
     import pandas as pd
@@ -294,81 +294,81 @@ def _(result: Verification) -> "pd.DataFrame":
     )
 
 
-@tables_of.register
+@tables_of.register(Verification)
 def _(result: Verification) -> list[Table]:
     return [verification.verification_table(result)]
 
 
-@texts_of.register
+@texts_of.register(Verification)
 def _(result: Verification) -> dict[str, str]:
     return {".json": verification.to_json(result), ".csv": _csv(result)}
 
 
-@figure_of.register
+@figure_of.register(Sweep)
 def _(result: Sweep) -> "Figure":
     return sweeps.sweep_figure(result)
 
 
-@frame_of.register
+@frame_of.register(Sweep)
 def _(result: Sweep) -> "pd.DataFrame":
     return _frame(sweeps.records(result))
 
 
-@tables_of.register
+@tables_of.register(Sweep)
 def _(result: Sweep) -> list[Table]:
     return [sweeps.sweep_table(result)]
 
 
-@texts_of.register
+@texts_of.register(Sweep)
 def _(result: Sweep) -> dict[str, str]:
     return {".json": sweeps.sweep_json(result), ".csv": sweeps.sweep_csv(result)}
 
 
-@figure_of.register
+@figure_of.register(RunsSweep)
 def _(result: RunsSweep) -> "Figure":
     return learning_curve.runs_sweep_figure(result)
 
 
-@frame_of.register
+@frame_of.register(RunsSweep)
 def _(result: RunsSweep) -> "pd.DataFrame":
     return _frame(learning_curve.runs_records(result))
 
 
-@tables_of.register
+@tables_of.register(RunsSweep)
 def _(result: RunsSweep) -> list[Table]:
     return [learning_curve.runs_table(result)]
 
 
-@texts_of.register
+@texts_of.register(RunsSweep)
 def _(result: RunsSweep) -> dict[str, str]:
     return {".json": learning_curve.runs_json(result), ".csv": learning_curve.runs_csv(result)}
 
 
-@figure_of.register
+@figure_of.register(RelabelStudy)
 def _(result: RelabelStudy) -> "Figure":
     return relabel.study_figure(result)
 
 
-@tables_of.register
+@tables_of.register(RelabelStudy)
 def _(result: RelabelStudy) -> list[Table]:
     return [relabel.study_table(result, metric) for metric in result.values]
 
 
-@texts_of.register
+@texts_of.register(RelabelStudy)
 def _(result: RelabelStudy) -> dict[str, str]:
     return {".json": relabel.to_json(result)}
 
 
-@figure_of.register
+@figure_of.register(SelectionStudy)
 def _(result: SelectionStudy) -> "Figure":
     return selection_study.selection_study_figure(result)
 
 
-@tables_of.register
+@tables_of.register(SelectionStudy)
 def _(result: SelectionStudy) -> list[Table]:
     return [selection_study.selection_study_table(result, metric) for metric in result.metrics]
 
 
-@texts_of.register
+@texts_of.register(SelectionStudy)
 def _(result: SelectionStudy) -> dict[str, str]:
     return {".json": selection_study.to_json(result)}

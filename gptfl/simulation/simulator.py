@@ -90,6 +90,7 @@ def open_fitted(
     estimator: str | None,
     metric: str | None,
     features: str | Path | None = None,
+    read: dict[Path, OpenedRecording] | None = None,
 ) -> FittedSimulator:
     """The simulator at a path, else the one made last that fits; the recording at a path, else the simulator's own.
 
@@ -97,6 +98,8 @@ def open_fitted(
 
     ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
     where examples were set aside from the fit.
+
+    ``read`` has the recordings that were read before, by path, and gets this one: none is read twice.
 
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
@@ -128,7 +131,11 @@ def open_fitted(
         raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
     # A simulator of before runs that diverged were left out was fitted to them, too.
     kept = found.info.get("kept_diverged", True) is not False
-    recording = open_recording(dynamics, space.root, every, kept)
+    read = {} if read is None else read
+    place = user_path(dynamics)
+    if place not in read:
+        read[place] = open_recording(place, space.root)
+    recording = replace(read[place], workspace=space, every=every, keep_diverged=kept)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.metric.name not in recording.dynamics.metrics:
