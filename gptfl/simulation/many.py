@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -78,7 +79,7 @@ def simulate_subsets(
         progress("simulate", start, len(requests), f"{len(requests)} subsets")
         some = requests[start : start + part]
         queries = [request.query for request in some]
-        whole = {name: np.concatenate([getattr(query, name) for query in queries]) for name in PER_RUN}
+        whole: dict[str, Any] = {name: np.concatenate([getattr(query, name) for query in queries]) for name in PER_RUN}
         parts.append(source.ask(replace(one.query, **whole)))
     progress("simulate", len(requests), len(requests), f"{len(requests)} subsets")
 

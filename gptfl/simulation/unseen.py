@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Dynamics, Example, Features, GradientProducts, Query, Unseen
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.core.examples import RESERVED
 from gptfl.core.holdout import SIDES, TEST, TRAIN, HeldOutExamples, kept_places
 from gptfl.core.queries import features_at
@@ -18,7 +18,7 @@ from gptfl.plugins.registry import get_registry
 
 SHARES: Mapping[str, float] = {TRAIN: 0.2, TEST: 0.25}
 """Which share of a side is set aside unless told otherwise."""
-STREAMS: Mapping[str, int] = {TRAIN: 21, TEST: 22}
+STREAMS: Mapping[str, int] = {TRAIN: Stream.HELD_OUT_TRAIN, TEST: Stream.HELD_OUT_TEST}
 FEWEST_LEFT = 2
 """With fewer examples left on a side there is nothing to carry over to others."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Example, Features, Progress, class_numbers
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.core.queries import features_at
 from gptfl.core.runs import with_tests
 from gptfl.core.splits import check_fit_runs, stored_split
@@ -29,8 +29,6 @@ from gptfl.simulation.unseen import scope_of
 
 RIVAL = "tracin-cp"
 """The estimator whose choice is trained on, too, unless told otherwise, where it is installed and has what it needs."""
-SCORED, DRAWN = 31, 32
-"""The streams of random numbers that choose the test examples to score on, and random subsets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
             f"{given}, and {len(tests)} test examples are chosen for and scored on together",
             f"give 1 to {len(tests) - 1}" if len(tests) > 1 else "name 2 test examples or more",
         )
-    order = generator(seed, SCORED).permutation(len(tests))
+    order = generator(seed, Stream.TARGET_SPLIT).permutation(len(tests))
     scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
     return TestSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
 
@@ -126,7 +124,7 @@ def _rivals(
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
     """Random subsets, as many examples of each class as of another where there are classes."""
     classes = class_numbers(pool)
-    draws = [pick_evenly(size, classes, len(pool), (seed, DRAWN, number)) for number in range(count)]
+    draws = [pick_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
     return [tuple(int(place) for place in draw) for draw in draws]
 
 
