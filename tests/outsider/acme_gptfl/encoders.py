@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.core import Example, FeatureSet
-from gptfl.errors import UsageError
-from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins import Example, FeatureSet, UsageError, hookimpl
 
 
 class LetterPairs:

@@ -5,9 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gptfl.core import FitData, Prediction, Query
-from gptfl.errors import DataError
-from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins import DataError, FitData, Prediction, Query, hookimpl
 
 
 class AlikeRuns:

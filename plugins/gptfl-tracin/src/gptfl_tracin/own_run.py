@@ -5,9 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gptfl.core import FitData, Prediction, Query
-from gptfl.errors import DataError
-from gptfl.plugins.settings import flag, one_of
+from gptfl.plugins import DataError, FitData, Prediction, Query, flag, one_of
 from gptfl_tracin.calibration import least_squares_scale, scale_note
 from gptfl_tracin.checks import check_loss, scale_of
 
