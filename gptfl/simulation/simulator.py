@@ -13,7 +13,6 @@ from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
-from gptfl.plugins.interfaces import is_blind
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, focused, open_recording, picked_note
 from gptfl.recording.trainers import measure_first
@@ -208,7 +207,7 @@ def _scope(
         raise problem
     if found.features is None or not (scope.sides or new):
         return scope
-    known = fitted_features(recording, found, is_blind(contender.estimator), features)
+    known = fitted_features(recording, found, contender.estimator.tags.blind, features)
     return scope_of(recording.dynamics, recording.aside, contender.estimator, known)
 
 
@@ -230,7 +229,7 @@ def with_new_examples(
     problem = refusal(estimator, sides)
     if problem is not None:
         raise problem
-    if new.test and "derivatives" in estimator.requires:
+    if new.test and "derivatives" in estimator.tags.requires:
         raise DataError(
             f"{estimator.name} looks along the recorded runs, which didn't measure new test examples",
             "leave out --new-test, or use another estimator",

@@ -19,7 +19,6 @@ from gptfl.features.lookup import find_features, fitted_features
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import chosen_of
 from gptfl.influence.targets import InfluenceTarget
-from gptfl.plugins.interfaces import is_blind
 from gptfl.plugins.registry import Registry, get_registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.fitting import fit_data, fit_fresh
@@ -132,7 +131,7 @@ def known_features(source: FittedSimulator, given: str | Path | None) -> Feature
     """The features of the whole recording that a simulator was fitted on; None where it was fitted without."""
     if source.found.features is None:
         return None
-    return fitted_features(source.recording, source.found, is_blind(source.contender.estimator), given)
+    return fitted_features(source.recording, source.found, source.contender.estimator.tags.blind, given)
 
 
 def refitted(
@@ -154,7 +153,9 @@ def refitted(
     if problem is not None:
         raise problem
     known: Features | None = None
-    if features is not None and ("features" in contender.estimator.requires or spec.name == source.found.estimator):
+    if features is not None and (
+        "features" in contender.estimator.tags.requires or spec.name == source.found.estimator
+    ):
         dynamics = recording.dynamics
         known = features_at(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
     split = stored_split(recording.dynamics.runs)

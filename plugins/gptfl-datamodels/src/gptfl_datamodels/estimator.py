@@ -11,7 +11,18 @@ from gptfl.estimators.baselines import average_run, begun, clock_arrays, clock_f
 from gptfl.estimators.clock import Clock
 from gptfl.estimators.left_out import cut_notes, named
 from gptfl.estimators.ridge import STRENGTHS
-from gptfl.plugins import DataError, FitData, Prediction, Query, Run, flag, number, one_of, presentation_weights
+from gptfl.plugins import (
+    DataError,
+    EstimatorTags,
+    FitData,
+    Prediction,
+    Query,
+    Run,
+    flag,
+    number,
+    one_of,
+    presentation_weights,
+)
 from gptfl_datamodels.dual import least_error, pieces_of
 from gptfl_datamodels.tally import Tally, columns_of
 
@@ -32,7 +43,7 @@ class Datamodels:
     """
 
     name = "datamodels"
-    requires: frozenset[str] = frozenset()
+    tags = EstimatorTags()
 
     # The functions are kept in their dual form: training runs (batches, rates) and a weight for each of them.
     steps_: Int[np.ndarray, " grid"]
