@@ -73,7 +73,6 @@ IMPORT = {
 
 FEATURIZE = {
     "plain.tfidf": "plain --encoder tfidf-svd --set dims=4",
-    "plain.minilm": "plain --encoder minilm",
     "plain.causal": "plain --encoder causal-lm --set model=tiny --set device=cpu --set text=target",
     "plain.answers": "plain --encoder answer-state --set dimensions=8 --set device=cpu",
     "along.gradients": "along",

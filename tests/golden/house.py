@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +36,7 @@ from gptfl.store.simulators import read_simulator
 from gptfl.store.targets import check_plain_target
 
 WHERE = {
+    "reading": "gptfl.stages.sources.read_dynamics",
     "recording": "gptfl.stages.collect._carry_out",
     "fit": "gptfl.stages.fit.fit_fresh",
     "predictions": "gptfl.stages.simulate.write_predictions",
@@ -58,7 +60,20 @@ class _Reached(Exception):
 
 def run(words: Sequence[str]) -> None:
     """Run a command line in this process; what it refuses is raised."""
-    app(args=list(words), prog_name="gptfl", standalone_mode=False)
+    _root().main(args=list(words), prog_name="gptfl", standalone_mode=False)
+
+
+@cache
+def _root() -> Any:
+    """The commands; to build them takes longer than to run one."""
+    return typer.main.get_command(app)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within, commands that only ask a recording read it once for all, which is most of what they take."""
+    with patch(WHERE["reading"], cache(read_dynamics)):
+        yield
 
 
 def _stopped_at(place: str, words: Sequence[str]) -> tuple[Any, ...]:
@@ -358,14 +373,13 @@ def is_replaceable(path: Path) -> bool:
 
 def options() -> dict[str, dict[str, Any]]:
     """Every command with its options: their flags, default, help and what else the reference page tells of them."""
-    root: Any = typer.main.get_command(app)
     return {
         name: {
             parameter.name: {"type": _type(command.callback, parameter.name), **_option(parameter)}
             for parameter in command.params
             if parameter.name != "help"
         }
-        for name, command in root.commands.items()
+        for name, command in _root().commands.items()
     }
 
 
