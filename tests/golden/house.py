@@ -22,30 +22,30 @@ import numpy as np
 import typer
 
 from gptfl.cli.main import app
-from gptfl.records import Dynamics, Run, examples_fingerprint, run_fingerprint, silent
+from gptfl.core import Dynamics, Run, examples_fingerprint, run_fingerprint, silent
+from gptfl.influence.self_influence import measure_initial_metrics
+from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_dict
-from gptfl.stages.fitting import fit_or_load, simulator_key
-from gptfl.stages.ownscores import own_scores
-from gptfl.stages.retraining import _read as read_trainings
-from gptfl.stages.sources import open_recording
-from gptfl.store.dynamics import read_dynamics, write_dynamics
+from gptfl.simulation.fitting import fit_or_load, simulator_key
 from gptfl.store.features import read_features
+from gptfl.store.outputs import check_plain_target
 from gptfl.store.predictions import PredictionFile, read_predictions
+from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.store.run_files import read_run
 from gptfl.store.simulators import read_simulator
-from gptfl.store.targets import check_plain_target
+from gptfl.studies.retraining import _read as read_trainings
 
 WHERE = {
-    "reading": "gptfl.stages.sources.read_dynamics",
-    "recording": "gptfl.stages.collect._carry_out",
-    "fit": "gptfl.stages.fit.fit_fresh",
-    "predictions": "gptfl.stages.simulate.write_predictions",
-    "picture": "gptfl.stages.simulate._draw",
-    "table": "gptfl.stages.compare._write",
-    "version": "gptfl.stages.fitting.metadata.version",
-    "executor": "gptfl.builtin.executors.Local.execute",
-    "weights": "gptfl.stages.retraining.Retrainer.open",
-    "trainings": "gptfl.stages.retraining.Retrainer.estimate",
+    "reading": "gptfl.recording.recording.read_dynamics",
+    "recording": "gptfl.recording.collect._carry_out",
+    "fit": "gptfl.simulation.fit.fit_fresh",
+    "predictions": "gptfl.api.simulate.write_predictions",
+    "picture": "gptfl.api.simulate._draw",
+    "table": "gptfl.api.compare._write",
+    "version": "gptfl.simulation.fitting.metadata.version",
+    "executor": "gptfl.executors.Local.execute",
+    "weights": "gptfl.studies.retraining.Retrainer.open",
+    "trainings": "gptfl.studies.retraining.Retrainer.estimate",
 }
 """Where a command is stopped, or led elsewhere."""
 
@@ -222,7 +222,7 @@ def first_scores(path: Path) -> dict[str, float] | None:
     """What was measured of a recording's pool before any training, and kept beside it."""
     recording = open_recording(path)
     metric = next(iter(recording.dynamics.metrics.values()))
-    found = own_scores(recording, metric, None, None, silent)
+    found = measure_initial_metrics(recording, metric, None, None, silent)
     if found is None:
         return None
     return {example.id: float(value) for example, value in zip(recording.dynamics.pool, found.values, strict=True)}
