@@ -12,6 +12,7 @@ from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import SCHEDULES, check_seed, recorded_steps
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
+from gptfl.interruption import leaving
 from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import get_registry
@@ -30,7 +31,7 @@ from gptfl.recording.plan import (
 )
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
-from gptfl.recording.resume import RecordingJob, take_part
+from gptfl.recording.resume import RecordingJob, left_at, take_part
 from gptfl.recording.settings import GENERATION, as_recorded, identity
 from gptfl.recording.sketch_request import read_sketch_request
 from gptfl.recording.trainers import TrainerMaker
@@ -211,9 +212,12 @@ def collect(
     draws = layout.draws(examples.pool, task)
     for metric in chosen:
         metric.check(examples.test)
+    space = Workspace.resolve(workspace)
+    stem = name or stem_for(task, source.stem)
+    path = space.dynamics_path(stem)
     group = join_others(processes, kind, shard)
     if group is None:
-        return launch(processes, arguments, progress, announce)
+        return launch(processes, arguments, progress, announce, lambda: left_at(path))
     recipe = replace(recipe, processes=group.size)
     if not group.main:
         progress, announce = silent, None
@@ -241,9 +245,6 @@ def collect(
     if not generates:
         settings = {key: value for key, value in settings.items() if key not in GENERATION}
     plans = make_plans(draws, batch_size, total)
-    space = Workspace.resolve(workspace)
-    stem = name or stem_for(task, source.stem)
-    path = space.dynamics_path(stem)
     mark = "" if saved is None else identity(as_recorded(settings, path), examples)
     keeper = None if saved is None else _keeper(space.root / f"{stem}.checkpoints", saved, mark)
     reserved = layout.places(examples.pool)
@@ -260,7 +261,7 @@ def collect(
         trainer = make_trainer()
         job.left_by(trainer)
         return CollectResult(path, runs, 0, job.estimate(trainer, left, announce))
-    with space.lock("gptfl collect"):
+    with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
         return _carry_out(job, runner, make_trainer, announce, progress)
 
 

@@ -20,6 +20,8 @@ DECODINGS = ("greedy", "nucleus")
 
 FLAGS: Mapping[str, str] = {"learning_rate": "--lr", "metrics": "--metric"}
 """The options whose names differ from the settings they make."""
+
+
 NOT_IDENTITY = frozenset({"data", "weights", "data_source", "licence", "source", TOKENIZATION})
 """Settings that may differ between the calls that make one recording; what they stand for is checked."""
 
