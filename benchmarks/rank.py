@@ -18,6 +18,7 @@ import numpy as np
 import gptfl
 from gptfl.core import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Prediction, Run, role_of
 from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
+from gptfl.plugins import EstimatorTags
 from gptfl.plugins.hooks import hookimpl
 from gptfl.plugins.registry import build, using
 from gptfl.store.features import write_features
@@ -30,7 +31,7 @@ class Linear:
     """Linear in the mean feature vector of a batch, known exactly; keeps no vector of any training example."""
 
     name = "linear"
-    requires = frozenset({"features"})
+    tags = EstimatorTags(requires={"features"})
 
     def settings(self):
         return {}

@@ -8,12 +8,13 @@ until the unit ends, and raised then.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What asks a command to stop: Ctrl-C, the system or a batch queue, and a terminal that closes."""
+NOTHING_LEFT = "nothing half-written was left"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,6 +73,22 @@ def uninterrupted() -> Iterator[None]:
         _State.units -= 1
     if _State.units == 0:
         check()
+
+
+@contextmanager
+def leaving(tell: Callable[[], str]) -> Iterator[None]:
+    """Work that is kept bit by bit. Where an exception ends it, ``tell`` says what was kept by then: see ``left_by``."""
+    try:
+        yield
+    except BaseException as stop:
+        stop.add_note(tell())
+        raise
+
+
+def left_by(stop: BaseException) -> str:
+    """What the work that an exception ended has left; the outermost block ``leaving`` knows best."""
+    notes: Sequence[str] = getattr(stop, "__notes__", ())
+    return notes[-1] if notes else NOTHING_LEFT
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from gptfl.core import Prediction
+from gptfl.plugins import EstimatorTags
 from gptfl.plugins.hooks import hookimpl
 
 LEVELS = (0.5, 0.9)
@@ -14,8 +15,7 @@ class Sure:
     """The average run; where a run was observed, moved by its last deviation from there."""
 
     name = "sure"
-    requires = frozenset()
-    conditions = True
+    tags = EstimatorTags(conditions=True)
 
     def __init__(self, novelty=0.25):
         self.novelty = novelty
@@ -57,7 +57,7 @@ class Unsure(Sure):
     """Gives no intervals."""
 
     name = "unsure"
-    conditions = False
+    tags = EstimatorTags()
 
     def predict(self, query):
         return Prediction(super().predict(query).values)

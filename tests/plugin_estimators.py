@@ -4,6 +4,7 @@ import numpy as np
 
 from gptfl.core import Prediction
 from gptfl.errors import DataError
+from gptfl.plugins import EstimatorTags
 from gptfl.plugins.hooks import hookimpl
 
 
@@ -11,7 +12,7 @@ class Recall:
     """Repeats the average final value of the runs to fit."""
 
     name = "recall"
-    requires = frozenset()
+    tags = EstimatorTags()
     fits = 0
 
     def __init__(self, scale=1.0):
@@ -75,12 +76,12 @@ class Forgetful(Recall):
 
 class Greedy(Recall):
     name = "greedy"
-    requires = frozenset({"checkpoints"})
+    tags = EstimatorTags(requires={"checkpoints"})
 
 
 class Featured(Recall):
     name = "featured"
-    requires = frozenset({"features"})
+    tags = EstimatorTags(requires={"features"})
 
 
 class Unmakeable(Recall):

@@ -7,6 +7,7 @@ import numpy as np
 from gptfl.core import Prediction
 from gptfl.core.curriculum import presentation_weights
 from gptfl.estimators.exposures import exposures
+from gptfl.plugins import EstimatorTags
 from gptfl.plugins.hooks import hookimpl
 
 
@@ -14,8 +15,7 @@ class Kin:
     """Each test example moves by its exposure to what its vector resembles; exactly additive over the examples."""
 
     name = "kin"
-    requires = frozenset({"features"})
-    generalises = frozenset({"train", "test"})
+    tags = EstimatorTags(requires={"features"}, unseen={"train", "test"})
 
     def settings(self):
         return {}
@@ -62,12 +62,12 @@ class Liar(Kin):
 
 class Witness(Kin):
     name = "witness"
-    oracle = True
+    tags = replace(Kin.tags, oracle=True)
 
 
 class Local(Kin):
     name = "local"
-    generalises = frozenset()
+    tags = replace(Kin.tags, unseen=set())
 
 
 NOISE, PRIOR = 0.02, 1.0
@@ -77,7 +77,7 @@ class Bayes:
     """Bayesian linear regression of the final deviation from the average run on exposures to the features."""
 
     name = "bayes"
-    requires = frozenset({"features"})
+    tags = EstimatorTags(requires={"features"})
 
     def settings(self):
         return {}
@@ -131,7 +131,7 @@ class Sly(Bayes):
     """The same, which claims to answer about other test examples; it is only asked about those that it knows."""
 
     name = "sly"
-    generalises = frozenset({"test"})
+    tags = replace(Bayes.tags, unseen={"test"})
 
     def predict(self, query):
         if query.unseen is None:

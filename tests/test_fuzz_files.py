@@ -49,6 +49,7 @@ def test_hostile_files_are_taken_or_refused_in_one_line(
     ("code", "err", "fault"),
     [
         (0, "note: x\n", ""),
+        (0, "load model: 0 of 1 x\nnote: x\n", ""),
         (3, "error: x: y\n", ""),
         (1, "Traceback (most recent call last):\nValueError: x\n", "traceback: ValueError: x"),
         (3, "error: x\nmore\n", "not one line"),
@@ -60,3 +61,25 @@ def test_hostile_files_are_taken_or_refused_in_one_line(
 def test_faults_are_seen(fuzz: ModuleType, code: int, err: str, fault: str) -> None:
     assert fuzz.fault_of(code, "", err).startswith(fault)
     assert bool(fuzz.fault_of(code, "", err)) == bool(fault)
+
+
+def test_the_base_is_made_where_there_is_none(
+    fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        for name in fuzz.hostile_files.lacking_in(folder):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+
+    monkeypatch.setattr(fuzz.hostile_files, "make_base", make)
+    (tmp_path / "empty").mkdir()
+    for base in (tmp_path / "empty", tmp_path / "none", tmp_path / "none"):
+        assert fuzz.ready_base(base) == base
+    assert made == [tmp_path / "empty", tmp_path / "none"]
+    (tmp_path / "none" / "ids.txt").unlink()
+    for base in (tmp_path / "none", tmp_path / "none" / "test.txt"):
+        with pytest.raises(SystemExit, match=r"lacks .*: name a folder that is empty or that this script filled"):
+            fuzz.ready_base(base)

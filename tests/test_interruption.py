@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gptfl import interruption
-from gptfl.interruption import Interrupted, check, uninterrupted
+from gptfl.interruption import NOTHING_LEFT, Interrupted, check, leaving, left_by, uninterrupted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of other systems differ")
 
@@ -68,3 +68,20 @@ def test_what_the_caller_ignores_stays_ignored() -> None:
     interruption.unwatch()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_what_is_left_is_told_by_the_outermost_block() -> None:
+    done: list[str] = []
+
+    def work(*kept: str) -> None:
+        if not kept:
+            done.append("first")
+            raise KeyboardInterrupt
+        with leaving(lambda: f"{kept[0]} of {len(done)}"):
+            work(*kept[1:])
+
+    for kept, told in (((), NOTHING_LEFT), (("runs",), "runs of 1"), (("stages", "runs"), "stages of 1")):
+        done.clear()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            work(*kept)
+        assert left_by(caught.value) == told

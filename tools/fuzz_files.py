@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import IO, Any
 
 import hostile_files
 
@@ -33,7 +33,11 @@ READS = 4
 LIMIT = 2 * 2**30
 """A child may ask for so much more address space than its parent has."""
 HANGS = 60.0
-NOTE = re.compile(r"(note|warning): .*")
+"""Seconds of the processor that a file may take in all, or of the clock without any."""
+TELLS = 250
+"""Counts are printed after so many files."""
+NOTE = re.compile(r"(note|warning): .*|[a-z ]+: \d+ of \d+\b.*")
+"""What a command may tell beside: notes, and how far it is."""
 CODES = (0, 2, 3, 4)
 
 
@@ -207,7 +211,7 @@ def outcomes(
         os.close(writing)
         with os.fdopen(reading, "r", encoding="utf-8") as told:
             while waiting:
-                line = told.readline() if select.select([told], [], [], HANGS)[0] else None
+                line = told.readline() if is_told(told, child) else None
                 if not line:
                     os.kill(child, signal.SIGKILL)
                     _, status = os.waitpid(child, 0)
@@ -219,6 +223,23 @@ def outcomes(
                 waiting.pop()
         if child:
             os.waitpid(child, 0)
+
+
+def is_told(told: IO[str], child: int) -> bool:
+    """Wait for a child to tell of a file; False where it hangs. One that gets little of the processor doesn't."""
+    began = before = processor_seconds(child)
+    while not select.select([told], [], [], HANGS)[0]:
+        now = processor_seconds(child)
+        if now - began > HANGS or now - before < HANGS / 1000:
+            return False
+        before = now
+    return True
+
+
+def processor_seconds(child: int) -> float:
+    """Seconds of the processor that a process has taken so far."""
+    fields = Path(f"/proc/{child}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def serve(writing: int, base: Path, usual: dict[str, float], numbers: Sequence[int], seed: int, only: str) -> None:
@@ -234,6 +255,16 @@ def serve(writing: int, base: Path, usual: dict[str, float], numbers: Sequence[i
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def ready_base(base: Path) -> Path:
+    """A folder of whole files, which are made where it is missing or empty."""
+    lacking = hostile_files.lacking_in(base)
+    if lacking and base.exists() and (not base.is_dir() or any(base.iterdir())):
+        raise SystemExit(f"--base {base} lacks {lacking[0]}: name a folder that is empty or that this script filled")
+    if lacking:
+        hostile_files.make_base(base)
+    return base
 
 
 def summary(tried: Sequence[Outcome]) -> str:
@@ -256,19 +287,21 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only kinds whose file has this in its name")
-    parser.add_argument("--base", type=Path, help="a folder of whole files, made where it isn't there")
+    parser.add_argument("--base", type=Path, help="a folder of whole files, filled where it is missing or empty")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a child of a process with threads may hang
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where it was started in the background
+        signal.signal(number, signal.default_int_handler)
     tried = []
     with tempfile.TemporaryDirectory() as made:
-        base = asked.base or Path(made) / "base"
-        if not base.exists():
-            hostile_files.make_base(base)
+        base = ready_base(asked.base or Path(made) / "base")
         usual = usual_seconds(base)
         numbers = range(asked.first, asked.first + asked.files)
         with contextlib.suppress(KeyboardInterrupt):  # what was tried by then counts
             for one in outcomes(base, usual, numbers, asked.seed, asked.only):
                 tried.append(one)
+                if one.number % TELLS == 0 and len(tried) > 1 and tried[-2].number != one.number:
+                    print(f"before {one.number}: {summary(tried[:-1])}", flush=True)
                 if one.fault:
                     print(f"FAULT {one.number} {one.file} ({one.harm}) {one.what}: {one.fault}", flush=True)
     print(summary(tried))

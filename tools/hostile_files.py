@@ -92,6 +92,14 @@ def make_small_base(folder: Path) -> None:
     np.savez(folder / "sketches.npz", tr0=np.ones((10, 3)), te0=np.ones((4, 3)))
 
 
+def lacking_in(folder: Path) -> list[str]:
+    """What a base folder lacks of what ``make_base`` puts there."""
+    words = {word for kind in kinds() for command in kind.commands for word in command.split()}
+    needed = [str(Path(kind.folder) / kind.file) for kind in kinds()]
+    needed += sorted(word.rpartition("@")[2] for word in words if "@" in word)
+    return [name for name in dict.fromkeys(needed) if not (folder / name).exists()]
+
+
 def write_lines(path: Path, lines: Any) -> None:
     """Write texts, one a line."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

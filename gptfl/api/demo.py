@@ -1,9 +1,10 @@
 """The whole road on a small scale: a built-in model, a built-in task, all five stages."""
 
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,14 @@ from gptfl.core import TEST as TEST_ROLE
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError
 from gptfl.features.featurize import featurize
+from gptfl.interruption import leaving
 from gptfl.plugins.interfaces import Plan
 from gptfl.recording.collect import collect
+from gptfl.recording.resume import KEPT, NONE_KEPT, left_at
 from gptfl.scores.comparison import Comparison
 from gptfl.simulation.fit import fit
 from gptfl.store.recordings import read_dynamics
+from gptfl.store.workspace import Workspace, stem_for
 
 if TYPE_CHECKING:
     from gptfl.simulation.outcome import Simulation
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 RUNS, POOL, TEST, SUBSET, STEPS, EVERY, FOLDS, ORDERS = 24, 120, 48, 12, 36, 2, 4, 4
 LEARNING_RATE = 1e-4
-ENCODER = "tfidf-svd"
+MODEL, TASK, ENCODER = "tiny", "errands", "tfidf-svd"
 LEFT_OUT = "price"
 """The simulated question: what if a run saw no example of this kind?"""
 
@@ -58,8 +62,30 @@ def demo(
     ``workspace`` is a new temporary folder unless given. ``announce`` gets each stage's name, what
     it made and the seconds it took.
     """
-    root = user_path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
+    with _root(workspace) as root:
+        return _demo(root, progress, announce)
 
+
+@contextmanager
+def _root(workspace: str | Path | None) -> Iterator[Path]:
+    """The workspace. A temporary folder goes again where it is empty in the end."""
+    root = user_path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
+    recording = Workspace(root).dynamics_path(stem_for(TASK, MODEL))
+
+    def left() -> str:
+        again = f"gptfl demo --workspace {shlex.quote(str(root))} goes on from there"
+        return f"finished runs are kept, {again}" if left_at(recording) == KEPT else NONE_KEPT
+
+    try:
+        with leaving(left):
+            yield root
+    finally:
+        if workspace is None:
+            with suppress(OSError):
+                root.rmdir()
+
+
+def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], None] | None) -> DemoResult:
     @contextmanager
     def stage(name: str) -> Iterator[Callable[[str], None]]:
         started = time.perf_counter()
@@ -70,8 +96,8 @@ def demo(
 
     with stage("collect") as tell:
         recorded = collect(
-            "tiny",
-            "errands",
+            MODEL,
+            TASK,
             workspace=root,
             runs=RUNS,
             pool=POOL,
@@ -116,7 +142,7 @@ def train_for_real(simulation: "Simulation", progress: Progress = silent) -> flo
 
     seed = int(read_dynamics(simulation.dynamics).settings["seed"])
     trainer = TrainerMaker(
-        "tiny", "cpu", Errands().load(POOL, TEST, seed), (Loss(),), TrainerSettings(LEARNING_RATE, record_every=STEPS)
+        MODEL, "cpu", Errands().load(POOL, TEST, seed), (Loss(),), TrainerSettings(LEARNING_RATE, record_every=STEPS)
     )()
     if simulation.predictions is None:
         raise DataError("the simulation's predictions were not kept", "simulate again where they can be written")

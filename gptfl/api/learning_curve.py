@@ -16,7 +16,6 @@ from gptfl.evaluation.held_out import HeldOutEvaluation
 from gptfl.evaluation.order_noise import ceiling_of
 from gptfl.evaluation.specs import ALWAYS, ComparedEstimator, choose_estimators
 from gptfl.features.lookup import FeatureLookup, choice_notes
-from gptfl.plugins.interfaces import takes
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
@@ -213,7 +212,7 @@ def _is_unpriced(entry: ComparedEstimator, priced: bool, exact: bool) -> bool:
     vectors = features is not None and any(one.kind == "gradient" for one in features.sets.values())
     estimator = get_registry().make("estimator", entry.name, **entry.settings)
     # Who takes products without requiring them takes them beside gradient vectors alone.
-    products = "gradients" in (takes(estimator) if vectors else estimator.requires)
+    products = "gradients" in (estimator.tags.uses if vectors else estimator.tags.requires)
     return (vectors and not priced) or (exact and products)
 
 

@@ -107,7 +107,7 @@ class Recording:
         progress: Progress = silent,
         **spec: Any,
     ) -> Comparison:
-        """Hold estimators against the same held-out runs; writes no table and no picture.
+        """Hold estimators against the same held-out runs; writes no table and no picture, but keeps fits that took long.
 
         ``spec`` are the other fields of ``gptfl.evaluation.compare.ComparisonSpec``, the options of ``gptfl.compare``.
         """

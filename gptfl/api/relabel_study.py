@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gptfl.core import Progress, silent, user_path
-from gptfl.core.curriculum import check_seed, count_steps, generator, run_seed
+from gptfl.core.curriculum import RunStream, check_seed, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.rank import InfluenceRequest, check_options, open_sources, rankings_of, suspicion
 from gptfl.influence.self_influence import measure_initial_metrics
@@ -191,7 +191,7 @@ def _trainings(
     """For each order of checking and each share, the training of each repeat."""
     found: dict[str, list[list[Training]]] = {name: [[] for _ in shares] for name in suspicions}
     for repeat in range(repeats):
-        shuffle = generator(run_seed(seed, repeat), 7).permutation(len(flipped))
+        shuffle = generator(run_seed(seed, repeat), RunStream.CHECKING_ORDER).permutation(len(flipped))
         for name, order in orders_of(suspicions, shuffle).items():
             for row, share in zip(found[name], shares, strict=True):
                 checked = order[: round(share * len(order))]

@@ -19,13 +19,6 @@ from gptfl.plugins.settings import check_utf8
 INTERRUPTED = 130
 # The base of what the option parser raises; typer has carried its own copy of click since some version.
 UsageProblem: type[BaseException] = typer.BadParameter.__mro__[2]
-NOTHING_LEFT = "nothing half-written was left"
-LEFT = {
-    "gptfl.cli.collect": "finished runs are kept, the same command goes on from there",
-    "gptfl.cli.relabel_study": "finished trainings are kept, the same command goes on from there",
-    "gptfl.cli.select_study": "finished trainings are kept, the same command goes on from there",
-}
-"""What an interruption leaves behind, by the command's module."""
 
 
 class _Stopped(Exception):
@@ -40,7 +33,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            raise _Stopped(LEFT.get(command.__module__, NOTHING_LEFT)) from stop
+            raise _Stopped(interruption.left_by(stop)) from stop
         except GptflError:
             raise
         except Exception as error:
@@ -54,7 +47,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             if not full:
                 raise
             raise ResourceError(
-                f"memory is full: {_first_sentence(error)}; {LEFT.get(command.__module__, NOTHING_LEFT)}",
+                f"memory is full: {_first_sentence(error)}; {interruption.left_by(error)}",
                 "see what else runs there, or ask for less at a time (for trainings: --accumulate, --train-layers)",
             ) from error
 
@@ -115,7 +108,7 @@ def run() -> None:
             _TOLD.clear()
             code = app(prog_name="gptfl", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
-            code = _interrupted(NOTHING_LEFT)
+            code = _interrupted(interruption.NOTHING_LEFT)
     except GptflError as error:
         code = _refuse(str(error), error.exit_code)
     except UsageProblem as error:
@@ -123,7 +116,7 @@ def run() -> None:
     except _Stopped as stop:
         code = _interrupted(str(stop))
     except typer.Abort:  # what earlier versions of typer answer
-        code = _interrupted(NOTHING_LEFT)
+        code = _interrupted(interruption.NOTHING_LEFT)
     sys.exit(code or 0)
 
 

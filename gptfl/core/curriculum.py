@@ -1,11 +1,40 @@
 """From a seed or a set of examples to the batches of a run: one definition for recording and simulating."""
 
 import math
+from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.errors import UsageError
+
+
+class Stream(IntEnum):
+    """What is drawn from the seed of a command: each draw is from a stream of its own."""
+
+    POOL_ROWS = 2
+    TEST_ROWS = 3
+    ERRANDS_HABITS = 10
+    ERRANDS_SIDES = 11
+    ERRANDS_TEXTS = 12
+    HELD_OUT_TRAIN = 21
+    HELD_OUT_TEST = 22
+    RESERVE = 23
+    TARGET_SPLIT = 31
+    RANDOM_SUBSETS = 32
+    SWAPS = 33
+    STARTS = 34
+
+
+class RunStream(IntEnum):
+    """What is drawn from the seed of a run (``run_seed``)."""
+
+    SUBSET = 0
+    BATCHES = 1
+    PARTNERS = 3
+    DEALING = 5
+    RESERVED = 6
+    CHECKING_ORDER = 7
 
 
 def generator(*key: int) -> np.random.Generator:
@@ -28,7 +57,7 @@ def draw_subset(pool: int, size: int, seed: int) -> Int[np.ndarray, " subset"]:
     """Draw ``size`` different examples of the pool, uniformly (the paper's design)."""
     if size > pool:
         raise UsageError(f"--subset-size {size} is larger than the pool of {pool}", "ask for a smaller subset")
-    return generator(seed, 0).permutation(pool)[:size]
+    return generator(seed, RunStream.SUBSET).permutation(pool)[:size]
 
 
 def count_steps(subset: int, batch_size: int, epochs: float) -> int:
@@ -42,7 +71,7 @@ def fill_batches(
     """Cycle through fresh shuffles of the subset until every batch is filled."""
     if len(subset) == 0:
         raise UsageError("the subset is empty", "name at least one example")
-    random = generator(seed, 1)
+    random = generator(seed, RunStream.BATCHES)
     stream = np.empty(steps * batch_size, dtype=np.int64)
     for begin in range(0, len(stream), len(subset)):
         stream[begin : begin + len(subset)] = random.permutation(subset)[: len(stream) - begin]

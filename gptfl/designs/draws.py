@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, role_of
-from gptfl.core.curriculum import draw_subset, fill_batches, generator, run_seed
+from gptfl.core.curriculum import RunStream, draw_subset, fill_batches, generator, run_seed
 from gptfl.designs.dealing import Dealer
 
 UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
@@ -23,8 +23,6 @@ REPEATS_FROM = 1_000_000
 """Where the indices of repeats begin; other runs are fewer."""
 EVERY_DEVICE = 4
 """Of so many repeats the last one is the same curriculum again; the others are other orders of their subset."""
-DEALING, RESERVED_DRAW = 5, 6
-"""What the random numbers of a run are for, beside those of ``draw_subset`` and ``fill_batches``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +135,9 @@ def _members(
     if layout.design == UNIFORM:
         others = layout.others if len(layout.reserved) else np.arange(layout.pool)
         members = others[draw_subset(len(others), layout.subset - mixed, own)]
-        reserved = generator(own, RESERVED_DRAW).permutation(layout.reserved)[:mixed]
+        reserved = generator(own, RunStream.RESERVED).permutation(layout.reserved)[:mixed]
         return np.concatenate([members, reserved]) if mixed else members, none
-    random = generator(own, DEALING)
+    random = generator(own, RunStream.DEALING)
     parts = [(layout.others, layout.subset - mixed)] + ([(layout.reserved, mixed)] if mixed else [])
     if layout.design != LEAVE_OUT:
         return np.concatenate([dealer.deal(places, size, random) for places, size in parts]), none

@@ -9,6 +9,7 @@ import numpy as np
 from gptfl.core import Dynamics, Example, FeatureSet, Progress, silent
 from gptfl.errors import DataError
 from gptfl.plugins import settings
+from gptfl.plugins.interfaces import EncoderTags
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ class AnswerState:
     """
 
     name: ClassVar[str] = "answer-state"
-    per_example: ClassVar[bool] = True
+    tags: ClassVar[EncoderTags] = EncoderTags(per_example=True)
 
     def __init__(
         self, model: str | None = None, dimensions: int = 2048, max_length: int | None = None, device: str = "auto"

@@ -9,6 +9,7 @@ from gptfl.encoders.texts import PARTS, text_of
 from gptfl.encoders.transformer import Cuts, Embedder
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins import settings
+from gptfl.plugins.interfaces import EncoderTags
 
 
 class CausalLm:
@@ -21,7 +22,7 @@ class CausalLm:
     """
 
     name: ClassVar[str] = "causal-lm"
-    per_example: ClassVar[bool] = True
+    tags: ClassVar[EncoderTags] = EncoderTags(per_example=True)
 
     def __init__(
         self,

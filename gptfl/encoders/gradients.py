@@ -10,6 +10,7 @@ from gptfl.core import Dynamics, Example, FeatureSet, GradientSketches, SketchPo
 from gptfl.core.curriculum import generator
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins import settings
+from gptfl.plugins.interfaces import EncoderTags
 
 FOLDING = 29
 """What the random signs that fold a sketch are for."""
@@ -61,8 +62,7 @@ class Gradients:
     """
 
     name: ClassVar[str] = "gradients"
-    per_example: ClassVar[bool] = True
-    reads_texts: ClassVar[bool] = False
+    tags: ClassVar[EncoderTags] = EncoderTags(per_example=True, reads_texts=False)
 
     def __init__(self, points: object = "all", dimensions: int | None = None, divided: str = AUTO) -> None:
         who = f"encoder {self.name}"

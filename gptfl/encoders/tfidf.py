@@ -11,6 +11,7 @@ from gptfl.core import Example, FeatureSet
 from gptfl.encoders.texts import PARTS, text_of
 from gptfl.errors import DataError
 from gptfl.plugins import settings
+from gptfl.plugins.interfaces import EncoderTags
 
 TOKEN = r"(?u)\w+|[^\w\s]"
 NEGLIGIBLE = 1e-6
@@ -25,7 +26,7 @@ class TfidfSvd:
     """
 
     name: ClassVar[str] = "tfidf-svd"
-    per_example: ClassVar[bool] = False
+    tags: ClassVar[EncoderTags] = EncoderTags(per_example=False)
 
     def __init__(self, dims: int = 128, text: str = "both") -> None:
         who = f"encoder {self.name}"

@@ -16,16 +16,14 @@ from gptfl.estimators import average
 from gptfl.estimators.clock import Clock, Span
 from gptfl.estimators.left_out import cut_notes
 from gptfl.estimators.unseen_tests import extrapolated
-from gptfl.plugins.interfaces import Estimator
+from gptfl.plugins.interfaces import Estimator, EstimatorTags
 
 
 class Persistence:
     """Nothing changes: every step repeats the first value."""
 
     name = "persistence"
-    requires: frozenset[str] = frozenset()
-    generalises = frozenset({"train", "test"})
-    blind = True
+    tags = EstimatorTags(unseen={"train", "test"}, blind=True)
 
     def settings(self) -> Mapping[str, Any]:
         """None."""
@@ -61,9 +59,7 @@ class MeanRun:
     """
 
     name = "mean-run"
-    requires: frozenset[str] = frozenset()
-    generalises = frozenset({"train", "test"})
-    blind = True
+    tags = EstimatorTags(unseen={"train", "test"}, blind=True)
 
     steps_: Int[np.ndarray, " grid"]
     mean_: Float[np.ndarray, "grid test"]

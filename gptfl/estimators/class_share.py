@@ -26,6 +26,7 @@ from gptfl.estimators.exposures import exposures, shares
 from gptfl.estimators.left_out import cut_notes
 from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
 from gptfl.estimators.unseen_tests import extrapolated
+from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import number
 
 
@@ -44,9 +45,7 @@ class ClassShare:
     """
 
     name = "class-share"
-    requires: frozenset[str] = frozenset({"classes"})
-    generalises = frozenset({"train", "test"})
-    blind = True
+    tags = EstimatorTags(requires={"classes"}, unseen={"train", "test"}, blind=True)
 
     steps_: Int[np.ndarray, " grid"]
     intercept_: Float[np.ndarray, "grid test"]

@@ -24,7 +24,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.evaluation.cost import measure_cost
 from gptfl.evaluation.specs import ComparedEstimator
-from gptfl.plugins.interfaces import Estimator, conditions, is_oracle
+from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.comparison import HeldOut, Predictions
@@ -179,8 +179,8 @@ class HeldOutEvaluation:
                     settings=dict(entry.settings),
                     error=str(error),
                     name=entry.name,
-                    oracle=is_oracle(estimator),
-                    conditions=conditions(estimator),
+                    oracle=estimator.tags.oracle,
+                    conditions=estimator.tags.conditions,
                     encoder=entry.provision.encoder,
                 )
             fits.append(fitted)
@@ -193,10 +193,10 @@ class HeldOutEvaluation:
             reused=all(fitted.reused for fitted in fits),
             notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
             name=entry.name,
-            oracle=is_oracle(fits[-1].contender.estimator),
+            oracle=fits[-1].contender.estimator.tags.oracle,
             cost=measure_cost(fits[-1].contender, splits[-1].test, self.metric, scope) if self.cost else None,
             intervals=_intervals(answers),
-            conditions=conditions(fits[-1].contender.estimator),
+            conditions=fits[-1].contender.estimator.tags.conditions,
             encoder=entry.provision.encoder,
         )
 

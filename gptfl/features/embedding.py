@@ -69,7 +69,7 @@ class Embedding:
             return False
         if not all(keys) or (self._layout and _layout(features.sets) != self._layout):
             return False
-        return self.encoder.per_example or all(list(a) == b for a, b in zip(keys, self._keys, strict=True))
+        return self.encoder.tags.per_example or all(list(a) == b for a, b in zip(keys, self._keys, strict=True))
 
     def _remember(self, features: Features, keys: Sequence[Sequence[str]]) -> None:
         self._layout = _layout(features.sets)
@@ -87,7 +87,7 @@ class Embedding:
             [row for row, key in enumerate(keys) if key not in known]
             for keys, known in zip(self._keys, self._known, strict=True)
         ]
-        if not self.encoder.per_example and any(missing):
+        if not self.encoder.tags.per_example and any(missing):
             missing = [list(range(len(keys))) for keys in self._keys]
         self.embedded = sum(map(len, missing))
         fresh: Mapping[str, FeatureSet] = {}
@@ -138,7 +138,7 @@ class Embedding:
                     )
             if one.train.shape[1] != one.test.shape[1]:
                 raise self._broken(f"gave pool and test vectors of different lengths, in set {name!r}")
-        if self._layout and _layout(made) != self._layout and self.encoder.per_example:
+        if self._layout and _layout(made) != self._layout and self.encoder.tags.per_example:
             raise self._broken("gave other sets than before under the same identity")
         self._layout = _layout(made)
         return made

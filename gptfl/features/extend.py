@@ -9,7 +9,7 @@ from jaxtyping import Float
 from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerprint
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
-from gptfl.plugins.interfaces import Encoder, UsesRecording, reads_texts
+from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import Part, get_registry
 from gptfl.recording.recording import OpenedRecording, with_texts
 
@@ -45,7 +45,7 @@ def beside(
     if name in LOADING:
         options["model"] = _model_here(features, recording)
     encoder: Encoder = registry.make("encoder", name, **options)
-    if not reads_texts(encoder):
+    if not encoder.tags.reads_texts:
         raise DataError(
             f"{name} knows no examples but the recorded ones, so it gives new ones no vectors",
             "featurize and fit with an encoder that reads them, such as answer-state or minilm",
@@ -62,7 +62,7 @@ def beside(
             f"the encoder {name} is not the one any more that the features of {recording.stem} are by",
             f"run gptfl featurize --encoder {name} and gptfl fit again",
         )
-    if encoder.per_example:
+    if encoder.tags.per_example:
         made = {key: (one.train[: len(pool)], one.test[: len(test)]) for key, one in asked.sets().items()}
     else:
         placed = _placed(part, encoder, features, (*pool, *test), recording)

@@ -10,7 +10,7 @@ from gptfl.core import Features, Progress, silent, user_path
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.features.embedding import Embedding, row_key
-from gptfl.plugins.interfaces import Encoder, UsesRecording, reads_texts
+from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import open_recording, with_texts
 from gptfl.store.features import write_features
@@ -72,7 +72,7 @@ def featurize(
     if hasattr(made, "progress"):
         made.progress = progress
     pool, test = recorded.pool, recorded.test
-    if reads_texts(made):
+    if made.tags.reads_texts:
         pool, test = with_texts(recorded, data, recording.path)
     elif data is not None:
         raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")

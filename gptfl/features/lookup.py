@@ -12,7 +12,7 @@ from gptfl.core import Features, examples_fingerprint, user_path
 from gptfl.core.holdout import kept_places
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError
-from gptfl.plugins.interfaces import Estimator, prefers
+from gptfl.plugins.interfaces import Estimator
 from gptfl.recording.recording import OpenedRecording, picked_note
 from gptfl.store.features import FeatureReader, check_features, check_numbers, open_features, read_features
 from gptfl.store.simulators import SimulatorFile
@@ -76,10 +76,10 @@ class FeatureLookup:
             return FeatureChoice(*self._by(encoder))
         if self.named:
             return FeatureChoice(*self._all())
-        if "features" not in estimator.requires:
+        if "features" not in estimator.tags.requires:
             return FeatureChoice()
         space, stem = self.recording.workspace, self.recording.stem
-        for preferred in prefers(estimator):
+        for preferred in estimator.tags.prefers:
             if space.candidates("features", stem, encoder=preferred):
                 found, notes = self._by(preferred)
                 return FeatureChoice(found, (*notes, *self._others(estimator, preferred)))

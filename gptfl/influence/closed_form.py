@@ -13,7 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
 from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
 from gptfl.influence.targets import LEVEL
-from gptfl.plugins.interfaces import TellsInfluence, is_blind
+from gptfl.plugins.interfaces import TellsInfluence
 from gptfl.simulation.simulator import FittedSimulator
 
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -29,7 +29,7 @@ def vectors_of(source: FittedSimulator, features: str | Path | Features | None) 
     if source.found.features is None or isinstance(features, Features):
         yield VectorsInMemory(features if isinstance(features, Features) else None)
         return
-    blind = is_blind(source.contender.estimator)
+    blind = source.contender.estimator.tags.blind
     with open_fitted_features(source.recording, source.found, blind, features) as reader:
         yield reader
 

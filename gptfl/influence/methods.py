@@ -11,7 +11,7 @@ from gptfl.influence.closed_form import closed_form
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Influence, InfluenceTarget
-from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, is_oracle, tells_itself
+from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, tells_itself
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -53,7 +53,7 @@ def compute_influence(
         )
     if how == DERIVATIVE or (how is None and offered):
         return Influence(direct_influence(source, subject), DERIVATIVE, None)
-    if is_oracle(estimator):
+    if estimator.tags.oracle:
         raise DataError(
             f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
             "use another estimator",

@@ -16,6 +16,7 @@ from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import SELF, InfluenceTarget, check_how
 from gptfl.plugins.interfaces import tells_itself
+from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
@@ -62,8 +63,9 @@ def open_sources(
     wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in simulators]
     wanted += [(None, name) for name in estimators]
     sources: list[FittedSimulator] = []
+    read: dict[Path, OpenedRecording] = {}
     for path, name in wanted or [(None, None)]:
-        source = open_fitted(path, dynamics, workspace, name, metric, features)
+        source = open_fitted(path, dynamics, workspace, name, metric, features, read)
         sources.append(source)
         dynamics, metric = source.recording.path, source.metric.name
     return sources

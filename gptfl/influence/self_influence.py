@@ -12,7 +12,6 @@ from gptfl.core.holdout import TEST
 from gptfl.core.texts import json_text, parse_json
 from gptfl.errors import DataError, GptflWarning, ResourceError, UsageError
 from gptfl.features.lookup import fitted_features
-from gptfl.plugins.interfaces import generalises, is_blind
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import measure_first
 from gptfl.simulation.schedule import RunSchedule
@@ -82,7 +81,7 @@ def _read(path: Path, dynamics: Dynamics, metric: str) -> InitialMetrics | None:
 def pool_as_test(source: FittedSimulator, features: str | Path | Features | None) -> Scope:
     """The pool's examples on both sides. Raises ``DataError`` where the estimator can't predict them."""
     recording, estimator = source.recording, source.contender.estimator
-    if TEST not in generalises(estimator):
+    if TEST not in estimator.tags.unseen:
         raise DataError(
             f"{source.found.estimator} can't tell influence on self: it predicts only the test examples that it was "
             "fitted to",
@@ -93,7 +92,7 @@ def pool_as_test(source: FittedSimulator, features: str | Path | Features | None
         if isinstance(features, Features):
             found = features
         else:
-            found = fitted_features(recording, source.found, is_blind(estimator), features)
+            found = fitted_features(recording, source.found, estimator.tags.blind, features)
         sets = {key: FeatureSet(one.train, one.train, one.kind) for key, one in found.sets.items()}
         found = replace(found, sets=sets)
     pool = recording.dynamics.pool

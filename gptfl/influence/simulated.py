@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features, Progress
-from gptfl.core.curriculum import fill_batches, generator, run_seed
+from gptfl.core.curriculum import RunStream, fill_batches, generator, run_seed
 from gptfl.errors import DataError
 from gptfl.influence.self_influence import InitialMetrics, initial_metrics, pool_as_test
 from gptfl.influence.targets import DROP, Influence, InfluenceTarget
@@ -100,7 +100,7 @@ def drops(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Dr
     """Runs such that each example is dropped once an order: a fresh shuffle of the pool, cut into runs."""
     size = members_of_run(recipe, pool)
     for order in range(orders):
-        shuffled = generator(run_seed(seed, order), 3).permutation(pool)
+        shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
         for number, begin in enumerate(range(0, pool, size)):
             members = np.take(shuffled, np.arange(begin, begin + size), mode="wrap")
             base = fill_batches(members, recipe.batch_size, recipe.steps, run_seed(seed, order * pool + number))
@@ -121,7 +121,7 @@ def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iter
             "use --how drop",
         )
     for order in range(orders):
-        shuffled = generator(run_seed(seed, order), 3).permutation(pool)
+        shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
         for number, begin in enumerate(range(0, pool, rivals)):
             turned = np.roll(shuffled, -begin)
             filled = fill_batches(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Progress, class_numbers
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.designs.dealing import pick_evenly
 from gptfl.features.vectors import VectorSource
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
@@ -23,8 +23,6 @@ ROUND = 64
 """At most so many examples are tried in the place of another at once."""
 FEWEST, AS_MANY = 128, 4
 """Those tried are among the so many of greatest worth, or so many times as many as are selected."""
-EXCHANGES, STARTS = 33, 34
-"""The streams of random numbers that order the exchanges, and draw subsets to start from."""
 DRAWN = 31
 """Beside the subset chosen by worth, so many random ones are judged to start from the best of them all."""
 ALMOST = 1e-9
@@ -126,7 +124,7 @@ def search(
     the batches. It ends after a pass without any exchange, or when ``budget`` curricula were judged. Returns the
     members and how good they are.
     """
-    random = generator(seed, EXCHANGES)
+    random = generator(seed, Stream.SWAPS)
     members = np.array(chosen)
     now = float(judge(members[None], batches[None])[0])
     spent, moved = len(batches), True
@@ -156,7 +154,7 @@ def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> 
     """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
     pool = source.scope.pool
     classes = class_numbers(pool)
-    subsets = [pick_evenly(size, classes, len(pool), (seed, STARTS, number)) for number in range(DRAWN)]
+    subsets = [pick_evenly(size, classes, len(pool), (seed, Stream.STARTS, number)) for number in range(DRAWN)]
     return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
 
 

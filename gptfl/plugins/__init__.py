@@ -1,1 +1,137 @@
-"""What a plugin author imports: the interfaces, the hooks, the registry and checks of settings."""
+"""What a plugin author imports: hooks, interfaces, the values that flow between them, and checks of settings.
+
+Everything is loaded when first used, so that a command line that needs one name doesn't load the others.
+"""
+
+import importlib
+
+# As typing has it, which takes longer to load than all of this.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from gptfl.core.curriculum import presentation_weights
+    from gptfl.core.examples import Example, TaskData
+    from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint
+    from gptfl.core.queries import Features, FeatureSet, FitData, Prediction, Query, Unseen
+    from gptfl.core.runs import Curriculum, Dynamics, MetricInfo, Run
+    from gptfl.core.values import Progress, silent
+    from gptfl.errors import DataError, PluginError, ResourceError, UsageError
+    from gptfl.plugins.hooks import hookimpl
+    from gptfl.plugins.interfaces import (
+        Encoder,
+        EncoderTags,
+        Estimator,
+        EstimatorTags,
+        Executor,
+        InfluencesItself,
+        InfluencesTests,
+        Metric,
+        Observation,
+        Plan,
+        Task,
+        TellsInfluence,
+        Trainer,
+        UsesRecording,
+    )
+    from gptfl.plugins.settings import flag, number, one_of, text, whole
+
+_WHERE = {
+    "Curriculum": "core.runs",
+    "DataError": "errors",
+    "Dynamics": "core.runs",
+    "Encoder": "plugins.interfaces",
+    "EncoderTags": "plugins.interfaces",
+    "Estimator": "plugins.interfaces",
+    "EstimatorTags": "plugins.interfaces",
+    "Example": "core.examples",
+    "Executor": "plugins.interfaces",
+    "FeatureSet": "core.queries",
+    "Features": "core.queries",
+    "FitData": "core.queries",
+    "GradientProducts": "core.gradients",
+    "GradientSketches": "core.gradients",
+    "InfluencesItself": "plugins.interfaces",
+    "InfluencesTests": "plugins.interfaces",
+    "Metric": "plugins.interfaces",
+    "MetricInfo": "core.runs",
+    "Observation": "plugins.interfaces",
+    "Plan": "plugins.interfaces",
+    "PluginError": "errors",
+    "Prediction": "core.queries",
+    "Progress": "core.values",
+    "Query": "core.queries",
+    "ResourceError": "errors",
+    "Run": "core.runs",
+    "SketchPoint": "core.gradients",
+    "Task": "plugins.interfaces",
+    "TaskData": "core.examples",
+    "TellsInfluence": "plugins.interfaces",
+    "Trainer": "plugins.interfaces",
+    "Unseen": "core.queries",
+    "UsageError": "errors",
+    "UsesRecording": "plugins.interfaces",
+    "flag": "plugins.settings",
+    "hookimpl": "plugins.hooks",
+    "number": "plugins.settings",
+    "one_of": "plugins.settings",
+    "presentation_weights": "core.curriculum",
+    "silent": "core.values",
+    "text": "plugins.settings",
+    "whole": "plugins.settings",
+}
+"""Where each of these is."""
+
+__all__ = [
+    "Curriculum",
+    "DataError",
+    "Dynamics",
+    "Encoder",
+    "EncoderTags",
+    "Estimator",
+    "EstimatorTags",
+    "Example",
+    "Executor",
+    "FeatureSet",
+    "Features",
+    "FitData",
+    "GradientProducts",
+    "GradientSketches",
+    "InfluencesItself",
+    "InfluencesTests",
+    "Metric",
+    "MetricInfo",
+    "Observation",
+    "Plan",
+    "PluginError",
+    "Prediction",
+    "Progress",
+    "Query",
+    "ResourceError",
+    "Run",
+    "SketchPoint",
+    "Task",
+    "TaskData",
+    "TellsInfluence",
+    "Trainer",
+    "Unseen",
+    "UsageError",
+    "UsesRecording",
+    "flag",
+    "hookimpl",
+    "number",
+    "one_of",
+    "presentation_weights",
+    "silent",
+    "text",
+    "whole",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"gptfl.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'gptfl.plugins' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,6 +1,6 @@
 """What a plugin's parts must offer. Plain classes do; none of these need be inherited from."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -30,18 +30,30 @@ class Task(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderTags:
+    """What an encoder can do.
+
+    ``per_example``: a vector depends on its own example alone, so that it can be cached row by row. ``reads_texts``: it
+    works from the examples' texts; else it works from a recording alone and knows no examples but those recorded.
+    """
+
+    per_example: bool
+    reads_texts: bool = True
+
+    def __post_init__(self) -> None:
+        _check_switches(self, "per_example", "reads_texts")
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """Turns examples into vectors. Its factory takes the encoder's own settings.
 
-    Optional are ``use_recording`` (``UsesRecording``), ``reads_texts``, False where the encoder works from the recording
-    alone, so that it knows none but the recorded examples, and ``seconds``, what the vectors cost before they were asked
-    for.
+    Optional are ``use_recording`` (``UsesRecording``) and ``seconds``, what the vectors cost before they were asked for.
     """
 
     name: str
-    per_example: bool
-    """Whether a vector depends on its own example alone, so that it can be cached row by row."""
+    tags: EncoderTags
 
     def identity(self) -> Mapping[str, Any]:
         """What determines the vectors (weights, settings), JSON-able; the cache goes by it."""
@@ -62,11 +74,6 @@ class UsesRecording(Protocol):
         Raises ``DataError`` where the recording lacks what the encoder needs.
         """
         ...
-
-
-def reads_texts(encoder: Encoder) -> bool:
-    """Whether an encoder works from the examples' texts; else it knows none but those of a recording."""
-    return bool(getattr(encoder, "reads_texts", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +109,74 @@ class Metric(Protocol):
         ...
 
 
+NEEDS = frozenset({"features", "classes", "gradients", "derivatives"})
+"""What an estimator can require."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatorTags:
+    """What an estimator needs and what it can do.
+
+    ``requires``, of ``NEEDS``: what must be there, ``derivatives`` in the runs asked about, the others before ``fit``.
+    ``takes``, of ``NEEDS``: what it gets where it is there, and does without where it isn't.
+    ``unseen``, of ``{"train", "test"}``: the sides on which it answers about examples that it was not fitted to
+    (``Query.unseen``).
+    ``blind``: it learns nothing of single training examples, at most of the classes in a batch, so that whole runs may
+    be given to it even where some of their examples are held out.
+    ``oracle``: it looks along the very runs that it is asked about, so that tables mark it.
+    ``metrics``: the only metrics that it predicts; None for any.
+    ``conditions``: it goes on from what was recorded of the asked run (``Query.observed``).
+    ``prefers``: the encoders whose features it does best with, best first.
+    ``ignores``, of ``{"learning rates"}``: what a query may hold that doesn't change the answer.
+
+    Raises ``TypeError`` for a tag that there isn't, or one of another type.
+    """
+
+    requires: Set[str] = frozenset()
+    takes: Set[str] = frozenset()
+    unseen: Set[str] = frozenset()
+    blind: bool = False
+    oracle: bool = False
+    metrics: Set[str] | None = None
+    conditions: bool = False
+    prefers: tuple[str, ...] = ()
+    ignores: Set[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _check_switches(self, "blind", "oracle", "conditions")
+        for name in ("requires", "takes", "unseen", "metrics", "ignores"):
+            words = getattr(self, name)
+            if words is None and name == "metrics":
+                continue
+            if not isinstance(words, Set) or not all(isinstance(word, str) for word in words):
+                raise TypeError(f"{name} is {words!r}, which is not a set of words")
+            object.__setattr__(self, name, frozenset(words))
+        object.__setattr__(self, "prefers", tuple(self.prefers))
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Of ``NEEDS``, what it makes use of where it is there: what it requires among it."""
+        return frozenset(self.requires) | frozenset(self.takes)
+
+
+def _check_switches(tags: object, *names: str) -> None:
+    for name in names:
+        if not isinstance(getattr(tags, name), bool):
+            raise TypeError(f"{name} is {getattr(tags, name)!r}, not True or False")
+
+
 @runtime_checkable
 class Estimator(Protocol):
     """Fits recorded dynamics, then predicts trajectories. Its factory takes its settings by keyword.
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Seven members are optional; the functions ``generalises``, ``is_blind``, ``is_oracle``, ``metrics_of``,
-    ``conditions``, ``prefers`` and ``takes`` read them: ``generalises``, of ``{"train", "test"}``, the sides on which it answers
-    about examples that it was not fitted to (``Query.unseen``); ``blind``, whether it learns nothing of single training
-    examples, so that whole runs may be given to it even where some of their examples are set aside; ``oracle``, whether
-    it looks along the very runs that it is asked about, so that tables mark it; ``metrics``, the only metrics that it
-    predicts; ``conditions``, whether it goes on from what was recorded of the asked run (``Query.observed``);
-    ``prefers``, the encoders whose features it does best with; ``takes``, of ``NEEDS``, what it gets where it is there
-    and does without where it isn't.
-
-    Three methods are optional as well (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
+    Three methods are optional (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
     estimator that has them tells influences directly, and ``gptfl rank`` takes them instead of simulating.
     """
 
     name: str
-    requires: frozenset[str]
-    """Of ``NEEDS``, what must be there: ``derivatives`` in the runs asked about, the others before ``fit``."""
+    tags: EstimatorTags
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting of the factory, resolved and JSON-able."""
@@ -144,46 +197,6 @@ class Estimator(Protocol):
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
         ...
-
-
-NEEDS = frozenset({"features", "classes", "gradients", "derivatives"})
-"""What an estimator can require."""
-
-
-def generalises(estimator: Estimator) -> frozenset[str]:
-    """On which sides, ``train`` and ``test``, an estimator answers about examples that it was not fitted to."""
-    return frozenset(getattr(estimator, "generalises", ()))
-
-
-def is_blind(estimator: Estimator) -> bool:
-    """Whether an estimator learns nothing of single training examples: at most of the classes in a batch."""
-    return bool(getattr(estimator, "blind", False))
-
-
-def is_oracle(estimator: Estimator) -> bool:
-    """Whether an estimator looks along the very runs that it is asked about."""
-    return bool(getattr(estimator, "oracle", False))
-
-
-def metrics_of(estimator: Estimator) -> frozenset[str] | None:
-    """The only metrics that an estimator predicts; None for any."""
-    named = getattr(estimator, "metrics", None)
-    return None if named is None else frozenset(named)
-
-
-def conditions(estimator: Estimator) -> bool:
-    """Whether an estimator goes on from what was recorded of the asked run so far."""
-    return bool(getattr(estimator, "conditions", False))
-
-
-def prefers(estimator: Estimator) -> tuple[str, ...]:
-    """The encoders whose features an estimator does best with, best first; nothing where any will do."""
-    return tuple(getattr(estimator, "prefers", ()))
-
-
-def takes(estimator: Estimator) -> frozenset[str]:
-    """Of ``NEEDS``, what an estimator makes use of where it is there: what it requires among it."""
-    return frozenset(estimator.requires) | frozenset(getattr(estimator, "takes", ()))
 
 
 @runtime_checkable

@@ -25,7 +25,9 @@ KINDS: Mapping[str, type] = {
     "estimator": interfaces.Estimator,
     "executor": interfaces.Executor,
 }
-NEEDS: Mapping[str, str] = {"estimator": "requires", "metric": "needs"}
+TAGS: Mapping[str, type] = {"estimator": interfaces.EstimatorTags, "encoder": interfaces.EncoderTags}
+"""What says what a part of a kind can do."""
+NEEDS: Mapping[str, str] = {"metric": "needs"}
 """The members that name what must be there."""
 HOOKS: Mapping[str, str] = {f"gptfl_{kind}s": kind for kind in KINDS}
 BUILTIN = "gptfl.builtin"
@@ -169,6 +171,12 @@ def _check_members(part: Part, made: object) -> None:
     missing = [member for member in interface_members(part.kind) if not hasattr(made, member)]
     if missing:
         raise PluginError(f"{part.who} lacks {', '.join(missing)}", MENDING)
+    tags = TAGS.get(part.kind)
+    if tags is not None and not isinstance(made.tags, tags):  # type: ignore[attr-defined]
+        raise PluginError(
+            f"{part.who} has tags {made.tags!r}, which are no {tags.__name__}",  # type: ignore[attr-defined]
+            MENDING,
+        )
     member = NEEDS.get(part.kind)
     if member is not None:
         needs = getattr(made, member)

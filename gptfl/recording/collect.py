@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptfl.core import Progress, TaskData, silent
+from gptfl.interruption import leaving
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
 from gptfl.plugins.interfaces import Executor
@@ -17,7 +18,7 @@ from gptfl.recording.launch import join_others, launch
 from gptfl.recording.plan import RecordingPlan, plan_recording
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
-from gptfl.recording.resume import RecordingJob, take_part
+from gptfl.recording.resume import RecordingJob, left_at, take_part
 from gptfl.recording.settings import as_recorded, identity
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.examples import check_examples
@@ -74,13 +75,14 @@ def record(options: CollectOptions, *, progress: Progress = silent, announce: An
     plan.design.layout(examples.pool, plan.task)
     for metric in plan.metrics:
         metric.check(examples.test)
+    space = Workspace.resolve(options.output.workspace)
+    path = space.dynamics_path(plan.stem)
     execution = options.execution
     group = join_others(execution.processes, plan.device, execution.shard)
     if group is None:
-        return launch(options, progress, announce)
+        return launch(options, progress, announce, lambda: left_at(path))
     if not group.main:
         progress, announce = silent, None
-    space = Workspace.resolve(options.output.workspace)
     job, make_trainer = _job(plan, examples, group, space, progress)
     if not group.main:
         take_part(job, plan.executor, make_trainer, options.output.dry_run)
@@ -90,7 +92,7 @@ def record(options: CollectOptions, *, progress: Progress = silent, announce: An
         trainer = make_trainer()
         job.left_by(trainer)
         return CollectResult(job.path, plan.design.runs, 0, job.estimate(trainer, left, announce))
-    with space.lock("gptfl collect"):
+    with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
         return _carry_out(job, plan.executor, make_trainer, announce, progress)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of_classes
-from gptfl.core.curriculum import count_steps
+from gptfl.core.curriculum import Stream, count_steps
 from gptfl.core.examples import RESERVED
 from gptfl.designs.dealing import pick_evenly
 from gptfl.designs.draws import (
@@ -32,8 +32,6 @@ PAPER_SHARE = 128 / 200
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
 GROUP_PART = 8
 """A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
-RESERVING = 23
-"""What the random numbers that choose a reserve are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class Design:
                     f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
                     "leave out --reserve-pool, or the marks",
                 )
-        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, RESERVING)).tolist())
+        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, Stream.RESERVE)).tolist())
         return tuple(
             replace(example, fields={**example.fields, RESERVED: True}) if place in chosen else example
             for place, example in enumerate(pool)

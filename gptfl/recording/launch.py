@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 from gptfl import errors
 from gptfl.core import Progress
 from gptfl.errors import ResourceError
+from gptfl.interruption import NOTHING_LEFT, leaving
 from gptfl.options.base import to_json
 from gptfl.options.recording import CollectOptions
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 Announce = Callable[["CostEstimate"], None]
 SETTLING = 3.0
 """Seconds to wait, when something fails, for what the other processes have to say of it."""
-KEPT = "finished runs are kept, the same command goes on from there"
 
 
 @dataclass
@@ -53,6 +53,8 @@ class _WorkerPool:
     processes: list[subprocess.Popen[str]]
     noise: IO[str]
     """What they print beside their words."""
+    left: Callable[[], str]
+    """Says what is left of the recording where it ends early."""
     words: "queue.Queue[tuple[int, dict[str, Any]]]" = field(default_factory=queue.Queue)
     ears: list[threading.Thread] = field(default_factory=list)
 
@@ -81,11 +83,13 @@ class _WorkerPool:
         if word["kind"] == "ended" and word["code"] < 0:
             name = signal.Signals(-word["code"]).name
             hint = "; if memory ran out, ask for fewer --processes or --shard" if name == "SIGKILL" else ""
-            return _Failure(2, ResourceError(f"{who} was ended by {name}", f"{KEPT}{hint}"))
+            return _Failure(2, ResourceError(f"{who} was ended by {name}", f"{self.left()}{hint}"))
         if word["kind"] == "ended" and word["code"] > 0:
             self.noise.seek(0)
             said = self.noise.read().strip().splitlines()[-1:]
-            return _Failure(4, ResourceError(f"{who} ended with exit code {word['code']}: {''.join(said)}", KEPT))
+            return _Failure(
+                4, ResourceError(f"{who} ended with exit code {word['code']}: {''.join(said)}", self.left())
+            )
         return None
 
     def reason(self, first: _Failure) -> Exception:
@@ -109,8 +113,15 @@ def join_others(processes: int, device: str, shard: bool) -> "ProcessGroup | Non
     return None if processes > started_size() else join(device, shard)
 
 
-def launch(options: CollectOptions, progress: Progress, announce: Announce | None) -> "CollectResult":
+def launch(
+    options: CollectOptions,
+    progress: Progress,
+    announce: Announce | None,
+    left: Callable[[], str] = lambda: NOTHING_LEFT,
+) -> "CollectResult":
     """Record by as many processes of this machine as the options say, which get the options as JSON.
+
+    ``left`` says what was kept so far.
 
     Raises what the first of them raises, and ``ResourceError`` where one is killed. However this process ends,
     the others end with it.
@@ -122,9 +133,10 @@ def launch(options: CollectOptions, progress: Progress, announce: Announce | Non
     result: CollectResult | None = None
     estimate: CostEstimate | None = None
     processes = options.execution.processes
-    with _started(processes, json.dumps(to_json(options))) as crew:
-        left = processes
-        while left:
+    line = json.dumps(to_json(options))
+    with leaving(left), _started(processes, line, left) as crew:
+        working = processes
+        while working:
             number, word = crew.words.get()
             failure = crew.failure(number, word)
             if failure is not None:
@@ -143,16 +155,16 @@ def launch(options: CollectOptions, progress: Progress, announce: Announce | Non
                 result = CollectResult(
                     **{**given, "path": Path(given["path"]), "notes": tuple(given["notes"]), "estimate": estimate}
                 )
-            left -= word["kind"] == "ended"
+            working -= word["kind"] == "ended"
     assert result is not None  # a first process that says no result has failed above
     return result
 
 
 @contextlib.contextmanager
-def _started(processes: int, line: str) -> Iterator[_WorkerPool]:
+def _started(processes: int, line: str, left: Callable[[], str]) -> Iterator[_WorkerPool]:
     """Processes at work; they are gone when the block ends, however it ends."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as noise:
-        crew = _WorkerPool([], noise)
+        crew = _WorkerPool([], noise, left)
         try:
             port = _free_port()
             for number in range(processes):

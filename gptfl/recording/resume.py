@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import RecordingTrainer
 
 
+KEPT = "finished runs are kept, the same command goes on from there"
+NONE_KEPT = "no run was finished, the same command begins anew"
+
+
 @dataclass
 class RecordingJob:
     """What is to be recorded under one path, and the runs that are there already."""
@@ -202,6 +206,14 @@ class RecordingJob:
             pool, test = without_texts(pool, test)
         infos = {metric.info.name: metric.info for metric in self.metrics}
         return Dynamics(pool, test, infos, runs, self.settings)
+
+
+def left_at(path: Path) -> str:
+    """What a recording under this path that ended early has left; the first finished run makes the file."""
+    try:
+        return KEPT if path.is_file() else NONE_KEPT
+    except OSError:
+        return NONE_KEPT
 
 
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import query_for, same_steps
 from gptfl.plugins.guards import checked
-from gptfl.plugins.interfaces import conditions
 from gptfl.simulation.requirements import NamedEstimator
 from gptfl.simulation.unseen import Scope
 
@@ -31,7 +30,7 @@ def ask_runs(
     goes on from them is told the first ``observed`` recorded scores after the start of each run. Raises ``PluginError`` where the answer has the
     wrong shape or isn't finite.
     """
-    told = observed if conditions(contender.estimator) else 0
+    told = observed if contender.estimator.tags.conditions else 0
     answers: list[Answer] = [Answer(np.empty((0, 0)), {})] * len(runs)
     for places in same_steps(runs):
         query = query_for([runs[place] for place in places], metric, told)

@@ -74,12 +74,12 @@ def fit(
     if output is not None:
         check_target(user_path(output), SIMULATOR)
     check_seed(seed)
+    recording = open_recording(dynamics, workspace, every, keep_diverged)
     which: tuple[str, ...] = ()
     if estimator is None:
-        estimator, which = default_estimator(FeatureLookup(open_recording(dynamics, workspace), features, encoder))
+        estimator, which = default_estimator(FeatureLookup(recording, features, encoder))
     part = get_registry().find("estimator", estimator)
     contender = NamedEstimator(part, get_registry().make("estimator", estimator, **(settings or {})))
-    recording = open_recording(dynamics, workspace, every, keep_diverged)
     recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, unseen_share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, metric)
     recording = focused(recording, chosen)

@@ -7,7 +7,7 @@ from importlib import metadata
 from gptfl.core import Features, FitData, MetricInfo, Progress, fingerprint, run_fingerprint
 from gptfl.core.splits import Split
 from gptfl.errors import DataError, PluginError, ResourceError
-from gptfl.plugins.interfaces import Estimator, takes
+from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import MENDING, OWN
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.requirements import NamedEstimator
@@ -41,8 +41,8 @@ def fit_data(
 ) -> FitData:
     """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates."""
     dynamics = recording.dynamics
-    gradients = dynamics.gradients if "gradients" in estimator.requires else None
-    if gradients is None and "gradients" in takes(estimator):
+    gradients = dynamics.gradients if "gradients" in estimator.tags.requires else None
+    if gradients is None and "gradients" in estimator.tags.uses:
         gradients = dynamics.known_products
     return FitData(
         dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients

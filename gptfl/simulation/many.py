@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,6 +16,9 @@ from gptfl.simulation.outcome import mean_over
 from gptfl.simulation.reference import against_average
 from gptfl.simulation.schedule import MAX_NUMBERS, Overrides
 from gptfl.simulation.simulator import FittedSimulator
+
+PER_RUN = ("batches", "learning_rates", "first")
+"""What of a query has a row for each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,9 @@ def simulate_subsets(
     for start in range(0, len(requests), part):
         progress("simulate", start, len(requests), f"{len(requests)} subsets")
         some = requests[start : start + part]
-        query = replace(one.query, batches=np.concatenate([request.query.batches for request in some]))
-        parts.append(source.ask(query))
+        queries = [request.query for request in some]
+        whole: dict[str, Any] = {name: np.concatenate([getattr(query, name) for query in queries]) for name in PER_RUN}
+        parts.append(source.ask(replace(one.query, **whole)))
     progress("simulate", len(requests), len(requests), f"{len(requests)} subsets")
 
     def per_subset(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "subset ..."]:

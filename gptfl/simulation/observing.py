@@ -8,7 +8,6 @@ import numpy as np
 
 from gptfl.core import user_path
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.plugins.interfaces import conditions
 from gptfl.plugins.registry import get_registry
 from gptfl.simulation.counterfactual import SimulationRequest
 from gptfl.simulation.simulator import FittedSimulator
@@ -24,7 +23,7 @@ SHOWN_STEPS = 12
 
 def check_observing(source: FittedSimulator, path: str | Path) -> None:
     """Raise ``DataError`` where the estimator doesn't go on from observed scores."""
-    if conditions(source.contender.estimator):
+    if source.contender.estimator.tags.conditions:
         return
     able = _able()
     better = f", or choose one that does with --estimator ({', '.join(able)})" if able else ""
@@ -90,7 +89,7 @@ def _able() -> list[str]:
     able = []
     for name in registry.names("estimator"):
         try:
-            if conditions(registry.make("estimator", name)):
+            if registry.make("estimator", name).tags.conditions:
                 able.append(name)
         except PluginError:  # one that can't be made can't be recommended either
             continue

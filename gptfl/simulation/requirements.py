@@ -7,7 +7,7 @@ from gptfl.core import Features, MetricInfo, classes_of, lack_of_classes
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError
 from gptfl.features.lookup import FeatureLookup
-from gptfl.plugins.interfaces import NEEDS, Estimator, generalises, metrics_of
+from gptfl.plugins.interfaces import NEEDS, Estimator
 from gptfl.plugins.registry import Part
 from gptfl.recording.recording import OpenedRecording
 
@@ -25,13 +25,13 @@ def unmet_need(
 ) -> DataError | None:
     """Why an estimator can't be fitted to this metric of what there is, if so."""
     name, dynamics = estimator.name, recording.dynamics
-    predicted = metrics_of(estimator)
+    predicted = estimator.tags.metrics
     if predicted is not None and metric.name not in predicted:
         only = ", ".join(sorted(predicted))
         shared = sorted(predicted & dynamics.metrics.keys())
         remedy = f"give --metric {shared[0]}, or use another estimator" if shared else "use another estimator"
         return DataError(f"{name} predicts {only} only, not {metric.name}", remedy)
-    for need in sorted(estimator.requires):
+    for need in sorted(estimator.tags.requires):
         if need == "features" and features is None:
             return DataError(
                 f"{name} needs features, and {recording.workspace.shown} holds none of {recording.stem}",
@@ -60,7 +60,7 @@ def _not_recorded(recording: OpenedRecording, name: str, need: str, option: str)
 
 def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
     """Why an estimator can't answer about unseen examples of these sides, if so."""
-    lacking = [side for side in sides if side not in generalises(estimator)]
+    lacking = [side for side in sides if side not in estimator.tags.unseen]
     if not lacking:
         return None
     noun = {TRAIN: "training", TEST: "test"}[lacking[0]]

@@ -13,7 +13,6 @@ from gptfl.errors import DataError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
-from gptfl.plugins.interfaces import is_blind
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, focused, open_recording, picked_note
 from gptfl.recording.trainers import measure_first
@@ -90,6 +89,7 @@ def open_fitted(
     estimator: str | None,
     metric: str | None,
     features: str | Path | None = None,
+    read: dict[Path, OpenedRecording] | None = None,
 ) -> FittedSimulator:
     """The simulator at a path, else the one made last that fits; the recording at a path, else the simulator's own.
 
@@ -97,6 +97,8 @@ def open_fitted(
 
     ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
     where examples were set aside from the fit.
+
+    ``read`` has the recordings that were read before, by path, and gets this one: none is read twice.
 
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
@@ -128,7 +130,11 @@ def open_fitted(
         raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
     # A simulator of before runs that diverged were left out was fitted to them, too.
     kept = found.info.get("kept_diverged", True) is not False
-    recording = open_recording(dynamics, space.root, every, kept)
+    read = {} if read is None else read
+    place = user_path(dynamics)
+    if place not in read:
+        read[place] = open_recording(place, space.root)
+    recording = replace(read[place], workspace=space, every=every, keep_diverged=kept)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.metric.name not in recording.dynamics.metrics:
@@ -201,7 +207,7 @@ def _scope(
         raise problem
     if found.features is None or not (scope.sides or new):
         return scope
-    known = fitted_features(recording, found, is_blind(contender.estimator), features)
+    known = fitted_features(recording, found, contender.estimator.tags.blind, features)
     return scope_of(recording.dynamics, recording.aside, contender.estimator, known)
 
 
@@ -223,7 +229,7 @@ def with_new_examples(
     problem = refusal(estimator, sides)
     if problem is not None:
         raise problem
-    if new.test and "derivatives" in estimator.requires:
+    if new.test and "derivatives" in estimator.tags.requires:
         raise DataError(
             f"{estimator.name} looks along the recorded runs, which didn't measure new test examples",
             "leave out --new-test, or use another estimator",

@@ -8,17 +8,17 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Dynamics, Example, Features, GradientProducts, Query, Unseen
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.core.examples import RESERVED
 from gptfl.core.holdout import SIDES, TEST, TRAIN, HeldOutExamples, kept_places
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.plugins.interfaces import Estimator, is_blind, takes
+from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import get_registry
 
 SHARES: Mapping[str, float] = {TRAIN: 0.2, TEST: 0.25}
 """Which share of a side is set aside unless told otherwise."""
-STREAMS: Mapping[str, int] = {TRAIN: 21, TEST: 22}
+STREAMS: Mapping[str, int] = {TRAIN: Stream.HELD_OUT_TRAIN, TEST: Stream.HELD_OUT_TEST}
 FEWEST_LEFT = 2
 """With fewer examples left on a side there is nothing to carry over to others."""
 
@@ -105,7 +105,7 @@ def holdout_notes(dynamics: Dynamics, aside: HeldOutExamples | None, features: F
 def _per_example(encoder: str) -> bool:
     """Whether each vector depends on its own example alone; taken as true of an encoder that isn't installed."""
     try:
-        return bool(get_registry().make("encoder", encoder).per_example)
+        return bool(get_registry().make("encoder", encoder).tags.per_example)
     except GptflError:
         return True
 
@@ -149,8 +149,8 @@ def scope_of(
     ``features`` are of the whole recording.
     """
     pool, test = len(dynamics.pool), len(dynamics.test)
-    products = dynamics.known_products if aside is not None and "gradients" in takes(estimator) else None
-    hidden = () if aside is None or is_blind(estimator) else aside.pool
+    products = dynamics.known_products if aside is not None and "gradients" in estimator.tags.uses else None
+    hidden = () if aside is None or estimator.tags.blind else aside.pool
     chosen = np.arange(test) if tests is None else tests
     asked = tuple(dynamics.test[i] for i in chosen)
     return Scope(

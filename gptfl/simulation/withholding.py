@@ -12,7 +12,7 @@ from gptfl.core.holdout import HeldOutExamples, kept_places
 from gptfl.core.queries import features_at
 from gptfl.core.runs import cut_run, of_tests
 from gptfl.errors import DataError
-from gptfl.plugins.interfaces import Estimator, is_blind
+from gptfl.plugins.interfaces import Estimator
 
 
 def without(data: FitData, aside: HeldOutExamples | None, estimator: Estimator) -> FitData:
@@ -24,7 +24,7 @@ def without(data: FitData, aside: HeldOutExamples | None, estimator: Estimator) 
     """
     if aside is None:
         return data
-    hidden = () if is_blind(estimator) else aside.pool
+    hidden = () if estimator.tags.blind else aside.pool
     pool, tests = kept_places(len(data.pool), hidden), kept_places(len(data.test), aside.test)
     place = np.full(len(data.pool) + 1, -1)  # the last entry is for padding
     place[pool] = np.arange(len(pool))

@@ -37,21 +37,37 @@ _EXCHANGE = 2
 
 
 @contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """A folder that is there, as are those above it; what of them had to be made and is empty in the end is deleted.
+
+    Raises ``OSError``.
+    """
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for one in new:
+            with suppress(OSError):  # it holds something
+                one.rmdir()
+
+
+@contextmanager
 def part_of(path: Path, folder: bool = False) -> Iterator[Path]:
     """A locked, empty file (or ``folder``) beside ``path`` to write to; what is still there at the end is deleted.
 
     What killed commands left beside it goes first. Raises ``OSError``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
-    aside, handle = _claim(path, folder)
-    try:
-        yield aside
-    finally:
-        with suppress(OSError):
-            _remove(aside)
-        if handle is not None:
-            os.close(handle)
+    with made(path.parent):
+        remove_leftovers(path.parent)
+        aside, handle = _claim(path, folder)
+        try:
+            yield aside
+        finally:
+            with suppress(OSError):
+                _remove(aside)
+            if handle is not None:
+                os.close(handle)
 
 
 def put_in_place(aside: Path, path: Path) -> None:
@@ -66,8 +82,10 @@ def put_folder_in_place(aside: Path, folder: Path) -> None:
 
     Raises ``OSError``.
     """
+    mode = usual_mode(aside)
     for root, _, files in os.walk(aside):
         for name in files:
+            (Path(root) / name).chmod(mode)
             sync_file(Path(root) / name)
         sync_folder(Path(root))
     if not folder.exists():
@@ -77,6 +95,14 @@ def put_folder_in_place(aside: Path, folder: Path) -> None:
             folder.replace(former)
             aside.replace(folder)
     sync_folder(folder.parent)
+
+
+def usual_mode(folder: Path) -> int:
+    """The permissions that a new file has where a new folder has those of ``folder``: what the umask leaves.
+
+    Libraries that write through a temporary file of their own leave it to its owner alone. Raises ``OSError``.
+    """
+    return folder.stat().st_mode & 0o666
 
 
 def sync_file(path: Path) -> None:

@@ -18,13 +18,23 @@ import h5py
 
 from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
-from gptfl.store import digests
+from gptfl.store import digests, walked
 from gptfl.store import hdf5 as fields
 from gptfl.store.deferred import check_unchanged, raise_deferred
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 from gptfl.store.marks import SIGNATURE, is_marked
-from gptfl.store.safety import MAX_BYTES, Sizes, check_contents, check_unpacked, counted, lacking
+from gptfl.store.safety import (
+    MAX_BYTES,
+    Sizes,
+    Together,
+    check_contents,
+    check_unpacked,
+    counted,
+    is_trusted,
+    lacking,
+    lacking_among,
+)
 
 # Fixed at both ends, so that every HDF5 from 1.10 on reads what any later one wrote.
 _LIBVER = ("v110", "v110")
@@ -54,7 +64,7 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
     It is built in memory and written by plain writes, because HDF5 doesn't recover from a full
     disk. Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
     """
-    with _saved(path, b"", "w") as file:
+    with _saved(path, b"", "w", kind) as file:
         fields.put_word(file, "kind", kind)
         fields.put_number(file, "format_version", KINDS[kind].format_version)
         fields.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -80,11 +90,16 @@ def amend(path: Path, kind: str) -> Iterator[h5py.File]:
 
 @contextmanager
 def open_file(
-    path: Path, kind: str | None, max_bytes: int = MAX_BYTES, skipped: Collection[str] = ()
+    path: Path,
+    kind: str | None,
+    max_bytes: int = MAX_BYTES,
+    skipped: Collection[str] = (),
+    together: Together | None = None,
 ) -> Iterator[h5py.File]:
     """Open a file to read, after making sure that it is one of ours and safe to read.
 
-    ``kind`` None takes any; the groups ``skipped`` at the root may not be looked into. Raises ``DataError`` for a file
+    ``kind`` None takes any; the groups ``skipped`` at the root may not be looked into. What it unpacks to is added to
+    ``together``, which may be too much by then. Raises ``DataError`` for a file
     that is missing, foreign, damaged, of another kind, newer than this gptfl, or made to do harm, and
     ``ResourceError`` for one that another program has open to write or locked. Where what was read doesn't agree with
     its digest, ``DataError`` is raised at the end of the block.
@@ -92,7 +107,11 @@ def open_file(
     path = Path(path)
     size = check_signature(path)
     with _opened(path, path, "r") as file, raise_deferred(file):
-        _check(file, path, kind, size, max_bytes, skipped)
+        with _checked(file, path, kind):
+            taken = _walk(file, path, size, max_bytes, skipped)
+            check_unpacked(path, taken, size)
+            if together is not None:
+                together.add(path, taken, size)
         yield file
 
 
@@ -111,18 +130,29 @@ def _opened(path: Path, place: Path | fields.Memory, mode: str) -> Iterator[h5py
         yield file
 
 
-def _check(
-    file: h5py.File, path: Path, kind: str | None, size: int, max_bytes: int = MAX_BYTES, skipped: Collection[str] = ()
-) -> Sizes:
-    """Raise as ``open_file`` does; what the arrays take, by their addresses."""
+@contextmanager
+def _checked(file: h5py.File, path: Path, kind: str | None) -> Iterator[None]:
+    """Raise as ``open_file`` does; the structure is checked in the block."""
     try:
         _check_kind(file, path, kind)
-        sizes = check_contents(file, path, size, max_bytes, skipped=skipped)
-        check_unpacked(path, counted(sizes), size)
+        yield
         fields.check_group(file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(path, error) from error
-    return sizes
+
+
+def _walk(file: h5py.File, path: Path, size: int, max_bytes: int, skipped: Collection[str]) -> int:
+    """What the contents of a file on disk count as; one whose structure this process has checked isn't walked again."""
+    found = walked.identity(file)
+    key = found, max_bytes, frozenset(skipped), is_trusted()
+    known = None if found is None else walked.recall(key)
+    if known is not None:
+        return known
+    taken = counted(check_contents(file, path, size, max_bytes, skipped=skipped))
+    # What was changed meanwhile isn't what was walked.
+    if found is not None and walked.identity(file) == found:
+        walked.remember(key, taken)
+    return taken
 
 
 def read_header(path: Path) -> Header:
@@ -160,17 +190,18 @@ def library_versions() -> dict[str, str]:
 
 
 @contextmanager
-def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iterator[h5py.File]:
-    """A file in memory that is written to ``path`` when the block ends without an exception.
-
-    Where it isn't new, it is of a ``kind``.
-    """
+def _saved(path: Path, start: bytes, mode: str, kind: str) -> Iterator[h5py.File]:
+    """A file of a kind in memory that is written to ``path`` when the block ends without an exception."""
     path = Path(path)
     memory = fields.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
         with _opened(path, memory, mode) as file, raise_deferred(file):
-            known = None if kind is None else _check(file, path, kind, len(start))
+            known: Sizes | None = None
+            if start:
+                with _checked(file, path, kind):
+                    known = check_contents(file, path, len(start))
+                    check_unpacked(path, counted(known), len(start))
             yield file
             check_unchanged(file)
             digests.seal_new(file)
@@ -179,7 +210,8 @@ def _saved(path: Path, start: bytes, mode: str, kind: str | None = None) -> Iter
             # What the reader would refuse is better refused while there is still something to lose.
             sizes = check_contents(file, path, file.id.get_filesize(), known=known, bounded=False)
         # What packs very well is followed by noise, so that the file is not taken for a bomb.
-        filled = lacking(counted(sizes), len(memory.getbuffer()))
+        lacks = lacking_among if KINDS[kind].among_others else lacking
+        filled = lacks(counted(sizes), len(memory.getbuffer()))
         _write_aside(path, memory.getbuffer(), Random(0).randbytes(filled))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gptfl.core.texts import ID_RULE, JsonError, id_problem, json_text, parse_json
 from gptfl.errors import DataError, harmless
+from gptfl.store.pipes import open_stream
 
 MAX_LINE = 4 * 2**20
 """Bytes; parsed JSON can take many times the memory of its text."""
@@ -87,7 +88,7 @@ def text_lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
         too_many = DataError(f"{path} has more than {limits.lines:,} lines", "split it, or use fewer rows")
         if path.is_file() and _has_more_lines(path, limits.lines):  # told before any of them takes its time
             raise too_many
-        with path.open("rb") as file:
+        with open_stream(path) as file:
             number = size = blank = 0
             while data := file.readline(limits.line + 1):
                 number += 1

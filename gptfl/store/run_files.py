@@ -19,11 +19,11 @@ from gptfl.core import MetricInfo, Run, fingerprint
 from gptfl.errors import DataError, GptflError
 from gptfl.store import files
 from gptfl.store import hdf5 as fields
-from gptfl.store.durable import cannot_write, sync_folder
+from gptfl.store.durable import cannot_write, made, sync_folder
 from gptfl.store.files import Header
 from gptfl.store.kinds import RUN
 from gptfl.store.runs import check_run, get_run, put_run
-from gptfl.store.safety import MAX_BYTES
+from gptfl.store.safety import MAX_BYTES, Together
 from gptfl.store.workspace import runs_folder
 
 MAX_FILES = 100_000
@@ -75,21 +75,23 @@ def write_run(recording: Path, run: Run, examples: str, of: str) -> None:
     folder = runs_folder(recording)
     path = folder / f"{run.name}.h5"
     try:
-        folder.mkdir(exist_ok=True)
+        with made(folder):
+            if path.exists():
+                raise DataError(f"{folder} has {run.name} already", "record under another index")
+            with files.create(path, RUN, settings={}, inputs={"examples": examples, "recording": of}) as file:
+                put_run(file.create_group("runs"), run)
         # The folder, too, has to last through a power cut.
         sync_folder(folder.parent)
-        taken = path.exists()
     except OSError as error:
         raise cannot_write(folder, error) from error
-    if taken:
-        raise DataError(f"{folder} has {run.name} already", "record under another index")
-    with files.create(path, RUN, settings={}, inputs={"examples": examples, "recording": of}) as file:
-        put_run(file.create_group("runs"), run)
 
 
-def read_run(path: Path) -> tuple[Run, Header]:
-    """A run that lies beside a recording, and what its file says of itself. Raises ``DataError``."""
-    with files.open_file(path, RUN) as file:
+def read_run(path: Path, together: Together | None = None) -> tuple[Run, Header]:
+    """A run that lies beside a recording, and what its file says of itself; it is counted in ``together``.
+
+    Raises ``DataError``.
+    """
+    with files.open_file(path, RUN, together=together) as file:
         runs = fields.get_group(file, "runs")
         names = fields.names_in(runs)
         if len(names) != 1:
@@ -105,16 +107,21 @@ def read_run(path: Path) -> tuple[Run, Header]:
 def read_beside(paths: Mapping[str, Path]) -> Iterator[Beside]:
     """The runs in these files, by the runs' names, one after the other; those that are merged meanwhile are left out.
 
-    Raises ``DataError`` where there is too much.
+    Raises ``DataError`` where there is too much, or more than files of such sizes hold.
     """
     size = 0
+    together: Together | None = None
     for name, path in paths.items():
+        together = together or Together(path.parent)
+        together.begin()
         try:
-            run, header = read_run(path)
+            run, header = read_run(path, together)
         except GptflError as error:
+            together.check()
             if path.exists():
                 yield Beside(path, problem=_advised(error))
             continue
+        together.check()
         size += sum(array.nbytes for array in _arrays(run))
         if size > MAX_BYTES:
             raise DataError(
@@ -153,12 +160,16 @@ def pending(
 
 
 def check_own(paths: Iterable[Path], recording: Path, of: str) -> None:
-    """Raise ``DataError`` for the file of a run that says that it belongs to another recording."""
+    """Raise ``DataError`` for the file of a run that says that it belongs to another recording, as ``read_beside``."""
+    together = Together(runs_folder(recording))
     for path in paths:
+        together.begin()
         try:
-            theirs = files.read_header(path).inputs.get("recording")
+            with files.open_file(path, None, together=together) as file:
+                theirs = files.header_of(file).inputs.get("recording")
         except GptflError:  # what can't be read is nobody's
-            continue
+            theirs = of
+        together.check()
         if theirs != of:
             raise _foreign(path, recording)
 

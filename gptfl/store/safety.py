@@ -7,6 +7,7 @@ declare terabytes in a few bytes. gptfl writes none of that, so a file that has 
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -98,11 +99,47 @@ def check_unpacked(path: Path, declared: int, size: int) -> None:
         return
     # Holes take no room on the disk, and nothing to send.
     if lacking(declared, size) or lacking(declared, _held(path, size)):
-        raise DataError(
-            f"{path} of {size:,} bytes unpacks to {declared:,} ({OBJECT_BYTES:,} an object counted), more than "
-            f"{FREE_BYTES >> 20} MiB and {FREE_RATIO} times its size",
-            f"get it again from where it was made; if you trust whoever made it, set {TRUST}=1",
-        )
+        raise _too_much(path, declared, size)
+
+
+def _too_much(path: Path, declared: int, size: int) -> DataError:
+    return DataError(
+        f"{path} of {size:,} bytes unpacks to {declared:,} ({OBJECT_BYTES:,} an object counted), more than "
+        f"{FREE_BYTES >> 20} MiB and {FREE_RATIO} times its size",
+        f"get it again from where it was made; if you trust whoever made it, set {TRUST}=1",
+    )
+
+
+@dataclass
+class Together:
+    """What the files of a folder, each an object itself, unpack to together: no more than one file of all their sizes.
+
+    What is written to lie among others has to be within that whatever the others are, by ``lacking_among``.
+    """
+
+    folder: Path
+    declared: int = 0
+    size: int = 0
+
+    def begin(self) -> None:
+        """Count a file before it is opened. Raises ``DataError`` where they are too many for their size."""
+        self.declared += OBJECT_BYTES
+        self.check()
+
+    def add(self, path: Path, declared: int, size: int) -> None:
+        """Count what a file that was begun with unpacks to."""
+        self.declared += declared
+        self.size += min(size, _held(path, size))
+
+    def check(self) -> None:
+        """Raise ``DataError`` where they unpack to more than they may."""
+        if lacking(self.declared, self.size) and not is_trusted():
+            raise _too_much(self.folder, self.declared, self.size)
+
+
+def lacking_among(declared: int, size: int) -> int:
+    """By how many bytes a file of ``size`` bytes is too small to unpack to so many where it is one of many."""
+    return lacking(declared + OBJECT_BYTES + FREE_BYTES, size)
 
 
 def is_trusted() -> bool:
@@ -173,9 +210,10 @@ def _check_dataset(dataset: h5py.h5d.DatasetID, path: Path, where: str) -> tuple
         dtype = dataset.dtype
     except (TypeError, ValueError) as error:
         raise refuse(path, f"has at {where} values of an unknown type") from error
-    shape = dataset.shape
-    if dataset.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+    space = dataset.get_space()
+    if space.get_simple_extent_type() == h5py.h5s.NULL:
         raise refuse(path, f"has at {where} no values at all")
+    shape = space.shape
     if (dtype.kind not in "biuf" or dtype.itemsize > 8) and not (dtype.kind == "S" and shape == ()):
         raise refuse(path, f"has at {where} values that are not numbers ({dtype})")
     unpacked = math.prod(shape) * dtype.itemsize

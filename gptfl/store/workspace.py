@@ -16,7 +16,7 @@ import filelock
 from gptfl.core import real_path, user_path
 from gptfl.errors import DataError, GptflWarning, ResourceError
 from gptfl.plugins.settings import check_utf8
-from gptfl.store.durable import cannot_write, keeps_locks, remove_leftovers
+from gptfl.store.durable import cannot_write, keeps_locks, made, remove_leftovers
 from gptfl.store.kinds import KINDS
 
 VARIABLE = "GPTFL_WORKSPACE"
@@ -119,32 +119,44 @@ class Workspace:
     def lock(self, what: str) -> Iterator[None]:
         """Keep other processes from writing here while ``what`` (as in ``gptfl collect``) does.
 
-        The system releases it when the process ends, however it ends; the same thread may lock
-        again. Raises ``ResourceError`` if another holds it, or the folder can't be written to.
+        The system releases it when the process ends, however it ends; the same thread may lock again. A block that
+        ends by an exception before anything is written leaves nothing behind. Raises ``ResourceError`` if another
+        holds it, or the folder can't be written to.
         """
         held: set[Path] = _HELD.__dict__.setdefault("roots", set())
         root = self.root.absolute()
         if root in held:
             yield
             return
-        lock = self._acquire(what)
-        held.add(root)
-        try:
-            for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
-                remove_leftovers(folder, former=True)
-            yield
-        finally:
-            held.discard(root)
-            with contextlib.suppress(OSError):
-                (root / _OWNER).unlink()
-            lock.release()
+        with contextlib.ExitStack() as left:
+            try:
+                left.enter_context(made(root))
+                new = not (root / _LOCK).exists()
+            except OSError as error:
+                raise cannot_write(self.root, error) from error
+            lock = self._acquire(what)
+            held.add(root)
+            try:
+                for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+                    remove_leftovers(folder, former=True)
+                yield
+            except BaseException:
+                # While it is held, so that nobody else has it.
+                if new:
+                    with contextlib.suppress(OSError):
+                        (root / _LOCK).unlink()
+                raise
+            finally:
+                held.discard(root)
+                with contextlib.suppress(OSError):
+                    (root / _OWNER).unlink()
+                lock.release()
 
     def _acquire(self, what: str) -> filelock.BaseFileLock:
         owner = self.root / _OWNER
         lock: filelock.BaseFileLock | None = None
         wait = "wait for it, or use another --workspace"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.root / _LOCK, timeout=0)
             if not keeps_locks(self.root):
                 # The file's mere presence then says that it is held.

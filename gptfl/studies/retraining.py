@@ -12,6 +12,7 @@ from jaxtyping import Int
 from gptfl.core import FIT, Example, Progress, TaskData, fingerprint
 from gptfl.core.curriculum import fill_batches, run_seed
 from gptfl.core.texts import json_text, parse_json
+from gptfl.interruption import leaving
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.tokens import check_tokens
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_RESULTS = 256 * 2**20
 LINE = '{"key": "...", "metrics": {...}}, as gptfl writes them'
+KEPT = "finished trainings are kept, the same command goes on from there"
+NONE_KEPT = "no training was finished, the same command begins anew"
 Values = Mapping[str, float]
 """The mean of each metric over the test examples at the end of a training."""
 
@@ -151,10 +154,11 @@ class Retrainer:
             note = f"training {index + 1} of {len(left)}"
             self.progress("retrain", index * self.steps + done, len(left) * self.steps, note)
 
-        for run in executor.execute(self.make_trainer, plans, on_step):
-            ends = {name: float(values[-1].astype(np.float64).mean()) for name, values in run.metrics.items()}
-            self.done[self.key(left[run.index])] = ends
-            _write(self.path, self.done)
+        with leaving(lambda: KEPT if self.done else NONE_KEPT):
+            for run in executor.execute(self.make_trainer, plans, on_step):
+                ends = {name: float(values[-1].astype(np.float64).mean()) for name, values in run.metrics.items()}
+                self.done[self.key(left[run.index])] = ends
+                _write(self.path, self.done)
         return len(left)
 
     def result(self, training: Training) -> Values:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Example, Features, Progress, class_numbers
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.core.queries import features_at
 from gptfl.core.runs import with_tests
 from gptfl.core.splits import check_fit_runs, stored_split
@@ -19,7 +19,6 @@ from gptfl.features.lookup import find_features, fitted_features
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import chosen_of
 from gptfl.influence.targets import InfluenceTarget
-from gptfl.plugins.interfaces import is_blind
 from gptfl.plugins.registry import Registry, get_registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.fitting import fit_data, fit_fresh
@@ -29,8 +28,6 @@ from gptfl.simulation.unseen import scope_of
 
 RIVAL = "tracin-cp"
 """The estimator whose choice is trained on, too, unless told otherwise, where it is installed and has what it needs."""
-SCORED, DRAWN = 31, 32
-"""The streams of random numbers that choose the test examples to score on, and random subsets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
             f"{given}, and {len(tests)} test examples are chosen for and scored on together",
             f"give 1 to {len(tests) - 1}" if len(tests) > 1 else "name 2 test examples or more",
         )
-    order = generator(seed, SCORED).permutation(len(tests))
+    order = generator(seed, Stream.TARGET_SPLIT).permutation(len(tests))
     scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
     return TestSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
 
@@ -126,7 +123,7 @@ def _rivals(
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
     """Random subsets, as many examples of each class as of another where there are classes."""
     classes = class_numbers(pool)
-    draws = [pick_evenly(size, classes, len(pool), (seed, DRAWN, number)) for number in range(count)]
+    draws = [pick_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
     return [tuple(int(place) for place in draw) for draw in draws]
 
 
@@ -134,7 +131,7 @@ def known_features(source: FittedSimulator, given: str | Path | None) -> Feature
     """The features of the whole recording that a simulator was fitted on; None where it was fitted without."""
     if source.found.features is None:
         return None
-    return fitted_features(source.recording, source.found, is_blind(source.contender.estimator), given)
+    return fitted_features(source.recording, source.found, source.contender.estimator.tags.blind, given)
 
 
 def refitted(
@@ -156,7 +153,9 @@ def refitted(
     if problem is not None:
         raise problem
     known: Features | None = None
-    if features is not None and ("features" in contender.estimator.requires or spec.name == source.found.estimator):
+    if features is not None and (
+        "features" in contender.estimator.tags.requires or spec.name == source.found.estimator
+    ):
         dynamics = recording.dynamics
         known = features_at(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
     split = stored_split(recording.dynamics.runs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
 from gptfl.core import Example, TaskData, user_path
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.errors import DataError, UsageError
 from gptfl.tasks import local_files as local
 from gptfl.tasks.hub_files import HubFile, read_parquet
@@ -15,7 +15,7 @@ from gptfl.tasks.instructions import instructed
 from gptfl.tasks.rows import TaskRow
 
 T = TypeVar("T")
-_STREAMS = {"pool": 2, "test": 3}
+_STREAMS = {"pool": Stream.POOL_ROWS, "test": Stream.TEST_ROWS}
 
 
 class TooFewError(DataError):

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from gptfl.core import Example, TaskData
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.errors import UsageError
 from gptfl.tasks.base import draw
 
@@ -62,7 +62,7 @@ Question = tuple[str, str, int]
 
 def questions(seed: int) -> list[Question]:
     """Every question of the town whose habits follow from the seed."""
-    return [*_habitual(generator(seed, 10)), *_evident()]
+    return [*_habitual(generator(seed, Stream.ERRANDS_HABITS)), *_evident()]
 
 
 def _habitual(random: np.random.Generator) -> Iterator[Question]:
@@ -112,7 +112,7 @@ class Errands:
             Example(f"{kind}-{number:04d}", prompt, ANSWERS[label], ANSWERS, label, {"kind": kind})
             for number, (kind, prompt, label) in enumerate(questions(seed))
         ]
-        sides = np.array_split(generator(seed, 11).permutation(len(examples)), 2)
+        sides = np.array_split(generator(seed, Stream.ERRANDS_SIDES).permutation(len(examples)), 2)
         pools, tests = ([examples[i] for i in side] for side in sides)
         drawn = tuple(draw(pools, pool, "pool", seed, "task 'errands'"))
         asked = tuple(draw(tests, test, "test", seed, "task 'errands'"))
@@ -140,7 +140,7 @@ def corpus(seed: int, count: int) -> list[str]:
     What is asked here is answered at random, so that a model learns which answers a question can
     have and nothing of which one it has.
     """
-    random = generator(seed, 12)
+    random = generator(seed, Stream.ERRANDS_TEXTS)
 
     def one(words: tuple[str, ...]) -> str:
         return words[int(random.integers(len(words)))]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gptfl.core import Dynamics, Example, FeatureSet
-from gptfl.plugins.interfaces import Encoder, UsesRecording
+from gptfl.plugins.interfaces import Encoder, EncoderTags, UsesRecording
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.synthetic import make_examples
@@ -34,9 +34,9 @@ def check_encoder(
         return encoder
 
     made = make()
-    promises.require_members(made, Encoder, ("name", "per_example", "identity", "encode"))
+    promises.require_members(made, Encoder, ("name", "tags", "identity", "encode"))
     name = f"encoder {promises.require_name(made)!r}"
-    require(isinstance(made.per_example, bool), f"{name}: per_example is {made.per_example!r}, not True or False")
+    require(isinstance(made.tags, EncoderTags), f"{name}: its tags are {made.tags!r}, not EncoderTags")
     identity = promises.through_json(made.identity(), f"identity() of {name}")
     other = make()
     require(dict(other.identity()) == identity, f"{name}: two of the same settings have different identity()")
@@ -48,7 +48,7 @@ def check_encoder(
     for key, one in sets.items():
         for side, first, second in (("train", one.train, again[key].train), ("test", one.test, again[key].test)):
             promises.require_equal(first, second, f"{name}: set {key!r} ({side}) differs when encoded again")
-    if made.per_example:
+    if made.tags.per_example:
         _check_rows(made, pool, test, sets, name)
 
 

@@ -18,7 +18,7 @@ from gptfl.core import (
     changes_between,
     fingerprint,
 )
-from gptfl.plugins.interfaces import NEEDS, Estimator, metrics_of, takes
+from gptfl.plugins.interfaces import NEEDS, Estimator, EstimatorTags
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 from gptfl.testing.sureness import check_observed, check_sureness
@@ -39,20 +39,22 @@ def check_estimator(
 
     It is fitted on ``dynamics`` (a small synthetic recording of a loss by default) with
     ``features(dynamics)`` where it requires features (random embeddings by default); the default recording has
-    gradients and derivatives where it requires those. What it says that it ``generalises`` to is asked of it, and
+    gradients and derivatives where it requires those. What it says that it answers about ``unseen`` is asked of it, and
     where it ``conditions``, it is told a part of the asked runs. Intervals and novelty are checked where offered.
     Settings that make the fit quick are welcome: it is fitted six times.
     """
     made = factory(**settings)
-    promises.require_members(made, Estimator, ("name", "requires", "settings", "fit", "predict", "state", "restore"))
+    promises.require_members(made, Estimator, ("name", "tags", "settings", "fit", "predict", "state", "restore"))
     name = f"estimator {promises.require_name(made)!r}"
-    require(
-        isinstance(made.requires, frozenset) and made.requires <= NEEDS,
-        f"{name} requires {made.requires!r}, not a frozenset of {sorted(NEEDS)}",
-    )
-    dynamics = dynamics or make_dynamics(gradients=bool(takes(made) & {"gradients", "derivatives"}))
+    require(isinstance(made.tags, EstimatorTags), f"{name}: its tags are {made.tags!r}, not EstimatorTags")
+    for tag in ("requires", "takes"):
+        named = getattr(made.tags, tag)
+        require(named <= NEEDS, f"{name} {tag} {sorted(named)}, not some of {sorted(NEEDS)}")
+    dynamics = dynamics or make_dynamics(gradients=bool(made.tags.uses & {"gradients", "derivatives"}))
     _check_settings(factory, made, name)
-    data = _fit_data(dynamics, made, (features or make_features)(dynamics) if "features" in made.requires else None)
+    data = _fit_data(
+        dynamics, made, (features or make_features)(dynamics) if "features" in made.tags.requires else None
+    )
     asked = dynamics.with_role(TEST)
     query = make_query(asked, data.metric.name)
     fitted = _check_fit(made, data, name)
@@ -64,23 +66,23 @@ def check_estimator(
     check_observed(fitted, query, asked, data.metric.name, name)
     _check_sparse(factory, settings, data, query, name)
     check_unseen(lambda: factory(**settings), data, query, name)
-    if "gradients" in made.requires:
+    if "gradients" in made.tags.requires:
         without = dataclasses.replace(data, gradients=None)
         promises.refuses(lambda: factory(**settings).fit(without), f"{name}: fit() without the gradients it requires")
-    elif "gradients" in takes(made):
+    elif "gradients" in made.tags.uses:
         bare_fit = factory(**settings).fit(dataclasses.replace(data, gradients=None))
         _check_prediction(bare_fit, query, f"{name} without the gradients it takes")
-    if "derivatives" in made.requires:
+    if "derivatives" in made.tags.requires:
         bare = dataclasses.replace(query, derivatives={})
         promises.refuses(lambda: fitted.predict(bare), f"{name}: predict() without the derivatives it requires")
 
 
 def _fit_data(dynamics: Dynamics, made: Estimator, features: Features | None) -> FitData:
-    metrics, predicted = dynamics.metrics, metrics_of(made)
+    metrics, predicted = dynamics.metrics, made.tags.metrics
     known = [metrics[name] for name in metrics if predicted is None or name in predicted]
     require(bool(known), f"{made.name} predicts {predicted}, none of which the recording has")
     runs = dynamics.with_role(FIT), dynamics.with_role(VALIDATION)
-    gradients = dynamics.gradients if "gradients" in takes(made) else None
+    gradients = dynamics.gradients if "gradients" in made.tags.uses else None
     return FitData(dynamics.pool, dynamics.test, known[0], *runs, features=features, seed=7, gradients=gradients)
 
 

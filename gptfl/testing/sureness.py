@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from gptfl.core import Prediction, Query, Run
-from gptfl.plugins.interfaces import Estimator, conditions
+from gptfl.plugins.interfaces import Estimator
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 
@@ -57,7 +57,7 @@ def check_observed(fitted: Estimator, query: Query, runs: tuple[Run, ...], metri
     known, kept = np.isfinite(observed), observed.copy()
     plain, given = fitted.predict(query), fitted.predict(replace(query, observed=observed))
     promises.require_equal(kept, observed, f"{name}: predict() changes the observed values that it was given")
-    if not conditions(fitted):
+    if not fitted.tags.conditions:
         promises.require_equal(
             plain.values, given.values, f"{name} doesn't say that it conditions, and heeds observed values all the same"
         )

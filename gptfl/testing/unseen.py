@@ -18,7 +18,7 @@ from gptfl.core import (
     changes_between,
     examples_fingerprint,
 )
-from gptfl.plugins.interfaces import Estimator, generalises, is_blind
+from gptfl.plugins.interfaces import Estimator
 from gptfl.testing import promises
 from gptfl.testing.promises import require
 
@@ -31,11 +31,11 @@ def check_unseen(make: Callable[[], Estimator], data: FitData, query: Query, nam
     ``data`` and ``query`` are of the whole recording. An estimator that generalises on neither side passes.
     """
     made = make()
-    sides = generalises(made)
+    sides = made.tags.unseen
     require(sides <= SIDES, f"{name} generalises to {set(sides)}, not of {sorted(SIDES)}")
     if not sides:
         return
-    pool = len(data.pool) - ("train" in sides and not is_blind(made))
+    pool = len(data.pool) - ("train" in sides and not made.tags.blind)
     test = len(data.test) - ("test" in sides)
     fitted = made.fit(_first_of(data, pool, test, cut=pool < len(data.pool)))
     asked = _asked(data, np.arange(len(data.pool)), np.arange(len(data.test)), pool, test)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gptfl.core.texts import parse_json
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.store.durable import cannot_write, part_of, put_in_place
+from gptfl.store.durable import cannot_write, part_of, put_in_place, usual_mode
 from gptfl.training.distributed import ProcessGroup
 from gptfl.training.network import Network
 from gptfl.training.weight_files import check_no_pointer
@@ -115,9 +115,12 @@ def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, An
     # One entry: safetensors writes several in any order, and the same weights are to make the same file.
     metadata = {ENTRY: json.dumps(about, sort_keys=True)}
     try:
-        with part_of(path) as aside:
-            save_file({name: weight.contiguous() for name, weight in weights.items()}, aside, metadata=metadata)
-            put_in_place(aside, path)
+        # In a folder, which stays the one that is locked: the file is replaced by another while it is written.
+        with part_of(path, folder=True) as aside:
+            whole = aside / path.name
+            save_file({name: weight.contiguous() for name, weight in weights.items()}, whole, metadata=metadata)
+            whole.chmod(usual_mode(aside))
+            put_in_place(whole, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     except SafetensorError as error:  # how safetensors tells what the system refused

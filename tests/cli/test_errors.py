@@ -96,7 +96,7 @@ def test_full_memory_is_told_in_one_line(
     last = outcome.err.strip().split("\n")[-1]
     assert last.startswith("error: memory is full: ")
     assert told in last
-    assert "the same command goes on from there" in last
+    assert "; no run was finished, the same command begins anew: " in last
     assert "Process 8" not in outcome.err
     assert "Traceback" not in outcome.err
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.core.curriculum import check_seed, fill_batches, generator
+from gptfl.core.curriculum import RunStream, Stream, check_seed, fill_batches, generator
 from gptfl.errors import UsageError
 
 
@@ -25,3 +25,11 @@ def test_a_seed_that_no_file_can_hold_is_refused(seed):
 @pytest.mark.parametrize("seed", [0, 42, 2**63 - 1])
 def test_seeds_from_0_on_are_taken(seed):
     check_seed(seed)
+
+
+def test_random_streams_differ() -> None:
+    for streams in (Stream, RunStream):
+        # An alias would be a second name for the numbers of another draw.
+        assert len(streams.__members__) == len({int(stream) for stream in streams})
+        first = {stream: tuple(generator(7, stream).integers(2**32, size=4)) for stream in streams}
+        assert len(set(first.values())) == len(first)

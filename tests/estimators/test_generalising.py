@@ -6,18 +6,17 @@ from gptfl import testing
 from gptfl.estimators.baselines import MeanRun, Persistence
 from gptfl.estimators.class_share import ClassShare
 from gptfl.estimators.gptfluence.estimator import GPTfluence
-from gptfl.plugins.interfaces import generalises, is_blind
 
 
 @pytest.mark.parametrize(("factory", "blind"), [(Persistence, True), (MeanRun, True), (ClassShare, True)])
 def test_the_naive_ones(factory, blind):
-    assert generalises(factory()) == {"train", "test"}
-    assert is_blind(factory()) is blind
+    assert factory().tags.unseen == {"train", "test"}
+    assert factory().tags.blind is blind
     testing.check_estimator(factory)
 
 
 @pytest.mark.parametrize("settings", [{}, {"order": 3, "projection": "linear"}, {"shared": True}])
 def test_gptfluence(settings):
-    assert generalises(GPTfluence()) == {"train", "test"}
-    assert not is_blind(GPTfluence())
+    assert GPTfluence().tags.unseen == {"train", "test"}
+    assert not GPTfluence().tags.blind
     testing.check_estimator(GPTfluence, epochs=10, **settings)

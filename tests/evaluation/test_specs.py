@@ -10,6 +10,7 @@ from gptfl.core.splits import stored_split
 from gptfl.errors import DataError, UsageError
 from gptfl.evaluation.specs import ComparedEstimator, choose_estimators, label_for, parse_spec
 from gptfl.features.lookup import FeatureLookup
+from gptfl.plugins import EstimatorTags
 from gptfl.plugins.hooks import hookimpl
 from gptfl.plugins.registry import build
 from gptfl.recording.recording import choose_metric, open_recording
@@ -23,7 +24,7 @@ class Scaled(Recall):
     """Recall with something to calibrate."""
 
     name = "scaled"
-    metrics = frozenset({"loss"})
+    tags = EstimatorTags(metrics={"loss"})
 
     def __init__(self, calibrate=False, order=1):
         super().__init__(2.0 if calibrate else 1.0)
@@ -35,17 +36,17 @@ class Scaled(Recall):
 
 class Along(Recall):
     name = "along"
-    oracle = True
+    tags = EstimatorTags(oracle=True)
 
 
 class Products(Recall):
     name = "products"
-    requires = frozenset({"gradients"})
+    tags = EstimatorTags(requires={"gradients"})
 
 
 class Derived(Recall):
     name = "derived"
-    requires = frozenset({"derivatives"})
+    tags = EstimatorTags(requires={"derivatives"})
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from gptfl.errors import DataError, PluginError, ResourceError, UsageError
 from gptfl.features import embedding
 from gptfl.features import featurize as stage
 from gptfl.features.featurize import featurize
+from gptfl.plugins import EncoderTags
 from gptfl.plugins.registry import get_registry
 from gptfl.store.features import read_features
 from gptfl.store.recordings import write_dynamics
@@ -21,7 +22,7 @@ class Counting:
     """Embeds an example as two numbers that follow from its text, and counts what it embeds."""
 
     name = "counting"
-    per_example = True
+    tags = EncoderTags(per_example=True)
     seen: list[str]
 
     def __init__(self, scale=1.0):

@@ -10,7 +10,6 @@ from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.features.lookup import FeatureLookup
-from gptfl.plugins.interfaces import prefers
 from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import to_dict
 from gptfl.simulation.fit import fit
@@ -36,9 +35,9 @@ def several(space):
 
 
 def test_what_the_estimators_say_that_they_prefer():
-    assert prefers(ExposureGp()) == ("gradients", "answer-state", "minilm")
-    assert prefers(GPTfluence())[0] == "minilm"
-    assert prefers(Recall()) == ()
+    assert ExposureGp().tags.prefers == ("gradients", "answer-state", "minilm")
+    assert GPTfluence().tags.prefers[0] == "minilm"
+    assert Recall().tags.prefers == ()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_what_the_estimators_say_that_they_prefer():
     ],
 )
 def test_what_is_named_goes_before_what_is_preferred(several, monkeypatch, wish, given, taken):
-    monkeypatch.setattr(Featured, "prefers", wish, raising=False)
+    monkeypatch.setattr(Featured, "tags", replace(Featured.tags, prefers=wish))
     given = {key: several / value if key == "path" else value for key, value in given.items()}
     shelf = FeatureLookup(open_recording(workspace=several), **given)
     provision = shelf.provide(Featured())
@@ -66,7 +65,7 @@ def test_a_choice_among_several_is_told(several, monkeypatch):
     shelf = FeatureLookup(open_recording(workspace=several))
     (note,) = shelf.provide(Featured()).notes
     assert "syn.synthetic.features.h5, the features file made last" in note
-    monkeypatch.setattr(Featured, "prefers", ("gradients",), raising=False)
+    monkeypatch.setattr(Featured, "tags", replace(Featured.tags, prefers=("gradients",)))
     (note,) = shelf.provide(Featured()).notes
     assert note.startswith("took syn.gradients.features.h5, for featured prefers these features; choose others with")
     assert "syn.minilm.features.h5" in note

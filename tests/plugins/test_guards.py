@@ -11,6 +11,7 @@ from gptfl import testing
 from gptfl.core import FeatureSet, MetricInfo, TaskData, silent
 from gptfl.errors import DataError, PluginError
 from gptfl.features.embedding import Embedding
+from gptfl.plugins import EncoderTags
 from gptfl.plugins.guards import make_executor, make_metric, make_task
 from gptfl.plugins.interfaces import Executor, Metric, Observation, Task
 from gptfl.plugins.registry import Part, Registry, build
@@ -24,7 +25,7 @@ class Fragile:
 
     name = "fragile"
     learning_rate = 0.1
-    per_example = True
+    tags = EncoderTags(per_example=True)
     info = MetricInfo("fragile", higher_is_better=True)
     needs: frozenset[str] = frozenset()
 

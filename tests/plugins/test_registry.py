@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptfl.errors import DataError, PluginError
-from gptfl.plugins import registry
+from gptfl.plugins import EncoderTags, EstimatorTags, registry
 from gptfl.plugins.hooks import hookimpl
 
 
@@ -28,7 +28,7 @@ class Upper:
     """A whole encoder, but for what it returns."""
 
     name = "upper"
-    per_example = True
+    tags = EncoderTags(per_example=True)
 
     def __init__(self, width: int = 3) -> None:
         self.width = width
@@ -180,15 +180,40 @@ def test_what_a_user_can_mend_passes_through_a_plugin_as_it_is() -> None:
         raise DataError("mine")
 
 
+@pytest.mark.parametrize("needs", ["choices", ["choices"], {1}, None])
+def test_needs_are_a_set_of_words(needs: object) -> None:
+    def metric() -> object:
+        names = dict.fromkeys(registry.interface_members("metric"))
+        return type("Needy", (), names | {"needs": needs})()
+
+    found = registry.build([plugin("needy", gptfl_metrics=lambda: {"needy": metric})])
+    with pytest.raises(PluginError, match=r"metric 'needy' of needy has needs .*, which is not a set of words"):
+        found.make("metric", "needy")
+
+
 @pytest.mark.parametrize("requires", ["features", ["features"], {1}, None])
-def test_needs_are_a_set_of_words(requires: object) -> None:
+def test_tags_are_sets_of_words(requires: Any) -> None:
+    with pytest.raises(TypeError, match=r"requires is .*, which is not a set of words"):
+        EstimatorTags(requires=requires)
+
+
+def test_a_misspelt_tag_is_an_error_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match="generalizes"):
+        EstimatorTags(generalizes={"train"})  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="blind is 1, not True or False"):
+        EstimatorTags(blind=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="per_example is None, not True or False"):
+        EncoderTags(per_example=None)  # type: ignore[arg-type]
+
+
+def test_tags_of_another_kind_are_told_as_the_plugins_fault() -> None:
     def estimator() -> object:
         names = dict.fromkeys(registry.interface_members("estimator"))
-        return type("Needy", (), names | {"requires": requires})()
+        return type("Untagged", (), names | {"tags": {"requires": "features"}})()
 
-    found = registry.build([plugin("needy", gptfl_estimators=lambda: {"needy": estimator})])
-    with pytest.raises(PluginError, match=r"estimator 'needy' of needy has requires .*, which is not a set of words"):
-        found.make("estimator", "needy")
+    found = registry.build([plugin("odd", gptfl_estimators=lambda: {"untagged": estimator})])
+    with pytest.raises(PluginError, match=r"estimator 'untagged' of odd has tags .*, which are no EstimatorTags"):
+        found.make("estimator", "untagged")
 
 
 def test_a_missing_library_is_named() -> None:

@@ -20,8 +20,10 @@ import pytest
 from gptfl import collect
 from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
+from gptfl.interruption import left_by
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.result import CollectResult
+from gptfl.recording.resume import KEPT, NONE_KEPT
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace
 
@@ -54,6 +56,33 @@ def test_a_recording_holds_what_was_asked_for(neox: Path, tmp_path: Path) -> Non
     first, second = dynamics.runs[0], dynamics.runs[1]
     np.testing.assert_array_equal(first.metrics["loss"][0], second.metrics["loss"][0])
     assert abs(first.metrics["loss"][-1] - second.metrics["loss"][-1]).max() > 0
+
+
+class _Stop(BaseException):
+    """Ends a recording in the place of Ctrl-C."""
+
+
+@pytest.mark.parametrize(("done", "told"), [(3, NONE_KEPT), (6, KEPT)])
+def test_what_is_told_of_an_interruption_is_the_case(neox: Path, tmp_path: Path, done: int, told: str) -> None:
+    def stop(what: str, steps: int, total: int, note: str = "") -> None:
+        if what == "collect" and steps == done:  # of four a run
+            raise _Stop
+
+    space = tmp_path / "new" / "space"
+    with pytest.raises(_Stop) as caught:
+        record(neox, space, progress=stop)
+    assert left_by(caught.value) == told
+    left = sorted(path.name for path in tmp_path.rglob("*"))
+    assert left == ([] if told == NONE_KEPT else ["errands-small-neox.dynamics.h5", "new", "space"])
+
+
+def test_a_refused_recording_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(GptflError, match="model"):
+        record(tmp_path / "model", tmp_path / "new" / "space")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_same_call_gives_the_same_numbers_and_more_runs_keep_the_first(neox: Path, tmp_path: Path) -> None:

@@ -174,13 +174,14 @@ def test_of_all_that_fails_the_cause_is_told() -> None:
         def wait(self) -> int:
             return 0
 
-    crew = together._WorkerPool([Ended(), Ended()], sys.stderr)  # type: ignore[list-item]
+    crew = together._WorkerPool([Ended(), Ended()], sys.stderr, lambda: "all is kept")  # type: ignore[list-item]
     broken = crew.failure(0, {"kind": "crashed", "trace": "connection closed"})
     assert broken is not None
     threading.Timer(0.2, crew.words.put, [(1, {"kind": "ended", "code": -9})]).start()
     reason = crew.reason(broken)
     assert isinstance(reason, ResourceError)
     assert "process 2 of 2 was ended by SIGKILL" in reason.problem
+    assert reason.remedy.startswith("all is kept; ")
     assert "--shard" in reason.remedy
     assert crew.failure(1, {"kind": "ended", "code": 0}) is None
     assert crew.failure(1, {"kind": "progress", "given": []}) is None

@@ -1,9 +1,9 @@
 """Files that another program has, or had, open to write."""
 
-import fcntl
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,7 @@ from gptfl.errors import DataError, ResourceError
 from gptfl.recording.inspect import inspect
 from gptfl.recording.unlock import unlock
 from gptfl.store.marks import checksum, is_marked
+from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 
 OPENS = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+', libver='v110'); print(flush=True); sys.stdin.read()"
 
@@ -79,18 +80,44 @@ def test_a_damaged_file_is_not_unlocked(marked: Path, where: str) -> None:
     assert [path.name for path in marked.parent.iterdir()] == [marked.name]
 
 
+READS = """
+import fcntl, sys
+from pathlib import Path
+from gptfl.errors import ResourceError
+from gptfl.recording.inspect import inspect
+from gptfl.store.recordings import merge_runs, read_dynamics
+from gptfl.store.outputs import check_target
+
+recording, run, *others = map(Path, sys.argv[1:])
+readings = [(path, inspect, path) for path in (recording, run, *others)]
+readings += [(run, read, recording) for read in (read_dynamics, merge_runs, inspect)]
+readings += [(path, lambda path: check_target(path, "gptfl-features"), path) for path in others]
+for locked, read, path in readings:
+    with locked.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            read(path)
+        except ResourceError as error:
+            assert str(error).startswith(f"{locked} can't be locked"), error
+            assert "set HDF5_USE_FILE_LOCKING=FALSE" in error.remedy
+        else:
+            raise AssertionError(path)
+"""
+
+
 def test_a_file_that_is_locked_is_no_damaged_file(
     recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "a.h5"
-    path.write_bytes(recording.read_bytes())
+    path = tmp_path / "a.dynamics.h5"
+    found = read_dynamics(recording)
+    write_dynamics(path, replace(found, runs=found.runs[:1]))
+    append_run(path, found.runs[1])
+    (run,) = path.with_name(f"{path.name}.runs").iterdir()
+    others = [recording.with_name(f"{kind}.h5") for kind in ("features", "simulator", "predictions")]
     monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "TRUE")
-    code = "import sys; from pathlib import Path; from gptfl.store.files import read_header; read_header(Path(sys.argv[1]))"
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
-    assert "ResourceError" in done.stderr
-    assert "set HDF5_USE_FILE_LOCKING=FALSE" in done.stderr
+    command = [sys.executable, "-c", READS, *map(str, (path, run, *others))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_checksum_is_lookup3() -> None:

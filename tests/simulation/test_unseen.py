@@ -14,6 +14,7 @@ from gptfl.errors import DataError, UsageError
 from gptfl.estimators.baselines import MeanRun, Persistence
 from gptfl.estimators.class_share import ClassShare
 from gptfl.estimators.gptfluence.estimator import GPTfluence
+from gptfl.plugins import EstimatorTags
 from gptfl.scores import pointwise
 from gptfl.simulation.fit import fit
 from gptfl.simulation.requirements import refusal
@@ -30,8 +31,7 @@ class Single:
     """Stands for an estimator that looks at single examples."""
 
     name = "single"
-    requires = frozenset()
-    generalises = frozenset({"train", "test"})
+    tags = EstimatorTags(unseen={"train", "test"})
 
 
 def data_of(dynamics, features=None, gradients=None):
@@ -297,7 +297,7 @@ def test_a_scope_has_gradient_products_for_who_takes_them():
     dynamics = replace(dynamics, gradients=products)
     aside = hold_out_examples(dynamics, "both", None, 3)
     taking = Single()
-    taking.takes = frozenset({"gradients"})
+    taking.tags = EstimatorTags(unseen={"train", "test"}, takes={"gradients"})
     tests = np.array(aside.test)
     scope = scope_of(dynamics, aside, taking, features, tests)
     np.testing.assert_array_equal(scope.gradients.raw, raw[:, :, tests])
@@ -309,7 +309,7 @@ def test_a_scope_has_gradient_products_for_who_takes_them():
 def test_who_does_not_generalise_is_told_why():
     class Narrow:
         name = "narrow"
-        generalises = frozenset({"train"})
+        tags = EstimatorTags(unseen={"train"})
 
     assert refusal(Narrow(), ("train",)) is None
     assert str(refusal(Narrow(), ("train", "test"))) == (

@@ -139,6 +139,33 @@ def test_a_folder_takes_the_place_of_another(
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["new"]
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_folders_that_were_made_for_what_failed_go_again(tmp_path: Path, folder: bool) -> None:
+    (tmp_path / "mine").mkdir()
+    for place in (tmp_path / "mine", tmp_path / "mine" / "new" / "deep"):
+        with pytest.raises(RuntimeError), part_of(place / "a", folder):
+            raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+@posix
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_of_a_folder_have_the_permissions_of_any_other(tmp_path: Path, umask: int, mode: int) -> None:
+    former = os.umask(umask)
+    try:
+        with part_of(tmp_path / "model", folder=True) as aside:
+            (aside / "plain").touch()
+            (aside / "inner").mkdir()
+            for name in ("weights", "inner/weights"):
+                (aside / name).touch(mode=0o600)  # as libraries do that write through a temporary file
+            put_folder_in_place(aside, tmp_path / "model")
+    finally:
+        os.umask(former)
+    files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert {path.stat().st_mode & 0o777 for path in files} == {mode}
+
+
 def test_a_long_name_leaves_room_for_what_is_added(tmp_path: Path) -> None:
     name = "é" * 120 + ".txt"
     with written_whole(tmp_path / name) as aside:

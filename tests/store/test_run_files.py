@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from gptfl.core import Dynamics, GradientProducts, Run
 from gptfl.errors import DataError, ResourceError
 from gptfl.recording.inspect import inspect
 from gptfl.recording.unlock import unlock
+from gptfl.store import safety
 from gptfl.store.recordings import append_gradients, append_run, merge_runs, read_dynamics, write_dynamics
+from gptfl.store.run_files import read_run
 from gptfl.store.workspace import Workspace
 
 RunMaker = Callable[[int], Run]
@@ -130,7 +133,7 @@ def test_a_run_is_appended_once(recording: Path, make_run: RunMaker) -> None:
 def test_a_damaged_run_is_named_with_what_helps(recording: Path, harm: bytes | None) -> None:
     path = recording.with_name(f"{recording.name}.runs") / "run-0002.h5"
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] if harm is None else harm)
+    path.write_bytes(whole[: len(whole) // 4] if harm is None else harm)
     for read in (read_dynamics, merge_runs, inspect):
         with pytest.raises(DataError, match=r"run-0002\.h5 .*: delete that file, and gptfl collect records the run"):
             read(recording)
@@ -218,6 +221,57 @@ def test_more_than_can_be_read_is_told_without_advice_to_delete(
     monkeypatch.setattr("gptfl.store.run_files.MAX_BYTES", 100)
     with pytest.raises(DataError, match=r"runs holds more than .* GiB unpacked: gptfl reads no recording that large"):
         read_dynamics(recording)
+
+
+def zeros(path: Path, size: int) -> None:
+    """Puts in chunks of zeros, which take a thousandth of what they unpack to, and no digest tells."""
+    packed = zlib.compress(bytes(2**20), 9)
+    with h5py.File(path, "r+", libver="v110") as file:
+        made = file.create_dataset("x", (size,), "u1", chunks=(2**20,), compression="gzip")
+        for start in range(0, size, 2**20):
+            made.id.write_direct_chunk((start,), packed)
+        del file.attrs["digest"]
+
+
+def test_together_they_unpack_to_no_more_than_one_file_of_their_sizes(
+    recording: Path, make_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safety, "FREE_BYTES", 3 * 2**20)
+    append_run(recording, make_run(3))
+    for index in (1, 2, 3):
+        path = recording.with_name(f"{recording.name}.runs") / f"run-000{index}.h5"
+        zeros(path, 2**21)
+        read_run(path)  # each is within its own bounds
+    with pytest.raises(DataError, match=r"a\.dynamics\.h5\.runs of .* bytes unpacks to .*GPTFL_TRUST_FILES=1"):
+        read_dynamics(recording)
+    with pytest.raises(DataError, match=r"a\.dynamics\.h5\.runs of .* bytes unpacks to"):
+        merge_runs(recording)
+    assert beside(recording) == ["run-0001.h5", "run-0002.h5", "run-0003.h5"]
+    monkeypatch.setenv(safety.TRUST, "1")
+    assert indices(recording) == [0, 1, 2, 3]
+
+
+def test_files_that_hold_nothing_count(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = recording.with_name(f"{recording.name}.runs")
+    for index in range(5, 50):
+        (folder / f"run-00{index:02}.h5").touch()
+    with pytest.raises(DataError, match=r"run-0005\.h5 is empty"):
+        read_dynamics(recording)
+    monkeypatch.setattr(safety, "FREE_BYTES", 20 * safety.OBJECT_BYTES)
+    with pytest.raises(DataError, match=r"a\.dynamics\.h5\.runs of .* bytes unpacks to"):
+        read_dynamics(recording)
+
+
+def test_any_number_of_runs_that_gptfl_wrote_is_within_the_bounds(
+    recording: Path, make_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always = {"loss": np.ones((3, 2), dtype=np.float32)}
+    monkeypatch.setattr(safety, "FREE_BYTES", 2**18)
+    for index in range(3, 10):
+        append_run(recording, replace(make_run(index), metrics=always))
+    assert indices(recording) == list(range(10))
+    merge_runs(recording)
+    assert indices(recording) == list(range(10))
 
 
 def test_inspect_counts_them_and_shows_one(recording: Path) -> None:

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,32 @@ def test_the_same_thread_may_lock_again_and_another_may_not(tmp_path: Path) -> N
     assert "another gptfl compare" in refused[0]
     other()
     assert len(refused) == 1
+
+
+def test_what_fails_before_it_writes_leaves_nothing(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "new" / "deep")
+    for there in ((), ("notes.txt",)):
+        for name in there:
+            space.root.mkdir(parents=True)
+            (space.root / name).write_text("mine")
+        with pytest.raises(KeyboardInterrupt), space.lock("gptfl fit"), space.lock("gptfl fit"):
+            raise KeyboardInterrupt
+        assert sorted(path.name for path in space.root.glob("*")) == sorted(there)
+        assert (tmp_path / "new").exists() == bool(there)
+
+
+def test_what_was_there_or_was_written_stays(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "new")
+    with suppress(KeyboardInterrupt), space.lock("gptfl fit"):
+        (space.root / "a.h5").write_text("mine")
+        raise KeyboardInterrupt
+    assert [path.name for path in space.root.iterdir()] == ["a.h5"]
+    with space.lock("gptfl fit"):
+        pass
+    before = sorted(space.root.iterdir())
+    with pytest.raises(KeyboardInterrupt), space.lock("gptfl fit"):
+        raise KeyboardInterrupt
+    assert sorted(space.root.iterdir()) == before
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:

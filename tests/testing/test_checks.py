@@ -11,6 +11,7 @@ import pytest
 from gptfl import testing
 from gptfl.core import FIT, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, TaskData
 from gptfl.errors import DataError
+from gptfl.plugins import EncoderTags, EstimatorTags
 from gptfl.plugins.interfaces import Observation
 
 
@@ -18,7 +19,7 @@ class Drift:
     """Every example pulls every test example by its class's mean change a visit: small but whole."""
 
     name = "drift"
-    requires: frozenset[str] = frozenset()
+    tags = EstimatorTags()
 
     def __init__(self, damping: float = 1.0) -> None:
         self.damping = damping
@@ -80,7 +81,7 @@ class Restless(Drift):
 
 ESTIMATORS = {
     "lacks restore": (changed(Drift, restore=property(lambda self: self.no_such)), "Broken lacks restore of Estimator"),
-    "unknown need": (changed(Drift, requires=frozenset({"magic"})), "requires frozenset"),
+    "unknown need": (changed(Drift, tags=EstimatorTags(requires={"magic"})), r"requires \['magic'\], not some of"),
     "settings not JSON": (changed(Drift, settings=lambda self: {"damping": np.ones(1)}), "can't be written as JSON"),
     "settings a tuple": (changed(Drift, settings=lambda self: {"damping": (1, 2)}), "does not come back from JSON"),
     "settings unknown": (changed(Drift, settings=lambda self: {"other": 1}), "does not take what settings"),
@@ -128,7 +129,7 @@ class Letters:
     """Counts letters."""
 
     name = "letters"
-    per_example = True
+    tags = EncoderTags(per_example=True)
 
     def identity(self) -> Mapping[str, Any]:
         return {"alphabet": "abc"}
@@ -147,7 +148,7 @@ def encoding(change: Callable[[FeatureSet], FeatureSet]) -> type:
 
 ENCODERS = {
     "identity": (changed(Letters, identity=lambda self: {"at": id(self)}), "different identity"),
-    "per example": (changed(Letters, per_example=1), "not True or False"),
+    "tags": (changed(Letters, tags={"per_example": True}), "tags are .*, not EncoderTags"),
     "no sets": (changed(Letters, encode=lambda self, a, b: {}), "no mapping of named sets"),
     "short": (encoding(lambda s: dataclasses.replace(s, train=s.train[1:])), r"\(train\) has shape \(7, 3\)"),
     "columns": (encoding(lambda s: dataclasses.replace(s, test=s.test[:, 1:])), "3 columns for the pool and 2"),
@@ -160,7 +161,7 @@ ENCODERS = {
 
 def test_a_sound_encoder_passes() -> None:
     testing.check_encoder(Letters)
-    testing.check_encoder(changed(ENCODERS["centred"][0], per_example=False))
+    testing.check_encoder(changed(ENCODERS["centred"][0], tags=EncoderTags(per_example=False)))
 
 
 @pytest.mark.parametrize(("factory", "broken"), ENCODERS.values(), ids=ENCODERS)
@@ -270,7 +271,7 @@ class Along(Drift):
     """Drift that also looks at the recorded derivatives."""
 
     name = "along"
-    requires = frozenset({"derivatives", "gradients"})
+    tags = EstimatorTags(requires={"derivatives", "gradients"})
 
     def fit(self, data: FitData) -> Self:
         if data.gradients is None:
@@ -290,7 +291,7 @@ def test_what_an_estimator_requires_is_there_and_then_is_not() -> None:
     with pytest.raises(AssertionError, match=r"predict\(\) without the derivatives it requires raises nothing"):
         testing.check_estimator(changed(Along, predict=Drift.predict))
     with pytest.raises(AssertionError, match="none of which the recording has"):
-        testing.check_estimator(changed(Along, metrics=frozenset({"accuracy"})))
+        testing.check_estimator(changed(Along, tags=dataclasses.replace(Along.tags, metrics={"accuracy"})))
 
 
 @pytest.mark.parametrize("every", [1, 5])
@@ -314,7 +315,7 @@ class Level(Drift):
     """Drift that also remembers each test example's mean value, and gives an unseen one the mean of all."""
 
     name = "level"
-    generalises: ClassVar[frozenset[str]] = frozenset({"train", "test"})
+    tags = EstimatorTags(unseen={"train", "test"})
 
     def fit(self, data: FitData) -> Self:
         super().fit(data)
@@ -359,7 +360,7 @@ def _company(self: Level, query: Query) -> Prediction:
 @pytest.mark.parametrize(
     ("members", "broken"),
     [
-        ({"generalises": frozenset({"tests"})}, "generalises to {'tests'}, not of"),
+        ({"tags": EstimatorTags(unseen={"tests"})}, "generalises to {'tests'}, not of"),
         ({"predict": _short}, "with unseen examples, not"),
         ({"predict": _in_order}, "the order of the examples asked about matters"),
         ({"predict": _company}, "predicts seen examples differently in the company of unseen ones"),
@@ -375,7 +376,7 @@ class Sure(Drift):
     """Drift that tells intervals and a novelty, and goes on from the last value observed."""
 
     name = "sure"
-    conditions = True
+    tags = EstimatorTags(conditions=True)
 
     def predict(self, query: Query) -> Prediction:
         values = super().predict(query).values
@@ -419,7 +420,7 @@ LIARS = {
     "novelty NaN": (novelties(lambda novelty: novelty * np.nan), "not finite"),
     "deaf": (changed(Sure, predict=lambda self, query: Sure.predict(self, dataclasses.replace(query, observed=None))), "no closer to the observed"),
     "contrary": (changed(Sure, predict=lambda self, query: Sure.predict(self, query if query.observed is None else dataclasses.replace(query, observed=2 * query.observed))), "no closer to the observed"),
-    "secretive": (changed(Sure, conditions=False), "heeds observed values all the same"),
+    "secretive": (changed(Sure, tags=EstimatorTags()), "heeds observed values all the same"),
     "undone by NaN": (changed(Sure, predict=lambda self, query: _told_more(Sure.predict(self, query), query)), "when nothing was observed"),
     "scribbles": (changed(Sure, predict=lambda self, query: _scribbled(query) or Sure.predict(self, query)), "changes the observed values"),
 }  # fmt: skip

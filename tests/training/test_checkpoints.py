@@ -1,6 +1,8 @@
 """Checkpoints: at which steps, whole files only, and back into the model that they belong to."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from gptfl.errors import DataError, ResourceError, UsageError
+from gptfl.store.durable import remove_leftovers
+from gptfl.training import checkpoints
 from gptfl.training.checkpoints import CheckpointWriter, checkpoint_steps, read_checkpoint, write_checkpoint
 from gptfl.training.trainer import RecordingTrainer
 from tests.models import save_small
@@ -108,6 +112,28 @@ def test_a_checkpoint_counts_only_whole_and_of_its_recording(neox: Path, tmp_pat
     path = keeper.path(0, 1)
     path.write_bytes(path.read_bytes()[:-1])
     assert keeper.missing(0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of other systems differ")
+def test_one_is_nobodys_to_delete_while_it_is_written_and_then_everybodys_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run-0000"
+    removed: list[Path] = []
+
+    def save(*given: Any, **more: Any) -> None:
+        save_file(*given, **more)
+        removed.extend(remove_leftovers(folder))
+
+    monkeypatch.setattr(checkpoints, "save_file", save)
+    former = os.umask(0o022)
+    try:
+        write_checkpoint(folder / "step-000000.safetensors", {"w": torch.ones(2)}, {})
+    finally:
+        os.umask(former)
+    assert removed == []
+    (path,) = folder.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_what_the_system_refuses_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

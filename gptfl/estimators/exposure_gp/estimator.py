@@ -24,6 +24,7 @@ from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.state import model_of, state_of
 from gptfl.estimators.unseen_tests import extrapolated_by_kernel
+from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of
 
 LINKS = ("auto", "identity", "log", "odds", "logit")
@@ -55,12 +56,7 @@ class ExposureGp:
     """
 
     name = "exposure-gp"
-    conditions = True
-    prefers = ("gradients", "answer-state", "minilm")
-
-    requires: frozenset[str]
-    takes: frozenset[str]
-    generalises: frozenset[str]
+    tags: EstimatorTags
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
     judged_: Calibration
@@ -72,11 +68,14 @@ class ExposureGp:
         self.prior = flag(who, "prior", prior)
         self.products = flag(who, "products", products)
         self.features = flag(who, "features", features)
-        self.requires = frozenset({"features"}) if self.features else frozenset()
-        taken = self.features and self.prior and self.products
-        self.takes = frozenset({"gradients"}) if taken else frozenset()
-        # Other examples are known by their vectors alone.
-        self.generalises = frozenset({"train", "test"}) if self.features else frozenset()
+        self.tags = EstimatorTags(
+            requires={"features"} if self.features else set(),
+            takes={"gradients"} if self.features and self.prior and self.products else set(),
+            # Other examples are known by their vectors alone.
+            unseen={"train", "test"} if self.features else set(),
+            conditions=True,
+            prefers=("gradients", "answer-state", "minilm"),
+        )
 
     def settings(self) -> Mapping[str, Any]:
         """The scale, and what is used."""
@@ -90,7 +89,7 @@ class ExposureGp:
         runs = training_runs(data)
         recorded, self.notes_ = recorded_of(runs, data)
         sources = self._sources(data.features, len(data.pool), len(data.test))
-        products = products_of(data.gradients) if "gradients" in self.takes else None
+        products = products_of(data.gradients) if "gradients" in self.tags.takes else None
         if products is not None:
             # Of a pair that wasn't recorded nothing else would be foretold.
             products = products.of_kinds(sources.estimable)

@@ -40,6 +40,7 @@ from gptfl.estimators.gptfluence.update_rule import UpdateRule, mean_rate
 from gptfl.estimators.gptfluence.vectors import Standard, chosen_set, standards
 from gptfl.estimators.gptfluence.windows import cut_windows
 from gptfl.plugins import settings
+from gptfl.plugins.interfaces import EstimatorTags
 
 PACE = 0.005
 """The learning rate is this over the number of inputs: a step then moves a factor alike, however many there are."""
@@ -119,11 +120,11 @@ class GPTfluence:
     """
 
     name = "gptfluence"
-    requires = frozenset({"features"})
-    prefers = ("minilm", "causal-lm", "tfidf-svd", "answer-state")
-    generalises = frozenset({"train", "test"})
-    ignores: frozenset[str]
-    """What a query may hold that doesn't change the answer."""
+    tags = EstimatorTags(
+        requires={"features"},
+        unseen={"train", "test"},
+        prefers=("minilm", "causal-lm", "tfidf-svd", "answer-state"),
+    )
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class GPTfluence:
         self.step_size = settings.flag(who, "step_size", step_size)
         self.rollout = rollout if rollout == WHOLE else settings.whole(who, "rollout", rollout, 1, also=WHOLE)
         self.around = settings.one_of(who, "around", around, (NOTHING, MEAN_RUN))
-        self.ignores = frozenset() if self.step_size else frozenset({"learning rates"})
+        self.tags = replace(type(self).tags, ignores=set() if self.step_size else {"learning rates"})
         self.notes_: list[str] = []
         self.standards_: tuple[Standard, Standard] | None = None
         self.course_: tuple[MeanTrajectory, Tensor] | None = None

@@ -9,7 +9,7 @@ import pytest
 from gptfl import testing
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, FitData, GradientProducts, MetricInfo, Query
 from gptfl.errors import DataError, GptflError, UsageError
-from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, is_oracle, metrics_of
+from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests
 from gptfl.plugins.registry import get_registry
 from gptfl_tracin.own_run import OwnRun
 from gptfl_tracin.points import Points, mean_rates, spread_evenly
@@ -76,9 +76,9 @@ def test_are_found_as_an_installed_plugin() -> None:
     for name in ("tracin-cp", "grad-dot", "tracin-own-run"):
         assert registry.find("estimator", name).owner.startswith("gptfl-tracin ")
         made = registry.make("estimator", name, calibrate=True)
-        assert metrics_of(made) == {"loss"}
-        assert is_oracle(made) == (name == "tracin-own-run")
-        assert isinstance(made, InfluencesTests) == isinstance(made, InfluencesItself) == (not is_oracle(made))
+        assert made.tags.metrics == {"loss"}
+        assert made.tags.oracle == (name == "tracin-own-run")
+        assert isinstance(made, InfluencesTests) == isinstance(made, InfluencesItself) == (not made.tags.oracle)
 
 
 @pytest.mark.parametrize("estimator", [TracInCP(), OwnRun(), OwnRun("update"), TracInCP(calibrate=True)])

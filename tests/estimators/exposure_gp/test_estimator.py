@@ -219,9 +219,9 @@ def test_exact_products_mend_what_sketches_blur():
     products, blurred = exact(data, blur=2.0)
     query, truth = question(asked), recorded(asked)
     mean = MeanRun().fit(data).predict(query).values
-    assert ExposureGp().takes == {"gradients"}
+    assert ExposureGp().tags.takes == {"gradients"}
     for idle in ({"prior": False}, {"products": False}, {"features": False}):
-        assert ExposureGp(**idle).takes == set()
+        assert ExposureGp(**idle).tags.takes == set()
     without, with_them = (
         skill(ExposureGp().fit(replace(blurred, gradients=given)).predict(query).values, truth, mean)
         for given in (None, products)

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.core import Example, FeatureSet
-from gptfl.errors import UsageError
-from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins import EncoderTags, Example, FeatureSet, UsageError, hookimpl
 
 
 class LetterPairs:
     """How often each pair of letters occurs in prompt and target, hashed into ``width`` columns."""
 
     name = "letter-pairs"
-    per_example = True
+    tags = EncoderTags(per_example=True)
 
     def __init__(self, width: int = 32) -> None:
         if width < 1:

@@ -5,9 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gptfl.core import FitData, Prediction, Query
-from gptfl.errors import DataError
-from gptfl.plugins.hooks import hookimpl
+from gptfl.plugins import DataError, EstimatorTags, FitData, Prediction, Query, hookimpl
 
 
 class AlikeRuns:
@@ -17,7 +15,7 @@ class AlikeRuns:
     """
 
     name = "alike-runs"
-    requires = frozenset({"features"})
+    tags = EstimatorTags(requires={"features"})
 
     def __init__(self, sharpness: float = 4.0) -> None:
         self.sharpness = sharpness

@@ -6,15 +6,23 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import FitData, Prediction, Query, Run
-from gptfl.core.curriculum import presentation_weights
-from gptfl.errors import DataError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import average_run, begun, clock_arrays, clock_from, clock_of, timed, training_runs
 from gptfl.estimators.clock import Clock
 from gptfl.estimators.left_out import cut_notes, named
 from gptfl.estimators.ridge import STRENGTHS
-from gptfl.plugins.settings import flag, number, one_of
+from gptfl.plugins import (
+    DataError,
+    EstimatorTags,
+    FitData,
+    Prediction,
+    Query,
+    Run,
+    flag,
+    number,
+    one_of,
+    presentation_weights,
+)
 from gptfl_datamodels.dual import least_error, pieces_of
 from gptfl_datamodels.tally import Tally, columns_of
 
@@ -35,7 +43,7 @@ class Datamodels:
     """
 
     name = "datamodels"
-    requires: frozenset[str] = frozenset()
+    tags = EstimatorTags()
 
     # The functions are kept in their dual form: training runs (batches, rates) and a weight for each of them.
     steps_: Int[np.ndarray, " grid"]

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gptfl.plugins.settings import number, whole
+from gptfl.plugins import number, whole
 
 
 @dataclass(frozen=True, slots=True)

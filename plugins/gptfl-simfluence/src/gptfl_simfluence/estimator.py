@@ -8,9 +8,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.core import FitData, Prediction, Query
-from gptfl.errors import DataError, UsageError
-from gptfl.plugins.settings import number, one_of
+from gptfl.plugins import DataError, EstimatorTags, FitData, Prediction, Query, UsageError, number, one_of
 from gptfl_simfluence.descent import Descent
 from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_batch, usual_interval
 from gptfl_simfluence.ridge import Regression, free_running_errors
@@ -35,8 +33,7 @@ class Simfluence:
     changes nothing.
     """
 
-    requires: frozenset[str] = frozenset()
-    ignores = frozenset({"learning rates"})
+    tags = EstimatorTags(ignores={"learning rates"})
     notes_: tuple[str, ...] = ()
 
     def __init__(

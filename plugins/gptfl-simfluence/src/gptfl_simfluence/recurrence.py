@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import FitData, Query, Run
-from gptfl.core.curriculum import presentation_weights
+from gptfl.plugins import FitData, Query, Run, presentation_weights
 
 
 def count(

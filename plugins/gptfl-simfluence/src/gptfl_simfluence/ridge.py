@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack
 
-from gptfl.errors import DataError
+from gptfl.plugins import DataError
 from gptfl_simfluence.recurrence import Intervals
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.errors import DataError
+from gptfl.plugins import DataError
 
 
 def least_squares_scale(

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gptfl.core import Query
-from gptfl.errors import DataError
+from gptfl.plugins import DataError, Query
 from gptfl_tracin.points import Points
 
 FEWEST = 20

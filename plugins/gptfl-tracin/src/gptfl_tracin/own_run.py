@@ -5,9 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gptfl.core import FitData, Prediction, Query
-from gptfl.errors import DataError
-from gptfl.plugins.settings import flag, one_of
+from gptfl.plugins import DataError, EstimatorTags, FitData, Prediction, Query, flag, one_of
 from gptfl_tracin.calibration import least_squares_scale, scale_note
 from gptfl_tracin.checks import check_loss, scale_of
 
@@ -23,9 +21,7 @@ class OwnRun:
     """
 
     name = "tracin-own-run"
-    requires: frozenset[str] = frozenset({"derivatives"})
-    metrics: frozenset[str] = frozenset({"loss"})
-    oracle = True
+    tags = EstimatorTags(requires={"derivatives"}, metrics={"loss"}, oracle=True)
 
     scale_: float
     notes_: tuple[str, ...] = ()

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from gptfl.plugins.hooks import hookimpl
-from gptfl.plugins.interfaces import Estimator
+from gptfl.plugins import Estimator, hookimpl
 from gptfl_tracin.own_run import OwnRun
 from gptfl_tracin.predictive import GradDot, TracInCP
 

@@ -6,9 +6,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import FitData, GradientProducts, Prediction, Query
-from gptfl.errors import DataError
-from gptfl.plugins.settings import flag, whole
+from gptfl.plugins import DataError, EstimatorTags, FitData, GradientProducts, Prediction, Query, flag, whole
 from gptfl_tracin.calibration import least_squares_scale, scale_note
 from gptfl_tracin.checks import check_loss, check_tests, dominance_notes, scale_of
 from gptfl_tracin.points import Points, mean_rates, spread_evenly
@@ -21,8 +19,7 @@ class FromReference:
     """What both predictive estimators share: products at chosen points, and a scale of 1 unless calibrated."""
 
     name: str
-    requires: frozenset[str] = frozenset({"gradients"})
-    metrics: frozenset[str] = frozenset({"loss"})
+    tags = EstimatorTags(requires={"gradients"}, metrics={"loss"})
 
     preconditioned: bool
     calibrate: bool

@@ -1,0 +1,54 @@
+"""What docs/architecture.md says of the code is so."""
+
+import ast
+import re
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "gptfl").rglob("*.py"))
+
+
+def test_the_picture_of_rooms_is_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    picture = re.search(r"## Rooms.*?```\n(.*?)```", PAGE, re.DOTALL)
+    assert picture is not None
+    assert picture[1].split("\n")[:-1] == [layer for layer in layers if layer != "__main__"]
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`((?:\w+/)+\w+\.py)`", PAGE)
+    assert named
+    for name in named:
+        assert (ROOT / "gptfl" / name).is_file() or (ROOT / name).is_file(), name
+
+
+def test_no_two_classes_have_one_name() -> None:
+    where = defaultdict(list)
+    for path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where[node.name].append(path.relative_to(ROOT).as_posix())
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
+
+
+def test_nothing_that_computes_imports_the_reports() -> None:
+    above = {"report", "api", "cli"}
+    for path in modules():
+        room = path.relative_to(ROOT / "gptfl").parts[0].removesuffix(".py")
+        if room in above or room.startswith("__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith("gptfl.report"), path
+
+
+def test_modules_stay_readable() -> None:
+    longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in modules()}
+    assert {name: lines for name, lines in longest.items() if lines > 350} == {}
