@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.curriculum import check_seed
+from gptfl.core.imported import is_imported
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.methods import compute_influence, direct_influence
@@ -91,6 +92,7 @@ def rank(
         pool=recording.dynamics.pool,
         rankings=rankings,
         notes=notes,
+        imported=is_imported(recording.dynamics.settings),
     )
     if flipped.any():
         found = _detections(rankings, subject, own, first, flipped) | _itself(rankings, sources, subject, flipped)

@@ -9,6 +9,7 @@ import numpy as np
 from gptfl.api.rank import check_options
 from gptfl.core import Classes, Prediction, Progress, classes_of, silent, user_path
 from gptfl.core.curriculum import check_seed
+from gptfl.core.imported import is_imported
 from gptfl.errors import UsageError
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.greedy import SelectionSpec
@@ -16,13 +17,18 @@ from gptfl.influence.selection import Selection, chosen_of, target_of
 from gptfl.influence.subset_search import SEARCH
 from gptfl.influence.targets import Influence, InfluenceTarget
 from gptfl.report.selection import write_ids
-from gptfl.simulation.caveats import novelty_note, share_note
+from gptfl.simulation.caveats import beyond_note, novelty_note, share_note
 from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average, held_out_trust
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
+
+OPTIMISTIC = (
+    "the predicted change is optimistic: these examples were chosen because it is large, and what is predicted too well "
+    "is chosen first; gptfl verify tells what they come to"
+)
 
 
 def select(
@@ -100,6 +106,8 @@ def _summarise(
     tests = slice(None) if subject.tests is None else subject.tests
     trust = held_out_trust(source)
     names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
+    final, step = prediction.values[:, -1, tests].mean(axis=0), int(asked.query.steps[-1])
+    dynamics = source.recording.dynamics
     return Selection(
         recording=source.recording.path.name,
         estimator=source.found.estimator,
@@ -112,15 +120,17 @@ def _summarise(
         influence=influence,
         low=None if half is None else influence - half,
         high=None if half is None else influence + half,
-        step=int(asked.query.steps[-1]),
-        predicted=float(prediction.values[:, -1, tests].mean()),
+        step=step,
+        predicted=float(final.mean()),
         reference=float(average.final[tests].mean()),
         intervals={
             level: (float(low[:, -1, tests].mean()), float(high[:, -1, tests].mean()))
             for level, (low, high) in sorted(prediction.intervals.items())
             # Of what is 0 or 1 a mean of bounds says nothing of the mean.
-            if not source.recording.dynamics.is_binary(source.metric)
+            if not dynamics.is_binary(source.metric)
         },
+        novelty=None if prediction.novelty is None else float(prediction.novelty.mean()),
+        imported=is_imported(dynamics.settings),
         orders=len(asked.labels),
         simulator=source.path,
         output=target,
@@ -132,6 +142,8 @@ def _summarise(
             *average.notes,
             *share_note(source.world, asked.query.batches),
             *novelty_note(prediction.novelty),
+            *beyond_note(final, dynamics, source.metric, step, tests),
+            OPTIMISTIC,
             f"trust in {source.found.estimator}: {trust.text}",
         ),
         wish=asdict(wish),

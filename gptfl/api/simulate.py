@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from gptfl.core import Prediction, Progress, fingerprint, silent, user_path
 from gptfl.core.curriculum import check_seed
+from gptfl.core.imported import is_imported
 from gptfl.errors import UsageError
 from gptfl.estimators.average import mean_over_runs
 from gptfl.plugins.settings import utf8
 from gptfl.report.comparison_plot import check_picture
 from gptfl.report.simulation import draw_simulation
 from gptfl.scores import pointwise
-from gptfl.simulation.caveats import novelty_note, range_note, share_note
+from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
 from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.observing import check_observing, with_observed
@@ -187,6 +188,12 @@ def _check_new(
         raise UsageError(f"--model {model} measures the first scores of --new-test", "leave it out, or give --new-test")
 
 
+def _beyond_note(source: FittedSimulator, final: Float[np.ndarray, " test"], step: int) -> tuple[str, ...]:
+    """As ``beyond_note``, of the test examples that were recorded."""
+    dynamics = source.recording.dynamics
+    return beyond_note(final[: len(dynamics.test)], dynamics, source.metric, step)
+
+
 def _summarise(
     source: FittedSimulator,
     asked: SimulationRequest,
@@ -238,6 +245,7 @@ def _summarise(
             *share_note(source.world, asked.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(final, source.metric),
+            *(() if asked.recorded is not None else _beyond_note(source, final, int(asked.query.steps[-1]))),
             *((trust.note,) if asked.recorded is None else ()),
         ),
         marks=marks if any(marks) else (),
@@ -247,6 +255,7 @@ def _summarise(
             for level, (low, high) in sorted(prediction.intervals.items())
         },
         novelty=prediction.novelty,
+        imported=is_imported(source.recording.dynamics.settings),
         binary=source.recording.dynamics.is_binary(source.metric),
     )
 

@@ -26,7 +26,7 @@ from gptfl.report.comparison_plot import check_picture
 from gptfl.report.verification import draw_verification, write_verification
 from gptfl.scores import pointwise
 from gptfl.scores.coverage import coverage
-from gptfl.simulation.caveats import novelty_note, range_note, share_note
+from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average
@@ -275,6 +275,7 @@ def _held_against(
             *share_note(source.world, asked.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(predicted[:, -1].mean(axis=0), source.metric),
+            *beyond_note(predicted[:, -1].mean(axis=0), source.recording.dynamics, source.metric, int(steps[-1])),
         ),
     )
 

@@ -1,6 +1,7 @@
 """``gptfl simulate``."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +11,14 @@ from rich.table import Table
 
 from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
+from gptfl.cli.numbers import seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
 from gptfl.core.texts import written_id
 
 if TYPE_CHECKING:
+    from gptfl.report.cells import Scale
     from gptfl.simulation.outcome import Simulation
 
 
@@ -82,7 +85,7 @@ def command(
         ),
     ] = None,
     metric: Metric = None,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[int, typer.Option(callback=seed_check, help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     simulator: Annotated[
         Path | None,
@@ -149,7 +152,27 @@ def command(
         console.say_json(_as_dict(result))
     else:
         show(result)
+        asked: dict[str, object] = {
+            "--subset": subset,
+            "--drop": drop,
+            "--curriculum": curriculum,
+            "--orders": orders if orders > 1 else None,
+        }
+        asked |= {"--epochs": epochs, "--steps": steps, "--batch-size": batch_size, "--lr": lr}
+        console.say(f"next: {_next(asked, result.imported or new_train is not None)}")
     console.settle(result.unkept, error)
+
+
+def _next(asked: Mapping[str, object], untrainable: bool) -> str:
+    """What to run next: the training of what was simulated, where it can be trained and its file read again."""
+    given = {flag: value for flag, value in asked.items() if value is not None}
+    files = [value for value in given.values() if isinstance(value, Path)]
+    if not files:
+        return "gptfl simulate --subset ids.txt"
+    if untrainable or not all(file.expanduser().is_file() for file in files):
+        return "gptfl rank"
+    words = [console.quoted(value) if isinstance(value, Path) else f"{value:g}" for value in given.values()]
+    return " ".join(("gptfl verify", *(word for pair in zip(given, words, strict=True) for word in pair)))
 
 
 def show(result: "Simulation") -> None:
@@ -163,7 +186,7 @@ def show(result: "Simulation") -> None:
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
     pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
     if result.mean_recorded is not None:
-        pairs["recorded"] = _told(result.mean_recorded)
+        pairs["recorded"] = "–" if math.isnan(result.mean_recorded) else f"{result.mean_recorded:.4g}"
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
     pairs["change"] = f"{result.mean_change:+.4g} ({_direction(result)})"
     if result.recorded is not None:
@@ -176,11 +199,14 @@ def show(result: "Simulation") -> None:
 
 
 def _show_table(result: "Simulation") -> None:
+    from gptfl.report.cells import Scale
+
     held_out = result.recorded is not None
+    scale = Scale.of(result.reference.final)
     marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("test example")
-    level, bounds = _bounds(result)
+    level, bounds = _bounds(result, scale)
     headings = (
         f"P({result.metric.name} = 1)" if result.binary else f"predicted {result.metric.name}",
         *((f"{level:.0%} interval",) if bounds else ()),
@@ -194,26 +220,27 @@ def _show_table(result: "Simulation") -> None:
         if changes:
             table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
         for change in changes:
-            truth = () if change.recorded is None else (_told(change.recorded),)
+            truth = () if change.recorded is None else (_told(change.recorded, scale),)
             span = (bounds[change.id],) if bounds else ()
-            numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
+            ends = (scale.number(change.predicted), *span, *truth, scale.number(change.reference))
+            numbers = (*ends, scale.number(change.change, "+.3g"))
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
             table.add_row(console.plain(f"  {written_id(change.id)}{mark}"), *numbers)
     show_table(table)
 
 
-def _bounds(result: "Simulation") -> tuple[float, dict[str, str]]:
+def _bounds(result: "Simulation", scale: "Scale") -> tuple[float, dict[str, str]]:
     """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
     if not result.intervals or result.binary:
         return 0.0, {}
     level = SHOWN_LEVEL if SHOWN_LEVEL in result.intervals else max(result.intervals)
     rows = zip(result.tests, *result.intervals[level], strict=True)
-    return level, {id: f"{low:.4g} to {high:.4g}" for id, low, high in rows}
+    return level, {id: scale.span(low, high) for id, low, high in rows}
 
 
-def _told(recorded: float) -> str:
+def _told(recorded: float, scale: "Scale") -> str:
     """A recorded value; a new test example has none."""
-    return "–" if math.isnan(recorded) else f"{recorded:.4g}"
+    return "–" if math.isnan(recorded) else scale.number(recorded)
 
 
 def _direction(result: "Simulation") -> str:
