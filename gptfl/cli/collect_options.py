@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gptfl.cli.numbers import at_least, check, not_negative, share
 from gptfl.cli.options import FILES, complete, complete_model
 
 WHAT, DESIGN = "What to record", "Runs"
@@ -45,6 +46,7 @@ Instructions = Annotated[
 FlipLabels = Annotated[
     float | None,
     typer.Option(
+        callback=share("give the share of the pool to flip, between 0 and 1, as in 0.4"),
         help="Mislabel this share of the pool, as in 0.4; the recording keeps which.",
         metavar="SHARE",
         show_default=False,
@@ -63,6 +65,7 @@ Metric = Annotated[
 Runs = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="How many runs; more later keep the first.",
         show_default="32, with --few-runs 6",
         rich_help_panel=DESIGN,
@@ -93,6 +96,7 @@ Design = Annotated[
 Repeats = Annotated[
     int,
     typer.Option(
+        callback=not_negative,
         help="Runs besides that repeat the first ones and tell how much is left to chance: three in four in another "
         "order, the fourth the very same. Nothing is fitted to them.",
         metavar="N",
@@ -102,6 +106,7 @@ Repeats = Annotated[
 ReservePool = Annotated[
     int,
     typer.Option(
+        callback=check(lambda value: value == 0 or value > 1, "give 0, or 2 or more, so that runs can differ in it"),
         help="Set N pool examples aside that no run to fit has. Every third run is then to test, and half of its "
         "examples are reserved ones; see --unseen train of compare.",
         metavar="N",
@@ -111,6 +116,7 @@ ReservePool = Annotated[
 LeaveOutSize = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="How many examples the runs of a leave-out pair differ in.",
         metavar="N",
         show_default="an eighth of the subset",
@@ -120,23 +126,37 @@ LeaveOutSize = Annotated[
 Pool = Annotated[
     int | None,
     typer.Option(
-        help="Training examples that runs draw from, of all tasks.", show_default="200", rich_help_panel=DESIGN
+        callback=at_least(1),
+        help="Training examples that runs draw from, of all tasks.",
+        show_default="200",
+        rich_help_panel=DESIGN,
     ),
 ]
 PerTask = Annotated[
     int | None,
-    typer.Option(help="Training examples of each task, instead of --pool.", show_default=False, rich_help_panel=DESIGN),
+    typer.Option(
+        callback=at_least(1),
+        help="Training examples of each task, instead of --pool.",
+        show_default=False,
+        rich_help_panel=DESIGN,
+    ),
 ]
-Test = Annotated[int, typer.Option(help="Test examples that are measured, of all tasks.", rich_help_panel=DESIGN)]
+Test = Annotated[
+    int,
+    typer.Option(callback=at_least(1), help="Test examples that are measured, of all tasks.", rich_help_panel=DESIGN),
+]
 SubsetSize = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="Examples of each run.",
         show_default="uniform: 64 % of the pool; else 32, or a sixth of a smaller pool",
         rich_help_panel=DESIGN,
     ),
 ]
-RecordEvery = Annotated[int, typer.Option(help="Measure at every N-th step.", rich_help_panel=DESIGN)]
+RecordEvery = Annotated[
+    int, typer.Option(callback=at_least(1), help="Measure at every N-th step.", rich_help_panel=DESIGN)
+]
 Checkpoints = Annotated[
     str | None,
     typer.Option(
@@ -159,6 +179,7 @@ Gradients = Annotated[
 GradientPoints = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="At how many steps of the reference run gradients are multiplied, first and last included.",
         show_default="4",
         rich_help_panel=WHAT,
@@ -176,6 +197,7 @@ Sketches = Annotated[
 SketchPoints = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="At how many steps of the reference run gradients are sketched, first and last included.",
         metavar="N",
         show_default="4",
@@ -185,6 +207,7 @@ SketchPoints = Annotated[
 SketchDimensions = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="Numbers of a sketch: the more, the nearer its products are to the gradients'.",
         metavar="N",
         show_default="8192",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.numbers import at_least
 from gptfl.cli.options import (
     FILES,
     PRECISE,
@@ -42,7 +43,10 @@ def command(
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Refit K times so that every run is held out once.", metavar="K", show_default="stored roles"
+            callback=at_least(2),
+            help="Refit K times so that every run is held out once.",
+            metavar="K",
+            show_default="stored roles",
         ),
     ] = None,
     metric: Metric = None,
@@ -77,6 +81,7 @@ def command(
     held_out: Annotated[
         int | None,
         typer.Option(
+            callback=at_least(1, "give at least 1, or leave it out for the recording's test runs"),
             help="With --sweep runs: hold out the last N runs.",
             metavar="N",
             show_default="the test runs",
@@ -86,6 +91,7 @@ def command(
     draws: Annotated[
         int,
         typer.Option(
+            callback=at_least(1),
             help="With --sweep runs: fit to up to K disjoint groups of runs at each point, and average.",
             metavar="K",
             rich_help_panel=PRECISE,
@@ -102,6 +108,7 @@ def command(
     observe: Annotated[
         int | None,
         typer.Option(
+            callback=at_least(1, "give how many recorded scores to tell, or leave it out"),
             help="Tell the estimators the first K recorded scores of each held-out run after its start; score the rest.",
             metavar="K",
             show_default="none",
@@ -211,6 +218,7 @@ def command(
         if extra is not None:
             show_table(extra)
     console.say_paths(picture=result.figure)
+    console.say("next: gptfl simulate --subset ids.txt, or gptfl select --size N (after gptfl fit)")
     console.settle(result.unkept, error)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from gptfl.cli import console
 from gptfl.cli.featurize import next_command
+from gptfl.cli.numbers import positive
 from gptfl.cli.options import FILES, Workspace, complete
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def command(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate of the runs.", show_default="not known", rich_help_panel=ADDED),
+        typer.Option(
+            callback=positive, help="Peak learning rate of the runs.", show_default="not known", rich_help_panel=ADDED
+        ),
     ] = None,
     schedule: Annotated[
         str | None,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gptfl.cli.numbers import at_least, seed_check, share
 from gptfl.errors import GptflError
 
 FILES, PRECISE, RESULT = "Files", "Fine points", "Output"
@@ -46,7 +47,7 @@ Dynamics = Annotated[
     Path | None,
     typer.Option("--dynamics", help="Recording to use.", show_default="the one made last", rich_help_panel=FILES),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)]
+Seed = Annotated[int, typer.Option(callback=seed_check, help="Seed of everything random.", rich_help_panel=PRECISE)]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -63,6 +64,7 @@ Metric = Annotated[
 Every = Annotated[
     int,
     typer.Option(
+        callback=at_least(1),
         help="Learn from every K-th recorded score only, and predict at those steps.",
         metavar="K",
         rich_help_panel=PRECISE,
@@ -88,6 +90,7 @@ Unseen = Annotated[
 UnseenShare = Annotated[
     float | None,
     typer.Option(
+        callback=share(),
         metavar="SHARE",
         help="Share of the training or test examples that --unseen sets aside.",
         show_default="0.2 of the pool, 0.25 of the test examples",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.numbers import at_least, seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
@@ -58,7 +59,13 @@ How = Annotated[
     ),
 ]
 Orders = Annotated[
-    int, typer.Option(help="Random runs that each example is tried in.", metavar="K", rich_help_panel=ASKED)
+    int,
+    typer.Option(
+        callback=at_least(1, "give 1 or more"),
+        help="Random runs that each example is tried in.",
+        metavar="K",
+        rich_help_panel=ASKED,
+    ),
 ]
 Simulators = Annotated[
     list[Path] | None,
@@ -84,7 +91,13 @@ def command(
     orders: Orders = 4,
     top: Annotated[
         int | None,
-        typer.Option(help="How many to show.", metavar="N", show_default="10, files all", rich_help_panel=RESULT),
+        typer.Option(
+            callback=at_least(1, "give 1 or more"),
+            help="How many to show.",
+            metavar="N",
+            show_default="10, files all",
+            rich_help_panel=RESULT,
+        ),
     ] = None,
     harmful: Annotated[
         bool,
@@ -101,7 +114,9 @@ def command(
         ),
     ] = None,
     data: Data = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random runs.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[
+        int, typer.Option(callback=seed_check, help="Seed of the random runs.", rich_help_panel=PRECISE)
+    ] = 42,
     simulator: Simulators = None,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -160,6 +175,8 @@ def command(
         console.say((to_csv if as_csv else to_json)(result, top, harmful).rstrip("\n"))
     else:
         show(result, TOP if top is None else top, harmful)
+        flips = result.flipped is not None and not result.imported
+        console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
     console.settle(result.unkept, error)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gptfl.cli.numbers import at_least, positive
 from gptfl.cli.options import PRECISE, complete
 
 RECIPE = "Fine-tuning (defaults: the paper's)"
@@ -12,6 +13,7 @@ WRITING = "Generated text (--metric bleu, rougeL)"
 GenerateEvery = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="Generate text for bleu and rougeL at step 0, every N-th step and the last; a multiple of --record-every.",
         metavar="N",
         show_default="--record-every",
@@ -21,6 +23,7 @@ GenerateEvery = Annotated[
 GenerateTokens = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="Longest generated answer, in tokens.",
         metavar="N",
         show_default="1.5 x the longest reference, at most 256",
@@ -34,18 +37,23 @@ Decode = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Examples a step.", rich_help_panel=RECIPE)]
+BatchSize = Annotated[int, typer.Option(callback=at_least(1), help="Examples a step.", rich_help_panel=RECIPE)]
 Epochs = Annotated[
     float | None,
-    typer.Option(help="Passes over the subset.", show_default="uniform: 3; else 6", rich_help_panel=RECIPE),
+    typer.Option(
+        callback=positive, help="Passes over the subset.", show_default="uniform: 3; else 6", rich_help_panel=RECIPE
+    ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=RECIPE),
+    typer.Option(
+        callback=at_least(1), help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=RECIPE
+    ),
 ]
 Lr = Annotated[
     float | None,
     typer.Option(
+        callback=positive,
         help="Peak learning rate.",
         show_default="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
         rich_help_panel=RECIPE,
@@ -54,11 +62,16 @@ Lr = Annotated[
 Schedule = Annotated[str, typer.Option(help="linear (decay to 0) or constant.", rich_help_panel=RECIPE)]
 MaxLength = Annotated[
     int,
-    typer.Option(help="Tokens of prompt and target; longer prompts lose their beginning.", rich_help_panel=RECIPE),
+    typer.Option(
+        callback=at_least(1),
+        help="Tokens of prompt and target; longer prompts lose their beginning.",
+        rich_help_panel=RECIPE,
+    ),
 ]
 TrainLayers = Annotated[
     int | None,
     typer.Option(
+        callback=at_least(1),
         help="Train only the top K blocks and the final norm: several times cheaper.",
         metavar="K",
         show_default="all",
@@ -84,6 +97,7 @@ Precision = Annotated[
 Accumulate = Annotated[
     int,
     typer.Option(
+        callback=at_least(1),
         help="Compute each batch in K passes, which take less memory; the mathematics is the same.",
         metavar="K",
         rich_help_panel=PRECISE,
@@ -92,6 +106,7 @@ Accumulate = Annotated[
 Processes = Annotated[
     int,
     typer.Option(
+        callback=at_least(1),
         help="Share each run out among N processes of this machine, a GPU each where there are any.",
         metavar="N",
         rich_help_panel=PRECISE,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.numbers import at_least, positive, seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device, Estimators, How, On, Orders, Simulators
@@ -35,17 +36,27 @@ def command(
         ),
     ] = "0.1,0.2,0.3,0.4,0.5",
     repeats: Annotated[
-        int, typer.Option(help="Trainings a point, each in another order.", rich_help_panel=TRAINED)
+        int,
+        typer.Option(
+            callback=at_least(1, "give 1 or more"),
+            help="Trainings a point, each in another order.",
+            rich_help_panel=TRAINED,
+        ),
     ] = 3,
     epochs: Annotated[
         float | None,
         typer.Option(
-            help="Passes over the pool.", show_default="as recorded runs over their subsets", rich_help_panel=TRAINED
+            callback=positive,
+            help="Passes over the pool.",
+            show_default="as recorded runs over their subsets",
+            rich_help_panel=TRAINED,
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=TRAINED),
+        typer.Option(
+            callback=positive, help="Optimiser steps, instead of --epochs.", show_default=False, rich_help_panel=TRAINED
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -69,7 +80,9 @@ def command(
     ] = "local",
     device: Device = "auto",
     data: Data = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[
+        int, typer.Option(callback=seed_check, help="Seed of everything random.", rich_help_panel=PRECISE)
+    ] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     simulator: Simulators = None,
     dynamics: Dynamics = None,

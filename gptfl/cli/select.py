@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.numbers import at_least, check, not_negative, seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import How
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 CHOICE = "The subset"
 TOP = 10
 
-Size = Annotated[int, typer.Option(help="How many training examples to select.", metavar="M")]
+Size = Annotated[
+    int,
+    typer.Option(
+        callback=at_least(1, "give a number from 1 to the size of the pool"),
+        help="How many training examples to select.",
+        metavar="M",
+    ),
+]
 Estimator = Annotated[
     str | None,
     typer.Option(
@@ -37,6 +45,7 @@ On = Annotated[
 MaxShare = Annotated[
     float | None,
     typer.Option(
+        callback=check(lambda value: 0 < value <= 1, "give a share above 0, at most 1", "g"),
         help="At most this share of the subset may be of one class.",
         metavar="SHARE",
         show_default="any",
@@ -46,6 +55,7 @@ MaxShare = Annotated[
 Diversity = Annotated[
     float,
     typer.Option(
+        callback=not_negative,
         help="Take so much off an example's worth for being like one selected before it, in standard deviations of "
         "worth at full likeness (cosine of the features that the simulator was fitted on).",
         metavar="λ",
@@ -55,6 +65,7 @@ Diversity = Annotated[
 Cautious = Annotated[
     float,
     typer.Option(
+        callback=not_negative,
         help="Go by influence less so many of its standard deviations, which the estimator must tell.",
         metavar="Z",
         rich_help_panel=CHOICE,
@@ -63,6 +74,7 @@ Cautious = Annotated[
 Search = Annotated[
     int | None,
     typer.Option(
+        callback=not_negative,
         help="Predict up to so many curricula in search of exchanges that better the whole subset; 0 goes by the influence "
         "of single examples alone.",
         metavar="N",
@@ -70,7 +82,12 @@ Search = Annotated[
         rich_help_panel=CHOICE,
     ),
 ]
-Orders = Annotated[int, typer.Option(help="Random orders that predictions are means over.", metavar="K")]
+Orders = Annotated[
+    int,
+    typer.Option(
+        callback=at_least(1, "give 1 or more"), help="Random orders that predictions are means over.", metavar="K"
+    ),
+]
 Simulator = Annotated[
     Path | None,
     typer.Option("--simulator", help="Simulator file to use.", show_default="the one made last", rich_help_panel=FILES),
@@ -88,9 +105,17 @@ def command(
     diversity: Diversity = 0.0,
     cautious: Cautious = 0.0,
     search: Search = None,
-    top: Annotated[int, typer.Option(help="How many of them to show.", metavar="N", rich_help_panel=RESULT)] = TOP,
+    top: Annotated[
+        int,
+        typer.Option(
+            callback=at_least(1, "give 1 or more"),
+            help="How many of them to show.",
+            metavar="N",
+            rich_help_panel=RESULT,
+        ),
+    ] = TOP,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[int, typer.Option(callback=seed_check, help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
     simulator: Simulator = None,
     dynamics: Dynamics = None,
     features: Features = None,
@@ -140,11 +165,17 @@ def command(
         console.say(to_json(found).rstrip("\n"))
     else:
         show(found, top)
+        if found.output is not None:
+            subset = f"--subset {console.quoted(found.output)}"
+            console.say(f"next: gptfl {'simulate' if found.imported else 'verify'} {subset}")
     console.settle(found.unkept, error)
 
 
 def show(found: "Selection", top: int) -> None:
     """Print what was selected and what is predicted of it."""
+    import numpy as np
+
+    from gptfl.report.cells import Scale
     from gptfl.report.selection import selection_table
 
     console.say(
@@ -152,10 +183,15 @@ def show(found: "Selection", top: int) -> None:
         f"(--how {found.how})"
     )
     name = f"{found.metric.name} at step {found.step}"
+    scale = Scale.of(np.array([found.predicted, found.reference]))
     pairs = {"predicted": f"{found.predicted:.4g} ({name}, mean of {found.orders} orders)"}
     for level, (low, high) in found.intervals.items():
-        pairs[f"{level:.0%} interval"] = f"{low:.4g} to {high:.4g} (mean of the test examples' own)"
+        pairs[f"{level:.0%} interval"] = f"{scale.span(low, high)} (mean of the test examples' own)"
     pairs["average run"] = f"{found.reference:.4g}"
+    if found.novelty is not None:
+        pairs["novelty"] = (
+            f"{found.novelty:.2f} (0: the recorded runs tell what these examples do, 1: they tell nothing)"
+        )
     if found.classes:
         pairs["classes"] = ", ".join(f"{one} {count}" for one, count in found.classes.items())
     console.show_pairs(pairs)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gptfl.cli import console
+from gptfl.cli.numbers import at_least, seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Features, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device, How
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 TRAINED = "Trainings"
+FEW = "give 2 or more: the spread tells what a difference is worth"
 
 
 def command(
@@ -42,14 +44,26 @@ def command(
         ),
     ] = None,
     random: Annotated[
-        int, typer.Option(help="Random subsets to train on once each.", metavar="K", rich_help_panel=TRAINED)
+        int,
+        typer.Option(
+            callback=at_least(2, FEW),
+            help="Random subsets to train on once each.",
+            metavar="K",
+            rich_help_panel=TRAINED,
+        ),
     ] = 10,
     repeats: Annotated[
-        int, typer.Option(help="Trainings on each selected subset, in other orders.", rich_help_panel=TRAINED)
+        int,
+        typer.Option(
+            callback=at_least(2, FEW),
+            help="Trainings on each selected subset, in other orders.",
+            rich_help_panel=TRAINED,
+        ),
     ] = 5,
     score_on: Annotated[
         int | None,
         typer.Option(
+            callback=at_least(1),
             help="So many test examples, chosen by the seed, are kept from the selection and scored on.",
             metavar="N",
             show_default="half of them",
@@ -78,7 +92,9 @@ def command(
     ] = "local",
     device: Device = "auto",
     data: Data = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[
+        int, typer.Option(callback=seed_check, help="Seed of everything random.", rich_help_panel=PRECISE)
+    ] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     simulator: Simulator = None,
     dynamics: Dynamics = None,

@@ -1,6 +1,7 @@
 """``gptfl simulate``."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from gptfl.cli import console
 from gptfl.cli.choosing import ASKED, Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
+from gptfl.cli.numbers import seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.tables import show_table
@@ -76,7 +78,7 @@ def command(
         ),
     ] = None,
     metric: Metric = None,
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[int, typer.Option(callback=seed_check, help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     simulator: Annotated[
         Path | None,
@@ -144,12 +146,32 @@ def command(
         console.say_json(to_dict(result))
     else:
         show(result)
+        asked: dict[str, object] = {
+            "--subset": subset,
+            "--drop": drop,
+            "--curriculum": curriculum,
+            "--orders": orders if orders > 1 else None,
+        }
+        asked |= {"--epochs": epochs, "--steps": steps, "--batch-size": batch_size, "--lr": lr}
+        console.say(f"next: {_next(asked, result.imported or new_train is not None)}")
     console.settle(result.unkept, error)
+
+
+def _next(asked: Mapping[str, object], untrainable: bool) -> str:
+    """What to run next: the training of what was simulated, where it can be trained and its file read again."""
+    given = {flag: value for flag, value in asked.items() if value is not None}
+    files = [value for value in given.values() if isinstance(value, Path)]
+    if not files:
+        return "gptfl simulate --subset ids.txt"
+    if untrainable or not all(file.expanduser().is_file() for file in files):
+        return "gptfl rank"
+    words = [console.quoted(value) if isinstance(value, Path) else f"{value:g}" for value in given.values()]
+    return " ".join(("gptfl verify", *(word for pair in zip(given, words, strict=True) for word in pair)))
 
 
 def show(result: "Simulation") -> None:
     """Print what a simulation came to."""
-    from gptfl.report.simulation import direction, shown_value, simulation_table
+    from gptfl.report.simulation import direction, simulation_table
 
     for text in result.notes:
         console.note(text)
@@ -160,7 +182,7 @@ def show(result: "Simulation") -> None:
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
     pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
     if result.mean_recorded is not None:
-        pairs["recorded"] = shown_value(result.mean_recorded)
+        pairs["recorded"] = "–" if math.isnan(result.mean_recorded) else f"{result.mean_recorded:.4g}"
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
     pairs["change"] = f"{result.mean_change:+.4g} ({direction(result)})"
     if result.recorded is not None:

@@ -7,6 +7,7 @@ import typer
 
 from gptfl.cli import console
 from gptfl.cli.choosing import Batches, BatchSize, Drop, Epochs, Orders, Rate, Steps, Subset
+from gptfl.cli.numbers import seed_check
 from gptfl.cli.options import FILES, PRECISE, RESULT, Dynamics, Metric, Workspace, complete, complete_model
 from gptfl.cli.plugins import warn_of_problems
 from gptfl.cli.rank import Data, Device
@@ -55,7 +56,7 @@ def command(
             rich_help_panel=PRECISE,
         ),
     ] = "local",
-    seed: Annotated[int, typer.Option(help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
+    seed: Annotated[int, typer.Option(callback=seed_check, help="Seed of the orders.", rich_help_panel=PRECISE)] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=RESULT)] = False,
     simulator: Annotated[
         Path | None,
@@ -158,6 +159,7 @@ def show(found: "Verification", as_json: bool) -> None:
     console.show_pairs(pairs)
     show_table(verification_table(found))
     console.say_paths(numbers=found.output, picture=found.figure)
+    console.say("next: gptfl rank")
 
 
 def _announce(plan: "CostEstimate") -> None:

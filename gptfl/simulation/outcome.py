@@ -117,6 +117,8 @@ class Simulation(Displayed):
     )
     novelty: Float[np.ndarray, " run"] | None = None
     binary: bool = False
+    imported: bool = False
+    """Whether the recording was imported, and nothing can be trained by its recipe."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
 
