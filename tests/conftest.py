@@ -14,7 +14,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest_plugins = ["tests.models"]
 
 ROOT = Path(__file__).parents[1]
-NUMERIC = ("tests/builtin", "tests/scores", "tests/simulator", "tests/stages", "tests/training", "plugins")
+NUMERIC = (
+    "tests/builtin",
+    "tests/golden",
+    "tests/scores",
+    "tests/simulator",
+    "tests/stages",
+    "tests/training",
+    "plugins",
+)
 """What computes with floating point, and so is run with other kernels, too."""
 
 

@@ -8,7 +8,7 @@ stopped there: see ``_stopped_at``.
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -36,7 +36,6 @@ from gptfl.store.simulators import read_simulator
 from gptfl.store.targets import check_plain_target
 
 WHERE = {
-    "reading": "gptfl.stages.sources.read_dynamics",
     "recording": "gptfl.stages.collect._carry_out",
     "fit": "gptfl.stages.fit.fit_fresh",
     "predictions": "gptfl.stages.simulate.write_predictions",
@@ -48,6 +47,11 @@ WHERE = {
     "trainings": "gptfl.stages.retraining.Retrainer.estimate",
 }
 """Where a command is stopped, or led elsewhere."""
+READERS = {
+    read_dynamics: ("gptfl.stages.sources", "gptfl.stages.collect", "gptfl.stages.recording", __name__),
+    read_simulator: ("gptfl.stages.asking", "gptfl.stages.fitting", __name__),
+}
+"""Who reads recordings and simulators."""
 
 
 class _Reached(Exception):
@@ -71,8 +75,15 @@ def _root() -> Any:
 
 @contextmanager
 def reading_once() -> Iterator[None]:
-    """Within, commands that only ask a recording read it once for all, which is most of what they take."""
-    with patch(WHERE["reading"], cache(read_dynamics)):
+    """Within, each recording and simulator is read once for all commands, which is most of what they take.
+
+    So none that was read may be changed.
+    """
+    with ExitStack() as patches:
+        for reader, modules in READERS.items():
+            once = cache(reader)
+            for module in modules:
+                patches.enter_context(patch(f"{module}.{reader.__name__}", once))
         yield
 
 
