@@ -1,6 +1,5 @@
 """The picture of a verified prediction."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from gptfl.core import MetricInfo
 from gptfl.evaluation.verification import Verification
 from gptfl.report import verification
-from gptfl.report.verification import draw_verification
+from gptfl.report.verification import verification_figure
 
 
 def verified(predicted: list[float], recorded: list[float], reference: list[float]) -> Verification:
@@ -20,14 +19,14 @@ def verified(predicted: list[float], recorded: list[float], reference: list[floa
     return Verification(
         "a.dynamics.h5", "exposure-gp", MetricInfo("loss", higher_is_better=False, low=0.0), "3 examples", ("order 1",),
         tests, np.array([0, 4]), steps(predicted)[None], steps(recorded)[None], steps(reference), (((),),),
-        0.1, 0.9, 0.5, {}, 1.0, None, None,
+        0.1, 0.9, 0.5, {}, 1.0,
     )  # fmt: skip
 
 
 def drawn(found: Verification, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(verification, "draw_simulation", lambda path, **rest: given.update(rest))
-    draw_verification(found, Path("a.png"))
+    monkeypatch.setattr(verification, "simulation_figure", lambda **rest: given.update(rest))
+    verification_figure(found)
     return given["shown"]
 
 
