@@ -52,7 +52,7 @@ class ExposureGp:
     go into it beside those of the vectors; ``features``, whether vectors are used at all.
 
     Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty. Those of a
-    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``simulator.chances``).
+    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``binary``).
     """
 
     name = "exposure-gp"
