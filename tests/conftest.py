@@ -20,6 +20,7 @@ NUMERIC = (
     "tests/estimators",
     "tests/evaluation",
     "tests/features",
+    "tests/golden",
     "tests/influence",
     "tests/interchange",
     "tests/recording",

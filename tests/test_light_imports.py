@@ -17,6 +17,8 @@ HEAVY = ("torch", "transformers", "datasets", "sklearn", "matplotlib", "h5py", "
         "import sys; sys.argv = ['gptfl', 'plugins']\ntry:\n import gptfl.cli.main as m; m.run()\nexcept SystemExit: pass",
         "import sys; sys.argv = ['gptfl', 'collect', '--help']\ntry:\n import gptfl.cli.main as m; m.run()\n"
         "except SystemExit: pass",
+        "import sys; sys.argv = ['gptfl', 'compare', '--folds', '-2']\ntry:\n import gptfl.cli.main as m; m.run()\n"
+        "except SystemExit: pass",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:

@@ -50,7 +50,7 @@ def compare(
     no part, and are named, unless ``keep_diverged``.
     ``settings`` maps an estimator's name to settings for each of its rows; a row's label tells those that aren't
     at their default. ``calibrate`` sets that setting in every estimator that has one so named. With ``cost``
-    each answer is timed (``stages.cost``). With ``unseen`` (train, test or both) nothing is learned from
+    each answer is timed (``evaluation.cost``). With ``unseen`` (train, test or both) nothing is learned from
     ``unseen_share`` of these examples; where test examples are set aside, they alone are scored. With ``observe``
     the estimators are told that many recorded scores of each held-out run after its first; these count in no score.
     Squared errors are held against those of the row ``against_estimator``, by default the least. ``output`` is a

@@ -55,7 +55,7 @@ def simulate(
     estimator: str | None = None,
     seed: int = 42,
     output: str | Path | None = None,
-    figure: str | Path | None = None,
+    figure: str | Path | bool | None = True,
     progress: Progress = silent,
 ) -> Simulation:
     """Predict every test example's trajectory for a curriculum; write predictions and a figure.
@@ -74,7 +74,7 @@ def simulate(
     ``read_new_examples``); those to train on may then be named like the pool's. The first scores of new test examples
     are in their file, or measured with ``model``, which must be the one recorded. Their vectors come from the
     encoder that the simulator's ``features`` are by; these are looked for in the workspace unless named, and needed
-    only for examples that it wasn't fitted to.
+    only for examples that it wasn't fitted to. ``figure`` is a path, True for a picture beside the predictions, or False for none.
 
     Raises ``UsageError`` for options that don't go together, and ``DataError`` where a file is missing or
     malformed, where simulator and recording don't belong together, or the estimator can't answer.
@@ -97,11 +97,9 @@ def simulate(
     plain = asked.recorded is not None and against is None and source.new is None
     key = "" if plain else _key(source, asked, rival)
     target = user_path(output) if output is not None else source.output(key)
-    picture = target.with_name(target.name.removesuffix(".h5") + ".png") if figure is None else user_path(figure)
-    check_picture(picture)
+    picture = _picture(figure, target)
     if output is not None:
         check_target(target, PREDICTIONS)
-    check_plain_target(picture, "--figure")
     count = len(asked.labels)
     progress("simulate", 0, count, asked.what)
     prediction = source.ask(asked.query)
@@ -126,8 +124,21 @@ def simulate(
     keeping = ResultWriter(result)
     file = _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
     keeping.write("predictions", lambda _: write_predictions(target, file))
-    keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), asked=figure is not None)
+    if picture is not None:
+        asked_for = isinstance(figure, str | Path)
+        keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), asked=asked_for)
     return keeping.settled()
+
+
+def _picture(figure: str | Path | bool | None, target: Path) -> Path | None:
+    """Where the picture goes: to a path, beside the predictions, or nowhere."""
+    if figure is False:
+        return None
+    beside = target.with_name(target.name.removesuffix(".h5") + ".png")
+    picture = beside if figure is None or figure is True else user_path(figure)
+    check_picture(picture)
+    check_plain_target(picture, "--figure")
+    return picture
 
 
 def _key(source: FittedSimulator, asked: SimulationRequest, rival: Int[np.ndarray, " subset"] | None) -> str:

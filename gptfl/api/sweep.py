@@ -94,7 +94,7 @@ def sweep(
         check_picture(Path(figure))
         check_plain_target(user_path(figure), "--figure")
     if RUNS in axes:
-        raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call stages.few_runs.sweep_runs")
+        raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call gptfl.api.learning_curve.sweep_runs")
     grid = _Grid(axes, estimator)
     fixed = dict((settings or {}).get(estimator, {}))
     for axis, clash in ((EVERY, every > 1), (ENCODER, encoder is not None or features is not None)):

@@ -12,7 +12,7 @@ import typer
 
 from gptfl.cli.config import read_config, written
 from gptfl.errors import GptflError
-from gptfl.options.base import Place, check, make, places, read_values
+from gptfl.options.base import Place, check_value, make, places, read_values
 
 CONFIG, PRINT_CONFIG = "config", "print_config"
 PANEL = "Options as a file"
@@ -38,8 +38,6 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
 
                 console.say("\n".join(line for one in objects for line in written(one)))
                 return
-            for one in objects:
-                check(one)
             command(*objects)
 
         parameters = [_parameter(place) for place in ours]
@@ -74,6 +72,7 @@ def _parameter(place: Place) -> inspect.Parameter:
         "rich_help_panel": place.panel,
         "autocompletion": completion(known.complete),
         "envvar": known.envvar,
+        "callback": _checked(place),
     }
     info = typer.Argument(**shared) if known.argument else typer.Option(*place.flags, **shared)
     default = inspect.Parameter.empty if place.default is MISSING else None if place.several else place.default
@@ -83,6 +82,19 @@ def _parameter(place: Place) -> inspect.Parameter:
         default=default,
         annotation=Annotated[_type(place), info],
     )
+
+
+def _checked(place: Place) -> Callable[..., Any] | None:
+    """Refuses a number out of bounds as it is read, before anything is opened or loaded."""
+    if place.option.bound is None:
+        return None
+
+    def callback(ctx: typer.Context, value: Any) -> Any:
+        if not ctx.resilient_parsing:
+            check_value(place, value)
+        return value
+
+    return callback
 
 
 def _type(place: Place) -> Any:

@@ -50,6 +50,7 @@ def command(options: CompareOptions) -> None:
         if extra is not None:
             show_table(extra)
     console.say_paths(picture=result.figure)
+    console.say("next: gptfl simulate --subset ids.txt, or gptfl select --size N (after gptfl fit)")
     console.settle(result.unkept, error)
 
 

@@ -40,6 +40,8 @@ def command(options: RankOptions) -> None:
         console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse).rstrip("\n"))
     else:
         show(result, TOP if top is None else top, options.reverse)
+        flips = result.flipped is not None and not result.imported
+        console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
     console.settle(result.unkept, error)
 
 

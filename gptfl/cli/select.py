@@ -34,11 +34,17 @@ def command(options: SelectOptions) -> None:
         console.say(to_json(found).rstrip("\n"))
     else:
         show(found, options.top)
+        if found.output is not None:
+            subset = f"--subset {console.quoted(found.output)}"
+            console.say(f"next: gptfl {'simulate' if found.imported else 'verify'} {subset}")
     console.settle(found.unkept, error)
 
 
 def show(found: "Selection", top: int) -> None:
     """Print what was selected and what is predicted of it."""
+    import numpy as np
+
+    from gptfl.report.cells import Scale
     from gptfl.report.selection import selection_table
 
     console.say(
@@ -46,10 +52,15 @@ def show(found: "Selection", top: int) -> None:
         f"(--how {found.how})"
     )
     name = f"{found.metric.name} at step {found.step}"
+    scale = Scale.of(np.array([found.predicted, found.reference]))
     pairs = {"predicted": f"{found.predicted:.4g} ({name}, mean of {found.orders} orders)"}
     for level, (low, high) in found.intervals.items():
-        pairs[f"{level:.0%} interval"] = f"{low:.4g} to {high:.4g} (mean of the test examples' own)"
+        pairs[f"{level:.0%} interval"] = f"{scale.span(low, high)} (mean of the test examples' own)"
     pairs["average run"] = f"{found.reference:.4g}"
+    if found.novelty is not None:
+        pairs["novelty"] = (
+            f"{found.novelty:.2f} (0: the recorded runs tell what these examples do, 1: they tell nothing)"
+        )
     if found.classes:
         pairs["classes"] = ", ".join(f"{one} {count}" for one, count in found.classes.items())
     console.show_pairs(pairs)

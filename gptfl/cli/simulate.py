@@ -1,13 +1,15 @@
 """``gptfl simulate``."""
 
 import math
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
-from gptfl.options.base import keywords
-from gptfl.options.simulation import SimulateOptions
+from gptfl.options.base import keywords, typed
+from gptfl.options.simulation import CounterfactualOptions, SimulateOptions
 
 if TYPE_CHECKING:
     from gptfl.simulation.outcome import Simulation
@@ -34,12 +36,23 @@ def command(options: SimulateOptions) -> None:
         console.say_json(to_dict(result))
     else:
         show(result)
+        console.say(f"next: {_next(options.run, result.imported or options.new.new_train is not None)}")
     console.settle(result.unkept, error)
+
+
+def _next(asked: CounterfactualOptions, untrainable: bool) -> str:
+    """What to run next: the training of what was simulated, where it can be trained and its file read again."""
+    files = [Path(one) for one in (asked.subset, asked.drop, asked.curriculum) if one is not None]
+    if not files:
+        return "gptfl simulate --subset ids.txt"
+    if untrainable or not all(file.expanduser().is_file() for file in files):
+        return "gptfl rank"
+    return shlex.join(("gptfl", "verify", *typed(asked)))
 
 
 def show(result: "Simulation") -> None:
     """Print what a simulation came to."""
-    from gptfl.report.simulation import direction, shown_value, simulation_table
+    from gptfl.report.simulation import direction, simulation_table
 
     for text in result.notes:
         console.note(text)
@@ -50,7 +63,7 @@ def show(result: "Simulation") -> None:
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"
     pairs = {"predicted": f"{result.mean_final:.4g}{spread}, mean of {len(result.tests)} test examples"}
     if result.mean_recorded is not None:
-        pairs["recorded"] = shown_value(result.mean_recorded)
+        pairs["recorded"] = "–" if math.isnan(result.mean_recorded) else f"{result.mean_recorded:.4g}"
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
     pairs["change"] = f"{result.mean_change:+.4g} ({direction(result)})"
     if result.recorded is not None:

@@ -67,6 +67,7 @@ def show(found: "Verification", as_json: bool) -> None:
     console.show_pairs(pairs)
     show_table(verification_table(found))
     console.say_paths(numbers=found.output, picture=found.figure)
+    console.say("next: gptfl rank")
 
 
 def _announce(plan: "CostEstimate") -> None:

@@ -72,7 +72,7 @@ def units_of(runs: Sequence[Run], together: int = 1) -> list[int]:
     """A number for each run, the same for those that belong together: its index, where nothing joins it with others.
 
     So many consecutive indices are one unit as a design has ``together`` (see ``designs.draws.TOGETHER``), and so are
-    runs whose curricula show it (``records.groups_of``), for imported runs tell of no design. A unit that is joined
+    runs whose curricula show it (``core.groups_of``), for imported runs tell of no design. A unit that is joined
     with an earlier one leaves no gap in the numbers, so that folds are of about the same size.
     """
     own = [run.index // together for run in runs]

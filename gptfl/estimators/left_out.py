@@ -24,7 +24,7 @@ def of_steps(steps: Sequence[int] | Int[np.ndarray, " step"]) -> str:
 
 
 def cut_notes(who: str, runs: Sequence[Run], metric: str, grid: Int[np.ndarray, " grid"]) -> tuple[str, ...]:
-    """A note on the recorded steps before and after those of the average run (``simulator.average``), where there are any."""
+    """A note on the recorded steps before and after those of the average run (``estimators.average``), where there are any."""
     scored = [run.steps[np.isfinite(run.metrics[metric]).any(axis=1)] for run in runs]
     steps = np.unique(np.concatenate(scored))
     beyond = steps[(steps < grid[0]) | (steps > grid[-1])]

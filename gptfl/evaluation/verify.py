@@ -21,7 +21,7 @@ from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, model_of, recipe_of
 from gptfl.scores import pointwise
 from gptfl.scores.coverage import coverage
-from gptfl.simulation.caveats import novelty_note, range_note, share_note
+from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.simulator import FittedSimulator
@@ -177,6 +177,7 @@ def verified(
             *share_note(source.world, asked.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(predicted[:, -1].mean(axis=0), source.metric),
+            *beyond_note(predicted[:, -1].mean(axis=0), source.recording.dynamics, source.metric, int(steps[-1])),
         ),
     )
 

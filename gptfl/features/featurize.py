@@ -10,6 +10,7 @@ from gptfl.core import Features, Progress, silent, user_path
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.features.embedding import Embedding, row_key
+from gptfl.interchange.gptdynamics import natural
 from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import open_recording, with_texts
@@ -92,7 +93,7 @@ def featurize(
         write_features(target, features, [row_key(e) for e in pool], [row_key(e) for e in test])
     which = () if encoder is not None or name != ON_SKETCHES else (WHY_SKETCHES,)
     notes = (*which, *recording.notes, *embedding.notes, *getattr(made, "notes", ()))
-    dims = {one: each.train.shape[1] for one, each in sets.items()}
+    dims = {one: sets[one].train.shape[1] for one in sorted(sets, key=natural)}
     reused = len(pool) + len(test) - embedding.embedded
     return FeaturizeResult(target, name, dims, embedding.embedded, reused, notes)
 

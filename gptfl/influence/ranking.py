@@ -55,5 +55,7 @@ class RankResult(Displayed):
     output: Path | None = None
     figure: Path | None = None
     notes: tuple[str, ...] = ()
+    imported: bool = False
+    """Whether the recording was imported, and nothing can be trained by its recipe."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""

@@ -6,15 +6,21 @@ from pathlib import Path
 import numpy as np
 
 from gptfl.core import Classes, Prediction, Progress, classes_of
+from gptfl.core.imported import is_imported
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import Selection, chosen_of
 from gptfl.influence.targets import Influence, InfluenceTarget
-from gptfl.simulation.caveats import novelty_note, share_note
+from gptfl.simulation.caveats import beyond_note, novelty_note, share_note
 from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average, trust_of
 from gptfl.simulation.simulator import FittedSimulator
+
+OPTIMISTIC = (
+    "the predicted change is optimistic: these examples were chosen because it is large, and what is predicted too well "
+    "is chosen first; gptfl verify tells what they come to"
+)
 
 
 def select_from(
@@ -52,6 +58,8 @@ def _selection_of(
     tests = slice(None) if subject.tests is None else subject.tests
     trust = trust_of(source)
     names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
+    final, step = prediction.values[:, -1, tests].mean(axis=0), int(asked.query.steps[-1])
+    dynamics = source.recording.dynamics
     return Selection(
         recording=source.recording.path.name,
         estimator=source.found.estimator,
@@ -64,15 +72,17 @@ def _selection_of(
         influence=influence,
         low=None if half is None else influence - half,
         high=None if half is None else influence + half,
-        step=int(asked.query.steps[-1]),
-        predicted=float(prediction.values[:, -1, tests].mean()),
+        step=step,
+        predicted=float(final.mean()),
         reference=float(average.final[tests].mean()),
         intervals={
             level: (float(low[:, -1, tests].mean()), float(high[:, -1, tests].mean()))
             for level, (low, high) in sorted(prediction.intervals.items())
             # Of what is 0 or 1 a mean of bounds says nothing of the mean.
-            if not source.recording.dynamics.is_binary(source.metric)
+            if not dynamics.is_binary(source.metric)
         },
+        novelty=None if prediction.novelty is None else float(prediction.novelty.mean()),
+        imported=is_imported(dynamics.settings),
         orders=len(asked.labels),
         simulator=source.path,
         notes=(
@@ -83,6 +93,8 @@ def _selection_of(
             *average.notes,
             *share_note(source.world, asked.query.batches),
             *novelty_note(prediction.novelty),
+            *beyond_note(final, dynamics, source.metric, step, tests),
+            OPTIMISTIC,
             f"trust in {source.found.estimator}: {trust.text}",
         ),
         wish=asdict(wish),

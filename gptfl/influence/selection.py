@@ -51,6 +51,10 @@ class Selection(Displayed):
     notes: tuple[str, ...] = ()
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
+    novelty: float | None = None
+    """How much of what the examples may do the recorded runs leave open, where the estimator tells: 0 nothing, 1 all."""
+    imported: bool = False
+    """Whether the recording was imported, and nothing can be trained by its recipe."""
     wish: Mapping[str, float | None] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     """The class of each example, where the pool's examples have classes."""

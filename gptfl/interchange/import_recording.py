@@ -23,7 +23,7 @@ from gptfl.interchange.assemble import (
     with_classes,
     with_rates,
 )
-from gptfl.interchange.gptdynamics import SCORES, Oddities, RunFiles, find_runs
+from gptfl.interchange.gptdynamics import SCORES, Oddities, RunFiles, find_runs, natural
 from gptfl.interchange.sketch_archive import ENCODER, features_of, products_of, read_sketches
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS, read_texts
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
@@ -139,7 +139,7 @@ def import_(
         metrics=made.counts,
         batches=made.batches,
         features=None if features is None else features_path,
-        sets=() if features is None else tuple(features.sets),
+        sets=() if features is None else tuple(sorted(features.sets, key=natural)),
         notes=notes,
     )
 

@@ -4,7 +4,7 @@ A group is a dataclass of options. The options of a command are a dataclass, too
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -18,12 +18,36 @@ KEY = "option"
 """Where the metadata of a field hold its ``Option``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a number has to be: ``remedy`` says it, ``form`` is how messages write the number."""
+
+    fits: Callable[[Any], bool]
+    remedy: str
+    form: str = ""
+
+
+def at_least(least: int, remedy: str = "") -> Bound:
+    """A whole number of at least this."""
+    return Bound(lambda value: value >= least, remedy or f"give at least {least}")
+
+
+def share(remedy: str = "give a share between 0 and 1, such as 0.25") -> Bound:
+    """A number between 0 and 1."""
+    return Bound(lambda value: 0 < value < 1, remedy, "g")
+
+
+POSITIVE = Bound(lambda value: 0 < value < math.inf, "give a positive number")
+NOT_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "give 0 or more", "g")
+SEED = Bound(lambda value: 0 <= value < 2**63, "give a whole number from 0 to 2**63 - 1")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """What is known of an option beside its name, type and default.
 
     ``flags`` are how it is typed where that isn't ``--name``. ``shown`` is what help says of the default: a text, True
-    for the default itself or False for nothing. ``least`` and ``positive`` bound a number. ``complete`` says what the
+    for the default itself or False for nothing. ``bound`` is what a number has to be. ``complete`` says what the
     shell completes: a kind of registered part, ``model``, or the words themselves. An ``argument`` is given by its
     place. ``shell`` options are of the command line alone, and no function takes them. One without ``identity`` may
     differ between the calls that make one recording.
@@ -34,8 +58,7 @@ class Option:
     panel: str | None = None
     metavar: str | None = None
     shown: str | bool = True
-    least: int | None = None
-    positive: bool = False
+    bound: "Bound | None" = None
     complete: str | tuple[str, ...] | None = None
     envvar: str | None = None
     argument: bool = False
@@ -197,12 +220,9 @@ def check_one(kind: type, name: str, value: Any) -> None:
 
 def check_value(place: Place, value: Any) -> None:
     """Raise ``UsageError`` for a number outside of the option's bounds."""
-    known = place.option
-    if known.least is not None and value is not None and value < known.least:
-        wanted = "give 0 or more" if known.least == 0 else f"give at least {known.least}"
-        raise UsageError(f"{place.flag} is {value}", wanted)
-    if known.positive and value is not None and not 0 < value < math.inf:
-        raise UsageError(f"{place.flag} is {value}", "give a positive number")
+    bound = place.option.bound
+    if bound is not None and value is not None and not bound.fits(value):
+        raise UsageError(f"{place.flag} is {value:{bound.form}}", bound.remedy)
 
 
 def to_json(options: object, *, changed: bool = False) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gptfl.options.base import option
+from gptfl.options.base import SEED, option
 
 FILES, PRECISE, RESULT, TRAINED = "Files", "Fine points", "Output", "Trainings"
 File = str | Path | None
@@ -35,7 +35,7 @@ def metric() -> Any:
 
 def seed(of: str = "everything random") -> Any:
     """The seed."""
-    return option(42, f"Seed of {of}.", panel=PRECISE)
+    return option(42, f"Seed of {of}.", panel=PRECISE, bound=SEED)
 
 
 def device() -> Any:

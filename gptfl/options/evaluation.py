@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import option
+from gptfl.options.base import at_least, option
 from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions
 from gptfl.options.simulation import CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
 
@@ -29,6 +29,7 @@ class SweepOptions:
         shown="the test runs",
         panel=PRECISE,
         shell=True,
+        bound=at_least(1, "give at least 1, or leave it out for the recording's test runs"),
     )
     draws: int = option(
         1,
@@ -36,6 +37,7 @@ class SweepOptions:
         metavar="K",
         panel=PRECISE,
         shell=True,
+        bound=at_least(1),
     )
 
 
@@ -63,7 +65,7 @@ class CompareOptions:
         complete="estimator",
     )
     folds: int | None = option(
-        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles"
+        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles", bound=at_least(2)
     )
     metric: str | None = common.metric()
     encoder: str | None = encoder_option()
@@ -88,6 +90,7 @@ class CompareOptions:
         metavar="K",
         shown="none",
         panel=PRECISE,
+        bound=at_least(1, "give how many recorded scores to tell, or leave it out"),
     )
     against_estimator: str | None = option(
         None,

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import option
+from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option
 from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions
 
+FEW = "give 2 or more: the spread tells what a difference is worth"
 ASKED, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
 
 
@@ -43,7 +44,9 @@ class InfluenceOptions:
         panel=ASKED,
     )
     how: str | None = how_option()
-    orders: int = option(4, "Random runs that each example is tried in.", metavar="K", panel=ASKED)
+    orders: int = option(
+        4, "Random runs that each example is tried in.", metavar="K", panel=ASKED, bound=at_least(1, "give 1 or more")
+    )
     data: File = common.data()
     simulators: tuple[str | Path, ...] = option(
         (),
@@ -59,7 +62,9 @@ class RankOptions:
     """What ``gptfl rank`` orders, and what it shows of that."""
 
     influence: InfluenceOptions = InfluenceOptions()
-    top: int | None = option(None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT)
+    top: int | None = option(
+        None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT, bound=at_least(1, "give 1 or more")
+    )
     reverse: bool = option(
         False, "Most harmful (lowest influence) first.", flag=("--harmful", "--reverse"), panel=RESULT
     )
@@ -108,11 +113,15 @@ class RelabelStudyOptions:
         metavar="S,S,…",
         panel=TRAINED,
     )
-    repeats: int = option(3, "Trainings a point, each in another order.", panel=TRAINED)
-    epochs: float | None = option(
-        None, "Passes over the pool.", shown="as recorded runs over their subsets", panel=TRAINED
+    repeats: int = option(
+        3, "Trainings a point, each in another order.", panel=TRAINED, bound=at_least(1, "give 1 or more")
     )
-    steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, panel=TRAINED)
+    epochs: float | None = option(
+        None, "Passes over the pool.", shown="as recorded runs over their subsets", panel=TRAINED, bound=POSITIVE
+    )
+    steps: int | None = option(
+        None, "Optimiser steps, instead of --epochs.", shown=False, panel=TRAINED, bound=POSITIVE
+    )
     study: StudyOptions = StudyOptions()
     inputs: InputOptions = InputOptions()
 
@@ -122,7 +131,12 @@ class SelectionOptions:
     """What is selected, by which simulator and for what."""
 
     PANEL: ClassVar = CHOICE
-    size: int = option(help="How many training examples to select.", metavar="M", panel="")
+    size: int = option(
+        help="How many training examples to select.",
+        metavar="M",
+        panel="",
+        bound=at_least(1, "give a number from 1 to the size of the pool"),
+    )
     estimator: str | None = option(
         None,
         "Select by the simulator of this estimator.",
@@ -138,18 +152,28 @@ class SelectionOptions:
         panel="",
     )
     how: str | None = how_option()
-    orders: int = option(4, "Random orders that predictions are means over.", metavar="K", panel="")
+    orders: int = option(
+        4, "Random orders that predictions are means over.", metavar="K", panel="", bound=at_least(1, "give 1 or more")
+    )
     max_share_per_class: float | None = option(
-        None, "At most this share of the subset may be of one class.", metavar="SHARE", shown="any"
+        None,
+        "At most this share of the subset may be of one class.",
+        metavar="SHARE",
+        shown="any",
+        bound=Bound(lambda value: 0 < value <= 1, "give a share above 0, at most 1", "g"),
     )
     diversity: float = option(
         0.0,
         "Take so much off an example's worth for being like one selected before it, in standard deviations of "
         "worth at full likeness (cosine of the features that the simulator was fitted on).",
         metavar="λ",
+        bound=NOT_NEGATIVE,
     )
     cautious: float = option(
-        0.0, "Go by influence less so many of its standard deviations, which the estimator must tell.", metavar="Z"
+        0.0,
+        "Go by influence less so many of its standard deviations, which the estimator must tell.",
+        metavar="Z",
+        bound=NOT_NEGATIVE,
     )
     search: int = option(
         6000,
@@ -157,6 +181,7 @@ class SelectionOptions:
         "of single examples alone.",
         metavar="N",
         shown="6000",
+        bound=NOT_NEGATIVE,
     )
     simulator: File = option(None, "Simulator file to use.", shown="the one made last", panel=FILES)
 
@@ -166,7 +191,9 @@ class SelectOptions:
     """What ``gptfl select`` selects, and what it shows of that."""
 
     selection: SelectionOptions
-    top: int = option(10, "How many of them to show.", metavar="N", panel=RESULT, shell=True)
+    top: int = option(
+        10, "How many of them to show.", metavar="N", panel=RESULT, shell=True, bound=at_least(1, "give 1 or more")
+    )
     as_json: bool = common.as_json()
     seed: int = common.seed("the orders")
     inputs: InputOptions = InputOptions()
@@ -188,15 +215,18 @@ class SelectStudyOptions:
         panel=TRAINED,
     )
     random_subsets: int = option(
-        10, "Random subsets to train on once each.", flag="--random", metavar="K", panel=TRAINED
+        10, "Random subsets to train on once each.", flag="--random", metavar="K", panel=TRAINED, bound=at_least(2, FEW)
     )
-    repeats: int = option(5, "Trainings on each selected subset, in other orders.", panel=TRAINED)
+    repeats: int = option(
+        5, "Trainings on each selected subset, in other orders.", panel=TRAINED, bound=at_least(2, FEW)
+    )
     score_on: int | None = option(
         None,
         "So many test examples, chosen by the seed, are kept from the selection and scored on.",
         metavar="N",
         shown="half of them",
         panel=TRAINED,
+        bound=at_least(1),
     )
     study: StudyOptions = StudyOptions()
     data: File = common.data()

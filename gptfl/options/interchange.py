@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptfl.options import common
-from gptfl.options.base import option
+from gptfl.options.base import POSITIVE, option
 from gptfl.options.common import FILES, File
 
 ADDED = "What the layout lacks"
@@ -29,7 +29,7 @@ class ImportOptions:
         shown="all that have files",
         complete="metric",
     )
-    lr: float | None = option(None, "Peak learning rate of the runs.", shown="not known", positive=True, panel=ADDED)
+    lr: float | None = option(None, "Peak learning rate of the runs.", shown="not known", bound=POSITIVE, panel=ADDED)
     schedule: str | None = option(
         None,
         "How the learning rate went on: linear (decay to 0) or constant.",

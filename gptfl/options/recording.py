@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import option
+from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option, share
 from gptfl.options.common import FILES, PRECISE, File
 
 WHAT, DESIGN = "What to record", "Runs"
@@ -42,6 +42,7 @@ class DataOptions:
         "Mislabel this share of the pool, as in 0.4; the recording keeps which.",
         metavar="SHARE",
         shown=False,
+        bound=share("give the share of the pool to flip, between 0 and 1, as in 0.4"),
     )
     metrics: tuple[str, ...] = option(
         ("loss",),
@@ -57,7 +58,9 @@ class DesignOptions:
     """How many runs, on which examples, and when they are measured."""
 
     PANEL: ClassVar = DESIGN
-    runs: int | None = option(None, "How many runs; more later keep the first.", shown="32, with --few-runs 6", least=1)
+    runs: int | None = option(
+        None, "How many runs; more later keep the first.", shown="32, with --few-runs 6", bound=at_least(1)
+    )
     few_runs: bool = option(
         False,
         "Record what the estimator exposure-gp needs and no more: 6 runs of the contrast design, and --sketches. "
@@ -78,30 +81,36 @@ class DesignOptions:
         "Runs besides that repeat the first ones and tell how much is left to chance: three in four in another "
         "order, the fourth the very same. Nothing is fitted to them.",
         metavar="N",
-        least=0,
+        bound=NOT_NEGATIVE,
     )
     reserve_pool: int = option(
         0,
         "Set N pool examples aside that no run to fit has. Every third run is then to test, and half of its "
         "examples are reserved ones; see --unseen train of compare.",
         metavar="N",
+        bound=Bound(lambda value: value == 0 or value > 1, "give 0, or 2 or more, so that runs can differ in it"),
     )
     leave_out_size: int | None = option(
         None,
         "How many examples the runs of a leave-out pair differ in.",
         metavar="N",
         shown="an eighth of the subset",
+        bound=at_least(1),
     )
-    pool: int | None = option(None, "Training examples that runs draw from, of all tasks.", shown="200", least=1)
-    per_task: int | None = option(None, "Training examples of each task, instead of --pool.", shown=False, least=1)
-    test: int = option(200, "Test examples that are measured, of all tasks.", least=1)
+    pool: int | None = option(
+        None, "Training examples that runs draw from, of all tasks.", shown="200", bound=at_least(1)
+    )
+    per_task: int | None = option(
+        None, "Training examples of each task, instead of --pool.", shown=False, bound=at_least(1)
+    )
+    test: int = option(200, "Test examples that are measured, of all tasks.", bound=at_least(1))
     subset_size: int | None = option(
         None,
         "Examples of each run.",
         shown="uniform: 64 % of the pool; else 32, or a sixth of a smaller pool",
-        least=1,
+        bound=at_least(1),
     )
-    record_every: int = option(1, "Measure at every N-th step.", least=1)
+    record_every: int = option(1, "Measure at every N-th step.", bound=at_least(1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +123,14 @@ class GenerationOptions:
         "Generate text for bleu and rougeL at step 0, every N-th step and the last; a multiple of --record-every.",
         metavar="N",
         shown="--record-every",
-        least=1,
+        bound=at_least(1),
     )
     generate_tokens: int | None = option(
         None,
         "Longest generated answer, in tokens.",
         metavar="N",
         shown="1.5 x the longest reference, at most 256",
-        least=1,
+        bound=at_least(1),
     )
     decode: str = option(
         "greedy",
@@ -134,23 +143,25 @@ class TrainingOptions:
     """How each run is trained."""
 
     PANEL: ClassVar = RECIPE
-    batch_size: int = option(4, "Examples a step.", least=1)
-    epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6", positive=True)
-    steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, least=1)
+    batch_size: int = option(4, "Examples a step.", bound=at_least(1))
+    epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6", bound=POSITIVE)
+    steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, bound=at_least(1))
     lr: float | None = option(
         None,
         "Peak learning rate.",
         shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
-        positive=True,
+        bound=POSITIVE,
     )
     schedule: str = option("linear", "linear (decay to 0) or constant.")
-    max_length: int = option(2048, "Tokens of prompt and target; longer prompts lose their beginning.", least=1)
+    max_length: int = option(
+        2048, "Tokens of prompt and target; longer prompts lose their beginning.", bound=at_least(1)
+    )
     train_layers: int | None = option(
         None,
         "Train only the top K blocks and the final norm: several times cheaper.",
         metavar="K",
         shown="all",
-        least=1,
+        bound=at_least(1),
     )
     lora: str | None = option(
         None,
@@ -177,6 +188,7 @@ class GradientOptions:
         None,
         "At how many steps of the reference run gradients are multiplied, first and last included.",
         shown="4",
+        bound=at_least(1),
     )
     sketches: bool = option(
         False,
@@ -188,13 +200,14 @@ class GradientOptions:
         "At how many steps of the reference run gradients are sketched, first and last included.",
         metavar="N",
         shown="4",
+        bound=at_least(1),
     )
     sketch_dimensions: int | None = option(
         None,
         "Numbers of a sketch: the more, the nearer its products are to the gradients'.",
         metavar="N",
         shown="8192",
-        least=1,
+        bound=at_least(1),
     )
     sketch_modules: str | None = option(
         None,
@@ -214,13 +227,13 @@ class ExecutionOptions:
         1,
         "Compute each batch in K passes, which take less memory; the mathematics is the same.",
         metavar="K",
-        least=1,
+        bound=at_least(1),
     )
     processes: int = option(
         1,
         "Share each run out among N processes of this machine, a GPU each where there are any.",
         metavar="N",
-        least=1,
+        bound=at_least(1),
     )
     shard: bool = option(False, "Spread the model over the --processes (FSDP): for one that fits on no single GPU.")
     device: str = common.device()

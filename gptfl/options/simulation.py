@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import option
+from gptfl.options.base import POSITIVE, at_least, option, share
 from gptfl.options.common import FILES, PRECISE, File, InputOptions
 
 ASKED, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
@@ -42,7 +42,9 @@ class LearningOptions:
     """What is learned from."""
 
     PANEL: ClassVar = PRECISE
-    every: int = option(1, "Learn from every K-th recorded score only, and predict at those steps.", metavar="K")
+    every: int = option(
+        1, "Learn from every K-th recorded score only, and predict at those steps.", metavar="K", bound=at_least(1)
+    )
     keep_diverged: bool = option(False, "Also take runs that diverged, which are left out otherwise (and named).")
     unseen: str | None = option(
         None,
@@ -55,6 +57,7 @@ class LearningOptions:
         "Share of the training or test examples that --unseen sets aside.",
         metavar="SHARE",
         shown="0.2 of the pool, 0.25 of the test examples",
+        bound=share(),
     )
 
 
@@ -91,11 +94,13 @@ class CounterfactualOptions:
     subset: File = option(None, "File of pool ids to train on, one a line.", shown=False)
     drop: File = option(None, "File of pool ids to leave out of the whole pool.", shown=False)
     curriculum: File = option(None, "File of batches, one JSON list of ids a line.", shown=False)
-    orders: int = option(1, "Random orders to average over.", metavar="K")
-    epochs: float | None = option(None, "Passes over the subset.", shown="as many steps as recorded", panel=CHANGED)
-    steps: int | None = option(None, "Optimiser steps.", shown="as recorded", panel=CHANGED)
-    batch_size: int | None = option(None, "Examples a step.", shown="as recorded", panel=CHANGED)
-    lr: float | None = option(None, "Peak learning rate.", shown="as recorded", panel=CHANGED)
+    orders: int = option(1, "Random orders to average over.", metavar="K", bound=at_least(1, "give 1 or more"))
+    epochs: float | None = option(
+        None, "Passes over the subset.", shown="as many steps as recorded", panel=CHANGED, bound=POSITIVE
+    )
+    steps: int | None = option(None, "Optimiser steps.", shown="as recorded", panel=CHANGED, bound=POSITIVE)
+    batch_size: int | None = option(None, "Examples a step.", shown="as recorded", panel=CHANGED, bound=POSITIVE)
+    lr: float | None = option(None, "Peak learning rate.", shown="as recorded", panel=CHANGED, bound=POSITIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

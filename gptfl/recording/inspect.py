@@ -13,6 +13,7 @@ from gptfl.core.imported import lacks_rates
 from gptfl.core.texts import json_text, shown_line
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
+from gptfl.interchange.gptdynamics import natural
 from gptfl.store import kinds
 from gptfl.store.features import read_features
 from gptfl.store.files import Header, read_header
@@ -195,7 +196,8 @@ def _finite_mean(values: np.ndarray, axis: int = 1) -> np.ndarray:
 def _of_features(path: Path) -> Rows:
     features = read_features(path)
     rows = [("encoder", features.encoder)]
-    for name, one in features.sets.items():
+    for name in sorted(features.sets, key=natural):
+        one = features.sets[name]
         shape = f"{len(one.train)} pool + {len(one.test)} test examples x {one.train.shape[1]}"
         rows.append((f"set: {name}", f"{shape}, {one.kind}, {one.train.dtype}"))
     return [*rows, ("fingerprint", features.fingerprint)]

@@ -60,7 +60,7 @@ def open_recording(
 def focused(recording: OpenedRecording, metric: MetricInfo) -> OpenedRecording:
     """The recording at the steps that count for one metric, without the runs that diverged.
 
-    A run that diverged (``simulator.diverged``) would decide every mean over runs; a note names it.
+    A run that diverged (``estimators.diverged``) would decide every mean over runs; a note names it.
     Steps at which it was measured on no test example are left out. Of the others the first, each ``every``-th
     after it and the last are kept (the paper's checkpoint interval). Raises ``UsageError`` where no run has so many.
     """

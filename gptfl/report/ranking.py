@@ -16,6 +16,7 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import LEVEL
+from gptfl.report.cells import Scale
 from gptfl.report.pictures import new_figure, save_figure
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
@@ -113,8 +114,12 @@ def write_table(result: RankResult, path: Path, top: int | None = None, reverse:
 
 
 def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool) -> Table:
-    """One estimator's ranking for the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    """One estimator's ranking for the terminal; the caption says how much of it is shown."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
+    total = len(ranking.influence)
+    if top is not None and top < total:
+        end = "lowest" if reverse else "highest"
+        table.caption = Text(f"the {top} of {end} influence, of {total} (--top {total} shows all)")
     bounds = () if ranking.low is None else (f"{LEVEL:.0%} interval",)
     for name in ("rank", "influence", *bounds):
         table.add_column(name, justify="right", no_wrap=True)
@@ -123,10 +128,11 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
         table.add_column(name, no_wrap=True)
     # Where the terminal is narrow, the text alone gives way.
     table.add_column("text", overflow="fold")
+    scale = Scale.of(ranking.influence)
     for rank, place in shown(ranking, top, reverse):
         row = _row(result, ranking, rank, place)
-        span = [f"{row['low']:+.3g} to {row['high']:+.3g}"] if bounds else []
-        cells = [str(rank), f"{row['influence']:+.3g}", *span, written_id(row["id"]), row["class"]]
+        span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
+        cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, written_id(row["id"]), row["class"]]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
         table.add_row(*(Text(cell) for cell in (*cells, row["text"])))

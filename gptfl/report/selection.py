@@ -43,6 +43,7 @@ def to_json(selection: Selection) -> str:
         "predicted": selection.predicted,
         "intervals": {f"{level:g}": list(pair) for level, pair in selection.intervals.items()},
         "reference": selection.reference,
+        "novelty": selection.novelty,
         "orders": selection.orders,
         "classes": selection.classes,
         "examples": [

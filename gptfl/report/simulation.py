@@ -13,6 +13,7 @@ from rich.text import Text
 from gptfl.core import MetricInfo
 from gptfl.core.texts import json_text, written_id
 from gptfl.errors import harmless
+from gptfl.report.cells import Scale
 from gptfl.report.pictures import new_figure
 from gptfl.simulation.outcome import Simulation
 
@@ -149,10 +150,11 @@ def _plain(text: str) -> str:
 def simulation_table(result: Simulation) -> Table:
     """The test examples that are helped and hurt most: predicted, recorded where it is known, and against what."""
     held_out = result.recorded is not None
+    scale = Scale.of(result.reference.final)
     marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("test example")
-    level, bounds = _bounds(result)
+    level, bounds = _bounds(result, scale)
     headings = (
         f"P({result.metric.name} = 1)" if result.binary else f"predicted {result.metric.name}",
         *((f"{level:.0%} interval",) if bounds else ()),
@@ -166,26 +168,27 @@ def simulation_table(result: Simulation) -> Table:
         if changes:
             table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
         for change in changes:
-            truth = () if change.recorded is None else (shown_value(change.recorded),)
+            truth = () if change.recorded is None else (_shown(change.recorded, scale),)
             span = (bounds[change.id],) if bounds else ()
-            numbers = (f"{change.predicted:.4g}", *span, *truth, f"{change.reference:.4g}", f"{change.change:+.3g}")
+            ends = (scale.number(change.predicted), *span, *truth, scale.number(change.reference))
+            numbers = (*ends, scale.number(change.change, "+.3g"))
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
             table.add_row(Text(f"  {written_id(change.id)}{mark}"), *numbers)
     return table
 
 
-def _bounds(result: Simulation) -> tuple[float, dict[str, str]]:
+def _bounds(result: Simulation, scale: Scale) -> tuple[float, dict[str, str]]:
     """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
     if not result.intervals or result.binary:
         return 0.0, {}
     level = LEVEL if LEVEL in result.intervals else max(result.intervals)
     rows = zip(result.tests, *result.intervals[level], strict=True)
-    return level, {id: f"{low:.4g} to {high:.4g}" for id, low, high in rows}
+    return level, {id: scale.span(low, high) for id, low, high in rows}
 
 
-def shown_value(recorded: float) -> str:
+def _shown(recorded: float, scale: Scale) -> str:
     """A recorded value; a new test example has none."""
-    return "–" if math.isnan(recorded) else f"{recorded:.4g}"
+    return "–" if math.isnan(recorded) else scale.number(recorded)
 
 
 def direction(result: Simulation) -> str:

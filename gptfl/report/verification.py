@@ -13,7 +13,7 @@ from rich.text import Text
 from gptfl.core.texts import json_text, written_id
 from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
-from gptfl.report.cells import NOTHING
+from gptfl.report.cells import NOTHING, Scale
 from gptfl.report.pictures import save_figure
 from gptfl.report.simulation import LEVEL, simulation_figure
 from gptfl.store.outputs import written_whole
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHOWN = 5
 """How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
 DRAWN = 4
+"""How many of them the picture has, half of each kind."""
+CHANGED, MISSED, BOTH = "changed most", "missed most", "changed and missed most"
 
 
 def to_json(found: Verification) -> str:
@@ -79,7 +81,8 @@ def verification_table(found: Verification) -> Table:
     """The test examples that ended furthest from the average recorded run, and those that the prediction missed most."""
     predicted, recorded, reference = found.finals()
     level = LEVEL if LEVEL in found.intervals else max(found.intervals, default=0.0)
-    spans = _spans(found, level)
+    scale = Scale.of(reference if np.isfinite(reference).any() else recorded)
+    spans = _spans(found, level, scale)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     name = found.metric.name
     headings = (
@@ -89,31 +92,33 @@ def verification_table(found: Verification) -> Table:
     table.add_column("test example")
     for heading in (*headings, "recorded", "average run", "error"):
         table.add_column(heading, justify="right")
-    for title, size in (("changed most", recorded - reference), ("missed most", predicted - recorded)):
-        places = [int(place) for place in np.argsort(-np.abs(size), kind="stable") if math.isfinite(size[place])]
+    for title, size in ((CHANGED, recorded - reference), (MISSED, predicted - recorded)):
+        places = _largest(size)
         if places:
             table.add_row(Text(title, style="bold"))
         for place in places[:SHOWN]:
-            numbers = [f"{predicted[place]:.4g}", *(spans[place : place + 1]), f"{recorded[place]:.4g}"]
-            was = NOTHING if math.isnan(reference[place]) else f"{reference[place]:.4g}"
-            error = f"{predicted[place] - recorded[place]:+.3g}"
+            numbers = [scale.number(predicted[place]), *(spans[place : place + 1]), scale.number(recorded[place])]
+            was = NOTHING if math.isnan(reference[place]) else scale.number(reference[place])
+            error = scale.number(predicted[place] - recorded[place], "+.3g")
             table.add_row(Text(f"  {written_id(found.tests[place])}"), *numbers, was, error)
     return table
 
 
 def verification_figure(found: Verification) -> "Figure":
-    """The figure: predicted and recorded, the mean over test examples and those that changed most."""
-    _, recorded, reference = found.finals()
-    size = np.abs(recorded - reference)
-    order = [int(place) for place in np.argsort(-size, kind="stable") if math.isfinite(size[place])]
-    shown = [(found.tests[place], place, "changed most") for place in order[:DRAWN]]
+    """The figure: predicted and recorded, the mean over test examples, those that changed most and those missed most."""
+    predicted, recorded, reference = found.finals()
+    shown: dict[int, str] = {}
+    for word, size in ((CHANGED, recorded - reference), (MISSED, predicted - recorded)):
+        for place in _largest(size)[: DRAWN // 2]:
+            # One that did both would be drawn twice.
+            shown[place] = BOTH if place in shown else word
     return simulation_figure(
         steps=found.steps,
         values=found.predicted,
         intervals={} if found.binary else found.intervals,
         reference=found.reference,
         recorded=found.recorded,
-        shown=shown,
+        shown=[(found.tests[place], place, word) for place, word in shown.items()],
         title=f"{found.estimator} against a real training: {found.what}",
         against="the average recorded run",
         metric=found.metric,
@@ -125,11 +130,16 @@ def draw_verification(found: Verification, path: Path) -> None:
     save_figure(verification_figure(found), path)
 
 
-def _spans(found: Verification, level: float) -> list[str]:
+def _spans(found: Verification, level: float, scale: Scale) -> list[str]:
     if not found.intervals or found.binary:
         return []
     low, high = (bound[:, found.last].mean(axis=0) for bound in found.intervals[level])
-    return [f"{one:.4g} to {other:.4g}" for one, other in zip(low, high, strict=True)]
+    return [scale.span(one, other) for one, other in zip(low, high, strict=True)]
+
+
+def _largest(size: Float[np.ndarray, " test"]) -> list[int]:
+    """The places of the largest sizes, whatever their sign, largest first; those that aren't known left out."""
+    return [int(place) for place in np.argsort(-np.abs(size), kind="stable") if math.isfinite(size[place])]
 
 
 def _rows(values: Float[np.ndarray, "recorded test"]) -> list[list[float | None]]:

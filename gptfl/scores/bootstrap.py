@@ -1,7 +1,7 @@
 """Intervals by resampling runs.
 
 Runs are resampled and never test examples, because the test examples of one run move together; so do runs that belong
-together (``records.groups_of``), which are drawn as one. Every score is computed under the same draws, so that
+together (``core.groups_of``), which are drawn as one. Every score is computed under the same draws, so that
 differences between estimators are paired.
 
 The spread of draws is that of a score with its sampling error, but for two things. Samples of few runs spread too

@@ -39,7 +39,7 @@ class HeldOut:
     of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
     ``tasks`` names the task of each test example of a mixture. ``given`` are recorded values that the estimators were
     told beside the first, NaN elsewhere; they are not among those ``recorded``, so that no score counts them.
-    ``together`` numbers the groups of runs that belong together (``records.groups_of``), which the bootstrap draws as
+    ``together`` numbers the groups of runs that belong together (``core.groups_of``), which the bootstrap draws as
     one; None where each run is its own.
     """
 

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from gptfl.core import Class, Classes, Dynamics, MetricInfo, Query, class_numbers, classes_of, in_order
 from gptfl.core.imported import lacks_rates
+from gptfl.estimators.average import resample
 from gptfl.simulation.schedule import ROUNDING, RunSchedule
 
 NOVEL = 0.8
@@ -33,6 +34,34 @@ def range_note(final: Float[np.ndarray, " test"], metric: MetricInfo) -> tuple[s
     if not outside:
         return ()
     return (f"final predictions outside the range of {metric.name}: {outside} of {len(final)}",)
+
+
+def beyond_note(
+    final: Float[np.ndarray, " test"],
+    dynamics: Dynamics,
+    metric: MetricInfo,
+    step: int,
+    tests: Int[np.ndarray, " chosen"] | slice = slice(None),
+) -> tuple[str, ...]:
+    """A line if the mean of final predictions lies beyond what every recorded run came to at that step.
+
+    ``tests`` are the recording's test examples that ``final`` is of. Runs that lack one of them there don't count, and
+    fewer than two say nothing.
+    """
+    ends = [
+        resample(run.steps, run.metrics[metric.name].astype(np.float64), np.array([step]))[0, tests].mean()
+        for run in dynamics.runs
+        if run.metrics[metric.name].size
+    ]
+    known = [float(end) for end in ends if np.isfinite(end)]
+    mean = float(final.mean())
+    if len(known) < 2 or not np.isfinite(mean) or min(known) <= mean <= max(known):
+        return ()
+    where = "below" if mean < min(known) else "above"
+    return (
+        f"the predicted mean {metric.name} of {mean:.4g} is {where} that of every recorded run ({min(known):.4g} to "
+        f"{max(known):.4g} at step {step}): this extrapolates, and the further out, the less is known of it",
+    )
 
 
 def binary_note(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:

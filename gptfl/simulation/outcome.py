@@ -76,7 +76,7 @@ class Simulation(Displayed):
     A ``binary`` metric is 0 or 1 wherever it was recorded: what is predicted of each test example is the probability of 1.
     Where the estimator says how sure it is, ``intervals`` has by level the lower and upper bounds of what a single
     run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
-    was recorded (see ``records.Prediction``).
+    was recorded (see ``core.Prediction``).
 
     ``asked`` are the curricula, and ``prediction`` is all that the estimator answered. ``predictions`` and ``figure``
     are the files that it was written to, None where it wasn't; ``unkept`` says why.
@@ -117,6 +117,8 @@ class Simulation(Displayed):
     )
     novelty: Float[np.ndarray, " run"] | None = None
     binary: bool = False
+    imported: bool = False
+    """Whether the recording was imported, and nothing can be trained by its recipe."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
 

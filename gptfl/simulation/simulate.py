@@ -1,11 +1,13 @@
 """Answers what training on other examples, or in another order, would have done: numbers, and what they come to."""
 
 import numpy as np
+from jaxtyping import Float
 
 from gptfl.core import Prediction
+from gptfl.core.imported import is_imported
 from gptfl.estimators.average import mean_over_runs
 from gptfl.scores import pointwise
-from gptfl.simulation.caveats import novelty_note, range_note, share_note
+from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import SimulationRequest
 from gptfl.simulation.outcome import (
     ExampleGroup,
@@ -20,6 +22,12 @@ from gptfl.simulation.reference import Trust
 from gptfl.simulation.simulator import FittedSimulator
 
 _SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
+
+
+def _beyond_note(source: FittedSimulator, final: Float[np.ndarray, " test"], step: int) -> tuple[str, ...]:
+    """As ``beyond_note``, of the test examples that were recorded."""
+    dynamics = source.recording.dynamics
+    return beyond_note(final[: len(dynamics.test)], dynamics, source.metric, step)
 
 
 def simulated(
@@ -71,6 +79,7 @@ def simulated(
             *share_note(source.world, asked.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(final, source.metric),
+            *(() if asked.recorded is not None else _beyond_note(source, final, int(asked.query.steps[-1]))),
             *((trust.note,) if asked.recorded is None else ()),
         ),
         marks=marks if any(marks) else (),
@@ -80,6 +89,7 @@ def simulated(
             for level, (low, high) in sorted(prediction.intervals.items())
         },
         novelty=prediction.novelty,
+        imported=is_imported(source.recording.dynamics.settings),
         binary=source.recording.dynamics.is_binary(source.metric),
     )
 

@@ -12,6 +12,7 @@ from gptfl.evaluation.cost import measure_cost
 from gptfl.scores import pointwise
 from gptfl.simulation import fitting
 from gptfl.simulation.fit import fit
+from gptfl.simulation.requirements import NamedEstimator
 from gptfl.store.recordings import write_dynamics
 from tests.plugin_estimators import Recall
 from tests.synthetic import synthetic
@@ -241,7 +242,7 @@ def test_cost_is_seconds_and_operations_a_trajectory(space, registry, monkeypatc
     assert found["gptfluence"].flops * runs * tests == pytest.approx(layers + pairs)
     counted, run = Counted(), dynamics.runs[3]
     counted.level = np.zeros(tests)
-    contender = fitting.Contender(registry.find("estimator", "recall"), counted)
+    contender = NamedEstimator(registry.find("estimator", "recall"), counted)
     assert measure_cost(contender, [run], dynamics.metrics["loss"]).flops == 7.0
 
 

@@ -185,3 +185,10 @@ def test_a_recording_is_read_once_a_call(space: Path, simulator: gptfl.Simulator
     held.influence()
     held.simulate_many([[example.id for example in held.opened.scope.pool[:3]]])
     assert opens.pop(name) == 1
+
+
+def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, simulator: gptfl.Simulator) -> None:
+    result = gptfl.simulate(simulator.path, subset=ids(recording, 5), figure=False)
+    assert result.figure is None
+    assert result.unkept == ()
+    assert not list(space.glob("*.png"))

@@ -8,9 +8,8 @@ import pytest
 import gptfl
 from gptfl.core import Example, Query
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.features import extend as placing
-from gptfl.influence import closed_form
-from gptfl.influence import methods as influence
+from gptfl.features import lookup as placing
+from gptfl.influence import closed_form, simulated
 from gptfl.influence.simulated import drops, replacements, typical_recipe
 from gptfl.plugins.registry import build
 from gptfl.simulation.schedule import first_scores
@@ -93,9 +92,9 @@ def replaced(recipe, final):
 
 
 @pytest.mark.parametrize(("how", "plainly"), [("drop", dropped), ("replace", replaced)])
-@pytest.mark.parametrize("numbers", [influence.MAX_NUMBERS, 200])
+@pytest.mark.parametrize("numbers", [simulated.MAX_NUMBERS, 200])
 def test_batched_influences_are_those_of_a_plain_loop(space, monkeypatch, how, plainly, numbers) -> None:
-    monkeypatch.setattr(influence, "MAX_NUMBERS", numbers)
+    monkeypatch.setattr(simulated, "MAX_NUMBERS", numbers)
     fitted = gptfl.fit("gptfluence", workspace=space, settings={"epochs": 30})
     source = open_fitted(fitted.path, None, space, None, None)
     for on, reading in (("mean", np.mean), (f"test:{TESTS[2]}", lambda values: values[2])):

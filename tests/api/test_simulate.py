@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import gptfl
 from gptfl.core import MetricInfo
 from gptfl.errors import DataError, UsageError
 from gptfl.recording.inspect import inspect
+from gptfl.report import simulation
 from gptfl.simulation.outcome import most_changed, spread_of
 from gptfl.store.features import write_features
 from gptfl.store.predictions import read_predictions
@@ -149,7 +151,13 @@ def test_batches_from_a_file(made: Path, tmp_path: Path) -> None:
 
 def test_a_shorter_run_is_compared_at_its_own_last_step(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict = {}
-    monkeypatch.setattr("gptfl.api.simulate.draw_simulation", lambda path, **given: drawn.update(given))
+    plain = simulation.simulation_figure
+
+    def watched(**given: Any) -> Any:
+        drawn.update(given)
+        return plain(**given)
+
+    monkeypatch.setattr(simulation, "simulation_figure", watched)
     result = gptfl.simulate(workspace=made, subset=POOL[:8], steps=5)
     learned = (*DYNAMICS.with_role("fit"), *DYNAMICS.with_role("validation"))
     mean = np.mean([run.metrics["loss"] for run in learned], axis=0)

@@ -60,7 +60,10 @@ def test_the_table_and_how_early_flips_are_found(gptfl: Callable, flipped: Path)
     assert random.split()[2:] == ["0.500", "±0.167", "10%", "20%", "40%"]
     assert f"picture: {flipped / 'made.loss.mean.flips.png'}" in lines
     assert "note: trust in gptfluence: on the" in shown.err
+    assert "the 3 of highest influence, of 14 (--top 14 shows all)" in lines
+    assert lines[-1] == "next: gptfl relabel-study"
     last = gptfl("rank", "-w", str(flipped), "--top", "1", "--reverse")
+    assert "the 1 of lowest influence, of 14 (--top 14 shows all)" in last.out
     assert any(line.startswith("  14") or line.split()[:1] == ["14"] for line in last.out.splitlines())
 
 

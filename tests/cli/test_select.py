@@ -34,21 +34,25 @@ def test_what_is_selected_is_shown_and_simulated(gptfl: Callable, space: Path) -
         "6 of 14 training examples selected for the mean of all 5 test examples, by bayes (--how closed-form)"
     )
     assert [line.split()[0] for line in lines[1:4]] == ["predicted", "90%", "average"]
+    assert "the 2 of highest influence, of 6 (--top 6 shows all)" in lines
+    assert "note: the predicted change is optimistic" in shown.err
     assert "classes" in shown.out
     assert "class0 3" in shown.out
     ids = space / "made.bayes.loss.mean.6.ids.txt"
     assert f"ids: {ids}" in lines
+    assert lines[-1] == f"next: gptfl verify --subset {ids}"
     assert "trust in bayes" in shown.err
     told = json.loads(gptfl(*call, "--json").out)
     assert (told["size"], told["max_share"], told["diversity"], len(told["examples"])) == (6, 0.5, 0.5, 6)
     simulated = gptfl("simulate", "-w", str(space), "--subset", str(ids))
     assert simulated.code == 0, simulated.err
+    assert simulated.out.splitlines()[-1] == f"next: gptfl verify --subset {ids}"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "pieces"),
     [
-        (("--size", "0"), 2, ("--size is 0", "from 1 to 14")),
+        (("--size", "0"), 2, ("--size is 0", "from 1 to the size of the pool")),
         (("--size", "six"), 2, ("'six'",)),
         (("--size", "4", "--top", "0"), 2, ("--top is 0",)),
         (("--size", "4", "--how", "foo"), 2, ("--how 'foo' is unknown",)),

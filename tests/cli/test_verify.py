@@ -32,6 +32,7 @@ def test_verify_says_what_it_takes_and_what_it_came_to(gptfl: Callable, sure_stu
     assert shown.out.index("Plan") < shown.out.index("Trained on 5 examples (1 training")
     for text in ("1 training of 4 steps of 3", "MSE", "final ρ", "skill", "inside 90 %", "changed most", "missed most"):
         assert text in shown.out
+    assert shown.out.splitlines()[-1] == "next: gptfl rank"
     told = json.loads(gptfl(*call, "--json").out)
     assert len(told["runs"][0]["recorded"]) == len(told["steps"])
     kept = json.loads(next(sure_study.glob("*.verified.json")).read_text())
@@ -59,6 +60,9 @@ def test_simulate_shows_intervals_and_goes_on_from_scores(gptfl: Callable, sure_
     shown = gptfl(*call)
     assert shown.code == 0, shown.err
     assert "90% interval" in shown.out
+    assert shown.out.splitlines()[-1] == f"next: gptfl verify --subset {ids}"
+    changed = gptfl(*call, "--orders", "2", "--lr", "0.02", "--steps", "3").out.splitlines()[-1]
+    assert changed == f"next: gptfl verify --subset {ids} --orders 2 --steps 3 --lr 0.02"
     told = json.loads(gptfl(*call, "--observe", str(observed), "--json").out)
     assert told["novelty"] == [0.25]
     low, high = told["test"][0]["intervals"]["0.9"]
@@ -75,6 +79,7 @@ def test_compare_shows_calibration_and_what_was_observed(gptfl: Callable, sure_s
     assert shown.code == 0, shown.err
     assert "Predictive intervals" in shown.out
     assert "mean-run ‡" in shown.out
+    assert shown.out.splitlines()[-1].startswith("next: gptfl simulate --subset ids.txt")
     refused = gptfl(*call, "--observe", "40")
     assert refused.code == 2
     assert (

@@ -98,3 +98,66 @@ def test_more_test_examples_than_are_looked_at_together():
     values[2, 140] = 1e7
     runs[3] = with_values(runs[3], values)
     assert names(runs) == ["run-0003"]
+
+
+@pytest.mark.parametrize("vocabulary", [512, 50257, 262144])
+@pytest.mark.parametrize(("since", "count"), [(1, 4), (3, 24), (4, 8)])
+def test_a_run_that_stays_near_the_logarithm_of_the_vocabulary_is_found(vocabulary, since, count):
+    runs = list(synthetic(count, seed=count)[0].runs)
+    random, level = np.random.default_rng(0), np.log(vocabulary)
+    values = runs[2].metrics["loss"].copy()
+    values[since:] = level + 0.02 * random.normal(size=values[since:].shape)
+    runs[2] = with_values(runs[2], values)
+    (found,) = diverged(runs, METRICS)
+    assert found.name == "run-0002"
+    assert found.value == pytest.approx(level, abs=0.05)
+    # What is far enough outside is named by the step at which it is furthest.
+    assert found.stuck or level > 3 * 2
+    assert found.step == int(runs[2].steps[since]) if found.stuck else found.step in runs[2].steps[since:]
+    if not found.stuck:
+        return
+    assert found.text.startswith(
+        f"run-0002 diverged (loss stays near {found.value:.3g} from step {found.step} on, where the "
+    )
+
+
+def test_a_recording_from_scratch_has_its_stuck_runs_found_where_all_begin():
+    """All begin at the logarithm of the vocabulary's size, and two never leave it."""
+    made = [run.metrics["loss"] for run in synthetic(7)[0].runs]
+    fallen = [one - one[0] + np.log(512) - 3.0 * np.linspace(0, 1, len(one))[:, None] for one in made]
+    runs = [with_values(run, values) for run, values in zip(synthetic(7)[0].runs, fallen, strict=True)]
+    assert names(runs) == []
+    spread = 0.01 * np.random.default_rng(1).normal(size=made[0].shape)
+    for place in (1, 5):
+        runs[place] = with_values(runs[place], np.log(512) + spread)
+    assert names(runs) == ["run-0001", "run-0005"]
+
+
+def test_what_is_only_worse_or_only_still_is_not_stuck():
+    runs = list(synthetic(8)[0].runs)
+    values = runs[3].metrics["loss"]
+    ends = np.broadcast_to(values[0] + 2.0, values[2:].shape)
+
+    def found(rest):
+        return names([*runs[:3], with_values(runs[3], np.concatenate([values[:2], rest])), *runs[4:]])
+
+    # Bad data: worse at the end than at the start, and test examples as far apart as before.
+    assert found(ends) == []
+    # Alike, but still on its way; alike and still, but as good as the others are.
+    assert found(6.0 + np.linspace(0, 3, len(ends))[:, None] + 0 * ends) == []
+    assert found(np.median([run.metrics["loss"][-1] for run in runs]) + 0 * ends) == []
+    # Two steps are too few to say that it stays there.
+    assert (
+        names([*runs[:3], with_values(runs[3], np.concatenate([values[:-2], 6.2 + 0 * values[-2:]])), *runs[4:]]) == []
+    )
+
+
+def test_of_a_metric_of_which_more_is_better_a_run_is_stuck_below_the_others():
+    runs = list(synthetic(8)[0].runs)
+    reward = {"loss": MetricInfo("loss", higher_is_better=True)}
+    turned = [with_values(run, 8.0 - run.metrics["loss"]) for run in runs]
+    values = turned[1].metrics["loss"].copy()
+    values[3:] = 1.0 + 0.01 * np.random.default_rng(0).normal(size=values[3:].shape)
+    turned[1] = with_values(turned[1], values)
+    assert names(turned, reward) == ["run-0001"]
+    assert names(turned) == []

@@ -8,7 +8,7 @@ stopped there: see ``_stopped_at``.
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -36,11 +36,10 @@ from gptfl.store.simulators import read_simulator
 from gptfl.studies.retraining import _read as read_trainings
 
 WHERE = {
-    "reading": "gptfl.recording.recording.read_dynamics",
     "recording": "gptfl.recording.collect._carry_out",
     "fit": "gptfl.simulation.fit.fit_fresh",
     "predictions": "gptfl.api.simulate.write_predictions",
-    "picture": "gptfl.api.simulate._draw",
+    "picture": "gptfl.api.simulate.save_figure",
     "table": "gptfl.api.compare._write",
     "version": "gptfl.simulation.fitting.metadata.version",
     "executor": "gptfl.executors.Local.execute",
@@ -48,6 +47,11 @@ WHERE = {
     "trainings": "gptfl.studies.retraining.Retrainer.estimate",
 }
 """Where a command is stopped, or led elsewhere."""
+READERS = {
+    read_dynamics: ("gptfl.recording.recording", "gptfl.recording.collect", "gptfl.recording.resume", __name__),
+    read_simulator: ("gptfl.simulation.simulator", "gptfl.simulation.fitting", __name__),
+}
+"""Who reads recordings and simulators."""
 
 
 class _Reached(Exception):
@@ -71,8 +75,15 @@ def _root() -> Any:
 
 @contextmanager
 def reading_once() -> Iterator[None]:
-    """Within, commands that only ask a recording read it once for all, which is most of what they take."""
-    with patch(WHERE["reading"], cache(read_dynamics)):
+    """Within, each recording and simulator is read once for all commands, which is most of what they take.
+
+    So none that was read may be changed.
+    """
+    with ExitStack() as patches:
+        for reader, modules in READERS.items():
+            once = cache(reader)
+            for module in modules:
+                patches.enter_context(patch(f"{module}.{reader.__name__}", once))
         yield
 
 

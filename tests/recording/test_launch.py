@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError, GptflError, ResourceError, UsageError
+from gptfl.options.base import make
+from gptfl.options.recording import CollectOptions
 from gptfl.recording import launch as together
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.launch import launch
@@ -64,7 +66,8 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
     assert told[0].processes == 2
     assert told[0].notes == ()
     assert ("collect", told[0].runs_left * 4, told[0].runs_left * 4) in seen
-    assert result.moved.keys() == {"loss", "accuracy"}
+    assert result.collected is not None
+    assert result.collected.moved.keys() == {"loss", "accuracy"}
     recorded = read_dynamics(path)
     for run, expected in zip(recorded.runs, alone.runs, strict=True):
         np.testing.assert_array_equal(run.curriculum.batches, expected.curriculum.batches)
@@ -77,15 +80,16 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
 
 
 def test_a_refusal_is_the_callers(tmp_path: Path) -> None:
-    arguments = {"model": "pythia-411m", "task": "errands", "workspace": tmp_path}
+    options = make(CollectOptions, model="pythia-411m", task="errands", workspace=tmp_path)
     with pytest.raises(DataError, match="unknown model 'pythia-411m': did you mean 'pythia-410m'") as caught:
-        launch(1, arguments, lambda *given: None, None)
+        launch(options, lambda *given: None, None)
     assert type(caught.value) is DataError
 
 
-def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)process 1 of 1: Traceback.*TypeError: collect\(\) got an unexpected"):
-        launch(1, {"model": "tiny", "task": "errands", "unheard": 1}, lambda *given: None, None)
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gptfl.recording.launch.to_json", lambda options: ["no options"])
+    with pytest.raises(RuntimeError, match=r"(?s)process 1 of 1: Traceback.*AttributeError: 'list' object"):
+        launch(make(CollectOptions, model="tiny", task="errands"), lambda *given: None, None)
 
 
 COLLECT = ("--task", "errands", "--runs", "600", "--pool", "12", "--test", "6", "--steps", "4", "--processes", "2")

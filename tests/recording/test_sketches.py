@@ -310,6 +310,7 @@ def test_sketches_become_features_that_estimators_take(neox: Path, tmp_path: Pat
     result = featurize(workspace=tmp_path)
     assert result.path.name == "errands-small-neox.gradients.features.h5"
     assert result.dims == {"raw-0": 16, "split-4": 16, "raw-4": 16}
+    assert list(result.dims) == ["raw-0", "raw-4", "split-4"]
     assert "takes gradients, since the recording holds gradient sketches" in result.notes[0]
     features = read_features(result.path)
     found = sketches_of(read_dynamics(path))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gptfl.core import MetricInfo
-from gptfl.simulation.caveats import range_note, share_note
+from gptfl.simulation.caveats import beyond_note, range_note, share_note
 from gptfl.testing import make_dynamics
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
@@ -15,6 +15,31 @@ def test_values_outside_the_range_are_counted() -> None:
     assert range_note(np.array([0.0, 0.5]), LOSS) == ()
     (line,) = range_note(np.array([-0.1, 0.5, -2.0]), LOSS)
     assert line == "final predictions outside the range of loss: 2 of 3"
+
+
+def test_a_mean_beyond_that_of_every_recorded_run_is_told() -> None:
+    dynamics = make_dynamics(runs=5, missing=0.0)
+    step = int(dynamics.runs[0].steps[-1])
+    ends = np.array([run.metrics["loss"][-1] for run in dynamics.runs])
+    low, high = ends.mean(axis=1).min(), ends.mean(axis=1).max()
+    assert beyond_note(np.full(5, (low + high) / 2), dynamics, LOSS, step) == ()
+    (line,) = beyond_note(np.full(5, low - 0.25), dynamics, LOSS, step)
+    assert line.startswith(
+        f"the predicted mean loss of {low - 0.25:.4g} is below that of every recorded run ({low:.4g} to {high:.4g} at "
+    )
+    (line,) = beyond_note(np.full(5, high + 0.25), dynamics, LOSS, step)
+    assert " is above that of every recorded run" in line
+    # Of one test example by itself.
+    alone = ends[:, 2]
+    assert beyond_note(np.array([alone.max()]), dynamics, LOSS, step, np.array([2])) == ()
+    assert beyond_note(np.array([alone.max() + 1.0]), dynamics, LOSS, step, np.array([2]))
+
+
+def test_where_no_run_was_recorded_nothing_is_said_to_lie_beyond() -> None:
+    dynamics = make_dynamics(runs=5)
+    final, step = np.full(5, -9.0), int(dynamics.runs[0].steps[-1])
+    assert beyond_note(final, dynamics, LOSS, step + 1) == ()
+    assert beyond_note(final, replace(dynamics, runs=dynamics.runs[:1]), LOSS, step) == ()
 
 
 def test_a_class_share_that_no_run_had_is_named() -> None:

@@ -9,7 +9,7 @@ import pytest
 import gptfl
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.registry import build
-from gptfl.report.simulation import draw_simulation
+from gptfl.report.simulation import simulation_figure
 from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import write_dynamics
@@ -74,8 +74,8 @@ def test_the_picture_shades_the_90_percent_interval(space: Path, monkeypatch: py
     monkeypatch.setattr(Axes, "fill_between", spy)
     values = np.arange(24.0).reshape(2, 3, 4)
     intervals = {level: (values - level, values + level) for level in (0.5, 0.9)}
-    draw_simulation(
-        space / "a.png", steps=np.arange(3), values=values, intervals=intervals, reference=values[0], recorded=None,
+    simulation_figure(
+        steps=np.arange(3), values=values, intervals=intervals, reference=values[0], recorded=None,
         shown=[("a", 1, "helped")], title="t", against="b", metric=DYNAMICS.metrics["loss"],
     )  # fmt: skip
     (spread, interval) = shaded

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.estimators.exposure_gp.conditioning import TRUST, right_width
+from gptfl.estimators.exposure_gp.conditioning import TRUST, LeftOut, right_width
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.spread import spread_of
@@ -15,6 +15,8 @@ ROUNDING, MOVED = 1e-4, 0.1
 enough to judge others by if it differs by so much of what all do."""
 JUDGED = 64
 """Errors are judged on this many steps, spread over the run: neighbours tell the same."""
+FEW = 5
+"""Fewer runs than this tell how wide intervals must be on the mean only (``benchmarks/coverage.py``)."""
 REFITS, REFIT_RUNS, REFIT_STEPS = 6, (8, 48), 12
 """From so many to so many runs, the errors judged are those of models fitted without a sixth of the runs, on this many
 steps. With fewer runs such a model is too much worse; with more, it hardly matters that hyperparameters have seen a run."""
@@ -53,20 +55,51 @@ class Calibration:
     @cached_property
     def widening(self) -> float:
         """By how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
-        model, rows, parts = self.model, self.moved, parts_of(self.model.groups)
-        count = len(model.even)
-        if REFIT_RUNS[0] <= count <= REFIT_RUNS[1]:
-            # The runs that are left must differ, or any error is without bounds beside them.
-            for part in np.unique(parts):
-                runs = np.flatnonzero(parts != part)
-                known = np.isfinite(model.even[np.ix_(runs, rows)]).any(axis=2).sum(axis=0) >= 2
-                rows = rows[known]
-                enough = MOVED * spread_of(model.even[:, rows])
-                rows = rows[spread_of(model.even[np.ix_(runs, rows)]) > enough]
-            if len(rows):
-                return right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)], parts), count)
+        rows, count = self.refittable, len(self.model.even)
+        if len(rows):
+            return right_width(self._refitted(rows[_evenly(len(rows), REFIT_STEPS)]), count)
         # Hyperparameters have seen the runs left out: of few runs that makes errors too small.
         return max(self.left_out_width, 1.0) if count < REFIT_RUNS[0] else self.left_out_width
+
+    @property
+    def told(self) -> int:
+        """How many runs that don't belong together tell how wide intervals must be."""
+        return len(np.unique(self.model.groups))
+
+    @property
+    def freedom(self) -> float:
+        """The degrees of freedom of intervals: few runs hardly tell how wide they must be."""
+        few = len(self.model.even) < REFIT_RUNS[0] and self.model.floor
+        return float(self.told) if few else TRUST + self.told - 1.0
+
+    def doubts(self, who: str) -> tuple[str, ...]:
+        """A line where these are very few."""
+        if self.told >= FEW or self.model.binary or not self.model.tells_width:
+            return ()
+        return (
+            f"{who}: how wide intervals must be is told by {self.told} runs: those of 90 % hold about as many points on the "
+            "mean over such recordings, and three in four of them or all on single ones",
+        )
+
+    @cached_property
+    def parts(self) -> Int[np.ndarray, " run"]:
+        """Which runs are left out together."""
+        return parts_of(self.model.groups)
+
+    @cached_property
+    def refittable(self) -> Int[np.ndarray, " row"]:
+        """The recorded steps at which models without a part of the runs can be judged; none of too few or many runs."""
+        model, rows = self.model, self.moved
+        if not REFIT_RUNS[0] <= len(model.even) <= REFIT_RUNS[1]:
+            return rows[:0]
+        # The runs that are left must differ, or any error is without bounds beside them.
+        for part in np.unique(self.parts):
+            runs = np.flatnonzero(self.parts != part)
+            known = np.isfinite(model.even[np.ix_(runs, rows)]).any(axis=2).sum(axis=0) >= 2
+            rows = rows[known]
+            enough = MOVED * spread_of(model.even[:, rows])
+            rows = rows[spread_of(model.even[np.ix_(runs, rows)]) > enough]
+        return rows
 
     @cached_property
     def moved(self) -> Int[np.ndarray, " row"]:
@@ -74,11 +107,9 @@ class Calibration:
         spread = spread_of(self.model.even)
         return np.flatnonzero(spread > ROUNDING * spread.max(initial=0.0))
 
-    def _refitted(
-        self, rows: Int[np.ndarray, " row"], parts: Int[np.ndarray, " run"]
-    ) -> Float[np.ndarray, "run row test"]:
+    def _refitted(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
         """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""
-        model = self.model
+        model, parts = self.model, self.parts
         runs, tests = model.recorded.curricula, model.even.shape[2]
         found = np.full((len(model.even), len(rows), tests), np.nan, dtype=np.float32)
         for part in np.unique(parts):
@@ -103,22 +134,44 @@ class Calibration:
         return found
 
     @cached_property
-    def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
-        """How alike a run's errors are at two recorded steps: a correlation matrix.
+    def errors(self) -> Float[np.ndarray, "run recorded test"]:
+        """Errors at all recorded steps of runs left out, in units in which 90 % intervals are right; NaN where unknown.
 
-        That of the runs left out, drawn towards one that falls exponentially with the distance where runs are few.
+        Of models that were fitted without these runs, where there are enough.
         """
-        steps = self.model.recorded.steps
-        errors = np.nan_to_num(np.moveaxis(self.left_out, 1, 0).reshape(len(steps), -1))
+        found, rows = self.left_out / self.left_out_width, self.refittable
+        if len(rows):
+            apart = self._refitted(rows)
+            found[:, rows] = apart / right_width(apart, len(apart))
+        return found
+
+    @cached_property
+    def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
+        """How alike a run's errors are at two recorded steps: a correlation matrix."""
+        return self._alike(self.errors)
+
+    @cached_property
+    def cross_fitted(self) -> tuple[LeftOut, ...]:
+        """The errors of each part of the runs, and how alike errors are at two steps by those of the other parts."""
+        found = []
+        for part in np.unique(self.parts):
+            out = self.parts == part
+            found.append(LeftOut(self.errors[out], self._alike(self.errors[~out])))
+        return tuple(found)
+
+    def _alike(self, errors: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded recorded"]:
+        """The correlation of errors, drawn towards one that falls exponentially with the distance where runs are few."""
+        steps, count = self.model.recorded.steps, len(errors)
+        errors = np.nan_to_num(np.moveaxis(errors, 1, 0).reshape(len(steps), -1))
         length = np.sqrt((errors**2).mean(axis=1))
         errors = errors / np.where(length > 0, length, 1.0)[:, None]
-        found = errors @ errors.T / errors.shape[1]
+        found = errors @ errors.T / max(errors.shape[1], 1)
         np.fill_diagonal(found, 1.0)
         gaps = np.abs(steps[:, None] - steps[None])
         reaches = np.geomspace(1.0, 20.0 * max(float(gaps.max()), 1.0), 60)
         shapes = [np.exp(-gaps / reach) for reach in reaches]
         shape = min(shapes, key=lambda one: float(((one - found) ** 2).sum()))
-        weight = TRUST / (TRUST + len(self.model.even))
+        weight = TRUST / (TRUST + count)
         return np.asarray(weight * shape + (1.0 - weight) * found)
 
 

@@ -1,5 +1,8 @@
 """Goes on from what was recorded of a run so far."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -11,18 +14,32 @@ OWN = 1e-4
 """The share of an error's variance that is each recorded value's own: keeps neighbouring steps apart."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Errors of some runs, in units of their spread, and the correlation of errors between steps that other runs tell.
+
+    A correlation fits the errors that it was estimated from too well, and so says nothing of how much of others it leaves.
+    """
+
+    errors: Float[np.ndarray, "run recorded test"]
+    alike: Float[np.ndarray, "recorded recorded"]
+
+    def at(self, rows: Int[np.ndarray, " row"]) -> "LeftOut":
+        """The same at some of the steps."""
+        return LeftOut(self.errors[:, rows], self.alike[np.ix_(rows, rows)])
+
+
 def conditioned(
     mean: Float[np.ndarray, "run recorded test"],
     spread: Float[np.ndarray, "run recorded test"],
     observed: Float[np.ndarray, "run recorded test"],
     alike: Float[np.ndarray, "recorded recorded"],
-    errors: Float[np.ndarray, "fitted recorded test"] | None = None,
+    parts: Sequence[LeftOut] = (),
 ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
     """Mean and standard deviation of normal trajectories, given some of their values (NaN: unknown).
 
-    ``alike`` is the correlation of errors between recorded steps. ``errors`` are such errors of other runs, in units of
-    their spread: where they are given, each step's spread is what would have been right for them, had the same been
-    known of those runs.
+    ``alike`` is the correlation of errors between recorded steps. ``parts`` are errors of other runs: where there are
+    some, each step's spread is what would have been right for them, had the same been known of those runs.
     """
     mean, spread = mean.copy(), spread.copy()
     judged: dict[bytes, Float[np.ndarray, " recorded"]] = {}
@@ -33,29 +50,37 @@ def conditioned(
             rows, tests = np.flatnonzero(patterns[:, number]), np.flatnonzero(which.ravel() == number)
             if not len(rows):
                 continue
-            gain = np.linalg.solve(alike[np.ix_(rows, rows)] + OWN * np.eye(len(rows)), alike[rows]).T
+            gain, left = _gain(alike, rows)
             error = (observed[run] - mean[run])[np.ix_(rows, tests)] / spread[run][np.ix_(rows, tests)]
-            left = np.clip(1.0 - np.einsum("to,to->t", gain, alike[:, rows]), 0.0, 1.0)
             mean[run][:, tests] += spread[run][:, tests] * (gain @ error)
-            if errors is not None and rows.tobytes() not in judged:
-                judged[rows.tobytes()] = _judged(errors, rows, gain, left)
-            factor = 1.0 if errors is None else judged[rows.tobytes()][:, None]
+            if parts and rows.tobytes() not in judged:
+                judged[rows.tobytes()] = _judged(parts, rows)
+            factor = judged[rows.tobytes()][:, None] if parts else 1.0
             spread[run][:, tests] *= np.sqrt(left)[:, None] * factor
     return mean, spread
 
 
-def _judged(
-    errors: Float[np.ndarray, "fitted recorded test"],
-    rows: Int[np.ndarray, " known"],
-    gain: Float[np.ndarray, "recorded known"],
-    left: Float[np.ndarray, " recorded"],
-) -> Float[np.ndarray, " recorded"]:
-    """By how much the errors that remain after going on from ``rows`` are larger than ``left`` says, at each step."""
-    remaining = errors - np.einsum("to,rox->rtx", gain, errors[:, rows])
+def _gain(
+    alike: Float[np.ndarray, "recorded recorded"], rows: Int[np.ndarray, " known"]
+) -> tuple[Float[np.ndarray, "recorded known"], Float[np.ndarray, " recorded"]]:
+    """What errors at ``rows`` say of those at each step, and the share of their variance that stays open."""
+    gain = np.linalg.solve(alike[np.ix_(rows, rows)] + OWN * np.eye(len(rows)), alike[rows]).T
+    return gain, np.clip(1.0 - np.einsum("to,to->t", gain, alike[:, rows]), 0.0, 1.0)
+
+
+def _judged(parts: Sequence[LeftOut], rows: Int[np.ndarray, " known"]) -> Float[np.ndarray, " recorded"]:
+    """By how much the errors that remain after going on from ``rows`` are larger than they should be, at each step."""
+    told = []
+    for part in parts:
+        gain, left = _gain(part.alike, rows)
+        remaining = part.errors - np.einsum("to,rox->rtx", gain, part.errors[:, rows])
+        remaining[:, left <= OWN] = np.nan
+        told.append(remaining / np.sqrt(np.maximum(left, OWN))[:, None])
+    remaining = np.concatenate(told)
     counts = np.isfinite(remaining).any(axis=2).sum(axis=0)
-    found = np.ones(len(left))
-    for step in np.flatnonzero((left > OWN) & (counts > 0)):
-        found[step] = right_width(remaining[:, step] / np.sqrt(left[step]), int(counts[step]))
+    found = np.ones(remaining.shape[1])
+    for step in np.flatnonzero(counts > 0):
+        found[step] = right_width(remaining[:, step], int(counts[step]))
     return found
 
 

@@ -12,8 +12,8 @@ from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted, places_of, training_runs
 from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
-from gptfl.estimators.exposure_gp.calibration import REFIT_RUNS, Calibration
-from gptfl.estimators.exposure_gp.conditioning import TRUST, conditioned
+from gptfl.estimators.exposure_gp.calibration import Calibration
+from gptfl.estimators.exposure_gp.conditioning import conditioned
 from gptfl.estimators.exposure_gp.influence import influence
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
 from gptfl.estimators.exposure_gp.links import Link
@@ -52,7 +52,7 @@ class ExposureGp:
     go into it beside those of the vectors; ``features``, whether vectors are used at all.
 
     Predictions have intervals at 50 and 90 %, widened as the errors on left-out runs ask for, and a novelty. Those of a
-    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``simulator.chances``).
+    metric that is 0 or 1 are probabilities of 1; their intervals hold what is probable enough (``binary``).
     """
 
     name = "exposure-gp"
@@ -105,6 +105,7 @@ class ExposureGp:
         self.judged_ = Calibration(self.model_)
         self.model_.widening = self.judged_.widening
         self.steps_ = recorded.steps
+        self.notes_ += self.judged_.doubts(self.name)
         if not (self.model_.tells_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
@@ -180,10 +181,7 @@ class ExposureGp:
         return Prediction(values, intervals, _novelty(told, beside))
 
     def _interval(self, level: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # How wide intervals must be was judged by so many runs; of few of them even the spread is hardly known.
-        runs = len(self.model_.even)
-        freedom = runs + 1.0 if runs < REFIT_RUNS[0] and self.model_.floor else TRUST + runs - 1.0
-        reach = float(stdtrit(freedom, 0.5 + level / 2)) * spread
+        reach = float(stdtrit(self.judged_.freedom, 0.5 + level / 2)) * spread
         return self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
@@ -207,8 +205,8 @@ class ExposureGp:
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
         nearest = np.abs(self.steps_[:, None] - np.median(places.asked, axis=0)[None]).argmin(axis=0)
         judged, link = self.judged_, self.model_.link
-        alike, errors = judged.over_steps[np.ix_(nearest, nearest)], judged.left_out[:, nearest] / judged.left_out_width
-        return conditioned(mean, spread, link.to(observed), alike, errors)
+        alike, parts = judged.over_steps[np.ix_(nearest, nearest)], [one.at(nearest) for one in judged.cross_fitted]
+        return conditioned(mean, spread, link.to(observed), alike, parts)
 
     def _asked(self, query: Query, rows: int) -> RequestedRuns:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""

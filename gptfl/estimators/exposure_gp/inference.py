@@ -7,7 +7,7 @@ fitted, so that the posterior of that mean is their plain mean (universal krigin
 ``C = V diag(mu) V'`` every column of ``D V`` is a regression of its own, with ``mu_b G + nu_b I``. Noise that runs share
 has a correlation ``M`` in the place of ``I``; vectors that make ``G`` diagonal and ``M`` the identity do the same. Of runs
 that repeat one another only the mean counts: by what they differ is left open, as if it had noise without bounds. Values
-that some runs lack are solved for (``gaps``).
+that some runs lack are solved for (``missing_values``).
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ class Posterior:
 
     ``dual`` holds ``P_b d_b`` for each column b, where ``P_b`` is the inverse covariance with the mean projected out;
     ``variance`` is the unit of all covariances, and ``strength`` what those between runs are multiplied by: the ones
-    given to ``mean`` and ``spread`` come without it. ``gaps`` are the values that some runs lack, None where none does.
+    given to ``mean`` and ``spread`` come without it. ``missing_values`` are the values that some runs lack, None where none does.
     """
 
     rows: Rows

@@ -1,7 +1,7 @@
 """Values that some runs lack at a step: what the others tell of them, and what stays open.
 
 With every value recorded, deviations have an inverse covariance ``P`` that two small eigendecompositions give
-(``kriging``). Of a Gaussian with this ``P``, the values missing are ``P_mm^-1 (-P_mo y_o)`` given those observed, with the
+(``inference``). Of a Gaussian with this ``P``, the values missing are ``P_mm^-1 (-P_mo y_o)`` given those observed, with the
 covariance ``P_mm^-1``. A posterior mean with these expectations in their places is that of the observed values alone; its
 variance is larger by what is open of them.
 """

@@ -1,4 +1,4 @@
-"""The average run and a Gaussian process around it (``deviations``), fitted to recordings and asked."""
+"""The average run and a Gaussian process around it (``process``), fitted to recordings and asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,10 +45,10 @@ class ExposureModel:
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
-        ``widening`` is what predicted standard deviations are multiplied by (``judging`` finds it). ``products`` are
+        ``widening`` is what predicted standard deviations are multiplied by (``calibration`` finds it). ``products`` are
         gradient products of the examples fitted, more precise than those of their vectors, which must be able to stand
         in for them where others are asked about (``Sources.estimable``). ``floor`` says whether steps at which runs
-        happen not to differ get a spread from the others (``solving.floored``).
+        happen not to differ get a spread from the others (``step_posterior.floored``).
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
@@ -122,7 +122,7 @@ class ExposureModel:
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
-        ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
+        ``scale_factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
         (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted.
         """
         vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)

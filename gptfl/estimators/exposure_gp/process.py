@@ -139,7 +139,7 @@ def states(
 class Hyper:
     """Weights of the covariances between runs (own effects first), likeness of signals and noise, prior's scales.
 
-    ``factors`` are by how much more or less than that each test example answers to what is expected of it. ``lack`` is
+    ``scale_factors`` are by how much more or less than that each test example answers to what is expected of it. ``lack`` is
     the share of the noise that runs of the same exposures have in common.
     """
 
@@ -298,7 +298,7 @@ def choose(steps: Sequence[Step], likeness: TestKernel, alike: bool) -> tuple[Hy
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
     of the expectations are fitted along with each candidate (non-negative generalised least squares). No value
-    may be missing (see ``solving.whole``).
+    may be missing (see ``step_posterior.whole``).
     """
     sources = len(steps[0].covariances)
     lack = steps[0].near is not None

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from gptfl.core import FitData, Prediction, Query, Unseen
 from gptfl.errors import DataError
+from gptfl.estimators.baselines import begun, clock_arrays, clock_from, clock_of, training_runs
+from gptfl.estimators.clock import Clock
 from gptfl.estimators.gptfluence.batches import interval_counts, join, modal_size, usual_batch
 from gptfl.estimators.gptfluence.initialisation import start
-from gptfl.estimators.gptfluence.mean_run import MeanTrajectory, mean_exposure
+from gptfl.estimators.gptfluence.mean_run import MeanTrajectory, mean_exposure, pushes
 from gptfl.estimators.gptfluence.numerics import flushed_denormals, one_thread
 from gptfl.estimators.gptfluence.projection import Form, fresh, uninformed
 from gptfl.estimators.gptfluence.recurrence import rollout
@@ -107,11 +109,12 @@ class GPTfluence:
     ``rollout``: K, how many recorded steps are rolled out from a recorded score before their errors count. Runs are cut
     into such windows, one after another; "all" rolls out the whole of each run. 1 is the paper's objective.
     ``around``: "mean-run" has the recurrence predict how a run deviates from the average one, which it repeats
-    exactly for the average batches; it then knows nothing beyond the recorded horizon. See ``MeanTrajectory``.
+    exactly for the average batches; it then knows nothing beyond the recorded horizon. A run of other step sizes is held
+    against the average one where its step sizes had added up to as much. See ``MeanTrajectory`` and ``Clock``.
 
     The metric is divided by its root mean square for the fit (alpha stays as it is, beta scales along), so
     that settings mean the same for a loss near 1 and a BLEU near 50. Predictions are not clipped to the
-    metric's range: the paper's form is not. Learning rates are not looked at without ``step_size``. Where recorded points lie
+    metric's range: the paper's form is not. Learning rates are not looked at without ``step_size`` or ``around``. Where recorded points lie
     several steps apart, one step of the recurrence goes from one to the next and the batch is all examples in
     between; where it counts for another number of examples than usual, alpha is scaled by usual / number. Runs may begin
     at any step: before a run's first score the history repeats it.
@@ -161,10 +164,12 @@ class GPTfluence:
         self.step_size = settings.flag(who, "step_size", step_size)
         self.rollout = rollout if rollout == WHOLE else settings.whole(who, "rollout", rollout, 1, also=WHOLE)
         self.around = settings.one_of(who, "around", around, (NOTHING, MEAN_RUN))
-        self.tags = replace(type(self).tags, ignores=set() if self.step_size else {"learning rates"})
+        heeds = self.step_size or self.around == MEAN_RUN
+        self.tags = replace(type(self).tags, ignores=set() if heeds else {"learning rates"})
         self.notes_: list[str] = []
         self.standards_: tuple[Standard, Standard] | None = None
         self.course_: tuple[MeanTrajectory, Tensor] | None = None
+        self.clock_: Clock | None = None
 
     def settings(self) -> Mapping[str, Any]:
         """Every setting, as given or by default."""
@@ -256,6 +261,7 @@ class GPTfluence:
             with torch.inference_mode():
                 whole = mean_exposure(every, self.law_, pool)
                 self.course_ = whole.course, whole.sums(self.sides_.project(fitted.parameters)[0])
+            self.clock_ = clock_of(training_runs(data))
         stopped = fitted.checks[-1][0]
         if stopped < self.epochs:
             data.progress("fit gptfluence", stopped, stopped, "stopped early")
@@ -278,23 +284,18 @@ class GPTfluence:
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         sides = self.sides_ if query.unseen is None else self._asked(query.unseen)
         first = query.first / self.scale_
+        clock = None if self.course_ is None else self.clock_
+        grid = query.steps if self.course_ is None else self.course_[0].grid
+        places = None if clock is None else clock.place(query, grid).check()
         with torch.inference_mode():
             train, test = sides.project(self.parameters_)
-            push = self._push(query, test, first)
+            push = None
+            if self.course_ is not None:
+                push = pushes(*self.course_, train, test, query, first, places, self.law_)
         rates = query.learning_rates
         values = rollout(train, test, query.batches, query.steps, first, self.law_, rates=rates, push=push)
         values *= self.scale_
-        values[:, 0] = query.first
-        return Prediction(values)
-
-    def _push(self, query: Query, test: Tensor, first: np.ndarray) -> Tensor | None:
-        """What the mean run adds to each step of the roll-out; the same for all runs where that is so."""
-        if self.course_ is None:
-            return None
-        course, sums = self.course_
-        seen = np.arange(len(self.sides_.test)) if query.unseen is None else query.unseen.test_seen
-        mean = torch.from_numpy(course.at(query.steps, first, seen).astype(np.float32))
-        return course.push(sums, test, query.steps, mean, self.law_)
+        return Prediction(begun(values, clock, query, grid))
 
     def _asked(self, asked: Unseen) -> VectorSides:
         if self.standards_ is None:
@@ -325,7 +326,7 @@ class GPTfluence:
             "modal": np.array(self.law_.modal, dtype=np.float32),
             **({} if self.law_.batch is None else {"batch": np.array(self.law_.batch, dtype=np.float32)}),
             **({} if self.law_.rate is None else {"rate": np.array(self.law_.rate, dtype=np.float32)}),
-            **({} if self.course_ is None else course_arrays(*self.course_)),
+            **({} if self.course_ is None else {**course_arrays(*self.course_), **clock_arrays(self.clock_)}),
             **({} if self.standards_ is None else standard_arrays(*self.standards_)),
         }
 
@@ -335,6 +336,7 @@ class GPTfluence:
         parameters = parameters_of(state, sides.form)
         scale, law = law_of(state, self.anchored, self.step_size)
         self.course_ = course_of(state, sides.form, len(sides.test)) if self.around == MEAN_RUN else None
+        self.clock_ = clock_from(self.name, state) if self.around == MEAN_RUN else None
         self.sides_, self.parameters_, self.scale_, self.law_ = sides, parameters, scale, law
         self.standards_ = standards_of(state, sides.form.inputs)
         return self

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gptfl.core import Query
 from gptfl.errors import DataError
 from gptfl.estimators import average
+from gptfl.estimators.clock import Places
 from gptfl.estimators.gptfluence.batches import IntervalCounts, join
 from gptfl.estimators.gptfluence.recurrence import sum_over
 from gptfl.estimators.gptfluence.trajectory import Trajectory
@@ -51,11 +54,11 @@ class MeanTrajectory:
 
     def at(
         self,
-        steps: Int[np.ndarray, " recorded"],
+        steps: Int[np.ndarray, " recorded"] | Float[np.ndarray, " recorded"],
         first: Float[np.ndarray, "run asked"],
         seen: Int[np.ndarray, " asked"],
     ) -> Float[np.ndarray, "#run recorded asked"]:
-        """The mean trajectory at some steps, the same for all runs unless a test example is unseen (-1 in ``seen``).
+        """The mean trajectory at some steps or places between them, the same for all runs unless a test example is unseen (-1 in ``seen``).
 
         What an unseen one would do on average is carried over from the others by its first value. Raises
         ``DataError`` for steps at which the average run isn't known, but for the first, which is given.
@@ -73,28 +76,104 @@ class MeanTrajectory:
         self,
         sums: Float[Tensor, "factor step width"],
         test: Float[Tensor, "factor test width"],
-        steps: Int[np.ndarray, " recorded"],
+        steps: Int[np.ndarray, " recorded"] | Float[np.ndarray, " recorded"],
         mean: Float[Tensor, "run recorded test"],
         law: UpdateRule,
+        amounts: tuple[Float[Tensor, "run interval"], Float[Tensor, "run interval"]] | None = None,
     ) -> Float[Tensor, "run interval test"]:
-        """m_t - F(mean c_t, m) for each interval between the steps; ``sums`` are the mean batches' projections."""
-        spans = torch.from_numpy(np.minimum(steps, len(self.sizes)).astype(np.int64))
+        """m_t - F(mean c_t, m) for each interval between the steps; ``sums`` are the mean batches' projections.
 
-        def between(each_step: Tensor) -> Tensor:
-            # In double precision, since small differences of long sums are taken.
-            whole = torch.cat([each_step.new_zeros(1, *each_step.shape[1:]), each_step]).double().cumsum(0)
-            return (whole[spans[1:]] - whole[spans[:-1]]).to(test.dtype)
-
-        motion = law.motion_of(between(self.sizes), between(self.totals))
-        moved = between(sums[-1]) @ test[-1].T
+        ``steps`` may be places between the recorded ones, of runs that get along at another pace. Then ``amounts`` tell
+        for how many examples the intervals of each run count, and their weights together: the mean batch is what the
+        recorded runs saw on average between these places, and as much of it.
+        """
+        pieces = _Pieces.of(steps, len(self.sizes))
+        moved = pieces.sums(sums[-1]).to(test.dtype) @ test[-1].T
+        if amounts is None:
+            motion = law.motion_of(pieces.sums(self.sizes).to(test.dtype), pieces.sums(self.totals).to(test.dtype))
+            share = torch.ones(1, 1, dtype=test.dtype)
+        else:
+            motion = law.motion_of(*amounts)
+            total = pieces.sums(self.totals).to(test.dtype)
+            share = torch.where(total > 0, amounts[1] / torch.where(total > 0, total, torch.ones_like(total)), total)
+            moved = share[..., None] * moved
         at = torch.arange(len(steps) - 1)
         for j in range(len(sums) - 1):
-            alpha = motion.scale[:, None] * (between(sums[j]) @ test[j].T)
+            alpha = (motion.scale * share)[..., None] * (pieces.sums(sums[j]).to(test.dtype) @ test[j].T)
             moved = moved + alpha * mean[:, (at - j).clamp(min=0)]
         if motion.keep is not None:
-            moved = moved + motion.keep[:, None] * mean[:, :-1]
-        moved = torch.where(motion.idle[:, None], mean[:, :-1], moved)
+            moved = moved + motion.keep[..., None] * mean[:, :-1]
+        moved = torch.where(motion.idle[..., None], mean[:, :-1], moved)
         return mean[:, 1:] - moved
+
+
+SHORT = 1e-3
+"""Where a run stays at a place, what the recorded runs saw there is that of so much of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Intervals between places of some steps: whole steps where they are whole numbers, else also shares of steps."""
+
+    places: Float[Tensor, " recorded"]
+    whole: bool
+
+    @classmethod
+    def of(cls, steps: Int[np.ndarray, " recorded"] | Float[np.ndarray, " recorded"], count: int) -> "_Pieces":
+        """Of so many steps, beyond which there is nothing."""
+        return cls(torch.from_numpy(np.minimum(steps, count)), steps.dtype.kind == "i")
+
+    def sums(self, each_step: Float[Tensor, "step ..."]) -> Float[Tensor, "interval ..."]:
+        """What each interval comes to, in double precision, since small differences of long sums are taken."""
+        ends = torch.cat([each_step.new_zeros(1, *each_step.shape[1:]), each_step]).double().cumsum(0)
+        if self.whole:
+            spans = self.places.long()
+            return ends[spans[1:]] - ends[spans[:-1]]
+        last = len(each_step)
+        left = self.places[:-1].clamp(max=last - SHORT)
+        right = torch.maximum(self.places[1:], left + SHORT).clamp(max=last)
+        return _between(ends, right) - _between(ends, left)
+
+
+def _between(ends: Float[Tensor, "end ..."], places: Float[Tensor, " place"]) -> Float[Tensor, "place ..."]:
+    below = places.floor().long().clamp(max=len(ends) - 2)
+    share = (places - below).view(-1, *[1] * (ends.ndim - 1))
+    return ends[below] + share * (ends[below + 1] - ends[below])
+
+
+def pushes(
+    course: MeanTrajectory,
+    sums: Float[Tensor, "factor step width"],
+    train: Float[Tensor, "factor pool width"],
+    test: Float[Tensor, "factor test width"],
+    query: Query,
+    first: Float[np.ndarray, "run test"],
+    places: Places | None,
+    law: UpdateRule,
+) -> Float[Tensor, "#run interval test"]:
+    """What the mean run adds to each step of the asked runs; the same for all where that is so.
+
+    ``first`` are their first scores on the scale of the course, ``places`` where they have come to by its clock (None:
+    each step stands for itself).
+    """
+    seen = np.arange(test.shape[1]) if query.unseen is None else query.unseen.test_seen
+
+    def pushed(runs: Any, at: np.ndarray, amounts: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        mean = torch.from_numpy(course.at(at, first[runs], seen).astype(np.float32))
+        return course.push(sums, test, at, mean, law, amounts)
+
+    if places is None or places.plain.all():
+        return pushed(slice(None), query.steps)
+    counts = law.counts(query.batches, query.learning_rates, query.steps, train.shape[1])
+    shape = (len(query.batches), len(query.steps) - 1)
+    sizes, totals = (one.to(test.dtype).view(shape) for one in (counts.amount(), counts.totals()))
+    found = torch.empty(*shape, len(seen), dtype=test.dtype)
+    for runs in places.groups():
+        if places.plain[runs[0]]:
+            found[runs] = pushed(runs, query.steps)
+        else:
+            found[runs] = pushed(runs, places.asked[runs[0]], (sizes[runs], totals[runs]))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

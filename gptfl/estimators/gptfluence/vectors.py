@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gptfl.core import Features, FeatureSet
 from gptfl.errors import DataError
+from gptfl.interchange.gptdynamics import natural
 
 
 def chosen_set(features: Features | None, name: str | None, pool: int, test: int) -> FeatureSet:
@@ -19,12 +20,12 @@ def chosen_set(features: Features | None, name: str | None, pool: int, test: int
     sets = features.sets
     if name is None and len(sets) != 1:
         raise DataError(
-            f"the features of {features.encoder!r} hold {len(sets)} sets: {', '.join(sorted(sets))}",
+            f"the features of {features.encoder!r} hold {len(sets)} sets: {', '.join(sorted(sets, key=natural))}",
             "choose one with gptfluence's setting feature_set, or embed the texts (gptfl featurize --encoder minilm)",
         )
     name = next(iter(sets)) if name is None else name
     if name not in sets:
-        raise DataError(f"the features hold no set {name!r}", f"known: {', '.join(sorted(sets))}")
+        raise DataError(f"the features hold no set {name!r}", f"known: {', '.join(sorted(sets, key=natural))}")
     found = sets[name]
     if (len(found.train), len(found.test)) != (pool, test):
         raise DataError(

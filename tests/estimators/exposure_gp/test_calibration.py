@@ -66,3 +66,19 @@ def test_runs_that_belong_together_are_left_out_together():
     np.testing.assert_array_equal(parts_of(np.arange(9)), np.arange(9) % REFITS)
     # Half of the runs in one group leave too little beside it.
     np.testing.assert_array_equal(parts_of(np.array([0, 0, 0, 0, 1, 2, 3])), np.arange(7) % REFITS)
+
+
+def test_errors_to_go_on_from_are_those_of_runs_that_neither_model_nor_correlation_had_seen():
+    made = Calibration(model(runs=9))
+    rows = made.refittable
+    assert len(rows)
+    apart = made._refitted(rows)
+    errors = made.errors[:, rows]
+    np.testing.assert_allclose(errors * (apart[0, 0, 0] / errors[0, 0, 0]), apart, rtol=1e-4)
+    parts = made.cross_fitted
+    assert len(parts) == REFITS
+    for number, part in enumerate(parts):
+        out = made.parts == number
+        np.testing.assert_array_equal(part.errors, made.errors[out])
+        np.testing.assert_array_equal(part.alike, made._alike(made.errors[~out]))
+        assert np.abs(part.alike - made.over_steps).max() > 0

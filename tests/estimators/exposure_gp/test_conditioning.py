@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.estimators.exposure_gp.conditioning import OWN, TRUST, conditioned
+from gptfl.estimators.exposure_gp.conditioning import OWN, TRUST, LeftOut, conditioned, right_width
 
 RUNS, STEPS, TEST = 2, 6, 4
 
@@ -79,7 +79,10 @@ def test_spreads_are_what_would_have_been_right_for_runs_left_out():
     random = np.random.default_rng(3)
     errors = np.linalg.cholesky(alike) @ random.normal(size=(40, STEPS, 50)) * np.linspace(0.5, 2.0, STEPS)[:, None]
     errors[0] = np.nan
-    plain, judged = conditioned(mean, spread, observed, alike), conditioned(mean, spread, observed, alike, errors)
+    plain, judged = (
+        conditioned(mean, spread, observed, alike),
+        conditioned(mean, spread, observed, alike, [LeftOut(errors[:9], alike), LeftOut(errors[9:], alike)]),
+    )
     np.testing.assert_array_equal(judged[0], plain[0])
     for run in range(RUNS):
         for test in range(TEST):
@@ -96,7 +99,24 @@ def test_spreads_are_what_would_have_been_right_for_runs_left_out():
                 ratio = np.quantile(remaining, 0.9) / 1.6449 / np.sqrt(left[step])
                 factor = np.sqrt((TRUST + 39 * ratio**2) / (TRUST + 39))
                 np.testing.assert_allclose(judged[1][run, step, test], plain[1][run, step, test] * factor)
-    same = conditioned(mean, spread, observed, alike, np.linalg.cholesky(alike) @ random.normal(size=(40, STEPS, 50)))[
-        1
-    ]
+    right = LeftOut(np.linalg.cholesky(alike) @ random.normal(size=(40, STEPS, 50)), alike)
+    same = conditioned(mean, spread, observed, alike, [right])[1]
     np.testing.assert_allclose(same, plain[1], rtol=0.1, atol=1e-9)
+
+
+def test_each_part_is_judged_by_what_the_other_runs_tell():
+    mean, spread, _, alike = drawn()
+    observed = np.full(mean.shape, np.nan)
+    observed[:, 2] = 0.5
+    random, other = np.random.default_rng(1), 0.5 * np.eye(STEPS) + 0.5
+    parts = [LeftOut(random.normal(size=(5, STEPS, 7)), one) for one in (alike, other)]
+    left = conditioned(mean, spread, observed, alike)[1]
+    found = conditioned(mean, spread, observed, alike, parts)[1]
+    for step in (0, 1, 3, 4, 5):
+        apart = [
+            (part.errors[:, step] - g * part.errors[:, 2]) / np.sqrt(1.0 - g * part.alike[step, 2])
+            for part in parts
+            for g in [part.alike[step, 2] / (1.0 + OWN)]
+        ]
+        factor = right_width(np.concatenate(apart), 10)
+        np.testing.assert_allclose(found[:, step], factor * left[:, step])

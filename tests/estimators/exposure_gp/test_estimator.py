@@ -932,3 +932,20 @@ def test_a_simulator_fitted_before_predicts_what_it_did():
     assert "rules" not in restored.state()
     with pytest.raises(DataError, match="predicts by rules 7"):
         ExposureGp().restore({**state, "rules": np.array(7)})
+
+
+def test_few_runs_widen_intervals_by_how_many_of_them_do_not_belong_together():
+    data, runs = world(runs=4)
+    query = question(runs)
+    fitted = ExposureGp(link="log").fit(data)
+    low, high = fitted.predict(query).intervals[0.9]
+    # The same spread by Student's t with two degrees of freedom instead of four.
+    fitted.model_.groups = np.array([0, 0, 1, 1])
+    narrow, wide = (np.log(b / a)[:, 1:] for a, b in ((low, high), fitted.predict(query).intervals[0.9]))
+    np.testing.assert_allclose(wide / narrow, 2.919986 / 2.131847, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "told"), [(2, True), (4, True), (5, False)])
+def test_very_few_runs_are_said_to_tell_little_of_the_width(count, told):
+    notes = ExposureGp().fit(world(runs=count)[0]).notes_
+    assert any(f"how wide intervals must be is told by {count} runs: " in note for note in notes) == told

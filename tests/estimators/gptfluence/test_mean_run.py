@@ -69,6 +69,39 @@ def test_the_push_is_that_of_a_plain_loop_over_runs_and_steps(order: int, law: U
     assert len(both) == len(grid) + len(steps) - 2
 
 
+@pytest.mark.parametrize(
+    "law",
+    [UpdateRule(3), UpdateRule(3, anchored=True), UpdateRule(3, rate=0.7), UpdateRule(3, anchored=True, rate=0.7)],
+)
+def test_between_steps_the_mean_batch_is_that_of_shares_of_steps_and_as_much_as_the_run_saw(law: UpdateRule) -> None:
+    train, test = sides(1)
+    charted = mean_exposure(runs(), law, POOL)
+    course, sums = charted.course, charted.sums(train)
+    places = np.array([0.0, 0.5, 2.25, 2.25, 5.0])
+    mean = torch.randn(1, 5, TEST, generator=torch.Generator().manual_seed(2))
+    sizes, totals = torch.tensor([[2.0, 3.0, 4.0, 0.0], [1.0, 6.0, 2.0, 5.0]]), torch.rand(2, 4) + 0.5
+    found = course.push(sums, test, places, mean, law, (sizes, totals))
+    assert found.shape == (2, 4, TEST)
+    for run in range(2):
+        for k in range(4):
+            before, after = mean[0, k], mean[0, k + 1]
+            if sizes[run, k] == 0:
+                np.testing.assert_allclose(found[run, k], after - before, rtol=1e-5)
+                continue
+            # A run that doesn't get on sees what the others saw there.
+            shares = [max(0.0, min(step + 1, places[k + 1]) - max(step, places[k])) for step in range(6)]
+            shares = shares if sum(shares) else [float(step == 2) for step in range(6)]
+            total = sum(share * float(course.totals[step]) for step, share in enumerate(shares))
+            seen = sum(share * sums[:, step] for step, share in enumerate(shares)) * totals[run, k] / total
+            alpha, beta = (seen[:, None] * test).sum(-1)
+            scale = 1.0 if law.anchored else law.modal / sizes[run, k]
+            keep = 1.0 if law.anchored else 0.0 if law.rate is None else 1 - totals[run, k] / sizes[run, k]
+            wanted = after - keep * before - scale * alpha * before - beta
+            np.testing.assert_allclose(found[run, k], wanted, rtol=1e-3, atol=1e-4)
+    whole, same = (course.push(sums, test, steps, mean, law) for steps in (np.arange(5), np.arange(5.0)))
+    np.testing.assert_allclose(whole, same, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("law", [UpdateRule(2), UpdateRule(2, anchored=True, rate=0.7)])
 def test_runs_that_all_see_the_same_go_along_their_mean(law: UpdateRule) -> None:
     random = np.random.default_rng(2)

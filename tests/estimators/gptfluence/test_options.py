@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from gptfl.core import Curriculum, Features, FitData, Query, Run, Unseen
+from gptfl.core.curriculum import linear_decay
 from gptfl.errors import DataError, UsageError
+from gptfl.estimators.baselines import MeanRun
 from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.testing import check_estimator
 from gptfl.testing.synthetic import make_dynamics, make_features, make_query
@@ -114,8 +116,56 @@ def test_the_mean_run_ends_where_the_recording_does() -> None:
         steps=np.arange(20),
     )
     fitted = GPTfluence(around="mean-run", epochs=1).fit(fit_data(runs, features))
-    with pytest.raises(DataError, match="step 17 is outside steps 0 to 16"):
+    with pytest.raises(
+        DataError, match=r"step sizes add up to .* by step 17, those of the recorded runs to at most 0\.85"
+    ):
         fitted.predict(longer)
+    old = GPTfluence(around="mean-run").restore({k: v for k, v in fitted.state().items() if k != "clock"})
+    with pytest.raises(DataError, match="step 17 is outside steps 0 to 16"):
+        old.predict(longer)
+
+
+OTHER_RATES = {
+    "a third": linear_decay(0.1, 16) / 3,
+    "fewer and larger": linear_decay(0.15, 8),
+    "more and smaller": linear_decay(0.05, 32),
+    "a pause": np.r_[np.zeros(3), np.full(13, 0.05)],
+}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"anchored": True}, {"step_size": True}, {"anchored": True, "step_size": True}]
+)
+@pytest.mark.parametrize("rates", OTHER_RATES.values(), ids=OTHER_RATES)
+def test_at_other_step_sizes_the_mean_run_is_taken_by_the_clock(settings: dict, rates: np.ndarray) -> None:
+    runs, features = lawful(12)
+    data = fit_data(runs, features)
+    fitted = GPTfluence(**settings, around="mean-run", epochs=0, start="random").fit(data)
+    query, _ = asked(runs)
+    # All of them see what the runs did on average, as far as their factors go: the same example again and again.
+    for name, value in fitted.parameters_.items():
+        if not name.endswith("bias"):
+            fitted.parameters_[name] = 0 * value
+    train, _ = fitted.sides_.project(fitted.parameters_)
+    course = fitted.course_[0]
+    fitted.course_ = course, course.totals[None, :, None] * train[:, :1]
+    many = np.resize(query.batches, (2, len(rates), query.batches.shape[2]))
+    steps = np.unique(np.append(np.arange(0, len(rates), 3), len(rates)))
+    other = replace(query, batches=many, learning_rates=np.tile(rates, (2, 1)), steps=steps, first=query.first[:2])
+    mean = MeanRun().fit(data).predict(other).values
+    np.testing.assert_allclose(fitted.predict(other).values[:, 1:], mean[:, 1:], rtol=2e-3, atol=2e-3)
+    again = GPTfluence(**settings, around="mean-run").restore(fitted.state())
+    np.testing.assert_array_equal(again.predict(other).values, fitted.predict(other).values)
+
+
+def test_before_there_was_a_clock_each_step_stood_for_itself() -> None:
+    runs, features = lawful(8)
+    fitted = GPTfluence(around="mean-run", epochs=2).fit(fit_data(runs, features))
+    query, _ = asked(runs)
+    slow = replace(query, learning_rates=query.learning_rates / 2)
+    assert np.abs(fitted.predict(slow).values - fitted.predict(query).values).max() > 0.01
+    old = GPTfluence(around="mean-run").restore({k: v for k, v in fitted.state().items() if k != "clock"})
+    np.testing.assert_array_equal(old.predict(slow).values, fitted.predict(query).values)
 
 
 @pytest.mark.parametrize("settings", COMBINED)
