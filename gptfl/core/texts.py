@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Container
 from typing import Any, NoReturn
@@ -144,6 +145,11 @@ _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, 
 _LENIENT = json.JSONDecoder(object_pairs_hook=_unique)
 
 
+def natural(name: str) -> list[tuple[str, int]]:
+    """A key that sorts numbers inside names as numbers."""
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name, re.ASCII)]
+
+
 __all__ = (
     "ID_RULE",
     "UNSAFE",
@@ -153,6 +159,7 @@ __all__ = (
     "id_on",
     "id_problem",
     "json_text",
+    "natural",
     "one_line",
     "parse_json",
     "shown_line",

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Features, Progress, silent, user_path
+from gptfl.core.texts import natural
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.features.embedding import Embedding, row_key
-from gptfl.interchange.gptdynamics import natural
 from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import open_recording, with_texts

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.texts import natural
 from gptfl.errors import DataError
 from gptfl.store.jsonlines import Line, read_json_lines, shown
 from gptfl.store.safety import MAX_BYTES
@@ -127,11 +128,6 @@ def find_runs(folder: Path) -> tuple[list[RunFiles], list[str]]:
 def _metrics_in(folder: Path) -> list[str]:
     names = (re.fullmatch(r"all_(\w+)_trajectory\.out", path.name) for path in folder.iterdir())
     return sorted(match[1] for match in names if match)
-
-
-def natural(name: str) -> list[tuple[str, int]]:
-    """A key that sorts numbers inside names as numbers."""
-    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name, re.ASCII)]
 
 
 def read_batches(path: Path, places: Mapping[str, int], budget: Budget) -> Batches:

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Dynamics, Example, Run
-from gptfl.core.texts import json_text
+from gptfl.core.texts import json_text, natural
 from gptfl.errors import DataError
-from gptfl.interchange.gptdynamics import BATCHES, SCORES, natural
+from gptfl.interchange.gptdynamics import BATCHES, SCORES
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Dynamics, MetricInfo, Progress, Run, SketchPoint, real_path, silent, user_path
 from gptfl.core.curriculum import SCHEDULES
 from gptfl.core.imported import IMPORTED, UNKNOWN_RATE, is_imported, lacks_rates
+from gptfl.core.texts import natural
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.assemble import (
     Assembly,
@@ -23,7 +24,7 @@ from gptfl.interchange.assemble import (
     with_classes,
     with_rates,
 )
-from gptfl.interchange.gptdynamics import SCORES, Oddities, RunFiles, find_runs, natural
+from gptfl.interchange.gptdynamics import SCORES, Oddities, RunFiles, find_runs
 from gptfl.interchange.sketch_archive import ENCODER, features_of, products_of, read_sketches
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS, read_texts
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL

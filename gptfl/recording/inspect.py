@@ -10,10 +10,9 @@ import numpy as np
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
 from gptfl.core.imported import lacks_rates
-from gptfl.core.texts import json_text, shown_line
+from gptfl.core.texts import json_text, natural, shown_line
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
-from gptfl.interchange.gptdynamics import natural
 from gptfl.store import kinds
 from gptfl.store.features import read_features
 from gptfl.store.files import Header, read_header

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gptfl.core.texts import natural
 from gptfl.errors import DataError
 from gptfl.interchange import gptdynamics
-from gptfl.interchange.gptdynamics import Budget, Oddities, find_runs, natural, read_batches, read_scores
+from gptfl.interchange.gptdynamics import Budget, Oddities, find_runs, read_batches, read_scores
 from gptfl.interchange.texts import read_texts
 from gptfl.store import jsonlines
 from tests.released import lines, released, trajectory

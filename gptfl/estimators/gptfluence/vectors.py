@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gptfl.core import Features, FeatureSet
+from gptfl.core.texts import natural
 from gptfl.errors import DataError
-from gptfl.interchange.gptdynamics import natural
 
 
 def chosen_set(features: Features | None, name: str | None, pool: int, test: int) -> FeatureSet:
