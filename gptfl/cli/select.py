@@ -44,7 +44,7 @@ def show(found: "Selection", top: int) -> None:
     """Print what was selected and what is predicted of it."""
     import numpy as np
 
-    from gptfl.report.cells import Scale
+    from gptfl.report.cells import NumberScale
     from gptfl.report.selection import selection_table
 
     console.say(
@@ -52,7 +52,7 @@ def show(found: "Selection", top: int) -> None:
         f"(--how {found.how})"
     )
     name = f"{found.metric.name} at step {found.step}"
-    scale = Scale.of(np.array([found.predicted, found.reference]))
+    scale = NumberScale.of(np.array([found.predicted, found.reference]))
     pairs = {"predicted": f"{found.predicted:.4g} ({name}, mean of {found.orders} orders)"}
     for level, (low, high) in found.intervals.items():
         pairs[f"{level:.0%} interval"] = f"{scale.span(low, high)} (mean of the test examples' own)"

@@ -48,7 +48,7 @@ def spread(name: str, value: Value) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class NumberScale:
     """The size of the numbers that a table is about.
 
     Bounds of an interval may lie many powers of ten away, where digits say nothing: what is below ``least`` is shown as
@@ -59,7 +59,7 @@ class Scale:
     most: float = math.inf
 
     @classmethod
-    def of(cls, values: Float[np.ndarray, "..."]) -> "Scale":
+    def of(cls, values: Float[np.ndarray, "..."]) -> "NumberScale":
         """From a thousandth to a thousand times the power of ten around the largest of some values (NaN: unknown)."""
         largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
         if not 1e-300 < largest < 1e300:

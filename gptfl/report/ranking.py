@@ -16,7 +16,7 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import LEVEL
-from gptfl.report.cells import Scale
+from gptfl.report.cells import NumberScale
 from gptfl.report.pictures import new_figure, save_figure
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
@@ -128,7 +128,7 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
         table.add_column(name, no_wrap=True)
     # Where the terminal is narrow, the text alone gives way.
     table.add_column("text", overflow="fold")
-    scale = Scale.of(ranking.influence)
+    scale = NumberScale.of(ranking.influence)
     for rank, place in shown(ranking, top, reverse):
         row = _row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []

@@ -13,7 +13,7 @@ from rich.text import Text
 from gptfl.core import MetricInfo
 from gptfl.core.texts import json_text, written_id
 from gptfl.errors import harmless
-from gptfl.report.cells import Scale
+from gptfl.report.cells import NumberScale
 from gptfl.report.pictures import new_figure
 from gptfl.simulation.outcome import Simulation
 
@@ -150,7 +150,7 @@ def _plain(text: str) -> str:
 def simulation_table(result: Simulation) -> Table:
     """The test examples that are helped and hurt most: predicted, recorded where it is known, and against what."""
     held_out = result.recorded is not None
-    scale = Scale.of(result.reference.final)
+    scale = NumberScale.of(result.reference.final)
     marks = dict(zip(result.tests, result.marks, strict=True)) if result.marks else {}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("test example")
@@ -177,7 +177,7 @@ def simulation_table(result: Simulation) -> Table:
     return table
 
 
-def _bounds(result: Simulation, scale: Scale) -> tuple[float, dict[str, str]]:
+def _bounds(result: Simulation, scale: NumberScale) -> tuple[float, dict[str, str]]:
     """The level shown, and each test example's interval; nothing where the estimator gives none or tells probabilities."""
     if not result.intervals or result.binary:
         return 0.0, {}
@@ -186,7 +186,7 @@ def _bounds(result: Simulation, scale: Scale) -> tuple[float, dict[str, str]]:
     return level, {id: scale.span(low, high) for id, low, high in rows}
 
 
-def _shown(recorded: float, scale: Scale) -> str:
+def _shown(recorded: float, scale: NumberScale) -> str:
     """A recorded value; a new test example has none."""
     return "–" if math.isnan(recorded) else scale.number(recorded)
 

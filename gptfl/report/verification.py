@@ -13,7 +13,7 @@ from rich.text import Text
 from gptfl.core.texts import json_text, written_id
 from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
-from gptfl.report.cells import NOTHING, Scale
+from gptfl.report.cells import NOTHING, NumberScale
 from gptfl.report.pictures import save_figure
 from gptfl.report.simulation import LEVEL, simulation_figure
 from gptfl.store.outputs import written_whole
@@ -81,7 +81,7 @@ def verification_table(found: Verification) -> Table:
     """The test examples that ended furthest from the average recorded run, and those that the prediction missed most."""
     predicted, recorded, reference = found.finals()
     level = LEVEL if LEVEL in found.intervals else max(found.intervals, default=0.0)
-    scale = Scale.of(reference if np.isfinite(reference).any() else recorded)
+    scale = NumberScale.of(reference if np.isfinite(reference).any() else recorded)
     spans = _spans(found, level, scale)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     name = found.metric.name
@@ -130,7 +130,7 @@ def draw_verification(found: Verification, path: Path) -> None:
     save_figure(verification_figure(found), path)
 
 
-def _spans(found: Verification, level: float, scale: Scale) -> list[str]:
+def _spans(found: Verification, level: float, scale: NumberScale) -> list[str]:
     if not found.intervals or found.binary:
         return []
     low, high = (bound[:, found.last].mean(axis=0) for bound in found.intervals[level])

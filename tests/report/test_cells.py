@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gptfl.report.cells import Scale
+from gptfl.report.cells import NumberScale
 
 
 @pytest.mark.parametrize(
@@ -20,20 +20,20 @@ from gptfl.report.cells import Scale
     ],
 )
 def test_a_number_far_from_the_size_of_the_others_is_said_to_lie_beyond(value: float, shown: str) -> None:
-    assert Scale.of(np.array([3.2, 0.001, np.nan])).number(value) == shown
+    assert NumberScale.of(np.array([3.2, 0.001, np.nan])).number(value) == shown
 
 
 def test_an_interval_over_many_powers_of_ten_reads_as_one() -> None:
-    scale = Scale.of(np.array([0.9, 2.5]))
+    scale = NumberScale.of(np.array([0.9, 2.5]))
     assert scale.span(2.7e-13, 7.5) == "< 0.001 to 7.5"
     assert scale.span(0.25, 7.5, "+.3g") == "+0.25 to +7.5"
 
 
 def test_small_numbers_among_small_ones_keep_their_digits() -> None:
-    assert Scale.of(np.array([2e-6, -5e-6])).span(1.5e-6, 2.5e-6) == "1.5e-06 to 2.5e-06"
-    assert Scale.of(np.array([2e-6])).number(1e-12) == "< 1e-9"
+    assert NumberScale.of(np.array([2e-6, -5e-6])).span(1.5e-6, 2.5e-6) == "1.5e-06 to 2.5e-06"
+    assert NumberScale.of(np.array([2e-6])).number(1e-12) == "< 1e-9"
 
 
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan], [0.0]])
 def test_without_a_size_all_numbers_are_shown(values: list[float]) -> None:
-    assert Scale.of(np.array(values)).span(1e-12, 1e12) == "1e-12 to 1e+12"
+    assert NumberScale.of(np.array(values)).span(1e-12, 1e12) == "1e-12 to 1e+12"
