@@ -180,7 +180,7 @@ def _start(number: int, processes: int, port: int, noise: IO[str]) -> "subproces
     environment |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
     environment |= {"LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from gptfl.recording.launch import work; work()"],
+        [sys.executable, "-P", "-c", "from gptfl.recording.worker import work; work()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=noise,
