@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gptfl.errors import UsageError, harmless
-from gptfl.report.cells import any_script, number
+from gptfl.report.cells import number
+from gptfl.report.pictures import save_figure
 from gptfl.scores.comparison import Comparison, Row
 from gptfl.scores.lds import final_deviations
 from gptfl.scores.pointwise import at_rows, final_rows
-from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,8 +81,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         _draw_agreement(comparison, shown, below)
     else:
         _draw_trajectories(comparison, shown, figure)
-    with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower(), metadata=_no_date(path))
+    save_figure(figure, path, _no_date(path))
 
 
 def check_picture(path: Path) -> None:

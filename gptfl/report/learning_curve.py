@@ -16,6 +16,7 @@ from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.comparison import LONGEST
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.report.footnotes import tops
+from gptfl.report.pictures import save_figure
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Row, Value
@@ -165,8 +166,7 @@ def draw_runs_sweep(sweep: RunsSweep, path: Path) -> None:
         f"{sweep.metric.name} of {len(sweep.held_out)} held-out runs of {sweep.recording}, by runs fitted to",
         fontsize=10,
     )
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix.removeprefix("."))
+    save_figure(figure, path)
 
 
 def _draw_panel(sweep: RunsSweep, name: str, over: str, panel: "Axes") -> None:

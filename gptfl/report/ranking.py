@@ -16,7 +16,7 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import LEVEL
-from gptfl.report.cells import any_script
+from gptfl.report.pictures import save_figure
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
 
@@ -174,8 +174,7 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
     axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
     axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
     axes.set_title(_plain(title), fontsize=10)
-    with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    save_figure(figure, path)
 
 
 def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:

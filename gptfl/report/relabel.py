@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
+from gptfl.report.pictures import save_figure
 from gptfl.report.ranking import COLOURS, DASHES, RANDOM
 from gptfl.store.outputs import written_whole
 from gptfl.studies.results import Study
@@ -98,8 +99,7 @@ def draw_study(study: Study, path: Path) -> None:
     panels[0].legend(fontsize=8, frameon=False)
     shared = f"{study.flips} of {study.pool} labels flipped, {study.repeats} trainings a point"
     figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    save_figure(figure, path)
 
 
 def _plain(text: str) -> str:

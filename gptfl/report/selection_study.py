@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
+from gptfl.report.pictures import save_figure
 from gptfl.report.ranking import COLOURS, RANDOM
 from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear
 from gptfl.store.outputs import written_whole
@@ -112,8 +113,7 @@ def draw_selection_study(study: SelectionStudy, path: Path) -> None:
         axes.grid(axis="y", alpha=0.25, lw=0.6)
     shared = f"{study.size} examples to train on, {len(study.scored)} unseen test examples"
     figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    save_figure(figure, path)
 
 
 def _plain(text: str) -> str:

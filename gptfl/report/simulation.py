@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo
 from gptfl.errors import harmless
-from gptfl.report.cells import any_script
-from gptfl.store.outputs import written_whole
+from gptfl.report.pictures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,8 +88,7 @@ def draw_simulation(
     }
     main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
     figure.suptitle(_plain(title), fontsize=10)
-    with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=150, format=path.suffix[1:].lower())
+    save_figure(figure, path)
 
 
 def _draw(

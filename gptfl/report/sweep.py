@@ -15,6 +15,7 @@ from gptfl.errors import UsageError
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN, check_picture
 from gptfl.report.footnotes import footnotes, setting
+from gptfl.report.pictures import save_figure
 from gptfl.scores.comparison import LOWER_IS_BETTER, SCORES, Row
 from gptfl.scores.sweep import Sweep
 from gptfl.store.outputs import written_whole
@@ -164,8 +165,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
     figure.suptitle(f"{sweep.estimator}: {sweep.points[0].comparison.metric.name}", fontsize=10)
-    with written_whole(path) as aside:
-        figure.savefig(aside, dpi=150, format=path.suffix.removeprefix("."))
+    save_figure(figure, path)
 
 
 def _reference(sweep: Sweep, name: str, axis: str, ticks: list[Any], panel: Any) -> None:

@@ -10,7 +10,7 @@ from gptfl.core import Example, Query
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features import extend as placing
 from gptfl.influence import closed_form
-from gptfl.influence import methods as influence
+from gptfl.influence import simulated as influence
 from gptfl.influence.simulated import drops, replacements, typical_recipe
 from gptfl.plugins.registry import build
 from gptfl.simulation import fit as fit_module
