@@ -1,5 +1,6 @@
 """What every test runs under: no network, a cache of its own, one thread."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -31,6 +32,8 @@ NUMERIC = (
     "plugins",
 )
 """What computes with floating point, and so is run with other kernels, too."""
+GARBAGE = 20_000, 20, 20
+"""Thresholds of the garbage collection, which takes 7 % of the time at Python's own."""
 
 
 def pytest_report_header() -> str | None:
@@ -43,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(ROOT).as_posix().startswith(NUMERIC):
             item.add_marker(pytest.mark.numeric)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports and the collection made out of garbage collections, each of which would look at it all."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 @pytest.fixture(scope="session", autouse=True)
