@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import zygote
 from tests.kernels import kernels
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -48,11 +49,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.numeric)
 
 
-def pytest_collection_finish() -> None:
-    """Leave what the imports and the collection made out of garbage collections, each of which would look at it all."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what the imports and the collection made out of garbage collections, each of which would look at it all.
+
+    Before any test computes, a copy of this process is set aside where tests start processes by it.
+    """
+    if (
+        any("copied" in getattr(item, "fixturenames", ()) for item in session.items)
+        and not session.config.option.collectonly
+    ):
+        zygote.begin()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GARBAGE)
+
+
+def pytest_sessionfinish() -> None:
+    """End the copy of this process."""
+    zygote.end()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +77,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(exist_ok=True)
     os.environ["GPTFL_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def copied() -> type[zygote.Popen]:
+    """What starts a Python process that needn't load the libraries anew."""
+    return zygote.Popen
 
 
 @pytest.fixture(autouse=True)
