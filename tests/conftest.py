@@ -9,6 +9,8 @@ import pytest
 from tests import zygote
 from tests.kernels import kernels
 
+# A garbage collection at every 700 new objects, which is Python's own choice, takes 7 % of the time.
+gc.set_threshold(20_000, 20, 20)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,8 +35,6 @@ NUMERIC = (
     "plugins",
 )
 """What computes with floating point, and so is run with other kernels, too."""
-GARBAGE = 20_000, 20, 20
-"""Thresholds of the garbage collection, which takes 7 % of the time at Python's own."""
 
 
 def pytest_report_header() -> str | None:
@@ -61,7 +61,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         zygote.begin()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GARBAGE)
 
 
 def pytest_sessionfinish() -> None:

@@ -1,4 +1,4 @@
-"""Unpacks the chunks of an array with a bound: HDF5 itself unpacks to whatever the packed bytes say."""
+"""Packs arrays in chunks, and unpacks these with a bound: HDF5 itself unpacks to whatever the packed bytes say."""
 
 import math
 import zlib
@@ -11,6 +11,23 @@ from gptfl.errors import DataError
 from gptfl.store.digests import native
 from gptfl.store.memory import path_of
 from gptfl.store.safety import refuse
+
+
+def write_array(
+    group: h5py.h5g.GroupID, link: bytes, array: np.ndarray, chunks: tuple[int, ...] | None
+) -> h5py.h5d.DatasetID:
+    """A new array of a group, packed with gzip where there are ``chunks``."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if chunks is not None:
+        plan.set_chunk(chunks)
+        plan.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
+        plan.set_shuffle()
+        plan.set_deflate(1)
+    plan.set_obj_track_times(False)
+    space = h5py.h5s.create_simple(array.shape)
+    dataset = h5py.h5d.create(group, link, h5py.h5t.py_create(array.dtype, logical=True), space, dcpl=plan)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.asarray(array, order="C"))
+    return dataset
 
 
 def check_chunks(dataset: h5py.h5d.DatasetID) -> None:

@@ -25,7 +25,7 @@ _CHANGED = ""
 """No digest is this."""
 _DTYPE = np.dtype(f"S{2 * _BYTES}")
 _TYPE = h5py.h5t.py_create(_DTYPE)
-_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
+SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 
 
 def of_array(array: np.ndarray) -> str:
@@ -41,11 +41,11 @@ def of_blocks(dtype: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarr
     return digest.hexdigest()
 
 
-def put(owner: h5py.Group | h5py.Dataset, digest: str) -> None:
+def put(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID, digest: str) -> None:
     """Keep a digest with what it is of."""
-    if h5py.h5a.exists(owner.id, _NAME):
-        h5py.h5a.delete(owner.id, _NAME)
-    h5py.h5a.create(owner.id, _NAME, _TYPE, _SCALAR).write(np.array(digest.encode(), dtype=_DTYPE))
+    if h5py.h5a.exists(owner, _NAME):
+        h5py.h5a.delete(owner, _NAME)
+    h5py.h5a.create(owner, _NAME, _TYPE, SCALAR).write(np.array(digest.encode(), dtype=_DTYPE))
 
 
 def kept(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> str | None:
@@ -64,7 +64,7 @@ def seal(group: h5py.Group) -> None:
     """Keep the digest of a group, unless it has an array without one, as an older gptfl wrote."""
     digest, _ = _taken(group.id)
     if digest != _CHANGED:
-        put(group, digest)
+        put(group.id, digest)
 
 
 def seal_new(group: h5py.Group) -> None:

@@ -15,14 +15,13 @@ from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.store import digests
 from gptfl.store.checked import Checked, known_array, known_value
-from gptfl.store.chunks import check_chunks, read_array
+from gptfl.store.chunks import check_chunks, read_array, write_array
 from gptfl.store.deferred import tell_last
 from gptfl.store.memory import Memory as Memory
 from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
 
 _CHUNK = 2**20
-_GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _PLAIN = " !#$&'()*+,:;=@[]~-_."
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
@@ -73,10 +72,8 @@ def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
     Raises ``DataError`` on other than numbers.
     """
     array = numbers(np.asarray(array), name)
-    packing: dict[str, Any] = {}
-    if array.ndim and array.size:
-        packing = {**_GZIP, "chunks": _chunks(array.shape, array.dtype.itemsize)}
-    digests.put(group.create_dataset(encode_name(name), data=array, **packing), digests.of_array(array))
+    chunks = _chunks(array.shape, array.dtype.itemsize) if array.ndim and array.size else None
+    digests.put(write_array(group.id, encode_name(name).encode(), array, chunks), digests.of_array(array))
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -200,7 +197,7 @@ def put_text(group: h5py.Group, name: str, value: Any) -> None:
     """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
     text = _bounded(_encoded(value, name), name)
     array = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
-    digests.put(group.create_dataset(name, data=array), digests.of_array(array))
+    digests.put(group.create_dataset(name, data=array).id, digests.of_array(array))
 
 
 def get_text(group: h5py.Group, name: str) -> Any:
@@ -292,7 +289,7 @@ def put_word(group: h5py.Group, name: str, value: str) -> None:
     data = value.encode()
     if len(data) > _MAX_ATTRIBUTE or b"\0" in data:
         raise DataError(f"{name} {value[:40]!r} is too long or holds a null character", "use a plain short name")
-    group.attrs[name] = np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    _put_attribute(group, name, np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data)))))
 
 
 def get_word(group: h5py.Group, name: str) -> str:
@@ -302,7 +299,14 @@ def get_word(group: h5py.Group, name: str) -> str:
 
 def put_number(group: h5py.Group, name: str, value: int | float) -> None:
     """Keep a number as an attribute: int64 or float64."""
-    group.attrs[name] = np.float64(value) if isinstance(value, float) else np.int64(value)
+    _put_attribute(group, name, np.asarray(value, np.float64 if isinstance(value, float) else np.int64))
+
+
+def _put_attribute(group: h5py.Group, name: str, value: np.ndarray) -> None:
+    if h5py.h5a.exists(group.id, name.encode()):
+        h5py.h5a.delete(group.id, name.encode())
+    kind = h5py.h5t.py_create(value.dtype, logical=True)
+    h5py.h5a.create(group.id, name.encode(), kind, digests.SCALAR).write(value)
 
 
 def get_int(group: h5py.Group, name: str) -> int:
