@@ -175,7 +175,7 @@ def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPa
         check_together(2, False, **given, along=None)
 
 
-def test_of_all_that_fails_the_cause_is_told() -> None:
+def test_of_all_that_fails_the_cause_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process breaks the group in the other, which may tell of that first."""
 
     class Ended:
@@ -184,6 +184,7 @@ def test_of_all_that_fails_the_cause_is_told() -> None:
         def wait(self) -> int:
             return 0
 
+    monkeypatch.setattr(together, "SETTLING", 1.0)
     crew = together._Crew([Ended(), Ended()], sys.stderr)  # type: ignore[list-item]
     broken = crew.failure(0, {"kind": "crashed", "trace": "connection closed"})
     assert broken is not None
