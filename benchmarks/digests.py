@@ -21,6 +21,7 @@ import numpy as np
 
 from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
 from gptfl.store import digests, examples
+from gptfl.store.checked import Contents
 from gptfl.store.recordings import read_dynamics, write_dynamics
 
 
@@ -52,7 +53,7 @@ def without() -> Iterator[None]:
         "kept": lambda owner: None,
         "seal": lambda group: None,
         "seal_new": lambda group: None,
-        "is_unchanged": lambda group: True,
+        "look": lambda group: (True, Contents()),
     }
     with mock.patch.multiple(digests, **replaced), mock.patch.object(examples, "check_digest"):
         yield

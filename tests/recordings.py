@@ -1,5 +1,8 @@
 """A workspace with a synthetic recording, where a third party's estimators are installed and nothing else."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from gptfl.plugins.registry import build
@@ -17,10 +20,17 @@ def registry(monkeypatch):
     return built
 
 
-@pytest.fixture
-def space(tmp_path, registry):
-    """A workspace with a recording of 24 runs and its features."""
+@pytest.fixture(scope="session")
+def made_space(tmp_path_factory):
+    """What ``space`` is a copy of: none may change it."""
+    folder = tmp_path_factory.mktemp("space")
     dynamics, features = synthetic(24)
-    write_dynamics(tmp_path / "syn.dynamics.h5", dynamics)
-    write_features(tmp_path / "syn.synthetic.features.h5", features)
-    return tmp_path
+    write_dynamics(folder / "syn.dynamics.h5", dynamics)
+    write_features(folder / "syn.synthetic.features.h5", features)
+    return folder
+
+
+@pytest.fixture
+def space(made_space, tmp_path, registry):
+    """A workspace with a recording of 24 runs and its features."""
+    return Path(shutil.copytree(made_space, tmp_path, dirs_exist_ok=True))

@@ -11,6 +11,9 @@ import numpy as np
 
 from gptfl.errors import DataError
 
+_ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+"""As json.dumps does, which makes an encoder at each call."""
+
 
 class Progress(Protocol):
     """How a stage reports: it calls ``progress(what, done, total, note)`` and prints nothing."""
@@ -67,7 +70,7 @@ def fingerprint(*parts: object) -> str:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(array.tobytes())
         else:
-            text = json.dumps(part, sort_keys=True, ensure_ascii=False)
+            text = _ENCODE(part)
             try:
                 digest.update(text.encode())
             except UnicodeEncodeError as error:

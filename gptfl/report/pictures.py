@@ -34,6 +34,13 @@ def save_figure(figure: "Figure", path: Path) -> None:
     """Write a picture. Raises ``UsageError`` for another suffix, ``ResourceError`` if it can't be written."""
     check_picture(path)
     # The date left out, the same figure is the same file.
-    dated = {".pdf": "CreationDate", ".svg": "Date"}.get(path.suffix.lower())
+    kind = path.suffix[1:].lower()
+    dated = {"pdf": "CreationDate", "svg": "Date"}.get(kind)
     with written_whole(path) as aside, any_script():
-        figure.savefig(aside, dpi=DPI, format=path.suffix[1:].lower(), metadata={} if dated is None else {dated: None})
+        layout = figure.get_layout_engine()
+        # Left to savefig, all is drawn in vain for the layout. Other kinds measure texts in their own way.
+        if kind == "png" and layout is not None:
+            figure.set_dpi(DPI)
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})

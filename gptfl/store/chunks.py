@@ -1,59 +1,93 @@
-"""Unpacks the chunks of an array with a bound: HDF5 itself unpacks to whatever the packed bytes say."""
+"""Packs arrays in chunks, and unpacks these with a bound: HDF5 itself unpacks to whatever the packed bytes say."""
 
 import math
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import h5py
 import numpy as np
 
+from gptfl.errors import DataError
+from gptfl.store.digests import native
+from gptfl.store.memory import path_of
 from gptfl.store.safety import refuse
 
 
-def check_chunks(dataset: h5py.Dataset, path: Path) -> None:
+def write_array(
+    group: h5py.h5g.GroupID, link: bytes, array: np.ndarray, chunks: tuple[int, ...] | None
+) -> h5py.h5d.DatasetID:
+    """A new array of a group, packed with gzip where there are ``chunks``."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if chunks is not None:
+        plan.set_chunk(chunks)
+        plan.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
+        plan.set_shuffle()
+        plan.set_deflate(1)
+    plan.set_obj_track_times(False)
+    space = h5py.h5s.create_simple(array.shape)
+    dataset = h5py.h5d.create(group, link, h5py.h5t.py_create(array.dtype, logical=True), space, dcpl=plan)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.asarray(array, order="C"))
+    return dataset
+
+
+def check_chunks(dataset: h5py.h5d.DatasetID) -> None:
     """Unpack each chunk of a dataset once, so that none unpacks to more than it declares. Raises ``DataError``."""
-    for _ in _chunks(dataset, path):
-        pass
+    plan = dataset.get_create_plist()
+    if plan.get_layout() == h5py.h5d.CHUNKED:
+        for _ in _unpacked_chunks(dataset, plan, _stored_chunks(dataset)):
+            pass
 
 
-def read_array(dataset: h5py.Dataset, path: Path) -> np.ndarray:
-    """All values of a dataset, as ``dataset[()]`` would give them; each chunk is unpacked once and with a bound.
+def read_array(dataset: h5py.h5d.DatasetID) -> np.ndarray:
+    """All values of a dataset, as HDF5 would give them; each chunk is unpacked once and with a bound.
 
     Raises ``DataError`` as ``check_chunks`` does.
     """
-    dtype = dataset.dtype
-    stored = dataset.id.get_type()
-    if dataset.chunks is None or dtype.kind not in "iuf" or not stored.equal(h5py.h5t.py_create(dtype)):
-        check_chunks(dataset, path)
-        return np.asarray(dataset[()])
-    array = np.full(dataset.shape, dataset.fillvalue, dtype) if dataset.fillvalue else np.zeros(dataset.shape, dtype)
-    for start, block, shuffled in _chunks(dataset, path):
+    dtype, plan = dataset.dtype, dataset.get_create_plist()
+    is_chunked = plan.get_layout() == h5py.h5d.CHUNKED
+    if not is_chunked or dtype.kind not in "iuf" or not dataset.get_type().equal(native(dtype)):
+        check_chunks(dataset)
+        return np.asarray(h5py.Dataset(dataset)[()])
+    shape, sizes = dataset.shape, plan.get_chunk()
+    array = np.zeros(shape, dtype)
+    chunks = _stored_chunks(dataset)
+    if len(chunks) < math.prod(-(-length // size) for length, size in zip(shape, sizes, strict=True)):
+        array[...] = h5py.Dataset(dataset).fillvalue
+    for start, block, shuffled in _unpacked_chunks(dataset, plan, chunks):
         values = np.frombuffer(_in_order(block, dtype.itemsize) if shuffled else block, dtype)
-        place = tuple(slice(at, at + size) for at, size in zip(start, dataset.chunks, strict=True))
-        room = array[place]
-        room[...] = values.reshape(dataset.chunks)[tuple(map(slice, room.shape))]
+        room = array[tuple(slice(at, at + size) for at, size in zip(start, sizes, strict=True))]
+        room[...] = values.reshape(sizes)[tuple(map(slice, room.shape))]
     return array
 
 
-def _chunks(dataset: h5py.Dataset, path: Path) -> Iterator[tuple[tuple[int, ...], bytes, bool]]:
-    """(first index, unpacked bytes, whether they are shuffled) of each stored chunk."""
-    if dataset.chunks is None:
-        return
-    limit = math.prod(dataset.chunks) * dataset.dtype.itemsize
+def _stored_chunks(dataset: h5py.h5d.DatasetID) -> list[h5py.h5d.StoreInfo]:
     chunks: list[h5py.h5d.StoreInfo] = []
-    dataset.id.chunk_iter(chunks.append)
+    dataset.chunk_iter(chunks.append)
+    return chunks
+
+
+def _unpacked_chunks(
+    dataset: h5py.h5d.DatasetID, plan: h5py.h5p.PropDCID, chunks: Iterable[h5py.h5d.StoreInfo]
+) -> Iterator[tuple[tuple[int, ...], bytes, bool]]:
+    """(first index, unpacked bytes, whether they are shuffled) of each stored chunk."""
+    limit = math.prod(plan.get_chunk()) * dataset.dtype.itemsize
     # Filters that a chunk skipped are the bits of its mask, in the order of the pipeline.
-    shuffle = 1 if dataset.shuffle else 0
-    deflate = 0 if dataset.compression is None else 2 if dataset.shuffle else 1
+    filters = [plan.get_filter(place)[0] for place in range(plan.get_nfilters())]
+    shuffle = 1 << filters.index(h5py.h5z.FILTER_SHUFFLE) if h5py.h5z.FILTER_SHUFFLE in filters else 0
+    deflate = 1 << filters.index(h5py.h5z.FILTER_DEFLATE) if h5py.h5z.FILTER_DEFLATE in filters else 0
     for chunk in chunks:
         if chunk.size > limit + limit // 100 + 64:
-            raise refuse(path, f"has a chunk in {dataset.name} that is larger than declared")
-        skipped, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
+            raise _refused(dataset, "is larger than declared")
+        skipped, packed = dataset.read_direct_chunk(chunk.chunk_offset)
         block = _unpacked(packed, limit) if deflate & ~skipped else packed
         if block is None or len(block) != limit:
-            raise refuse(path, f"has a chunk in {dataset.name} that does not unpack to what it declares")
+            raise _refused(dataset, "does not unpack to what it declares")
         yield chunk.chunk_offset, block, bool(shuffle & ~skipped)
+
+
+def _refused(dataset: h5py.h5d.DatasetID, what: str) -> DataError:
+    found = h5py.Dataset(dataset)
+    return refuse(path_of(found), f"has a chunk in {found.name} that {what}")
 
 
 def _in_order(block: bytes, itemsize: int) -> np.ndarray:

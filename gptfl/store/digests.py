@@ -8,19 +8,24 @@ they are.
 
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 
 import h5py
 import numpy as np
+
+from gptfl.store.checked import Contents
 
 _NAME = b"digest"
 _BYTES = 16
 _LONGEST = 4096
 """Bytes of an attribute; gptfl writes no longer ones."""
+_HELD = 256
+"""So many arrays of a group stay open at most while it is read."""
 _CHANGED = ""
 """No digest is this."""
 _DTYPE = np.dtype(f"S{2 * _BYTES}")
 _TYPE = h5py.h5t.py_create(_DTYPE)
-_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
+SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 
 
 def of_array(array: np.ndarray) -> str:
@@ -36,11 +41,11 @@ def of_blocks(dtype: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarr
     return digest.hexdigest()
 
 
-def put(owner: h5py.Group | h5py.Dataset, digest: str) -> None:
+def put(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID, digest: str) -> None:
     """Keep a digest with what it is of."""
-    if h5py.h5a.exists(owner.id, _NAME):
-        h5py.h5a.delete(owner.id, _NAME)
-    h5py.h5a.create(owner.id, _NAME, _TYPE, _SCALAR).write(np.array(digest.encode(), dtype=_DTYPE))
+    if h5py.h5a.exists(owner, _NAME):
+        h5py.h5a.delete(owner, _NAME)
+    h5py.h5a.create(owner, _NAME, _TYPE, SCALAR).write(np.array(digest.encode(), dtype=_DTYPE))
 
 
 def kept(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> str | None:
@@ -57,9 +62,9 @@ def kept(owner: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> str | None:
 
 def seal(group: h5py.Group) -> None:
     """Keep the digest of a group, unless it has an array without one, as an older gptfl wrote."""
-    digest = _of_group(group)
+    digest, _ = _taken(group.id)
     if digest != _CHANGED:
-        put(group, digest)
+        put(group.id, digest)
 
 
 def seal_new(group: h5py.Group) -> None:
@@ -71,42 +76,58 @@ def seal_new(group: h5py.Group) -> None:
             seal_new(group[name])
 
 
-def is_unchanged(group: h5py.Group) -> bool:
-    """Whether the attributes of a group and the names and digests of its arrays are as they were written.
+def look(group: h5py.h5g.GroupID) -> tuple[bool, Contents]:
+    """Whether the attributes of a group and the names and digests of its arrays are as they were written, and these.
 
-    True, too, where no digest of the group is kept.
+    True, too, where no digest of the group is kept; nothing is read then.
     """
-    known = kept(group.id)
-    return known is None or known == _of_group(group)
+    known = kept(group)
+    if known is None:
+        return True, Contents()
+    digest, contents = _taken(group)
+    return known == digest, contents
 
 
-def _of_group(group: h5py.Group) -> str:
-    """The digest of a group; ``_CHANGED`` where it can't have one."""
+def _taken(group: h5py.h5g.GroupID) -> tuple[str, Contents]:
+    """The digest of a group, ``_CHANGED`` where it can't have one; and what was read for it."""
     digest = hashlib.blake2b(digest_size=_BYTES)
-    attributes = (h5py.h5a.open(group.id, index=i) for i in range(h5py.h5a.get_num_attrs(group.id)))
+    values: dict[bytes, np.ndarray] = {}
+    arrays: dict[bytes, tuple[h5py.h5d.DatasetID, str]] = {}
+    attributes = (h5py.h5a.open(group, index=i) for i in range(h5py.h5a.get_num_attrs(group)))
     for name, attribute in sorted((one.name, one) for one in attributes):
         if name == _NAME:
             continue
         value = _value(attribute)
         if value is None:
-            return _CHANGED
+            return _CHANGED, Contents(values)
+        values[name] = value
         digest.update(b"%s\0%s\0%s\0" % (name, value.dtype.str.encode(), value.tobytes()))
-    for link in sorted(group.id):
-        found = h5py.h5o.open(group.id, link)
+    for link in sorted(group):
+        found = h5py.h5o.open(group, link)
         if isinstance(found, h5py.h5d.DatasetID):
             known = kept(found)
             if not known:
-                return _CHANGED
+                return _CHANGED, Contents(values)
+            if len(arrays) < _HELD:
+                arrays[link] = found, known
             digest.update(b"%s\0%s\0" % (link, known.encode()))
-    return digest.hexdigest()
+    return digest.hexdigest(), Contents(values, arrays)
 
 
 def _value(attribute: h5py.h5a.AttrID) -> np.ndarray | None:
     """The value of an attribute of a kind that gptfl writes; None for any other."""
     # The type is looked at before the value: a string of unbounded length would be read whole.
-    dtype = attribute.dtype
+    stored = attribute.get_type()
+    dtype = stored.dtype
     if attribute.shape != () or dtype.kind not in "biufS" or dtype.itemsize > _LONGEST:
         return None
     value = np.empty((), dtype=dtype)
-    attribute.read(value)
+    # A type that numpy has as it is needs no other, which takes longer to make than all else.
+    attribute.read(value, mtype=stored if dtype.kind == "S" else native(dtype))
     return value
+
+
+@cache
+def native(dtype: np.dtype) -> h5py.h5t.TypeID:
+    """A type of numbers as HDF5 has it."""
+    return h5py.h5t.py_create(dtype)

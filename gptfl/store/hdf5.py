@@ -1,14 +1,12 @@
 """Puts numbers and texts into an open file and gets them back, checked: every read goes through here."""
 
-import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
@@ -16,14 +14,15 @@ import numpy as np
 from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.store import digests
-from gptfl.store.chunks import check_chunks, read_array
+from gptfl.store.checked import Checked, known_array, known_value
+from gptfl.store.chunks import check_chunks, read_array, write_array
 from gptfl.store.deferred import defer
+from gptfl.store.memory import Memory as Memory
+from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
 
 _CHUNK = 2**20
-_GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _PLAIN = " !#$&'()*+,:;=@[]~-_."
-_MEMORY = "memory:"
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
 _MAX_LINE = 8 * 2**20
@@ -40,31 +39,13 @@ _BLOCK = 2**24
 """Bytes of an array that are in memory at once while its digest is taken."""
 
 
-class Memory(io.BytesIO):
-    """A file in memory that knows the path it is meant for."""
-
-    def __init__(self, path: Path, start: bytes = b"") -> None:
-        super().__init__(start)
-        self.path = path
-
-    def __repr__(self) -> str:
-        # h5py calls a file in memory by this, in ASCII.
-        return _MEMORY + quote(os.fsencode(self.path))
-
-
-def path_of(group: h5py.Group) -> Path:
-    """The file that a group lies in, for messages."""
-    name: str = group.file.filename
-    return Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_MEMORY))) if name.startswith(_MEMORY) else name)
-
-
 @contextmanager
 def _reading(group: h5py.Group, name: str) -> Iterator[None]:
     """Turn whatever HDF5 raises on damaged contents into one clear line."""
-    where = f"{group.name.rstrip('/')}/{name}"
     try:
         yield
     except (MemoryError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        where = f"{group.name.rstrip('/')}/{name}"
         if is_memory_full(error):
             raise ResourceError(
                 f"{path_of(group)}: {where} does not fit into memory", "use a machine with more"
@@ -91,10 +72,8 @@ def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
     Raises ``DataError`` on other than numbers.
     """
     array = numbers(np.asarray(array), name)
-    packing: dict[str, Any] = {}
-    if array.ndim and array.size:
-        packing = {**_GZIP, "chunks": _chunks(array.shape, array.dtype.itemsize)}
-    digests.put(group.create_dataset(encode_name(name), data=array, **packing), digests.of_array(array))
+    chunks = _chunks(array.shape, array.dtype.itemsize) if array.ndim and array.size else None
+    digests.put(write_array(group.id, encode_name(name).encode(), array, chunks), digests.of_array(array))
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -114,12 +93,16 @@ def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
     changed is told last (see ``last``), as in all that is read here.
     """
-    dataset = _open(group, name, ndim, kinds)
+    dataset, known = _find(group, name)
+    _check_kind(group, dataset, ndim, kinds)
+    return _read(group, name, dataset, known)
+
+
+def _read(group: h5py.Group, name: str, dataset: h5py.h5d.DatasetID, known: str | None) -> np.ndarray:
     with _reading(group, name):
-        array = read_array(dataset, path_of(group))
-        known = digests.kept(dataset.id)
+        array = read_array(dataset)
     if known is not None and digests.of_array(array) != known:
-        _note_change(dataset)
+        _note_change(h5py.Dataset(dataset))
     # Neither torch nor pyarrow takes the bytes of a machine that has them the other way round.
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -129,11 +112,12 @@ def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: st
 
     Raises ``DataError`` as ``get_array`` does.
     """
-    dataset = _open(group, name, ndim, kinds)
+    found, known = _find(group, name)
+    _check_kind(group, found, ndim, kinds)
+    dataset = h5py.Dataset(found)
     rows = max(1, _BLOCK // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
     with _reading(group, name):
-        check_chunks(dataset, path_of(group))
-        known = digests.kept(dataset.id)
+        check_chunks(found)
         blocks = (dataset[start : start + rows] for start in range(0, len(dataset), rows))
         if known is not None and digests.of_blocks(dataset.dtype, dataset.shape, blocks) != known:
             _note_change(dataset)
@@ -145,25 +129,34 @@ def _note_change(found: h5py.Group | h5py.Dataset) -> None:
     defer(found, DataError(what, "make it again"))
 
 
-def _open(group: h5py.Group, name: str, ndim: int | None, kinds: str) -> h5py.Dataset:
+def _find(group: h5py.Group, name: str) -> tuple[h5py.h5d.DatasetID, str | None]:
+    """An array of a group, and the digest that is kept with it."""
+    link = encode_name(name).encode()
+    known = known_array(group, link)
+    if known is not None:
+        return known
     with _reading(group, name):
-        dataset = group[encode_name(name)]
-        if not isinstance(dataset, h5py.Dataset):
-            raise refuse(path_of(group), f"has at {dataset.name} a group where an array belongs")
-        if (ndim is not None and dataset.ndim != ndim) or dataset.dtype.kind not in kinds:
-            raise refuse(
-                path_of(group), f"has at {dataset.name} an array of {dataset.dtype} with shape {dataset.shape}"
-            )
-        return dataset
+        found = h5py.h5o.open(group.id, link)
+        if not isinstance(found, h5py.h5d.DatasetID):
+            raise refuse(path_of(group), f"has at {_name_of(found)} a group where an array belongs")
+        return found, digests.kept(found)
+
+
+def _check_kind(group: h5py.Group, dataset: h5py.h5d.DatasetID, ndim: int | None, kinds: str) -> None:
+    shape, dtype = dataset.shape, dataset.dtype
+    if (ndim is not None and len(shape) != ndim) or dtype.kind not in kinds:
+        raise refuse(path_of(group), f"has at {_name_of(dataset)} an array of {dtype} with shape {shape}")
+
+
+def _name_of(found: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> str:
+    return os.fsdecode(h5py.h5i.get_name(found))
 
 
 def get_shape(group: h5py.Group, name: str, kinds: str = "biuf") -> tuple[int, ...]:
     """The shape of an array, of which nothing is read. Raises ``DataError`` if it is missing or of another kind."""
-    with _reading(group, name):
-        dataset = group[encode_name(name)]
-        if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds:
-            raise refuse(path_of(group), f"has at {dataset.name} no array of the kind that belongs there")
-        return tuple(dataset.shape)
+    dataset, _ = _find(group, name)
+    _check_kind(group, dataset, None, kinds)
+    return tuple(dataset.shape)
 
 
 def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
@@ -176,11 +169,14 @@ def get_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
 def get_group(group: h5py.Group, name: str) -> h5py.Group:
     """A group in a group; ``DataError`` if there is none."""
     with _reading(group, name):
-        found = group[encode_name(name)]
-        if not isinstance(found, h5py.Group):
-            raise refuse(path_of(group), f"has at {found.name} an array where a group belongs")
-        check_group(found)
-        return found
+        found = h5py.h5o.open(group.id, encode_name(name).encode())
+        if not isinstance(found, h5py.h5g.GroupID):
+            raise refuse(path_of(group), f"has at {_name_of(found)} an array where a group belongs")
+        unchanged, contents = digests.look(found)
+        checked = Checked(found, contents)
+        if not unchanged:
+            _note_change(checked)
+        return checked
 
 
 def holds(group: h5py.Group, name: str, inner: str) -> bool:
@@ -192,7 +188,8 @@ def holds(group: h5py.Group, name: str, inner: str) -> bool:
 
 def check_group(group: h5py.Group) -> None:
     """Hold the attributes of a group, and the names and digests of its arrays, against the group's digest."""
-    if not digests.is_unchanged(group):
+    unchanged, _ = digests.look(group.id)
+    if not unchanged:
         _note_change(group)
 
 
@@ -200,7 +197,7 @@ def put_text(group: h5py.Group, name: str, value: Any) -> None:
     """Keep a small JSON-able value as one UTF-8 string, readable with any HDF5 tool."""
     text = _bounded(_encoded(value, name), name)
     array = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
-    digests.put(group.create_dataset(name, data=array), digests.of_array(array))
+    digests.put(group.create_dataset(name, data=array).id, digests.of_array(array))
 
 
 def get_text(group: h5py.Group, name: str) -> Any:
@@ -235,22 +232,23 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
         start = end + 1
 
 
-def _check_count(group: h5py.Group, name: str, text: bytes) -> None:
+def _check_count(group: h5py.Group, name: str, text: bytes, stored: int) -> None:
     count = text.count(b"\n")
-    stored = group[encode_name(name)].id.get_storage_size()
     if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():
         raise refuse(path_of(group), f"has at {group.name} {count:,} lines {name!r} in {stored:,} bytes")
 
 
 def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
+    dataset, known = _find(group, name)
+    _check_kind(group, dataset, ndim, kinds)
     # The size first: looking at what the chunks unpack to takes as long as it is large.
-    if math.prod(get_shape(group, name, kinds)) > _MAX_TEXT:
+    if math.prod(dataset.shape) > _MAX_TEXT:
         raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
-    array = get_array(group, name, ndim, kinds)
+    array = _read(group, name, dataset, known)
     text = array.tobytes()
     if len(text) > _MAX_TEXT:
         raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
-    _check_count(group, name, text)
+    _check_count(group, name, text, dataset.get_storage_size())
     if _values_in(text) > _MAX_VALUES:
         raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
     return array
@@ -291,7 +289,7 @@ def put_word(group: h5py.Group, name: str, value: str) -> None:
     data = value.encode()
     if len(data) > _MAX_ATTRIBUTE or b"\0" in data:
         raise DataError(f"{name} {value[:40]!r} is too long or holds a null character", "use a plain short name")
-    group.attrs[name] = np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    _put_attribute(group, name, np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data)))))
 
 
 def get_word(group: h5py.Group, name: str) -> str:
@@ -301,7 +299,14 @@ def get_word(group: h5py.Group, name: str) -> str:
 
 def put_number(group: h5py.Group, name: str, value: int | float) -> None:
     """Keep a number as an attribute: int64 or float64."""
-    group.attrs[name] = np.float64(value) if isinstance(value, float) else np.int64(value)
+    _put_attribute(group, name, np.asarray(value, np.float64 if isinstance(value, float) else np.int64))
+
+
+def _put_attribute(group: h5py.Group, name: str, value: np.ndarray) -> None:
+    if h5py.h5a.exists(group.id, name.encode()):
+        h5py.h5a.delete(group.id, name.encode())
+    kind = h5py.h5t.py_create(value.dtype, logical=True)
+    h5py.h5a.create(group.id, name.encode(), kind, digests.SCALAR).write(value)
 
 
 def get_int(group: h5py.Group, name: str) -> int:
@@ -317,7 +322,7 @@ def put_seconds(group: h5py.Group, seconds: float | None) -> None:
 
 def get_seconds(group: h5py.Group) -> float | None:
     """Read what ``put_seconds`` kept. Raises ``DataError`` for what is no length of time."""
-    if "seconds" not in group.attrs:
+    if not h5py.h5a.exists(group.id, b"seconds"):
         return None
     seconds = get_float(group, "seconds")
     if not 0 <= seconds < math.inf:
@@ -331,6 +336,9 @@ def get_float(group: h5py.Group, name: str) -> float:
 
 
 def _attribute(group: h5py.Group, name: str, kinds: str) -> np.ndarray:
+    known = known_value(group, name)
+    if known is not None and known.dtype.kind in kinds:
+        return known
     # The type is looked at before the value: a string of unbounded length would be read whole.
     with _reading(group, name):
         attribute = h5py.h5a.open(group.id, name.encode())

@@ -108,14 +108,18 @@ class Errands:
 
     def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
         """Draw questions for the pool and others for the test; a larger draw extends a smaller one."""
-        examples = [
-            Example(f"{kind}-{number:04d}", prompt, ANSWERS[label], ANSWERS, label, {"kind": kind})
-            for number, (kind, prompt, label) in enumerate(questions(seed))
-        ]
-        sides = np.array_split(generator(seed, Stream.ERRANDS_SIDES).permutation(len(examples)), 2)
-        pools, tests = ([examples[i] for i in side] for side in sides)
-        drawn = tuple(draw(pools, pool, "pool", seed, "task 'errands'"))
-        asked = tuple(draw(tests, test, "test", seed, "task 'errands'"))
+        known = questions(seed)
+
+        def example(number: int) -> Example:
+            kind, prompt, label = known[number]
+            return Example(f"{kind}-{number:04d}", prompt, ANSWERS[label], ANSWERS, label, {"kind": kind})
+
+        # Only what is drawn becomes an example, which is hashed.
+        pools, tests = (
+            side.tolist() for side in np.array_split(generator(seed, Stream.ERRANDS_SIDES).permutation(len(known)), 2)
+        )
+        drawn = tuple(map(example, draw(pools, pool, "pool", seed, "task 'errands'")))
+        asked = tuple(map(example, draw(tests, test, "test", seed, "task 'errands'")))
         return TaskData(self.name, drawn, asked, "made up by gptfl", "MIT")
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 import gptfl
 from gptfl.core import Example, Query
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.features import lookup as placing
-from gptfl.influence import closed_form, simulated
+from gptfl.features import lookup
+from gptfl.features import vectors as reading_rows
 from gptfl.influence.simulated import drops, replacements, typical_recipe
 from gptfl.plugins.registry import build
 from gptfl.simulation.schedule import first_scores
@@ -36,10 +37,14 @@ def flip(example: Example) -> Example:
 FLIPPED = replace(DYNAMICS, pool=tuple(flip(e) if i in FLIPS else e for i, e in enumerate(DYNAMICS.pool)))
 
 
-@pytest.fixture(autouse=True)
-def registry(monkeypatch):
+def use_kin(monkeypatch):
     built = build([kin])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    use_kin(monkeypatch)
 
 
 def write(folder: Path, dynamics=DYNAMICS) -> Path:
@@ -48,9 +53,25 @@ def write(folder: Path, dynamics=DYNAMICS) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("made"))
+
+
 @pytest.fixture
-def space(tmp_path: Path) -> Path:
-    return write(tmp_path)
+def space(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def several_fits(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with simulators of all kinds; the one made last is of mean-run."""
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("fits"), dirs_exist_ok=True))
+    with pytest.MonkeyPatch.context() as patch:
+        use_kin(patch)
+        for name in ("local", "liar", "witness", "bayes", "crooked", "muddled", "mean-run"):
+            gptfl.fit(name, workspace=folder)
+    return folder
 
 
 def loop(source, trial_of, reading):
@@ -92,9 +113,9 @@ def replaced(recipe, final):
 
 
 @pytest.mark.parametrize(("how", "plainly"), [("drop", dropped), ("replace", replaced)])
-@pytest.mark.parametrize("numbers", [simulated.MAX_NUMBERS, 200])
+@pytest.mark.parametrize("numbers", [influence.MAX_NUMBERS, 200])
 def test_batched_influences_are_those_of_a_plain_loop(space, monkeypatch, how, plainly, numbers) -> None:
-    monkeypatch.setattr(simulated, "MAX_NUMBERS", numbers)
+    monkeypatch.setattr(influence, "MAX_NUMBERS", numbers)
     fitted = gptfl.fit("gptfluence", workspace=space, settings={"epochs": 30})
     source = open_fitted(fitted.path, None, space, None, None)
     for on, reading in (("mean", np.mean), (f"test:{TESTS[2]}", lambda values: values[2])):
@@ -164,9 +185,9 @@ def test_what_an_estimator_says_itself_is_taken_by_default(space) -> None:
 @pytest.mark.parametrize("chunk", [3, 4096])
 def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, chunk) -> None:
     fitted = gptfl.fit("bayes", workspace=space)
-    monkeypatch.setattr(closed_form, "CHUNK", chunk)
+    monkeypatch.setattr(reading_rows, "CHUNK", chunk)
     # The features are only ever read in rows.
-    monkeypatch.setattr(placing, "read_features", None)
+    monkeypatch.setattr(lookup, "read_features", None)
     told = []
     result = gptfl.rank(workspace=space, on=TESTS[1:4], progress=lambda *given: told.append(given))
     ranking = result.rankings[0]
@@ -316,9 +337,8 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
         ({"estimators": ["class-share"]}, DataError, "no simulator of estimator class-share"),
     ],
 )
-def test_what_cannot_be_ranked_is_told_in_one_line(space, options, error, says) -> None:
-    for name in ("local", "liar", "witness", "bayes", "crooked", "muddled", "mean-run"):
-        gptfl.fit(name, workspace=space)
+def test_what_cannot_be_ranked_is_told_in_one_line(several_fits, tmp_path, options, error, says) -> None:
+    space = shutil.copytree(several_fits, tmp_path / "fits")
     with pytest.raises(error, match=says) as caught:
         gptfl.rank(workspace=space, **options)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,30 @@ DYNAMICS, FEATURES = synthetic(runs=12, pool=20, test=6, subset=8, batch_size=4,
 TESTS = [example.id for example in DYNAMICS.test]
 
 
-@pytest.fixture(autouse=True)
-def registry(monkeypatch):
+def use_kin(monkeypatch):
     built = build([kin])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    use_kin(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    write_dynamics(folder / "syn.dynamics.h5", DYNAMICS)
+    write_features(folder / "syn.synthetic.features.h5", FEATURES)
+    with pytest.MonkeyPatch.context() as patch:
+        use_kin(patch)
+        gptfl.fit("bayes", workspace=folder)
+    return folder
+
+
 @pytest.fixture
-def space(tmp_path: Path) -> Path:
-    write_dynamics(tmp_path / "syn.dynamics.h5", DYNAMICS)
-    write_features(tmp_path / "syn.synthetic.features.h5", FEATURES)
-    gptfl.fit("bayes", workspace=tmp_path)
-    return tmp_path
+def space(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
 def test_the_subset_of_greatest_influence_is_what_simulate_takes(space: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +16,26 @@ from tests.synthetic import synthetic
 DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3, steps=8, every=2)
 
 
-@pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def use_kin(monkeypatch: pytest.MonkeyPatch) -> None:
     built = build([kin])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
-    write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
-    write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
-    package.fit("bayes", workspace=tmp_path)
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
+    write_features(folder / "made.synthetic.features.h5", FEATURES)
+    with pytest.MonkeyPatch.context() as patch:
+        use_kin(patch)
+        package.fit("bayes", workspace=folder)
+    return folder
+
+
+@pytest.fixture
+def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    use_kin(monkeypatch)
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
 def test_what_is_selected_is_shown_and_simulated(gptfl: Callable, space: Path) -> None:

@@ -1,6 +1,7 @@
 """Unseen data from the command line: set aside from a recording, or never recorded at all."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,19 @@ def as_rows(examples: Any, **fields: Any) -> list[dict[str, Any]]:
     return [{"id": f"copy-{e.id}", "prompt": e.prompt, "target": e.target, **fields} for e in examples]
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Path:
-    """A workspace with a synthetic recording and its features."""
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
     dynamics, features = synthetic(10, test=12, every=1)
-    write_dynamics(tmp_path / "made.dynamics.h5", dynamics)
-    write_features(tmp_path / "made.synthetic.features.h5", features)
-    return tmp_path
+    write_dynamics(folder / "made.dynamics.h5", dynamics)
+    write_features(folder / "made.synthetic.features.h5", features)
+    return folder
+
+
+@pytest.fixture
+def made(made_once: Path, tmp_path: Path) -> Path:
+    """A workspace with a synthetic recording and its features."""
+    return Path(shutil.copytree(made_once, tmp_path, dirs_exist_ok=True))
 
 
 def test_a_simulator_tells_what_it_has_not_seen(gptfl: Command, made: Path) -> None:

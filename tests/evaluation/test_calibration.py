@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -27,11 +28,10 @@ from tests.synthetic import synthetic
 
 
 @pytest.fixture
-def space(tmp_path, monkeypatch):
+def space(made_space, tmp_path, monkeypatch):
     built = build([sure])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
-    dynamics, _ = synthetic(24)
-    write_dynamics(tmp_path / "syn.dynamics.h5", dynamics)
+    shutil.copy2(made_space / "syn.dynamics.h5", tmp_path)
     return tmp_path
 
 

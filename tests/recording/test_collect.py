@@ -130,6 +130,11 @@ def test_a_dry_run_estimates_and_records_nothing(neox: Path, tmp_path: Path) -> 
     same_recording(read_dynamics(recorded.path), read_dynamics(other.path))
 
 
+@pytest.fixture(scope="module")
+def one_run(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(neox, tmp_path_factory.mktemp("one"), runs=1).path
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
@@ -140,9 +145,9 @@ def test_a_dry_run_estimates_and_records_nothing(neox: Path, tmp_path: Path) -> 
     ],
 )
 def test_other_settings_under_the_same_name_are_refused(
-    neox: Path, tmp_path: Path, changed: dict[str, Any], error: type[GptflError], message: str
+    neox: Path, one_run: Path, tmp_path: Path, changed: dict[str, Any], error: type[GptflError], message: str
 ) -> None:
-    path = record(neox, tmp_path, runs=1).path
+    path = Path(shutil.copy2(one_run, tmp_path))
     before = path.read_bytes()
     with pytest.raises(error, match=message):
         record(neox, tmp_path, runs=2, **changed)

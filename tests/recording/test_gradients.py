@@ -1,5 +1,6 @@
 """``collect --gradients``: what it adds to a recording, when it may, and what it refuses."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def test_both_record_products_and_derivatives(neox: Path, tmp_path: Path) -> Non
     assert rows["gradients"] == "12 x 5 products at steps 0, 4 of a reference run, raw and preconditioned"
 
 
+@pytest.fixture(scope="module")
+def with_products(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(neox, tmp_path_factory.mktemp("products"), gradients="reference").path
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -79,8 +85,10 @@ def test_both_record_products_and_derivatives(neox: Path, tmp_path: Path) -> Non
         ({"gradients": "reference", "lr": 2e-3}, r"was recorded with --lr 0\.001, not --lr 0\.002"),
     ],
 )
-def test_what_cannot_be_added_is_refused(neox: Path, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    path = record(neox, tmp_path, gradients="reference").path
+def test_what_cannot_be_added_is_refused(
+    neox: Path, with_products: Path, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    path = Path(shutil.copy2(with_products, tmp_path))
     before = path.read_bytes()
     for dry_run in (True, False):
         with pytest.raises(DataError, match=message):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,17 @@ from gptfl.recording.launch import launch
 from gptfl.recording.plan import check_together
 from gptfl.store.recordings import read_dynamics
 from tests.recording.test_collect import record, same_recording
+from tests.zygote import Popen
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[str]]]:
+def quick(monkeypatch: pytest.MonkeyPatch, copied: type[Popen]) -> None:
+    """Processes that needn't load torch anew: eight that do take minutes. Ctrl-C is tested on new ones."""
+    monkeypatch.setattr(together, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, quick: None) -> Iterator[list[subprocess.Popen[str]]]:
     """Every process that is started meanwhile."""
     real = together._start
     processes: list[subprocess.Popen[str]] = []
@@ -40,7 +48,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[s
     assert all(process.poll() is not None for process in processes)
 
 
-@pytest.mark.timeout(900)  # eight interpreters load torch
 def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
     neox: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
@@ -79,6 +86,7 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
         record(neox, tmp_path / "two", metrics=("loss", "accuracy"), runs=7)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_refusal_is_the_callers(tmp_path: Path) -> None:
     options = make(CollectOptions, model="pythia-411m", task="errands", workspace=tmp_path)
     with pytest.raises(DataError, match="unknown model 'pythia-411m': did you mean 'pythia-410m'") as caught:
@@ -86,6 +94,7 @@ def test_a_refusal_is_the_callers(tmp_path: Path) -> None:
     assert type(caught.value) is DataError
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gptfl.recording.launch.to_json", lambda options: ["no options"])
     with pytest.raises(RuntimeError, match=r"(?s)process 1 of 1: Traceback.*AttributeError: 'list' object"):
@@ -116,6 +125,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_finished_runs(neox: Path, tmp_p
     assert len(read_dynamics(path).runs) >= 1
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_process_ends_when_the_one_that_started_it_is_gone(tmp_path: Path) -> None:
     """It waits for a second one that never comes, until the pipe to the first closes, as it does at a kill."""
     with (tmp_path / "noise").open("w+", encoding="utf-8") as noise:
@@ -169,7 +179,7 @@ def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPa
         check_together(2, False, **given, along=None)
 
 
-def test_of_all_that_fails_the_cause_is_told() -> None:
+def test_of_all_that_fails_the_cause_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process breaks the group in the other, which may tell of that first."""
 
     class Ended:
@@ -178,6 +188,7 @@ def test_of_all_that_fails_the_cause_is_told() -> None:
         def wait(self) -> int:
             return 0
 
+    monkeypatch.setattr(together, "SETTLING", 1.0)
     crew = together._WorkerPool([Ended(), Ended()], sys.stderr, lambda: "all is kept")  # type: ignore[list-item]
     broken = crew.failure(0, {"kind": "crashed", "trace": "connection closed"})
     assert broken is not None

@@ -1,6 +1,7 @@
 """``collect --sketches``: what it adds to a recording, that one reference run serves all, and what is refused."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,14 @@ def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+TWO_POINTS: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
+
+
+@pytest.fixture(scope="module")
+def two_points(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(neox, tmp_path_factory.mktemp("two-points"), **TWO_POINTS).path
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -228,12 +237,13 @@ def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
         ({"lr": 2e-3}, r"was recorded with --lr 0\.001, not --lr 0\.002"),
     ],
 )
-def test_other_sketches_are_refused(neox: Path, tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-    path = record(neox, tmp_path, **options).path
+def test_other_sketches_are_refused(
+    neox: Path, two_points: Path, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    path = Path(shutil.copy2(two_points, tmp_path))
     before = path.read_bytes()
     with pytest.raises(DataError, match=message):
-        record(neox, tmp_path, **{**options, **changed})
+        record(neox, tmp_path, **{**TWO_POINTS, **changed})
     assert path.read_bytes() == before
 
 

@@ -1,6 +1,7 @@
 """What ``simulate`` says of how sure it is, and how it goes on from scores that were recorded."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,25 @@ POOL = [example.id for example in DYNAMICS.pool]
 TESTS = [example.id for example in DYNAMICS.test]
 
 
-@pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def use_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     built = build([sure])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
-    write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
-    gptfl.fit("sure", workspace=tmp_path)
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
+    with pytest.MonkeyPatch.context() as patch:
+        use_sure(patch)
+        gptfl.fit("sure", workspace=folder)
+    return folder
+
+
+@pytest.fixture
+def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    use_sure(monkeypatch)
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
 def observed(space: Path, *lines: dict) -> Path:

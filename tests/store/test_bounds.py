@@ -114,7 +114,7 @@ def test_chunks_are_read_as_hdf5_reads_them(tmp_path: Path, dtype: str, shuffle:
         partly = file.create_dataset("y", (7, 5), dtype, chunks=(2, 2), compression="gzip", fillvalue=1)
         partly[:3, 1] = 0
         for dataset in (packed, partly, file.create_dataset("z", data=values)):
-            found = read_array(dataset, tmp_path)
+            found = read_array(dataset.id)
             assert found.dtype == dataset.dtype
             np.testing.assert_array_equal(found, dataset[()])
 

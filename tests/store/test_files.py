@@ -86,7 +86,8 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file_alone(tmp_path: 
     code = f"""
 import resource, pathlib, numpy as np
 from gptfl.errors import ResourceError
-from gptfl.store import files, hdf5 as fields
+from gptfl.store import files
+from gptfl.store import hdf5 as fields
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 1000}, {resource.RLIM_INFINITY}))
 try:
     with files.amend(pathlib.Path({str(path)!r}), "gptfl-simulator") as file:

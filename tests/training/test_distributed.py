@@ -16,6 +16,7 @@ from gptfl.plugins.interfaces import Plan
 from gptfl.training.batching import plan_batches, plan_shares
 from gptfl.training.checkpoints import read_checkpoint
 from gptfl.training.distributed import ALONE, ProcessGroup, join, own_device, started_size
+from tests.zygote import Popen
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -36,19 +37,18 @@ def plans() -> list[Plan]:
     ]
 
 
-def start_all(size: int, *arguments: str) -> None:
+def start_all(copied: type[Popen], size: int, *arguments: str) -> None:
     """Start so many processes of tests.training.group, and wait for them."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = str(one.getsockname()[1])
     processes = [
-        subprocess.Popen(
+        copied(
             [sys.executable, "-m", "tests.training.group", *arguments],
             cwd=Path(__file__).parents[2],
             env={**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_PORT": port}
             | {"MASTER_ADDR": "127.0.0.1", "LOCAL_WORLD_SIZE": str(size), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
-            text=True,
         )
         for rank in range(size)
     ]
@@ -65,10 +65,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def together(models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+def together(
+    models: list[Path], copied: type[Popen], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, np.ndarray]]:
     """What two processes recorded, of untied and tied embeddings."""
     target = tmp_path_factory.mktemp("together")
-    start_all(2, str(target), *map(str, models))
+    start_all(copied, 2, str(target), *map(str, models))
     with np.load(target / "values.npz") as values:
         return target, dict(values)
 
