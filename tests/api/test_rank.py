@@ -11,6 +11,7 @@ from gptfl.core import Example, Query
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features import lookup
 from gptfl.features import vectors as reading_rows
+from gptfl.influence import simulated as influence
 from gptfl.influence.simulated import drops, replacements, typical_recipe
 from gptfl.plugins.registry import build
 from gptfl.simulation.schedule import first_scores
