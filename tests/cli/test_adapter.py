@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from gptfl.cli.adapter import completion, with_options
 from gptfl.errors import UsageError
-from gptfl.options.base import option
+from gptfl.options.base import POSITIVE, at_least, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Food:
 
     PANEL: ClassVar = "Food"
     dish: str = option(help="What to eat.", metavar="DISH")
-    times: int = option(1, "How often.", least=1)
+    times: int = option(1, "How often.", bound=at_least(1))
     spice: tuple[str, ...] = option(("salt",), "With what.", flag="--spice", shown="salt")
     hot: bool = option(True, "Warm.", flag="--hot/--cold")
     to_go: bool = option(False, "Packed.")
@@ -30,7 +30,7 @@ class Drink:
     """What is drunk."""
 
     drink: str | None = option(None, "What to drink.", flag=("--drink", "-d"), envvar="DRINK", shown="water")
-    litres: float = option(0.5, "How much.", positive=True, panel="Amount")
+    litres: float = option(0.5, "How much.", bound=POSITIVE, panel="Amount")
     menu: str | Path | None = option(None, "Where it is from.", shown=False)
 
 
