@@ -16,6 +16,8 @@ COMMANDS: Mapping[str, str] = {
     "simulate": "Predict what training on other examples, or in another order, would have done.",
     "verify": "Predict a run that was never made, then make it, and show how far the prediction was right.",
     "compare": "Hold every estimator's simulation against the held-out runs, in one table.",
+    "sweep": "Compare an estimator with itself over a grid of settings, as the paper's ablations do.",
+    "learning-curve": "Predict the same held-out runs after fits to few and to many others, to see how many recorded runs it takes.",
     "rank": "Order the training examples by influence; positive makes the metric better.",
     "relabel-study": "Retrain after correcting the labels that a ranking checks first, beside random and perfect order.",
     "select": "Select the training examples that are predicted to be best to train on for some test examples.",

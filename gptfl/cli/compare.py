@@ -1,11 +1,8 @@
 """``gptfl compare``."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.sweeping import check_runs_only, run_sweep
+from gptfl.cli.sweeping import by_estimator, check_runs_only, run_sweep
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.base import keywords
@@ -29,7 +26,7 @@ def command(options: CompareOptions) -> None:
     console.warn_of_problems()
     given = keywords(options) | {
         "estimators": options.estimators or None,
-        "settings": _by_estimator(options.settings),
+        "settings": by_estimator(options.settings),
         "figure": True if options.figure is None else options.figure,
     }
     if options.sweep.sweep:
@@ -52,14 +49,3 @@ def command(options: CompareOptions) -> None:
     console.say_paths(picture=result.figure)
     console.say("next: gptfl simulate --subset ids.txt, or gptfl select --size N (after gptfl fit)")
     console.settle(result.unkept, error)
-
-
-def _by_estimator(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read ``estimator.name=value`` pairs; an estimator's name has no dot, a setting's neither."""
-    grouped: dict[str, dict[str, Any]] = {}
-    for pair in pairs:
-        estimator, dot, rest = pair.partition(".")
-        if not dot or not estimator or "=" in estimator:
-            raise UsageError(f"--set {pair!r} is not ESTIMATOR.NAME=VALUE", "write for example gptfluence.order=2")
-        grouped.setdefault(estimator, {}).update(console.parse_settings([rest]))
-    return grouped

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
+from gptfl.errors import UsageError
 from gptfl.options.base import keywords, typed
-from gptfl.options.simulation import CounterfactualOptions, SimulateOptions
+from gptfl.options.simulation import SimulatedRunOptions, SimulateOptions
 
 if TYPE_CHECKING:
     from gptfl.simulation.outcome import Simulation
@@ -28,8 +29,17 @@ def command(options: SimulateOptions) -> None:
     from gptfl.report.simulation import to_dict
 
     console.warn_of_problems()
+    if len(options.run.subset) > 1:
+        _many(options)
+        return
+    given = keywords(options)
+    given["subset"] = options.run.subset[0] if options.run.subset else None
+    if options.no_picture:
+        if options.figure is not None:
+            raise UsageError(f"--figure {options.figure} and --no-picture were given together", "choose one")
+        given["figure"] = False
     with console.progress_bar() as progress:
-        result, error = console.outcome(simulate, **keywords(options), progress=progress)
+        result, error = console.outcome(simulate, **given, progress=progress)
     if options.as_json:
         for text in result.notes:
             console.note(text)
@@ -40,9 +50,49 @@ def command(options: SimulateOptions) -> None:
     console.settle(result.unkept, error)
 
 
-def _next(asked: CounterfactualOptions, untrainable: bool) -> str:
+def _many(options: SimulateOptions) -> None:
+    """Predict several subsets in one pass, and show where each would end. Nothing is written."""
+    from gptfl.api.simulator import open_simulator
+    from gptfl.report.display import many_table, many_to_dict
+
+    run, inputs = options.run, options.inputs
+    others = {
+        "--drop": run.drop,
+        "--curriculum": run.curriculum,
+        "--against": options.against,
+        "--observe": options.observe,
+        "--new-train": options.new.new_train,
+        "--new-test": options.new.new_test,
+        "--output": options.output,
+        "--figure": options.figure,
+    }
+    for flag, value in others.items():
+        if value is not None:
+            raise UsageError(f"{flag} goes with one --subset, and {len(run.subset)} are given", "ask about one")
+    simulator = open_simulator(
+        inputs.simulator,
+        dynamics=inputs.dynamics,
+        features=inputs.features,
+        workspace=inputs.workspace,
+        estimator=options.estimator,
+        metric=options.metric,
+    )
+    recipe = {"epochs": run.epochs, "steps": run.steps, "batch_size": run.batch_size, "lr": run.lr}
+    with console.progress_bar() as progress:
+        found = simulator.simulate_many(run.subset, orders=run.orders, seed=options.seed, progress=progress, **recipe)
+    for text in (*found.notes, simulator.trust.note):
+        console.note(text)
+    names = [str(one) for one in run.subset]
+    if options.as_json:
+        console.say_json(many_to_dict(found, names))
+        return
+    show_table(many_table(found, names))
+    console.say(f"next: gptfl verify --subset {console.quoted(Path(run.subset[found.order[0]]))}")
+
+
+def _next(asked: SimulatedRunOptions, untrainable: bool) -> str:
     """What to run next: the training of what was simulated, where it can be trained and its file read again."""
-    files = [Path(one) for one in (asked.subset, asked.drop, asked.curriculum) if one is not None]
+    files = [Path(one) for one in (*asked.subset, asked.drop, asked.curriculum) if one is not None]
     if not files:
         return "gptfl simulate --subset ids.txt"
     if untrainable or not all(file.expanduser().is_file() for file in files):

@@ -1,4 +1,4 @@
-"""``gptfl compare --sweep``."""
+"""What ``gptfl sweep``, ``gptfl learning-curve`` and ``gptfl compare --sweep`` share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from gptfl.cli import console
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
-from gptfl.options.evaluation import CompareOptions, SweepOptions, TableOptions
+from gptfl.options.evaluation import CompareOptions, PointOptions, SweepOptions
 from gptfl.plugins.settings import parse_value
 
 
@@ -36,10 +36,11 @@ def run_sweep(options: CompareOptions, given: dict[str, Any]) -> None:
     if others:
         raise UsageError(f"{others[0]} does not go with --sweep", "leave out one of them")
     del given["unseen_share"]
-    axes = _axes(options.sweep.sweep)
+    axes = axes_of(options.sweep.sweep)
     check_runs_only(options.sweep, RUNS in axes)
     if RUNS not in axes:
-        _over_settings(axes, options.table, **given)
+        estimator = _swept(given.pop("estimators"))
+        over_settings(axes, options.table.as_json, options.table.as_csv, estimator, **given)
         return
     if len(axes) > 1:
         others = [axis for axis in axes if axis != RUNS]
@@ -51,41 +52,61 @@ def run_sweep(options: CompareOptions, given: dict[str, Any]) -> None:
             f"--folds does not go with --sweep {RUNS}: the same runs are held out at every point",
             "give --held-out N, or leave it out for the recording's test runs",
         )
-    _over_runs(axes[RUNS], options.table, held_out=options.sweep.held_out, draws=options.sweep.draws, **given)
+    over_runs(
+        axes[RUNS],
+        options.table.as_json,
+        options.table.as_csv,
+        held_out=options.sweep.held_out,
+        draws=options.sweep.draws,
+        **given,
+    )
 
 
-def _over_runs(counts: Sequence[Any], table: TableOptions, **options: Any) -> None:
+def over_runs(counts: Sequence[Any], as_json: bool, as_csv: bool, **options: Any) -> None:
+    """Carry out a learning curve, and show it."""
     from gptfl.api.learning_curve import sweep_runs
     from gptfl.report.learning_curve import notes_of, runs_csv, runs_json, runs_table
 
     with console.progress_bar() as progress:
         found, error = console.outcome(sweep_runs, counts, progress=progress, **options)
-    if table.as_json or table.as_csv:
+    if as_json or as_csv:
         for text in notes_of(found):
             console.note(text)
-    _show(found, runs_json if table.as_json else runs_csv if table.as_csv else None, runs_table)
+    _show(found, runs_json if as_json else runs_csv if as_csv else None, runs_table)
     console.settle(found.unkept, error)
 
 
-def _over_settings(
-    axes: dict[str, list[Any]], table: TableOptions, estimators: Sequence[str] | None, **options: Any
-) -> None:
-    from gptfl.api.sweep import SWEPT, sweep
+def over_settings(axes: dict[str, list[Any]], as_json: bool, as_csv: bool, estimator: str, **options: Any) -> None:
+    """Carry out a sweep over settings, and show it."""
+    from gptfl.api.sweep import sweep
     from gptfl.report.sweep import sweep_csv, sweep_json, sweep_table
 
-    if estimators is not None and (len(estimators) > 1 or set(estimators[0]) & set(":@")):
+    with console.progress_bar() as progress:
+        found, error = console.outcome(sweep, axes, estimator=estimator, progress=progress, **options)
+    for text in found.notes:
+        console.note(text)
+    _show(found, sweep_json if as_json else sweep_csv if as_csv else None, sweep_table)
+    console.settle(found.unkept, error)
+
+
+def _swept(estimators: Sequence[str] | None) -> str:
+    """The one estimator that ``compare --sweep`` varies. Raises ``UsageError`` for several, or one with settings."""
+    from gptfl.api.sweep import SWEPT
+
+    if estimators is None:
+        return SWEPT
+    if len(estimators) > 1 or set(estimators[0]) & set(":@"):
         raise UsageError(
             f"--sweep varies one estimator, and --estimator names {', '.join(map(repr, estimators))}",
             "name one, without settings or encoder; --set and --encoder hold still",
         )
-    with console.progress_bar() as progress:
-        found, error = console.outcome(
-            sweep, axes, estimator=estimators[0] if estimators else SWEPT, progress=progress, **options
-        )
-    for text in found.notes:
-        console.note(text)
-    _show(found, sweep_json if table.as_json else sweep_csv if table.as_csv else None, sweep_table)
-    console.settle(found.unkept, error)
+    return estimators[0]
+
+
+def check_one_form(options: PointOptions) -> None:
+    """Raise ``UsageError`` where two forms of output are asked for."""
+    if options.as_json and options.as_csv:
+        raise UsageError("--json and --csv were given together", "choose one")
 
 
 def _show(found: Any, as_text: Callable[[Any], str] | None, as_table: Callable[[Any], Any]) -> None:
@@ -96,15 +117,26 @@ def _show(found: Any, as_text: Callable[[Any], str] | None, as_table: Callable[[
     console.say_paths(picture=found.figure)
 
 
-def _axes(given: Sequence[str]) -> dict[str, list[Any]]:
+def axes_of(given: Sequence[str], flag: str = "--sweep") -> dict[str, list[Any]]:
     """Read ``axis=value,value`` pairs; a value is read as ``--set`` reads it."""
     axes: dict[str, list[Any]] = {}
     for pair in given:
         axis, sign, values = pair.partition("=")
         axis = axis.strip().replace("-", "_")
         if not sign or not axis.isidentifier() or not all(value.strip() for value in values.split(",")):
-            raise UsageError(f"--sweep {pair!r} is not AXIS=V1,V2,...", "write for example order=1,2,3")
+            raise UsageError(f"{flag} {pair!r} is not AXIS=V1,V2,...", "write for example order=1,2,3")
         if axis in axes:
-            raise UsageError(f"--sweep {axis} is given twice", "give all its values at once")
+            raise UsageError(f"{flag} {axis} is given twice", "give all its values at once")
         axes[axis] = [parse_value(value.strip()) for value in values.split(",")]
     return axes
+
+
+def by_estimator(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``estimator.name=value`` pairs; an estimator's name has no dot, a setting's neither."""
+    grouped: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        estimator, dot, rest = pair.partition(".")
+        if not dot or not estimator or "=" in estimator:
+            raise UsageError(f"--set {pair!r} is not ESTIMATOR.NAME=VALUE", "write for example gptfluence.order=2")
+        grouped.setdefault(estimator, {}).update(console.parse_settings([rest]))
+    return grouped

@@ -136,3 +136,84 @@ class VerifyOptions:
         panel=FILES,
     )
     figure: File = common.figure("beside it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointOptions:
+    """What holds at every point of a sweep or a learning curve."""
+
+    metric: str | None = common.metric()
+    encoder: str | None = encoder_option()
+    settings: tuple[str, ...] = option(
+        (),
+        "A setting of one estimator; may be given several times.",
+        flag="--set",
+        metavar="ESTIMATOR.NAME=VALUE",
+        panel=PRECISE,
+    )
+    every: int = option(
+        1,
+        "Learn from every K-th recorded score only, and predict at those steps.",
+        metavar="K",
+        panel=PRECISE,
+        bound=at_least(1),
+    )
+    keep_diverged: bool = option(
+        False, "Also take runs that diverged, which are left out otherwise (and named).", panel=PRECISE
+    )
+    seed: int = common.seed()
+    inputs: InputOptions = InputOptions()
+    as_json: bool = common.as_json()
+    as_csv: bool = common.as_csv()
+    output: File = option(None, "Also write the table to this .json or .csv file.", shown=False, panel=FILES)
+    figure: str | Path | None = common.figure()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridOptions(PointOptions):
+    """What ``gptfl sweep`` varies."""
+
+    axes: tuple[str, ...] = option(
+        (),
+        "Values of one setting of the estimator, of 'every' or of 'encoder', as in order=1,2,3; of several, every "
+        "combination.",
+        argument=True,
+        metavar="AXIS=V1,V2,...",
+        shell=True,
+    )
+    estimator: str = option("gptfluence", "The estimator whose settings vary.", complete="estimator")
+    folds: int | None = option(
+        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles", bound=at_least(2)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningCurveOptions(PointOptions):
+    """How many runs ``gptfl learning-curve`` fits to."""
+
+    counts: tuple[str, ...] = option(
+        (), "How many runs to fit to, as in 2 3 5 10.", argument=True, metavar="RUNS...", shell=True
+    )
+    estimators: tuple[str, ...] = option(
+        (),
+        "Estimator to compare, beside the naive ones; may be given several times.",
+        flag="--estimator",
+        metavar="NAME[@ENCODER][:SETTING=VALUE,...]",
+        shown="exposure-gp and gptfluence",
+        complete="estimator",
+    )
+    held_out: int | None = option(
+        None,
+        "Hold out the last N runs.",
+        metavar="N",
+        shown="the test runs",
+        panel=PRECISE,
+        bound=at_least(1, "give at least 1, or leave it out for the recording's test runs"),
+    )
+    draws: int = option(
+        1,
+        "Fit to up to K disjoint groups of runs at each point, and average.",
+        metavar="K",
+        panel=PRECISE,
+        bound=at_least(1),
+    )

@@ -1,6 +1,7 @@
 """The options of the commands that embed, fit and simulate."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from gptfl.options import common
@@ -140,10 +141,19 @@ class SimulatorOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedRunOptions(CounterfactualOptions):
+    """What runs that were never recorded train on: several subsets may be asked about in one pass."""
+
+    subset: tuple[str | Path, ...] = option(  # type: ignore[assignment]
+        (), "File of pool ids to train on, one a line; several are predicted in one pass.", shown=False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulateOptions:
     """What ``gptfl simulate`` predicts."""
 
-    run: CounterfactualOptions = CounterfactualOptions()
+    run: SimulatedRunOptions = SimulatedRunOptions()
     against: File = option(None, "File of pool ids to compare with.", shown="the average recorded run", panel=ASKED)
     observe: File = option(
         None,
@@ -161,3 +171,4 @@ class SimulateOptions:
     inputs: SimulatorOptions = SimulatorOptions()
     output: File = option(None, "Predictions file to write.", shown="in the workspace", panel=FILES)
     figure: File = common.figure("beside it")
+    no_picture: bool = option(False, "Draw no picture.", flag="--no-picture", panel=FILES, shell=True)

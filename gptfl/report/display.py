@@ -1,15 +1,19 @@
 """How each kind of result is drawn, tabulated, shown in a notebook and saved."""
 
 import io
+from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gptfl.core import user_path
-from gptfl.errors import UsageError
+from gptfl.core.texts import json_text
+from gptfl.errors import UsageError, harmless
 from gptfl.evaluation.verification import Verification
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
@@ -108,20 +112,59 @@ def _(result: Simulation) -> dict[str, str]:
     return {".json": simulation.to_json(result), ".csv": _csv(result)}
 
 
-@tables_of.register(SubsetSimulations)
-def _(result: SubsetSimulations) -> list[Table]:
-    table = Table(title=f"{len(result.final)} subsets by {result.estimator}: mean {result.metric.name}")
-    for heading in ("subset", "examples", "predicted", "change"):
+def many_table(result: SubsetSimulations, names: Sequence[str], top: int | None = None) -> Table:
+    """Where each subset would end, the best first: the mean over test examples, and how far that is from the average run."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
+    table.caption = Text(
+        f"by {result.estimator}, at step {result.steps[-1]}, mean of {len(result.tests)} test examples"
+    )
+    table.add_column("subset", overflow="fold")
+    for heading in ("examples", f"predicted {result.metric.name}", "change", "novelty"):
         table.add_column(heading, justify="right")
     means, changes = result.final.mean(axis=1), result.change.mean(axis=1)
-    for place in result.order[:10]:
-        table.add_row(str(place), str(result.sizes[place]), f"{means[place]:.4g}", f"{changes[place]:+.3g}")
-    return [table]
+    for place in result.order[:top]:
+        novelty = "" if result.novelty is None else f"{result.novelty[place]:.2f}"
+        cells = (str(result.sizes[place]), f"{means[place]:.4g}", f"{changes[place]:+.3g}", novelty)
+        table.add_row(Text(harmless(names[place])), *cells)
+    return table
+
+
+def many_to_dict(result: SubsetSimulations, names: Sequence[str]) -> dict[str, Any]:
+    """All numbers of the last step, for programs."""
+    means, changes = result.final.mean(axis=1), result.change.mean(axis=1)
+    return {
+        "estimator": result.estimator,
+        "metric": result.metric.name,
+        "higher_is_better": result.metric.higher_is_better,
+        "step": int(result.steps[-1]),
+        "tests": list(result.tests),
+        "subsets": [
+            {
+                "subset": name,
+                "examples": result.sizes[place],
+                "predicted": float(means[place]),
+                "change": float(changes[place]),
+                "novelty": None if result.novelty is None else float(result.novelty[place]),
+                "final": result.final[place].tolist(),
+                "intervals": {
+                    f"{level:g}": [low[place].tolist(), high[place].tolist()]
+                    for level, (low, high) in result.intervals.items()
+                },
+            }
+            for place, name in enumerate(names)
+        ],
+    }
+
+
+@tables_of.register(SubsetSimulations)
+def _(result: SubsetSimulations) -> list[Table]:
+    return [many_table(result, [str(place) for place in range(len(result.final))], 10)]
 
 
 @texts_of.register(SubsetSimulations)
 def _(result: SubsetSimulations) -> dict[str, str]:
-    return {".csv": _csv(result)}
+    names = [str(place) for place in range(len(result.final))]
+    return {".json": json_text(many_to_dict(result, names), indent=2) + "\n", ".csv": _csv(result)}
 
 
 @figure_of.register(Comparison)
@@ -249,4 +292,4 @@ def _(result: SelectionStudy) -> dict[str, str]:
     return {".json": selection_study.to_json(result)}
 
 
-__all__ = ["figure_of", "frame_of", "html_of", "plot", "save", "tables_of", "texts_of"]
+__all__ = ["figure_of", "frame_of", "html_of", "many_table", "many_to_dict", "plot", "save", "tables_of", "texts_of"]

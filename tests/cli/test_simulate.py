@@ -2,9 +2,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import gptfl as package
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
+from tests.cli.test_errors import refuses
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=10)
@@ -29,3 +32,82 @@ def test_held_out_runs_show_what_was_recorded(gptfl: Callable, tmp_path: Path) -
     told = json.loads(asked.out)
     assert (told["recorded"], told["step"], told["against_step"]) == (None, 5, 5)
     assert "trust: on the" in asked.err
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a simulator, which no test changes."""
+    folder = tmp_path_factory.mktemp("fitted")
+    write_dynamics(folder / "made.dynamics.h5", DYNAMICS)
+    write_features(folder / "made.synthetic.features.h5", FEATURES)
+    package.fit("mean-run", workspace=folder)
+    return folder
+
+
+def subsets(folder: Path, *sizes: int) -> list[str]:
+    """Files of the first so many ids, as options."""
+    words = []
+    for size in sizes:
+        path = folder / f"{size}.txt"
+        path.write_text("\n".join(example.id for example in DYNAMICS.pool[:size]))
+        words += ["--subset", str(path)]
+    return words
+
+
+def test_several_subsets_are_predicted_in_one_pass(gptfl: Callable, fitted: Path, tmp_path: Path) -> None:
+    asked = ("simulate", "--workspace", str(fitted), *subsets(tmp_path, 4, 6))
+    before = {path.name for path in fitted.iterdir()}
+    shown = gptfl(*asked)
+    assert shown.code == 0, shown.err
+    assert [line for line in shown.out.splitlines() if str(tmp_path / "6.txt") in line]
+    assert shown.out.rstrip().splitlines()[-1].startswith("next: gptfl verify --subset")
+    assert {path.name for path in fitted.iterdir()} == before
+    told = json.loads(gptfl(*asked, "--json").out)
+    assert [row["examples"] for row in told["subsets"]] == [4, 6]
+    alone = json.loads(gptfl(*asked[:3], *subsets(tmp_path, 6), "--no-picture", "--json").out)
+    assert told["subsets"][1]["predicted"] == pytest.approx(alone["predicted"], rel=1e-6)
+    assert alone["picture"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (("--against", "a.txt"), "--against goes with one --subset, and 2 are given: ask about one"),
+        (("--figure", "a.png"), "--figure goes with one --subset, and 2 are given: ask about one"),
+    ],
+)
+def test_what_goes_with_one_subset_is_refused(
+    gptfl: Callable, fitted: Path, tmp_path: Path, more: tuple[str, ...], line: str
+) -> None:
+    refuses(gptfl("simulate", "--workspace", str(fitted), *subsets(tmp_path, 4, 6), *more), 2, f"error: {line}")
+
+
+def test_a_picture_and_none_are_refused(gptfl: Callable, fitted: Path) -> None:
+    told = gptfl("simulate", "--workspace", str(fitted), "--figure", "a.png", "--no-picture")
+    refuses(told, 2, "error: --figure a.png and --no-picture were given together: choose one")
+
+
+def test_sweeps_and_learning_curves_are_commands(gptfl: Callable, fitted: Path, tmp_path: Path) -> None:
+    kept = ("--workspace", str(fitted), "--figure", str(tmp_path / "a.png"), "--json")
+    swept = gptfl("sweep", "order=1,2", "--set", "gptfluence.epochs=2", *kept)
+    assert swept.code == 0, swept.err
+    plain = gptfl("compare", "--sweep", "order=1,2", "--set", "gptfluence.epochs=2", *kept)
+    numbers = [[point["mse"] for point in json.loads(one.out)["points"]] for one in (swept, plain)]
+    assert numbers[0] == numbers[1]
+    curve = gptfl("learning-curve", "2", "3", "--estimator", "persistence", *kept)
+    assert curve.code == 0, curve.err
+    assert {point["runs"] for point in json.loads(curve.out)["points"]} == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("sweep",), "nothing says what to vary: write for example gptfl sweep order=1,2,3"),
+        (("sweep", "order"), "AXIS 'order' is not AXIS=V1,V2,...: write for example order=1,2,3"),
+        (("sweep", "order=1", "--json", "--csv"), "--json and --csv were given together: choose one"),
+        (("learning-curve",), "nothing says how many runs to fit to: write for example gptfl learning-curve 2 3 5 10"),
+        (("learning-curve", "few"), "'few' is no number of runs: write for example gptfl learning-curve 2 3 5 10"),
+    ],
+)
+def test_what_no_sweep_can_do_is_one_line(gptfl: Callable, arguments: tuple[str, ...], line: str) -> None:
+    refuses(gptfl(*arguments), 2, f"error: {line}")

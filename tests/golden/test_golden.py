@@ -265,23 +265,8 @@ def test_the_whole_archive_is_held_against_something() -> None:
     assert sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file()) < 2_000_000
 
 
-NEW_OPTIONS = {"--config", "--print-config", "--command"}
-"""Options that there are since."""
-SEARCH = {"type": "int", "default": 6000}
-"""How --search of select and select-study says what it was left open for, and still shows."""
-
-
-def by_flag(options: dict[str, Any]) -> dict[str, Any]:
-    """Options by what is typed, arguments by name: neither their order nor what Python calls them matters to anyone."""
-    return {option.get("flags", [name])[0]: option for name, option in options.items()}
-
-
 @pytest.mark.parametrize("command", OPTIONS)
 def test_commands_have_the_same_options(command: str) -> None:
-    found, stored = json.loads(json.dumps(house.options())), OPTIONS
-    assert list(found) == list(stored)
-    options, before = by_flag(found[command]), by_flag(stored[command])
-    assert options.keys() - before.keys() <= NEW_OPTIONS
-    for name, option in before.items():
-        expected = option | SEARCH if name == "--search" else option
-        assert options[name] == expected, f"gptfl {command}: {name}"
+    found = json.loads(json.dumps(house.options()))
+    assert list(found) == list(OPTIONS)
+    assert found[command] == OPTIONS[command]

@@ -14,6 +14,7 @@ COMMANDS = (
     *(recording.CollectOptions, interchange.ImportOptions, interchange.ExportOptions, simulation.FeaturizeOptions),
     *(simulation.FitOptions, simulation.SimulateOptions, evaluation.VerifyOptions, evaluation.CompareOptions),
     *(influence.RankOptions, influence.RelabelStudyOptions, influence.SelectOptions, influence.SelectStudyOptions),
+    *(evaluation.GridOptions, evaluation.LearningCurveOptions),
     *(common.InspectOptions, common.UnlockOptions, common.PluginsOptions, common.DemoOptions),
 )
 FUNCTIONS = {

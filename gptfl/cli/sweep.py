@@ -1,0 +1,25 @@
+"""``gptfl sweep``."""
+
+from gptfl.cli import console
+from gptfl.cli.adapter import with_options
+from gptfl.cli.sweeping import axes_of, by_estimator, check_one_form, over_settings
+from gptfl.errors import UsageError
+from gptfl.options.base import keywords
+from gptfl.options.evaluation import GridOptions
+
+
+@with_options(GridOptions)
+def command(options: GridOptions) -> None:
+    """Compare an estimator with itself over a grid of settings, as the paper's ablations do.
+
+    Example: `gptfl sweep order=1,2,3 every=1,2 --folds 4`
+    """
+    check_one_form(options)
+    if not options.axes:
+        raise UsageError("nothing says what to vary", "write for example gptfl sweep order=1,2,3")
+    console.warn_of_problems()
+    given = keywords(options) | {
+        "settings": by_estimator(options.settings),
+        "figure": True if options.figure is None else options.figure,
+    }
+    over_settings(axes_of(options.axes, "AXIS"), options.as_json, options.as_csv, **given)
