@@ -84,6 +84,11 @@ class Recording:
         """How many of its runs were recorded by the call that it is from."""
         return 0 if self.collected is None else self.collected.recorded_now
 
+    @property
+    def moved(self) -> Mapping[str, tuple[float, float]]:
+        """Each metric's mean over runs and test examples at the first and at the last step, by the call that made it."""
+        return {} if self.collected is None else self.collected.moved
+
     def run(self, index: int) -> Run:
         """The run of this number. Raises ``KeyError``."""
         for run in self.dynamics.runs:

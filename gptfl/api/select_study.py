@@ -26,7 +26,7 @@ from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.studies.results import SelectionStudy, SelectorResult
 from gptfl.studies.retraining import Retrainer, Training
-from gptfl.studies.rivals import TestSplit, baseline_choices, drawn_of, split_tests
+from gptfl.studies.rivals import TargetSplit, baseline_choices, drawn_of, split_tests
 
 ALSO = "accuracy"
 """Measured beside the metric selected for, where the test examples have classes."""
@@ -139,7 +139,7 @@ def _targets(source: FittedSimulator, output: str | Path | None, figure: str | P
 
 def _retrainer(
     source: FittedSimulator,
-    halves: TestSplit,
+    halves: TargetSplit,
     model: str | None,
     data: str | Path | None,
     device: str,

@@ -31,7 +31,7 @@ RIVAL = "tracin-cp"
 
 
 @dataclass(frozen=True, slots=True)
-class TestSplit:
+class TargetSplit:
     """The places of the test examples to choose for, of those to score on, and of all but the latter."""
 
     asked: Int[np.ndarray, " asked"]
@@ -39,7 +39,7 @@ class TestSplit:
     kept: Int[np.ndarray, " kept"]
 
 
-def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int | None, seed: int) -> TestSplit:
+def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int | None, seed: int) -> TargetSplit:
     """Set ``score_on`` of the test examples of a subject apart, half of them unless told otherwise.
 
     Raises ``UsageError`` where that leaves none to choose for, or none to score on.
@@ -56,12 +56,12 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
         )
     order = generator(seed, Stream.TARGET_SPLIT).permutation(len(tests))
     scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
-    return TestSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
+    return TargetSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
 
 
 def baseline_choices(
     source: FittedSimulator,
-    halves: TestSplit,
+    halves: TargetSplit,
     wish: SelectionSpec,
     rivals: Sequence[str] | None,
     how: str | None,

@@ -250,7 +250,7 @@ def test_other_sketches_are_refused(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"sketches": True, "sketch_points": 0}, "--sketch-points is 0: give 1 to 5"),
+        ({"sketches": True, "sketch_points": 0}, "--sketch-points is 0: give at least 1"),
         ({"sketches": True, "sketch_points": 6}, "--sketch-points is 6: give 1 to 5: a run of 4 steps"),
         ({"sketches": True, "sketch_dimensions": 0}, "--sketch-dimensions is 0: give at least 1"),
         ({"sketches": True, "sketch_modules": ""}, "--sketch-modules is empty"),

@@ -16,7 +16,7 @@ from gptfl.training.tiny import build_tiny
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), build_folder(tmp_path / "a" / "model"):
         raise ZeroDivisionError
-    assert list((tmp_path / "a").iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "the folder of the folder was made for it alone"
     with build_folder(tmp_path / "a" / "model") as folder:
         (folder / "weights").write_text("w")
         assert not (tmp_path / "a" / "model").exists()

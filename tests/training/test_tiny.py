@@ -48,7 +48,7 @@ def test_an_interrupted_build_leaves_nothing(quick_tiny: None, tmp_path: Path, m
 
     with pytest.raises(KeyboardInterrupt):
         tiny.build_tiny(stop)
-    assert list((tmp_path / "models").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_writes_any_text(quick_tiny: None) -> None:

@@ -15,7 +15,16 @@ from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
 from gptfl.estimators.exposure_gp.inputs import Sources
 from gptfl.estimators.exposure_gp.links import Link
-from gptfl.estimators.exposure_gp.process import Curricula, Examples, Hyper, Step, TestKernel, choose, states, steps_of
+from gptfl.estimators.exposure_gp.process import (
+    Curricula,
+    Examples,
+    Hyper,
+    SimilarityKernel,
+    Step,
+    choose,
+    states,
+    steps_of,
+)
 from gptfl.estimators.exposure_gp.recipe_departure import BatchSizes
 from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
@@ -55,7 +64,7 @@ class ExposureModel:
         self.pool, self.widening, self.floor = recorded.pool, widening, floor
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
-        self.likeness = TestKernel.of(fitted, recorded.values.shape[2])
+        self.likeness = SimilarityKernel.of(fitted, recorded.values.shape[2])
         self.even = link.to(recorded.values)
         self.centre = means(self.even)
         self.slopes = link.slope(means(recorded.values))

@@ -92,7 +92,7 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class TestKernel:
+class SimilarityKernel:
     """How alike the test examples are: eigenvalues and eigenvectors of a correlation matrix, and relative sizes."""
 
     values: Float[np.ndarray, " column"]
@@ -100,7 +100,7 @@ class TestKernel:
     sizes: Float[np.ndarray, " test"]
 
     @classmethod
-    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "TestKernel":
+    def of(cls, vectors: Float[np.ndarray, "test d"] | None, count: int) -> "SimilarityKernel":
         """Cosines of these vectors, and their lengths; unalike and of one size where there are none."""
         if vectors is None:
             return cls(np.zeros(count), np.eye(count), np.ones(count))
@@ -204,7 +204,7 @@ def steps_of(
     runs: Curricula,
     steps: Int[np.ndarray, " recorded"],
     examples: Examples,
-    likeness: TestKernel,
+    likeness: SimilarityKernel,
     own: int,
     *,
     groups: Int[np.ndarray, " run"] | None = None,
@@ -293,7 +293,7 @@ def middle(sources: int) -> Float[np.ndarray, " source"]:
     return centre
 
 
-def choose(steps: Sequence[Step], likeness: TestKernel, alike: bool) -> tuple[Hyper, float]:
+def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tuple[Hyper, float]:
     """The hyperparameters of the greatest posterior density, and minus its logarithm.
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
@@ -333,7 +333,7 @@ def choose(steps: Sequence[Step], likeness: TestKernel, alike: bool) -> tuple[Hy
     return hyper(best.x, told(best.x).scales), float(best.fun)
 
 
-def evidence_of(step: Step, likeness: TestKernel) -> Evidence:
+def evidence_of(step: Step, likeness: SimilarityKernel) -> Evidence:
     """A step without the mean of its runs."""
     basis = contrasts(len(step.members))
     parts = np.concatenate([step.deviations[None], step.expected])

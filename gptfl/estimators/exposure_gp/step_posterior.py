@@ -26,8 +26,8 @@ from gptfl.estimators.exposure_gp.process import (
     REACH,
     SPREAD,
     Hyper,
+    SimilarityKernel,
     Step,
-    TestKernel,
     evidence_of,
     middle,
     share_of,
@@ -38,7 +38,7 @@ STRENGTH = 1.0
 """Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
 
 
-def solve(step: Step, hyper: Hyper, likeness: TestKernel, strength: float | None = None) -> Posterior:
+def solve(step: Step, hyper: Hyper, likeness: SimilarityKernel, strength: float | None = None) -> Posterior:
     """What is known at a step after the runs fitted, in units of its sizes.
 
     The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
@@ -55,7 +55,7 @@ def solve(step: Step, hyper: Hyper, likeness: TestKernel, strength: float | None
     return condition(rows, cols, left, strength_of(rows, cols, told) if strength is None else strength, step.known)
 
 
-def whole(step: Step, likeness: TestKernel, alike: bool) -> Step:
+def whole(step: Step, likeness: SimilarityKernel, alike: bool) -> Step:
     """The step without values missing, to choose hyperparameters by.
 
     The runs that have every value; where these are fewer than half, all runs, with what hyperparameters at the middle
@@ -74,7 +74,7 @@ def whole(step: Step, likeness: TestKernel, alike: bool) -> Step:
     return replace(step, deviations=step.deviations if gaps is None else gaps.filled(step.deviations), known=None)
 
 
-def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, likeness: TestKernel) -> float:
+def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, likeness: SimilarityKernel) -> float:
     """The likeliest share of the noise that runs of the same exposures have in common, all else as it is.
 
     What repeats differ by is noise here, whatever it may owe to their orders. ``strengths`` are those of each step's

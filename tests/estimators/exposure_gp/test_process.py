@@ -10,7 +10,7 @@ from gptfl.estimators.exposure_gp.process import (
     RECENT,
     Curricula,
     Examples,
-    TestKernel,
+    SimilarityKernel,
     choose,
     sizes_of,
     states,
@@ -33,7 +33,7 @@ def world(seed=0):
     gradients, tests = random.normal(size=(POOL, 4)), random.normal(size=(TEST, 4))
     told = Vectors(np.array([0]), random.normal(size=(1, POOL, TEST)))
     examples = Examples(np.arange(POOL), (Vectors(np.array([0]), gradients[None]),), (told,))
-    likeness = TestKernel.of(tests, TEST)
+    likeness = SimilarityKernel.of(tests, TEST)
     seen = exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
     root = np.linalg.cholesky(0.8 * likeness.cosines + 0.2 * np.eye(TEST))
     effects = (0.05 * random.normal(size=(POOL, TEST)) + 0.2 * gradients @ random.normal(size=(4, TEST))) @ root.T
@@ -96,12 +96,12 @@ def test_sizes_lie_between_what_was_found_and_what_was_expected_by_the_number_of
 
 def test_likeness_is_the_cosines_and_the_lengths():
     vectors = np.array([[3.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
-    likeness = TestKernel.of(vectors, 3)
+    likeness = SimilarityKernel.of(vectors, 3)
     half = np.sqrt(0.5)
     np.testing.assert_allclose(likeness.cosines, [[1, 0, half], [0, 1, half], [half, half, 1]], atol=1e-12)
     assert np.mean(likeness.sizes**2) == pytest.approx(1)
     assert likeness.sizes[1] / likeness.sizes[0] == pytest.approx(4 / 3)
-    alone = TestKernel.of(None, 3)
+    alone = SimilarityKernel.of(None, 3)
     np.testing.assert_array_equal(alone.cosines, np.zeros((3, 3)))
 
 
@@ -158,7 +158,7 @@ def test_choosing_is_deterministic_and_needs_no_likeness():
     one, other = (choose(steps(made), made[2], True) for _ in range(2))
     np.testing.assert_array_equal(one[0].weights, other[0].weights)
     assert one[1] == other[1]
-    plain, _ = choose(steps(made), TestKernel.of(None, TEST), False)
+    plain, _ = choose(steps(made), SimilarityKernel.of(None, TEST), False)
     assert (plain.alike, plain.shared) == (0.0, 0.0)
 
 

@@ -75,10 +75,10 @@ def test_a_smaller_learning_rate_changes_less_with_step_sizes_and_nothing_withou
     slow = replace(query, learning_rates=query.learning_rates / 1000)
     for settings in ({"anchored": True}, {}):
         sized = GPTfluence(**settings, step_size=True, epochs=50).fit(fit_data(runs, features))
-        assert sized.ignores == frozenset()
+        assert sized.tags.ignores == frozenset()
         assert np.abs(sized.predict(slow).values - query.first[:, None]).max() < 0.02
         plain = GPTfluence(**settings, epochs=50).fit(fit_data(runs, features))
-        assert plain.ignores == {"learning rates"}
+        assert plain.tags.ignores == {"learning rates"}
         np.testing.assert_array_equal(plain.predict(slow).values, plain.predict(query).values)
 
 
