@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import nnls
 
 from gptfl.estimators.exposure_gp.inference import cost, whitening
 
@@ -113,6 +112,8 @@ def likeliest(products: Float[np.ndarray, "step part part"]) -> Float[np.ndarray
 
 def least_squares(products: Float[np.ndarray, "part part"]) -> Float[np.ndarray, " expected"]:
     """Non-negative least squares of the first part on the others, from their products with one another."""
+    from scipy.optimize import nnls  # takes as long to load as a simulation
+
     # What was expected of all runs alike says nothing of how they differ.
     unit = np.sqrt(np.diag(products)[1:])
     unit = np.where(unit > 0, unit, np.inf)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import minimize
 
 from gptfl.core.curriculum import presentation_weights
 from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated, accumulated_counts
@@ -300,6 +299,8 @@ def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tu
     of the expectations are fitted along with each candidate (non-negative generalised least squares). No value
     may be missing (see ``step_posterior.whole``).
     """
+    from scipy.optimize import minimize  # takes as long to load as a simulation
+
     sources = len(steps[0].covariances)
     lack = steps[0].near is not None
     shares = [CENTRE_NOISE, CENTRE_ALIKE] if alike else []

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize_scalar
 
 from gptfl.estimators.exposure_gp.inference import rows_of
 from gptfl.estimators.exposure_gp.process import Hyper, Step
@@ -21,6 +20,8 @@ def factors_of(steps: Sequence[Step], hyper: Hyper) -> Float[np.ndarray, " test"
     equations are averaged. Only how test examples differ counts: what they have in common is the scales' business,
     which know how alike the test examples' noise is. Ones where nothing is expected.
     """
+    from scipy.optimize import minimize_scalar  # takes as long to load as a simulation
+
     weight = pull = np.zeros(len(steps[0].size))
     for step in steps:
         expected = np.tensordot(hyper.scales, step.expected, 1)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize_scalar
 
 from gptfl.estimators.exposure_gp.inference import (
     Columns,
@@ -80,6 +79,8 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
     What repeats differ by is noise here, whatever it may owe to their orders. ``strengths`` are those of each step's
     signal. The share's log-odds have a normal prior.
     """
+    from scipy.optimize import minimize_scalar  # takes as long to load as a simulation
+
     means = [np.eye(len(step.members)) if step.groups is None else averaging(step.groups) for step in steps]
     steps = [replace(step, covariances=mean @ step.covariances @ mean) for step, mean in zip(steps, means, strict=True)]
     evidence = [evidence_of(step, likeness) for step in steps]
@@ -98,6 +99,8 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
 
 def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:
     """The factor of the covariances between runs that makes these deviations likeliest."""
+    from scipy.optimize import minimize_scalar  # takes as long to load as a simulation
+
     if not left.any():
         return 1.0
     squares = (rows.vectors.T @ left @ cols.vectors) ** 2
