@@ -29,6 +29,8 @@ WORDS = {
     "simulate": "--subset ids.txt --orders 3 --json",
     "verify": "--drop ids.txt --dry-run",
     "compare": "--estimator gptfluence@tfidf-svd:order=2 --folds 3 --latex --sweep runs=2,3",
+    "sweep": "order=1,2 every=1,2 --estimator gptfluence --folds 3",
+    "learning-curve": "2 3 5 --estimator exposure-gp --held-out 4 --draws 2",
     "rank": "--harmful --top 3 --simulator a.h5 --simulator b.h5",
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--diversity 1.5 --cautious 1",
