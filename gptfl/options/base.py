@@ -38,6 +38,9 @@ def share(remedy: str = "give a share between 0 and 1, such as 0.25") -> Bound:
 
 
 POSITIVE = Bound(lambda value: 0 < value < math.inf, "give a positive number")
+LARGEST_RATE = 1e9
+"""No learning rate is larger: twice as many decimal places would leave what a float can hold."""
+RATE = Bound(lambda value: 0 < value <= LARGEST_RATE, f"give a positive number, at most {LARGEST_RATE:g}")
 NOT_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "give 0 or more", "g")
 SEED = Bound(lambda value: 0 <= value < 2**63, "give a whole number from 0 to 2**63 - 1")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option, share
+from gptfl.options.base import NOT_NEGATIVE, POSITIVE, RATE, Bound, at_least, option, share
 from gptfl.options.common import FILES, PRECISE, File
 
 WHAT, DESIGN = "What to record", "Runs"
@@ -150,7 +150,7 @@ class TrainingOptions:
         None,
         "Peak learning rate.",
         shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
-        bound=POSITIVE,
+        bound=RATE,
     )
     schedule: str = option("linear", "linear (decay to 0) or constant.")
     max_length: int = option(

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError
+from gptfl.options.base import LARGEST_RATE
 from gptfl.store.jsonlines import shown
 
 Check = Callable[[Any], bool]
 LARGEST = 2**31
 """No count is larger."""
-LARGEST_RATE = 1e9
-"""No learning rate is larger: twice as many decimal places would leave what a float can hold."""
 
 
 def _count(least: int) -> Check:
