@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     __version__: str
     from gptfl.api.compare import compare
+    from gptfl.api.learning_curve import learning_curve
     from gptfl.api.rank import rank
     from gptfl.api.recording import Recording, collect, open_recording
     from gptfl.api.relabel_study import relabel_study
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gptfl.api.select_study import select_study
     from gptfl.api.simulate import simulate
     from gptfl.api.simulator import Simulator, fit, open_simulator
+    from gptfl.api.sweep import sweep
     from gptfl.api.verify import verify
     from gptfl.features.featurize import featurize
     from gptfl.interchange.export_recording import export
@@ -38,6 +40,7 @@ _WHERE = {
     "fit": "api.simulator",
     "import_": "interchange.import_recording",
     "inspect": "recording.inspect",
+    "learning_curve": "api.learning_curve",
     "open_recording": "api.recording",
     "open_simulator": "api.simulator",
     "plot": "report.display",
@@ -47,6 +50,7 @@ _WHERE = {
     "select": "api.select",
     "select_study": "api.select_study",
     "simulate": "api.simulate",
+    "sweep": "api.sweep",
     "verify": "api.verify",
 }
 """Where each of these is."""
@@ -61,6 +65,7 @@ __all__ = [
     "fit",
     "import_",
     "inspect",
+    "learning_curve",
     "open_recording",
     "open_simulator",
     "plot",
@@ -70,6 +75,7 @@ __all__ = [
     "select",
     "select_study",
     "simulate",
+    "sweep",
     "verify",
 ]
 

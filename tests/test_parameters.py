@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 MOST = 12
 LEFT = {
     "gptfl/api/compare.py:compare",
-    "gptfl/api/learning_curve.py:sweep_runs",
+    "gptfl/api/learning_curve.py:learning_curve",
     "gptfl/api/rank.py:rank",
     "gptfl/api/relabel_study.py:relabel_study",
     "gptfl/api/select.py:select",

@@ -26,14 +26,14 @@ from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
 from gptfl.store.outputs import ResultWriter, check_plain_target
 
 RUNS = "runs"
-"""The axis of ``compare --sweep``."""
+"""The axis of ``compare --sweep`` that is a learning curve."""
 COMPARED = ("exposure-gp", "gptfluence")
 """The estimators compared unless others are named."""
 VALIDATES = 5
 """Of every 12 runs of a group this place validates, as in folds."""
 
 
-def sweep_runs(
+def learning_curve(
     counts: Sequence[Any],
     *,
     estimators: Sequence[str] | None = None,
@@ -120,12 +120,12 @@ def sweep_runs(
 
 def _check_counts(counts: Sequence[Any], held_out: int | None, draws: int) -> None:
     if not counts:
-        raise UsageError(f"--sweep {RUNS}= names no value", f"write for example {RUNS}=2,3,5,10")
+        raise UsageError("nothing says how many runs to fit to", "give for example 2, 3, 5 and 10")
     for count in counts:
         if type(count) is not int or count < FEWEST_FIT_RUNS:
-            raise UsageError(f"--sweep {RUNS}={count}", f"give whole numbers of at least {FEWEST_FIT_RUNS}")
+            raise UsageError(f"{RUNS}={count}", f"give whole numbers of at least {FEWEST_FIT_RUNS}")
     if len(set(counts)) < len(counts):
-        raise UsageError(f"--sweep {RUNS} names a value twice", "name each once")
+        raise UsageError(f"a number of {RUNS} is named twice", "name each once")
     if held_out is not None and held_out < 1:
         raise UsageError(f"--held-out is {held_out}", "give at least 1, or leave it out for the recording's test runs")
     if draws < 1:
@@ -163,7 +163,7 @@ def groups_of(runs: Sequence[Run], count: int, draws: int) -> list[list[Run]]:
     """Up to ``draws`` disjoint groups of ``count`` runs, one after another; ``UsageError`` where there are too few runs."""
     if count > len(runs):
         raise UsageError(
-            f"--sweep {RUNS}={count}: only {len(runs)} runs may be fitted to",
+            f"{RUNS}={count}: only {len(runs)} runs may be fitted to",
             f"give at most {len(runs)}, or {MORE_RUNS}",
         )
     return [list(runs[start * count : (start + 1) * count]) for start in range(min(draws, len(runs) // count))]

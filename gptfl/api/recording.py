@@ -1,7 +1,7 @@
 """A recording to hold: opened once, featurized, compared and fitted from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from gptfl.core import Dynamics, Example, Progress, Run, silent, user_path
 from gptfl.core.display import html_rows
 from gptfl.evaluation.compare import ComparisonSpec, compare_held_out
 from gptfl.features.featurize import FeaturizeResult
+from gptfl.plugins.registry import suggest
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.recording import open_recording as open_file
 from gptfl.recording.result import CollectResult
@@ -104,7 +105,7 @@ class Recording:
 
     def compare(
         self,
-        estimators: Sequence[str] | None = None,
+        estimators: str | Sequence[str] | None = None,
         *,
         folds: int | None = None,
         every: int = 1,
@@ -117,7 +118,12 @@ class Recording:
         ``spec`` are the other fields of ``gptfl.evaluation.compare.ComparisonSpec``, the options of ``gptfl.compare``.
         """
         recording = replace(self.opened, every=every, keep_diverged=keep_diverged)
-        return compare_held_out(recording, ComparisonSpec(estimators=estimators, folds=folds, **spec), progress)
+        known = [one.name for one in fields(ComparisonSpec)]
+        for name in spec:
+            if name not in known:
+                raise TypeError(f"compare has no option {name!r}: {suggest(name, [*known, 'every', 'keep_diverged'])}")
+        named = [estimators] if isinstance(estimators, str) else estimators
+        return compare_held_out(recording, ComparisonSpec(estimators=named, folds=folds, **spec), progress)
 
     def fit(self, estimator: str | None = None, **options: Any) -> Simulator:
         """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording."""

@@ -1,6 +1,7 @@
 """A fitted simulator to hold: asked any number of questions, opened once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
+from gptfl.plugins.registry import suggest
 from gptfl.simulation.counterfactual import Counterfactual, Ids
 from gptfl.simulation.fit import FitResult
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
@@ -24,6 +26,10 @@ from gptfl.simulation.simulator import FittedSimulator, open_fitted
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import Announce
+
+
+ARGUMENTS = ("subset", "drop", "curriculum", "orders", "against", "observe", "seed")
+"""What ``simulate`` takes besides a recipe."""
 
 
 class Simulator:
@@ -144,7 +150,8 @@ class Simulator:
         check_seed(seed)
         overrides = _overrides(recipe)
         Counterfactual((), None, None, orders, overrides).check()
-        return simulate_subsets(self.opened, subsets, orders, overrides, seed, progress)
+        found = simulate_subsets(self.opened, subsets, orders, overrides, seed, progress)
+        return replace(found, notes=(*found.notes, self.trust.note))
 
     def influence(
         self,
@@ -235,7 +242,7 @@ def _overrides(recipe: Mapping[str, Any]) -> Overrides:
     known = {"epochs": "epochs", "steps": "steps", "batch_size": "batch_size", "lr": "learning_rate"}
     for name in recipe:
         if name not in known:
-            raise TypeError(f"unexpected argument {name!r}: a recipe has {', '.join(known)}")
+            raise TypeError(f"unexpected argument {name!r}: {suggest(name, [*known, *ARGUMENTS])}")
     return Overrides(**{known[name]: value for name, value in recipe.items()})
 
 

@@ -38,16 +38,14 @@ class _Grid:
     def __post_init__(self) -> None:
         for axis, values in self.axes.items():
             if not values:
-                raise UsageError(f"--sweep {axis}= names no value", f"write for example {axis}=1,2,3")
+                raise UsageError(f"{axis}= names no value", f"write for example {axis}=1,2,3")
             if len(set(map(repr, values))) < len(values):
-                raise UsageError(f"--sweep {axis} names a value twice", "name each once")
+                raise UsageError(f"{axis} names a value twice", "name each once")
         if not self.axes:
-            raise UsageError("--sweep names no axis", "write for example --sweep order=1,2,3")
+            raise UsageError("nothing says what to vary", "write for example order=1,2,3")
         self.points = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
         if len(self.points) > MOST_POINTS:
-            raise UsageError(
-                f"--sweep makes {len(self.points)} combinations", f"ask for at most {MOST_POINTS} at a time"
-            )
+            raise UsageError(f"these are {len(self.points)} combinations", f"ask for at most {MOST_POINTS} at a time")
 
     def check_settings(self) -> None:
         """Make the estimator once for each combination: a value that it refuses is told before any work."""
@@ -94,12 +92,12 @@ def sweep(
         check_picture(Path(figure))
         check_plain_target(user_path(figure), "--figure")
     if RUNS in axes:
-        raise UsageError(f"--sweep {RUNS} is a sweep of its own", "call gptfl.api.learning_curve.sweep_runs")
+        raise UsageError(f"{RUNS} is no setting", "use gptfl learning-curve, or gptfl.learning_curve")
     grid = _Grid(axes, estimator)
     fixed = dict((settings or {}).get(estimator, {}))
     for axis, clash in ((EVERY, every > 1), (ENCODER, encoder is not None or features is not None)):
         if axis in axes and clash:
-            raise UsageError(f"--sweep {axis} and --{axis} both say which", "leave out the one that is fixed")
+            raise UsageError(f"{axis} is both swept and given", "leave out the one that is fixed")
     twice = sorted(axes.keys() & fixed.keys())
     if twice:
         raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
@@ -160,7 +158,7 @@ def shown(point: Mapping[str, Any]) -> str:
 def _check_every(values: Sequence[Any]) -> None:
     for value in values:
         if type(value) is not int or value < 1:
-            raise UsageError(f"--sweep every={value}", "give whole numbers of at least 1")
+            raise UsageError(f"every={value}", "give whole numbers of at least 1")
 
 
 def _written(

@@ -80,7 +80,7 @@ def _many(options: SimulateOptions) -> None:
     recipe = {"epochs": run.epochs, "steps": run.steps, "batch_size": run.batch_size, "lr": run.lr}
     with console.progress_bar() as progress:
         found = simulator.simulate_many(run.subset, orders=run.orders, seed=options.seed, progress=progress, **recipe)
-    for text in (*found.notes, simulator.trust.note):
+    for text in found.notes:
         console.note(text)
     names = [str(one) for one in run.subset]
     if options.as_json:

@@ -64,11 +64,11 @@ def run_sweep(options: CompareOptions, given: dict[str, Any]) -> None:
 
 def over_runs(counts: Sequence[Any], as_json: bool, as_csv: bool, **options: Any) -> None:
     """Carry out a learning curve, and show it."""
-    from gptfl.api.learning_curve import sweep_runs
+    from gptfl.api.learning_curve import learning_curve
     from gptfl.report.learning_curve import notes_of, runs_csv, runs_json, runs_table
 
     with console.progress_bar() as progress:
-        found, error = console.outcome(sweep_runs, counts, progress=progress, **options)
+        found, error = console.outcome(learning_curve, counts, progress=progress, **options)
     if as_json or as_csv:
         for text in notes_of(found):
             console.note(text)

@@ -12,7 +12,7 @@ from gptfl.options.simulation import CounterfactualOptions, LearningOptions, Sim
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """What a sweep varies; the Python functions ``sweep`` and ``sweep_runs`` take it in their own way."""
+    """What a sweep varies; the Python functions ``sweep`` and ``learning_curve`` take it in their own way."""
 
     sweep: tuple[str, ...] = option(
         (),

@@ -58,8 +58,12 @@ def texts_of(result: object) -> dict[str, str]:
 def html_of(result: object) -> str:
     """The tables of a result for a notebook."""
     console = Console(record=True, file=io.StringIO(), width=WIDTH, force_jupyter=False)
+    if isinstance(result, Simulation):
+        console.print(simulation.headline(result), markup=False)
     for table in tables_of(result):
         console.print(table)
+    for note in getattr(result, "notes", ()):
+        console.print(f"note: {harmless(note)}", markup=False, style="dim")
     code = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
     return console.export_html(inline_styles=True, code_format=code)
 

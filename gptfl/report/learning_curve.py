@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
-from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
+from gptfl.report.cells import NOTHING, TITLES, counted, number, seconds, spread
 from gptfl.report.comparison import LONGEST
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN
 from gptfl.report.footnotes import tops
@@ -41,7 +41,7 @@ Drawn = tuple[RunsPoint, ScoreRow, Value]
 def notes_of(sweep: RunsSweep) -> list[str]:
     """What a reader must know to read the numbers right."""
     notes = [
-        f"Held out at every point: the same {len(sweep.held_out)} runs. Skill is against the mean of all "
+        f"Held out at every point: the same {counted(len(sweep.held_out), 'run')}. Skill is against the mean of all "
         f"{sweep.fittable} runs that may be fitted to, so that points compare.",
         "±: standard deviation over groups of runs, where there are several, else over held-out runs. Brackets: 95 % "
         "bootstrap intervals over held-out runs.",
@@ -160,7 +160,7 @@ def runs_sweep_figure(sweep: RunsSweep) -> "Figure":
             _draw_panel(sweep, name, axis, panels[line][column])
     panels[0][0].legend(fontsize=8)
     figure.suptitle(
-        f"{sweep.metric.name} of {len(sweep.held_out)} held-out runs of {sweep.recording}, by runs fitted to",
+        f"{sweep.metric.name} of {counted(len(sweep.held_out), 'held-out run')} by runs fitted to\n{sweep.recording}",
         fontsize=10,
     )
     return figure

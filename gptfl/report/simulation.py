@@ -147,6 +147,14 @@ def _plain(text: str) -> str:
     return harmless(text).replace("$", r"\$")
 
 
+def headline(result: Simulation) -> str:
+    """A simulation in a line: what was asked, and where it would end beside what it is held against."""
+    return (
+        f"{result.what} by {result.estimator}: {result.metric.name} {result.mean_final:.4g} at step {result.steps[-1]}, "
+        f"{result.mean_change:+.4g} from {result.reference.what} ({direction(result)})"
+    )
+
+
 def simulation_table(result: Simulation) -> Table:
     """The test examples that are helped and hurt most: predicted, recorded where it is known, and against what."""
     held_out = result.recorded is not None

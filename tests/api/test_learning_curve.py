@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gptfl.api.learning_curve import groups_of, sweep_runs
+from gptfl.api.learning_curve import groups_of, learning_curve
 from gptfl.api.sweep import sweep
 from gptfl.core import REPEAT, FeatureSet
 from gptfl.errors import DataError, UsageError
@@ -28,7 +28,7 @@ def skills(found, label):
 
 
 def test_skill_is_against_the_mean_of_all_runs_that_may_be_fitted_to(swept):
-    found = sweep_runs([2, 5, 20], estimators=["recall"], workspace=swept, held_out=4, figure=False)
+    found = learning_curve([2, 5, 20], estimators=["recall"], workspace=swept, held_out=4, figure=False)
     runs = read_dynamics(swept / "syn.dynamics.h5").runs
     values = np.stack([run.metrics["loss"].astype(np.float64) for run in runs])
     recorded = values[20:, 1:]
@@ -47,16 +47,16 @@ def test_without_a_number_the_test_runs_are_held_out_and_repeats_never(swept):
     dynamics = read_dynamics(path)
     runs = [replace(run, role=REPEAT) if run.index == 23 else run for run in dynamics.runs]
     write_dynamics(path, replace(dynamics, runs=tuple(runs)))
-    found = sweep_runs([2], estimators=["recall"], workspace=swept, figure=False)
+    found = learning_curve([2], estimators=["recall"], workspace=swept, figure=False)
     assert found.held_out == ("run-0003", "run-0009", "run-0015", "run-0021")
     assert found.fittable == 24 - 4 - 1
-    last = sweep_runs([2], estimators=["recall"], workspace=swept, held_out=2, figure=False)
+    last = learning_curve([2], estimators=["recall"], workspace=swept, held_out=2, figure=False)
     assert last.held_out == ("run-0021", "run-0022")
 
 
 def test_groups_are_disjoint_and_their_scores_averaged(swept):
-    once = sweep_runs([3], estimators=["class-share"], workspace=swept, held_out=4, figure=False)
-    found = sweep_runs([3, 8, 20], estimators=["class-share"], workspace=swept, held_out=4, draws=3, figure=False)
+    once = learning_curve([3], estimators=["class-share"], workspace=swept, held_out=4, figure=False)
+    found = learning_curve([3, 8, 20], estimators=["class-share"], workspace=swept, held_out=4, draws=3, figure=False)
     assert [point.groups for point in found.points] == [3, 2, 1]
     runs = list(range(20))
     assert groups_of(runs, 3, 3) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
@@ -82,7 +82,7 @@ def test_an_average_is_that_of_all_its_rows_or_the_reason_why_there_is_none():
 
 
 def test_an_estimator_that_fails_is_told_and_the_others_go_on(swept):
-    found = sweep_runs([2, 3], estimators=["refusing", "recall"], workspace=swept, held_out=4, figure=False)
+    found = learning_curve([2, 3], estimators=["refusing", "recall"], workspace=swept, held_out=4, figure=False)
     assert all(row.error for point in found.points for row in point.rows if row.name == "refusing")
     assert len(skills(found, "recall")) == 2
     assert runs_table(found).row_count == 2 * 4
@@ -101,7 +101,7 @@ def fitting(gradients, dynamics):
 
 
 def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
-    plain = sweep_runs([2], estimators=["exposure-gp"], workspace=swept, figure=tmp_path / "a.png")
+    plain = learning_curve([2], estimators=["exposure-gp"], workspace=swept, figure=tmp_path / "a.png")
     assert plain.run_seconds is None
     assert "syn.dynamics.h5 doesn't tell how long its runs took: no panel over the cost" in plain.notes
     path, vectors = swept / "syn.dynamics.h5", swept / "syn.synthetic.features.h5"
@@ -110,17 +110,17 @@ def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
     write_dynamics(path, replace(dynamics, runs=tuple(timed)))
     sets = {name: FeatureSet(one.train, one.test, "gradient") for name, one in features.sets.items()}
     write_features(vectors, replace(features, sets=sets))
-    unknown = sweep_runs([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
+    unknown = learning_curve([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
     assert unknown.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
     write_features(vectors, replace(features, sets=sets, seconds=100.0))
     exact = make_dynamics(gradients=True).gradients
     write_dynamics(path, replace(dynamics, runs=tuple(timed), gradients=fitting(exact, dynamics)))
-    beside = sweep_runs([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
+    beside = learning_curve([2], estimators=["exposure-gp", "recall"], workspace=swept, figure=False)
     assert beside.notes[-1].startswith("what the gradients of exposure-gp took isn't known")
     write_dynamics(path, replace(dynamics, runs=tuple(timed)))
     output = tmp_path / "runs.json"
     for _ in range(2):  # what it wrote itself may be overwritten
-        found = sweep_runs(
+        found = learning_curve(
             [2, 4],
             estimators=["exposure-gp", "recall"],
             workspace=swept,
@@ -143,8 +143,8 @@ def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
 @pytest.mark.parametrize(
     ("counts", "options", "words"),
     [
-        ([], {}, "names no value"),
-        ([1], {}, r"--sweep runs=1: give whole numbers of at least 2"),
+        ([], {}, "nothing says how many runs"),
+        ([1], {}, r"^runs=1: give whole numbers of at least 2"),
         ([2.5], {}, "runs=2.5"),
         (["x"], {}, "runs=x"),
         ([True], {}, "runs=True"),
@@ -152,13 +152,13 @@ def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
         ([2], {"held_out": 0}, "--held-out is 0"),
         ([2], {"held_out": 23}, r"--held-out 23 of 24 usable runs .*give at most 22"),
         ([2], {"draws": 0}, "--draws is 0"),
-        ([2, 21], {"held_out": 4}, r"--sweep runs=21: only 20 runs .*give at most 20"),
+        ([2, 21], {"held_out": 4}, r"^runs=21: only 20 runs .*give at most 20"),
         ([2], {"output": "a.txt"}, "a.txt"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(swept, counts, options, words):
     with pytest.raises(UsageError, match=words) as caught:
-        sweep_runs(counts, estimators=["recall"], workspace=swept, figure=False, **options)
+        learning_curve(counts, estimators=["recall"], workspace=swept, figure=False, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -167,7 +167,7 @@ def test_runs_that_belong_together_are_not_parted(swept):
     dynamics = read_dynamics(path)
     write_dynamics(path, replace(dynamics, settings={**dynamics.settings, "design": "leave-out"}))
     with pytest.raises(UsageError, match=r"--held-out 3 parts runs .*a multiple of 2"):
-        sweep_runs([2], estimators=["recall"], workspace=swept, held_out=3, figure=False)
+        learning_curve([2], estimators=["recall"], workspace=swept, held_out=3, figure=False)
 
 
 def test_a_recording_without_test_runs_is_told_what_to_give(swept):
@@ -175,9 +175,9 @@ def test_a_recording_without_test_runs_is_told_what_to_give(swept):
     dynamics = read_dynamics(path)
     write_dynamics(path, replace(dynamics, runs=tuple(replace(run, role="fit") for run in dynamics.runs)))
     with pytest.raises(DataError, match="no usable run of the recording is a test run: give --held-out N"):
-        sweep_runs([2], estimators=["recall"], workspace=swept, figure=False)
+        learning_curve([2], estimators=["recall"], workspace=swept, figure=False)
 
 
 def test_it_is_no_axis_beside_others(swept):
-    with pytest.raises(UsageError, match="a sweep of its own"):
+    with pytest.raises(UsageError, match="^runs is no setting: use gptfl learning-curve"):
         sweep({"runs": [2], "scale": [1.0]}, estimator="recall", workspace=swept, figure=False)

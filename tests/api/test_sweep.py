@@ -54,12 +54,12 @@ def test_axes_multiply_and_every_changes_what_is_scored(swept, tmp_path):
 @pytest.mark.parametrize(
     ("axes", "more", "words"),
     [
-        ({}, {}, "names no axis"),
+        ({}, {}, "nothing says what to vary"),
         ({"strength": []}, {}, "names no value"),
         ({"strength": [1.0, 1.0]}, {}, "twice"),
         ({"every": [0]}, {}, "every=0"),
-        ({"every": [1, 2]}, {"every": 3}, "both say which"),
-        ({"encoder": ["synthetic"]}, {"encoder": "synthetic"}, "both say which"),
+        ({"every": [1, 2]}, {"every": 3}, "is both swept and given"),
+        ({"encoder": ["synthetic"]}, {"encoder": "synthetic"}, "is both swept and given"),
         ({"strength": [1.0]}, {"settings": {"class-share": {"strength": 1.0}}}, "both swept and set"),
         ({"strength": [-1.0]}, {}, "strength"),
         ({"strength": list(range(1, 300))}, {}, "299 combinations"),

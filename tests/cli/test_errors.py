@@ -291,7 +291,7 @@ def test_wrong_estimators_to_compare_are_one_line(
         (("--sweep", "order=1", "--estimator", "gptfluence@minilm"), "varies one estimator"),
         (("--sweep", "runs=2,3", "--sweep", "order=1"), "--sweep runs goes with no other axis, and order is given"),
         (("--sweep", "runs=2", "--folds", "2"), "--folds does not go with --sweep runs"),
-        (("--sweep", "runs=1"), "--sweep runs=1: give whole numbers of at least 2"),
+        (("--sweep", "runs=1"), "runs=1: give whole numbers of at least 2"),
         (("--sweep", "runs=2", "--held-out", "0"), "--held-out is 0"),
         (("--sweep", "order=1", "--held-out", "2"), "--held-out is of --sweep runs alone"),
         (("--draws", "2"), "--draws is of --sweep runs alone"),

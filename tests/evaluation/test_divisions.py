@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gptfl.api.compare import compare
-from gptfl.api.learning_curve import sweep_runs
+from gptfl.api.learning_curve import learning_curve
 from gptfl.core import REPEAT
 from gptfl.core.splits import most_folds, stored_split
 from gptfl.errors import DataError, UsageError
@@ -76,7 +76,7 @@ def test_a_sweep_over_runs_holds_out_what_belongs_together(tmp_path):
     runs = tuple(reordered(run, 3 * run.index + order, order) for run in plain.runs for order in range(3))
     write_dynamics(tmp_path / "a.dynamics.h5", replace(plain, runs=runs))
     with pytest.raises(UsageError, match=r"--held-out 4 parts runs that belong together .*: give --held-out 3"):
-        sweep_runs([2], workspace=tmp_path, estimators=["class-share"], held_out=4, figure=False)
+        learning_curve([2], workspace=tmp_path, estimators=["class-share"], held_out=4, figure=False)
 
 
 def test_orders_of_one_subset_are_divided_all_the_same():

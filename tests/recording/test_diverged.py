@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gptfl.api.compare import compare
-from gptfl.api.learning_curve import sweep_runs
+from gptfl.api.learning_curve import learning_curve
 from gptfl.api.simulate import simulate
 from gptfl.api.sweep import sweep
 from gptfl.recording.inspect import inspect
@@ -84,7 +84,7 @@ def test_a_simulator_fitted_to_it_goes_on_working(spoilt):
 
 def test_sweeps_leave_it_out_too(spoilt):
     path = spoilt / "syn.dynamics.h5"
-    runs = sweep_runs([2, 4], dynamics=path, estimators=["class-share"], figure=False)
+    runs = learning_curve([2, 4], dynamics=path, estimators=["class-share"], figure=False)
     assert runs.fittable == sum(run.role != "test" for run in synthetic(24)[0].runs) - 1
     assert any(note.startswith(LEFT) for note in runs.notes)
     over = sweep({"every": [1, 2]}, estimator="class-share", dynamics=path, figure=False)
