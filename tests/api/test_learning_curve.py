@@ -179,5 +179,5 @@ def test_a_recording_without_test_runs_is_told_what_to_give(swept):
 
 
 def test_it_is_no_axis_beside_others(swept):
-    with pytest.raises(UsageError, match="^runs is no setting: use gptfl learning-curve"):
+    with pytest.raises(UsageError, match=r"^runs is no setting: use gptfl learning-curve"):
         sweep({"runs": [2], "scale": [1.0]}, estimator="recall", workspace=swept, figure=False)
