@@ -1,18 +1,18 @@
 """Holds every estimator against the same held-out runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gptfl.api.writing import written
 from gptfl.core import Progress, silent, user_path
 from gptfl.evaluation.compare import ComparisonSpec, compare_held_out
-from gptfl.recording.recording import OpenedRecording, open_recording
+from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.comparison_plot import draw_comparison
 from gptfl.report.pictures import check_picture
 from gptfl.scores.comparison import Comparison
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import check_plain_target
 
 
 def compare(
@@ -84,18 +84,6 @@ def compare(
     )
     spec.check()
     recording = open_recording(dynamics, workspace, every, keep_diverged)
-    return _write(compare_held_out(recording, spec, progress), recording, output, figure)
-
-
-def _write(
-    comparison: Comparison, recording: OpenedRecording, output: str | Path | None, figure: str | Path | bool
-) -> Comparison:
-    default = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
-    table = None if output is None else user_path(output)
-    picture = None if figure is False else default if figure is True else user_path(figure)
-    keeping = ResultWriter(replace(comparison, output=table, figure=picture))
-    if picture is not None:
-        keeping.draw("figure", lambda known: draw_comparison(known, picture), asked=figure is not True)
-    if table is not None:
-        keeping.write("output", lambda known: write_table(known, table))
-    return keeping.settled()
+    comparison = compare_held_out(recording, spec, progress)
+    usual = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"
+    return written(comparison, output, figure, usual, write_table, draw_comparison)

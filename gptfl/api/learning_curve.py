@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gptfl.api.writing import written
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.core.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
@@ -23,7 +24,7 @@ from gptfl.report.pictures import check_picture
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import check_plain_target
 
 RUNS = "runs"
 """The axis of ``compare --sweep`` that is a learning curve."""
@@ -115,7 +116,8 @@ def learning_curve(
             *cost_notes,
         ),
     )
-    return _written(result, recording, output, figure)
+    usual = recording.workspace.root / f"{recording.stem}.{result.metric.name}.sweep-{RUNS}.png"
+    return written(result, output, figure, usual, write_runs_sweep, draw_runs_sweep)
 
 
 def _check_counts(counts: Sequence[Any], held_out: int | None, draws: int) -> None:
@@ -214,17 +216,3 @@ def _is_unpriced(entry: ComparedEstimator, priced: bool, exact: bool) -> bool:
     # Who takes products without requiring them takes them beside gradient vectors alone.
     products = "gradients" in (estimator.tags.uses if vectors else estimator.tags.requires)
     return (vectors and not priced) or (exact and products)
-
-
-def _written(
-    found: RunsSweep, recording: OpenedRecording, output: str | Path | None, figure: str | Path | bool
-) -> RunsSweep:
-    default = recording.workspace.root / f"{recording.stem}.{found.metric.name}.sweep-{RUNS}.png"
-    table = None if output is None else user_path(output)
-    picture = None if figure is False else default if figure is True else user_path(figure)
-    keeping = ResultWriter(replace(found, output=table, figure=picture))
-    if picture is not None:
-        keeping.draw("figure", lambda known: draw_runs_sweep(known, picture), asked=figure is not True)
-    if table is not None:
-        keeping.write("output", lambda known: write_runs_sweep(known, table))
-    return keeping.settled()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.core import Prediction, Progress, fingerprint, silent, user_path
+from gptfl.core import Progress, fingerprint, silent, user_path
 from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.plugins.settings import utf8
@@ -16,13 +16,12 @@ from gptfl.report.simulation import figure_of_simulation
 from gptfl.scores import pointwise
 from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
 from gptfl.simulation.new_examples import read_new_examples
-from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import (
     Simulation,
 )
-from gptfl.simulation.reference import against_average, other_subset, trust_of
+from gptfl.simulation.reference import trust_of
 from gptfl.simulation.schedule import Overrides
-from gptfl.simulation.simulate import simulated
+from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted, with_new_examples
 from gptfl.store.kinds import PREDICTIONS
 from gptfl.store.outputs import ResultWriter, check_plain_target, check_target
@@ -88,10 +87,7 @@ def simulate(
     if new_train is not None or new_test is not None:
         new = read_new_examples(new_train, new_test, known.recording.dynamics, known.metric)
         source = with_new_examples(known, new, features, model, progress)
-    asked = choice.ask(source, seed)
-    if observe is not None:
-        check_observing(source, observe)
-        asked = with_observed(source, asked, observe)
+    asked = request_of(source, choice, observe, seed)
     rival = None if against is None else source.pool.select(against, "--against")
     # Whatever asks for the same curricula against the same is the same question.
     plain = asked.recorded is not None and against is None and source.new is None
@@ -102,16 +98,12 @@ def simulate(
         check_target(target, PREDICTIONS)
     count = len(asked.labels)
     progress("simulate", 0, count, asked.what)
-    prediction = source.ask(asked.query)
-    if against is None or rival is None:
-        versus = against_average(source, asked)
-    else:
-        versus = other_subset(source, against, rival, asked, orders, seed)
+    result = answered(source, asked, against, orders, seed, trust_of(known))
     progress("simulate", count, count, asked.what)
-    result = replace(simulated(source, asked, prediction, versus, trust_of(known)), predictions=target, figure=picture)
+    result = replace(result, predictions=target, figure=picture)
     settings = {
         "what": utf8(asked.what),
-        "against": utf8(versus.what),
+        "against": utf8(result.reference.what),
         "orders": orders,
         "seed": seed,
         **asdict(choice.overrides),
@@ -122,7 +114,7 @@ def simulate(
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
     keeping = ResultWriter(result)
-    file = _file_of(result, asked, prediction, source.found, settings | {"notes": list(result.notes)})
+    file = _file_of(result, source.found, settings | {"notes": list(result.notes)})
     keeping.write("predictions", lambda _: write_predictions(target, file))
     if picture is not None:
         asked_for = isinstance(figure, str | Path)
@@ -167,15 +159,14 @@ def _check_new(
         raise UsageError(f"--model {model} measures the first scores of --new-test", "leave it out, or give --new-test")
 
 
-def _file_of(
-    result: Simulation, asked: SimulationRequest, prediction: Prediction, found: SimulatorFile, settings: dict[str, Any]
-) -> PredictionFile:
+def _file_of(result: Simulation, found: SimulatorFile, settings: dict[str, Any]) -> PredictionFile:
+    query, prediction = result.asked.query, result.prediction
     return PredictionFile(
         estimator=result.estimator,
         metric=result.metric,
         labels=result.labels,
-        batches=asked.query.batches,
-        learning_rates=asked.query.learning_rates,
+        batches=query.batches,
+        learning_rates=query.learning_rates,
         steps=result.steps,
         values=result.values,
         reference=result.reference.values,

@@ -17,11 +17,10 @@ from gptfl.plugins.registry import suggest
 from gptfl.simulation.counterfactual import Counterfactual, Ids
 from gptfl.simulation.fit import FitResult
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
-from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import Simulation
-from gptfl.simulation.reference import Trust, against_average, other_subset, trust_of
+from gptfl.simulation.reference import Trust, trust_of
 from gptfl.simulation.schedule import Overrides
-from gptfl.simulation.simulate import simulated
+from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 
 if TYPE_CHECKING:
@@ -132,16 +131,7 @@ class Simulator:
         source = self.opened
         choice = Counterfactual(subset, drop, curriculum, orders, _overrides(recipe))
         choice.check()
-        asked = choice.ask(source, seed)
-        if observe is not None:
-            check_observing(source, observe)
-            asked = with_observed(source, asked, observe)
-        prediction = source.ask(asked.query)
-        if against is None:
-            versus = against_average(source, asked)
-        else:
-            versus = other_subset(source, against, source.pool.select(against, "against"), asked, orders, seed)
-        return simulated(source, asked, prediction, versus, trust_of(source))
+        return answered(source, request_of(source, choice, observe, seed), against, orders, seed, trust_of(source))
 
     def simulate_many(
         self, subsets: Sequence[Ids], *, orders: int = 1, seed: int = 42, progress: Progress = silent, **recipe: Any

@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gptfl.api.compare import compare
 from gptfl.api.learning_curve import RUNS
-from gptfl.core import MetricInfo, Progress, silent, user_path
+from gptfl.api.writing import written
+from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError, UsageError
 from gptfl.features.lookup import find_features
 from gptfl.plugins.registry import get_registry
@@ -17,7 +18,7 @@ from gptfl.report.pictures import check_picture
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
 from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.sweep import Point, Sweep
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import check_plain_target
 
 EVERY, ENCODER = "every", "encoder"
 """The axes that are no setting of an estimator: which recorded scores, and whose features."""
@@ -128,18 +129,14 @@ def sweep(
         )
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
-    return _written(
-        Sweep(
-            estimator,
-            {axis: tuple(values) for axis, values in axes.items()},
-            tuple(points),
-            notes=(*recording.notes, *metric_notes),
-        ),
-        chosen,
-        recording.workspace.root / recording.stem,
-        output,
-        figure,
+    result = Sweep(
+        estimator,
+        {axis: tuple(values) for axis, values in axes.items()},
+        tuple(points),
+        notes=(*recording.notes, *metric_notes),
     )
+    usual = recording.workspace.root / f"{recording.stem}.{chosen.name}.sweep-{'-'.join(result.axes)}.png"
+    return written(result, output, figure, usual, write_sweep, draw_sweep)
 
 
 def row_of(comparison: Comparison, estimator: str) -> ScoreRow:
@@ -159,17 +156,3 @@ def _check_every(values: Sequence[Any]) -> None:
     for value in values:
         if type(value) is not int or value < 1:
             raise UsageError(f"every={value}", "give whole numbers of at least 1")
-
-
-def _written(
-    found: Sweep, metric: MetricInfo, beginning: Path, output: str | Path | None, figure: str | Path | bool
-) -> Sweep:
-    default = beginning.with_name(f"{beginning.name}.{metric.name}.sweep-{'-'.join(found.axes)}.png")
-    table = None if output is None else user_path(output)
-    picture = None if figure is False else default if figure is True else user_path(figure)
-    keeping = ResultWriter(replace(found, output=table, figure=picture))
-    if picture is not None:
-        keeping.draw("figure", lambda known: draw_sweep(known, picture), asked=figure is not True)
-    if table is not None:
-        keeping.write("output", lambda known: write_sweep(known, table))
-    return keeping.settled()

@@ -2,12 +2,43 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import at_least, option
 from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions
 from gptfl.options.simulation import CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
+
+
+def settings_option() -> Any:
+    """Settings of several estimators."""
+    return option(
+        (),
+        "A setting of one estimator; may be given several times.",
+        flag="--set",
+        metavar="ESTIMATOR.NAME=VALUE",
+        panel=PRECISE,
+    )
+
+
+def folds_option() -> Any:
+    """How often everything is fitted again."""
+    return option(
+        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles", bound=at_least(2)
+    )
+
+
+def held_out_option(help_: str, shell: bool = False) -> Any:
+    """How many of the last runs a learning curve holds out."""
+    remedy = "give at least 1, or leave it out for the recording's test runs"
+    return option(
+        None, help_, metavar="N", shown="the test runs", panel=PRECISE, shell=shell, bound=at_least(1, remedy)
+    )
+
+
+def draws_option(help_: str, shell: bool = False) -> Any:
+    """How many groups of runs a point of a learning curve is fitted to."""
+    return option(1, help_, metavar="K", panel=PRECISE, shell=shell, bound=at_least(1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,22 +53,9 @@ class SweepOptions:
         metavar="AXIS=V1,V2,...",
         shell=True,
     )
-    held_out: int | None = option(
-        None,
-        "With --sweep runs: hold out the last N runs.",
-        metavar="N",
-        shown="the test runs",
-        panel=PRECISE,
-        shell=True,
-        bound=at_least(1, "give at least 1, or leave it out for the recording's test runs"),
-    )
-    draws: int = option(
-        1,
-        "With --sweep runs: fit to up to K disjoint groups of runs at each point, and average.",
-        metavar="K",
-        panel=PRECISE,
-        shell=True,
-        bound=at_least(1),
+    held_out: int | None = held_out_option("With --sweep runs: hold out the last N runs.", shell=True)
+    draws: int = draws_option(
+        "With --sweep runs: fit to up to K disjoint groups of runs at each point, and average.", shell=True
     )
 
 
@@ -64,18 +82,10 @@ class CompareOptions:
         shown="all that find what they need",
         complete="estimator",
     )
-    folds: int | None = option(
-        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles", bound=at_least(2)
-    )
+    folds: int | None = folds_option()
     metric: str | None = common.metric()
     encoder: str | None = encoder_option()
-    settings: tuple[str, ...] = option(
-        (),
-        "A setting of one estimator; may be given several times.",
-        flag="--set",
-        metavar="ESTIMATOR.NAME=VALUE",
-        panel=PRECISE,
-    )
+    settings: tuple[str, ...] = settings_option()
     calibrate: bool = option(
         False, "Multiply what gradient estimators such as tracin-cp foretell by a number fitted to the runs to fit."
     )
@@ -144,13 +154,7 @@ class PointOptions:
 
     metric: str | None = common.metric()
     encoder: str | None = encoder_option()
-    settings: tuple[str, ...] = option(
-        (),
-        "A setting of one estimator; may be given several times.",
-        flag="--set",
-        metavar="ESTIMATOR.NAME=VALUE",
-        panel=PRECISE,
-    )
+    settings: tuple[str, ...] = settings_option()
     every: int = option(
         1,
         "Learn from every K-th recorded score only, and predict at those steps.",
@@ -182,9 +186,7 @@ class GridOptions(PointOptions):
         shell=True,
     )
     estimator: str = option("gptfluence", "The estimator whose settings vary.", complete="estimator")
-    folds: int | None = option(
-        None, "Refit K times so that every run is held out once.", metavar="K", shown="stored roles", bound=at_least(2)
-    )
+    folds: int | None = folds_option()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,18 +204,5 @@ class LearningCurveOptions(PointOptions):
         shown="exposure-gp and gptfluence",
         complete="estimator",
     )
-    held_out: int | None = option(
-        None,
-        "Hold out the last N runs.",
-        metavar="N",
-        shown="the test runs",
-        panel=PRECISE,
-        bound=at_least(1, "give at least 1, or leave it out for the recording's test runs"),
-    )
-    draws: int = option(
-        1,
-        "Fit to up to K disjoint groups of runs at each point, and average.",
-        metavar="K",
-        panel=PRECISE,
-        bound=at_least(1),
-    )
+    held_out: int | None = held_out_option("Hold out the last N runs.")
+    draws: int = draws_option("Fit to up to K disjoint groups of runs at each point, and average.")

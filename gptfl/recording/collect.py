@@ -1,6 +1,5 @@
 """Records how fine-tuning on random subsets of a pool moves every test example's metrics."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +25,12 @@ from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import CostEstimate
+    from gptfl.recording.cost import Announce, CostEstimate
     from gptfl.training.checkpoints import CheckpointWriter
     from gptfl.training.distributed import ProcessGroup
 
 STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
-Announce = Callable[["CostEstimate"], None]
 
 
 def collect(
@@ -40,7 +38,7 @@ def collect(
     task: str,
     *groups: object,
     progress: Progress = silent,
-    announce: Announce | None = None,
+    announce: "Announce | None" = None,
     **options: Any,
 ) -> CollectResult:
     """Fine-tune ``model`` on random subsets of the task's pool and record every test example.
@@ -65,7 +63,9 @@ def collect(
     return record(asked, progress=progress, announce=announce)
 
 
-def record(options: CollectOptions, *, progress: Progress = silent, announce: Announce | None = None) -> CollectResult:
+def record(
+    options: CollectOptions, *, progress: Progress = silent, announce: "Announce | None" = None
+) -> CollectResult:
     """``collect`` with all options in one object, from which the processes of a recording start, too."""
     plan = plan_recording(options, get_registry())
     examples = plan.load()
@@ -137,7 +137,7 @@ def _carry_out(
     job: RecordingJob,
     runner: Executor,
     make_trainer: TrainerMaker,
-    announce: Announce | None,
+    announce: "Announce | None",
     progress: Progress,
 ) -> CollectResult:
     """Record what is left; the model is loaded only if something is."""

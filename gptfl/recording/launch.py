@@ -28,12 +28,11 @@ from gptfl.options.base import to_json
 from gptfl.options.recording import CollectOptions
 
 if TYPE_CHECKING:
-    from gptfl.recording.cost import CostEstimate
+    from gptfl.recording.cost import Announce
     from gptfl.recording.result import CollectResult
     from gptfl.training.distributed import ProcessGroup
 
 
-Announce = Callable[["CostEstimate"], None]
 SETTLING = 3.0
 """Seconds to wait, when something fails, for what the other processes have to say of it."""
 
@@ -116,7 +115,7 @@ def join_others(processes: int, device: str, shard: bool) -> "ProcessGroup | Non
 def launch(
     options: CollectOptions,
     progress: Progress,
-    announce: Announce | None,
+    announce: "Announce | None",
     left: Callable[[], str] = lambda: NOTHING_LEFT,
 ) -> "CollectResult":
     """Record by as many processes of this machine as the options say, which get the options as JSON.

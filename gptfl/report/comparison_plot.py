@@ -65,7 +65,6 @@ def comparison_figure(comparison: Comparison) -> "Figure":
     """The figure: above, trajectories of three held-out (run, test example) pairs; below, for each
     main estimator, predicted against recorded final deviation from mean-run.
     """
-
     shown = main_estimators(comparison)
     figure = new_figure(10.5, 6.8 if shown else 3.8)
     if shown:

@@ -1,7 +1,5 @@
 """Scores over the number of runs that were fitted to, and over what recording them took: table, files and figure."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
-from gptfl.report.cells import NOTHING, TITLES, counted, number, seconds, spread
+from gptfl.report.cells import NOTHING, TITLES, counted, csv_of, number, seconds, spread
 from gptfl.report.comparison import LONGEST
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN
 from gptfl.report.footnotes import tops
@@ -132,12 +130,7 @@ def runs_json(sweep: RunsSweep) -> str:
 
 def runs_csv(sweep: RunsSweep) -> str:
     """One line an estimator and number of runs."""
-    rows = runs_records(sweep)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_of(runs_records(sweep))
 
 
 def write_runs_sweep(sweep: RunsSweep, path: Path) -> None:
@@ -150,7 +143,6 @@ def write_runs_sweep(sweep: RunsSweep, path: Path) -> None:
 
 def runs_sweep_figure(sweep: RunsSweep) -> "Figure":
     """Draw skill and LDS over the number of runs and, where it is known, over the seconds that recording takes."""
-
     drawn = [name for name in DRAWN if any(name in row.scores for point in sweep.points for row in point.rows)]
     over = ["runs"] if sweep.run_seconds is None else ["runs", "seconds"]
     figure = new_figure(4.4 * max(1, len(drawn)), 3.4 * len(over))

@@ -90,7 +90,6 @@ def _cell(mean: float, bounds: tuple[float, float]) -> str:
 
 def selection_study_figure(study: SelectionStudy) -> "Figure":
     """The figure: a panel a metric, a point a training, a bar at each mean."""
-
     width = max(3.6, 1.5 * len(study.kinds))
     figure = new_figure(width * len(study.metrics), 4.2)
     panels = figure.subplots(1, len(study.metrics), squeeze=False)[0]

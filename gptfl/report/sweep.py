@@ -1,7 +1,5 @@
 """A sweep as a table and as the figure of an ablation: each score against the value that varies."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from rich.text import Text
 
 from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
-from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
+from gptfl.report.cells import NOTHING, TITLES, csv_of, number, seconds, spread
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN
 from gptfl.report.footnotes import footnotes, setting
 from gptfl.report.pictures import new_figure, save_figure
@@ -112,12 +110,7 @@ def sweep_json(sweep: Sweep) -> str:
 
 def sweep_csv(sweep: Sweep) -> str:
     """One line a combination."""
-    rows = records(sweep)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_of(records(sweep))
 
 
 def write_sweep(sweep: Sweep, path: Path) -> None:
@@ -130,7 +123,6 @@ def write_sweep(sweep: Sweep, path: Path) -> None:
 
 def sweep_figure(sweep: Sweep) -> "Figure":
     """Draw each score against the first axis, a line for each combination of the others, beside mean-run's."""
-
     axis, *others = sweep.axes
     lines: dict[str, list[int]] = {}
     for place, point in enumerate(sweep.points):

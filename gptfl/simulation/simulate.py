@@ -1,5 +1,7 @@
 """Answers what training on other examples, or in another order, would have done: numbers, and what they come to."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 
@@ -8,7 +10,8 @@ from gptfl.core.imported import is_imported
 from gptfl.estimators.average import mean_over_runs
 from gptfl.scores import pointwise
 from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
-from gptfl.simulation.counterfactual import SimulationRequest
+from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
+from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import (
     ExampleGroup,
     Reference,
@@ -18,7 +21,7 @@ from gptfl.simulation.outcome import (
     most_changed,
     spread_of,
 )
-from gptfl.simulation.reference import Trust
+from gptfl.simulation.reference import Trust, against_average, other_subset
 from gptfl.simulation.simulator import FittedSimulator
 
 _SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
@@ -28,6 +31,34 @@ def _beyond_note(source: FittedSimulator, final: Float[np.ndarray, " test"], ste
     """As ``beyond_note``, of the test examples that were recorded."""
     dynamics = source.recording.dynamics
     return beyond_note(final[: len(dynamics.test)], dynamics, source.metric, step)
+
+
+def request_of(
+    source: FittedSimulator, choice: Counterfactual, observe: str | Path | None, seed: int
+) -> SimulationRequest:
+    """What is asked, with what was observed so far. Raises as ``choice.ask`` and ``with_observed`` do."""
+    asked = choice.ask(source, seed)
+    if observe is None:
+        return asked
+    check_observing(source, observe)
+    return with_observed(source, asked, observe)
+
+
+def answered(
+    source: FittedSimulator,
+    asked: SimulationRequest,
+    against: Ids | None,
+    orders: int,
+    seed: int,
+    trust: Trust,
+) -> Simulation:
+    """What the simulator answers, held against the average recorded run or the subset ``against``; nothing is written."""
+    prediction = source.ask(asked.query)
+    if against is None:
+        versus = against_average(source, asked)
+    else:
+        versus = other_subset(source, against, source.pool.select(against, "--against"), asked, orders, seed)
+    return simulated(source, asked, prediction, versus, trust)
 
 
 def simulated(

@@ -40,7 +40,7 @@ WHERE = {
     "fit": "gptfl.simulation.fit.fit_fresh",
     "predictions": "gptfl.api.simulate.write_predictions",
     "picture": "gptfl.api.simulate.save_figure",
-    "table": "gptfl.api.compare._write",
+    "table": "gptfl.api.compare.written",
     "version": "gptfl.simulation.fitting.metadata.version",
     "executor": "gptfl.executors.Local.execute",
     "weights": "gptfl.studies.retraining.Retrainer.open",
