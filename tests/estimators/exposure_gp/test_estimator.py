@@ -569,6 +569,16 @@ def test_is_the_same_to_the_last_bit_after_its_state_was_taken_back(settings):
     np.testing.assert_array_equal(fitted.influence_of(*given), restored.influence_of(*given))
 
 
+def test_what_a_state_of_before_does_not_keep_is_found_anew():
+    data, runs = world(runs=8)
+    state = ExposureGp().fit(data).state()
+    older = {name: array for name, array in state.items() if name not in ("strengths", "reach")}
+    one, other = (ExposureGp().restore(given).predict(question(runs)) for given in (state, older))
+    np.testing.assert_array_equal(one.values, other.values)
+    for level in (0.5, 0.9):
+        np.testing.assert_array_equal(one.intervals[level], other.intervals[level])
+
+
 def test_influence_is_positive_where_it_betters_the_metric():
     for metric in (LOSS, ACCURACY):
         data, _ = world(metric=metric, own=0.0)
@@ -895,6 +905,10 @@ DAMAGE = {
     "one share": lambda state: state.update(shares=np.array([0.5])),
     "link": lambda state: state.update(link=np.array([9.0, 0, 1, 1])),
     "negative link": lambda state: state.update(link=np.array([-1.0, 0, 1, 1])),
+    "strengths": lambda state: state.update(strengths=state["strengths"][1:]),
+    "negative strengths": lambda state: state.update(strengths=-state["strengths"]),
+    "reach": lambda state: state.update(reach=state["reach"][:1]),
+    "endless reach": lambda state: state.update(reach=state["reach"] * np.inf),
     "no link": lambda state: state.update(link=np.array([np.nan, 0, 1, 1])),
 }
 
@@ -941,6 +955,7 @@ def test_few_runs_widen_intervals_by_how_many_of_them_do_not_belong_together():
     low, high = fitted.predict(query).intervals[0.9]
     # The same spread by Student's t with two degrees of freedom instead of four.
     fitted.model_.groups = np.array([0, 0, 1, 1])
+    fitted.reach_ = fitted.judged_.reach((0.5, 0.9))
     narrow, wide = (np.log(b / a)[:, 1:] for a, b in ((low, high), fitted.predict(query).intervals[0.9]))
     np.testing.assert_allclose(wide / narrow, 2.919986 / 2.131847, rtol=1e-5)
 
