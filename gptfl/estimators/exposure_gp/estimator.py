@@ -22,6 +22,7 @@ from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.state import model_of, state_of
+from gptfl.estimators.threads import one_blas_thread
 from gptfl.estimators.unseen_tests import extrapolated_by_kernel
 from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of
@@ -29,6 +30,8 @@ from gptfl.plugins.settings import flag, one_of
 LINKS = ("auto", "identity", "log", "odds", "logit")
 LEVELS = (0.5, 0.9)
 """The levels of the intervals that every prediction has."""
+SURE = 0.9
+"""The level whose intervals don't leave all recorded scores behind."""
 ENOUGH = 6
 """With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
 AT_BOUNDS = 0.01
@@ -81,6 +84,7 @@ class ExposureGp:
         """The scale, and what is used."""
         return {"link": self.link, "prior": self.prior, "products": self.products, "features": self.features}
 
+    @one_blas_thread()
     def fit(self, data: FitData) -> Self:
         """Choose scale and hyperparameters by their likelihood on all runs to fit and to validate.
 
@@ -175,6 +179,8 @@ class ExposureGp:
             known = model.tells_width or not model.floor
             reaches = zip(LEVELS, self.reach_, strict=True) if known else ()
             intervals = {level: self._interval(reach, mean, spread) for level, reach in reaches}
+            if intervals:
+                intervals[SURE] = self._back_to_recorded(query, values, *intervals[SURE])
         # Before a step of another size than recorded is taken, nothing changes.
         run, place = np.nonzero(places.still)
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
@@ -184,6 +190,26 @@ class ExposureGp:
 
     def _interval(self, reach: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.model_.link.back(mean - reach * spread), self.model_.link.back(mean + reach * spread)
+
+    def _back_to_recorded(
+        self, query: Query, values: np.ndarray, low: np.ndarray, high: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds that reach back to the nearest score ever recorded of a test example, where the prediction lies beyond all.
+
+        That effects go on to add up there is not known: a loss, for one, has a floor that no recorded run shows.
+        """
+        seen = places_of(query, self.model_.even.shape[2])
+        fitted, recorded = seen >= 0, self.model_.recorded.values.reshape(-1, self.model_.even.shape[2])
+        least, most = np.full(len(seen), -np.inf), np.full(len(seen), np.inf)
+        least[fitted] = np.fmin.reduce(recorded)[seen[fitted]]
+        most[fitted] = np.fmax.reduce(recorded)[seen[fitted]]
+        if query.observed is not None:
+            own = np.moveaxis(query.observed, 1, 0)
+            least, most = (np.fmin(least, np.fmin.reduce(own))[:, None], np.fmax(most, np.fmax.reduce(own))[:, None])
+        return (
+            np.where(values > most, np.minimum(low, most), low),
+            np.where(values < least, np.maximum(high, least), high),
+        )
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.

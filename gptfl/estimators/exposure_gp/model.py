@@ -31,6 +31,7 @@ from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedR
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
 from gptfl.estimators.exposure_gp.step_posterior import floored, shared_noise, solve, whole
+from gptfl.estimators.threads import one_blas_thread
 
 FEWEST = 3
 """So many runs that don't repeat one another tell hyperparameters without the repeats."""
@@ -84,8 +85,8 @@ class ExposureModel:
             hyper, cost = choose(told, self.likeness, fitted is not None)
             self.evidence = cost + self._units(rows, told)
             if self.lack:
-                strengths = [solve(step, hyper, self.likeness).strength for step in told]
-                hyper = replace(hyper, lack=shared_noise(steps, strengths, hyper, self.likeness))
+                alone = [solve(step, hyper, self.likeness).strength for step in told]
+                hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.likeness))
         self.hyper = hyper
 
     @cached_property
@@ -205,6 +206,7 @@ class ExposureModel:
         return replace(step.of_runs(kept), near=None, groups=None)
 
     @cached_property
+    @one_blas_thread()
     def solved(self) -> list[tuple[Step, Posterior]]:
         """Each recorded step, condensed, and what is known there."""
         found = []
