@@ -12,7 +12,8 @@ import typer
 
 from gptfl.cli.config import read_config, written
 from gptfl.errors import GptflError
-from gptfl.options.base import Place, check_value, make, places, read_values
+from gptfl.options.base import Place, assemble, check_value, places
+from gptfl.options.files import read_values
 
 CONFIG, PRINT_CONFIG = "config", "print_config"
 PANEL = "Options as a file"
@@ -32,7 +33,7 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
         def called(**given: Any) -> None:
             given.pop(CONFIG, None)
             printing = given.pop(PRINT_CONFIG, False)
-            objects: list[Any] = [make(kind, **_values(kind, given)) for kind in kinds]
+            objects: list[Any] = [assemble(kind, (), _values(kind, given)) for kind in kinds]
             if printing:
                 from gptfl.cli import console
 
@@ -108,7 +109,7 @@ def _type(place: Place) -> Any:
 def _config(known: Sequence[Place]) -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
-            found = read_values(known, read_config(value), str(value))
+            found = read_values(known, read_config(value), str(value), ctx.command_path)
             ctx.default_map = {name: _typed(one) for name, one in found.items()}
         return value
 

@@ -12,7 +12,8 @@ from gptfl.core import Dynamics, user_path
 from gptfl.core.imported import is_imported
 from gptfl.designs.draws import REPEATS_FROM
 from gptfl.errors import DataError, GptflError
-from gptfl.options.base import make, typed
+from gptfl.options.base import make
+from gptfl.options.files import typed
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.recording import CollectOptions
 from gptfl.options.simulation import FeaturizeOptions, FitOptions
