@@ -12,7 +12,7 @@ from gptfl.errors import UsageError
 from gptfl.options.base import make
 from gptfl.options.common import Ids, Picture
 from gptfl.options.signature import takes
-from gptfl.options.simulation import NewExampleOptions, SimulateOptions
+from gptfl.options.simulation import NewExampleOptions, SimulateOptions, one_subset
 from gptfl.plugins.settings import utf8
 from gptfl.report.pictures import check_picture, save_figure
 from gptfl.report.simulation import figure_of_simulation
@@ -56,7 +56,7 @@ def simulate(
     ``DataError`` where a file is missing or malformed, where simulator and recording don't belong together, or the
     estimator can't answer.
     """
-    named = {"simulator": simulator, "subset": None if subset is None else (subset,)}
+    named = {"simulator": simulator, "subset": one_subset(subset)}
     return simulate_with(make(SimulateOptions, *groups, **named, **options), progress=progress)
 
 

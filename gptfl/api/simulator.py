@@ -17,7 +17,7 @@ from gptfl.options.common import Ids
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.options.influence import RankOptions, SelectOptions
 from gptfl.options.signature import takes
-from gptfl.options.simulation import FitOptions, SimulateOptions
+from gptfl.options.simulation import FitOptions, SimulateOptions, one_subset
 from gptfl.simulation.counterfactual import asked_by
 from gptfl.simulation.fit import FitResult, fit_options, fit_with
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
@@ -131,7 +131,7 @@ class Simulator:
         Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that don't go together, and
         ``DataError`` where the estimator can't answer.
         """
-        named = {"subset": None if subset is None else (subset,), **options}
+        named = {"subset": one_subset(subset), **options}
         asked = assemble(SimulateOptions, groups, named, "simulate", _NOT_OF_A_RUN)
         choice = asked_by(asked.run)
         choice.check()

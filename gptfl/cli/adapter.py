@@ -3,21 +3,44 @@
 import functools
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gptfl.cli.config import read_config, written
-from gptfl.errors import GptflError
+from gptfl.errors import GptflError, UsageError
 from gptfl.options.base import Place, assemble, check_value, places
 from gptfl.options.files import read_values
 
 CONFIG, PRINT_CONFIG = "config", "print_config"
 PANEL = "Options as a file"
 Command = Callable[..., None]
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice where it takes one value: the last would hold, and nobody be told."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words. Raises ``UsageError`` for an option that is given twice."""
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            asks_help = any(option.name == "help" for option in given)
+            for option, times in Counter(given).items():
+                if times > 1 and _takes_one(option) and not asks_help:
+                    flag = "/".join([option.opts[0], *option.secondary_opts[:1]])
+                    raise UsageError(f"{flag} is given {'twice' if times == 2 else f'{times} times'}", "give it once")
+        return super().parse_args(ctx, args)
+
+
+def _takes_one(option: Any) -> bool:
+    """Whether one of two would be lost: not of a flag that only says yes."""
+    says_yes = getattr(option, "is_flag", False) and not option.secondary_opts
+    return option.param_type_name == "option" and not option.multiple and not says_yes
 
 
 def with_options(*kinds: type) -> Callable[[Command], Command]:

@@ -164,6 +164,11 @@ def all_but(kind: type, *names: str) -> frozenset[str]:
     return frozenset(place.name for place in places(kind)) - set(names)
 
 
+def is_group(value: object) -> bool:
+    """Whether a value is a group of options, which may also stand in the place of a function's first parameter."""
+    return is_dataclass(value) and not isinstance(value, type)
+
+
 def make(kind: type[T], *groups: object, **given: Any) -> T:
     """The options of a command from groups of them and from single ones, which go before: what its function takes.
 
@@ -184,7 +189,7 @@ def assemble(
     groups_of = {one.group for one in known.values()}
     own = [(one.name, hints[one.name]) for one in fields(kind) if is_dataclass(hints[one.name])]  # type: ignore[arg-type]
     slots: dict[Any, str] = {inner: name for name, inner in own if name in groups_of}
-    named = {name: value for name, value in given.items() if type(value) in slots}
+    named = {name: value for name, value in given.items() if is_group(value)}
     single: dict[str | None, dict[str, Any]] = {}
     for name, value in given.items():
         if name in named:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import POSITIVE, at_least, option, share
+from gptfl.options.base import POSITIVE, at_least, is_group, option, share
 from gptfl.options.common import FILES, PRECISE, File, Ids, InputOptions, Picture, Settings
 
 ASKED, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
@@ -148,6 +148,11 @@ class SimulatedRunOptions(CounterfactualOptions):
         "File of pool ids to train on, one a line; several are predicted in one pass, which writes no file.",
         shown=False,
     )
+
+
+def one_subset(subset: Ids | None) -> Any:
+    """One subset as an option that takes several has it."""
+    return subset if subset is None or is_group(subset) else (subset,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
