@@ -1,10 +1,9 @@
 """Holds every estimator against the same held-out runs."""
 
-from pathlib import Path
 from typing import Any
 
-from gptfl.api.writing import check_figure, written
-from gptfl.core import Progress, silent, user_path
+from gptfl.api.writing import check_targets, written
+from gptfl.core import Progress, silent
 from gptfl.evaluation.compare import compare_held_out
 from gptfl.options.base import make
 from gptfl.options.evaluation import CompareOptions
@@ -13,7 +12,6 @@ from gptfl.recording.recording import open_recording
 from gptfl.report.comparison import check_format, write_table
 from gptfl.report.comparison_plot import draw_comparison
 from gptfl.scores.comparison import Comparison
-from gptfl.store.outputs import check_plain_target
 
 
 @takes(CompareOptions)
@@ -44,10 +42,7 @@ def compare(*groups: object, progress: Progress = silent, **options: Any) -> Com
 def compare_with(options: CompareOptions, *, progress: Progress = silent) -> Comparison:
     """``compare`` with all options in one object; it sweeps over nothing."""
     inputs, learning, output = options.inputs, options.learning, options.output
-    if output is not None:
-        check_format(Path(output))
-        check_plain_target(user_path(output), "--output")
-    check_figure(options.figure)
+    check_targets(output, options.figure, check_format)
     recording = open_recording(inputs.dynamics, inputs.workspace, learning.every, learning.keep_diverged)
     comparison = compare_held_out(recording, options, progress)
     usual = recording.workspace.root / f"{recording.stem}.{comparison.metric.name}.comparison.png"

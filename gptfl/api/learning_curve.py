@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import check_figure, written
-from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent, user_path
+from gptfl.api.writing import check_targets, written
+from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent
 from gptfl.core.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
 from gptfl.designs.draws import together_in
 from gptfl.errors import DataError, UsageError
@@ -27,7 +26,6 @@ from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
-from gptfl.store.outputs import check_plain_target
 
 RUNS = "runs"
 """The axis of ``compare --sweep`` that is a learning curve."""
@@ -63,10 +61,7 @@ def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = s
     """``learning_curve`` with all options in one object."""
     inputs, held_out, draws, seed = options.inputs, options.held_out, options.draws, options.seed
     counts, settings = _counts(options.counts), read_settings_by_part(options.settings)
-    if options.output is not None:
-        check_sweep_format(Path(options.output))
-        check_plain_target(user_path(options.output), "--output")
-    check_figure(options.figure)
+    check_targets(options.output, options.figure, check_sweep_format)
     recording = open_recording(inputs.dynamics, inputs.workspace, options.every, options.keep_diverged)
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)

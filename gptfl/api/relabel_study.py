@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.core import Progress, silent, user_path
+from gptfl.api.writing import study_targets
+from gptfl.core import Progress, silent
 from gptfl.core.curriculum import RunStream, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.rank import InfluenceRequest, open_sources, rankings_of, suspicion
@@ -22,10 +23,8 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
-from gptfl.report.pictures import check_picture
-from gptfl.report.ranking import check_table
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, draw_study, write_study
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import RelabelStudy
 from gptfl.studies.retraining import Retrainer, Training, orders_of
 from gptfl.tasks.label_noise import flipped_of
@@ -77,7 +76,7 @@ def relabel_study_with(
         raise DataError(
             f"{recording.path} has no flipped labels to correct", "record with gptfl collect --flip-labels 0.4"
         )
-    target, picture = _targets(recording, asked.output, asked.figure)
+    target, picture = study_targets("relabel-study", recording, asked)
     runner = make_executor(get_registry(), asked.executor)
     retrainer = _retrainer(recording, options, progress)
     subject = influence_target(influence.on, recording.dynamics)
@@ -145,19 +144,6 @@ def _numbers(text: str) -> list[float]:
                 f"--shares {text!r}: {piece!r} is not a number", "give shares of the pool such as 0.1,0.2,0.4"
             ) from None
     return numbers
-
-
-def _targets(recording: OpenedRecording, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
-    name = f"{recording.stem}.relabel-study"
-    target = recording.workspace.root / f"{name}.json" if output is None else user_path(output)
-    picture = recording.workspace.root / f"{name}.png" if figure is None else user_path(figure)
-    check_table(target)
-    if target.suffix.lower() != ".json":
-        raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    check_picture(picture)
-    check_plain_target(target, "--output")
-    check_plain_target(picture, "--figure")
-    return target, picture
 
 
 def _retrainer(recording: OpenedRecording, options: RelabelStudyOptions, progress: Progress) -> Retrainer:

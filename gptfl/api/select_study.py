@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.core import Example, MetricInfo, Progress, silent, user_path
-from gptfl.errors import UsageError
+from gptfl.api.writing import study_targets
+from gptfl.core import Example, MetricInfo, Progress, silent
 from gptfl.evaluation.verify import check_made_here
 from gptfl.influence.greedy import SelectionSpec, class_quota
 from gptfl.influence.selection import target_of
@@ -21,11 +21,10 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import with_texts
 from gptfl.recording.trainers import model_of
-from gptfl.report.pictures import check_picture
 from gptfl.report.selection_study import RANDOM_KIND, draw_selection_study, write_selection_study
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import SelectionStudy, SelectorResult
 from gptfl.studies.retraining import Retrainer, Training
 from gptfl.studies.rivals import TargetSplit, baseline_choices, drawn_of, split_tests
@@ -82,7 +81,7 @@ def select_study_with(
     subject = target_of(asked.on, source, wish)
     class_quota(source.scope.pool, wish)
     halves = split_tests(source, subject, options.score_on, seed)
-    target, picture = _targets(source, study.output, study.figure)
+    target, picture = study_targets("select-study", source.recording, study)
     runner = make_executor(get_registry(), study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
@@ -121,19 +120,6 @@ def select_study_with(
     keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=study.figure is not None)
     keeping.write("output", lambda known: write_selection_study(known, target))
     return keeping.settled()
-
-
-def _targets(source: FittedSimulator, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
-    name = f"{source.recording.stem}.select-study"
-    root = source.recording.workspace.root
-    target = root / f"{name}.json" if output is None else user_path(output)
-    picture = root / f"{name}.png" if figure is None else user_path(figure)
-    if target.suffix.lower() != ".json":
-        raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    check_picture(picture)
-    check_plain_target(target, "--output")
-    check_plain_target(picture, "--figure")
-    return target, picture
 
 
 def _retrainer(

@@ -16,7 +16,8 @@ from gptfl.options.simulation import NewExampleOptions, SimulateOptions, one_sub
 from gptfl.plugins.settings import utf8
 from gptfl.report.pictures import check_picture, save_figure
 from gptfl.report.simulation import figure_of_simulation
-from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by
+from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by, overrides_of
+from gptfl.simulation.many import SubsetSimulations, simulate_subsets
 from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import trust_of
@@ -107,6 +108,24 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
         asked_for = isinstance(figure, str | Path)
         keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), asked=asked_for)
     return keeping.settled()
+
+
+def simulate_many_with(
+    options: SimulateOptions, *, progress: Progress = silent, opened: FittedSimulator | None = None
+) -> SubsetSimulations:
+    """What training on each of the subsets would end at, in one pass; nothing is written.
+
+    ``opened`` is the simulator where it was read already. Only what holds for every subset is looked at: the orders, the
+    seed and the changes to the recorded recipe.
+    """
+    run, inputs = options.run, options.inputs
+    overrides = overrides_of(run)
+    overrides.check()
+    source = opened or open_fitted(
+        inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
+    )
+    found = simulate_subsets(source, run.subset, run.orders, overrides, options.seed, progress)
+    return replace(found, notes=(*found.notes, trust_of(source).note))
 
 
 def _picture(figure: Picture, target: Path) -> Path | None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptfl.api.simulate import simulate_many_with
 from gptfl.core import Progress, silent, user_path
 from gptfl.core.display import html_rows
 from gptfl.errors import UsageError
@@ -17,10 +18,10 @@ from gptfl.options.common import Ids
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.options.influence import RankOptions, SelectOptions
 from gptfl.options.signature import takes
-from gptfl.options.simulation import FitOptions, SimulateOptions, one_subset
+from gptfl.options.simulation import FitOptions, SimulateOptions, many_subsets, one_subset
 from gptfl.simulation.counterfactual import asked_by
 from gptfl.simulation.fit import FitResult, fit_options, fit_with
-from gptfl.simulation.many import SubsetSimulations, simulate_subsets
+from gptfl.simulation.many import SubsetSimulations
 from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import Trust, trust_of
 from gptfl.simulation.simulate import answered, request_of
@@ -154,10 +155,8 @@ class Simulator:
         Raises as ``simulate`` does.
         """
         asked = assemble(SimulateOptions, groups, options, "simulate_many", _NOT_OF_MANY)
-        overrides = asked_by(asked.run).overrides
-        overrides.check()
-        found = simulate_subsets(self.opened, subsets, asked.run.orders, overrides, asked.seed, progress)
-        return replace(found, notes=(*found.notes, self.trust.note))
+        run = replace(asked.run, subset=many_subsets(subsets))
+        return simulate_many_with(replace(asked, run=run), progress=progress, opened=self.opened)
 
     @takes(RankOptions, _NOT_OF_INFLUENCE)
     def influence(

@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gptfl.api.compare import compare_with
 from gptfl.api.learning_curve import RUNS
-from gptfl.api.writing import check_figure, written
-from gptfl.core import Progress, silent, user_path
+from gptfl.api.writing import check_targets, written
+from gptfl.core import Progress, silent
 from gptfl.errors import DataError, UsageError
 from gptfl.features.lookup import find_features
 from gptfl.options.base import make, shared
@@ -21,7 +20,6 @@ from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
 from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.sweep import Point, Sweep
-from gptfl.store.outputs import check_plain_target
 
 EVERY, ENCODER = "every", "encoder"
 """The axes that are no setting of an estimator: which recorded scores, and whose features."""
@@ -83,10 +81,7 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
     """``sweep`` with all options in one object."""
     axes, estimator, inputs = read_axes(options.axes), options.estimator, options.inputs
     settings = read_settings_by_part(options.settings)
-    if options.output is not None:
-        check_sweep_format(Path(options.output))
-        check_plain_target(user_path(options.output), "--output")
-    check_figure(options.figure)
+    check_targets(options.output, options.figure, check_sweep_format)
     if RUNS in axes:
         raise UsageError(f"{RUNS} is no setting", "use gptfl learning-curve, or gptfl.learning_curve")
     grid = _Grid(axes, estimator)

@@ -1,4 +1,4 @@
-"""Writes a table that was asked for and the picture beside it: the same for comparisons, sweeps and learning curves."""
+"""Where tables and pictures go, and how they are written: the same for comparisons, sweeps, curves and studies."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gptfl.core import user_path
-from gptfl.options.common import Picture
+from gptfl.errors import UsageError
+from gptfl.options.common import File, Picture
+from gptfl.options.influence import StudyOptions
+from gptfl.recording.recording import OpenedRecording
 from gptfl.report.pictures import check_picture
 from gptfl.store.outputs import ResultWriter, check_plain_target
 
 R = TypeVar("R")
 
 
-def check_figure(figure: Picture) -> None:
-    """Raise ``UsageError`` or ``DataError`` for a picture that can't be written there."""
+def check_targets(output: File, figure: Picture, check_format: Callable[[Path], None]) -> None:
+    """Raise ``UsageError`` or ``DataError`` for a table or a picture that can't be written there."""
+    if output is not None:
+        check_format(Path(output))
+        check_plain_target(user_path(output), "--output")
     if isinstance(figure, str | Path):
         check_picture(Path(figure))
         check_plain_target(user_path(figure), "--figure")
@@ -42,3 +48,16 @@ def written(
     if table is not None:
         keeping.write("output", lambda known: write(known, table))
     return keeping.settled()
+
+
+def study_targets(name: str, recording: OpenedRecording, study: StudyOptions) -> tuple[Path, Path]:
+    """Where the numbers and the picture of a study go. Raises ``UsageError`` or ``DataError`` where they can't."""
+    beside = recording.workspace.root / f"{recording.stem}.{name}"
+    target = beside.with_name(f"{beside.name}.json") if study.output is None else user_path(study.output)
+    picture = beside.with_name(f"{beside.name}.png") if study.figure is None else user_path(study.figure)
+    if target.suffix.lower() != ".json":
+        raise UsageError(f"--output {target} is not a .json file", "end it in .json")
+    check_picture(picture)
+    check_plain_target(target, "--output")
+    check_plain_target(picture, "--figure")
+    return target, picture

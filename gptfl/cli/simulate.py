@@ -51,10 +51,10 @@ def command(options: SimulateOptions) -> None:
 
 def _many(options: SimulateOptions) -> None:
     """Predict several subsets in one pass, and show where each would end. Nothing is written."""
-    from gptfl.api.simulator import open_simulator
+    from gptfl.api.simulate import simulate_many_with
     from gptfl.report.display import many_table, many_to_dict
 
-    run, inputs = options.run, options.inputs
+    run = options.run
     others = {
         "--drop": run.drop,
         "--curriculum": run.curriculum,
@@ -68,17 +68,8 @@ def _many(options: SimulateOptions) -> None:
     for flag, value in others.items():
         if value is not None:
             raise UsageError(f"{flag} goes with one --subset, and {len(run.subset)} are given", "ask about one")
-    simulator = open_simulator(
-        inputs.simulator,
-        dynamics=inputs.dynamics,
-        features=inputs.features,
-        workspace=inputs.workspace,
-        estimator=options.estimator,
-        metric=options.metric,
-    )
-    recipe = {"epochs": run.epochs, "steps": run.steps, "batch_size": run.batch_size, "lr": run.lr}
     with console.progress_bar() as progress:
-        found = simulator.simulate_many(run.subset, orders=run.orders, seed=options.seed, progress=progress, **recipe)
+        found = simulate_many_with(options, progress=progress)
     for text in found.notes:
         console.note(text)
     names = [str(one) for one in run.subset]

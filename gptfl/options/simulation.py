@@ -1,9 +1,10 @@
 """The options of the commands that embed, fit and simulate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gptfl.options import common
+from gptfl.options import common, types
 from gptfl.options.base import POSITIVE, at_least, is_group, option, share
 from gptfl.options.common import FILES, PRECISE, File, Ids, InputOptions, Picture, Settings
 
@@ -148,6 +149,12 @@ class SimulatedRunOptions(CounterfactualOptions):
         "File of pool ids to train on, one a line; several are predicted in one pass, which writes no file.",
         shown=False,
     )
+
+
+def many_subsets(subsets: object) -> tuple[Ids, ...]:
+    """Several subsets as the option has them. Raises ``UsageError`` for what is no sequence of subsets."""
+    listed = types.read([Sequence], subsets, "simulate_many: subsets")
+    return tuple(types.read(types.alternatives(Ids), one, "simulate_many: a subset") for one in listed)
 
 
 def one_subset(subset: Ids | None) -> Any:

@@ -75,9 +75,13 @@ class Counterfactual:
         return ask_held_out(source)
 
 
+def overrides_of(run: CounterfactualOptions) -> Overrides:
+    """What options say otherwise than the recorded recipe."""
+    return Overrides(run.epochs, run.steps, run.batch_size, run.lr)
+
+
 def asked_by(run: CounterfactualOptions) -> Counterfactual:
     """What options say to train on. Raises ``UsageError`` for several subsets."""
-    overrides = Overrides(run.epochs, run.steps, run.batch_size, run.lr)
     subset = run.subset
     if isinstance(run, SimulatedRunOptions):
         if len(run.subset) > 1:
@@ -85,7 +89,7 @@ def asked_by(run: CounterfactualOptions) -> Counterfactual:
                 f"{len(run.subset)} subsets are given", "ask about one, or many by Simulator.simulate_many"
             )
         subset = run.subset[0] if run.subset else None
-    return Counterfactual(subset, run.drop, run.curriculum, run.orders, overrides)
+    return Counterfactual(subset, run.drop, run.curriculum, run.orders, overrides_of(run))
 
 
 def members_of(pool: ExampleIndex, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:

@@ -210,6 +210,8 @@ def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, si
     [
         (lambda one: one.simulate(orders="x"), "simulate: orders is 'x': give a whole number"),
         (lambda one: one.simulate_many([["a"]], lr="x"), "simulate_many: lr is 'x': give a number"),
+        (lambda one: one.simulate_many("ids.txt"), "simulate_many: subsets is 'ids.txt': give a sequence"),
+        (lambda one: one.simulate_many([3]), "simulate_many: a subset is 3: give a text or a sequence"),
         (lambda one: one.influence(3), "influence: on is 3: give a text or a sequence"),
         (lambda one: one.select("3"), "select: size is '3': give a whole number"),
         (lambda one: one.verify(["a"], device=3), "verify: device is 3: give a text"),
