@@ -96,14 +96,13 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
         estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
     part = get_registry().find("estimator", estimator)
     contender = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
-    recording = replace(
-        recording, aside=hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
-    )
+    aside = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
+    recording = replace(recording, aside=aside)
     chosen, metric_notes = choose_metric(recording.dynamics, next(iter(options.metrics), None))
     recording = focused(recording, chosen)
     provision = FeatureLookup(recording, inputs.features, encoder).provide(contender.estimator)
     found = provision.features
-    sides = () if recording.aside is None else recording.aside.sides
+    sides = () if aside is None else aside.sides
     problem = unmet_need(contender.estimator, recording, found, chosen) or refusal(contender.estimator, sides)
     if problem is not None:
         raise problem
@@ -111,13 +110,9 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     check_fit_runs(split)
     whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator)
     data = without(whole, recording.aside, contender.estimator)
-    path = (
-        recording.workspace.simulator_path(
-            recording.stem, estimator, chosen.name, simulator_key(contender, recording, data)
-        )
-        if output is None
-        else user_path(output)
-    )
+    key = simulator_key(contender, recording, data)
+    usual = recording.workspace.simulator_path(recording.stem, estimator, chosen.name, key)
+    path = usual if output is None else user_path(output)
     check_writable(path)
     fitted = fit_fresh(contender, recording, data)
     whole_file = simulator_file(fitted, recording, data)

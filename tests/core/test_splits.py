@@ -55,6 +55,8 @@ def test_senseless_folds_and_too_few_runs_are_refused():
             fold_splits(runs, folds)
     with pytest.raises(UsageError, match=r"more than the 3 runs: give at most --folds 3, or record more runs"):
         fold_splits(runs[:3], 4)
+    with pytest.raises(UsageError, match=r"more than the 6 runs: give at most --folds 6, or record more runs"):
+        fold_splits(synthetic(6)[0].runs, 99)
     with pytest.raises(UsageError, match=r"more than the 1 run: record more runs \(gptfl collect --runs\)$"):
         fold_splits(runs[:1], 4)
     with pytest.raises(DataError, match="there is 1 run to fit and at least 2"):
