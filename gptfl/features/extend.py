@@ -86,8 +86,7 @@ def _model_here(features: Features, recording: OpenedRecording) -> str:
     from gptfl.training.named import model_in_file
 
     model, settings = features.identity.get("model"), recording.dynamics.settings
-    source = settings.get("source")
-    location = source if model in (settings.get("model"), source) else model
+    location = settings.source if model in (settings.model, settings.source) else model
     who = f"the features of {recording.stem}"
     return model_in_file(model, location, who, f"gptfl featurize --encoder {features.encoder} --set model=")
 

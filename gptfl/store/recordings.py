@@ -1,6 +1,6 @@
 """Recordings: the examples, and a group for each run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,25 @@ from typing import Any
 
 import h5py
 
-from gptfl.core import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint, real_path
+from gptfl.core import (
+    Dynamics,
+    GradientProducts,
+    GradientSketches,
+    MetricInfo,
+    RecordingSettings,
+    Run,
+    examples_fingerprint,
+    real_path,
+)
+from gptfl.core.recording_settings import wrong_setting
 from gptfl.errors import DataError
 from gptfl.store import files
 from gptfl.store import hdf5 as fields
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
 from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
+from gptfl.store.jsonlines import shown
 from gptfl.store.kinds import DYNAMICS
-from gptfl.store.recorded_settings import check_settings
 from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.sketches import get_sketches, put_sketches
@@ -32,7 +42,7 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
     Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
     can't be written.
     """
-    check_settings(dynamics.settings, path)
+    _check_settings(dynamics.settings, path)
     for run in dynamics.runs:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
     check_nothing_beside(path)
@@ -51,6 +61,15 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
             put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
         if dynamics.sketches is not None:
             put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
+
+
+def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise ``DataError`` where a setting that gptfl reads again is of the wrong type, or of an absurd size."""
+    wrong = wrong_setting(settings)
+    if wrong is not None:
+        raise DataError(
+            f"{path} has the setting {wrong} = {shown(settings[wrong])}", "record it again with gptfl collect"
+        )
 
 
 def check_nothing_beside(path: Path) -> None:
@@ -117,7 +136,7 @@ def read_dynamics(path: Path) -> Dynamics:
     with files.open_file(path, DYNAMICS) as file:
         about = _about(file)
         header, metrics = about.header, about.metrics
-        check_settings(header.settings, path)
+        _check_settings(header.settings, path)
         group = fields.get_group(file, "examples")
         pool, test = get_examples(group, "pool"), get_examples(group, "test")
         if header.inputs.get("examples") != examples_fingerprint(pool, test):
@@ -133,7 +152,7 @@ def read_dynamics(path: Path) -> Dynamics:
         runs.sort(key=lambda run: run.index)
         if len({run.index for run in runs}) < len(runs):
             raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
-    return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients, sketches)
+    return Dynamics(pool, test, metrics, tuple(runs), RecordingSettings.of(header.settings), gradients, sketches)
 
 
 @dataclass(frozen=True, slots=True)

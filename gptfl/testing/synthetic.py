@@ -14,6 +14,7 @@ from gptfl.core import (
     GradientProducts,
     MetricInfo,
     Query,
+    RecordingSettings,
     Run,
     changes_between,
     role_of,
@@ -79,7 +80,7 @@ def make_dynamics(
         make_examples(test, "test", seed),
         {"loss": MetricInfo("loss", higher_is_better=False, low=0.0)},
         tuple(made),
-        {"task": "synthetic", "seed": seed},
+        RecordingSettings.of({"task": "synthetic", "seed": seed}),
         products,
     )
 

@@ -8,11 +8,10 @@ import pytest
 
 from gptfl import collect
 from gptfl.api.compare import compare
-from gptfl.core import FIT, REPEAT, TEST, Example
+from gptfl.core import FIT, REPEAT, TEST, Example, RecordingSettings
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.design import choose_design, choose_steps
-from gptfl.recording.settings import identity
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import read_dynamics
 
@@ -106,14 +105,12 @@ def test_a_balanced_design_needs_classes(pool, subset, message):
         choose("balanced", pool=12, subset_size=subset).draws(pool, "x")
 
 
-def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed(neox: Path, tmp_path: Path) -> None:
-    from gptfl.core import TaskData
+def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed() -> None:
+    def identity(**more: Any) -> str:
+        return RecordingSettings.of({"seed": 1, "pool": 12, **more}).identity("examples")
 
-    data, old = TaskData("x", (), ()), {"seed": 1, "pool": 12}
-    assert identity({**old, "design": "uniform", "reserve_pool": 0, "leave_out_size": None}, data) == identity(
-        old, data
-    )
-    assert identity({**old, "design": "contrast"}, data) != identity(old, data)
+    assert identity(design="uniform", reserve_pool=0, leave_out_size=None) == identity()
+    assert identity(design="contrast") != identity()
 
 
 SMALL: dict[str, Any] = {"pool": 24, "test": 4, "subset_size": 6, "batch_size": 3, "steps": 4, "record_every": 4}

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
+from gptfl.core.recording_settings import SETTINGS
 from gptfl.errors import DataError
 from gptfl.store import files
 from gptfl.store import hdf5 as fields
 from gptfl.store.examples import get_examples
 from gptfl.store.kinds import DYNAMICS
-from gptfl.store.recorded_settings import ALWAYS, OR_NONE
 from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 from gptfl.store.runs import ROLES
 
@@ -27,7 +27,7 @@ json_values = st.recursive(
 )
 mappings = st.dictionaries(st.text(max_size=6), json_values, max_size=3)
 # Settings that gptfl reads again have types; Hypothesis draws words that it finds in the code.
-free_settings = mappings.filter(lambda drawn: not {*ALWAYS, *OR_NONE} & drawn.keys())
+free_settings = mappings.filter(lambda drawn: not SETTINGS.keys() & drawn.keys())
 
 
 @st.composite
