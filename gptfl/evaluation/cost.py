@@ -42,8 +42,7 @@ def _operations(
     told = getattr(contender.estimator, "flops", None)
     if told is not None:
         queries = [query_for([runs[place] for place in places], metric) for places in same_steps(runs)]
-        with contender.part.blamed("flops"):
-            return float(sum(told(query if scope is None else scope.about(query)) for query in queries))
+        return float(sum(told(query if scope is None else scope.about(query)) for query in queries))
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

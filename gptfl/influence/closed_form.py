@@ -71,8 +71,7 @@ def closed_form(
     with vectors_of(source, features) as vectors:
         for start, stop in blocks(vectors, pool):
             places = source.scope.pool_seen[start:stop]
-            with part.blamed("influence_of"):
-                told = estimator.influence_of(places, vectors.rows(start, stop), weights)
+            told = estimator.influence_of(places, vectors.rows(start, stop), weights)
             mean[start:stop], spread[start:stop] = _checked(told, stop - start, part.who)
             progress("rank", stop, pool, f"{part.name}, --how closed-form")
     return mean, spread

@@ -1,6 +1,5 @@
 """The command line that made a file, as far as the file tells."""
 
-import inspect
 import json
 import shlex
 from collections.abc import Mapping
@@ -249,7 +248,7 @@ def _settings(kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:
     registry = get_registry()
     usual: dict[str, Any] = {}
     if name in registry.names(kind):
-        taken = inspect.signature(registry.find(kind, name).factory).parameters
+        taken = registry.parameters(kind, name)
         usual = {key: one.default for key, one in taken.items()}
         kept = {key: value for key, value in kept.items() if key in taken}
     differing = {key: value for key, value in kept.items() if key not in usual or usual[key] != value}

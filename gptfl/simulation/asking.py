@@ -35,9 +35,7 @@ def ask_runs(
     for places in same_steps(runs):
         query = query_for([runs[place] for place in places], metric, told)
         query = query if scope is None else scope.about(query)
-        with contender.part.blamed("predict"):
-            prediction = contender.estimator.predict(query)
-        prediction = checked(prediction, query, contender.part.who)
+        prediction = checked(contender.estimator.predict(query), query, contender.part.who)
         values = prediction.values.astype(np.float64)
         for row, place in enumerate(places):
             bounds = {level: (low[row], high[row]) for level, (low, high) in prediction.intervals.items()}

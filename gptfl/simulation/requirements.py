@@ -8,7 +8,7 @@ from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError
 from gptfl.features.lookup import FeatureLookup
 from gptfl.plugins.interfaces import NEEDS, Estimator
-from gptfl.plugins.registry import Part
+from gptfl.plugins.parts import Part
 from gptfl.recording.recording import OpenedRecording
 
 
