@@ -17,6 +17,7 @@ from gptfl.evaluation.held_out import HeldOutEvaluation
 from gptfl.evaluation.order_noise import ceiling_of
 from gptfl.evaluation.specs import ALWAYS, ComparedEstimator, choose_estimators
 from gptfl.features.lookup import FeatureLookup, choice_notes
+from gptfl.options.defaults import FEW_RUNS, PAPER
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
@@ -28,7 +29,7 @@ from gptfl.store.outputs import check_plain_target
 
 RUNS = "runs"
 """The axis of ``compare --sweep`` that is a learning curve."""
-COMPARED = ("exposure-gp", "gptfluence")
+COMPARED = (FEW_RUNS, PAPER)
 """The estimators compared unless others are named."""
 VALIDATES = 5
 """Of every 12 runs of a group this place validates, as in folds."""

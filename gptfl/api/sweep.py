@@ -12,6 +12,7 @@ from gptfl.api.writing import written
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError, UsageError
 from gptfl.features.lookup import find_features
+from gptfl.options.defaults import PAPER
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import choose_metric, open_recording
 from gptfl.report.pictures import check_picture
@@ -22,7 +23,7 @@ from gptfl.store.outputs import check_plain_target
 
 EVERY, ENCODER = "every", "encoder"
 """The axes that are no setting of an estimator: which recorded scores, and whose features."""
-SWEPT = "gptfluence"
+SWEPT = PAPER
 """The estimator whose settings vary unless another is named."""
 MOST_POINTS = 200
 """More combinations than this are a slip of the finger: each is a comparison of its own."""

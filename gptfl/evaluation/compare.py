@@ -46,7 +46,9 @@ class ComparisonSpec:
         """Raise ``UsageError`` for values that make no sense by themselves."""
         check_seed(self.seed)
         if self.observe is not None and self.observe < 1:
-            raise UsageError(f"--observe is {self.observe}", "give how many recorded scores to tell, or leave it out")
+            raise UsageError(
+                f"is {self.observe}", "give how many recorded scores to tell, or leave it out", option="observe"
+            )
 
 
 def compare_held_out(recording: OpenedRecording, spec: ComparisonSpec, progress: Progress = silent) -> Comparison:

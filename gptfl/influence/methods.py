@@ -11,6 +11,7 @@ from gptfl.influence.closed_form import closed_form
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Influence, InfluenceTarget
+from gptfl.options.defaults import FEW_RUNS
 from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, tells_itself
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
@@ -38,7 +39,7 @@ def compute_influence(
             lacks = "itself is not among the test examples that it is told on" if sure else "it has no influence_of"
             raise DataError(
                 f"{source.found.estimator} can't tell --how {how} on {subject.name} ({lacks})",
-                "use --on mean or test:ID" if sure else "use --how replace, or an estimator such as exposure-gp",
+                "use --on mean or test:ID" if sure else f"use --how replace, or an estimator such as {FEW_RUNS}",
             )
     elif how in (None, CLOSED_FORM):
         influence, spread = closed_form(source, subject.tests, features, progress)

@@ -43,9 +43,9 @@ class InfluenceRequest:
 def check_options(how: str | None, orders: int, top: int | None = None) -> None:
     """Raise ``UsageError`` for values that make no sense."""
     check_how(how)
-    for flag, value in (("--orders", orders), ("--top", top)):
+    for option, value in (("orders", orders), ("top", top)):
         if value is not None and value < 1:
-            raise UsageError(f"{flag} is {value}", "give 1 or more")
+            raise UsageError(f"is {value}", "give 1 or more", option=option)
 
 
 def open_sources(

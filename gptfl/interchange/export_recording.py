@@ -72,7 +72,7 @@ def export(
 def _chosen(target: Path, format: str | None) -> tuple[str, bool]:
     """The format, and whether the target is one file."""
     if format is not None and format not in FORMATS:
-        raise UsageError(f"--format {format!r} is unknown", f"use {', '.join(FORMATS)}")
+        raise UsageError(f"{format!r} is unknown", f"use {', '.join(FORMATS)}", option="format")
     by_suffix = {suffix: kind for kind, suffix in TABLES.items()}.get(target.suffix)
     if by_suffix is None:
         return format or RELEASED, False

@@ -161,11 +161,11 @@ def _check_options(layout: str, lr: float | None, schedule: str | None, name: st
     if layout not in LAYOUTS:
         raise UsageError(f"{layout!r} is no layout that gptfl imports", f"use {', '.join(LAYOUTS)}")
     if schedule is not None and schedule not in SCHEDULES:
-        raise UsageError(f"--schedule {schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
+        raise UsageError(f"{schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
     if schedule is not None and lr is None:
         raise UsageError(f"--schedule {schedule} alone tells no learning rates", "give --lr, too")
     if lr is not None and not 0 < lr < math.inf:
-        raise UsageError(f"--lr is {lr}", "give a positive number")
+        raise UsageError(f"is {lr}", "give a positive number", option="lr")
     if name is not None and name != safe_name(name):
         raise UsageError(
             f"--name {name!r} can't begin the names of files",

@@ -191,7 +191,7 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
         options.design.record_every,
     )
     if training.schedule not in SCHEDULES:
-        raise UsageError(f"--schedule {training.schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
+        raise UsageError(f"{training.schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
     rate = usual_rate if training.lr is None else training.lr
     check_one(TrainingOptions, "lr", rate)
     kind = pick_device(execution.device).type
@@ -282,7 +282,7 @@ def check_generation(
     and for options that would change nothing because no metric (``generates``) reads generated text.
     """
     if decode not in DECODINGS:
-        raise UsageError(f"--decode {decode!r} is unknown", f"use {' or '.join(DECODINGS)}")
+        raise UsageError(f"{decode!r} is unknown", f"use {' or '.join(DECODINGS)}", option="decode")
     given = {"--generate-every": every, "--generate-tokens": tokens, "--decode": decode if decode != "greedy" else None}
     flag, value = next(((flag, value) for flag, value in given.items() if value is not None), ("", None))
     if not generates and flag:

@@ -45,7 +45,7 @@ def open_recording(
     goes by, and ``keep_diverged`` whether it keeps runs that diverged. Raises ``DataError`` where there is no recording, or it can't be read.
     """
     if every < 1:
-        raise UsageError(f"--every is {every}", "give at least 1")
+        raise UsageError(f"is {every}", "give at least 1", option="every")
     if dynamics is None:
         space = Workspace.resolve(workspace)
         picked = space.pick("dynamics")

@@ -116,7 +116,8 @@ class Overrides:
             raise UsageError("--epochs and --steps both say how long to train", "give one of them")
         for flag, value in self.flags().items():
             if value is not None and not 0 < value < float("inf"):
-                raise UsageError(f"{flag} is {value}", "give a positive number")
+                name = flag.removeprefix("--").replace("-", "_")
+                raise UsageError(f"is {value}", "give a positive number", option=name, flag=flag)
 
 
 def adjusted(

@@ -107,9 +107,9 @@ def test_a_recording_with_derivatives_goes_on_with_them_alone(neox: Path, tmp_pa
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"gradients": "foo"}, "--gradients 'foo' is unknown: use reference, own, both"),
-        ({"gradients": "reference", "gradient_points": 0}, "--gradient-points is 0: give at least 1"),
-        ({"gradients": "reference", "gradient_points": 6}, "--gradient-points is 6: give 1 to 5: a run of 4 steps"),
+        ({"gradients": "foo"}, "gradients 'foo' is unknown: use reference, own, both"),
+        ({"gradients": "reference", "gradient_points": 0}, "gradient_points is 0: give at least 1"),
+        ({"gradients": "reference", "gradient_points": 6}, "gradient_points is 6: give 1 to 5: a run of 4 steps"),
         ({"gradient_points": 3}, "--gradient-points 3 counts points of the reference run.*add --gradients reference"),
         ({"gradients": "own", "gradient_points": 3}, "--gradient-points 3 counts points of the reference run"),
         (

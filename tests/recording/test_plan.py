@@ -46,15 +46,15 @@ def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"name": "contrasts"}, r"--design 'contrasts' is unknown: use uniform, contrast"),
+        ({"name": "contrasts"}, r"design 'contrasts' is unknown: use uniform, contrast"),
         ({"subset_size": 201}, "--subset-size 201 is larger than --pool 200"),
-        ({"reserve_pool": -1}, "--reserve-pool is -1: give 0, or 2 or more"),
-        ({"reserve_pool": 1}, "--reserve-pool is 1: give 0, or 2 or more"),
+        ({"reserve_pool": -1}, "reserve_pool is -1: give 0, or 2 or more"),
+        ({"reserve_pool": 1}, "reserve_pool is 1: give 0, or 2 or more"),
         ({"reserve_pool": 180}, "--reserve-pool 180 leaves 20 of --pool 200, too few for --subset-size 32"),
         ({"reserve_pool": 10**9}, "--reserve-pool 1000000000 leaves 0 of --pool 200"),
         ({"repeats": 9}, "--repeats 9 is more than --runs 8, and each repeats another run: give at most 8"),
         ({"repeats": 1, "name": "repeat"}, "--repeats 1 adds to other designs.*: leave it out and raise --runs"),
-        ({"runs": 10**6 + 1}, "--runs is 1000001: a recording holds at most 1,000,000"),
+        ({"runs": 10**6 + 1}, "runs is 1000001: a recording holds at most 1,000,000"),
         ({"leave_out_size": 3}, "--leave-out-size 3 is for --design leave-out: add that, or leave it out"),
         ({"name": "leave-out", "leave_out_size": 0}, "--leave-out-size is 0: give 1 to 16, half of --subset-size 32"),
         ({"name": "leave-out", "leave_out_size": 17}, "--leave-out-size is 17: give 1 to 16"),
@@ -163,7 +163,7 @@ def test_a_recording_goes_on_in_its_own_design_only(neox: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"design": "other"}, UsageError, "--design 'other' is unknown"),
+        ({"design": "other"}, UsageError, "design 'other' is unknown"),
         ({"repeats": 4}, UsageError, "--repeats 4 is more than --runs 3"),
         (
             {"runs": 10**12, "repeats": 10**12},

@@ -250,10 +250,10 @@ def test_other_sketches_are_refused(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"sketches": True, "sketch_points": 0}, "--sketch-points is 0: give at least 1"),
-        ({"sketches": True, "sketch_points": 6}, "--sketch-points is 6: give 1 to 5: a run of 4 steps"),
-        ({"sketches": True, "sketch_dimensions": 0}, "--sketch-dimensions is 0: give at least 1"),
-        ({"sketches": True, "sketch_modules": ""}, "--sketch-modules is empty"),
+        ({"sketches": True, "sketch_points": 0}, "sketch_points is 0: give at least 1"),
+        ({"sketches": True, "sketch_points": 6}, "sketch_points is 6: give 1 to 5: a run of 4 steps"),
+        ({"sketches": True, "sketch_dimensions": 0}, "sketch_dimensions is 0: give at least 1"),
+        ({"sketches": True, "sketch_modules": ""}, "sketch_modules is empty"),
         ({"sketch_points": 2}, "--sketch-points 2 without --sketches says nothing: add --sketches"),
         ({"sketch_dimensions": 2}, "--sketch-dimensions 2 without --sketches"),
         ({"sketch_modules": "*mlp*"}, r"--sketch-modules \*mlp\* without --sketches"),
