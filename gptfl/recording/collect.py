@@ -13,7 +13,7 @@ from gptfl.options.recording import CollectOptions
 from gptfl.plugins.interfaces import Executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
-from gptfl.recording.launch import join_others, launch
+from gptfl.recording.launch import join_others, launch, starts_others
 from gptfl.recording.plan import RecordingPlan, plan_recording
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
@@ -66,19 +66,20 @@ def record(
 ) -> CollectResult:
     """``collect`` with all options in one object, from which the processes of a recording start, too."""
     plan = plan_recording(options, get_registry())
-    examples = plan.load()
-    check_examples(examples, f"task {plan.task!r}")
-    examples = replace(examples, pool=plan.design.reserved(examples.pool))
-    # Refuses a pool that the design can't be made on before other processes are started.
-    plan.design.layout(examples.pool, plan.task)
-    for metric in plan.metrics:
-        metric.check(examples.test)
     space = Workspace.resolve(options.output.workspace)
     path = space.dynamics_path(plan.stem)
     execution = options.execution
-    group = join_others(execution.processes, plan.device, execution.shard)
-    if group is None:
+    if starts_others(execution.processes):
+        # They load the examples, and refuse what can't be recorded, before any of them loads a model.
         return launch(options, progress, announce, lambda: left_at(path))
+    examples = plan.load()
+    check_examples(examples, f"task {plan.task!r}")
+    examples = replace(examples, pool=plan.design.reserved(examples.pool))
+    # Refuses a pool that the design can't be made on before the processes meet.
+    plan.design.layout(examples.pool, plan.task)
+    for metric in plan.metrics:
+        metric.check(examples.test)
+    group = join_others(plan.device, execution.shard)
     if not group.main:
         progress, announce = silent, None
     if not group.main:

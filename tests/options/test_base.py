@@ -30,8 +30,9 @@ COUNTS += ("batch_size", "steps", "max_length", "train_layers", "accumulate", "p
 def test_a_count_below_one_is_refused(name: str) -> None:
     check(collect(**{name: 1}))
     flag = f"--{name.replace('_', '-')}"
-    with pytest.raises(UsageError, match=f"^{flag} is 0: give at least 1$"):
+    with pytest.raises(UsageError, match=f"^{name} is 0: give at least 1$") as caught:
         check(collect(**{name: 0}))
+    assert caught.value.line == f"{flag} is 0: give at least 1"
 
 
 def test_other_bounds() -> None:

@@ -21,6 +21,7 @@ from gptfl import collect
 from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
 from gptfl.interruption import left_by
+from gptfl.recording import resume
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.result import CollectResult
 from gptfl.recording.resume import KEPT, NONE_KEPT
@@ -404,3 +405,20 @@ def test_the_result_tells_how_far_the_metrics_moved_and_warns_if_they_did_not(ne
     assert "the loss hardly moved" in still.notes[0]
     fewer = record(neox, tmp_path / "a", lr=1e-2, runs=2)
     assert (fewer.runs, fewer.recorded_now) == (3, 0)
+
+
+def test_a_recording_that_goes_on_is_read_once(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path) -> Dynamics:
+        read.append(path)
+        return read_dynamics(path)
+
+    record(neox, tmp_path, runs=1)
+    monkeypatch.setattr(resume, "read_dynamics", reading)
+    for runs, new in ((2, 1), (2, 0), (2, 0)):
+        read.clear()
+        result = record(neox, tmp_path, runs=runs, checkpoints=2)
+        assert (result.runs, result.recorded_now) == (2, new)
+        assert len(read) == 1
+    assert [run.index for run in read_dynamics(result.path).runs] == [0, 1]
