@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from gptfl import testing
-from gptfl.plugins import hooks as hookspecs
-from gptfl.plugins import parts, registry
+from gptfl.plugins import hooks, parts, registry
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "writing-plugins.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
-HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "gptfl_spec")]
+HOOKS = [name for name, value in vars(hooks).items() if hasattr(value, "gptfl_spec")]
 
 
 def files() -> dict[str, str]:
@@ -82,7 +81,7 @@ def test_the_guides_messages_are_those_of_the_registry() -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_documented_and_used(hook: str) -> None:
-    assert inspect.getdoc(getattr(hookspecs, hook))
+    assert inspect.getdoc(getattr(hooks, hook))
     assert f"\n## {hook}\n" in REFERENCE
     kind = registry.HOOKS[hook]
     assert registry.build([]).names(kind), f"no plugin uses {hook}"

@@ -77,10 +77,10 @@ def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float
         )
     shape: tuple[int, ...] = (len(dynamics.pool),)
     if isinstance(estimator, InfluencesItself) and subject.tests is None:
-        told = np.asarray(estimator.self_influence(), dtype=np.float64)
+        values = np.asarray(estimator.self_influence(), dtype=np.float64)
     elif isinstance(estimator, InfluencesTests):
         shape = (*shape, len(dynamics.test))
-        told = np.asarray(estimator.influence(), dtype=np.float64)
-    if told.shape != shape or not np.isfinite(told).all():
-        raise PluginError(f"{part.who} told influences of shape {told.shape}, not finite ones of {shape}", "mend it")
-    return told if subject.tests is None else np.asarray(told[:, subject.tests].mean(axis=1))
+        values = np.asarray(estimator.influence(), dtype=np.float64)
+    if values.shape != shape or not np.isfinite(values).all():
+        raise PluginError(f"{part.who} told influences of shape {values.shape}, not finite ones of {shape}", "mend it")
+    return values if subject.tests is None else np.asarray(values[:, subject.tests].mean(axis=1))

@@ -76,20 +76,20 @@ def baseline_choices(
     """
     known = known_features(source, features)
     name = source.found.estimator
-    choosers = [_Selector(f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), wish, how, known)]
+    selectors = [_Selector(f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), wish, how, known)]
     specs, notes = _rivals(source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
-        choosers.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
+        selectors.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
     asked = InfluenceTarget("group", np.searchsorted(halves.kept, halves.asked))
     choices: dict[str, tuple[int, ...]] = {}
-    for one in choosers:
+    for one in selectors:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
-        told, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
+        influence, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
         choices[one.label] = tuple(sorted(chosen))
-        notes += (*fresh.notes, *told.notes)
+        notes += (*fresh.notes, *influence.notes)
     return choices, tuple(dict.fromkeys(notes))
 
 
