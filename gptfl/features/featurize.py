@@ -52,11 +52,18 @@ def featurize(
 ) -> FeaturizeResult:
     """Embed the pool and the test examples of a recording with ``encoder`` and write a features file.
 
-    Without ``encoder`` it is gradients where the recording holds gradient sketches, else minilm if its weights are on
-    this machine; nothing else is put in its place. ``settings`` are the encoder's own. ``dynamics`` is the recording,
-    by default the one made last in the workspace. A recording made with ``--no-texts`` gets its texts back from its
-    task, or from ``data``, and only if they are the very ones recorded. An example that a features file of this
-    workspace holds already, from the same encoder, is not embedded again.
+    An example that a features file of this workspace holds already, from the same encoder, is not embedded again.
+
+    Args:
+        encoder: by default gradients where the recording holds gradient sketches, else minilm if its weights are on
+            this machine; nothing else is put in its place.
+        dynamics: the recording, by default the one made last in the workspace.
+        workspace: the folder in which it is looked for, and that the features are written to.
+        settings: the encoder's own.
+        output: where the features are written instead.
+        data: where a recording made with ``--no-texts`` gets its texts back from, by default its task; only if they are
+            the very ones recorded.
+        progress: called along the way.
 
     An encoder may have some things more than its interface asks for: ``notes``, lines for the user, ``progress``,
     which is set to the callback, and what ``Encoder`` names.

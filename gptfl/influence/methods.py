@@ -29,8 +29,17 @@ def compute_influence(
 ) -> Influence:
     """The influence of each pool example, in the way asked for; by default directly where the estimator offers it.
 
-    ``own`` are the pool examples' first scores, where known; ``features`` those that the simulator was fitted on, by
-    default looked for in the workspace. Raises ``DataError`` where the estimator can't answer.
+    Args:
+        source: the fitted simulator.
+        subject: what the influence is on.
+        how: closed-form, derivative, replace or drop.
+        own: the pool examples' first scores, where known, for influence on themselves.
+        features: those that the simulator was fitted on, by default looked for in the workspace.
+        orders: in how many random orders each curriculum is simulated.
+        seed: of the orders.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator can't answer.
     """
     estimator = source.contender.estimator
     sure = isinstance(estimator, TellsInfluence)

@@ -39,10 +39,15 @@ def export(
 ) -> ExportResult:
     """Write a recording to the folder ``to``, whole or not at all.
 
-    ``format`` is ``gptdynamics`` (the default), the layout that ``gptfl import`` takes back, or ``parquet`` or
-    ``csv``: the tables ``trajectories``, ``batches`` and ``examples``. Where ``to`` ends in ``.parquet`` or
-    ``.csv``, it is a file, that format, and holds the trajectories alone. An earlier export of that name is
-    replaced.
+    An earlier export of that name is replaced.
+
+    Args:
+        to: the folder; a path that ends in ``.parquet`` or ``.csv`` is a file of that format with the trajectories alone.
+        format: ``gptdynamics`` (the default), the layout that ``gptfl import`` takes back, or ``parquet`` or ``csv``:
+            the tables ``trajectories``, ``batches`` and ``examples``.
+        dynamics: the recording, by default the one made last in the workspace.
+        workspace: the folder in which it is looked for.
+        progress: called along the way.
 
     Raises ``UsageError`` for an unknown format or one that the suffix contradicts, ``DataError`` where there is no
     recording or something else would be overwritten, and ``ResourceError`` where nothing can be written.

@@ -87,11 +87,19 @@ def import_(
 ) -> ImportResult:
     """Read a recording in the layout of the released GPTDynamics files and write it as gptfl's own.
 
-    ``folder`` holds a folder for each run. The files of texts are by default those of the folder,
-    ``train_texts.json`` and ``test_texts.json``; ``metrics`` are by default all that have a file. ``lr`` and
-    ``schedule`` (linear unless given) tell the learning rates, which the layout lacks: without them every step
-    counts alike. ``sketches`` is a NumPy archive of gradient sketches, which becomes the features ``gradients``
-    and the recording's gradient products.
+    Args:
+        layout: ``gptdynamics``, the only one so far.
+        folder: holds a folder for each run.
+        train_texts: the file of the pool's texts, by default ``train_texts.json`` of the folder.
+        test_texts: the file of the test examples' texts, by default ``test_texts.json`` of the folder.
+        metrics: by default all that have a file.
+        lr: the peak learning rate, which the layout lacks: without it every step counts alike.
+        schedule: how the learning rate goes on from there, linear unless given.
+        sketches: a NumPy archive of gradient sketches, which becomes the features ``gradients`` and the recording's
+            gradient products.
+        name: what the recording's name begins with, by default the folder's.
+        workspace: the folder that the recording is written to.
+        progress: called along the way.
 
     Raises ``UsageError`` for options that make no sense, ``PluginError`` for an unknown metric, ``ResourceError``
     where the workspace can't be written, and ``DataError``, naming file and line, for what can't be read, doesn't

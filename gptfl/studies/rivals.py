@@ -71,7 +71,20 @@ def baseline_choices(
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
     """The places that the studied estimator and its rivals choose, by what to call them, and what to tell of it.
 
-    All are fitted as if the test examples to score on had never been recorded. Raises ``DataError`` where one can't
+    All are fitted as if the test examples to score on had never been recorded.
+
+    Args:
+        source: the simulator of the studied estimator.
+        halves: which test examples are chosen for, and which are scored on.
+        wish: how many examples to choose, and within which bounds.
+        rivals: the estimators whose choice is trained on, too; None for those that offer themselves.
+        how: in which way the studied estimator computes influence; None for its own.
+        orders: in how many random orders each curriculum is simulated.
+        seed: of the orders.
+        features: those that the simulator was fitted on, by default looked for in the workspace.
+        progress: called along the way.
+
+    Raises ``DataError`` where one can't
     be fitted or can't tell what is asked, and ``UsageError`` for a rival that can't be read.
     """
     known = known_features(source, features)
