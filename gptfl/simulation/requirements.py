@@ -75,6 +75,4 @@ def default_estimator(shelf: FeatureLookup) -> tuple[str, tuple[str, ...]]:
     """The estimator that suits the features, and what to tell of the choice."""
     if not shelf.has(ON_GRADIENTS):
         return PAPER, ()
-    return FEW_RUNS, (
-        f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",
-    )
+    return FEW_RUNS, (f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",)
