@@ -51,7 +51,12 @@ class GptflError(Exception):
     def __init__(self, problem: str, remedy: str = "") -> None:
         self.problem = _cut(one_line(problem))
         self.remedy = _cut(one_line(remedy))
-        super().__init__(f"{self.problem}: {self.remedy}" if self.remedy else self.problem)
+        super().__init__(self.line)
+
+    @property
+    def line(self) -> str:
+        """Problem and remedy as the command line prints them."""
+        return f"{self.problem}: {self.remedy}" if self.remedy else self.problem
 
 
 class GptflWarning(UserWarning):
@@ -59,9 +64,22 @@ class GptflWarning(UserWarning):
 
 
 class UsageError(GptflError):
-    """An option's value, or a combination of options, that makes no sense."""
+    """An option's value, or a combination of options, that makes no sense.
+
+    Where one ``option`` is at fault, given by its name in Python, the problem says what is wrong with it ("is 0"). The
+    command line then names its ``flag``, and the exception itself the argument.
+    """
 
     exit_code = 2
+
+    def __init__(self, problem: str, remedy: str = "", *, option: str | None = None, flag: str | None = None) -> None:
+        self.option = option
+        if option is None:
+            super().__init__(problem, remedy)
+            return
+        super().__init__(f"{flag or '--' + option.replace('_', '-')} {problem}", remedy)
+        told = GptflError(f"{option} {problem}", remedy)
+        self.args = (told.line,)
 
 
 class DataError(GptflError):

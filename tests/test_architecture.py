@@ -49,6 +49,16 @@ def test_nothing_that_computes_imports_the_reports() -> None:
                 assert not (node.module or "").startswith("gptfl.report"), path
 
 
+def test_gptfls_own_estimators_have_their_names_in_one_place_and_plugins_theirs_in_none() -> None:
+    own = {"gptfluence", "exposure-gp"}
+    theirs = {"tracin-cp", "grad-dot", "tracin-own-run", "datamodels", "simfluence"}
+    for path in modules():
+        where = path.relative_to(ROOT / "gptfl").as_posix()
+        known = own if where in ("builtin.py", "options/defaults.py") or where.startswith("estimators/") else set()
+        values = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert not (values & (own | theirs)) - known, where
+
+
 def test_modules_stay_readable() -> None:
     longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in modules()}
     assert {name: lines for name, lines in longest.items() if lines > 350} == {}

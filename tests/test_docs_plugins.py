@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from gptfl import testing
-from gptfl.plugins import hooks as hookspecs
-from gptfl.plugins import registry
+from gptfl.plugins import hooks, parts, registry
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "writing-plugins.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
-HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "gptfl_spec")]
+HOOKS = [name for name, value in vars(hooks).items() if hasattr(value, "gptfl_spec")]
 
 
 def files() -> dict[str, str]:
@@ -73,7 +72,7 @@ def test_every_command_of_the_guide_works(project: Path) -> None:
 
 
 def test_the_guides_messages_are_those_of_the_registry() -> None:
-    source = inspect.getsource(registry)
+    source = inspect.getsource(registry) + inspect.getsource(parts)
     for said in re.findall(r"^\| `([^`…]+)", GUIDE, re.MULTILINE):
         words = re.sub(r"'?\b(gptfl_encoder|gptfl_encoders|list|encoder|letters|minilm)\b'?", "{}", said)
         stable = max(words.split("{}"), key=len).strip()
@@ -82,12 +81,12 @@ def test_the_guides_messages_are_those_of_the_registry() -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_documented_and_used(hook: str) -> None:
-    assert inspect.getdoc(getattr(hookspecs, hook))
+    assert inspect.getdoc(getattr(hooks, hook))
     assert f"\n## {hook}\n" in REFERENCE
     kind = registry.HOOKS[hook]
     assert registry.build([]).names(kind), f"no plugin uses {hook}"
     section = REFERENCE.split(f"\n## {hook}\n")[1].split("\n## ")[0]
-    missing = [member for member in registry.interface_members(kind) if f"| `{member}" not in section]
+    missing = [member for member in parts.interface_members(kind) if f"| `{member}" not in section]
     assert not missing, f"docs/hooks.md does not mention {missing}"
 
 

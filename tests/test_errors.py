@@ -1,9 +1,11 @@
 """What an error says, and which errors mean that memory is full."""
 
+import pickle
+
 import numpy as np
 import pytest
 
-from gptfl.errors import LONGEST, DataError, is_memory_full
+from gptfl.errors import LONGEST, DataError, UsageError, is_memory_full
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,15 @@ def test_what_an_error_quotes_may_be_of_any_length() -> None:
     assert error.problem.endswith("xxx is no id")
     assert len(error.problem) < LONGEST
     assert len(error.remedy) < LONGEST
+
+
+def test_an_option_is_called_as_it_is_typed_and_as_it_is_given_in_python() -> None:
+    error = UsageError("is 0", "give at least 1", option="batch_size")
+    assert (error.line, str(error)) == ("--batch-size is 0: give at least 1", "batch_size is 0: give at least 1")
+    assert (error.problem, error.remedy) == ("--batch-size is 0", "give at least 1")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.line, str(again), again.option) == (error.line, str(error), "batch_size")
+    several = UsageError("is empty", option="metrics", flag="--metric")
+    assert (several.line, str(several)) == ("--metric is empty", "metrics is empty")
+    plain = UsageError("--a and --b", "choose one")
+    assert (plain.line, str(plain), plain.option) == ("--a and --b: choose one",) * 2 + (None,)

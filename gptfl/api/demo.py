@@ -140,7 +140,7 @@ def train_for_real(simulation: "Simulation", progress: Progress = silent) -> flo
     from gptfl.tasks.errands import Errands
     from gptfl.training.trainer import TrainerSettings
 
-    seed = int(read_dynamics(simulation.dynamics).settings["seed"])
+    seed = read_dynamics(simulation.dynamics).settings.seed
     trainer = TrainerMaker(
         MODEL, "cpu", Errands().load(POOL, TEST, seed), (Loss(),), TrainerSettings(LEARNING_RATE, record_every=STEPS)
     )()

@@ -17,6 +17,7 @@ from gptfl.evaluation.order_noise import ceiling_of
 from gptfl.evaluation.specs import ALWAYS, ComparedEstimator, choose_estimators
 from gptfl.features.lookup import FeatureLookup, choice_notes
 from gptfl.options.base import make
+from gptfl.options.defaults import FEW_RUNS, PAPER
 from gptfl.options.evaluation import LearningCurveOptions
 from gptfl.options.signature import takes
 from gptfl.plugins.registry import get_registry
@@ -29,7 +30,7 @@ from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
 
 RUNS = "runs"
 """The axis of ``compare --sweep`` that is a learning curve."""
-COMPARED = ("exposure-gp", "gptfluence")
+COMPARED = (FEW_RUNS, PAPER)
 """The estimators compared unless others are named."""
 VALIDATES = 5
 """Of every 12 runs of a group this place validates, as in folds."""

@@ -162,8 +162,8 @@ class Recording:
             "runs": str(len(dynamics.runs)),
             "pool, test": f"{len(dynamics.pool)}, {len(dynamics.test)} examples",
             "metrics": ", ".join(dynamics.metrics),
-            "model": str(dynamics.settings.get("model", "")),
-            "task": str(dynamics.settings.get("task", "")),
+            "model": dynamics.settings.model,
+            "task": dynamics.settings.task,
         }
         return html_rows(rows)
 

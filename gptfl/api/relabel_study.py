@@ -163,12 +163,12 @@ def _length(recording: OpenedRecording, pool: int, epochs: float | None, steps: 
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
     settings = recording.dynamics.settings
-    missing = [name for name in ("batch_size", "steps", "subset_size") if type(settings.get(name)) is not int]
+    missing = [name for name in ("batch_size", "steps", "subset_size") if name not in settings]
     if missing:
         raise DataError(f"{recording.path} doesn't say its {missing[0]}", "use a recording that gptfl collect made")
-    batch_size, subset = int(settings["batch_size"]), int(settings["subset_size"])
+    batch_size, subset = settings.batch_size, settings.subset_size
     if steps is None:
-        passes = int(settings["steps"]) * batch_size / subset if epochs is None else epochs
+        passes = settings.steps * batch_size / subset if epochs is None else epochs
         steps = count_steps(pool, batch_size, passes)
     return batch_size, steps
 

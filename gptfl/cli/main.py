@@ -110,7 +110,7 @@ def run() -> None:
         if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
             code = _interrupted(interruption.NOTHING_LEFT)
     except GptflError as error:
-        code = _refuse(str(error), error.exit_code)
+        code = _refuse(error.line, error.exit_code)
     except UsageProblem as error:
         code = _show_usage(error)
     except _Stopped as stop:

@@ -6,7 +6,8 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
 from gptfl.options.common import PluginsOptions
-from gptfl.plugins.registry import KINDS, get_registry
+from gptfl.plugins.parts import KINDS
+from gptfl.plugins.registry import get_registry
 
 
 @with_options(PluginsOptions)

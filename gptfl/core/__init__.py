@@ -18,6 +18,7 @@ from gptfl.core.examples import (
 from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint
 from gptfl.core.groups import groups_of, groups_of_batches, joined
 from gptfl.core.queries import Features, FeatureSet, FitData, Prediction, Query, Unseen
+from gptfl.core.recording_settings import RecordingSettings
 from gptfl.core.runs import (
     FIT,
     REPEAT,
@@ -54,6 +55,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "Query",
+    "RecordingSettings",
     "Run",
     "SketchPoint",
     "TaskData",

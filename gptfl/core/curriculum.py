@@ -45,7 +45,7 @@ def generator(*key: int) -> np.random.Generator:
 def check_seed(seed: int) -> None:
     """Raise ``UsageError`` unless a seed is a number that a file can hold: 0 or more, below 2**63."""
     if not 0 <= seed < 2**63:
-        raise UsageError(f"--seed is {seed}", "give a whole number from 0 to 2**63 - 1")
+        raise UsageError(f"is {seed}", "give a whole number from 0 to 2**63 - 1", option="seed")
 
 
 def run_seed(seed: int, index: int) -> int:

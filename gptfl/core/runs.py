@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core.examples import Example, examples_fingerprint
 from gptfl.core.gradients import GradientProducts, GradientSketches
+from gptfl.core.recording_settings import RecordingSettings
 from gptfl.core.values import fingerprint
 
 
@@ -110,16 +110,20 @@ def role_of(index: int) -> str:
 class Dynamics:
     """Many runs over one pool and one test set.
 
-    ``gradients`` and ``sketches`` are there only if they were asked for (``collect --gradients``, ``--sketches``).
+    ``settings`` may be given as any mapping. ``gradients`` and ``sketches`` are there only if they were asked for
+    (``collect --gradients``, ``--sketches``).
     """
 
     pool: tuple[Example, ...]
     test: tuple[Example, ...]
     metrics: Mapping[str, MetricInfo]
     runs: tuple[Run, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: RecordingSettings = field(default_factory=RecordingSettings)
     gradients: GradientProducts | None = None
     sketches: GradientSketches | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", RecordingSettings.of(self.settings))
 
     @property
     def examples(self) -> str:

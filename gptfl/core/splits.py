@@ -40,7 +40,7 @@ def fold_splits(runs: Sequence[Run], folds: int, together: int = 1) -> list[Spli
     fold, and it is these groups that are counted.
     """
     if folds < 2:
-        raise UsageError(f"--folds is {folds}", "give at least 2")
+        raise UsageError(f"is {folds}", "give at least 2", option="folds")
     runs = [run for run in runs if run.role != REPEAT]
     units = units_of(runs, together)
     if folds > len(set(units)):

@@ -22,7 +22,14 @@ class Progress(Protocol):
 
 
 def silent(what: str, done: int, total: int, note: str = "") -> None:
-    """The progress callback that reports nothing."""
+    """The progress callback that reports nothing.
+
+    Args:
+        what: what is being done.
+        done: how much of it is.
+        total: how much there is.
+        note: what else there is to say.
+    """
 
 
 def user_path(given: str | Path) -> Path:

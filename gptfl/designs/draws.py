@@ -6,12 +6,11 @@ every beginning of a recording is about balanced.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.core import FIT, REPEAT, TEST, VALIDATION, role_of
+from gptfl.core import FIT, REPEAT, TEST, VALIDATION, RecordingSettings, role_of
 from gptfl.core.curriculum import RunStream, draw_subset, fill_batches, generator, run_seed
 from gptfl.designs.dealing import Dealer
 
@@ -147,6 +146,6 @@ def _members(
     return np.concatenate([*kept, members]), swaps
 
 
-def together_in(settings: Mapping[str, Any]) -> int:
+def together_in(settings: RecordingSettings) -> int:
     """How many consecutive runs of a recording belong together."""
-    return TOGETHER.get(settings.get("design", UNIFORM), 1)
+    return TOGETHER.get(settings.design, 1)

@@ -61,11 +61,11 @@ class AnswerState:
             from gptfl.training.named import model_in_file
 
             where = "encoder answer-state: the recording"
-            self.model = model_in_file(known.get("model"), known.get("source"), where, "--set model=")
-            self._recorded = known.get("weights")
+            self.model = model_in_file(known.model or None, known.source, where, "--set model=")
+            self._recorded = known.weights
         if self.max_length is None:
-            length = known.get("max_length", MAX_LENGTH)
-            self.max_length = length if isinstance(length, int) and length > 1 else MAX_LENGTH
+            length = known.max_length
+            self.max_length = length if length is not None and length > 1 else MAX_LENGTH
 
     def identity(self) -> Mapping[str, Any]:
         """The hash of the weights, and the settings.

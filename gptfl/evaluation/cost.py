@@ -39,11 +39,10 @@ def measure_cost(
 def _operations(
     contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None
 ) -> float | None:
-    told = getattr(contender.estimator, "flops", None)
-    if told is not None:
+    flops = getattr(contender.estimator, "flops", None)
+    if flops is not None:
         queries = [query_for([runs[place] for place in places], metric) for places in same_steps(runs)]
-        with contender.part.blamed("flops"):
-            return float(sum(told(query if scope is None else scope.about(query)) for query in queries))
+        return float(sum(flops(query if scope is None else scope.about(query)) for query in queries))
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

@@ -221,7 +221,7 @@ def folds_for(
     Where the recording reserves examples (``collect --reserve-pool``) and these are what is set aside, the runs that
     draw from them are held out and all others teach: folds have nothing to add.
     """
-    reserve = dynamics.settings.get("reserve_pool", 0)
+    reserve = dynamics.settings.reserve_pool
     if not reserve:
         return folds, ()
     if aside is not None and aside.pool and aside.share is None:

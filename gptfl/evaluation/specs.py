@@ -152,11 +152,10 @@ def _label(registry: Registry, name: str, estimator: Estimator, given: Mapping[s
     called = name if encoder is None else f"{name}@{encoder}"
     if not given:
         return called
-    with registry.find("estimator", name).blamed("settings"):
-        resolved = dict(estimator.settings())
-        settings = {key: resolved.get(key, value) for key, value in given.items()}
-        try:
-            defaults = dict(registry.make("estimator", name).settings())
-        except GptflError:
-            defaults = {}  # it can't be made without settings
+    resolved = dict(estimator.settings())
+    settings = {key: resolved.get(key, value) for key, value in given.items()}
+    try:
+        defaults = dict(registry.make("estimator", name).settings())
+    except GptflError:
+        defaults = {}  # it can't be made without settings
     return label_for(called, settings, defaults)

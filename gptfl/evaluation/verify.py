@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 
 from gptfl.core import TEST, Prediction, Progress, Run, TaskData
 from gptfl.core.curriculum import SCHEDULES, recorded_steps, run_seed
-from gptfl.core.imported import is_imported
 from gptfl.errors import DataError
 from gptfl.evaluation.verification import Verification
 from gptfl.options.evaluation import VerifyOptions
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 def check_made_here(source: FittedSimulator) -> None:
     """Raise ``DataError`` for a recording that can't be trained on, for it was imported."""
-    if is_imported(source.recording.dynamics.settings):
+    if source.recording.dynamics.settings.imported:
         raise DataError(
             f"{source.recording.path} was imported: gptfl knows no model and no recipe to train it by",
             "use a recording that gptfl collect made",
@@ -75,7 +74,7 @@ class TrainingPlan:
             for index, batches in enumerate(asked.query.batches)
         )
         name = model_of(recording, options.model)
-        task = TaskData(str(recording.dynamics.settings.get("task", "")), pool, test)
+        task = TaskData(recording.dynamics.settings.task, pool, test)
         maker = TrainerMaker(name, options.device, task, (metric,), recipe, progress)
         return cls(source, asked, plans, maker, recipe, name)
 

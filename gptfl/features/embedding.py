@@ -11,7 +11,7 @@ from jaxtyping import Float
 from gptfl.core import Example, Features, FeatureSet, Progress, fingerprint
 from gptfl.errors import DataError, PluginError
 from gptfl.plugins.interfaces import Encoder
-from gptfl.plugins.registry import MENDING, Part
+from gptfl.plugins.parts import MENDING, Part
 from gptfl.store.features import read_feature_rows
 
 Layout = dict[str, tuple[int, str]]
@@ -42,9 +42,7 @@ class Embedding:
     ) -> None:
         self.part, self.encoder, self.pool, self.test, self.progress = part, encoder, pool, test, progress
         self.name = part.name
-        with part.blamed("identity"):
-            identity = dict(encoder.identity())
-        self.identity: dict[str, Any] = self._json_able(identity)
+        self.identity: dict[str, Any] = self._json_able(dict(encoder.identity()))
         self.embedded = 0
         self.notes: list[str] = []
         self._keys = [row_key(e) for e in pool], [row_key(e) for e in test]
@@ -120,8 +118,7 @@ class Embedding:
         return vectors
 
     def _encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
-        with self.part.blamed("encode"):
-            made = self.encoder.encode(pool, test)
+        made = self.encoder.encode(pool, test)
         if not isinstance(made, Mapping) or not all(isinstance(one, FeatureSet) for one in made.values()):
             raise self._broken("gave no mapping of names to sets of vectors")
         if not made:

@@ -1,6 +1,5 @@
 """Gives examples that a recording lacks vectors like those of its features."""
 
-import inspect
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerp
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
 from gptfl.plugins.interfaces import Encoder, UsesRecording
-from gptfl.plugins.registry import Part, get_registry
+from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, with_texts
 
 CLOSE = 1e-3
@@ -40,7 +39,7 @@ def beside(
             "featurize and fit with one that is, such as minilm, to ask about new examples",
         )
     part = registry.find("encoder", name)
-    taken = inspect.signature(part.factory).parameters
+    taken = registry.parameters("encoder", name)
     options = {key: value for key, value in features.identity.items() if key in taken}
     if name in LOADING:
         options["model"] = _model_here(features, recording)
@@ -53,8 +52,7 @@ def beside(
     if hasattr(encoder, "progress"):
         encoder.progress = progress
     if isinstance(encoder, UsesRecording):
-        with part.blamed("use_recording"):
-            encoder.use_recording(recording.dynamics)
+        encoder.use_recording(recording.dynamics)
     # An encoder never gets an empty side.
     asked = Embedding(part, encoder, pool or test, test or pool, progress)
     if not same_identity(asked.identity, features.identity):
@@ -65,7 +63,7 @@ def beside(
     if encoder.tags.per_example:
         made = {key: (one.train[: len(pool)], one.test[: len(test)]) for key, one in asked.sets().items()}
     else:
-        placed = _placed(part, encoder, features, (*pool, *test), recording)
+        placed = _placed(encoder, features, (*pool, *test), recording)
         made = {key: (vectors[: len(pool)], vectors[len(pool) :]) for key, vectors in placed.items()}
     dynamics = recording.dynamics
     examples = examples_fingerprint((*dynamics.pool, *pool), (*dynamics.test, *test))
@@ -86,14 +84,13 @@ def _model_here(features: Features, recording: OpenedRecording) -> str:
     from gptfl.training.named import model_in_file
 
     model, settings = features.identity.get("model"), recording.dynamics.settings
-    source = settings.get("source")
-    location = source if model in (settings.get("model"), source) else model
+    location = settings.source if model in (settings.model, settings.source) else model
     who = f"the features of {recording.stem}"
     return model_in_file(model, location, who, f"gptfl featurize --encoder {features.encoder} --set model=")
 
 
 def _placed(
-    part: Part, encoder: Encoder, features: Features, new: Sequence[Example], recording: OpenedRecording
+    encoder: Encoder, features: Features, new: Sequence[Example], recording: OpenedRecording
 ) -> dict[str, Float[np.ndarray, "new d"]]:
     """Vectors by an encoder that is fitted to a recording's examples, made again and held against those kept."""
     encode_new = getattr(encoder, "encode_new", None)
@@ -103,8 +100,7 @@ def _placed(
             "featurize and fit with an encoder that takes each example by itself, such as minilm",
         )
     pool, test = with_texts(recording.dynamics, None, recording.path)
-    with part.blamed("encode_new"):
-        made = {name: np.asarray(rows) for name, rows in encode_new((*pool, *test, *new), pool, test).items()}
+    made = {name: np.asarray(rows) for name, rows in encode_new((*pool, *test, *new), pool, test).items()}
     recorded = len(pool) + len(test)
     for name, one in features.sets.items():
         old = np.concatenate([one.train, one.test])

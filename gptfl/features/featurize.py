@@ -86,8 +86,7 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     elif data is not None:
         raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
     if isinstance(made, UsesRecording):
-        with get_registry().find("encoder", name).blamed("use_recording"):
-            made.use_recording(recorded)
+        made.use_recording(recorded)
     target = user_path(output) if output is not None else space.features_path(recording.stem, name)
     started = time.perf_counter()
     embedding = Embedding(get_registry().find("encoder", name), made, pool, test, progress)

@@ -71,17 +71,18 @@ def closed_form(
     with vectors_of(source, features) as vectors:
         for start, stop in blocks(vectors, pool):
             places = source.scope.pool_seen[start:stop]
-            with part.blamed("influence_of"):
-                told = estimator.influence_of(places, vectors.rows(start, stop), weights)
-            mean[start:stop], spread[start:stop] = _checked(told, stop - start, part.who)
+            answer = estimator.influence_of(places, vectors.rows(start, stop), weights)
+            mean[start:stop], spread[start:stop] = _checked(answer, stop - start, part.who)
             progress("rank", stop, pool, f"{part.name}, --how closed-form")
     return mean, spread
 
 
-def _checked(told: object, count: int, who: str) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    if not isinstance(told, tuple) or len(told) != 2:
-        raise PluginError(f"{who} told influences as {type(told).__name__}, not as a pair of arrays", "mend it")
-    mean, spread = (np.asarray(one, dtype=np.float64) for one in told)
+def _checked(
+    answer: object, count: int, who: str
+) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise PluginError(f"{who} told influences as {type(answer).__name__}, not as a pair of arrays", "mend it")
+    mean, spread = (np.asarray(one, dtype=np.float64) for one in answer)
     if mean.shape != (count, 1) or spread.shape != (count, 1):
         wrong = mean.shape if mean.shape != (count, 1) else spread.shape
         raise PluginError(f"{who} told influences of shape {wrong}, not {(count, 1)}", "mend it")

@@ -35,14 +35,14 @@ class SelectionSpec:
     def check(self, pool: int) -> None:
         """Raise ``UsageError`` for values that make no sense for a pool of this size."""
         if not 1 <= self.size <= pool:
-            raise UsageError(f"--size is {self.size}", f"give a number from 1 to {pool}, the size of the pool")
+            raise UsageError(f"is {self.size}", f"give a number from 1 to {pool}, the size of the pool", option="size")
         if self.max_share is not None and not 0 < self.max_share <= 1:
-            raise UsageError(f"--max-share-per-class is {self.max_share:g}", "give a share above 0, at most 1")
-        for flag, value in (("--diversity", self.diversity), ("--cautious", self.cautious)):
+            raise UsageError(f"is {self.max_share:g}", "give a share above 0, at most 1", option="max_share_per_class")
+        for option, value in (("diversity", self.diversity), ("cautious", self.cautious)):
             if not 0 <= value < math.inf:
-                raise UsageError(f"{flag} is {value:g}", "give 0 or more")
+                raise UsageError(f"is {value:g}", "give 0 or more", option=option)
         if self.search < 0:
-            raise UsageError(f"--search is {self.search}", "give 0 or more")
+            raise UsageError(f"is {self.search}", "give 0 or more", option="search")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gptfl.influence.closed_form import closed_form
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Influence, InfluenceTarget
+from gptfl.options.defaults import FEW_RUNS
 from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, tells_itself
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
@@ -28,8 +29,17 @@ def compute_influence(
 ) -> Influence:
     """The influence of each pool example, in the way asked for; by default directly where the estimator offers it.
 
-    ``own`` are the pool examples' first scores, where known; ``features`` those that the simulator was fitted on, by
-    default looked for in the workspace. Raises ``DataError`` where the estimator can't answer.
+    Args:
+        source: the fitted simulator.
+        subject: what the influence is on.
+        how: closed-form, derivative, replace or drop.
+        own: the pool examples' first scores, where known, for influence on themselves.
+        features: those that the simulator was fitted on, by default looked for in the workspace.
+        orders: in how many random orders each curriculum is simulated.
+        seed: of the orders.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator can't answer.
     """
     estimator = source.contender.estimator
     sure = isinstance(estimator, TellsInfluence)
@@ -38,7 +48,7 @@ def compute_influence(
             lacks = "itself is not among the test examples that it is told on" if sure else "it has no influence_of"
             raise DataError(
                 f"{source.found.estimator} can't tell --how {how} on {subject.name} ({lacks})",
-                "use --on mean or test:ID" if sure else "use --how replace, or an estimator such as exposure-gp",
+                "use --on mean or test:ID" if sure else f"use --how replace, or an estimator such as {FEW_RUNS}",
             )
     elif how in (None, CLOSED_FORM):
         influence, spread = closed_form(source, subject.tests, features, progress)
@@ -76,12 +86,10 @@ def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float
         )
     shape: tuple[int, ...] = (len(dynamics.pool),)
     if isinstance(estimator, InfluencesItself) and subject.tests is None:
-        with part.blamed("self_influence"):
-            told = np.asarray(estimator.self_influence(), dtype=np.float64)
+        values = np.asarray(estimator.self_influence(), dtype=np.float64)
     elif isinstance(estimator, InfluencesTests):
         shape = (*shape, len(dynamics.test))
-        with part.blamed("influence"):
-            told = np.asarray(estimator.influence(), dtype=np.float64)
-    if told.shape != shape or not np.isfinite(told).all():
-        raise PluginError(f"{part.who} told influences of shape {told.shape}, not finite ones of {shape}", "mend it")
-    return told if subject.tests is None else np.asarray(told[:, subject.tests].mean(axis=1))
+        values = np.asarray(estimator.influence(), dtype=np.float64)
+    if values.shape != shape or not np.isfinite(values).all():
+        raise PluginError(f"{part.who} told influences of shape {values.shape}, not finite ones of {shape}", "mend it")
+    return values if subject.tests is None else np.asarray(values[:, subject.tests].mean(axis=1))

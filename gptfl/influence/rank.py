@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from gptfl.core import Progress
-from gptfl.core.imported import is_imported
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
@@ -72,7 +71,7 @@ def rank_by(sources: Sequence[FittedSimulator], asked: InfluenceRequest, progres
         pool=pool,
         rankings=rankings,
         notes=notes,
-        imported=is_imported(first.recording.dynamics.settings),
+        imported=first.recording.dynamics.settings.imported,
     )
     flipped = flipped_of(pool)
     if not flipped.any():

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from gptfl.core import Classes, Prediction, Progress, classes_of
-from gptfl.core.imported import is_imported
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import Selection, chosen_of
@@ -82,7 +81,7 @@ def _selection_of(
             if not dynamics.is_binary(source.metric)
         },
         novelty=None if prediction.novelty is None else float(prediction.novelty.mean()),
-        imported=is_imported(dynamics.settings),
+        imported=dynamics.settings.imported,
         orders=len(asked.labels),
         simulator=source.path,
         notes=(

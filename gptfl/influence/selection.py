@@ -16,6 +16,7 @@ from gptfl.influence.greedy import SelectionSpec, class_quota, select_greedily
 from gptfl.influence.methods import compute_influence
 from gptfl.influence.subset_search import SearchStart, improve_by_swaps
 from gptfl.influence.targets import Influence, InfluenceTarget, influence_target
+from gptfl.options.defaults import FEW_RUNS
 from gptfl.simulation.simulator import FittedSimulator
 
 
@@ -101,7 +102,7 @@ def chosen_of(
     if wish.cautious and told.spread is None:
         raise DataError(
             f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {told.how})",
-            "leave it out, or use an estimator that tells influence in closed form, such as exposure-gp",
+            f"leave it out, or use an estimator that tells influence in closed form, such as {FEW_RUNS}",
         )
     worth = told.influence if told.spread is None else told.influence - wish.cautious * told.spread
     penalty = wish.diversity * float(worth.std())

@@ -46,7 +46,7 @@ def measure_initial_metrics(
     if kept is not None or model is None:
         return kept
     pool, _ = with_texts(recording.dynamics, data, recording.path)
-    if recording.dynamics.settings.get("weights") is None:
+    if recording.dynamics.settings.weights is None:
         raise DataError(
             f"--model {model}: {recording.path} doesn't say which weights it was made with", "leave out --model"
         )

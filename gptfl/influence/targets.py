@@ -62,14 +62,18 @@ def influence_target(on: str | Sequence[str], dynamics: Dynamics) -> InfluenceTa
     if kind == "group" and rest:
         return InfluenceTarget(on, tests.select(Path(rest), "--on"))
     hint = f"did you mean test:{on}?" if on in tests.places else ""
-    raise UsageError(f"--on {on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)")
+    raise UsageError(
+        f"{on!r} is unknown", hint or "use mean, self, test:ID or group:FILE (test ids, one a line)", option="on"
+    )
 
 
 def check_how(how: str | None) -> None:
     """Raise ``UsageError`` for an unknown way to tell influence."""
     if how is not None and how not in HOWS:
         close = suggest(how, HOWS)
-        raise UsageError(f"--how {how!r} is unknown", close if close.startswith("did") else f"use {', '.join(HOWS)}")
+        raise UsageError(
+            f"{how!r} is unknown", close if close.startswith("did") else f"use {', '.join(HOWS)}", option="how"
+        )
 
 
 @dataclass(frozen=True, slots=True)

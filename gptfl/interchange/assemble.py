@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum, Example, Progress, Run, role_of
-from gptfl.core.imported import UNKNOWN_RATE
+from gptfl.core.recording_settings import UNKNOWN_RATE
 from gptfl.errors import harmless
 from gptfl.interchange.gptdynamics import Batches, Budget, Oddities, RunFiles, longest, read_batches, read_scores
 

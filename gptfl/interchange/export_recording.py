@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Dynamics, Progress, real_path, silent, user_path
-from gptfl.core.imported import lacks_rates
 from gptfl.core.texts import ID_RULE, id_problem, written_id
 from gptfl.errors import UsageError
 from gptfl.interchange.assemble import counted, listed
@@ -77,7 +76,7 @@ def export_with(options: ExportOptions, *, progress: Progress = silent) -> Expor
 def _chosen(target: Path, format: str | None) -> tuple[str, bool]:
     """The format, and whether the target is one file."""
     if format is not None and format not in FORMATS:
-        raise UsageError(f"--format {format!r} is unknown", f"use {', '.join(FORMATS)}")
+        raise UsageError(f"{format!r} is unknown", f"use {', '.join(FORMATS)}", option="format")
     by_suffix = {suffix: kind for kind, suffix in TABLES.items()}.get(target.suffix)
     if by_suffix is None:
         return format or RELEASED, False
@@ -101,7 +100,7 @@ def _released(target: Path, recording: OpenedRecording, progress: Progress) -> t
     with new_folder(target, _about(recording, RELEASED)) as folder:
         for done, (name, run) in enumerate(zip(names, dynamics.runs, strict=True)):
             progress("export", done, len(names), name)
-            write_run(folder / name, run, dynamics, not lacks_rates(dynamics.settings))
+            write_run(folder / name, run, dynamics, not dynamics.settings.lacks_rates)
         progress("export", len(names), len(names))
         if not _has_texts(dynamics):
             return (f"{counted(len(names), 'folder')} of runs",)
@@ -126,7 +125,7 @@ def _tables(target: Path, recording: OpenedRecording, kind: str, progress: Progr
     with new_folder(target, _about(recording, kind)) as folder:
         paths = [folder / name for name in files]
         tables.write_trajectories(paths[0], dynamics, kind, lambda done: progress("export", done, len(dynamics.runs)))
-        tables.write_batches(paths[1], dynamics, kind, not lacks_rates(dynamics.settings))
+        tables.write_batches(paths[1], dynamics, kind, not dynamics.settings.lacks_rates)
         tables.write_examples(paths[2], dynamics, kind)
     return files
 
@@ -154,7 +153,7 @@ def _left_out(dynamics: Dynamics, kind: str, file: Path | None) -> list[str]:
     odd = [one.id for one in (*dynamics.pool, *dynamics.test) if id_problem(one.id)]
     if kind == RELEASED and odd:
         notes.append(f"{counted(len(odd), 'id')} that gptfl import refuses: {listed(map(written_id, odd))}; {ID_RULE}")
-    if kind == RELEASED and lacks_rates(dynamics.settings):
+    if kind == RELEASED and dynamics.settings.lacks_rates:
         notes.append("the learning rates are not known, and are not written")
     if dynamics.gradients is not None or any(run.derivatives for run in dynamics.runs):
         notes.append("gradients have no place in this format and are left out")

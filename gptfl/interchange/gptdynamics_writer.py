@@ -25,9 +25,9 @@ def folder_names(dynamics: Dynamics) -> list[str]:
 
     In natural order they are in the order of the runs.
     """
-    told = dynamics.settings.get("run_names")
-    if isinstance(told, list) and all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in told):
-        names = [told[run.index] for run in dynamics.runs if run.index < len(told)]
+    known = dynamics.settings.run_names
+    if isinstance(known, list) and all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in known):
+        names = [known[run.index] for run in dynamics.runs if run.index < len(known)]
         folded = {name.casefold() for name in names}
         if len(folded) == len(dynamics.runs) and sorted(names, key=natural) == names:
             return names

@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, MetricInfo, Progress, Run, SketchPoint, real_path, silent, user_path
+from gptfl.core import (
+    Dynamics,
+    MetricInfo,
+    Progress,
+    RecordingSettings,
+    Run,
+    SketchPoint,
+    real_path,
+    silent,
+    user_path,
+)
 from gptfl.core.curriculum import SCHEDULES
-from gptfl.core.imported import IMPORTED, UNKNOWN_RATE, is_imported, lacks_rates
+from gptfl.core.recording_settings import IMPORTED, UNKNOWN_RATE
 from gptfl.core.texts import natural
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.assemble import (
@@ -106,11 +116,13 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
     if not trained.tells_classes and not tested.tells_classes:
         pool, test, classes = with_classes(pool, test)
     runs, rates = _rated(made, lr, schedule)
-    settings = {
-        **_settings(layout, folder, made, runs, len(pool), len(test)),
-        **rates,
-        **({} if sketches is None else {"sketches": Path(sketches).name}),
-    }
+    settings = RecordingSettings.of(
+        {
+            **_settings(layout, folder, made, runs, len(pool), len(test)),
+            **rates,
+            **({} if sketches is None else {"sketches": Path(sketches).name}),
+        }
+    )
     gradients = products_of(points, kept, _reference_rates(points, runs, settings)) if points else None
     dynamics = Dynamics(pool, test, infos, tuple(runs), settings, gradients)
     features = features_of(points, kept, dynamics, Path(sketches or "").name) if points else None
@@ -147,11 +159,11 @@ def _check_options(layout: str, lr: float | None, schedule: str | None, name: st
     if layout not in LAYOUTS:
         raise UsageError(f"{layout!r} is no layout that gptfl imports", f"use {', '.join(LAYOUTS)}")
     if schedule is not None and schedule not in SCHEDULES:
-        raise UsageError(f"--schedule {schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
+        raise UsageError(f"{schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
     if schedule is not None and lr is None:
         raise UsageError(f"--schedule {schedule} alone tells no learning rates", "give --lr, too")
     if lr is not None and not 0 < lr < math.inf:
-        raise UsageError(f"--lr is {lr}", "give a positive number")
+        raise UsageError(f"is {lr}", "give a positive number", option="lr")
     if name is not None and name != safe_name(name):
         raise UsageError(
             f"--name {name!r} can't begin the names of files",
@@ -177,7 +189,7 @@ def _check_place(path: Path) -> None:
     """Raise ``DataError`` where another recording, or its runs, would be overwritten than one that was imported."""
     if not path.exists():
         check_nothing_beside(path)
-    elif not is_imported(read_dynamics(path).settings):
+    elif not read_dynamics(path).settings.imported:
         raise DataError(f"{path} was not imported, and is not overwritten", "import under another --name")
 
 
@@ -227,15 +239,15 @@ def _rated(made: Assembly, lr: float | None, schedule: str | None) -> tuple[list
 
 
 def _reference_rates(
-    points: Sequence[SketchPoint], runs: Sequence[Run], settings: Mapping[str, Any]
+    points: Sequence[SketchPoint], runs: Sequence[Run], settings: RecordingSettings
 ) -> Float[np.ndarray, " step"]:
     """The step sizes of the run whose gradients were sketched, taken to follow the recording's recipe."""
     longest = max(runs, key=lambda run: run.curriculum.steps).curriculum.learning_rates
     last = points[-1].step
     if last <= len(longest):
         return longest
-    if "schedule" in settings:
-        return SCHEDULES[settings["schedule"]](settings["learning_rate"], last)
+    if settings.schedule and settings.learning_rate is not None:
+        return SCHEDULES[settings.schedule](settings.learning_rate, last)
     return np.append(longest, np.full(last - len(longest), longest[-1] if len(longest) else UNKNOWN_RATE))
 
 
@@ -269,7 +281,7 @@ def _about(dynamics: Dynamics) -> list[str]:
         if outside:
             notes.append(f"outside the range of {name}, {info.low:g} to {info.high:g}: {counted(outside, 'score')}")
     if dynamics.gradients is not None:
-        what = "" if not lacks_rates(dynamics.settings) else " (and its step sizes are not known)"
+        what = "" if not dynamics.settings.lacks_rates else " (and its step sizes are not known)"
         notes.append(
             "the gradient products are those of sketches, hence approximate, along a reference run that is taken "
             f"to follow the runs' recipe{what}"

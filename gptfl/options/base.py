@@ -274,4 +274,4 @@ def check_value(place: Place, value: Any) -> None:
     """Raise ``UsageError`` for a number outside of the option's bounds."""
     bound = place.option.bound
     if bound is not None and value is not None and not bound.fits(value):
-        raise UsageError(f"{place.flag} is {value:{bound.form}}", bound.remedy)
+        raise UsageError(f"is {value:{bound.form}}", bound.remedy, option=place.name, flag=place.flag)

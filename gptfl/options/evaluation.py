@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from gptfl.options import common
 from gptfl.options.base import at_least, option
 from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions, Picture
+from gptfl.options.defaults import FEW_RUNS, PAPER
 from gptfl.options.simulation import CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
 
 
@@ -185,7 +186,7 @@ class GridOptions(PointOptions):
         argument=True,
         metavar="AXIS=V1,V2,...",
     )
-    estimator: str = option("gptfluence", "The estimator whose settings vary.", complete="estimator")
+    estimator: str = option(PAPER, "The estimator whose settings vary.", complete="estimator")
     folds: int | None = folds_option()
 
 
@@ -201,7 +202,7 @@ class LearningCurveOptions(PointOptions):
         "Estimator to compare, beside the naive ones; may be given several times.",
         flag="--estimator",
         metavar="NAME[@ENCODER][:SETTING=VALUE,...]",
-        shown="exposure-gp and gptfluence",
+        shown=f"{FEW_RUNS} and {PAPER}",
         complete="estimator",
     )
     held_out: int | None = held_out_option("Hold out the last N runs.")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from gptfl.options import common, types
 from gptfl.options.base import POSITIVE, at_least, is_group, option, share
 from gptfl.options.common import FILES, PRECISE, File, Ids, InputOptions, Picture, Settings
+from gptfl.options.defaults import FEW_RUNS, PAPER
 
 ASKED, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
 
@@ -69,7 +70,7 @@ class FitOptions:
     estimator: str | None = option(
         None,
         "What to fit (see gptfl plugins).",
-        shown="exposure-gp where there are gradient features, else gptfluence",
+        shown=f"{FEW_RUNS} where there are gradient features, else {PAPER}",
         complete="estimator",
     )
     metrics: tuple[str, ...] = option(

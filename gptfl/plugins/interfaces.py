@@ -128,6 +128,8 @@ class EstimatorTags:
     ``conditions``: it goes on from what was recorded of the asked run (``Query.observed``).
     ``prefers``: the encoders whose features it does best with, best first.
     ``ignores``, of ``{"learning rates"}``: what a query may hold that doesn't change the answer.
+    ``baseline_selector``: ``gptfl select-study`` also trains on the examples that it finds of greatest influence, unless
+    other baselines are named.
 
     Raises ``TypeError`` for a tag that there isn't, or one of another type.
     """
@@ -141,9 +143,10 @@ class EstimatorTags:
     conditions: bool = False
     prefers: tuple[str, ...] = ()
     ignores: Set[str] = frozenset()
+    baseline_selector: bool = False
 
     def __post_init__(self) -> None:
-        _check_switches(self, "blind", "oracle", "conditions")
+        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector")
         for name in ("requires", "takes", "unseen", "metrics", "ignores"):
             words = getattr(self, name)
             if words is None and name == "metrics":

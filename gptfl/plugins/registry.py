@@ -1,6 +1,5 @@
 """Finds every part that gptfl or a plugin registers, and says plainly what is broken."""
 
-import contextlib
 import difflib
 import functools
 import importlib
@@ -15,17 +14,10 @@ from typing import Any
 import pluggy
 
 from gptfl.core.versions import version_of
-from gptfl.errors import GptflError, PluginError
-from gptfl.plugins import hooks as hookspecs
-from gptfl.plugins import interfaces
+from gptfl.errors import PluginError
+from gptfl.plugins import hooks, interfaces
+from gptfl.plugins.parts import KINDS, MENDING, OWN, Part, guarded, interface_members
 
-KINDS: Mapping[str, type] = {
-    "task": interfaces.Task,
-    "encoder": interfaces.Encoder,
-    "metric": interfaces.Metric,
-    "estimator": interfaces.Estimator,
-    "executor": interfaces.Executor,
-}
 TAGS: Mapping[str, type] = {"estimator": interfaces.EstimatorTags, "encoder": interfaces.EncoderTags}
 """What says what a part of a kind can do."""
 NEEDS: Mapping[str, str] = {"metric": "needs"}
@@ -33,38 +25,6 @@ NEEDS: Mapping[str, str] = {"metric": "needs"}
 HOOKS: Mapping[str, str] = {f"gptfl_{kind}s": kind for kind in KINDS}
 BUILTIN = "gptfl.builtin"
 """gptfl's own plugin, by name: it lies above all that it registers."""
-OWN = "gptfl"
-MENDING = "the plugin needs mending"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A registered name: its kind, who provides it, and the factory that makes it."""
-
-    kind: str
-    name: str
-    owner: str
-    factory: Callable[..., Any]
-
-    @property
-    def who(self) -> str:
-        """How messages call it when its provider is at fault."""
-        return f"{self.kind} {self.name!r} of {self.owner}"
-
-    @contextlib.contextmanager
-    def blamed(self, doing: str) -> Iterator[None]:
-        """Report an exception of a plugin under the plugin's name; gptfl's own are bugs and pass.
-
-        ``doing`` is the method at work. Raises ``PluginError``.
-        """
-        try:
-            yield
-        except GptflError:
-            raise
-        except Exception as error:
-            if self.owner == OWN:
-                raise
-            raise PluginError(f"{self.who} raised {type(error).__name__} in {doing}: {error}", MENDING) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +56,7 @@ class Registry:
         return claims[0]
 
     def make(self, kind: str, name: str, **settings: Any) -> Any:
-        """Make a part with these settings and hold it against its interface.
+        """Make a part with these settings and hold it against its interface; a plugin's is guarded (``Guarded``).
 
         Raises ``PluginError`` for an unknown name or setting, for a library that the part needs
         and that is not installed, for whatever else a plugin's factory raises that is no
@@ -115,13 +75,17 @@ class Registry:
                     "install the package that provides it",
                 ) from error
             _check_members(part, made)
-        return made
+            return guarded(part, made)
 
     def takes(self, kind: str, name: str, setting: str) -> bool:
         """Whether a part's factory names this setting among its parameters. Raises ``PluginError``."""
+        return setting in self.parameters(kind, name)
+
+    def parameters(self, kind: str, name: str) -> Mapping[str, inspect.Parameter]:
+        """What a part's factory takes by name; nothing where that can't be told. Raises ``PluginError``."""
         part = self.find(kind, name)
         with part.blamed("its factory"):
-            return setting in (_parameters(part) or ())
+            return _parameters(part) or {}
 
     def note(self, owner: str, reason: str) -> None:
         """Remember what is wrong with a plugin."""
@@ -137,13 +101,6 @@ class Registry:
             self.note(owner, f"{kind} {name!r} is gptfl's own name: skipped")
             return
         claims.append(Part(kind, name, owner, factory))
-
-
-def interface_members(kind: str) -> list[str]:
-    """The names that an object of this kind must have."""
-    protocol = KINDS[kind]
-    annotated = list(getattr(protocol, "__annotations__", {}))
-    return annotated + [name for name in vars(protocol) if callable(getattr(protocol, name)) and name[0] != "_"]
 
 
 def _parameters(part: Part) -> Mapping[str, inspect.Parameter] | None:
@@ -217,7 +174,7 @@ def _register(registry: Registry, plugin: object, owner: str) -> None:
     """Take every hook of one plugin, or note what is wrong with it."""
     # A manager of its own, so that what pluggy keeps of a plugin it refuses touches no other.
     manager = pluggy.PluginManager("gptfl")
-    manager.add_hookspecs(hookspecs)
+    manager.add_hookspecs(hooks)
     try:
         manager.register(plugin, owner)
     except pluggy.PluginValidationError as error:
@@ -284,6 +241,6 @@ def get_registry() -> Registry:
 def installed() -> Registry:
     """gptfl and every installed plugin; looked for once a process."""
     found: dict[tuple[str, str], EntryPoint] = {}
-    for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+    for point in entry_points(group=hooks.ENTRY_POINT_GROUP):
         found[owner_of(point), point.name] = point
     return build(found[key] for key in sorted(found))

@@ -100,7 +100,15 @@ def whole(
 ) -> int:
     """A whole number from ``low`` to ``high``, both included; 1e3 and "1000" are 1000, True is none.
 
-    ``also`` names what else the caller takes, for the message.
+    Args:
+        who: who is asked, as messages call it ("estimator gptfluence").
+        setting: the setting's name.
+        value: what was given.
+        low: the least that is allowed; None for no bound.
+        high: the most that is allowed; None for no bound.
+        also: what else the caller takes, for the message.
+
+    Raises ``UsageError`` naming all three and what is allowed.
     """
     wanted = f"a whole number{_range(low, high)}" + (f", or {also}" if also else "")
     number = value
@@ -128,7 +136,18 @@ def number(
     *,
     positive: bool = False,
 ) -> float:
-    """A finite number from ``low`` to ``high``, both included, or one above 0."""
+    """A finite number from ``low`` to ``high``, both included, or one above 0.
+
+    Args:
+        who: who is asked, as messages call it ("estimator gptfluence").
+        setting: the setting's name.
+        value: what was given.
+        low: the least that is allowed; None for no bound.
+        high: the most that is allowed; None for no bound.
+        positive: whether it has to be above 0.
+
+    Raises ``UsageError`` naming all three and what is allowed.
+    """
     wanted = "a positive number" if positive else f"a number{_range(low, high)}"
     if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__float__")):
         _refuse(who, setting, value, wanted)
@@ -161,7 +180,16 @@ def text(who: str, setting: str, value: object) -> str:
 
 
 def one_of(who: str, setting: str, value: object, allowed: Sequence[str]) -> str:
-    """One of the allowed texts."""
+    """One of the allowed texts.
+
+    Args:
+        who: who is asked, as messages call it ("estimator gptfluence").
+        setting: the setting's name.
+        value: what was given.
+        allowed: the texts that may be given.
+
+    Raises ``UsageError`` naming all three and what is allowed.
+    """
     if not isinstance(value, str) or value not in allowed:
         _refuse(who, setting, value, ", ".join(allowed[:-1]) + f" or {allowed[-1]}")
     return value

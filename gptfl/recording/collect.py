@@ -14,15 +14,13 @@ from gptfl.options.signature import takes
 from gptfl.plugins.interfaces import Executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
-from gptfl.recording.launch import join_others, launch
+from gptfl.recording.launch import join_others, launch, starts_others
 from gptfl.recording.plan import RecordingPlan, plan_recording
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
 from gptfl.recording.resume import RecordingJob, left_at, take_part
-from gptfl.recording.settings import as_recorded, identity
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.examples import check_examples
-from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -70,48 +68,46 @@ def record(
 ) -> CollectResult:
     """``collect`` with all options in one object, from which the processes of a recording start, too."""
     plan = plan_recording(options, get_registry())
-    examples = plan.load()
-    check_examples(examples, f"task {plan.task!r}")
-    examples = replace(examples, pool=plan.design.reserved(examples.pool))
-    # Refuses a pool that the design can't be made on before other processes are started.
-    plan.design.layout(examples.pool, plan.task)
-    for metric in plan.metrics:
-        metric.check(examples.test)
     space = Workspace.resolve(options.output.workspace)
     path = space.dynamics_path(plan.stem)
     execution = options.execution
-    group = join_others(execution.processes, plan.device, execution.shard)
-    if group is None:
+    if starts_others(execution.processes):
+        # They load the examples, and refuse what can't be recorded, before any of them loads a model.
         return launch(options, progress, announce, lambda: left_at(path))
+    examples = plan.load()
+    check_examples(examples, f"task {plan.task!r}")
+    examples = replace(examples, pool=plan.design.reserved(examples.pool))
+    # Refuses a pool that the design can't be made on before the processes meet.
+    plan.design.layout(examples.pool, plan.task)
+    for metric in plan.metrics:
+        metric.check(examples.test)
+    group = join_others(plan.device, execution.shard)
     if not group.main:
         progress, announce = silent, None
-    job, make_trainer = _job(plan, examples, group, space, progress)
     if not group.main:
+        job, make_trainer = _job(plan, examples, group, path, progress)
         take_part(job, plan.executor, make_trainer, options.output.dry_run)
-        return CollectResult(job.path, plan.design.runs, 0, None)
+        return CollectResult(path, plan.design.runs, 0, None)
     if options.output.dry_run:
+        job, make_trainer = _job(plan, examples, group, path, progress)
         left = group.told(job.left())
         trainer = make_trainer()
         job.left_by(trainer)
-        return CollectResult(job.path, plan.design.runs, 0, job.estimate(trainer, left, announce))
+        return CollectResult(path, plan.design.runs, 0, job.estimate(trainer, left, announce))
     with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
+        # What is recorded is read under the lock, so that nothing is added to it meanwhile.
+        job, make_trainer = _job(plan, examples, group, path, progress)
         return _carry_out(job, plan.executor, make_trainer, announce, progress)
 
 
 def _job(
-    plan: RecordingPlan, examples: TaskData, group: "ProcessGroup", space: Workspace, progress: Progress
+    plan: RecordingPlan, examples: TaskData, group: "ProcessGroup", path: Path, progress: Progress
 ) -> tuple[RecordingJob, TrainerMaker]:
     """What is to be recorded, and what trains for it in this process."""
     options = plan.options
     recipe = replace(plan.trainer, processes=group.size)
-    settings = plan.settings(examples, recipe)
     draws = plan.design.draws(examples.pool, plan.task)
     batch, seed = options.training.batch_size, options.execution.seed
-    path = space.dynamics_path(plan.stem)
-    keeper = None
-    if plan.checkpoints is not None:
-        mark = identity(as_recorded(settings, path), examples)
-        keeper = _keeper(space.root / f"{plan.stem}.checkpoints", plan.checkpoints, mark)
     reserved = plan.design.places(examples.pool)
     reference = None
     if plan.gradients.points or plan.sketches is not None:
@@ -119,18 +115,20 @@ def _job(
         reference = ReferenceJob(path, plan.design.pool, batch, plan.steps, seed, points, plan.sketches, reserved)
     job = RecordingJob(
         path,
-        settings,
+        plan.settings(examples, recipe),
         examples,
         plan.metrics,
         make_plans(draws, batch, plan.steps),
         options.output.texts,
         reference,
-        keeper,
+        None,
         draws,
         reserved,
     )
+    if plan.checkpoints is not None:
+        job.keeper = _keeper(path.with_name(f"{plan.stem}.checkpoints"), plan.checkpoints, job.mark())
     maker = TrainerMaker(
-        options.examples.model, options.execution.device, examples, plan.metrics, recipe, progress, group, keeper
+        options.examples.model, options.execution.device, examples, plan.metrics, recipe, progress, group, job.keeper
     )
     return job, maker
 
@@ -163,7 +161,7 @@ def _carry_out(
 
 
 def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tuple[str, ...]) -> CollectResult:
-    recorded = read_dynamics(job.path)
+    recorded = job.recorded() or job.dynamics(())
     ends = {
         name: np.stack([run.metrics[name][[0, -1]] for run in recorded.runs]).astype(np.float64)
         for name in recorded.metrics
@@ -174,10 +172,11 @@ def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tu
         if name == "loss" and shift < STILL * scale:
             notes += (
                 f"the {name} hardly moved ({shift / scale:.1%} on average): there is little to learn from such runs; "
-                f"try a --lr above {job.settings['learning_rate']:g}, or more --steps",
+                f"try a --lr above {job.settings.learning_rate:g}, or more --steps",
             )
     moved = {name: (float(values[:, 0].mean()), float(values[:, 1].mean())) for name, values in ends.items()}
-    return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, recorded.sketches is not None)
+    sketched = recorded.sketches is not None or (job.reference is not None and job.reference.sketches is not None)
+    return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, sketched)
 
 
 def _keeper(folder: Path, steps: tuple[int, ...], recording: str) -> "CheckpointWriter":

@@ -1,6 +1,5 @@
 """The command line that made a file, as far as the file tells."""
 
-import inspect
 import json
 import shlex
 from collections.abc import Mapping
@@ -8,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptfl.core import Dynamics, user_path
-from gptfl.core.imported import is_imported
+from gptfl.core import Dynamics, RecordingSettings, user_path
 from gptfl.designs.draws import REPEATS_FROM
 from gptfl.errors import DataError, GptflError
 from gptfl.options.base import make
@@ -23,7 +21,6 @@ from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
 from gptfl.recording.plan import PAPER, POOL
 from gptfl.recording.recording import choose_metric
-from gptfl.recording.settings import ADDED
 from gptfl.recording.sketch_request import DIMENSIONS
 from gptfl.store import kinds
 from gptfl.store.features import read_features
@@ -80,7 +77,7 @@ def command_of(path: str | Path) -> MadeBy:
     kind = read_header(path).kind
     if kind == kinds.DYNAMICS:
         dynamics = read_dynamics(path)
-        return _imported(dynamics, path) if is_imported(dynamics.settings) else _collected(dynamics, path)
+        return _imported(dynamics, path) if dynamics.settings.imported else _collected(dynamics, path)
     if kind == kinds.FEATURES:
         return _featurized(path)
     if kind == kinds.SIMULATOR:
@@ -90,44 +87,44 @@ def command_of(path: str | Path) -> MadeBy:
 
 
 def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
-    settings = {**ADDED, "texts": True, **dynamics.settings}
+    settings = dynamics.settings
     needed = ("task", "model", "learning_rate", "subset_size", "batch_size", "steps", "seed", "record_every")
     lacking = [name for name in needed if settings.get(name) is None]
     if lacking:
         raise DataError(f"{path} doesn't say its {lacking[0]}", "use a recording that gptfl collect made")
-    given = {name: settings[name] for name in KEPT if settings.get(name) is not None}
+    given = {name: value for name in KEPT if (value := getattr(settings, name)) is not None}
     repeats = sum(run.index >= REPEATS_FROM for run in dynamics.runs)
     model, stem = _model(settings)
-    mixed = "," in settings["task"]
+    mixed = "," in settings.task
     given |= {
         "model": model,
-        "task": settings["task"],
+        "task": settings.task,
         "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs) or None,
         "repeats": repeats,
-        "design": _unless(settings["design"], PAPER.design),
+        "design": _unless(settings.design, PAPER.design),
         "pool": _unless(len(dynamics.pool), POOL),
         "test": len(dynamics.test),
-        "metrics": tuple(settings.get("metrics") or dynamics.metrics),
-        "instructions": _unless(settings["instructions"], mixed),
-        "lr": _unless(settings["learning_rate"], _usual_rate(settings)),
-        "lora": _lora(settings["lora"]),
+        "metrics": tuple(settings.metrics or dynamics.metrics),
+        "instructions": _unless(settings.instructions, mixed),
+        "lr": _unless(settings.learning_rate, _usual_rate(settings)),
+        "lora": _lora(settings.lora),
         **_machine(settings),
         **_sizes(settings, len(dynamics.pool)),
-        **_along(dynamics, settings["steps"]),
-        **_place(path, stem_for(settings["task"], stem)),
+        **_along(dynamics, settings.steps),
+        **_place(path, stem_for(settings.task, stem)),
     }
     return MadeBy(("collect", *typed(make(CollectOptions, **given))), COLLECTED)
 
 
-def _model(settings: Mapping[str, Any]) -> tuple[str, str]:
+def _model(settings: RecordingSettings) -> tuple[str, str]:
     """What to call the model, by its folder where it has one, and the short name that files are called by."""
-    source = settings.get("source")
-    if isinstance(source, str) and Path(source).is_absolute():
+    source, model = settings.source, settings.model
+    if source is not None and Path(source).is_absolute():
         return source, Path(source).name
     try:
-        return settings["model"], resolve_model(settings["model"]).stem
+        return model, resolve_model(model).stem
     except GptflError:  # no longer there
-        return settings["model"], Path(settings["model"]).name
+        return model, Path(model).name
 
 
 def _usual_rate(settings: Mapping[str, Any]) -> float | None:
@@ -166,18 +163,18 @@ def _unless(value: Any, usual: Any) -> Any:
     return None if value == usual else value
 
 
-def _sizes(settings: Mapping[str, Any], pool: int) -> dict[str, Any]:
+def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
     """What the design would otherwise choose itself: the subset's size, that of a group, the steps."""
-    found = {name: settings[name] for name in ("subset_size", "leave_out_size", "steps")}
+    found = {name: getattr(settings, name) for name in ("subset_size", "leave_out_size", "steps")}
 
     def chosen(subset: int | None) -> Design:
         return choose_design(
-            settings["design"],
+            settings.design,
             PAPER.runs,
             pool,
-            settings["seed"],
+            settings.seed,
             subset_size=subset,
-            reserve_pool=settings["reserve_pool"] or 0,
+            reserve_pool=settings.reserve_pool or 0,
             leave_out_size=None,
             repeats=0,
         )
@@ -189,14 +186,14 @@ def _sizes(settings: Mapping[str, Any], pool: int) -> dict[str, Any]:
     return {
         "subset_size": _unless(own.subset, usual.subset),
         "leave_out_size": _unless(found["leave_out_size"], own.swapped),
-        "steps": _unless(found["steps"], choose_steps(own, None, None, settings["batch_size"])),
+        "steps": _unless(found["steps"], choose_steps(own, None, None, settings.batch_size)),
     }
 
 
 def _along(dynamics: Dynamics, steps: int) -> dict[str, Any]:
     """What was recorded of gradients."""
     found: dict[str, Any] = {}
-    own, products, sketches = dynamics.settings.get("derivatives"), dynamics.gradients, dynamics.sketches
+    own, products, sketches = dynamics.settings.derivatives, dynamics.gradients, dynamics.sketches
     if own or products is not None:
         found["gradients"] = "own" if products is None else "both" if own else "reference"
     usual = min(POINTS, steps + 1)
@@ -228,16 +225,16 @@ def _workspace(path: Path) -> Path | None:
 
 def _imported(dynamics: Dynamics, path: Path) -> MadeBy:
     settings = dynamics.settings
-    folder = str(settings.get("source", "DIR"))
-    given = {"lr": settings.get("learning_rate")}
-    if given["lr"] is not None:
-        given["schedule"] = _unless(settings.get("schedule"), "linear")
+    folder = settings.source or "DIR"
+    given: dict[str, Any] = {"lr": settings.learning_rate}
+    if settings.learning_rate is not None:
+        given["schedule"] = _unless(settings.schedule or None, "linear")
     made = make(
         ImportOptions,
-        layout=settings["layout"],
+        layout=settings.others["layout"],
         folder=folder,
-        metrics=tuple(settings.get("metrics") or ()),
-        sketches=settings.get("sketches"),
+        metrics=tuple(settings.metrics or ()),
+        sketches=settings.others.get("sketches"),
         **given,
         **_place(path, Path(folder).name),
     )
@@ -320,7 +317,7 @@ def _settings(kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:
     registry = get_registry()
     usual: dict[str, Any] = {}
     if name in registry.names(kind):
-        taken = inspect.signature(registry.find(kind, name).factory).parameters
+        taken = registry.parameters(kind, name)
         usual = {key: one.default for key, one in taken.items()}
         kept = {key: value for key, value in kept.items() if key in taken}
     differing = {key: value for key, value in kept.items() if key not in usual or usual[key] != value}

@@ -56,9 +56,11 @@ class Design:
         """The design itself. Raises ``UsageError`` where it makes no sense, naming the option."""
         rest = self.pool - self.reserve
         if self.runs > REPEATS_FROM:
-            raise UsageError(f"--runs is {self.runs}", f"a recording holds at most {REPEATS_FROM:,}")
+            raise UsageError(f"is {self.runs}", f"a recording holds at most {REPEATS_FROM:,}", option="runs")
         if self.reserve < 0 or self.reserve == 1:
-            raise UsageError(f"--reserve-pool is {self.reserve}", "give 0, or 2 or more, so that runs can differ in it")
+            raise UsageError(
+                f"is {self.reserve}", "give 0, or 2 or more, so that runs can differ in it", option="reserve_pool"
+            )
         if self.reserve and rest < self.subset:
             raise UsageError(
                 f"--reserve-pool {self.reserve} leaves {max(rest, 0)} of --pool {self.pool}, too few for --subset-size "
@@ -166,7 +168,7 @@ def choose_design(
 ) -> Design:
     """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
     if name not in DESIGNS:
-        raise UsageError(f"--design {name!r} is unknown", f"use {', '.join(DESIGNS)}")
+        raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
     if leave_out_size is not None and name != LEAVE_OUT:
         raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
     if subset_size is None:

@@ -23,7 +23,7 @@ class Request:
 def read_request(gradients: str | None, points: int | None, steps: int, metrics: Sequence[str]) -> Request:
     """What the options ask for. Raises ``UsageError`` where they make no sense for runs of so many steps."""
     if gradients is not None and gradients not in KINDS:
-        raise UsageError(f"--gradients {gradients!r} is unknown", f"use {', '.join(KINDS)}")
+        raise UsageError(f"{gradients!r} is unknown", f"use {', '.join(KINDS)}", option="gradients")
     reference = gradients in ("reference", "both")
     if points is not None and not reference:
         raise UsageError(
@@ -37,7 +37,9 @@ def read_request(gradients: str | None, points: int | None, steps: int, metrics:
         )
     if points is not None and not 1 <= points <= steps + 1:
         raise UsageError(
-            f"--gradient-points is {points}", f"give 1 to {steps + 1}: a run of {steps} steps has no more points"
+            f"is {points}",
+            f"give 1 to {steps + 1}: a run of {steps} steps has no more points",
+            option="gradient_points",
         )
     wanted = (min(POINTS, steps + 1) if points is None else points) if reference else 0
     return Request(wanted, gradients in ("own", "both"))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
-from gptfl.core.imported import lacks_rates
 from gptfl.core.texts import json_text, natural, shown_line
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
@@ -103,7 +102,7 @@ def _of_dynamics(dynamics: Dynamics) -> Rows:
             ("different examples in a run", _span(_distinct(run) for run in runs)),
             ("recorded", _recorded(runs)),
         ]
-    if lacks_rates(dynamics.settings):
+    if dynamics.settings.lacks_rates:
         rows.append(("learning rates", "not known: every step counts alike"))
     rows += [(f"metric: {metric.name}", _course(metric, runs)) for metric in dynamics.metrics.values()]
     rows += [("diverged", one.text) for one in diverged(runs, dynamics.metrics)]

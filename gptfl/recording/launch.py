@@ -105,11 +105,18 @@ class _WorkerPool:
         return failures[0].error
 
 
-def join_others(processes: int, device: str, shard: bool) -> "ProcessGroup | None":
-    """The group that this process belongs to, itself alone for one; None where it has to start the others."""
-    from gptfl.training.distributed import join, started_size
+def starts_others(processes: int) -> bool:
+    """Whether this process has to start the others, of which there are to be so many."""
+    from gptfl.training.distributed import started_size
 
-    return None if processes > started_size() else join(device, shard)
+    return processes > started_size()
+
+
+def join_others(device: str, shard: bool) -> "ProcessGroup":
+    """The group that this process belongs to, itself alone for one."""
+    from gptfl.training.distributed import join
+
+    return join(device, shard)
 
 
 def launch(

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gptfl.core import TaskData, user_path
+from gptfl.core import RecordingSettings, TaskData, user_path
 from gptfl.core.curriculum import SCHEDULES, check_seed, recorded_steps
+from gptfl.core.recording_settings import DECODINGS, SETTINGS
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
 from gptfl.options.base import check, check_one
@@ -16,7 +17,6 @@ from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import Request, check_size, read_request
-from gptfl.recording.settings import DECODINGS, GENERATION
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
 from gptfl.store.safety import MAX_BYTES
 from gptfl.store.workspace import safe_name, stem_for
@@ -76,7 +76,7 @@ class RecordingPlan:
         """Its examples; those marked that are set aside. Raises ``DataError`` where the task has too few of them."""
         return self.source.load(self.design.pool, self.options.design.test, self.options.execution.seed)
 
-    def settings(self, examples: TaskData, trainer: "TrainerSettings") -> dict[str, Any]:
+    def settings(self, examples: TaskData, trainer: "TrainerSettings") -> RecordingSettings:
         """What the recording keeps of how it was made; ``trainer`` knows how many processes there are."""
         asked = self.options
         data = asked.examples.data
@@ -101,9 +101,10 @@ class RecordingPlan:
             "licence": examples.licence,
             **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(trainer).items()},
         }
-        if reads_text(self.metrics):
-            return settings
-        return {key: value for key, value in settings.items() if key not in GENERATION}
+        generates = reads_text(self.metrics)
+        return RecordingSettings.of(
+            {key: value for key, value in settings.items() if generates or not SETTINGS[key].generation}
+        )
 
 
 def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan:
@@ -190,7 +191,7 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
         options.design.record_every,
     )
     if training.schedule not in SCHEDULES:
-        raise UsageError(f"--schedule {training.schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}")
+        raise UsageError(f"{training.schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
     rate = usual_rate if training.lr is None else training.lr
     check_one(TrainingOptions, "lr", rate)
     kind = pick_device(execution.device).type
@@ -281,7 +282,7 @@ def check_generation(
     and for options that would change nothing because no metric (``generates``) reads generated text.
     """
     if decode not in DECODINGS:
-        raise UsageError(f"--decode {decode!r} is unknown", f"use {' or '.join(DECODINGS)}")
+        raise UsageError(f"{decode!r} is unknown", f"use {' or '.join(DECODINGS)}", option="decode")
     given = {"--generate-every": every, "--generate-tokens": tokens, "--decode": decode if decode != "greedy" else None}
     flag, value = next(((flag, value) for flag, value in given.items() if value is not None), ("", None))
     if not generates and flag:

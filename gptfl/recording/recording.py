@@ -45,7 +45,7 @@ def open_recording(
     goes by, and ``keep_diverged`` whether it keeps runs that diverged. Raises ``DataError`` where there is no recording, or it can't be read.
     """
     if every < 1:
-        raise UsageError(f"--every is {every}", "give at least 1")
+        raise UsageError(f"is {every}", "give at least 1", option="every")
     if dynamics is None:
         space = Workspace.resolve(workspace)
         picked = space.pick("dynamics")
@@ -135,10 +135,10 @@ def with_texts(
             f"{path} keeps no texts and does not say where they came from (no {missing[0]!r})",
             "make a recording that keeps its texts",
         )
-    source = settings.get("data") if data is None else data
+    source = settings.data if data is None else data
     examples = ExampleSource.of_settings(get_registry(), settings, None if source is None else user_path(source))
-    loaded = examples.load(settings["pool"], settings["test"], settings["seed"])
-    where = settings["task"] if source is None else source
+    loaded = examples.load(settings.pool, settings.test, settings.seed)
+    where = settings.task if source is None else source
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")
     _same(dynamics.test, loaded.test, f"test example of {path} and of {where}")
     return loaded.pool, loaded.test

@@ -4,18 +4,24 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gptfl.core import Dynamics, Progress, Run, TaskData, without_texts
+from gptfl.core import (
+    Dynamics,
+    Progress,
+    RecordingSettings,
+    Run,
+    TaskData,
+    examples_fingerprint,
+    without_texts,
+)
 from gptfl.core.curriculum import SCHEDULES, recorded_steps
-from gptfl.core.imported import is_imported
 from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
-from gptfl.recording.settings import ADDED, NOT_IDENTITY, typed
-from gptfl.recording.tokens import TOKENIZATION, mark_tokens
+from gptfl.recording.tokens import mark_tokens
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.durable import cannot_write
 from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
@@ -35,7 +41,7 @@ class RecordingJob:
     """What is to be recorded under one path, and the runs that are there already."""
 
     path: Path
-    settings: dict[str, Any]
+    settings: RecordingSettings
     data: TaskData
     metrics: tuple[Metric, ...]
     plans: list[Plan]
@@ -46,6 +52,8 @@ class RecordingJob:
     reserved: tuple[int, ...] = ()
     """What the plans were made from, and the places of the pool that only runs to test draw from."""
     _present: frozenset[int] = frozenset()
+    _recorded: Dynamics | None = None
+    _is_read: bool = False
 
     def left(self) -> list[Plan]:
         """The plans that no recorded run carries out yet, and those of which a checkpoint is missing.
@@ -59,8 +67,8 @@ class RecordingJob:
 
     def left_by(self, trainer: "RecordingTrainer") -> list[Plan]:
         """As ``left``, now that weights and tokens are known: they must be the recorded ones."""
-        self.settings["weights"] = trainer.network.loaded.weights_hash
-        mark_tokens(self.settings, trainer)
+        settings = self.settings.having(weights=trainer.network.loaded.weights_hash)
+        self.settings = mark_tokens(settings, trainer)
         return self.left()
 
     def check_name(self, make_trainer: TrainerMaker) -> None:
@@ -69,12 +77,13 @@ class RecordingJob:
         Raises ``DataError`` where it isn't. No other process has to take part.
         """
         existing = self._existing()
-        if existing is None or any(self.settings[key] == existing.settings.get(key) for key in ("model", "source")):
+        known = self.settings
+        if existing is None or existing.settings.model == known.model or existing.settings.source == known.source:
             return
         from gptfl.training.load import load_model
 
         loaded = load_model(make_trainer.model, progress=make_trainer.progress)
-        self.settings["weights"] = loaded.weights_hash
+        self.settings = known.having(weights=loaded.weights_hash)
         self._existing()
 
     def lacks_gradients(self) -> bool:
@@ -91,37 +100,55 @@ class RecordingJob:
         """How many of these are recorded already and are only carried out again for their checkpoints."""
         return sum(plan.index in self._present for plan in left)
 
+    def recorded(self) -> Dynamics | None:
+        """The recording under the path, with the runs that this job put there; None where there is none.
+
+        It is read once. Raises ``DataError`` for a file that is no recording, ``ResourceError`` for a path out of reach.
+        """
+        if not self._is_read:
+            try:
+                there = self.path.exists()
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+            self._recorded = read_dynamics(self.path) if there else None
+            self._is_read = True
+        return self._recorded
+
+    def mark(self) -> str:
+        """What identifies the recording in its checkpoints: its settings, with the model called as it is recorded."""
+        existing, settings = self.recorded(), self.settings
+        # It may lie elsewhere now, where only its weights tell that it is the same.
+        if existing is not None and existing.settings.weights is not None and existing.settings.model:
+            settings = settings.having(model=existing.settings.model)
+        return settings.identity(examples_fingerprint(self.data.pool, self.data.test))
+
     def _existing(self) -> Dynamics | None:
-        try:
-            if not self.path.exists():
+        existing = self.recorded()
+        if existing is None:
+            try:
                 check_nothing_beside(self.path)
-                return None
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        existing = read_dynamics(self.path)
-        if is_imported(existing.settings):
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+            return None
+        if existing.settings.imported:
             raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
-        # Metrics first: what else differs may follow from them.
-        # What the model is called is compared only where its weights can't be.
-        unsaid = NOT_IDENTITY if existing.settings.get("weights") is None else NOT_IDENTITY | {"model"}
-        for key in sorted(self.settings.keys() - unsaid, key=lambda key: (key != "metrics", key)):
-            recorded = existing.settings.get(key, ADDED.get(key))
-            if recorded != self.settings[key]:
-                was, asked = typed(key, recorded), typed(key, self.settings[key])
-                raise DataError(
-                    f"{self.path} was recorded with {was}, not {asked}",
-                    "record under another --name, or ask for the same settings to go on",
-                )
+        differing = self.settings.difference(existing.settings)
+        if differing is not None:
+            was, asked = differing
+            raise DataError(
+                f"{self.path} was recorded with {was}, not {asked}",
+                "record under another --name, or ask for the same settings to go on",
+            )
         if existing.examples != self.dynamics(()).examples:
             raise DataError(f"{self.path} was recorded on other examples", "record under another --name")
-        weights = self.settings.get("weights")
-        if weights is not None and existing.settings.get("weights") != weights:
+        weights = self.settings.weights
+        if weights is not None and existing.settings.weights != weights:
             raise DataError(
-                f"{self.path} was recorded from --model {existing.settings.get('model')}, and --model "
-                f"{self.settings['model']} has other weights",
+                f"{self.path} was recorded from --model {existing.settings.model}, and --model "
+                f"{self.settings.model} has other weights",
                 "record under another --name",
             )
-        if weights is not None and existing.settings.get(TOKENIZATION) != self.settings.get(TOKENIZATION):
+        if weights is not None and existing.settings.tokenization != self.settings.tokenization:
             raise DataError(
                 f"{self.path} was recorded with other tokens: some of its prompts and targets are tokenized in another "
                 "way now",
@@ -135,17 +162,23 @@ class RecordingJob:
         """Estimate what is left, and tell."""
         from gptfl.recording.cost import Size, estimate
 
-        steps = self.settings["steps"]
-        recorded = len(recorded_steps(steps, self.settings["record_every"]))
-        subset, batch = self.settings["subset_size"], self.settings["batch_size"]
-        generated = 0
-        if "decode" in self.settings:
-            every = self.settings["generate_every"] or self.settings["record_every"]
-            generated = len(recorded_steps(steps, every))
-        size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics), generated)
+        known = self.settings
+        recorded, generated = len(recorded_steps(known.steps, known.record_every)), 0
+        if "decode" in known:
+            generated = len(recorded_steps(known.steps, known.generate_every or known.record_every))
+        size = Size(
+            len(self.plans),
+            len(left),
+            known.steps,
+            recorded,
+            known.subset_size,
+            known.batch_size,
+            len(self.metrics),
+            generated,
+        )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
         if self.draws:
-            rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, steps)
+            rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, known.steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))
         if self.reference is not None:
             products, sketches = self.reference.left(self._existing())
@@ -189,10 +222,13 @@ class RecordingJob:
         """Put one finished run on disk, unless it is there and was only carried out again for its checkpoints."""
         if run.index in self._present:
             return
+        there = self.recorded() or self.dynamics(())
         if self.path.exists():
             append_run(self.path, run)
         else:
             write_dynamics(self.path, self.dynamics((run,)))
+        runs = sorted((*there.runs, run), key=lambda run: run.index)
+        self._recorded = replace(there, runs=tuple(runs))
 
     def merge(self) -> None:
         """Put the runs that lie beside the recording into it."""

@@ -68,10 +68,10 @@ def read_sketch_request(
         return None
     if points is not None and not 1 <= points <= steps + 1:
         raise UsageError(
-            f"--sketch-points is {points}", f"give 1 to {steps + 1}: a run of {steps} steps has no more points"
+            f"is {points}", f"give 1 to {steps + 1}: a run of {steps} steps has no more points", option="sketch_points"
         )
     if modules is not None and not modules:
-        raise UsageError("--sketch-modules is empty", "give a pattern such as '*mlp*', or leave it out")
+        raise UsageError("is empty", "give a pattern such as '*mlp*', or leave it out", option="sketch_modules")
     request = SketchRequest(
         min(POINTS, steps + 1) if points is None else points,
         DIMENSIONS if dimensions is None else dimensions,

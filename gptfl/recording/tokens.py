@@ -1,9 +1,9 @@
 """Whether a recording's prompts and targets became the same tokens as they would now."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from gptfl.core import Example
+from gptfl.core import Example, RecordingSettings
 from gptfl.errors import DataError
 
 if TYPE_CHECKING:
@@ -11,22 +11,23 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import RecordingTrainer
 
 
-TOKENIZATION, WHOLE = "tokenization", "whole text"
-"""The setting of recordings whose tokens are others than those of prompt and target tokenized apart.
+WHOLE = "whole text"
+"""The setting ``tokenization`` of recordings whose tokens are others than those of prompt and target tokenized apart.
 
 Recordings were made so before there was the setting. Where the tokens are the same, it is left out.
 """
 
 
-def mark_tokens(settings: dict[str, Any], trainer: "RecordingTrainer") -> None:
-    """Note in a recording's settings where tokenizing prompt and target as one text makes a difference."""
+def mark_tokens(settings: RecordingSettings, trainer: "RecordingTrainer") -> RecordingSettings:
+    """The settings, which note it where tokenizing prompt and target as one text makes a difference."""
     tokenizer, evaluator = trainer.tokenizer, trainer.evaluator
     if tokenizer.differing(trainer.pool) or tokenizer.differing(evaluator.test, evaluator.choices):
-        settings[TOKENIZATION] = WHOLE
+        return settings.having(tokenization=WHOLE)
+    return settings
 
 
 def check_tokens(
-    settings: Mapping[str, Any],
+    settings: RecordingSettings,
     tokenizer: "Tokenizer",
     pool: Sequence[Example],
     test: Sequence[Example],
@@ -37,7 +38,7 @@ def check_tokens(
 
     Of examples without texts nothing can be told.
     """
-    if TOKENIZATION in settings:
+    if "tokenization" in settings:
         return
     sides = [[example for example in side if example.text] for side in (pool, test)]
     differing = (*tokenizer.differing(sides[0]), *tokenizer.differing(sides[1], choices))

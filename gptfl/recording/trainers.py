@@ -9,12 +9,12 @@ from jaxtyping import Float
 
 from gptfl.core import Dynamics, Example, MetricInfo, Progress, TaskData, silent
 from gptfl.core.curriculum import SCHEDULES
+from gptfl.core.recording_settings import DECODINGS
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Metric
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording
-from gptfl.recording.settings import DECODINGS
 from gptfl.recording.tokens import check_tokens
 from gptfl.store.jsonlines import shown
 
@@ -33,7 +33,7 @@ def measure_first(
     how it was made, or where the metric can't be measured of an example.
     """
     settings = dynamics.settings
-    recorded = settings.get("weights")
+    recorded = settings.weights
     if recorded is None:
         raise DataError(
             f"--model {model}: the recording doesn't say which weights it was made with",
@@ -50,7 +50,7 @@ def measure_first(
     if loaded.weights_hash != recorded:
         raise DataError(
             f"--model {model} has other weights ({loaded.weights_hash}) than the recording was made with ({recorded})",
-            f"give the model that was recorded, {settings.get('model', 'by its name')}",
+            f"give the model that was recorded, {settings.model or 'by its name'}",
         )
     tests = tuple(examples)
     trainer = RecordingTrainer(loaded, tests, tests, (own,), recipe)
@@ -119,16 +119,16 @@ def model_of(recording: OpenedRecording, given: str | None) -> str:
     from gptfl.training.named import model_in_file
 
     settings = recording.dynamics.settings
-    return model_in_file(settings.get("model"), settings.get("source"), str(recording.path), "--model ")
+    return model_in_file(settings.model or None, settings.source, str(recording.path), "--model ")
 
 
 def check_weights(recording: OpenedRecording, found: str, model: str) -> None:
     """Raise ``DataError`` where a model is not the one that the recording started from."""
-    known = recording.dynamics.settings.get("weights")
+    known = recording.dynamics.settings.weights
     if known is not None and found != known:
         raise DataError(
             f"--model {model} has other weights than {recording.path} was recorded from",
-            f"name the recording's own model ({recording.dynamics.settings.get('model')})",
+            f"name the recording's own model ({recording.dynamics.settings.model})",
         )
 
 
@@ -140,7 +140,7 @@ def recipe_of(dynamics: Dynamics) -> "TrainerSettings":
     from gptfl.training.trainer import TrainerSettings
 
     settings = dynamics.settings
-    if settings.get("learning_rate") is None:
+    if settings.learning_rate is None:
         raise DataError("the recording doesn't say how its runs were trained", "use one that gptfl collect made")
     known: dict[str, Any] = {}
     for one in fields(TrainerSettings):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gptfl.errors import harmless
+from gptfl.options.defaults import PAPER
 from gptfl.report.cells import number
 from gptfl.report.pictures import new_figure, save_figure
 from gptfl.scores.comparison import Comparison, ScoreRow
@@ -32,14 +33,14 @@ MARKERS = ("o", "s", "^")
 
 
 def main_estimators(comparison: Comparison) -> list[str]:
-    """Whose trajectories are shown: gptfluence and the ones with the highest skill, in order of skill.
+    """Whose trajectories are shown: the paper's estimator and the ones with the highest skill, in order of skill.
 
     An oracle comes after all that predict. Persistence and mean-run are not among them: the one is a flat line, the other always drawn.
     """
     rows = [row for row in comparison.rows if not row.error and row.estimator not in ("persistence", "mean-run")]
     ranked = sorted(rows, key=lambda row: (row.oracle, -_skill(row)))
     shown = ranked[:PANELS]
-    own = [row for row in ranked if row.name == "gptfluence"]
+    own = [row for row in ranked if row.name == PAPER]
     if own and not any(row in own for row in shown):
         shown[-1] = own[0]
     return [row.estimator for row in shown]

@@ -30,14 +30,12 @@ def ask_runs(
     goes on from them is told the first ``observed`` recorded scores after the start of each run. Raises ``PluginError`` where the answer has the
     wrong shape or isn't finite.
     """
-    told = observed if contender.estimator.tags.conditions else 0
+    given = observed if contender.estimator.tags.conditions else 0
     answers: list[Answer] = [Answer(np.empty((0, 0)), {})] * len(runs)
     for places in same_steps(runs):
-        query = query_for([runs[place] for place in places], metric, told)
+        query = query_for([runs[place] for place in places], metric, given)
         query = query if scope is None else scope.about(query)
-        with contender.part.blamed("predict"):
-            prediction = contender.estimator.predict(query)
-        prediction = checked(prediction, query, contender.part.who)
+        prediction = checked(contender.estimator.predict(query), query, contender.part.who)
         values = prediction.values.astype(np.float64)
         for row, place in enumerate(places):
             bounds = {level: (low[row], high[row]) for level, (low, high) in prediction.intervals.items()}

@@ -5,7 +5,6 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from gptfl.core import Class, Classes, Dynamics, MetricInfo, Query, class_numbers, classes_of, in_order
-from gptfl.core.imported import lacks_rates
 from gptfl.estimators.average import resample
 from gptfl.simulation.schedule import ROUNDING, RunSchedule
 
@@ -133,7 +132,7 @@ def caveats(dynamics: Dynamics, recorded: RunSchedule, asked: Query, subset: int
         ("have", "has", "steps", [run.steps for run in runs], np.array([sizes.shape[1]])),
         ("take", "takes", "examples a step", np.concatenate(known), sizes),
     ]
-    if not lacks_rates(dynamics.settings):
+    if not dynamics.settings.lacks_rates:
         scopes += [
             ("have", "has", "as the largest step size", [one.max() for one in taken], rates.max(axis=1)),
             ("come to", "comes to", "in the sum of step sizes", [one.sum() for one in taken], rates.sum(axis=1)),

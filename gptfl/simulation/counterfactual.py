@@ -54,7 +54,7 @@ class Counterfactual:
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
         if self.orders < 1:
-            raise UsageError(f"--orders is {self.orders}", "give 1 or more")
+            raise UsageError(f"is {self.orders}", "give 1 or more", option="orders")
         self.overrides.check()
         flags = {flag: value is not None for flag, value in self.overrides.flags().items()}
         options = {"--orders": self.orders > 1, **flags}

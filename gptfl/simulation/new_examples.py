@@ -104,10 +104,9 @@ class _Reader:
 
     def __init__(self, dynamics: Dynamics) -> None:
         settings = dynamics.settings
-        self.seed = settings.get("seed", 0)
-        self.instructions = bool(settings.get("instructions", False))
-        named = settings.get("task")
-        names = task_names(named) if isinstance(named, str) and named else []
+        self.seed = settings.seed
+        self.instructions = bool(settings.instructions)
+        names = task_names(settings.task) if settings.task else []
         self.mixed = len(names) > 1
         self.names = names
         self.tasks = {name: task for name in names if (task := _open(name)) is not None}

@@ -7,8 +7,9 @@ from gptfl.core import Features, MetricInfo, classes_of, lack_of_classes
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError
 from gptfl.features.lookup import FeatureLookup
+from gptfl.options.defaults import FEW_RUNS, ON_GRADIENTS, PAPER
 from gptfl.plugins.interfaces import NEEDS, Estimator
-from gptfl.plugins.registry import Part
+from gptfl.plugins.parts import Part
 from gptfl.recording.recording import OpenedRecording
 
 
@@ -66,18 +67,12 @@ def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
     noun = {TRAIN: "training", TEST: "test"}[lacking[0]]
     return DataError(
         f"{estimator.name} answers only about the {noun} examples that it was fitted to",
-        "use an estimator that generalises, such as gptfluence",
+        f"use an estimator that generalises, such as {PAPER}",
     )
-
-
-PAPER, ON_GRADIENTS, GRADIENTS = "gptfluence", "exposure-gp", "gradients"
-"""What is fitted unless it is named: the second where there are features of the third, which it makes the most of."""
 
 
 def default_estimator(shelf: FeatureLookup) -> tuple[str, tuple[str, ...]]:
     """The estimator that suits the features, and what to tell of the choice."""
-    if not shelf.has(GRADIENTS):
+    if not shelf.has(ON_GRADIENTS):
         return PAPER, ()
-    return ON_GRADIENTS, (
-        f"fits {ON_GRADIENTS}, since there are gradient features; --estimator {PAPER} is the paper's",
-    )
+    return FEW_RUNS, (f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",)

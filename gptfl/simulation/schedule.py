@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, MetricInfo, Query
 from gptfl.core.curriculum import SCHEDULES, count_steps, fill_batches, run_seed
-from gptfl.core.imported import lacks_rates
 from gptfl.errors import DataError, UsageError
 
 MAX_NUMBERS = 2**25
@@ -86,7 +85,7 @@ def recorded_schedule(dynamics: Dynamics, metric: MetricInfo) -> RunSchedule:
     sizes = np.concatenate([(run.curriculum.batches >= 0).sum(axis=1) for run in runs])
     subsets = {len(np.unique(run.curriculum.batches[run.curriculum.batches >= 0])) for run in runs}
     return RunSchedule(
-        batch_size=int(dynamics.settings.get("batch_size") or np.bincount(sizes).argmax()),
+        batch_size=int(dynamics.settings.batch_size or np.bincount(sizes).argmax()),
         learning_rates=typical.curriculum.learning_rates,
         grid=typical.steps,
         subset=subsets.pop() if len(subsets) == 1 else None,
@@ -117,7 +116,8 @@ class Overrides:
             raise UsageError("--epochs and --steps both say how long to train", "give one of them")
         for flag, value in self.flags().items():
             if value is not None and not 0 < value < float("inf"):
-                raise UsageError(f"{flag} is {value}", "give a positive number")
+                name = flag.removeprefix("--").replace("-", "_")
+                raise UsageError(f"is {value}", "give a positive number", option=name, flag=flag)
 
 
 def adjusted(
@@ -128,7 +128,7 @@ def adjusted(
     Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``, and
     ``DataError`` for a learning rate where those of the recording are not known.
     """
-    if overrides.learning_rate is not None and lacks_rates(dynamics.settings):
+    if overrides.learning_rate is not None and dynamics.settings.lacks_rates:
         raise DataError(
             f"--lr {overrides.learning_rate:g}: the learning rates of the recording are not known",
             "leave out --lr, or import it again with --lr and --schedule",
@@ -141,7 +141,7 @@ def adjusted(
         _check_size(orders * subset * overrides.epochs, "batch entries", overrides, orders)
         steps = count_steps(subset, recipe.batch_size, overrides.epochs)
     _check_size(orders * steps * recipe.batch_size, "batch entries", overrides, orders)
-    recipe = recipe.with_steps(steps, dynamics.settings.get("schedule"))
+    recipe = recipe.with_steps(steps, dynamics.settings.schedule)
     _check_size(orders * len(recipe.grid) * len(dynamics.test), "predicted values", overrides, orders)
     return recipe if overrides.learning_rate is None else recipe.with_peak(overrides.learning_rate)
 

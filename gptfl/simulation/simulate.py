@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Prediction
-from gptfl.core.imported import is_imported
 from gptfl.estimators.average import mean_over_runs
 from gptfl.options.common import Ids
 from gptfl.scores import pointwise
@@ -121,7 +120,7 @@ def simulated(
             for level, (low, high) in sorted(prediction.intervals.items())
         },
         novelty=prediction.novelty,
-        imported=is_imported(source.recording.dynamics.settings),
+        imported=source.recording.dynamics.settings.imported,
         binary=source.recording.dynamics.is_binary(source.metric),
     )
 

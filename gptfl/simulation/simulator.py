@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from gptfl.core import Dynamics, Features, MetricInfo, Prediction, Progress, Query, silent, user_path
 from gptfl.core.holdout import TEST, TRAIN
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features.extend import beside
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
@@ -77,9 +77,7 @@ class FittedSimulator:
         Raises ``PluginError`` as ``checked`` does.
         """
         query = self.scope.about(query)
-        with self.contender.part.blamed("predict"):
-            prediction = self.contender.estimator.predict(query)
-        return checked(prediction, query, self.contender.part.who)
+        return checked(self.contender.estimator.predict(query), query, self.contender.part.who)
 
 
 def check_fits(path: Path, found: SimulatorFile, estimator: str | None, metric: str | None) -> None:
@@ -276,5 +274,7 @@ def _restored(found: SimulatorFile, path: Path) -> NamedEstimator:
     registry = get_registry()
     part = registry.find("estimator", found.estimator)
     contender = NamedEstimator(part, registry.make("estimator", found.estimator, **found.settings))
-    with contender.part.blamed(f"restore from {path}"):
+    try:
         return NamedEstimator(part, contender.estimator.restore(found.state))
+    except PluginError as error:
+        raise PluginError(f"{path}: {error.problem}", error.remedy) from error

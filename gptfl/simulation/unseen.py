@@ -37,7 +37,7 @@ def hold_out_examples(dynamics: Dynamics, unseen: str | None, share: float | Non
     if unseen not in SIDES:
         raise UsageError(f"--unseen {unseen!r} is none of the sides", f"give one of {', '.join(SIDES)}")
     if share is not None and not 0 < share < 1:
-        raise UsageError(f"--unseen-share is {share:g}", "give a share between 0 and 1, such as 0.25")
+        raise UsageError(f"is {share:g}", "give a share between 0 and 1, such as 0.25", option="unseen_share")
     examples = {TRAIN: dynamics.pool, TEST: dynamics.test}
     chosen = {side: _choose(side, examples[side], share, seed) for side in SIDES[unseen]}
     return HeldOutExamples(unseen, share, seed, chosen.get(TRAIN, ()), chosen.get(TEST, ()))

@@ -10,7 +10,7 @@ import h5py
 from gptfl.core import Example, MetricInfo, TaskData
 from gptfl.core.texts import ID_RULE, id_problem
 from gptfl.errors import DataError
-from gptfl.store import hdf5 as fields
+from gptfl.store import hdf5
 from gptfl.store.deferred import defer
 from gptfl.store.jsonlines import shown
 
@@ -21,11 +21,11 @@ MAX_CLASSES = 10_000
 
 def put_examples(group: h5py.Group, name: str, examples: Sequence[Example]) -> None:
     """Keep examples as JSON lines. Raises ``DataError`` as ``check_labels`` and ``check_digest`` do."""
-    where = f"{fields.path_of(group)}: {group.name}/{name}"
+    where = f"{hdf5.path_of(group)}: {group.name}/{name}"
     check_labels(examples, where)
     for example in examples:
         check_digest(example, where)
-    fields.put_lines(group, name, [_to_json(example) for example in examples])
+    hdf5.put_lines(group, name, [_to_json(example) for example in examples])
 
 
 def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
@@ -34,11 +34,11 @@ def get_examples(group: h5py.Group, name: str) -> tuple[Example, ...]:
     Raises ``DataError`` if they are malformed, an id occurs twice or a label is out of range; a text that isn't that of
     its digest is told last.
     """
-    where = f"{fields.path_of(group)}: {group.name}/{name}"
+    where = f"{hdf5.path_of(group)}: {group.name}/{name}"
     examples: list[Example] = []
     seen: set[str] = set()
     # One by one, so that a file made to do harm is refused at its first line.
-    for row in fields.get_lines(group, name):
+    for row in hdf5.get_lines(group, name):
         example = _from_json(row, f"{where} line {len(examples) + 1}")
         check_labels([example], where)
         try:

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float
 
 from gptfl.core import Blocks, Dynamics, Features, FeatureSet, fingerprint
 from gptfl.errors import DataError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.deferred import check_unchanged
 from gptfl.store.kinds import FEATURES
 
@@ -28,17 +27,17 @@ def write_features(
     _check_shapes(features, pool_digests, test_digests, str(path))
     inputs = {"examples": features.examples}
     with files.create(path, FEATURES, settings=features.identity, inputs=inputs) as file:
-        fields.put_word(file, "encoder", features.encoder)
-        fields.put_seconds(file, features.seconds)
+        hdf5.put_word(file, "encoder", features.encoder)
+        hdf5.put_seconds(file, features.seconds)
         rows = file.create_group("rows")
-        fields.put_lines(rows, "pool", list(pool_digests))
-        fields.put_lines(rows, "test", list(test_digests))
+        hdf5.put_lines(rows, "pool", list(pool_digests))
+        hdf5.put_lines(rows, "test", list(test_digests))
         sets = file.create_group("sets")
         for name, features_set in features.sets.items():
-            group = sets.create_group(fields.encode_name(name))
-            fields.put_word(group, "kind", features_set.kind)
-            fields.put_array(group, "train", features_set.train)
-            fields.put_array(group, "test", features_set.test)
+            group = sets.create_group(hdf5.encode_name(name))
+            hdf5.put_word(group, "kind", features_set.kind)
+            hdf5.put_array(group, "train", features_set.train)
+            hdf5.put_array(group, "test", features_set.test)
 
 
 def read_features(path: Path) -> Features:
@@ -50,15 +49,15 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
     """Read features and the digests of the pool's and the test examples' rows (empty where not kept)."""
     with files.open_file(path, FEATURES) as file:
         header = files.header_of(file)
-        group = fields.get_group(file, "sets")
+        group = hdf5.get_group(file, "sets")
         sets = {}
-        for name in fields.names_in(group):
-            one = fields.get_group(group, name)
-            train, test = fields.get_array(one, "train", 2, "f"), fields.get_array(one, "test", 2, "f")
-            sets[name] = FeatureSet(train, test, fields.get_word(one, "kind"))
-        rows = fields.get_group(file, "rows")
-        pool_digests, test_digests = (tuple(map(str, fields.get_lines(rows, part))) for part in ("pool", "test"))
-        encoder, seconds = fields.get_word(file, "encoder"), fields.get_seconds(file)
+        for name in hdf5.names_in(group):
+            one = hdf5.get_group(group, name)
+            train, test = hdf5.get_array(one, "train", 2, "f"), hdf5.get_array(one, "test", 2, "f")
+            sets[name] = FeatureSet(train, test, hdf5.get_word(one, "kind"))
+        rows = hdf5.get_group(file, "rows")
+        pool_digests, test_digests = (tuple(map(str, hdf5.get_lines(rows, part))) for part in ("pool", "test"))
+        encoder, seconds = hdf5.get_word(file, "encoder"), hdf5.get_seconds(file)
     features = Features(encoder, header.settings, str(header.inputs.get("examples")), sets, seconds)
     _check_shapes(features, pool_digests, test_digests, str(path))
     return features, pool_digests, test_digests
@@ -91,7 +90,7 @@ class FeatureReader:
 
     def rows(self, start: int, stop: int) -> dict[str, Float[np.ndarray, "example d"]]:
         """The vectors of training examples ``start`` to ``stop`` in each set."""
-        return {name: fields.get_rows(one, start, stop) for name, one in self.train.items()}
+        return {name: hdf5.get_rows(one, start, stop) for name, one in self.train.items()}
 
     def fingerprint(self, examples: str, pool: Bool[np.ndarray, " pool"], test: Bool[np.ndarray, " test"]) -> str:
         """What ``Features.fingerprint`` says of the rows that are true, as features of ``examples``."""
@@ -104,7 +103,7 @@ class FeatureReader:
 def _blocks(dataset: h5py.Dataset, kept: Bool[np.ndarray, " row"]) -> Blocks:
     rows = max(1, BLOCK_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
     blocks = (
-        fields.get_rows(dataset, start, start + rows)[kept[start : start + rows]]
+        hdf5.get_rows(dataset, start, start + rows)[kept[start : start + rows]]
         for start in range(0, len(dataset), rows)
     )
     return Blocks(dataset.dtype, (int(kept.sum()), dataset.shape[1]), blocks)
@@ -118,13 +117,13 @@ def open_features(path: Path, dynamics: Dynamics) -> Iterator[FeatureReader]:
     """
     with files.open_file(path, FEATURES) as file:
         header = files.header_of(file)
-        group = fields.get_group(file, "sets")
+        group = hdf5.get_group(file, "sets")
         sides: dict[str, dict[str, h5py.Dataset]] = {"train": {}, "test": {}}
-        for name in fields.names_in(group):
-            one = fields.get_group(group, name)
+        for name in hdf5.names_in(group):
+            one = hdf5.get_group(group, name)
             for side, sets in sides.items():
-                sets[name] = fields.get_dataset(one, side, 2, "f")
-        encoder, examples = fields.get_word(file, "encoder"), str(header.inputs.get("examples"))
+                sets[name] = hdf5.get_dataset(one, side, 2, "f")
+        encoder, examples = hdf5.get_word(file, "encoder"), str(header.inputs.get("examples"))
         shapes = {name: FeatureSet(one, sides["test"][name]) for name, one in sides["train"].items()}
         features = Features(encoder, header.settings, examples, shapes)
         _check_shapes(features, (), (), str(path))

@@ -19,8 +19,7 @@ import h5py
 from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
-from gptfl.store import digests, walked
-from gptfl.store import hdf5 as fields
+from gptfl.store import digests, hdf5, walked
 from gptfl.store.deferred import check_unchanged, raise_deferred
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
@@ -66,12 +65,12 @@ def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mappin
     disk. Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
     """
     with _saved(path, b"", "w", kind) as file:
-        fields.put_word(file, "kind", kind)
-        fields.put_number(file, "format_version", KINDS[kind].format_version)
-        fields.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
-        fields.put_text(file, "settings", dict(settings))
-        fields.put_text(file, "inputs", dict(inputs))
-        fields.put_text(file, "versions", library_versions())
+        hdf5.put_word(file, "kind", kind)
+        hdf5.put_number(file, "format_version", KINDS[kind].format_version)
+        hdf5.put_word(file, "created", datetime.now(UTC).isoformat(timespec="seconds"))
+        hdf5.put_text(file, "settings", dict(settings))
+        hdf5.put_text(file, "inputs", dict(inputs))
+        hdf5.put_text(file, "versions", library_versions())
         yield file
 
 
@@ -117,13 +116,13 @@ def open_file(
 
 
 @contextmanager
-def _opened(path: Path, place: Path | fields.Memory, mode: str) -> Iterator[h5py.File]:
+def _opened(path: Path, place: Path | hdf5.Memory, mode: str) -> Iterator[h5py.File]:
     """The file at a place, on disk or in memory, that ``path`` is the name of."""
     try:
         file = h5py.File(
             str(place) if isinstance(place, Path) else place,
             mode,
-            **({"libver": _LIBVER} if isinstance(place, fields.Memory) else {"locking": False}),
+            **({"libver": _LIBVER} if isinstance(place, hdf5.Memory) else {"locking": False}),
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(path, error) from error
@@ -137,7 +136,7 @@ def _checked(file: h5py.File, path: Path, kind: str | None) -> Iterator[None]:
     try:
         _check_kind(file, path, kind)
         yield
-        fields.check_group(file)
+        hdf5.check_group(file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(path, error) from error
 
@@ -164,14 +163,14 @@ def read_header(path: Path) -> Header:
 
 def header_of(file: h5py.File) -> Header:
     """The header of an open file."""
-    texts = {name: fields.get_text(file, name) for name in ("settings", "inputs", "versions")}
+    texts = {name: hdf5.get_text(file, name) for name in ("settings", "inputs", "versions")}
     words = [*texts["inputs"].values(), *texts["versions"].values()] if _are_mappings(texts) else [None]
     if not all(isinstance(word, str) for word in words):
-        raise DataError(f"{fields.path_of(file)} is damaged: its header is malformed", "make it again")
+        raise DataError(f"{hdf5.path_of(file)} is damaged: its header is malformed", "make it again")
     return Header(
-        kind=fields.get_word(file, "kind"),
-        format_version=fields.get_int(file, "format_version"),
-        created=fields.get_word(file, "created"),
+        kind=hdf5.get_word(file, "kind"),
+        format_version=hdf5.get_int(file, "format_version"),
+        created=hdf5.get_word(file, "created"),
         **texts,
     )
 
@@ -194,7 +193,7 @@ def library_versions() -> dict[str, str]:
 def _saved(path: Path, start: bytes, mode: str, kind: str) -> Iterator[h5py.File]:
     """A file of a kind in memory that is written to ``path`` when the block ends without an exception."""
     path = Path(path)
-    memory = fields.Memory(path, start)
+    memory = hdf5.Memory(path, start)
     # HDF5 writes to it through Python, and would swallow a Ctrl-C there.
     with uninterrupted():
         with _opened(path, memory, mode) as file, raise_deferred(file):
@@ -248,17 +247,17 @@ def check_signature(path: Path) -> int:
 def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
     if "kind" not in file.attrs or "format_version" not in file.attrs:
         raise DataError(f"{path} was not written by gptfl (it has no kind)", "name a file that gptfl wrote")
-    found = KINDS.get(fields.get_word(file, "kind"))
+    found = KINDS.get(hdf5.get_word(file, "kind"))
     if found is None:
         raise DataError(
-            f"{path} is of the unknown kind {fields.get_word(file, 'kind')!r}", "upgrade gptfl if it made the file"
+            f"{path} is of the unknown kind {hdf5.get_word(file, 'kind')!r}", "upgrade gptfl if it made the file"
         )
     if kind is not None and found.name != kind:
         raise DataError(
             f"{path} is a {found.noun}, not a {KINDS[kind].noun}",
             f"a {found.noun} is for {found.taken_by}; {KINDS[kind].made_by} makes a {KINDS[kind].noun}",
         )
-    version = fields.get_int(file, "format_version")
+    version = hdf5.get_int(file, "format_version")
     if version not in range(1, found.format_version + 1):
         raise DataError(
             f"{path} has format version {version}, and this gptfl reads up to {found.format_version}", "upgrade gptfl"

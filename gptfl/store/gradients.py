@@ -5,7 +5,7 @@ import numpy as np
 
 from gptfl.core import GradientProducts
 from gptfl.errors import DataError
-from gptfl.store import hdf5 as fields
+from gptfl.store import hdf5
 
 PRODUCTS = ("raw", "preconditioned")
 OWN = ("self_raw", "self_preconditioned")
@@ -14,38 +14,38 @@ REMEDY = "record it again with gptfl collect --gradients reference"
 
 def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test: int) -> None:
     """Keep products in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
-    check_gradients(gradients, pool, test, str(fields.path_of(file)))
+    check_gradients(gradients, pool, test, str(hdf5.path_of(file)))
     if "gradients" in file:
-        raise DataError(f"{fields.path_of(file)} has gradient products already", "record under another --name")
+        raise DataError(f"{hdf5.path_of(file)} has gradient products already", "record under another --name")
     put_products(file.create_group("gradients"), gradients)
 
 
 def put_products(group: h5py.Group, gradients: GradientProducts) -> None:
     """Keep products in a group."""
-    fields.put_number(group, "seed", gradients.seed)
-    fields.put_array(group, "steps", gradients.steps)
-    fields.put_array(group, "learning_rates", gradients.learning_rates)
+    hdf5.put_number(group, "seed", gradients.seed)
+    hdf5.put_array(group, "steps", gradients.steps)
+    hdf5.put_array(group, "learning_rates", gradients.learning_rates)
     for name in (*PRODUCTS, *OWN):
-        fields.put_array(group, name, getattr(gradients, name))
+        hdf5.put_array(group, name, getattr(gradients, name))
 
 
 def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | None:
     """The products of a recording; None if it has none. Raises ``DataError`` where they don't fit it."""
     if "gradients" not in file:
         return None
-    return get_products(fields.get_group(file, "gradients"), pool, test)
+    return get_products(hdf5.get_group(file, "gradients"), pool, test)
 
 
 def get_products(group: h5py.Group, pool: int, test: int, remedy: str = REMEDY) -> GradientProducts:
     """The products in a group. Raises ``DataError``, with this remedy, where they don't fit so many examples."""
     gradients = GradientProducts(
-        seed=fields.get_int(group, "seed"),
-        steps=fields.get_array(group, "steps", 1, "i"),
-        learning_rates=fields.get_array(group, "learning_rates", 1, "f"),
-        **{name: fields.get_array(group, name, 3, "f") for name in PRODUCTS},
-        **{name: fields.get_array(group, name, 2, "f") for name in OWN},
+        seed=hdf5.get_int(group, "seed"),
+        steps=hdf5.get_array(group, "steps", 1, "i"),
+        learning_rates=hdf5.get_array(group, "learning_rates", 1, "f"),
+        **{name: hdf5.get_array(group, name, 3, "f") for name in PRODUCTS},
+        **{name: hdf5.get_array(group, name, 2, "f") for name in OWN},
     )
-    check_gradients(gradients, pool, test, str(fields.path_of(group)), remedy)
+    check_gradients(gradients, pool, test, str(hdf5.path_of(group)), remedy)
     return gradients
 
 

@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo
 from gptfl.errors import DataError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.examples import metric_from_json, metric_to_json
 from gptfl.store.kinds import PREDICTIONS
 
@@ -53,47 +52,47 @@ def write_predictions(path: Path, predictions: PredictionFile) -> None:
     _check(predictions, str(path))
     inputs = {"dynamics": predictions.dynamics, "simulator": predictions.simulator}
     with files.create(path, PREDICTIONS, settings=predictions.settings, inputs=inputs) as file:
-        fields.put_word(file, "estimator", predictions.estimator)
-        fields.put_word(file, "against", predictions.against)
-        fields.put_text(file, "metric", metric_to_json(predictions.metric))
-        fields.put_lines(file, "labels", list(predictions.labels))
+        hdf5.put_word(file, "estimator", predictions.estimator)
+        hdf5.put_word(file, "against", predictions.against)
+        hdf5.put_text(file, "metric", metric_to_json(predictions.metric))
+        hdf5.put_lines(file, "labels", list(predictions.labels))
         for name in ("batches", "learning_rates", "steps", "values", "reference"):
-            fields.put_array(file, name, getattr(predictions, name))
+            hdf5.put_array(file, name, getattr(predictions, name))
         if predictions.novelty is not None:
-            fields.put_array(file, "novelty", predictions.novelty)
+            hdf5.put_array(file, "novelty", predictions.novelty)
         group = file.create_group("intervals")
         for number, (level, (low, high)) in enumerate(predictions.intervals.items()):
             one = group.create_group(f"{number:02d}")
-            fields.put_number(one, "level", float(level))
-            fields.put_array(one, "low", low)
-            fields.put_array(one, "high", high)
+            hdf5.put_number(one, "level", float(level))
+            hdf5.put_array(one, "low", low)
+            hdf5.put_array(one, "high", high)
 
 
 def read_predictions(path: Path) -> PredictionFile:
     """Read predictions. Raises ``DataError``."""
     with files.open_file(path, PREDICTIONS) as file:
         header = files.header_of(file)
-        group = fields.get_group(file, "intervals")
+        group = hdf5.get_group(file, "intervals")
         intervals = {}
-        for name in fields.names_in(group):
-            one = fields.get_group(group, name)
-            bounds = fields.get_array(one, "low", 3, "f"), fields.get_array(one, "high", 3, "f")
-            intervals[fields.get_float(one, "level")] = bounds
+        for name in hdf5.names_in(group):
+            one = hdf5.get_group(group, name)
+            bounds = hdf5.get_array(one, "low", 3, "f"), hdf5.get_array(one, "high", 3, "f")
+            intervals[hdf5.get_float(one, "level")] = bounds
         predictions = PredictionFile(
-            estimator=fields.get_word(file, "estimator"),
-            metric=metric_from_json(fields.get_text(file, "metric"), f"{path}: /metric"),
-            labels=[str(label) for label in fields.get_lines(file, "labels")],
-            batches=fields.get_array(file, "batches", 3, "i"),
-            learning_rates=fields.get_array(file, "learning_rates", 2, "f"),
-            steps=fields.get_array(file, "steps", 1, "i"),
-            values=fields.get_array(file, "values", 3, "f"),
-            reference=fields.get_array(file, "reference", 2, "f"),
+            estimator=hdf5.get_word(file, "estimator"),
+            metric=metric_from_json(hdf5.get_text(file, "metric"), f"{path}: /metric"),
+            labels=[str(label) for label in hdf5.get_lines(file, "labels")],
+            batches=hdf5.get_array(file, "batches", 3, "i"),
+            learning_rates=hdf5.get_array(file, "learning_rates", 2, "f"),
+            steps=hdf5.get_array(file, "steps", 1, "i"),
+            values=hdf5.get_array(file, "values", 3, "f"),
+            reference=hdf5.get_array(file, "reference", 2, "f"),
             dynamics=str(header.inputs.get("dynamics")),
             simulator=str(header.inputs.get("simulator")),
             intervals=intervals,
             settings=header.settings,
             against=_against(file, header.settings),
-            novelty=fields.get_array(file, "novelty", 1, "f") if "novelty" in file else None,
+            novelty=hdf5.get_array(file, "novelty", 1, "f") if "novelty" in file else None,
         )
     _check(predictions, str(path))
     return predictions
@@ -101,7 +100,7 @@ def read_predictions(path: Path) -> PredictionFile:
 
 def _against(file: h5py.File, settings: Mapping[str, Any]) -> str:
     if "against" in file.attrs:
-        return fields.get_word(file, "against")
+        return hdf5.get_word(file, "against")
     # Files from before the attribute say so in their settings alone.
     told = settings.get("against")
     return told if isinstance(told, str) else AVERAGE_RUN

@@ -1,6 +1,6 @@
 """Recordings: the examples, and a group for each run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,24 @@ from typing import Any
 
 import h5py
 
-from gptfl.core import Dynamics, GradientProducts, GradientSketches, MetricInfo, Run, examples_fingerprint, real_path
+from gptfl.core import (
+    Dynamics,
+    GradientProducts,
+    GradientSketches,
+    MetricInfo,
+    RecordingSettings,
+    Run,
+    examples_fingerprint,
+    real_path,
+)
+from gptfl.core.recording_settings import wrong_setting
 from gptfl.errors import DataError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.examples import get_examples, metric_from_json, metric_to_json, put_examples
 from gptfl.store.files import Header
 from gptfl.store.gradients import get_gradients, put_gradients
+from gptfl.store.jsonlines import shown
 from gptfl.store.kinds import DYNAMICS
-from gptfl.store.recorded_settings import check_settings
 from gptfl.store.run_files import check_own, delete_runs, identity, pending, read_beside, run_files, write_run
 from gptfl.store.runs import check_run, get_run, put_run
 from gptfl.store.sketches import get_sketches, put_sketches
@@ -32,18 +41,18 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
     Raises ``DataError`` if a run does not fit its examples or others lie beside the path, ``ResourceError`` if it
     can't be written.
     """
-    check_settings(dynamics.settings, path)
+    _check_settings(dynamics.settings, path)
     for run in dynamics.runs:
         check_run(run, len(dynamics.pool), len(dynamics.test), dynamics.metrics, str(path))
     check_nothing_beside(path)
     inputs = {"examples": dynamics.examples}
     with files.create(path, DYNAMICS, settings=dynamics.settings, inputs=inputs) as file:
-        fields.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
+        hdf5.put_text(file, "metrics", [metric_to_json(metric) for metric in dynamics.metrics.values()])
         group = file.create_group("examples")
         put_examples(group, "pool", dynamics.pool)
         put_examples(group, "test", dynamics.test)
-        fields.put_number(group, "pool", len(dynamics.pool))
-        fields.put_number(group, "test", len(dynamics.test))
+        hdf5.put_number(group, "pool", len(dynamics.pool))
+        hdf5.put_number(group, "test", len(dynamics.test))
         runs = file.create_group("runs")
         for run in dynamics.runs:
             put_run(runs, run)
@@ -51,6 +60,15 @@ def write_dynamics(path: Path, dynamics: Dynamics) -> None:
             put_gradients(file, dynamics.gradients, len(dynamics.pool), len(dynamics.test))
         if dynamics.sketches is not None:
             put_sketches(file, dynamics.sketches, len(dynamics.pool), len(dynamics.test))
+
+
+def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise ``DataError`` where a setting that gptfl reads again is of the wrong type, or of an absurd size."""
+    wrong = wrong_setting(settings)
+    if wrong is not None:
+        raise DataError(
+            f"{path} has the setting {wrong} = {shown(settings[wrong])}", "record it again with gptfl collect"
+        )
 
 
 def check_nothing_beside(path: Path) -> None:
@@ -70,7 +88,7 @@ def append_run(path: Path, run: Run) -> None:
     """
     with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
         about = _about(file)
-        if fields.holds(file, "runs", run.name):
+        if hdf5.holds(file, "runs", run.name):
             raise DataError(f"{path} has {run.name} already", "record under another index")
     check_run(run, *about.counts, about.metrics, str(path))
     write_run(path, run, str(about.header.inputs.get("examples")), identity(about.header))
@@ -97,7 +115,7 @@ def merge_runs(path: Path) -> None:
     beside = run_files(path)
     if beside:
         with files.open_file(path, DYNAMICS, skipped=_LARGE) as file:
-            whole = all(fields.holds(file, "runs", name) for name in beside)
+            whole = all(hdf5.holds(file, "runs", name) for name in beside)
             of = identity(files.header_of(file))
         if not whole:
             with _amended(path):
@@ -117,13 +135,13 @@ def read_dynamics(path: Path) -> Dynamics:
     with files.open_file(path, DYNAMICS) as file:
         about = _about(file)
         header, metrics = about.header, about.metrics
-        check_settings(header.settings, path)
-        group = fields.get_group(file, "examples")
+        _check_settings(header.settings, path)
+        group = hdf5.get_group(file, "examples")
         pool, test = get_examples(group, "pool"), get_examples(group, "test")
         if header.inputs.get("examples") != examples_fingerprint(pool, test):
             raise DataError(f"{path} is damaged: its examples were changed", "record it again with gptfl collect")
-        group = fields.get_group(file, "runs")
-        runs = [get_run(fields.get_group(group, name)) for name in fields.names_in(group)]
+        group = hdf5.get_group(file, "runs")
+        runs = [get_run(hdf5.get_group(group, name)) for name in hdf5.names_in(group)]
         gradients = get_gradients(file, len(pool), len(test))
         sketches = get_sketches(file, len(pool), len(test))
         for run in runs:
@@ -133,7 +151,7 @@ def read_dynamics(path: Path) -> Dynamics:
         runs.sort(key=lambda run: run.index)
         if len({run.index for run in runs}) < len(runs):
             raise DataError(f"{path} holds two runs of one index", "record it again with gptfl collect")
-    return Dynamics(pool, test, metrics, tuple(runs), header.settings, gradients, sketches)
+    return Dynamics(pool, test, metrics, tuple(runs), RecordingSettings.of(header.settings), gradients, sketches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +164,8 @@ class _About:
 
 
 def _about(file: h5py.File) -> _About:
-    examples = fields.get_group(file, "examples")
-    counts = fields.get_int(examples, "pool"), fields.get_int(examples, "test")
+    examples = hdf5.get_group(file, "examples")
+    counts = hdf5.get_int(examples, "pool"), hdf5.get_int(examples, "test")
     return _About(files.header_of(file), counts, _get_metrics(file))
 
 
@@ -159,7 +177,7 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
     beside = run_files(path)
     with files.amend(path, DYNAMICS) as file:
         about = _about(file)
-        runs, of = fields.get_group(file, "runs"), identity(about.header)
+        runs, of = hdf5.get_group(file, "runs"), identity(about.header)
         check_own(beside.values(), path, of)
         missing = read_beside({name: one for name, one in beside.items() if name not in runs})
         for run in pending(missing, (), path, of, about.counts, about.metrics):
@@ -169,8 +187,8 @@ def _amended(path: Path) -> Iterator[tuple[h5py.File, _About]]:
 
 
 def _get_metrics(file: h5py.File) -> dict[str, MetricInfo]:
-    rows: Any = fields.get_text(file, "metrics")
-    where = f"{fields.path_of(file)}: /metrics"
+    rows: Any = hdf5.get_text(file, "metrics")
+    where = f"{hdf5.path_of(file)}: /metrics"
     if not isinstance(rows, list):
         raise DataError(f"{where} is no list", "make the file again")
     metrics = [metric_from_json(row, where) for row in rows]

@@ -17,8 +17,7 @@ import numpy as np
 
 from gptfl.core import MetricInfo, Run, fingerprint
 from gptfl.errors import DataError, GptflError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.durable import cannot_write, made, sync_folder
 from gptfl.store.files import Header
 from gptfl.store.kinds import RUN
@@ -92,11 +91,11 @@ def read_run(path: Path, together: Together | None = None) -> tuple[Run, Header]
     Raises ``DataError``.
     """
     with files.open_file(path, RUN, together=together) as file:
-        runs = fields.get_group(file, "runs")
-        names = fields.names_in(runs)
+        runs = hdf5.get_group(file, "runs")
+        names = hdf5.names_in(runs)
         if len(names) != 1:
             raise DataError(f"{path} holds {len(names)} runs, not one", REMEDY)
-        run, header = get_run(fields.get_group(runs, names[0])), files.header_of(file)
+        run, header = get_run(hdf5.get_group(runs, names[0])), files.header_of(file)
     # How many examples there are only the recording tells.
     widths = [values.shape[1] for values in run.metrics.values()]
     metrics = {metric: MetricInfo(metric, higher_is_better=False) for metric in run.metrics}

@@ -7,7 +7,7 @@ import numpy as np
 
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Curriculum, MetricInfo, Run
 from gptfl.errors import DataError
-from gptfl.store import hdf5 as fields
+from gptfl.store import hdf5
 
 ROLES = (FIT, VALIDATION, TEST, REPEAT)
 REMEDY = "record it again with gptfl collect"
@@ -16,39 +16,39 @@ REMEDY = "record it again with gptfl collect"
 def put_run(runs: h5py.Group, run: Run) -> None:
     """Keep a run in a group of runs. Raises ``DataError`` if one of its index is there already."""
     if run.name in runs:
-        raise DataError(f"{fields.path_of(runs)} has {run.name} already", "record under another index")
+        raise DataError(f"{hdf5.path_of(runs)} has {run.name} already", "record under another index")
     group = runs.create_group(run.name)
-    fields.put_number(group, "index", run.index)
-    fields.put_number(group, "seed", run.seed)
-    fields.put_word(group, "role", run.role)
-    fields.put_seconds(group, run.seconds)
-    fields.put_array(group, "batches", run.curriculum.batches)
-    fields.put_array(group, "learning_rates", run.curriculum.learning_rates)
-    fields.put_array(group, "steps", run.steps)
+    hdf5.put_number(group, "index", run.index)
+    hdf5.put_number(group, "seed", run.seed)
+    hdf5.put_word(group, "role", run.role)
+    hdf5.put_seconds(group, run.seconds)
+    hdf5.put_array(group, "batches", run.curriculum.batches)
+    hdf5.put_array(group, "learning_rates", run.curriculum.learning_rates)
+    hdf5.put_array(group, "steps", run.steps)
     metrics = group.create_group("metrics")
     for name, values in run.metrics.items():
-        fields.put_array(metrics, name, values)
+        hdf5.put_array(metrics, name, values)
     if run.derivatives:
         derivatives = group.create_group("derivatives")
         for name, values in run.derivatives.items():
-            fields.put_array(derivatives, name, values)
+            hdf5.put_array(derivatives, name, values)
 
 
 def get_run(group: h5py.Group) -> Run:
     """Read a run. Raises ``DataError`` for what is missing or damaged; ``check_run`` says whether it fits."""
-    metrics = fields.get_group(group, "metrics")
-    derivatives = fields.get_group(group, "derivatives") if "derivatives" in group else {}
+    metrics = hdf5.get_group(group, "metrics")
+    derivatives = hdf5.get_group(group, "derivatives") if "derivatives" in group else {}
     return Run(
-        index=fields.get_int(group, "index"),
-        seed=fields.get_int(group, "seed"),
-        role=fields.get_word(group, "role"),
+        index=hdf5.get_int(group, "index"),
+        seed=hdf5.get_int(group, "seed"),
+        role=hdf5.get_word(group, "role"),
         curriculum=Curriculum(
-            fields.get_array(group, "batches", 2, "i"), fields.get_array(group, "learning_rates", 1, "f")
+            hdf5.get_array(group, "batches", 2, "i"), hdf5.get_array(group, "learning_rates", 1, "f")
         ),
-        steps=fields.get_array(group, "steps", 1, "i"),
-        metrics={name: fields.get_array(metrics, name, 2, "f") for name in fields.names_in(metrics)},
-        derivatives={name: fields.get_array(derivatives, name, 2, "f") for name in fields.names_in(derivatives)},
-        seconds=fields.get_seconds(group),
+        steps=hdf5.get_array(group, "steps", 1, "i"),
+        metrics={name: hdf5.get_array(metrics, name, 2, "f") for name in hdf5.names_in(metrics)},
+        derivatives={name: hdf5.get_array(derivatives, name, 2, "f") for name in hdf5.names_in(derivatives)},
+        seconds=hdf5.get_seconds(group),
     )
 
 

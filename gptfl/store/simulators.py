@@ -9,8 +9,7 @@ import numpy as np
 
 from gptfl.core import MetricInfo
 from gptfl.errors import DataError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.examples import metric_from_json, metric_to_json
 from gptfl.store.kinds import SIMULATOR
 
@@ -40,32 +39,32 @@ def write_simulator(path: Path, simulator: SimulatorFile) -> None:
     if simulator.features is not None:
         inputs["features"] = simulator.features
     with files.create(path, SIMULATOR, settings=simulator.settings, inputs=inputs) as file:
-        fields.put_word(file, "estimator", simulator.estimator)
-        fields.put_word(file, "key", simulator.key)
-        fields.put_text(file, "metric", metric_to_json(simulator.metric))
-        fields.put_text(file, "info", dict(simulator.info))
+        hdf5.put_word(file, "estimator", simulator.estimator)
+        hdf5.put_word(file, "key", simulator.key)
+        hdf5.put_text(file, "metric", metric_to_json(simulator.metric))
+        hdf5.put_text(file, "info", dict(simulator.info))
         state = file.create_group("state")
         for name, array in simulator.state.items():
-            fields.put_array(state, name, array)
+            hdf5.put_array(state, name, array)
 
 
 def read_simulator(path: Path) -> SimulatorFile:
     """Read a simulator. Raises ``DataError``."""
     with files.open_file(path, SIMULATOR) as file:
         header = files.header_of(file)
-        info = fields.get_text(file, "info")
+        info = hdf5.get_text(file, "info")
         missing = [name for name in ("dynamics", "examples") if name not in header.inputs]
         if missing or not isinstance(info, dict):
             raise DataError(f"{path} is damaged: it lacks {', '.join(missing) or 'its info'}", "run gptfl fit again")
-        state = fields.get_group(file, "state")
+        state = hdf5.get_group(file, "state")
         return SimulatorFile(
-            estimator=fields.get_word(file, "estimator"),
+            estimator=hdf5.get_word(file, "estimator"),
             settings=header.settings,
-            state={name: fields.get_array(state, name) for name in fields.names_in(state)},
-            metric=metric_from_json(fields.get_text(file, "metric"), f"{path}: /metric"),
+            state={name: hdf5.get_array(state, name) for name in hdf5.names_in(state)},
+            metric=metric_from_json(hdf5.get_text(file, "metric"), f"{path}: /metric"),
             dynamics=header.inputs["dynamics"],
             examples=header.inputs["examples"],
             features=header.inputs.get("features"),
-            key=fields.get_word(file, "key"),
+            key=hdf5.get_word(file, "key"),
             info=info,
         )

@@ -10,8 +10,7 @@ from jaxtyping import Float, Float16, Float32
 
 from gptfl.core import GradientProducts, GradientSketches, SketchPoint
 from gptfl.errors import DataError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.gradients import check_gradients, get_products, put_products
 from gptfl.store.kinds import DYNAMICS
 
@@ -69,18 +68,18 @@ class StoredPoints(Sequence[SketchPoint]):
 
 def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: int) -> None:
     """Keep sketches in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
-    where = str(fields.path_of(file))
+    where = str(hdf5.path_of(file))
     if GROUP in file:
         raise DataError(f"{where} has gradient sketches already", "record under another --name")
     _check_run(sketches.steps, sketches.learning_rates, sketches.dimensions, where)
     group = file.create_group(GROUP)
-    fields.put_number(group, "seed", sketches.seed)
-    fields.put_number(group, "dimensions", sketches.dimensions)
+    hdf5.put_number(group, "seed", sketches.seed)
+    hdf5.put_number(group, "dimensions", sketches.dimensions)
     if sketches.modules:
-        fields.put_word(group, "modules", sketches.modules)
-    fields.put_seconds(group, sketches.seconds)
-    fields.put_array(group, "steps", sketches.steps)
-    fields.put_array(group, "learning_rates", sketches.learning_rates)
+        hdf5.put_word(group, "modules", sketches.modules)
+    hdf5.put_seconds(group, sketches.seconds)
+    hdf5.put_array(group, "steps", sketches.steps)
+    hdf5.put_array(group, "learning_rates", sketches.learning_rates)
     if sketches.products is not None:
         _check_products(sketches.products, sketches.steps, pool, test, where)
         put_products(group.create_group(PRODUCTS), sketches.products)
@@ -92,8 +91,8 @@ def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: i
             values = getattr(one, name)
             if values is not None:
                 packed, scales = pack(values)
-                fields.put_array(point, name, packed)
-                fields.put_array(point, f"{name}_scale", scales)
+                hdf5.put_array(point, name, packed)
+                hdf5.put_array(point, f"{name}_scale", scales)
         _check_shapes(point, sketches.dimensions, pool, test)
 
 
@@ -104,38 +103,38 @@ def get_sketches(file: h5py.File, pool: int, test: int) -> GradientSketches | No
     """
     if GROUP not in file:
         return None
-    group = fields.get_group(file, GROUP)
-    steps, rates = fields.get_array(group, "steps", 1, "i"), fields.get_array(group, "learning_rates", 1, "f")
-    dimensions = fields.get_int(group, "dimensions")
-    _check_run(steps, rates, dimensions, str(fields.path_of(file)))
+    group = hdf5.get_group(file, GROUP)
+    steps, rates = hdf5.get_array(group, "steps", 1, "i"), hdf5.get_array(group, "learning_rates", 1, "f")
+    dimensions = hdf5.get_int(group, "dimensions")
+    _check_run(steps, rates, dimensions, str(hdf5.path_of(file)))
     for step in steps.tolist():
         _check_shapes(_point(file, step), dimensions, pool, test)
     products = None
     if PRODUCTS in group:
-        products = get_products(fields.get_group(group, PRODUCTS), pool, test, REMEDY)
-        _check_products(products, steps, pool, test, str(fields.path_of(file)))
+        products = get_products(hdf5.get_group(group, PRODUCTS), pool, test, REMEDY)
+        _check_products(products, steps, pool, test, str(hdf5.path_of(file)))
     return GradientSketches(
-        seed=fields.get_int(group, "seed"),
+        seed=hdf5.get_int(group, "seed"),
         steps=steps,
         learning_rates=rates,
         dimensions=dimensions,
-        modules=fields.get_word(group, "modules") if "modules" in group.attrs else None,
-        points=StoredPoints(fields.path_of(file), steps.tolist()),
-        seconds=fields.get_seconds(group),
+        modules=hdf5.get_word(group, "modules") if "modules" in group.attrs else None,
+        points=StoredPoints(hdf5.path_of(file), steps.tolist()),
+        seconds=hdf5.get_seconds(group),
         products=products,
     )
 
 
 def _point(file: h5py.File, step: int) -> h5py.Group:
-    return fields.get_group(fields.get_group(fields.get_group(file, GROUP), "points"), str(step))
+    return hdf5.get_group(hdf5.get_group(hdf5.get_group(file, GROUP), "points"), str(step))
 
 
 def _unpacked(group: h5py.Group, name: str) -> Float[np.ndarray, "row d"]:
-    packed, scales = fields.get_array(group, name, 2, "f"), fields.get_array(group, f"{name}_scale", 1, "f")
+    packed, scales = hdf5.get_array(group, name, 2, "f"), hdf5.get_array(group, f"{name}_scale", 1, "f")
     with np.errstate(over="ignore", invalid="ignore"):
         values = unpack(packed, scales)
     if not np.isfinite(values).all():
-        raise DataError(f"{fields.path_of(group)}: {group.name}/{name} holds values that are not finite", REMEDY)
+        raise DataError(f"{hdf5.path_of(group)}: {group.name}/{name} holds values that are not finite", REMEDY)
     return values
 
 
@@ -164,10 +163,10 @@ def _check_shapes(group: h5py.Group, dimensions: int, pool: int, test: int) -> N
         rows = pool if side == "pool" else test
         if name not in ("train", "test") and name not in group:
             continue
-        found = fields.get_shape(group, name, "f"), fields.get_shape(group, f"{name}_scale", "f")
+        found = hdf5.get_shape(group, name, "f"), hdf5.get_shape(group, f"{name}_scale", "f")
         if found != ((rows, dimensions), (rows,)):
             raise DataError(
-                f"{fields.path_of(group)}: its gradient sketches ({group.name}/{name}) have the shapes {found[0]} and "
+                f"{hdf5.path_of(group)}: its gradient sketches ({group.name}/{name}) have the shapes {found[0]} and "
                 f"{found[1]}, not {(rows, dimensions)} and {(rows,)}",
                 REMEDY,
             )

@@ -78,7 +78,7 @@ class Retrainer:
         self.flips = np.flatnonzero(flipped_of(self.pool))
         clean = tuple(corrected(self.pool[place]) for place in self.flips)
         # Both versions of a flipped example are in the trainer's pool: correcting one only turns batches to the other.
-        data = TaskData(str(self.recording.dynamics.settings.get("task", "")), (*self.pool, *clean), self.test)
+        data = TaskData(self.recording.dynamics.settings.task, (*self.pool, *clean), self.test)
         self.make_trainer = TrainerMaker(self.model, self.device, data, self.metrics, self.recipe, self.progress)
 
     def open(self) -> None:

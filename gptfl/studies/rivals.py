@@ -1,5 +1,6 @@
 """Baseline selectors of a selection study: estimators fitted to the recording without the test examples that score."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,21 +14,19 @@ from gptfl.core.queries import features_at
 from gptfl.core.runs import with_tests
 from gptfl.core.splits import check_fit_runs, stored_split
 from gptfl.designs.dealing import pick_evenly
-from gptfl.errors import UsageError
+from gptfl.errors import GptflError, UsageError
 from gptfl.evaluation.specs import EstimatorSpec, label_for, parse_spec
 from gptfl.features.lookup import find_features, fitted_features
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import chosen_of
 from gptfl.influence.targets import InfluenceTarget
+from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry, get_registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.fitting import fit_data, fit_fresh
 from gptfl.simulation.requirements import NamedEstimator, unmet_need
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.simulation.unseen import scope_of
-
-RIVAL = "tracin-cp"
-"""The estimator whose choice is trained on, too, unless told otherwise, where it is installed and has what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +71,38 @@ def baseline_choices(
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
     """The places that the studied estimator and its rivals choose, by what to call them, and what to tell of it.
 
-    All are fitted as if the test examples to score on had never been recorded. Raises ``DataError`` where one can't
+    All are fitted as if the test examples to score on had never been recorded.
+
+    Args:
+        source: the simulator of the studied estimator.
+        halves: which test examples are chosen for, and which are scored on.
+        wish: how many examples to choose, and within which bounds.
+        rivals: the estimators whose choice is trained on, too; None for those that offer themselves.
+        how: in which way the studied estimator computes influence; None for its own.
+        orders: in how many random orders each curriculum is simulated.
+        seed: of the orders.
+        features: those that the simulator was fitted on, by default looked for in the workspace.
+        progress: called along the way.
+
+    Raises ``DataError`` where one can't
     be fitted or can't tell what is asked, and ``UsageError`` for a rival that can't be read.
     """
     known = known_features(source, features)
     name = source.found.estimator
-    choosers = [_Selector(f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), wish, how, known)]
+    selectors = [_Selector(f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), wish, how, known)]
     specs, notes = _rivals(source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
-        choosers.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
+        selectors.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
     asked = InfluenceTarget("group", np.searchsorted(halves.kept, halves.asked))
     choices: dict[str, tuple[int, ...]] = {}
-    for one in choosers:
+    for one in selectors:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
-        told, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
+        influence, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
         choices[one.label] = tuple(sorted(chosen))
-        notes += (*fresh.notes, *told.notes)
+        notes += (*fresh.notes, *influence.notes)
     return choices, tuple(dict.fromkeys(notes))
 
 
@@ -108,16 +120,33 @@ class _Selector:
 def _rivals(
     source: FittedSimulator, features: Features | None, named: Sequence[str] | None
 ) -> tuple[list[EstimatorSpec], tuple[str, ...]]:
-    """The rivals that were named, else TracIn where it can be had; and why not, where it can't."""
+    """The baselines that were named, else those that offer themselves by their tags; and why not, where there are none."""
     if named is not None:
         return [parse_spec(spec, "--rival") for spec in dict.fromkeys(named)], ()
-    registry = get_registry()
-    if source.found.estimator == RIVAL:
-        return [], ()
-    if RIVAL not in registry.names("estimator"):
-        return [], (f"{RIVAL} is not installed, and so not trained on beside it (pip install gptfl-tracin)",)
-    problem = unmet_need(registry.make("estimator", RIVAL), source.recording, features, source.metric)
-    return ([EstimatorSpec(RIVAL, {})], ()) if problem is None else ([], (f"left out: {problem.problem}",))
+    offered = _offered(get_registry())
+    specs, notes = [], []
+    for name, estimator in offered.items():
+        if name == source.found.estimator:
+            continue
+        problem = unmet_need(estimator, source.recording, features, source.metric)
+        if problem is None:
+            specs.append(EstimatorSpec(name, {}))
+        else:
+            notes.append(f"left out: {problem.problem}")
+    if not offered:
+        notes.append("no estimator that is installed offers itself as a baseline to train on beside it (see --rival)")
+    return specs, tuple(notes)
+
+
+def _offered(registry: Registry) -> dict[str, Estimator]:
+    """The estimators that are baselines unless others are named, by name; none that can't be made."""
+    found: dict[str, Estimator] = {}
+    for name in registry.names("estimator"):
+        with contextlib.suppress(GptflError):
+            made: Estimator = registry.make("estimator", name)
+            if made.tags.baseline_selector:
+                found[name] = made
+    return found
 
 
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:

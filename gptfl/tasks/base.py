@@ -9,7 +9,7 @@ from typing import ClassVar, Self, TypeVar
 from gptfl.core import Example, TaskData, user_path
 from gptfl.core.curriculum import Stream, generator
 from gptfl.errors import DataError, UsageError
-from gptfl.tasks import local_files as local
+from gptfl.tasks import local_files
 from gptfl.tasks.hub_files import HubFile, read_parquet
 from gptfl.tasks.instructions import instructed
 from gptfl.tasks.rows import TaskRow
@@ -97,8 +97,8 @@ class DataTask:
 
     def _split(self, split: str, count: int | None, seed: int) -> tuple[tuple[Example, ...], str]:
         if self.data is not None:
-            path = local.split_file(self.data, split)
-            examples = unique(local.read_rows(path, self.expected), partial(self._make, seed))
+            path = local_files.split_file(self.data, split)
+            examples = unique(local_files.read_rows(path, self.expected), partial(self._make, seed))
             return tuple(draw(examples, count, split, seed, str(path))), str(self.data)
         if split not in self.files:
             raise UsageError(

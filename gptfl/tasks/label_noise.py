@@ -18,7 +18,7 @@ def check_share(share: float | None) -> None:
     """Raise ``UsageError`` unless a share of labels to flip lies between 0 and 1."""
     if share is not None and not (math.isfinite(share) and 0 < share < 1):
         raise UsageError(
-            f"--flip-labels is {share:g}", "give the share of the pool to flip, between 0 and 1, as in 0.4"
+            f"is {share:g}", "give the share of the pool to flip, between 0 and 1, as in 0.4", option="flip_labels"
         )
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-from gptfl.core import Example, TaskData
+from gptfl.core import Example, RecordingSettings, TaskData
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_task
 from gptfl.plugins.interfaces import Task
@@ -43,10 +42,10 @@ class ExampleSource:
     flip: float | None = None
 
     @classmethod
-    def of_settings(cls, registry: Registry, settings: Mapping[str, Any], data: Path | None) -> "ExampleSource":
+    def of_settings(cls, registry: Registry, settings: RecordingSettings, data: Path | None) -> "ExampleSource":
         """The source that a recording's settings describe, read from ``data``."""
-        task = open_task(registry, settings["task"], data)
-        return cls(task, settings.get("instructions", False), settings.get("flip_labels"))
+        task = open_task(registry, settings.task, data)
+        return cls(task, bool(settings.instructions), settings.flip_labels)
 
     def load(self, pool: int, test: int, seed: int) -> TaskData:
         """Draw the examples, word them and flip labels; the same ones for the same seed."""

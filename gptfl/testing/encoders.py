@@ -20,8 +20,14 @@ def check_encoder(
 ) -> None:
     """Check that ``factory(**settings)`` makes an encoder that keeps every promise of its interface.
 
-    It encodes ``pool`` and ``test``, or a few generated two-class examples. One that uses a recording gets
-    ``recording``, and encodes its examples.
+    Args:
+        factory: makes the encoder.
+        pool: the training examples to encode; a few generated ones of two classes by default.
+        test: the test examples to encode, likewise.
+        recording: what an encoder gets that uses a recording; its examples are then encoded.
+        settings: those of the factory.
+
+    Raises ``AssertionError`` that names the broken promise.
     """
     pool, test = tuple(pool) or make_examples(8, "pool"), tuple(test) or make_examples(4, "test")
     if recording is not None:

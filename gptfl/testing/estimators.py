@@ -37,11 +37,17 @@ def check_estimator(
 ) -> None:
     """Check that ``factory(**settings)`` makes an estimator that keeps every promise of its interface.
 
-    It is fitted on ``dynamics`` (a small synthetic recording of a loss by default) with
-    ``features(dynamics)`` where it requires features (random embeddings by default); the default recording has
-    gradients and derivatives where it requires those. What it says that it answers about ``unseen`` is asked of it, and
-    where it ``conditions``, it is told a part of the asked runs. Intervals and novelty are checked where offered.
-    Settings that make the fit quick are welcome: it is fitted six times.
+    What it says that it answers about ``unseen`` is asked of it, and where it ``conditions``, it is told a part of the
+    asked runs. Intervals and novelty are checked where offered.
+
+    Args:
+        factory: makes the estimator.
+        dynamics: the recording that it is fitted to; by default a small synthetic one of a loss, with gradients and
+            derivatives where it requires those.
+        features: makes the features of the recording, where it requires some; random embeddings by default.
+        settings: those of the factory. Ones that make the fit quick are welcome: it is fitted six times.
+
+    Raises ``AssertionError`` that names the broken promise.
     """
     made = factory(**settings)
     promises.require_members(made, Estimator, ("name", "tags", "settings", "fit", "predict", "state", "restore"))

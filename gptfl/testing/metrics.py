@@ -23,8 +23,15 @@ def check_metric(
 ) -> None:
     """Check that ``factory(**settings)`` makes a metric that keeps every promise of its interface.
 
-    ``examples`` are ones that it can measure (two-class ones by default); ``unfit`` are ones that
-    it can't, each refused by ``check``. A metric that needs choices must refuse examples without.
+    A metric that needs choices must refuse examples without.
+
+    Args:
+        factory: makes the metric.
+        examples: ones that it can measure; of two classes by default.
+        unfit: ones that it can't, each refused by ``check``.
+        settings: those of the factory.
+
+    Raises ``AssertionError`` that names the broken promise.
     """
     examples = tuple(examples) or make_examples(6, "test")
     made = factory(**settings)

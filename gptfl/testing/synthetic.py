@@ -14,6 +14,7 @@ from gptfl.core import (
     GradientProducts,
     MetricInfo,
     Query,
+    RecordingSettings,
     Run,
     changes_between,
     role_of,
@@ -49,12 +50,20 @@ def make_dynamics(
 ) -> Dynamics:
     """A recording whose loss falls towards a floor, faster where the batch holds kin of the test example.
 
-    A run's subset is half of the pool. ``missing`` is the share of recorded values after the
-    first that are NaN. Roles go by index, as in any recording.
+    A run's subset is half of the pool. Roles go by index, as in any recording.
 
-    With ``gradients`` it is the recording of a model whose losses are linear in its parameters and that plain
-    gradient descent trains, so that what its gradient products and derivatives foretell is exactly what is
-    recorded (see ``make_gradients``).
+    Args:
+        runs: how many.
+        pool: training examples.
+        test: test examples.
+        steps: optimiser steps of a run.
+        batch_size: examples a step.
+        every: the loss is recorded at every so many-th step, the first and the last among them.
+        missing: the share of recorded values after the first that are NaN.
+        seed: of everything that is drawn.
+        gradients: whether it is the recording of a model whose losses are linear in its parameters and that plain
+            gradient descent trains, so that its gradient products and derivatives predict exactly what is recorded
+            (see ``make_gradients``).
     """
     random = generator(seed, 2)
     pull = 1.0 + random.normal(size=(pool, test))
@@ -79,7 +88,7 @@ def make_dynamics(
         make_examples(test, "test", seed),
         {"loss": MetricInfo("loss", higher_is_better=False, low=0.0)},
         tuple(made),
-        {"task": "synthetic", "seed": seed},
+        RecordingSettings.of({"task": "synthetic", "seed": seed}),
         products,
     )
 
@@ -90,6 +99,12 @@ def make_gradients(pool: int, test: int, steps: int, seed: int = 0) -> GradientP
     Gradients are as constant as such a model's, but for a factor that falls from each point of the reference run
     to the next: 1, 1/2, 1/3, ... at steps 0, a third, two thirds and the whole of the run. The last counts for no
     step. In the preconditioned ones each of the pool's gradients is divided by constants; step 0 has none.
+
+    Args:
+        pool: training examples.
+        test: test examples.
+        steps: optimiser steps of the reference run.
+        seed: of what is drawn.
     """
     random = generator(seed, 4)
     of_pool, of_test = random.normal(size=(pool, 8)), random.normal(size=(test, 8))
@@ -135,7 +150,14 @@ def _trajectory(
 
 
 def make_features(dynamics: Dynamics, width: int = 6, kind: str = "embedding", seed: int = 0) -> Features:
-    """One set of random vectors, in which examples of one class lie closer to each other."""
+    """One set of random vectors, in which examples of one class lie closer to each other.
+
+    Args:
+        dynamics: the recording whose examples get them.
+        width: numbers of a vector.
+        kind: what the set says that it is.
+        seed: of what is drawn.
+    """
     random = generator(seed, 3)
     centres = random.normal(size=(len(CHOICES), width))
 

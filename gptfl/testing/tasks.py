@@ -18,7 +18,16 @@ def check_task(
 ) -> None:
     """Check that ``factory(data=data, **settings)`` makes a task that keeps every promise of its interface.
 
-    It is loaded with ``pool`` and ``test`` examples, and once in full.
+    It is loaded with so many examples, and once in full.
+
+    Args:
+        factory: makes the task.
+        data: the folder or file that it reads.
+        pool: how many training examples to load.
+        test: how many test examples to load.
+        settings: those of the factory.
+
+    Raises ``AssertionError`` that names the broken promise.
     """
     made = factory(data=data, **settings)
     promises.require_members(made, Task, ("name", "learning_rate", "load"))

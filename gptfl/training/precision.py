@@ -15,7 +15,7 @@ def resolve_precision(precision: str, device: str) -> str:
     Raises ``UsageError`` for an unknown one, and for fp16 where the device has none to gain from.
     """
     if precision not in PRECISIONS:
-        raise UsageError(f"--precision {precision!r} is unknown", f"use {', '.join(PRECISIONS)}")
+        raise UsageError(f"{precision!r} is unknown", f"use {', '.join(PRECISIONS)}", option="precision")
     if precision == "auto":
         if device != "cuda":
             return "fp32"

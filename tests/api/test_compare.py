@@ -196,9 +196,9 @@ def test_tables_and_pictures_overwrite_only_their_like(space, output, figure):
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_that_no_file_holds_is_refused(space, seed):
-    with pytest.raises(UsageError, match=f"--seed is {seed}"):
+    with pytest.raises(UsageError, match=f"seed is {seed}"):
         compare(workspace=space, estimators=["recall"], figure=False, seed=seed)
-    with pytest.raises(UsageError, match=f"--seed is {seed}"):
+    with pytest.raises(UsageError, match=f"seed is {seed}"):
         fit("recall", workspace=space, seed=seed)
 
 
@@ -209,7 +209,7 @@ def test_every_learns_predicts_and_scores_at_every_kth_recorded_step(space):
     kept = recorded[sorted({*range(0, len(recorded), 4), len(recorded) - 1})]
     np.testing.assert_array_equal(comparison.held_out.steps[0], kept)
     assert {values.shape[1] for values in comparison.predicted.values()} == {len(kept)}
-    with pytest.raises(UsageError, match="--every is 0"):
+    with pytest.raises(UsageError, match="every is 0"):
         compare(workspace=space, every=0, figure=False)
     most = len(recorded) - 1
     with pytest.raises(UsageError, match=f"--every {most + 1}: no run has more than {most} recorded scores"):

@@ -198,6 +198,18 @@ def test_a_recording_is_read_once_a_call(space: Path, simulator: gptfl.Simulator
     assert opens.pop(name) == 1
 
 
+def test_a_recording_is_read_once_to_featurize_export_or_inspect_it(
+    space: Path, opens: Counter[str], tmp_path: Path
+) -> None:
+    name = "syn.dynamics.h5"
+    gptfl.featurize("tfidf-svd", workspace=space, settings={"dims": 2})
+    assert opens.pop(name) == 1
+    gptfl.export(tmp_path / "csv", dynamics=space / name, format="csv")
+    assert opens.pop(name) == 1
+    gptfl.inspect(space / name)
+    assert opens.pop(name) == 2, "what kind of file it is, and the file"
+
+
 def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, simulator: gptfl.Simulator) -> None:
     result = gptfl.simulate(simulator.path, subset=ids(recording, 5), figure=False)
     assert result.figure is None

@@ -308,12 +308,12 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"how": "foo"}, UsageError, "--how 'foo' is unknown: use replace, drop, closed-form, derivative"),
-        ({"how": "drp"}, UsageError, "--how 'drp' is unknown: did you mean 'drop'"),
-        ({"top": 0}, UsageError, "--top is 0: give 1 or more"),
-        ({"orders": 0}, UsageError, "--orders is 0: give 1 or more"),
-        ({"on": "everything"}, UsageError, "--on 'everything' is unknown: use mean, self, test:ID or group:FILE"),
-        ({"on": "test-1"}, UsageError, "--on 'test-1' is unknown: did you mean test:test-1"),
+        ({"how": "foo"}, UsageError, "how 'foo' is unknown: use replace, drop, closed-form, derivative"),
+        ({"how": "drp"}, UsageError, "how 'drp' is unknown: did you mean 'drop'"),
+        ({"top": 0}, UsageError, "top is 0: give 1 or more"),
+        ({"orders": 0}, UsageError, "orders is 0: give 1 or more"),
+        ({"on": "everything"}, UsageError, "on 'everything' is unknown: use mean, self, test:ID or group:FILE"),
+        ({"on": "test-1"}, UsageError, "on 'test-1' is unknown: did you mean test:test-1"),
         ({"on": "test:tst-1"}, DataError, r"--on test:tst-1: 'tst-1' is not an id of the test set of 5: did you mean"),
         ({"on": "group:absent.txt"}, DataError, "absent.txt does not exist"),
         ({"on": "self", "estimators": ["local"]}, DataError, "local can't tell influence on self: .*use --on mean"),

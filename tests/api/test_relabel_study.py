@@ -155,7 +155,7 @@ def test_a_flipped_example_is_put_right(space: Path) -> None:
         ({"repeats": 0}, UsageError, "--repeats is 0: give 1 or more"),
         ({"epochs": 1, "steps": 3}, UsageError, "--epochs and --steps both say how long"),
         ({"steps": 0}, UsageError, "--steps is 0: give a positive number"),
-        ({"how": "foo"}, UsageError, "--how 'foo' is unknown"),
+        ({"how": "foo"}, UsageError, "^how 'foo' is unknown"),
         ({"output": "x.csv"}, UsageError, "--output x.csv is not a .json file"),
         ({"data": "folder"}, UsageError, "--data folder is not needed"),
         ({"model": "pythia-41m"}, DataError, "unknown model 'pythia-41m'"),

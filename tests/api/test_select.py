@@ -100,17 +100,17 @@ def test_an_estimator_without_closed_form_selects_by_what_it_has(space: Path) ->
 @pytest.mark.parametrize(
     ("size", "options", "error", "says"),
     [
-        (0, {}, UsageError, "--size is 0: give a number from 1 to the size of the pool"),
-        (21, {}, UsageError, "--size is 21: give a number from 1 to 20"),
+        (0, {}, UsageError, "size is 0: give a number from 1 to the size of the pool"),
+        (21, {}, UsageError, "size is 21: give a number from 1 to 20"),
         (4, {"on": "self"}, UsageError, "--on self names no test examples to train for: use --on mean"),
         (4, {"on": "test:tst-1"}, DataError, "--on test:tst-1: 'tst-1' is not an id of the test set"),
-        (4, {"max_share_per_class": 0.0}, UsageError, "--max-share-per-class is 0: give a share above 0"),
+        (4, {"max_share_per_class": 0.0}, UsageError, "max_share_per_class is 0: give a share above 0"),
         (4, {"max_share_per_class": 0.3}, UsageError, "--max-share-per-class 0.3 leaves 2 of the --size 4 examples"),
-        (4, {"diversity": -1.0}, UsageError, "--diversity is -1: give 0 or more"),
-        (4, {"cautious": float("nan")}, UsageError, "--cautious is nan: give 0 or more"),
-        (4, {"search": -1}, UsageError, "--search is -1: give 0 or more"),
+        (4, {"diversity": -1.0}, UsageError, "diversity is -1: give 0 or more"),
+        (4, {"cautious": float("nan")}, UsageError, "cautious is nan: give 0 or more"),
+        (4, {"search": -1}, UsageError, "search is -1: give 0 or more"),
         (4, {"output": "ids.csv"}, UsageError, "--output ids.csv is not a .txt file: end it in .txt"),
-        (4, {"orders": 0}, UsageError, "--orders is 0"),
+        (4, {"orders": 0}, UsageError, "orders is 0"),
     ],
 )
 def test_what_cannot_be_selected_is_told_in_one_line(space: Path, size, options, error, says) -> None:

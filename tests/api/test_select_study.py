@@ -10,15 +10,16 @@ import gptfl
 from gptfl.core import Dynamics
 from gptfl.core.curriculum import fill_batches, generator, run_seed
 from gptfl.errors import DataError, PluginError, UsageError
+from gptfl.estimators.class_share import ClassShare
 from gptfl.evaluation.specs import EstimatorSpec
 from gptfl.influence.targets import influence_target
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Plan
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import build, get_registry, using
 from gptfl.recording.trainers import recipe_of
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import read_dynamics, write_dynamics
-from gptfl.studies import rivals as choosers
+from gptfl.studies import rivals
 from gptfl.studies.rivals import known_features, refitted
 from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
@@ -149,23 +150,36 @@ def test_a_dry_run_announces_and_trains_nothing(space: Path) -> None:
     assert not list(space.glob("*.select-study.*"))
 
 
-def test_tracin_takes_part_where_it_can(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Offering(ClassShare):
+    """An estimator that offers itself as a baseline."""
+
+    tags = replace(ClassShare.tags, baseline_selector=True)
+
+
+def test_baselines_offer_themselves_where_they_can_be_had(space: Path) -> None:
     source = open_fitted(None, None, space, None, None)
-    monkeypatch.setattr(choosers, "RIVAL", "no-such")
-    assert choosers._rivals(source, None, None)[0] == []
-    assert "no-such is not installed" in choosers._rivals(source, None, None)[1][0]
-    monkeypatch.setattr(choosers, "RIVAL", "class-share")
-    assert choosers._rivals(source, None, None) == ([EstimatorSpec("class-share", {})], ())
-    monkeypatch.setattr(choosers, "RIVAL", "gptfluence")
-    assert choosers._rivals(source, None, None)[1] == (
-        f"left out: gptfluence needs features, and {space} holds none of {source.recording.stem}",
-    )
+    with using(build([])) as found:
+        assert rivals._rivals(source, None, None) == (
+            [],
+            ("no estimator that is installed offers itself as a baseline to train on beside it (see --rival)",),
+        )
+        found.claim("acme 1.0", "estimator", "offering", Offering)
+        assert rivals._rivals(source, None, None) == ([EstimatorSpec("offering", {})], ())
+        needy = type("Needy", (Offering,), {"name": "needy", "tags": replace(Offering.tags, requires={"gradients"})})
+        found.claim("acme 1.0", "estimator", "needy", needy)
+        found.claim("acme 1.0", "estimator", "broken", lambda: 1 / 0)
+        specs, notes = rivals._rivals(source, None, None)
+        assert specs == [EstimatorSpec("offering", {})]
+        assert notes == (f"left out: needy needs gradients, which {source.recording.path.name} doesn't hold",)
+        assert rivals._rivals(source, None, ["mean-run"]) == ([EstimatorSpec("mean-run", {})], ())
+        own = replace(source, found=replace(source.found, estimator="offering"))
+        assert rivals._rivals(own, None, None)[0] == []
 
 
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"size": 0}, UsageError, "--size is 0: give a number from 1 to the size of the pool"),
+        ({"size": 0}, UsageError, "size is 0: give a number from 1 to the size of the pool"),
         ({"random_subsets": 1}, UsageError, "--random is 1: give 2 or more"),
         ({"repeats": 0}, UsageError, "--repeats is 0: give 2 or more"),
         ({"score_on": 6}, UsageError, "--score-on is 6, and 6 test examples .*: give 1 to 5"),

@@ -18,7 +18,7 @@ def test_batches_cycle_through_fresh_shuffles(steps, batch_size):
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
 def test_a_seed_that_no_file_can_hold_is_refused(seed):
-    with pytest.raises(UsageError, match=rf"--seed is {seed}"):
+    with pytest.raises(UsageError, match=rf"seed is {seed}"):
         check_seed(seed)
 
 

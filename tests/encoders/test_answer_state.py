@@ -9,8 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gptfl.core import Example
-from gptfl.encoders import AnswerState
-from gptfl.encoders import answer_state as answers
+from gptfl.encoders import AnswerState, answer_state
 from gptfl.encoders.answer_state import ErrorSketch
 from gptfl.errors import DataError, UsageError
 from gptfl.testing import check_encoder
@@ -49,7 +48,7 @@ def by_hand(folder: Path, example: Example) -> tuple[np.ndarray, list[float], to
 
 
 def test_it_gives_what_the_model_does_at_the_targets(neox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "TOKENS", 3)
+    monkeypatch.setattr(answer_state, "TOKENS", 3)
     sets = AnswerState(str(neox), dimensions=30_000, device="cpu").encode(POOL, TEST)
     assert {name: one.kind for name, one in sets.items()} == {
         "state": "state",

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from gptfl.core import Dynamics, GradientSketches, SketchPoint
-from gptfl.encoders import Gradients
-from gptfl.encoders import gradients as module
+from gptfl.encoders import Gradients, gradients
 from gptfl.encoders.gradients import fold
 from gptfl.errors import DataError, UsageError
 from gptfl.testing import check_encoder
@@ -129,7 +128,7 @@ def test_folding_keeps_products_on_average(monkeypatch: pytest.MonkeyPatch) -> N
     vectors = np.random.default_rng(1).normal(size=(6, 50)).astype(np.float32)
     exact, found = vectors @ vectors.T, []
     for seed in range(400):
-        monkeypatch.setattr(module, "FOLDING", seed)
+        monkeypatch.setattr(gradients, "FOLDING", seed)
         small = fold(vectors, 8)
         assert small.shape == (6, 8)
         found.append(small @ small.T)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.estimators import unseen_tests as carrying
+from gptfl.estimators import unseen_tests
 from gptfl.estimators.unseen_tests import extrapolated, extrapolated_by_kernel
 
 
@@ -67,7 +67,7 @@ def likenesses(count, new, seed=0):
 
 @pytest.mark.parametrize("weight", [0.1, 3.0])
 def test_carried_alike_is_universal_kriging(weight, monkeypatch):
-    monkeypatch.setattr(carrying, "WEIGHTS", (weight,))
+    monkeypatch.setattr(unseen_tests, "WEIGHTS", (weight,))
     random = np.random.default_rng(1)
     alike, cosines, _ = likenesses(9, 2)
     known, first = random.normal(size=(4, 9)), random.uniform(-0.5, 0.5, size=(3, 2))
@@ -159,15 +159,15 @@ def test_levels_that_are_no_plane_are_left_aside(level):
 
 
 def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch):
-    monkeypatch.setattr(carrying, "WEIGHTS", (0.7,))
+    monkeypatch.setattr(unseen_tests, "WEIGHTS", (0.7,))
     random = np.random.default_rng(2)
     alike, _, _ = likenesses(10, 1)
     known = random.normal(size=(3, 10))
     trend = np.stack([np.ones(10), known[0], random.normal(size=10)], axis=1)
-    told, looped = carrying._Regression.of(known, trend, alike), 0.0
+    told, looped = unseen_tests._Regression.of(known, trend, alike), 0.0
     for left in range(10):
         rest = np.delete(np.arange(10), left)
-        other = carrying._Regression.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
+        other = unseen_tests._Regression.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
         values, _ = other.at(trend[None, [left]], alike[[left]][:, rest])
         looped += ((values[0, :, 0] - known[:, left]) ** 2).sum()
     assert told.missed == pytest.approx(looped)

@@ -138,7 +138,7 @@ def test_observed_scores_are_told_and_count_for_nobody(space):
 
 
 def test_an_unfit_number_of_observed_scores_is_refused(space):
-    with pytest.raises(UsageError, match=r"--observe is -1: give"):
+    with pytest.raises(UsageError, match=r"observe is -1: give"):
         compare(workspace=space, estimators=["sure"], observe=-1, figure=False)
     with pytest.raises(UsageError, match=r"--observe 6: no held-out run has more than 6 .*: give at most 5"):
         compare(workspace=space, estimators=["sure"], observe=6, figure=False)

@@ -48,7 +48,7 @@ WHERE = {
 }
 """Where a command is stopped, or led elsewhere."""
 READERS = {
-    read_dynamics: ("gptfl.recording.recording", "gptfl.recording.collect", "gptfl.recording.resume", __name__),
+    read_dynamics: ("gptfl.recording.recording", "gptfl.recording.resume", __name__),
     read_simulator: ("gptfl.simulation.simulator", "gptfl.simulation.fitting", __name__),
 }
 """Who reads recordings and simulators."""

@@ -6,7 +6,7 @@ import pytest
 from gptfl.core import Features, FeatureSet
 from gptfl.errors import DataError, UsageError
 from gptfl.features.vectors import VectorsInMemory
-from gptfl.influence import greedy as picking
+from gptfl.influence import greedy
 from gptfl.influence.greedy import SelectionSpec, class_quota, select_greedily
 from tests.synthetic import examples
 
@@ -66,7 +66,7 @@ def test_diversity_passes_over_copies() -> None:
 
 def test_vectors_that_take_too_much_memory_are_refused(monkeypatch) -> None:
     wish = SelectionSpec(9, None, 1e6)
-    monkeypatch.setattr(picking, "MAX_BYTES", POOL * 5 * 4 - 1)
+    monkeypatch.setattr(greedy, "MAX_BYTES", POOL * 5 * 4 - 1)
     with pytest.raises(UsageError, match=r"--diversity 1e\+06 leaves 30 examples to choose from.*smaller --diversity"):
         select_greedily(VALUES, 1e6, wish, class_quota(POOL_OF_THREE, wish), VECTORS)
 

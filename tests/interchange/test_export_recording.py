@@ -201,7 +201,7 @@ def test_names_that_a_file_tells_are_taken_only_if_they_are_plain(names: Any) ->
 @pytest.mark.parametrize(
     ("options", "error", "piece"),
     [
-        ({"format": "xml"}, UsageError, "--format 'xml' is unknown"),
+        ({"format": "xml"}, UsageError, "format 'xml' is unknown"),
         ({"to": "a.csv", "format": "parquet"}, UsageError, "is no name for --format parquet"),
         ({"dynamics": "absent.h5"}, DataError, "absent.h5 does not exist"),
     ],

@@ -194,9 +194,9 @@ def test_progress_counts_the_runs(folder: Path, tmp_path: Path) -> None:
     ("options", "error", "piece"),
     [
         ({"layout": "hdf5"}, UsageError, "'hdf5' is no layout"),
-        ({"lr": 0.0}, UsageError, "--lr is 0.0"),
-        ({"lr": float("nan")}, UsageError, "--lr is nan"),
-        ({"schedule": "cosine", "lr": 1.0}, UsageError, "--schedule 'cosine' is unknown"),
+        ({"lr": 0.0}, UsageError, "lr is 0.0"),
+        ({"lr": float("nan")}, UsageError, "lr is nan"),
+        ({"schedule": "cosine", "lr": 1.0}, UsageError, "schedule 'cosine' is unknown"),
         ({"schedule": "linear"}, UsageError, "give --lr, too"),
         ({"name": "a/b"}, UsageError, "--name 'a/b'"),
         ({"metrics": ("blue",)}, PluginError, "unknown metric 'blue'"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.interchange import sketch_archive as module
+from gptfl.interchange import sketch_archive
 from gptfl.interchange.sketch_archive import read_sketches
 from tests.released import sketches
 
@@ -95,7 +95,7 @@ def test_hostile_arrays(tmp_path: Path, content: bytes, piece: str) -> None:
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNPACKED", 100)
+    monkeypatch.setattr(sketch_archive, "MAX_UNPACKED", 100)
     with pytest.raises(DataError, match="unpacks to more than"):
         read_sketches(sketches(tmp_path / "s.npz"), 6, 3)
 

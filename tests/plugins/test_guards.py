@@ -1,7 +1,9 @@
-"""What goes wrong in a plugin's task, metric, executor or encoder is told under the plugin's name."""
+"""What goes wrong in a plugin's part is told under the plugin's name, wherever gptfl calls it."""
 
+import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,24 @@ from gptfl import testing
 from gptfl.core import FeatureSet, MetricInfo, TaskData, silent
 from gptfl.errors import DataError, PluginError
 from gptfl.features.embedding import Embedding
-from gptfl.plugins import EncoderTags
+from gptfl.plugins import EncoderTags, EstimatorTags
 from gptfl.plugins.guards import make_executor, make_metric, make_task
-from gptfl.plugins.interfaces import Executor, Metric, Observation, Task
-from gptfl.plugins.registry import Part, Registry, build
+from gptfl.plugins.interfaces import (
+    Encoder,
+    Estimator,
+    Executor,
+    InfluencesItself,
+    InfluencesTests,
+    Metric,
+    Observation,
+    Task,
+    TellsInfluence,
+    UsesRecording,
+    tells_itself,
+)
+from gptfl.plugins.parts import KINDS, OPTIONAL, interface_members
+from gptfl.plugins.registry import Registry, build
+from gptfl.tasks.base import DataTask
 
 EXAMPLES = testing.make_examples(3)
 SEEN = Observation(EXAMPLES, np.zeros(3), np.ones(3, dtype=np.int64))
@@ -25,72 +41,109 @@ class Fragile:
 
     name = "fragile"
     learning_rate = 0.1
-    tags = EncoderTags(per_example=True)
     info = MetricInfo("fragile", higher_is_better=True)
     needs: frozenset[str] = frozenset()
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, kind: str) -> None:
         self.answer = answer
+        self.tags = EncoderTags(per_example=True) if kind == "encoder" else EstimatorTags()
 
-    def _do(self, *given: object) -> Any:
-        if isinstance(self.answer, Exception):
+    def _do(self, *given: object, **named: object) -> Any:
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
-    load = encode = check = measure = _do
-
-    def identity(self) -> dict[str, str]:
-        return {}
+    load = encode = check = measure = settings = fit = predict = state = restore = identity = _do
+    influence = self_influence = influence_of = flops = use_recording = encode_new = _do
 
     def execute(self, *given: object) -> Any:
         yield 1
         self._do()
 
+    @property
+    def notes_(self) -> Any:
+        return self._do()
+
 
 def registry(answer: Any) -> Registry:
     found = build([])
-    for kind in ("task", "metric", "executor"):
-        found.claim("acme 1.0", kind, "fragile", lambda data=None: Fragile(answer))
+    for kind in KINDS:
+        found.claim("acme 1.0", kind, "fragile", lambda data=None, kind=kind: Fragile(answer, kind))
     return found
 
 
-ACTS: dict[str, Callable[[Any], Any]] = {
-    "task 'fragile' of acme 1.0 raised KeyError in load: 'a'": lambda e: make_task(registry(e), "fragile").load(
-        1, 1, 0
-    ),
-    "metric 'fragile' of acme 1.0 raised KeyError in check: 'a'": lambda e: make_metric(registry(e), "fragile").check(
-        []
-    ),
-    "metric 'fragile' of acme 1.0 raised KeyError in measure: 'a'": lambda e: make_metric(
-        registry(e), "fragile"
-    ).measure(SEEN),
-    "executor 'fragile' of acme 1.0 raised KeyError in execute: 'a'": lambda e: list(
-        make_executor(registry(e), "fragile").execute(lambda: None, [], lambda *given: None)  # type: ignore[arg-type, return-value]
-    ),
-    "encoder 'fragile' of acme 1.0 raised KeyError in encode: 'a'": lambda e: embedding(e).sets(),
-}
+def make(kind: str, answer: Any) -> Any:
+    return registry(answer).make(kind, "fragile")
+
+
+METHODS = [
+    (kind, member)
+    for kind in KINDS
+    for member in (*interface_members(kind), *OPTIONAL.get(kind, ()))
+    if callable(getattr(Fragile, member, None))
+]
+
+
+@pytest.mark.parametrize(("kind", "method"), METHODS)
+def test_an_exception_out_of_any_method_is_told_under_the_plugins_name(kind: str, method: str) -> None:
+    def act(error: BaseException) -> None:
+        answer = getattr(make(kind, error), method)(*([SEEN] if method == "measure" else []))
+        if isinstance(answer, Iterator):
+            list(answer)
+
+    with pytest.raises(PluginError) as caught:
+        act(KeyError("a"))
+    assert caught.value.problem == f"{kind} 'fragile' of acme 1.0 raised KeyError in {method}: 'a'"
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(DataError, match=r"^mine$"):
+        act(DataError("mine"))
+    with pytest.raises(KeyboardInterrupt):
+        act(KeyboardInterrupt())
+
+
+def test_every_interface_has_methods_that_raise() -> None:
+    assert {kind for kind, _ in METHODS} == set(KINDS)
+    assert len(METHODS) == 1 + 4 + 2 + 9 + 1
+
+
+def test_an_exception_out_of_an_attribute_is_told_too() -> None:
+    with pytest.raises(PluginError, match=r"estimator 'fragile' of acme 1.0 raised ValueError in notes_: no"):
+        _ = make("estimator", ValueError("no")).notes_
+    assert make("estimator", ["a", 2]).notes_ == ("a", "2")
+    assert not hasattr(make("estimator", None), "absent")
 
 
 def embedding(answer: Any) -> Embedding:
-    part = Part("encoder", "fragile", "acme 1.0", Fragile)
-    return Embedding(part, Fragile(answer), EXAMPLES, EXAMPLES, silent)
+    found = registry(answer)
+    part = found.find("encoder", "fragile")
+    made = found.make("encoder", "fragile")
+    vars(made)["identity"] = dict
+    return Embedding(part, made, EXAMPLES, EXAMPLES, silent)
 
 
-@pytest.mark.parametrize(("problem", "act"), ACTS.items())
-def test_an_exception_is_told_under_the_plugins_name(problem: str, act: Callable[[Any], Any]) -> None:
-    with pytest.raises(PluginError) as caught:
-        act(KeyError("a"))
-    assert caught.value.problem == problem
-    with pytest.raises(DataError, match=r"^mine$"):
-        act(DataError("mine"))
+@pytest.mark.parametrize(
+    ("kind", "method", "answer", "message"),
+    [
+        ("task", "load", [], "load returned list, not TaskData"),
+        ("metric", "measure", [1.0], r"measured values of shape \(1,\), not \(3,\)"),
+        ("metric", "measure", np.zeros((3, 2)), r"measured values of shape \(3, 2\), not \(3,\)"),
+        ("metric", "measure", ["a"], "raised ValueError in measure"),
+        ("estimator", "fit", None, "fit returned NoneType, not the fitted estimator"),
+        ("estimator", "restore", 1, "restore returned int, not the fitted estimator"),
+        ("estimator", "settings", 1, "raised TypeError in settings"),
+        ("estimator", "state", [1], "raised TypeError in state"),
+        ("estimator", "influence", "a", "raised ValueError in influence"),
+        ("estimator", "flops", None, "raised TypeError in flops"),
+        ("encoder", "identity", 3, "raised TypeError in identity"),
+        ("encoder", "encode_new", [1], "raised AttributeError in encode_new"),
+    ],
+)
+def test_answers_of_another_kind_are_refused(kind: str, method: str, answer: object, message: str) -> None:
+    with pytest.raises(PluginError, match=rf"{kind} 'fragile' of acme 1.0:? {message}"):
+        getattr(make(kind, answer), method)(SEEN)
 
 
-def test_answers_of_another_kind_are_refused() -> None:
-    with pytest.raises(PluginError, match="load returned list, not TaskData"):
-        make_task(registry([]), "fragile").load(1, 1, 0)
-    for answer, shape in (([1.0], r"\(1,\)"), (np.zeros((3, 2)), r"\(3, 2\)")):
-        with pytest.raises(PluginError, match=rf"measured values of shape {shape}, not \(3,\)"):
-            make_metric(registry(answer), "fragile").measure(SEEN)
+def test_an_encoder_that_gives_no_sets_is_refused() -> None:
     for sets in ([1], {"a": np.zeros((3, 2))}, None):
         with pytest.raises(PluginError, match="gave no mapping of names to sets"):
             embedding(sets).sets()
@@ -103,13 +156,61 @@ def test_what_works_passes_through() -> None:
     assert (task.load(3, 3, 0), task.learning_rate) == (data, 0.1)
     metric = make_metric(registry([1, 2, 3]), "fragile")
     assert isinstance(metric, Metric)
-    again = pickle.loads(pickle.dumps(metric))
-    np.testing.assert_array_equal(again.measure(SEEN), [1.0, 2.0, 3.0])
+    for again in (pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric)):
+        np.testing.assert_array_equal(again.measure(SEEN), [1.0, 2.0, 3.0])
+        again.answer = KeyError("a")
+        with pytest.raises(PluginError, match="in measure"):
+            again.measure(SEEN)
     executor = make_executor(registry(None), "fragile")
     assert isinstance(executor, Executor)
     assert list(executor.execute(lambda: None, [], lambda *given: None)) == [1]  # type: ignore[arg-type, return-value, comparison-overlap]
     vectors = FeatureSet(np.ones((3, 2)), np.ones((3, 2)))
     np.testing.assert_array_equal(embedding({"a": vectors}).sets()["a"].train, vectors.train)
+
+
+def test_a_guarded_part_is_what_the_part_is() -> None:
+    made = make("estimator", None)
+    for protocol in (Estimator, InfluencesTests, InfluencesItself, TellsInfluence, Fragile):
+        assert isinstance(made, protocol)
+    assert isinstance(make("encoder", {}), (Encoder, UsesRecording))
+    assert made.tags == EstimatorTags()
+    assert tells_itself(made)
+    made.answer = 3
+    assert made.answer == made.flops() == 3
+
+    class Plain:
+        name, tags = "plain", EstimatorTags()
+        settings = fit = predict = state = restore = lambda self, *given: self
+
+    found = build([])
+    found.claim("acme 1.0", "estimator", "plain", Plain)
+    plain = found.make("estimator", "plain")
+    assert not isinstance(plain, (InfluencesTests, InfluencesItself, TellsInfluence))
+    assert isinstance(plain, Estimator)
+
+
+def test_what_fit_gives_back_is_guarded() -> None:
+    made = make("estimator", None)
+    made.answer = vars(made)["_made"]
+    assert made.fit(None) is made
+    made.answer = Fragile(ValueError("late"), "estimator")
+    with pytest.raises(PluginError, match=r"estimator 'fragile' of acme 1.0 raised ValueError in predict: late"):
+        made.fit(None).predict(None)
+
+
+def test_a_task_that_reads_rows_is_one_behind_its_guard() -> None:
+    class Rows(DataTask):
+        name, learning_rate, expected = "rows", 0.1, "prompt and target"
+
+        def example(self, row: Any, id: str) -> Any:
+            raise KeyError("column")
+
+    found = build([])
+    found.claim("acme 1.0", "task", "rows", Rows)
+    made: Any = found.make("task", "rows", data=Path("nowhere"))
+    assert isinstance(made, DataTask)
+    with pytest.raises(PluginError, match=r"task 'rows' of acme 1.0 raised KeyError in example: 'column'"):
+        made.example(None, "0")
 
 
 def test_gptfls_own_are_left_as_they_are() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptfl.errors import DataError, PluginError
-from gptfl.plugins import EncoderTags, EstimatorTags, registry
+from gptfl.plugins import EncoderTags, EstimatorTags, parts, registry
 from gptfl.plugins.hooks import hookimpl
 
 
@@ -53,7 +53,7 @@ def test_own_parts_come_through_the_hooks() -> None:
     assert found.problems == []
     assert "gptfluence" in found.names("estimator")
     assert {part.owner for claims in found.parts.values() for part in claims} == {"gptfl"}
-    assert {kind for kind, _ in found.parts} == set(registry.KINDS)
+    assert {kind for kind, _ in found.parts} == set(parts.KINDS)
 
 
 def test_a_plugin_adds_its_part() -> None:
@@ -176,14 +176,14 @@ def test_a_bug_of_gptfls_own_keeps_its_traceback() -> None:
 
 
 def test_what_a_user_can_mend_passes_through_a_plugin_as_it_is() -> None:
-    with pytest.raises(DataError, match=r"^mine$"), registry.Part("task", "a", "b", Upper).blamed("load"):
+    with pytest.raises(DataError, match=r"^mine$"), parts.Part("task", "a", "b", Upper).blamed("load"):
         raise DataError("mine")
 
 
 @pytest.mark.parametrize("needs", ["choices", ["choices"], {1}, None])
 def test_needs_are_a_set_of_words(needs: object) -> None:
     def metric() -> object:
-        names = dict.fromkeys(registry.interface_members("metric"))
+        names = dict.fromkeys(parts.interface_members("metric"))
         return type("Needy", (), names | {"needs": needs})()
 
     found = registry.build([plugin("needy", gptfl_metrics=lambda: {"needy": metric})])
@@ -208,7 +208,7 @@ def test_a_misspelt_tag_is_an_error_where_it_is_written() -> None:
 
 def test_tags_of_another_kind_are_told_as_the_plugins_fault() -> None:
     def estimator() -> object:
-        names = dict.fromkeys(registry.interface_members("estimator"))
+        names = dict.fromkeys(parts.interface_members("estimator"))
         return type("Untagged", (), names | {"tags": {"requires": "features"}})()
 
     found = registry.build([plugin("odd", gptfl_estimators=lambda: {"untagged": estimator})])

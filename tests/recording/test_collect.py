@@ -21,6 +21,7 @@ from gptfl import collect
 from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
 from gptfl.interruption import left_by
+from gptfl.recording import resume
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.result import CollectResult
 from gptfl.recording.resume import KEPT, NONE_KEPT
@@ -210,23 +211,23 @@ def test_checkpoints_are_kept_when_the_model_has_moved(neox: Path, tmp_path: Pat
     ("changed", "error", "message"),
     [
         ({"subset_size": 13}, UsageError, "--subset-size 13 is larger than --pool 12"),
-        ({"runs": 0}, UsageError, "--runs is 0"),
-        ({"epochs": float("nan"), "steps": None}, UsageError, "--epochs is nan"),
+        ({"runs": 0}, UsageError, "runs is 0"),
+        ({"epochs": float("nan"), "steps": None}, UsageError, "epochs is nan"),
         ({"epochs": 3.0}, UsageError, "--epochs and --steps both say how long to train: give one of them"),
         ({"steps": 10**12}, UsageError, r"--runs 3 of 1000000000000 steps.* GiB.*: lower --runs, --steps"),
         ({"epochs": 1e300, "steps": None}, UsageError, r"lower --runs, --steps \(or --epochs\)"),
         ({"runs": 10**12}, UsageError, "--runs 1000000000000 of 4 steps"),
         ({"test": 10**12}, UsageError, "--test 1000000000000 examples"),
         ({"batch_size": 10**12}, UsageError, "--batch-size 1000000000000"),
-        ({"seed": -1}, UsageError, "--seed is -1"),
-        ({"seed": 2**63}, UsageError, "--seed is 9223372036854775808"),
+        ({"seed": -1}, UsageError, "seed is -1"),
+        ({"seed": 2**63}, UsageError, "seed is 9223372036854775808"),
         ({"name": "a/b"}, UsageError, "--name 'a/b' can't begin the names of files: .*such as 'a-b'"),
         ({"name": "../../x"}, UsageError, "--name '../../x'"),
         ({"name": ""}, UsageError, "--name ''"),
         ({"name": "x" * 300}, UsageError, "--name 'x+'"),
-        ({"lr": -1.0}, UsageError, "--lr is"),
-        ({"schedule": "cosine"}, UsageError, "--schedule 'cosine' is unknown: use linear or constant"),
-        ({"precision": "int8"}, UsageError, "--precision 'int8'"),
+        ({"lr": -1.0}, UsageError, "^lr is"),
+        ({"schedule": "cosine"}, UsageError, "schedule 'cosine' is unknown: use linear or constant"),
+        ({"precision": "int8"}, UsageError, "^precision 'int8'"),
         ({"device": "tpu9"}, DataError, "--device 'tpu9' is not a device"),
         ({"metrics": ("los",)}, PluginError, "unknown metric 'los': did you mean 'loss'"),
         ({"executor": "slurm"}, PluginError, "unknown executor 'slurm'"),
@@ -404,3 +405,20 @@ def test_the_result_tells_how_far_the_metrics_moved_and_warns_if_they_did_not(ne
     assert "the loss hardly moved" in still.notes[0]
     fewer = record(neox, tmp_path / "a", lr=1e-2, runs=2)
     assert (fewer.runs, fewer.recorded_now) == (3, 0)
+
+
+def test_a_recording_that_goes_on_is_read_once(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path) -> Dynamics:
+        read.append(path)
+        return read_dynamics(path)
+
+    record(neox, tmp_path, runs=1)
+    monkeypatch.setattr(resume, "read_dynamics", reading)
+    for runs, new in ((2, 1), (2, 0), (2, 0)):
+        read.clear()
+        result = record(neox, tmp_path, runs=runs, checkpoints=2)
+        assert (result.runs, result.recorded_now) == (2, new)
+        assert len(read) == 1
+    assert [run.index for run in read_dynamics(result.path).runs] == [0, 1]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gptfl.core import RecordingSettings
 from gptfl.errors import DataError, ResourceError, UsageError
-from gptfl.recording import resume as recording
+from gptfl.recording import resume
 from gptfl.recording.cost import CostEstimate
 from gptfl.store.recordings import read_dynamics
 from tests.recording.test_collect import record, same_recording
@@ -45,10 +46,8 @@ def test_a_batch_in_pieces_gives_the_same_recording(neox: Path, tmp_path: Path) 
 
 
 def test_recordings_made_before_there_were_these_settings_go_on() -> None:
-    fresh = recording.ADDED
-    assert {key: fresh[key] for key in ("lora", "accumulate", "processes", "shard")} == {
-        "lora": None, "accumulate": 1, "processes": 1, "shard": False
-    }  # fmt: skip
+    old = RecordingSettings.of({"seed": 1})
+    assert old.having(lora=None, accumulate=1, processes=1, shard=False).difference(old) is None
 
 
 def test_checkpoints_lie_beside_the_recording_and_only_missing_ones_are_made(neox: Path, tmp_path: Path) -> None:
@@ -86,14 +85,14 @@ def test_a_recording_that_is_interrupted_ends_with_the_same_checkpoints(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(neox, tmp_path / "whole", runs=3, checkpoints="all")
-    keep = recording.RecordingJob.keep
+    keep = resume.RecordingJob.keep
 
-    def stop(job: recording.RecordingJob, run: Any) -> None:
+    def stop(job: resume.RecordingJob, run: Any) -> None:
         if run.index == 1:
             raise KeyboardInterrupt
         keep(job, run)
 
-    monkeypatch.setattr(recording.RecordingJob, "keep", stop)
+    monkeypatch.setattr(resume.RecordingJob, "keep", stop)
     with pytest.raises(KeyboardInterrupt):
         record(neox, tmp_path / "cut", runs=3, checkpoints="all")
     monkeypatch.undo()
@@ -134,8 +133,8 @@ def test_checkpoints_that_no_disk_holds_are_refused_after_the_plan(
         ({"lora": "r=0"}, "--lora 'r=0': r is 0"),
         ({"lora": "rank=8"}, "--lora 'rank=8'"),
         ({"precision": "fp16"}, "--precision fp16 on cpu"),
-        ({"accumulate": 0}, "--accumulate is 0: give at least 1"),
-        ({"processes": 0}, "--processes is 0: give at least 1"),
+        ({"accumulate": 0}, "accumulate is 0: give at least 1"),
+        ({"processes": 0}, "processes is 0: give at least 1"),
         ({"checkpoints": "some"}, "--checkpoints 'some'"),
         ({"shard": True}, "--shard spreads a model over several processes"),
     ],

@@ -13,7 +13,6 @@ from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
 from gptfl.recording.collect import record
 from gptfl.recording.command import MadeBy, command_of
-from gptfl.recording.settings import identity
 from gptfl.store.recordings import write_dynamics
 from tests.synthetic import synthetic
 
@@ -71,7 +70,7 @@ def test_a_recording_is_gone_on_with_by_its_command(
         run()
     again = jobs[1]
     assert (again.path, again.settings) == (first.path, first.settings)
-    assert identity(again.settings, again.data) == identity(first.settings, first.data)
+    assert again.mark() == first.mark()
     again._existing()  # refuses what the recording doesn't fit
 
 

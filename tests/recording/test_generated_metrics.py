@@ -158,7 +158,7 @@ def test_the_estimate_counts_and_times_generation_by_itself(neox: Path, tmp_path
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((True, "foo", None, None, 1), "--decode 'foo' is unknown: use greedy or nucleus"),
+        ((True, "foo", None, None, 1), "decode 'foo' is unknown: use greedy or nucleus"),
         ((True, "greedy", 3, None, 2), "--generate-every 3 is no multiple of --record-every 2: give 4, or another"),
         ((True, "greedy", 1, None, 4), "--generate-every 1 is no multiple of --record-every 4: give 4, or another"),
         ((False, "greedy", 4, None, 2), "--generate-every 4 changes nothing: no metric reads generated text: leave"),

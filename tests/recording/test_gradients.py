@@ -12,7 +12,7 @@ from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
 from gptfl.store.recordings import read_dynamics
-from gptfl.training import reference_run as reference
+from gptfl.training import reference_run
 from tests.recording.test_collect import record, same_recording
 
 
@@ -107,9 +107,9 @@ def test_a_recording_with_derivatives_goes_on_with_them_alone(neox: Path, tmp_pa
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"gradients": "foo"}, "--gradients 'foo' is unknown: use reference, own, both"),
-        ({"gradients": "reference", "gradient_points": 0}, "--gradient-points is 0: give at least 1"),
-        ({"gradients": "reference", "gradient_points": 6}, "--gradient-points is 6: give 1 to 5: a run of 4 steps"),
+        ({"gradients": "foo"}, "gradients 'foo' is unknown: use reference, own, both"),
+        ({"gradients": "reference", "gradient_points": 0}, "gradient_points is 0: give at least 1"),
+        ({"gradients": "reference", "gradient_points": 6}, "gradient_points is 6: give 1 to 5: a run of 4 steps"),
         ({"gradient_points": 3}, "--gradient-points 3 counts points of the reference run.*add --gradients reference"),
         ({"gradients": "own", "gradient_points": 3}, "--gradient-points 3 counts points of the reference run"),
         (
@@ -145,7 +145,7 @@ def test_the_plan_tells_what_gradients_cost(neox: Path, tmp_path: Path) -> None:
 def test_an_interrupted_reference_run_leaves_the_recording_whole(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = reference.all_products
+    compute = reference_run.all_products
     calls = []
 
     def interrupted(*given: Any) -> Any:
@@ -154,7 +154,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
             raise KeyboardInterrupt
         return compute(*given)
 
-    monkeypatch.setattr(reference, "all_products", interrupted)
+    monkeypatch.setattr(reference_run, "all_products", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(neox, tmp_path / "a", gradients="reference")
     path = tmp_path / "a" / "errands-small-neox.dynamics.h5"

@@ -18,7 +18,7 @@ import pytest
 from gptfl.errors import DataError, GptflError, ResourceError, UsageError
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
-from gptfl.recording import launch as together
+from gptfl.recording import launch as launching
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.launch import launch
 from gptfl.recording.plan import check_together
@@ -30,20 +30,20 @@ from tests.zygote import Popen
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, copied: type[Popen]) -> None:
     """Processes that needn't load torch anew: eight that do take minutes. Ctrl-C is tested on new ones."""
-    monkeypatch.setattr(together, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(launching, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, quick: None) -> Iterator[list[subprocess.Popen[str]]]:
     """Every process that is started meanwhile."""
-    real = together._start
+    real = launching._start
     processes: list[subprocess.Popen[str]] = []
 
     def start(*given: Any) -> subprocess.Popen[str]:
         processes.append(real(*given))
         return processes[-1]
 
-    monkeypatch.setattr(together, "_start", start)
+    monkeypatch.setattr(launching, "_start", start)
     yield processes
     assert all(process.poll() is not None for process in processes)
 
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_finished_runs(neox: Path, tmp_p
 def test_a_process_ends_when_the_one_that_started_it_is_gone(tmp_path: Path) -> None:
     """It waits for a second one that never comes, until the pipe to the first closes, as it does at a kill."""
     with (tmp_path / "noise").open("w+", encoding="utf-8") as noise:
-        process = together._start(0, 2, together._free_port(), noise)
+        process = launching._start(0, 2, launching._free_port(), noise)
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps({"model": "tiny", "task": "errands", "workspace": str(tmp_path)}) + "\n")
@@ -188,8 +188,8 @@ def test_of_all_that_fails_the_cause_is_told(monkeypatch: pytest.MonkeyPatch) ->
         def wait(self) -> int:
             return 0
 
-    monkeypatch.setattr(together, "SETTLING", 1.0)
-    crew = together._WorkerPool([Ended(), Ended()], sys.stderr, lambda: "all is kept")  # type: ignore[list-item]
+    monkeypatch.setattr(launching, "SETTLING", 1.0)
+    crew = launching._WorkerPool([Ended(), Ended()], sys.stderr, lambda: "all is kept")  # type: ignore[list-item]
     broken = crew.failure(0, {"kind": "crashed", "trace": "connection closed"})
     assert broken is not None
     threading.Timer(0.2, crew.words.put, [(1, {"kind": "ended", "code": -9})]).start()

@@ -8,11 +8,10 @@ import pytest
 
 from gptfl import collect
 from gptfl.api.compare import compare
-from gptfl.core import FIT, REPEAT, TEST, Example
+from gptfl.core import FIT, REPEAT, TEST, Example, RecordingSettings
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.design import choose_design, choose_steps
-from gptfl.recording.settings import identity
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import read_dynamics
 
@@ -47,15 +46,15 @@ def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"name": "contrasts"}, r"--design 'contrasts' is unknown: use uniform, contrast"),
+        ({"name": "contrasts"}, r"design 'contrasts' is unknown: use uniform, contrast"),
         ({"subset_size": 201}, "--subset-size 201 is larger than --pool 200"),
-        ({"reserve_pool": -1}, "--reserve-pool is -1: give 0, or 2 or more"),
-        ({"reserve_pool": 1}, "--reserve-pool is 1: give 0, or 2 or more"),
+        ({"reserve_pool": -1}, "reserve_pool is -1: give 0, or 2 or more"),
+        ({"reserve_pool": 1}, "reserve_pool is 1: give 0, or 2 or more"),
         ({"reserve_pool": 180}, "--reserve-pool 180 leaves 20 of --pool 200, too few for --subset-size 32"),
         ({"reserve_pool": 10**9}, "--reserve-pool 1000000000 leaves 0 of --pool 200"),
         ({"repeats": 9}, "--repeats 9 is more than --runs 8, and each repeats another run: give at most 8"),
         ({"repeats": 1, "name": "repeat"}, "--repeats 1 adds to other designs.*: leave it out and raise --runs"),
-        ({"runs": 10**6 + 1}, "--runs is 1000001: a recording holds at most 1,000,000"),
+        ({"runs": 10**6 + 1}, "runs is 1000001: a recording holds at most 1,000,000"),
         ({"leave_out_size": 3}, "--leave-out-size 3 is for --design leave-out: add that, or leave it out"),
         ({"name": "leave-out", "leave_out_size": 0}, "--leave-out-size is 0: give 1 to 16, half of --subset-size 32"),
         ({"name": "leave-out", "leave_out_size": 17}, "--leave-out-size is 17: give 1 to 16"),
@@ -106,14 +105,12 @@ def test_a_balanced_design_needs_classes(pool, subset, message):
         choose("balanced", pool=12, subset_size=subset).draws(pool, "x")
 
 
-def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed(neox: Path, tmp_path: Path) -> None:
-    from gptfl.core import TaskData
+def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed() -> None:
+    def identity(**more: Any) -> str:
+        return RecordingSettings.of({"seed": 1, "pool": 12, **more}).identity("examples")
 
-    data, old = TaskData("x", (), ()), {"seed": 1, "pool": 12}
-    assert identity({**old, "design": "uniform", "reserve_pool": 0, "leave_out_size": None}, data) == identity(
-        old, data
-    )
-    assert identity({**old, "design": "contrast"}, data) != identity(old, data)
+    assert identity(design="uniform", reserve_pool=0, leave_out_size=None) == identity()
+    assert identity(design="contrast") != identity()
 
 
 SMALL: dict[str, Any] = {"pool": 24, "test": 4, "subset_size": 6, "batch_size": 3, "steps": 4, "record_every": 4}
@@ -166,7 +163,7 @@ def test_a_recording_goes_on_in_its_own_design_only(neox: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"design": "other"}, UsageError, "--design 'other' is unknown"),
+        ({"design": "other"}, UsageError, "design 'other' is unknown"),
         ({"repeats": 4}, UsageError, "--repeats 4 is more than --runs 3"),
         (
             {"runs": 10**12, "repeats": 10**12},

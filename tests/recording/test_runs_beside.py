@@ -10,7 +10,7 @@ from gptfl import collect
 from gptfl.core import Run
 from gptfl.errors import DataError
 from gptfl.interchange.export_recording import export
-from gptfl.recording import resume as recording
+from gptfl.recording import resume
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.recording import open_recording
 from gptfl.recording.result import CollectResult
@@ -40,7 +40,7 @@ def interrupted(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(recording, "append_run", append)
+        patched.setattr(resume, "append_run", append)
         with pytest.raises(KeyboardInterrupt):
             record(neox, tmp_path)
     return tmp_path / "errands-small-neox.dynamics.h5"

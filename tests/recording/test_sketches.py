@@ -22,8 +22,7 @@ from gptfl.store.features import read_features
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.sketches import pack, unpack
-from gptfl.training import gradient_sketches as sketching
-from gptfl.training import reference_run as reference
+from gptfl.training import gradient_sketches, reference_run
 from gptfl.training.gradients.layers import InseparableError
 from tests.recording.test_collect import record, same_recording
 
@@ -135,9 +134,9 @@ def test_large_pools_and_wide_sketches_go_without_estimates(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-    monkeypatch.setattr(sketching, "WIDE_MEMORY", 2000)
+    monkeypatch.setattr(gradient_sketches, "WIDE_MEMORY", 2000)
     few = sketches_of(read_dynamics(record(neox, tmp_path / "a", **options).path))
-    monkeypatch.setattr(sketching, "WIDE", 16)
+    monkeypatch.setattr(gradient_sketches, "WIDE", 16)
     same = sketches_of(read_dynamics(record(neox, tmp_path / "b", **options).path))
     assert few.products is None
     assert same.products is None
@@ -159,13 +158,13 @@ def test_what_is_kept_is_what_was_taken_but_for_rounding(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = []
-    make = sketching.Sketching.sketches
+    make = gradient_sketches.Sketching.sketches
 
     def keep(self: Any, rates: Any) -> GradientSketches:
         taken.append(make(self, rates))
         return taken[0]
 
-    monkeypatch.setattr(sketching.Sketching, "sketches", keep)
+    monkeypatch.setattr(gradient_sketches.Sketching, "sketches", keep)
     result = record(neox, tmp_path, sketches=True, sketch_points=2, sketch_dimensions=16, runs=1)
     found = sketches_of(read_dynamics(result.path))
     for one, other in zip(found.points, taken[0].points, strict=True):
@@ -178,7 +177,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"sketches": True, "sketch_points": 2, "sketch_dimensions": 16, "runs": 1}
-    compute, calls = sketching.sketch_each, []
+    compute, calls = gradient_sketches.sketch_each, []
 
     def interrupted(*given: Any) -> Any:
         calls.append(given)
@@ -186,7 +185,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
             raise KeyboardInterrupt
         return compute(*given)
 
-    monkeypatch.setattr(sketching, "sketch_each", interrupted)
+    monkeypatch.setattr(gradient_sketches, "sketch_each", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(neox, tmp_path / "a", **options)
     path = tmp_path / "a" / "errands-small-neox.dynamics.h5"
@@ -250,10 +249,10 @@ def test_other_sketches_are_refused(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"sketches": True, "sketch_points": 0}, "--sketch-points is 0: give at least 1"),
-        ({"sketches": True, "sketch_points": 6}, "--sketch-points is 6: give 1 to 5: a run of 4 steps"),
-        ({"sketches": True, "sketch_dimensions": 0}, "--sketch-dimensions is 0: give at least 1"),
-        ({"sketches": True, "sketch_modules": ""}, "--sketch-modules is empty"),
+        ({"sketches": True, "sketch_points": 0}, "sketch_points is 0: give at least 1"),
+        ({"sketches": True, "sketch_points": 6}, "sketch_points is 6: give 1 to 5: a run of 4 steps"),
+        ({"sketches": True, "sketch_dimensions": 0}, "sketch_dimensions is 0: give at least 1"),
+        ({"sketches": True, "sketch_modules": ""}, "sketch_modules is empty"),
         ({"sketch_points": 2}, "--sketch-points 2 without --sketches says nothing: add --sketches"),
         ({"sketch_dimensions": 2}, "--sketch-dimensions 2 without --sketches"),
         ({"sketch_modules": "*mlp*"}, r"--sketch-modules \*mlp\* without --sketches"),
@@ -268,14 +267,14 @@ def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[s
 
 
 def test_a_sketch_that_is_not_finite_is_named(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = sketching.sketch_each
+    compute = gradient_sketches.sketch_each
 
     def holed(*given: Any) -> Any:
         found = compute(*given)
         found[0][0][2, 3] = torch.nan
         return found
 
-    monkeypatch.setattr(sketching, "sketch_each", holed)
+    monkeypatch.setattr(gradient_sketches, "sketch_each", holed)
     with pytest.raises(DataError, match=r"the gradient of pool example '.*' is not finite at step 0 of the reference"):
         record(neox, tmp_path, sketches=True, runs=1)
 
@@ -304,8 +303,8 @@ def test_advice_names_the_option_that_was_given(
     def refuse(tape: Any, side: Any) -> None:
         raise InseparableError("experts mix")
 
-    monkeypatch.setattr(sketching, "check_against_autograd", refuse)
-    monkeypatch.setattr(reference, "check_against_autograd", refuse)
+    monkeypatch.setattr(gradient_sketches, "check_against_autograd", refuse)
+    monkeypatch.setattr(reference_run, "check_against_autograd", refuse)
     with pytest.raises(
         DataError, match="small-neox: gradients of single examples can't be told apart: experts mix"
     ) as e:

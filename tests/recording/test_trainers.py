@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from gptfl.core import RecordingSettings
 from gptfl.errors import DataError
 from gptfl.recording.trainers import model_of
 from gptfl.training.load import load_model
 
 
 def recording(**settings: Any) -> Any:
-    return SimpleNamespace(path=Path("own.dynamics.h5"), dynamics=SimpleNamespace(settings=settings))
+    return SimpleNamespace(
+        path=Path("own.dynamics.h5"), dynamics=SimpleNamespace(settings=RecordingSettings.of(settings))
+    )
 
 
 def test_a_strangers_recording_has_no_model_loaded(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

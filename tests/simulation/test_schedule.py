@@ -51,9 +51,9 @@ def test_batch_size_and_learning_rate_can_be_others() -> None:
 def test_senseless_overrides_are_refused() -> None:
     for overrides, problem in (
         (Overrides(epochs=1, steps=2), "--epochs and --steps"),
-        (Overrides(epochs=0), "--epochs is 0"),
-        (Overrides(batch_size=-1), "--batch-size is -1"),
-        (Overrides(learning_rate=float("nan")), "--lr is nan"),
+        (Overrides(epochs=0), "epochs is 0"),
+        (Overrides(batch_size=-1), "batch_size is -1"),
+        (Overrides(learning_rate=float("nan")), "lr is nan"),
     ):
         with pytest.raises(UsageError, match=problem):
             overrides.check()

@@ -81,9 +81,9 @@ def test_a_recording_may_say_itself_what_is_reserved():
     ("unseen", "share", "error", "message"),
     [
         ("foo", None, UsageError, "--unseen 'foo' is none of the sides: give one of train, test, both"),
-        ("test", 0.0, UsageError, "--unseen-share is 0: give a share between 0 and 1, such as 0.25"),
-        ("test", 1.0, UsageError, "--unseen-share is 1: give a share between 0 and 1, such as 0.25"),
-        ("train", float("nan"), UsageError, "--unseen-share is nan: give a share between 0 and 1, such as 0.25"),
+        ("test", 0.0, UsageError, "unseen_share is 0: give a share between 0 and 1, such as 0.25"),
+        ("test", 1.0, UsageError, "unseen_share is 1: give a share between 0 and 1, such as 0.25"),
+        ("train", float("nan"), UsageError, "unseen_share is nan: give a share between 0 and 1, such as 0.25"),
         (None, 0.5, UsageError, "--unseen-share 0.5 says how much, but not of what: add --unseen train|test|both"),
         ("test", 0.9, DataError, "--unseen-share 0.9 sets aside 7 of 8 test examples and leaves 1"),
         ("train", 0.97, DataError, "--unseen-share 0.97 sets aside 23 of 24 training examples and leaves 1"),

@@ -12,8 +12,7 @@ import pytest
 
 from gptfl.core import Dynamics, Run
 from gptfl.errors import DataError
-from gptfl.store import hdf5 as fields
-from gptfl.store import jsonlines, safety
+from gptfl.store import hdf5, jsonlines, safety
 from gptfl.store.chunks import read_array
 from gptfl.store.files import create, open_file
 from gptfl.store.kinds import SIMULATOR
@@ -23,7 +22,7 @@ from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     with create(tmp_path / "a.h5", SIMULATOR, settings={"a": 1}, inputs={}) as file:
-        fields.put_array(file, "value", np.arange(1000))
+        hdf5.put_array(file, "value", np.arange(1000))
     return tmp_path / "a.h5"
 
 
@@ -96,13 +95,13 @@ def test_groups_of_an_old_form_are_refused(plain: Path) -> None:
 
 
 def test_lines_are_counted_before_any_is_parsed(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_FREE_LINES", 10)
+    monkeypatch.setattr(hdf5, "_FREE_LINES", 10)
     with h5py.File(plain, "r+", libver="v110") as file:
         text = np.frombuffer(b"1\n" * 5000, dtype=np.uint8)
         file.create_dataset("x", data=text, compression="gzip")
-        monkeypatch.setattr(fields, "parse_json", lambda *args, **kwargs: pytest.fail("parsed"))
+        monkeypatch.setattr(hdf5, "parse_json", lambda *args, **kwargs: pytest.fail("parsed"))
         with pytest.raises(DataError, match="5,000 lines 'x' in"):
-            next(fields.get_lines(file, "x"))
+            next(hdf5.get_lines(file, "x"))
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i2", "u1", "?", "<f2"])
@@ -129,7 +128,7 @@ def test_wider_floats_than_any_file_of_gptfl_has_are_refused(plain: Path) -> Non
 def test_the_other_order_of_bytes_becomes_this_machines(plain: Path) -> None:
     with h5py.File(plain, "r+", libver="v110") as file:
         file["x"] = np.arange(3.0).astype(">f8")
-        found = fields.get_array(file, "x")
+        found = hdf5.get_array(file, "x")
     assert found.dtype.isnative
     np.testing.assert_array_equal(found, [0, 1, 2])
 

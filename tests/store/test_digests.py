@@ -14,8 +14,7 @@ import pytest
 
 from gptfl.core import Dynamics, Example, MetricInfo
 from gptfl.errors import DataError
-from gptfl.store import digests, files
-from gptfl.store import hdf5 as fields
+from gptfl.store import digests, files, hdf5
 from gptfl.store.features import open_features, read_features
 from gptfl.store.kinds import SIMULATOR
 from gptfl.store.predictions import read_predictions
@@ -229,9 +228,9 @@ def test_what_was_changed_is_not_amended(tmp_path: Path, dynamics: Dynamics) -> 
 )
 def test_arrays_of_any_type_and_shape_have_digests(tmp_path: Path, array: np.ndarray) -> None:
     with files.create(tmp_path / "a.h5", SIMULATOR, settings={}, inputs={}) as file:
-        fields.put_array(file, "value", array)
+        hdf5.put_array(file, "value", array)
     with files.open_file(tmp_path / "a.h5", SIMULATOR) as file:
-        np.testing.assert_array_equal(fields.get_array(file, "value"), array)
+        np.testing.assert_array_equal(hdf5.get_array(file, "value"), array)
         known = digests.kept(file["value"].id)
     halves = [array] if array.ndim == 0 else [array[:1], array[1:]]
     assert known == digests.of_array(array) == digests.of_blocks(array.dtype, array.shape, halves)
@@ -245,8 +244,8 @@ def test_a_digest_is_what_the_docs_say(tmp_path: Path) -> None:
     array = np.arange(6, dtype="<f4").reshape(3, 2)
     with files.create(tmp_path / "a.h5", SIMULATOR, settings={}, inputs={}) as file:
         group = file.create_group("state")
-        fields.put_array(group, "w", array)
-        fields.put_number(group, "n", 3)
+        hdf5.put_array(group, "w", array)
+        hdf5.put_number(group, "n", 3)
     of_array = hashlib.blake2b(b"<f4(3, 2)" + array.tobytes(), digest_size=16).hexdigest()
     pieces = [b"n", b"<i8", (3).to_bytes(8, "little"), b"w", of_array.encode()]
     of_group = hashlib.blake2b(b"".join(piece + b"\0" for piece in pieces), digest_size=16).hexdigest()

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.store import hdf5 as fields
+from gptfl.store import hdf5
 from gptfl.store.files import Header, amend, create, open_file, read_header
 from gptfl.store.kinds import FEATURES, KINDS, SIMULATOR
 
 
 def write(path: Path, value: int) -> None:
     with create(path, SIMULATOR, settings={"größe": [1, None, True]}, inputs={"dynamics": "ff"}) as file:
-        fields.put_array(file, "value", np.full(5, value))
+        hdf5.put_array(file, "value", np.full(5, value))
 
 
 def value_of(path: Path) -> int:
     with open_file(path, SIMULATOR) as file:
-        return int(fields.get_array(file, "value", 1, "i")[0])
+        return int(hdf5.get_array(file, "value", 1, "i")[0])
 
 
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_failed_block_leaves_the_old_file_alone(tmp_path: Path) -> None:
 
 def test_messages_name_the_file_that_is_being_made(tmp_path: Path) -> None:
     with create(tmp_path / "größe a%20b.h5", SIMULATOR, settings={}, inputs={}) as file:
-        assert fields.path_of(file) == tmp_path / "größe a%20b.h5"
+        assert hdf5.path_of(file) == tmp_path / "größe a%20b.h5"
 
 
 def test_a_file_is_replaced_while_it_is_being_read(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_file_is_replaced_while_it_is_being_read(tmp_path: Path) -> None:
     write(path, 1)
     with open_file(path, SIMULATOR) as old:
         write(path, 2)
-        assert fields.get_array(old, "value")[0] == 1
+        assert hdf5.get_array(old, "value")[0] == 1
     assert value_of(path) == 2
 
 
@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(ResourceError, match=r"a\.h5 can't be written.*free some space"):
             write(path, 2)
         with pytest.raises(ResourceError, match="free some space"), amend(path, SIMULATOR) as file:
-            fields.put_array(file, "more", np.ones(3))
+            hdf5.put_array(file, "more", np.ones(3))
     assert value_of(path) == 1
     assert list(tmp_path.iterdir()) == [path]
 
@@ -87,11 +87,11 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file_alone(tmp_path: 
 import resource, pathlib, numpy as np
 from gptfl.errors import ResourceError
 from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import hdf5
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 1000}, {resource.RLIM_INFINITY}))
 try:
     with files.amend(pathlib.Path({str(path)!r}), "gptfl-simulator") as file:
-        fields.put_array(file, "large", np.random.default_rng(0).random(1000))
+        hdf5.put_array(file, "large", np.random.default_rng(0).random(1000))
 except ResourceError as error:
     raise SystemExit(5 if "File too large" in str(error) else 1)
 """

@@ -10,8 +10,7 @@ import pytest
 
 from gptfl.core import Dynamics, Example
 from gptfl.errors import DataError
-from gptfl.store import examples, jsonlines
-from gptfl.store import hdf5 as fields
+from gptfl.store import examples, hdf5, jsonlines
 from gptfl.store.examples import get_examples, metric_from_json
 from gptfl.store.recordings import read_dynamics, write_dynamics
 
@@ -93,9 +92,9 @@ def test_a_metric_keeps_its_bounds() -> None:
 
 def test_the_first_wrong_line_ends_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
-    monkeypatch.setattr(fields, "parse_json", lambda text, lenient: parsed.append(text) or json.loads(text))
+    monkeypatch.setattr(hdf5, "parse_json", lambda text, lenient: parsed.append(text) or json.loads(text))
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        fields.put_lines(file, "pool", [ROW, 3, *[ROW] * 50])
+        hdf5.put_lines(file, "pool", [ROW, 3, *[ROW] * 50])
         with pytest.raises(DataError, match="line 2 is no example"):
             get_examples(file, "pool")
     assert len(parsed) == 2
@@ -103,7 +102,7 @@ def test_the_first_wrong_line_ends_the_reading(tmp_path: Path, monkeypatch: pyte
 
 def test_limits_of_lines_values_and_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        fields.put_lines(file, "pool", [{**ROW, "id": str(i)} for i in range(5)])
+        hdf5.put_lines(file, "pool", [{**ROW, "id": str(i)} for i in range(5)])
         monkeypatch.setattr(examples, "MAX_EXAMPLES", 4)
         with pytest.raises(DataError, match="more than 4 examples"):
             get_examples(file, "pool")
@@ -112,11 +111,11 @@ def test_limits_of_lines_values_and_examples(tmp_path: Path, monkeypatch: pytest
             ("_MAX_VALUES", -1, "more than -1 values"),
         ):
             with monkeypatch.context() as patch:
-                patch.setattr(fields, name, limit)
+                patch.setattr(hdf5, name, limit)
                 with pytest.raises(DataError, match=message):
                     get_examples(file, "pool")
                 with pytest.raises(DataError, match=r"shorten it|more than -1 values"):
-                    fields.put_lines(file, "more", [[1] * 20])
+                    hdf5.put_lines(file, "more", [[1] * 20])
 
 
 def test_older_recordings_with_numbers_that_are_not_finite_are_read(tmp_path: Path, dynamics: Dynamics) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gptfl.core import Example
 from gptfl.errors import DataError
-from gptfl.store import id_files as selection
+from gptfl.store import id_files
 from gptfl.store.id_files import ExampleIndex
 from gptfl.store.jsonlines import Limits
 
@@ -104,7 +104,7 @@ def test_lines_name_ids_whatever_they_hold(tmp_path: Path) -> None:
 
 def test_what_never_ends_is_read_no_further_than_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(line=100, file=1000, lines=50)
-    monkeypatch.setattr(selection, "LIMITS", limits)
+    monkeypatch.setattr(id_files, "LIMITS", limits)
     for text, problem in (("x" * 101, "line 1 is longer than 100 bytes"), ("#\n" * 51, "more than 50 lines")):
         with pytest.raises(DataError, match=problem):
             POOL.select(written(tmp_path, text), "--subset")
@@ -116,7 +116,7 @@ def test_what_never_ends_is_read_no_further_than_its_limits(tmp_path: Path, monk
 
 
 def test_line_ends_of_old_systems_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "LIMITS", Limits(line=100, file=1000, lines=20))
+    monkeypatch.setattr(id_files, "LIMITS", Limits(line=100, file=1000, lines=20))
     with pytest.raises(DataError, match="more than 20 lines: name each of the 6 ids once"):
         POOL.select(written(tmp_path, "#\r" * 40), "--subset")
 

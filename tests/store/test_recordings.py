@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gptfl.core import Curriculum, Dynamics, Example, MetricInfo, Run
+from gptfl.core.recording_settings import SETTINGS
 from gptfl.errors import DataError
-from gptfl.store import files
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5
 from gptfl.store.examples import get_examples
 from gptfl.store.kinds import DYNAMICS
-from gptfl.store.recorded_settings import ALWAYS, OR_NONE
 from gptfl.store.recordings import append_run, read_dynamics, write_dynamics
 from gptfl.store.runs import ROLES
 
@@ -27,7 +26,7 @@ json_values = st.recursive(
 )
 mappings = st.dictionaries(st.text(max_size=6), json_values, max_size=3)
 # Settings that gptfl reads again have types; Hypothesis draws words that it finds in the code.
-free_settings = mappings.filter(lambda drawn: not {*ALWAYS, *OR_NONE} & drawn.keys())
+free_settings = mappings.filter(lambda drawn: not SETTINGS.keys() & drawn.keys())
 
 
 @st.composite
@@ -142,7 +141,7 @@ def test_settings_of_the_wrong_type_are_refused(tmp_path: Path, dynamics: Dynami
     write_dynamics(tmp_path / "a.h5", dynamics)
     with files.amend(tmp_path / "a.h5", DYNAMICS) as file:
         del file["settings"]
-        fields.put_text(file, "settings", {key: value})
+        hdf5.put_text(file, "settings", {key: value})
     with pytest.raises(DataError, match=f"a.h5 has the setting {key} = "):
         read_dynamics(tmp_path / "a.h5")
 
@@ -156,7 +155,7 @@ def test_labels_out_of_range_are_refused(
         write_dynamics(tmp_path / "a.h5", replace(dynamics, pool=(odd, *dynamics.pool[1:])))
     row = {"id": "p0", "prompt": "", "target": "", "choices": list(choices), "label": label, "fields": {}, "digest": ""}
     with h5py.File(tmp_path / "b.h5", "w") as file:
-        fields.put_lines(file, "pool", [row])
+        hdf5.put_lines(file, "pool", [row])
         with pytest.raises(DataError, match=f"example 'p0' has the label {label} of"):
             get_examples(file, "pool")
 

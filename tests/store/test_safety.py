@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.store import hdf5 as fields
+from gptfl.store import hdf5
 from gptfl.store.files import create, header_of, open_file
 from gptfl.store.kinds import SIMULATOR
 from tests.undigested import without_digests
@@ -101,7 +101,7 @@ HOSTILE: list[tuple[Callable[[h5py.File, Path], None], str]] = [
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     with create(tmp_path / "a.h5", SIMULATOR, settings={"a": 1}, inputs={}) as file:
-        fields.put_array(file, "value", np.arange(1000))
+        hdf5.put_array(file, "value", np.arange(1000))
     return without_digests(tmp_path / "a.h5")
 
 
@@ -118,12 +118,12 @@ def test_what_gptfl_does_not_write_is_refused(
 def test_more_than_the_limit_is_neither_read_nor_written(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="more than"), open_file(plain, SIMULATOR, max_bytes=8000):
         pass
-    monkeypatch.setattr(fields, "_MAX_TEXT", 2000)
+    monkeypatch.setattr(hdf5, "_MAX_TEXT", 2000)
     with (
         pytest.raises(DataError, match="the examples take more than"),
         create(plain, SIMULATOR, settings={}, inputs={}) as file,
     ):
-        fields.put_lines(file, "examples", ["x" * 1000] * 2)
+        hdf5.put_lines(file, "examples", ["x" * 1000] * 2)
 
 
 @pytest.mark.parametrize(("mask", "shuffle"), [(0, False), (0, True), (1, True)])
@@ -139,7 +139,7 @@ def test_a_chunk_unpacks_to_what_it_declares_or_is_refused(
         dataset = file.create_dataset("x", (100,), "f8", chunks=(100,), compression="gzip", shuffle=shuffle)
         dataset.id.write_direct_chunk((0,), packed, mask)
     with open_file(plain, SIMULATOR) as file, pytest.raises(DataError, match="chunk in /x"):
-        fields.get_array(file, "x")
+        hdf5.get_array(file, "x")
 
 
 def test_a_chunk_that_skipped_its_filters_is_read(plain: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_chunk_that_skipped_its_filters_is_read(plain: Path) -> None:
         dataset = file.create_dataset("x", (100,), "f8", chunks=(100,), compression="gzip", shuffle=True)
         dataset.id.write_direct_chunk((0,), values.tobytes(), 3)
     with open_file(plain, SIMULATOR) as file:
-        np.testing.assert_array_equal(fields.get_array(file, "x"), values)
+        np.testing.assert_array_equal(hdf5.get_array(file, "x"), values)
 
 
 @pytest.mark.parametrize("value", ["long and of any length", np.bytes_(b"x" * 5000), np.arange(3), h5py.Empty("S4")])

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import DataError
-from gptfl.store import files, safety, walked
-from gptfl.store import hdf5 as fields
+from gptfl.store import files, hdf5, safety, walked
 from gptfl.store.files import amend, create, open_file
 from gptfl.store.kinds import SIMULATOR
 
@@ -19,7 +18,7 @@ from gptfl.store.kinds import SIMULATOR
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     with create(tmp_path / "a.h5", SIMULATOR, settings={}, inputs={}) as file:
-        fields.put_array(file, "value", np.arange(100))
+        hdf5.put_array(file, "value", np.arange(100))
     return tmp_path / "a.h5"
 
 
@@ -113,7 +112,7 @@ def test_what_is_refused_is_refused_again(plain: Path, walks: list[Path]) -> Non
 def test_what_a_change_is_built_on_is_walked(plain: Path, walks: list[Path]) -> None:
     read(plain)
     with amend(plain, SIMULATOR) as file:
-        fields.put_array(file, "more", np.arange(3))
+        hdf5.put_array(file, "more", np.arange(3))
     assert len(walks) == 3  # before and after
     read(plain)
     assert len(walks) == 4

@@ -173,7 +173,7 @@ def test_flips_of_many_classes_take_every_other_one() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan"), float("inf")])
 def test_a_share_that_is_none(neox: Path, data: Path, tmp_path: Path, share: float) -> None:
-    with pytest.raises(UsageError, match=r"--flip-labels is .*between 0 and 1"):
+    with pytest.raises(UsageError, match=r"flip_labels is .*between 0 and 1"):
         collect(str(neox), "rte", data=data / "rte", workspace=tmp_path / "w", pool=8, flip_labels=share, **SMALL)
 
 

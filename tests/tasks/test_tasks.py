@@ -5,8 +5,7 @@ import pytest
 
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.registry import get_registry
-from gptfl.tasks import BoolQ, JsonLines, Rte, Sst2, WebNlg, Wmt16DeEn
-from gptfl.tasks import local_files as local
+from gptfl.tasks import BoolQ, JsonLines, Rte, Sst2, WebNlg, Wmt16DeEn, local_files
 from gptfl.testing import check_task
 
 RTE = {"premise": "Nora sold  pears.\n", "hypothesis": "Nora sold fruit.", "label": 0}
@@ -122,14 +121,14 @@ def test_a_line_that_is_no_utf8(tmp_path):
 
 def test_limits_keep_memory_bounded(tmp_path, monkeypatch):
     folder = write(tmp_path / "d", numbered(4))
-    monkeypatch.setattr(local, "MAX_ROWS", 3)
+    monkeypatch.setattr(local_files, "MAX_ROWS", 3)
     with pytest.raises(DataError, match=r"train\.jsonl has more than 3 lines"):
         Rte(folder).load(1, 1, 0)
-    monkeypatch.setattr(local, "MAX_ROWS", 4)
-    monkeypatch.setattr(local, "MAX_LINE_BYTES", 20)
+    monkeypatch.setattr(local_files, "MAX_ROWS", 4)
+    monkeypatch.setattr(local_files, "MAX_LINE_BYTES", 20)
     with pytest.raises(DataError, match="line 1 is longer than 20 bytes"):
         Rte(folder).load(1, 1, 0)
-    monkeypatch.setattr(local, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(local_files, "MAX_FILE_BYTES", 100)
     with pytest.raises(DataError, match="is larger than 100 bytes"):
         Rte(folder).load(1, 1, 0)
 

@@ -33,7 +33,7 @@ def test_auto_takes_what_the_device_has(
 def test_what_makes_no_sense_is_named() -> None:
     with pytest.raises(UsageError, match=r"--precision fp16 on cpu: .*: use bf16 or fp32"):
         resolve_precision("fp16", "cpu")
-    with pytest.raises(UsageError, match="--precision 'int8' is unknown: use auto, fp32, bf16, fp16"):
+    with pytest.raises(UsageError, match="precision 'int8' is unknown: use auto, fp32, bf16, fp16"):
         resolve_precision("int8", "cuda")
 
 

@@ -1,6 +1,7 @@
 """What the gradients at points of one reference run foretell of any other run (Pruthi et al., 2020)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -164,6 +165,7 @@ class TracInCP(FromReference):
     """
 
     name = "tracin-cp"
+    tags = replace(FromReference.tags, baseline_selector=True)
 
     def __init__(
         self,
