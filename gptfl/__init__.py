@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from gptfl.features.featurize import featurize
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
+    from gptfl.recorder.callback import GptflCallback
+    from gptfl.recorder.recorder import Recorder
     from gptfl.recording.inspect import inspect
     from gptfl.report.display import plot, save
 
 _WHERE = {
+    "GptflCallback": "recorder.callback",
+    "Recorder": "recorder.recorder",
     "Recording": "api.recording",
     "Simulator": "api.simulator",
     "collect": "api.recording",
@@ -56,6 +60,8 @@ _WHERE = {
 """Where each of these is."""
 
 __all__ = [
+    "GptflCallback",
+    "Recorder",
     "Recording",
     "Simulator",
     "collect",

@@ -9,6 +9,8 @@ from gptfl.core.values import fingerprint
 
 IMPORTED = "imported"
 """The task of an imported recording."""
+OWN_RUN = "own-run"
+"""The task of a recording of somebody's own training (``gptfl.Recorder``, ``gptfl.GptflCallback``)."""
 UNKNOWN_RATE = 1.0
 """The learning rate of every step of a recording whose own are not known: only their proportions matter to a fit."""
 DECODINGS = ("greedy", "nucleus")
@@ -183,6 +185,16 @@ class RecordingSettings(Mapping[str, Any]):
     def imported(self) -> bool:
         """Whether ``gptfl import`` made the recording."""
         return self.task == IMPORTED and "layout" in self.others
+
+    @property
+    def own_run(self) -> bool:
+        """Whether somebody's own training was recorded, whose recipe gptfl can't carry out."""
+        return self.task == OWN_RUN and "made_by" in self.others
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its runs were trained by others than gptfl, so that none can be trained by its recipe."""
+        return self.imported or self.own_run
 
     @property
     def lacks_rates(self) -> bool:

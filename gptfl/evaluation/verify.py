@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 
 def check_made_here(source: FittedSimulator) -> None:
-    """Raise ``DataError`` for a recording that can't be trained on, for it was imported."""
+    """Raise ``DataError`` for a recording that can't be trained on, for others trained its runs."""
+    if source.recording.dynamics.settings.own_run:
+        raise DataError(
+            f"{source.recording.path} was recorded while you trained: gptfl can't carry out your recipe",
+            "train on the subset yourself, with the same GptflCallback or Recorder, and simulate it to compare",
+        )
     if source.recording.dynamics.settings.imported:
         raise DataError(
             f"{source.recording.path} was imported: gptfl knows no model and no recipe to train it by",

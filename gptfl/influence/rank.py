@@ -71,7 +71,7 @@ def rank_by(sources: Sequence[FittedSimulator], asked: InfluenceRequest, progres
         pool=pool,
         rankings=rankings,
         notes=notes,
-        imported=first.recording.dynamics.settings.imported,
+        imported=first.recording.dynamics.settings.elsewhere,
     )
     flipped = flipped_of(pool)
     if not flipped.any():

@@ -81,7 +81,7 @@ def _selection_of(
             if not dynamics.is_binary(source.metric)
         },
         novelty=None if prediction.novelty is None else float(prediction.novelty.mean()),
-        imported=dynamics.settings.imported,
+        imported=dynamics.settings.elsewhere,
         orders=len(asked.labels),
         simulator=source.path,
         notes=(

@@ -77,6 +77,8 @@ def command_of(path: str | Path) -> MadeBy:
     kind = read_header(path).kind
     if kind == kinds.DYNAMICS:
         dynamics = read_dynamics(path)
+        if dynamics.settings.own_run:
+            raise DataError(f"{path} was recorded while you trained: no command makes it", "run your training again")
         return _imported(dynamics, path) if dynamics.settings.imported else _collected(dynamics, path)
     if kind == kinds.FEATURES:
         return _featurized(path)

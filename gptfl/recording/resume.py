@@ -130,6 +130,8 @@ class RecordingJob:
             except OSError as error:
                 raise cannot_write(self.path, error) from error
             return None
+        if existing.settings.own_run:
+            raise DataError(f"{self.path} holds runs of your own training", "record under another --name")
         if existing.settings.imported:
             raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
         differing = self.settings.difference(existing.settings)

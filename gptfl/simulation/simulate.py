@@ -120,7 +120,7 @@ def simulated(
             for level, (low, high) in sorted(prediction.intervals.items())
         },
         novelty=prediction.novelty,
-        imported=source.recording.dynamics.settings.imported,
+        imported=source.recording.dynamics.settings.elsewhere,
         binary=source.recording.dynamics.is_binary(source.metric),
     )
 

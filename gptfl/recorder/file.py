@@ -1,0 +1,110 @@
+"""The recording that one's own runs are appended to: what it says of itself, and whether a run belongs to it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gptfl.core import Dynamics, Example, MetricInfo, Run, role_of
+from gptfl.core.recording_settings import OWN_RUN
+from gptfl.errors import DataError, UsageError
+from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
+from gptfl.store.workspace import Workspace, safe_name
+
+ANOTHER = "record under another name"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What all runs of one recording share."""
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metrics: Mapping[str, MetricInfo]
+    every: int
+    made_by: str
+    model: str
+    fingerprint: str | None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a recording of such runs."""
+        return {
+            "task": OWN_RUN,
+            "model": self.model,
+            "pool": len(self.pool),
+            "test": len(self.test),
+            "record_every": self.every,
+            "metrics": list(self.metrics),
+            "texts": True,
+            "made_by": self.made_by,
+            "model_fingerprint": self.fingerprint,
+        }
+
+
+class RunFile:
+    """Where one's own runs go: ``NAME.dynamics.h5`` in the workspace."""
+
+    def __init__(self, name: str, workspace: str | Path | None) -> None:
+        if name != safe_name(name):
+            raise UsageError(
+                f"the name {name!r} can't begin the names of files",
+                f"take at most 80 letters, digits, dots, underscores and hyphens, such as {safe_name(name)!r}",
+            )
+        self.space = Workspace.resolve(workspace)
+        self.name = name
+        self.path = self.space.dynamics_path(name)
+
+    def read(self, own: Identity) -> Dynamics | None:
+        """The recording so far, None before the first run.
+
+        Raises ``DataError`` where it isn't of such runs: another pool, test set, metric, interval or model.
+        """
+        if not self.path.exists():
+            check_nothing_beside(self.path)
+            return None
+        found = read_dynamics(self.path)
+        if not found.settings.own_run:
+            raise DataError(f"{self.path} holds no runs of your own training, and none are added", ANOTHER)
+        where = str(self.path)
+        _same_examples(found.pool, own.pool, f"{where} was recorded with another pool", "pool")
+        _same_examples(found.test, own.test, f"{where} was recorded with another test set", "test")
+        recorded = {**found.settings}
+        asked = own.settings()
+        for key, flag in (("metrics", "metrics"), ("record_every", "every")):
+            if recorded.get(key) != asked[key]:
+                raise DataError(
+                    f"{where} was recorded with {flag}={recorded.get(key)}, not {asked[key]}",
+                    f"give {flag}={recorded.get(key)}, or {ANOTHER}",
+                )
+        was = recorded.get("model_fingerprint")
+        if was is not None and own.fingerprint is not None and was != own.fingerprint:
+            raise DataError(
+                f"{where} was recorded from a model with the weights {was}, and this run starts from {own.fingerprint}",
+                f"start from the same weights, or {ANOTHER}",
+            )
+        return found
+
+    def append(self, own: Identity, run: Run) -> Run:
+        """Put a finished run on disk under the next index. Raises as ``read``, ``ResourceError`` if it can't be written."""
+        with self.space.lock(own.made_by):
+            found = self.read(own)
+            index = 0 if found is None else max((one.index for one in found.runs), default=-1) + 1
+            run = replace(run, index=index, role=role_of(index))
+            if found is None:
+                write_dynamics(self.path, Dynamics(own.pool, own.test, own.metrics, (run,), own.settings()))
+            else:
+                append_run(self.path, run)
+                merge_runs(self.path)
+        return run
+
+
+def _same_examples(recorded: Sequence[Example], asked: Sequence[Example], problem: str, name: str) -> None:
+    """Raise ``DataError`` unless these are the same examples in the same order."""
+    remedy = f"give the {name} of the earlier runs, in their order, or {ANOTHER}"
+    if len(recorded) != len(asked):
+        raise DataError(f"{problem}: {len(recorded)} examples, not {len(asked)}", remedy)
+    for was, one in zip(recorded, asked, strict=True):
+        if was.id != one.id:
+            raise DataError(f"{problem}: {was.id!r} is there where this run has {one.id!r}", remedy)
+        if was.digest != one.digest:
+            raise DataError(f"{problem}: {was.id!r} has another text", remedy)

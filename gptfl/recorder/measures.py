@@ -1,0 +1,60 @@
+"""What is measured of test examples: the loss of a model, or whatever somebody's own functions give."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.core import Example, MetricInfo
+from gptfl.errors import UsageError
+from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
+from gptfl.recorder.rows import Collate, token_rows
+from gptfl.store.workspace import safe_name
+
+Measured = Float[np.ndarray, " test"]
+Measure = Callable[[], Any]
+"""Gives one number for each test example, in their order."""
+KNOWN: Mapping[str, MetricInfo] = {metric.info.name: metric.info for metric in (Loss, Accuracy, Bleu, RougeL)}
+
+
+def measures_of(
+    given: Measure | Mapping[str, Measure] | None,
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Any],
+    test: Sequence[Example],
+    batch_size: int,
+    collate: Collate | None = None,
+    around: Callable[[], Any] | None = None,
+) -> dict[str, Measure]:
+    """The functions to call, by the names of their metrics; the model's loss where none is given.
+
+    Raises ``UsageError`` where there is nothing to measure.
+    """
+    if given is not None:
+        named = dict(given) if isinstance(given, Mapping) else {"loss": given}
+        for name, one in named.items():
+            if not callable(one):
+                raise UsageError(f"measure {name!r} is a {type(one).__name__}", "give a function without arguments")
+            if not isinstance(name, str) or name != safe_name(name):
+                raise UsageError(f"a metric can't be called {name!r}", "take letters, digits, underscores and hyphens")
+        if named:
+            return named
+    if model is None:
+        raise UsageError("there is nothing to measure", "give model= (and tokenizer=), or measure=")
+    from gptfl.recorder.losses import LossMeter
+
+    pad = getattr(tokenizer, "pad_token_id", None) or 0
+    tokens = token_rows(rows, test, tokenizer, collate)
+    meter = LossMeter(tokens, batch_size, pad, *([] if around is None else [around]))
+    return {"loss": lambda: meter(model)}
+
+
+def infos_of(measures: Iterable[str], higher_is_better: Iterable[str]) -> dict[str, MetricInfo]:
+    """What must be known of the metrics. Raises ``UsageError`` for a name in ``higher_is_better`` that is none of them."""
+    names, better = list(measures), {higher_is_better} if isinstance(higher_is_better, str) else set(higher_is_better)
+    lost = better - set(names)
+    if lost:
+        raise UsageError(f"higher_is_better names {min(lost)!r}, which isn't measured", f"measured: {', '.join(names)}")
+    return {name: KNOWN[name] if name in KNOWN else MetricInfo(name, name in better) for name in names}

@@ -1,0 +1,353 @@
+"""Records the runs of any training loop into a recording that every command takes."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gptfl.core import Dynamics, MetricInfo
+from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.recorder.file import Identity, RunFile
+from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
+from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of
+from gptfl.recorder.rows import examples_of, id_of
+from gptfl.recorder.run import RunSoFar
+
+Stop = Callable[[Forecast], bool] | float
+Rates = Callable[[int], float] | Sequence[float]
+
+
+def say(line: str) -> None:
+    """Print a line, as a note of gptfl's among those of the training."""
+    sys.stdout.write(f"gptfl: {line}\n")
+    sys.stdout.flush()
+
+
+class Recorder:
+    """Records each run of a training loop: the ids of every step, its step size, and the test examples' metrics.
+
+    ``with recorder.run(): ... recorder.step(ids, lr)``. A run is on disk as soon as its block has ended.
+
+    Args:
+        name: what the recording's files are called in the workspace.
+        pool: every training example that any run may see: gptfl's examples, or rows with an id and a text.
+        test: the test examples, alike.
+        every: after how many steps they are measured; also before the first and after the last.
+        model: the model that is trained. Its losses on ``test`` are measured unless ``measure`` says otherwise.
+        tokenizer: makes tokens of test examples that are texts.
+        measure: gives one number for each test example: a function without arguments, or several by the names of metrics.
+        higher_is_better: the names of those of which more is better.
+        workspace: the folder, by default that of the commands.
+        batch_size: how many test examples are measured at a time.
+        id_column: the key of a row's id.
+        groups: names of groups of test ids, each of which is forecast, too.
+        forecast: whether to say after each measurement where the run will end, once there are two earlier runs.
+        simulator: the file of one to forecast with, rather than one fitted to the earlier runs on the spot.
+        stop_when: a function of the forecast, or a number: stop once the whole 90 % band is worse than that.
+        say: what prints a line.
+        model_name: what the model is called.
+
+    Raises ``DataError`` for examples that make no sense, and ``UsageError`` for options that don't go together.
+    """
+
+    made_by = "gptfl.Recorder"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pool: Iterable[Any],
+        test: Iterable[Any],
+        every: int = 10,
+        model: Any = None,
+        tokenizer: Any = None,
+        measure: Measure | Mapping[str, Measure] | None = None,
+        higher_is_better: Iterable[str] = (),
+        workspace: str | Path | None = None,
+        batch_size: int = 8,
+        id_column: str = "id",
+        groups: Mapping[str, Iterable[Any]] | None = None,
+        forecast: bool = True,
+        simulator: str | Path | None = None,
+        stop_when: Stop | None = None,
+        say: Callable[[str], None] = say,
+        model_name: str | None = None,
+    ) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise UsageError(f"every={every!r}", "give a whole number of steps, at least 1")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(f"batch_size={batch_size!r}", "give a whole number, at least 1")
+        self.every, self.say, self.stop_when = every, say, stop_when
+        self.file = RunFile(name, workspace)
+        self.pool = examples_of(pool, "training example", tokenizer, id_column, own_ids=False)
+        rows = list(test)
+        self.test = examples_of(rows, "test example", tokenizer, id_column)
+        self.places = {example.id: place for place, example in enumerate(self.pool)}
+        self.model = model
+        self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
+        self.metrics: dict[str, MetricInfo] = infos_of(self.measures, higher_is_better)
+        self.groups = _groups(groups or {}, {example.id: place for place, example in enumerate(self.test)})
+        self.wants_forecast, self.simulator = forecast, simulator
+        self.model_name = model_name or getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
+        self.forecast: Forecast | None = None
+        """The last forecast of the run; None where there is none."""
+        self.should_stop = False
+        """Whether ``stop_when`` said so."""
+        self._run: RunSoFar | None = None
+
+    @property
+    def path(self) -> Path:
+        """The recording."""
+        return self.file.path
+
+    @contextmanager
+    def run(
+        self,
+        *,
+        steps: int | None = None,
+        ids: Iterable[Any] | None = None,
+        rates: Rates | None = None,
+        seed: int = 0,
+        resume: Mapping[str, Any] | None = None,
+    ) -> Iterator["Recorder"]:
+        """Record one run: measures the test examples, takes the block's steps, and writes the run when the block ends.
+
+        Args:
+            steps: how many the run will take, where that is known; the forecast is for that step.
+            ids: the ids of the training examples that it passes through; those seen so far where it isn't said.
+            rates: the step sizes planned, or a function of the step from 0; as in earlier runs where it isn't said.
+            seed: the number that the run was drawn by, which is kept.
+            resume: what ``state_dict`` gave: the run goes on from there.
+
+        A block that ends by an exception isn't recorded. Raises ``UsageError`` for a run within a run, and ``DataError``
+        where the recording is of other examples, another model or another ``every``, or the run took no step.
+        """
+        self.begin(steps=steps, ids=ids, rates=rates, seed=seed, resume=resume)
+        try:
+            yield self
+        except BaseException as error:
+            self.abandon(f"by {type(error).__name__}")
+            raise
+        self.finish()
+
+    def begin(
+        self,
+        *,
+        steps: int | None = None,
+        ids: Iterable[Any] | None = None,
+        rates: Rates | None = None,
+        seed: int = 0,
+        resume: Mapping[str, Any] | None = None,
+    ) -> None:
+        """What ``run`` does before its block."""
+        if self._run is not None:
+            raise UsageError("a run is being recorded already", "end its block before the next recorder.run()")
+        members = None if ids is None else self._places(ids)
+        identity = self._identity(resume)
+        earlier = self.file.read(identity)
+        run = RunSoFar(identity, seed, steps, members, rates, tuple(self.metrics), started=time.perf_counter())
+        if resume is not None:
+            run.load(resume)
+        self._earlier, self._forecaster, self._quiet = earlier, None, False
+        self.forecast, self.should_stop = None, False
+        self._run = run
+        try:
+            self._announce(run)
+            if resume is None:
+                self._measure(run)
+        except BaseException:
+            self._run = None
+            raise
+
+    def step(
+        self, ids: Iterable[Any] | Any, lr: float | Any, losses: Iterable[Any] | None = None, last: bool = False
+    ) -> None:
+        """Record one optimiser step that was just taken.
+
+        Args:
+            ids: the ids of all examples in the step's batches, accumulated ones together.
+            lr: the optimiser's step size at this step.
+            losses: each one's own loss, where the loop has computed it; kept in a table beside the recording.
+            last: measure now, since no other step follows.
+
+        Raises ``UsageError`` without a run or for a step size that is no number, and ``DataError`` for no ids and for an
+        id that isn't in the pool.
+        """
+        run = self._running()
+        rate = _rate(lr)
+        places = self._places(ids)
+        if not len(places):
+            raise DataError(f"step {run.step + 1} has no ids", "give the ids of the examples in its batch")
+        run.add(places, rate, None if losses is None else [float(one) for one in losses])
+        if last or run.step % self.every == 0 or run.step == run.planned:
+            self._measure(run)
+
+    def finish(self) -> None:
+        """What ``run`` does after its block: measures if the last step wasn't, and appends the run to the recording."""
+        run = self._running()
+        try:
+            if run.step == 0:
+                raise DataError("the run took no step, and nothing is recorded", "call recorder.step after each one")
+            if run.measured[-1] != run.step:
+                self._measure(run)
+            self._keep(run)
+        finally:
+            self._run = None
+
+    def finish_as_measured(self) -> None:
+        """``finish`` without another measurement, where the model is no longer that of the last step."""
+        run = self._running()
+        run.cut()
+        self.finish()
+
+    def abandon(self, why: str) -> None:
+        """Forget the run, which isn't recorded."""
+        run, self._run = self._run, None
+        if run is not None:
+            self.say(f"the run ended {why} after {run.step} steps and isn't recorded")
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is being recorded."""
+        return self._run is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it takes to go on with this very run (``run(resume=...)``): JSON-able, to be saved with a checkpoint."""
+        return self._running().state()
+
+    def _running(self) -> RunSoFar:
+        if self._run is None:
+            raise UsageError("there is no run to record", "call it within `with recorder.run():`")
+        return self._run
+
+    def _identity(self, resume: Mapping[str, Any] | None) -> Identity:
+        known = None
+        if self.model is not None:
+            from gptfl.recorder.losses import model_fingerprint
+
+            # A run that goes on began from weights that are gone.
+            known = model_fingerprint(self.model) if resume is None else resume.get("model_fingerprint")
+        return Identity(self.pool, self.test, self.metrics, self.every, self.made_by, self.model_name, known)
+
+    def _places(self, ids: Iterable[Any] | Any) -> Int[np.ndarray, " id"]:
+        if isinstance(ids, str | int) or getattr(ids, "ndim", 1) == 0:
+            ids = [ids]
+        found = []
+        for number, one in enumerate(ids):
+            name = id_of(one, f"training example {number} of the batch")
+            if name not in self.places:
+                raise DataError(f"the id {name!r} is not in the pool", "give the Recorder all examples as pool=")
+            found.append(self.places[name])
+        return np.array(found, dtype=np.int64)
+
+    def _announce(self, run: RunSoFar) -> None:
+        count = len(self.test)
+        if run.planned is None:
+            self.say(f"{count} test examples are measured every {self.every} steps, at the start and at the end")
+            return
+        evaluations = len(set(range(0, run.planned + 1, self.every)) | {run.planned})
+        self.say(f"{evaluations} evaluations of {count} test examples, every {self.every} steps of {run.planned}")
+
+    def _measure(self, run: RunSoFar) -> None:
+        begun = time.perf_counter()
+        values = self._values()
+        run.keep(values)
+        took = time.perf_counter() - begun
+        if len(run.measured) == 1:
+            whole = ""
+            if run.planned is not None:
+                count = len(set(range(0, run.planned + 1, self.every)) | {run.planned})
+                whole = f", all {count} about {count * took:.3g} s"
+            self.say(f"the first evaluation took {took:.3g} s{whole}")
+        if run.step:
+            self._tell(run)
+
+    def _values(self) -> dict[str, Measured]:
+        from gptfl.recorder.losses import undisturbed
+
+        found = {}
+        with undisturbed(self.model):
+            for name, measure in self.measures.items():
+                given = measure()
+                cpu = getattr(given, "detach", None)
+                values = np.asarray(given if cpu is None else given.detach().cpu().float(), dtype=np.float64)
+                if values.shape != (len(self.test),):
+                    raise DataError(
+                        f"the measure {name!r} gave numbers of shape {values.shape}",
+                        f"give {len(self.test)}, one a test",
+                    )
+                found[name] = values.astype(np.float32)
+        return found
+
+    def _keep(self, run: RunSoFar) -> None:
+        recorded = self.file.append(run.identity, run.run())
+        if run.losses:
+            path = self.path.with_name(f"{self.file.name}.own-losses") / f"{recorded.name}.csv"
+            run.write_losses(path, [example.id for example in self.pool])
+        self.say(f"recorded {recorded.name} ({run.step} steps) in {self.path}")
+
+    def _tell(self, run: RunSoFar) -> None:
+        """Forecast the end of the run, where earlier runs tell of it."""
+        if not self.wants_forecast or self._quiet or self._earlier is None:
+            return
+        metric = self.metrics.get("loss") or next(iter(self.metrics.values()))
+        try:
+            if self._forecaster is None:
+                self._forecaster = Forecaster(self._earlier, metric, self.groups, self.path, self.simulator)
+            found = self._forecaster.forecast(self._course(run, self._earlier, metric))
+        except GptflError as error:
+            # The training goes on, whatever can't be told of it.
+            self.say(f"no forecast: {error.problem}")
+            self._quiet = True
+            return
+        self.forecast = found
+        self.say(str(found))
+        if self.stop_when is not None and found.step < found.end and self._stops(found, metric):
+            self.should_stop = True
+            self.say(f"stop_when holds at step {found.step}: the run should stop")
+
+    def _course(self, run: RunSoFar, earlier: Dynamics, metric: MetricInfo) -> Course:
+        steps = max(run.planned or usual_steps(earlier.runs), run.step)
+        done, taken = run.batches(), np.array(run.rates)
+        members = np.unique(done[done >= 0]) if run.members is None else run.members
+        batches = planned_batches(done, members, steps, run.seed)
+        rates = usual_rates(earlier.runs, taken, steps)
+        if run.plan is not None:
+            later = range(run.step, steps)
+            plan = run.plan if callable(run.plan) else run.plan.__getitem__
+            rates[run.step :] = [float(plan(step)) for step in later]
+        return Course(batches, rates, np.array(run.measured), np.stack(run.values[metric.name]), self.every)
+
+    def _stops(self, found: Forecast, metric: MetricInfo) -> bool:
+        if callable(self.stop_when):
+            return bool(self.stop_when(found))
+        assert self.stop_when is not None
+        limit = float(self.stop_when)
+        return found.high < limit if metric.higher_is_better else found.low > limit
+
+
+def _rate(lr: Any) -> float:
+    item = getattr(lr, "item", None)
+    value = item() if callable(item) else lr
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise UsageError(f"lr is {value!r}, no step size", "give the optimiser's learning rate, a number from 0")
+    return float(value)
+
+
+def _groups(groups: Mapping[str, Iterable[Any]], places: Mapping[str, int]) -> dict[str, Int[np.ndarray, " member"]]:
+    found = {}
+    for name, ids in groups.items():
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"a group is called {name!r}", "give each group a name")
+        names = [id_of(one, f"group {name!r}") for one in ([ids] if isinstance(ids, str) else ids)]
+        lost = [one for one in names if one not in places]
+        if lost or not names:
+            what = f"names {lost[0]!r}, which is no test example" if lost else "is empty"
+            raise DataError(f"group {name!r} {what}", "give it ids of test examples")
+        found[name] = np.array([places[one] for one in names], dtype=np.int64)
+    return found
