@@ -8,7 +8,7 @@ import numpy as np
 from gptfl.core import REPEAT, Dynamics, Features, FitData, MetricInfo, Progress, Run, tasks_of
 from gptfl.core.holdout import HeldOutExamples, kept_places
 from gptfl.core.queries import given_part, stacked
-from gptfl.core.runs import cut_run, of_tests
+from gptfl.core.runs import TEST, cut_run, of_tests
 from gptfl.core.splits import (
     MORE_RUNS,
     Split,
@@ -223,7 +223,7 @@ def folds_for(
     """
     reserve = dynamics.settings.reserve_pool
     if not reserve:
-        return folds, ()
+        return _each_in_turn(dynamics) if folds is None and dynamics.settings.own_run else (folds, ())
     if aside is not None and aside.pool and aside.share is None:
         told = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
         return None, (told if folds is None else f"{told}; --folds {folds} changes nothing",)
@@ -233,6 +233,14 @@ def folds_for(
             "--folds 4 takes every run in turn, --unseen train leaves out who can't answer about these",
         )
     return folds, ()
+
+
+def _each_in_turn(dynamics: Dynamics) -> tuple[int | None, tuple[str, ...]]:
+    """Folds where a recording of somebody's own training has too few runs for one to be set apart."""
+    offer = None if any(run.role == TEST for run in dynamics.runs) else most_folds(dynamics.runs)
+    if offer is None:
+        return None, ()
+    return offer, (f"{len(dynamics.runs)} runs are too few to set one apart: took --folds {offer}, each in turn",)
 
 
 def divided(dynamics: Dynamics, runs: Sequence[Run], folds: int | None) -> list[Split]:

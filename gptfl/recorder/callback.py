@@ -11,9 +11,10 @@ from transformers import Trainer, TrainerCallback
 
 from gptfl.errors import DataError, UsageError
 from gptfl.recorder.batches import number_batches, taken_places
+from gptfl.recorder.inputs import say
 from gptfl.recorder.measures import Measure, measures_of
 from gptfl.recorder.own_losses import OwnLosses
-from gptfl.recorder.recorder import Recorder, Stop, say
+from gptfl.recorder.recorder import Recorder, Stop
 from gptfl.recorder.rows import column, id_of
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 
@@ -200,7 +201,11 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         pool = self.given_pool
         if pool is None:
             rows = trainer.train_dataset
-            pool = [{**rows[place], self.id_column: name} for place, name in enumerate(self._row_ids)]
+            pool = []
+            for place, name in enumerate(self._row_ids):
+                if not isinstance(rows[place], Mapping):
+                    raise DataError(f"row {place} of the training set is a {type(rows[place]).__name__}", "give pool=")
+                pool.append({**rows[place], self.id_column: name})
         test = self.given_test
         if test is None:
             found = trainer.eval_dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Dynamics, Example, MetricInfo, Run, role_of
-from gptfl.core.recording_settings import OWN_RUN
+from gptfl.core.recording_settings import OWN_RUN, RecordingSettings
 from gptfl.errors import DataError, UsageError
 from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
 from gptfl.store.workspace import Workspace, safe_name
@@ -91,7 +91,8 @@ class RunFile:
             index = 0 if found is None else max((one.index for one in found.runs), default=-1) + 1
             run = replace(run, index=index, role=role_of(index))
             if found is None:
-                write_dynamics(self.path, Dynamics(own.pool, own.test, own.metrics, (run,), own.settings()))
+                settings = RecordingSettings.of(own.settings())
+                write_dynamics(self.path, Dynamics(own.pool, own.test, own.metrics, (run,), settings))
             else:
                 append_run(self.path, run)
                 merge_runs(self.path)

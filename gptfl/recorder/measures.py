@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Example, MetricInfo
-from gptfl.errors import UsageError
+from gptfl.errors import DataError, UsageError
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
 from gptfl.recorder.rows import Collate, token_rows
 from gptfl.store.workspace import safe_name
@@ -58,3 +58,19 @@ def infos_of(measures: Iterable[str], higher_is_better: Iterable[str]) -> dict[s
     if lost:
         raise UsageError(f"higher_is_better names {min(lost)!r}, which isn't measured", f"measured: {', '.join(names)}")
     return {name: KNOWN[name] if name in KNOWN else MetricInfo(name, name in better) for name in names}
+
+
+def numbers_of(given: Any, name: str, tests: int) -> Measured:
+    """What a measure gave, one number a test example. Raises ``DataError`` for anything else."""
+    tensor = getattr(given, "detach", None)
+    try:
+        values = np.asarray(given if tensor is None else tensor().cpu().float(), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"the measure {name!r} gave a {type(given).__name__}, no numbers", "give one for each test example"
+        ) from None
+    if values.shape != (tests,):
+        raise DataError(
+            f"the measure {name!r} gave numbers of shape {values.shape}", f"give {tests}, one for each test example"
+        )
+    return values.astype(np.float32)

@@ -1,6 +1,5 @@
 """Records the runs of any training loop into a recording that every command takes."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,18 +13,13 @@ from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
-from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of
+from gptfl.recorder.inputs import group_places, rate_of, say
+from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
 
 Stop = Callable[[Forecast], bool] | float
 Rates = Callable[[int], float] | Sequence[float]
-
-
-def say(line: str) -> None:
-    """Print a line, as a note of gptfl's among those of the training."""
-    sys.stdout.write(f"gptfl: {line}\n")
-    sys.stdout.flush()
 
 
 class Recorder:
@@ -91,7 +85,7 @@ class Recorder:
         self.model = model
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, higher_is_better)
-        self.groups = _groups(groups or {}, {example.id: place for place, example in enumerate(self.test)})
+        self.groups = group_places(groups or {}, {example.id: place for place, example in enumerate(self.test)})
         self.wants_forecast, self.simulator = forecast, simulator
         self.model_name = model_name or getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
         self.forecast: Forecast | None = None
@@ -99,6 +93,9 @@ class Recorder:
         self.should_stop = False
         """Whether ``stop_when`` said so."""
         self._run: RunSoFar | None = None
+        self._earlier: Dynamics | None = None
+        self._forecaster: Forecaster | None = None
+        self._quiet = False
 
     @property
     def path(self) -> Path:
@@ -179,7 +176,7 @@ class Recorder:
         id that isn't in the pool.
         """
         run = self._running()
-        rate = _rate(lr)
+        rate = rate_of(lr)
         places = self._places(ids)
         if not len(places):
             raise DataError(f"step {run.step + 1} has no ids", "give the ids of the examples in its batch")
@@ -237,11 +234,13 @@ class Recorder:
     def _places(self, ids: Iterable[Any] | Any) -> Int[np.ndarray, " id"]:
         if isinstance(ids, str | int) or getattr(ids, "ndim", 1) == 0:
             ids = [ids]
+        if not isinstance(ids, Iterable):
+            raise DataError(f"the ids of a batch are {ids!r}", "give the ids of the examples in it")
         found = []
         for number, one in enumerate(ids):
             name = id_of(one, f"training example {number} of the batch")
             if name not in self.places:
-                raise DataError(f"the id {name!r} is not in the pool", "give the Recorder all examples as pool=")
+                raise DataError(f"the id {name!r} is not in the pool", "give every example that a run may see as pool=")
             found.append(self.places[name])
         return np.array(found, dtype=np.int64)
 
@@ -254,9 +253,14 @@ class Recorder:
         self.say(f"{evaluations} evaluations of {count} test examples, every {self.every} steps of {run.planned}")
 
     def _measure(self, run: RunSoFar) -> None:
+        from gptfl.recorder.losses import undisturbed
+
+        with undisturbed(self.model):
+            self._measure_now(run)
+
+    def _measure_now(self, run: RunSoFar) -> None:
         begun = time.perf_counter()
-        values = self._values()
-        run.keep(values)
+        run.keep(self._values())
         took = time.perf_counter() - begun
         if len(run.measured) == 1:
             whole = ""
@@ -268,21 +272,7 @@ class Recorder:
             self._tell(run)
 
     def _values(self) -> dict[str, Measured]:
-        from gptfl.recorder.losses import undisturbed
-
-        found = {}
-        with undisturbed(self.model):
-            for name, measure in self.measures.items():
-                given = measure()
-                cpu = getattr(given, "detach", None)
-                values = np.asarray(given if cpu is None else given.detach().cpu().float(), dtype=np.float64)
-                if values.shape != (len(self.test),):
-                    raise DataError(
-                        f"the measure {name!r} gave numbers of shape {values.shape}",
-                        f"give {len(self.test)}, one a test",
-                    )
-                found[name] = values.astype(np.float32)
-        return found
+        return {name: numbers_of(measure(), name, len(self.test)) for name, measure in self.measures.items()}
 
     def _keep(self, run: RunSoFar) -> None:
         recorded = self.file.append(run.identity, run.run())
@@ -294,6 +284,8 @@ class Recorder:
     def _tell(self, run: RunSoFar) -> None:
         """Forecast the end of the run, where earlier runs tell of it."""
         if not self.wants_forecast or self._quiet or self._earlier is None:
+            return
+        if run.step >= (run.planned or usual_steps(self._earlier.runs)):  # the end is known
             return
         metric = self.metrics.get("loss") or next(iter(self.metrics.values()))
         try:
@@ -312,7 +304,7 @@ class Recorder:
             self.say(f"stop_when holds at step {found.step}: the run should stop")
 
     def _course(self, run: RunSoFar, earlier: Dynamics, metric: MetricInfo) -> Course:
-        steps = max(run.planned or usual_steps(earlier.runs), run.step)
+        steps = run.planned or usual_steps(earlier.runs)
         done, taken = run.batches(), np.array(run.rates)
         members = np.unique(done[done >= 0]) if run.members is None else run.members
         batches = planned_batches(done, members, steps, run.seed)
@@ -329,25 +321,3 @@ class Recorder:
         assert self.stop_when is not None
         limit = float(self.stop_when)
         return found.high < limit if metric.higher_is_better else found.low > limit
-
-
-def _rate(lr: Any) -> float:
-    item = getattr(lr, "item", None)
-    value = item() if callable(item) else lr
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise UsageError(f"lr is {value!r}, no step size", "give the optimiser's learning rate, a number from 0")
-    return float(value)
-
-
-def _groups(groups: Mapping[str, Iterable[Any]], places: Mapping[str, int]) -> dict[str, Int[np.ndarray, " member"]]:
-    found = {}
-    for name, ids in groups.items():
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"a group is called {name!r}", "give each group a name")
-        names = [id_of(one, f"group {name!r}") for one in ([ids] if isinstance(ids, str) else ids)]
-        lost = [one for one in names if one not in places]
-        if lost or not names:
-            what = f"names {lost[0]!r}, which is no test example" if lost else "is empty"
-            raise DataError(f"group {name!r} {what}", "give it ids of test examples")
-        found[name] = np.array([places[one] for one in names], dtype=np.int64)
-    return found

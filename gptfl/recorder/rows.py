@@ -65,7 +65,11 @@ def examples_of(
     found: list[Example] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(rows):
-        example = row if isinstance(row, Example) else _example(row, f"{what} {number}", tokenizer, id_column, own_ids)
+        if isinstance(row, Example):
+            id_of(row.id, f"{what} {number}")
+            example = row
+        else:
+            example = _example(row, f"{what} {number}", tokenizer, id_column, own_ids)
         if example.id in seen:
             raise DataError(
                 f"{what} {number} has the id {shown(example.id)}, as row {seen[example.id]} has", "make ids unique"
