@@ -259,7 +259,10 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         logs = {f"gptfl/{name}": float(np.mean(found[-1])) for name, found in run.values.items()}
         if recorder.forecast is not None and recorder.forecast.step == run.step:
             logs |= recorder.forecast.logs()
+        # To log takes back the wish to log, which the trainer may have for the same step.
+        wanted = self.trainer.control.should_log
         self.trainer.log(logs)
+        self.trainer.control.should_log = wanted
 
 
 class _CallbackRecorder(Recorder):

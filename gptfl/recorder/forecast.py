@@ -142,7 +142,10 @@ class Forecaster:
         query = course.query(self.columns)
         told = self.ask(query)
         if LEVEL not in told.intervals:
-            raise DataError("the simulator gives no 90 % intervals", "fit one that does, or leave out simulator=")
+            raise DataError(
+                "nothing tells how wide a band must be, as where earlier runs don't differ in what they saw",
+                "record more runs, on other draws of the pool",
+            )
         ends = [told.values[0, -1], *(bound[0, -1] for bound in told.intervals[LEVEL])]
         found = []
         for number, (name, members) in enumerate(self.groups.items()):
@@ -173,7 +176,8 @@ def _fitted_to_groups(
         if run.index not in bad and run.role != REPEAT
     ]
     if len(runs) < FEWEST_FIT_RUNS:
-        raise DataError(f"{len(runs)} earlier runs are too few to forecast from", f"record {FEWEST_FIT_RUNS} or more")
+        count = "is 1 earlier run" if len(runs) == 1 else f"are {len(runs)} earlier runs"
+        raise DataError(f"there {count}, and it takes {FEWEST_FIT_RUNS}", "record more runs")
     columns = runs[0].metrics[metric.name].shape[1]
     test = tuple(Example(f"column {number}", "", "", digest=str(number)) for number in range(columns))
     part = get_registry().find("estimator", FEW_RUNS)

@@ -1,6 +1,5 @@
 """What a recorder is given and what it prints: step sizes, groups, lines."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,9 +11,10 @@ from gptfl.recorder.rows import id_of
 
 
 def say(line: str) -> None:
-    """Print a line, as a note of gptfl's among those of the training."""
-    sys.stdout.write(f"gptfl: {line}\n")
-    sys.stdout.flush()
+    """Print a line, as a note of gptfl's among those of the training, above its progress bars."""
+    from tqdm import tqdm
+
+    tqdm.write(f"gptfl: {line}")
 
 
 def rate_of(lr: Any) -> float:
