@@ -94,7 +94,7 @@ def seconds(arguments: argparse.Namespace, folder: Path, recorded: bool) -> floa
 def main() -> None:
     """Train in turns and print the ratio of each turn, and their median."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    sizes = {"steps": 40, "every": 5, "test": 32, "batch": 8, "length": 64, "width": 256, "blocks": 4, "turns": 5}
+    sizes = {"steps": 40, "every": 5, "test": 32, "batch": 8, "length": 64, "width": 128, "blocks": 4, "turns": 5}
     for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     arguments = parser.parse_args()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gptfl.recorder.rows import IGNORED, TokenRow
+from gptfl.recorder.rows import IGNORED, LabelledTokens
 
 
 @contextmanager
@@ -43,7 +43,7 @@ class LossMeter:
 
     def __init__(
         self,
-        rows: Sequence[TokenRow],
+        rows: Sequence[LabelledTokens],
         batch_size: int,
         pad: int = 0,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -78,7 +78,7 @@ def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _padded(
-    rows: Sequence[TokenRow], places: list[int], pad: int
+    rows: Sequence[LabelledTokens], places: list[int], pad: int
 ) -> tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]:
     longest = max(len(rows[place].ids) for place in places)
     shape = (len(places), longest)

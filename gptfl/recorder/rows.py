@@ -19,7 +19,7 @@ Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRow:
+class LabelledTokens:
     """The tokens of an example, and the label of each; labels of ``IGNORED`` have no loss."""
 
     ids: Sequence[int]
@@ -147,7 +147,7 @@ def _labels(row: Mapping[str, Any], ids: Sequence[int]) -> list[int] | None:
 
 def token_rows(
     rows: Iterable[Any], examples: Sequence[Example], tokenizer: Any, collate: Collate | None = None
-) -> tuple[TokenRow, ...]:
+) -> tuple[LabelledTokens, ...]:
     """The tokens of test examples and which of them count.
 
     A row that holds neither tokens nor labels is tokenised, prompt and target together; its labels are the tokens after
@@ -172,18 +172,18 @@ def token_rows(
     return tuple(found)
 
 
-def _of_tokens(row: Mapping[str, Any], collate: Collate | None) -> TokenRow | None:
+def _of_tokens(row: Mapping[str, Any], collate: Collate | None) -> LabelledTokens | None:
     ids = _numbers(row["input_ids"])
     labels = _labels(row, ids)
     if labels is not None or collate is None:
-        return None if labels is None else TokenRow(ids, labels)
+        return None if labels is None else LabelledTokens(ids, labels)
     batch = collate([{key: row[key] for key in TOKEN_KEYS if row.get(key) is not None}])
     if batch.get("labels") is None:
         return None
-    return TokenRow(_numbers(batch["input_ids"][0]), _numbers(batch["labels"][0]))
+    return LabelledTokens(_numbers(batch["input_ids"][0]), _numbers(batch["labels"][0]))
 
 
-def _tokenised(example: Example, tokenizer: Any) -> TokenRow | None:
+def _tokenised(example: Example, tokenizer: Any) -> LabelledTokens | None:
     if tokenizer is None:
         raise DataError(
             f"test example {example.id!r} is a text, and there is no tokenizer",
@@ -196,4 +196,4 @@ def _tokenised(example: Example, tokenizer: Any) -> TokenRow | None:
     while shared < min(len(whole), len(prompt)) and whole[shared] == prompt[shared]:
         shared += 1
     # What begins a text by itself, a token of the tokenizer's own, is no part of the target.
-    return TokenRow(whole, [IGNORED] * shared + whole[shared:])
+    return LabelledTokens(whole, [IGNORED] * shared + whole[shared:])
