@@ -45,21 +45,23 @@ class NumberedRows:
 class NumberedBatches:
     """A collator that puts the places of its rows into the batch."""
 
-    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+    def __init__(self, collate: Callable[[list[Any]], Any], unseen: str | None) -> None:
         self.collate = collate
+        self.left_out = {KEY, unseen}
 
     def __call__(self, rows: list[Any]) -> Any:
         places = [row[KEY] for row in rows]
-        batch = self.collate([{key: value for key, value in row.items() if key != KEY} for row in rows])
+        batch = self.collate([{key: value for key, value in row.items() if key not in self.left_out} for row in rows])
         if not hasattr(batch, "keys"):
             raise DataError(f"the data collator gave a {type(batch).__name__}", "use one that gives a dict")
         batch[KEY] = torch.tensor(places)
         return batch
 
 
-def number_batches(loader: Any) -> None:
+def number_batches(loader: Any, unseen: str | None = None) -> None:
     """Make the batches of a data loader hold the places of their rows, also in its workers and when some are skipped.
 
+    The collator doesn't get the column ``unseen``.
     Raises ``DataError`` for a stream of rows, which have no places.
     """
     base = getattr(loader, "base_dataloader", loader)
@@ -71,7 +73,7 @@ def number_batches(loader: Any) -> None:
         )
     # torch lets nobody exchange a loader's data set, for its sampler was made for it; this one has the same rows.
     object.__setattr__(base, "dataset", NumberedRows(base.dataset))
-    base.collate_fn = NumberedBatches(base.collate_fn)
+    base.collate_fn = NumberedBatches(base.collate_fn, unseen)
 
 
 def taken_places(batches: list[Any]) -> list[list[int]]:

@@ -4,17 +4,17 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from transformers import Trainer, TrainerCallback
 
 from gptfl.errors import DataError, UsageError
 from gptfl.recorder.batches import number_batches, taken_places
-from gptfl.recorder.inputs import say
+from gptfl.recorder.inputs import WatchOptions, check_names, say
 from gptfl.recorder.measures import Measure, measures_of
 from gptfl.recorder.own_losses import OwnLosses
-from gptfl.recorder.recorder import Recorder, Stop
+from gptfl.recorder.recorder import Recorder
 from gptfl.recorder.rows import column, id_of
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 
@@ -40,12 +40,13 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         higher_is_better: the names of those of which more is better.
         workspace: the folder, by default that of the commands.
         batch_size: how many test examples are measured at a time, by default the trainer's evaluation batch.
+        own_losses: keep the training rows' own losses, from the outputs that the trainer computes anyway.
         groups: names of groups of test ids, each of which is forecast, too.
         forecast: whether to forecast.
         simulator: the file of a simulator to forecast with, rather than one fitted to the earlier runs on the spot.
         stop_when: a function of the forecast, or a number: stop once the whole 90 % band is worse than that.
-        own_losses: keep the training rows' own losses, from the outputs that the trainer computes anyway.
         say: what prints a line.
+        model_name: what the model is called.
 
     Problems raise ``GptflError`` when the training begins.
     """
@@ -63,14 +64,11 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         higher_is_better: Iterable[str] = (),
         workspace: str | Path | None = None,
         batch_size: int | None = None,
-        groups: Mapping[str, Iterable[Any]] | None = None,
-        forecast: bool = True,
-        simulator: str | Path | None = None,
-        stop_when: Stop | None = None,
         own_losses: bool = False,
-        say: Callable[[str], None] = say,
+        **more: Unpack[WatchOptions],
     ) -> None:
-        self.id_column, self.ids, self.say = id_column, None if ids is None else list(ids), say
+        check_names(more, type(self).__init__, "gptfl.GptflCallback")
+        self.id_column, self.ids, self.say = id_column, None if ids is None else list(ids), more.get("say", say)
         self.given_pool = None if pool is None else list(pool)
         self.given_test = None if test is None else list(test)
         self.measure, self.batch_size, self.own_losses = measure, batch_size, own_losses
@@ -79,10 +77,7 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             "every": every,
             "higher_is_better": tuple(higher_is_better),
             "workspace": workspace,
-            "groups": groups,
-            "forecast": forecast,
-            "simulator": simulator,
-            "stop_when": stop_when,
+            **more,
         }
         self.trainer: Any = None
         self.recorder: Recorder | None = None
@@ -221,7 +216,6 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             measure=self.measure if self.measure is not None else (lambda: None),
             batch_size=size,
             id_column=self.id_column,
-            say=self.say,
             **self.options,
         )
         if self.measure is None:
@@ -233,7 +227,9 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
     def _attach(self, loader: Any) -> None:
         """Let batches bring the places of their rows, and take them out before the trainer looks at them."""
         trainer, self._pending = self.trainer, []
-        number_batches(loader)
+        # Collators of transformers and TRL make tensors of every column that is left, and an id is no input.
+        known = type(trainer.data_collator).__module__.split(".")[0] in ("transformers", "trl")
+        number_batches(loader, self.id_column if known else None)
         plain = trainer.get_batch_samples
 
         def numbered(*args: Any, **kwargs: Any) -> Any:

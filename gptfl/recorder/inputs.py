@@ -1,18 +1,44 @@
 """What a recorder is given and what it prints: step sizes, groups, lines."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Int
 
 from gptfl.errors import DataError, UsageError
+from gptfl.options.base import nearest
+from gptfl.recorder.forecast import Forecast
 from gptfl.recorder.rows import id_of
+
+Stop = Callable[[Forecast], bool] | float
+
+
+class WatchOptions(TypedDict, total=False):
+    """How a run is watched while it trains: what is forecast and told."""
+
+    groups: Mapping[str, Iterable[Any]] | None
+    forecast: bool
+    simulator: str | Path | None
+    stop_when: Stop | None
+    say: Callable[[str], None]
+    model_name: str | None
+
+
+def check_names(given: Mapping[str, Any], function: Callable[..., Any], who: str) -> None:
+    """Raise ``TypeError`` for a name that is no option of how a run is watched."""
+    for name in given:
+        if name not in WatchOptions.__annotations__:
+            known = [*inspect.signature(function).parameters, *WatchOptions.__annotations__]
+            raise TypeError(f"{who} has no option {name!r}: {nearest(name, known)}")
 
 
 def say(line: str) -> None:
     """Print a line, as a note of gptfl's among those of the training, above its progress bars."""
-    from tqdm import tqdm
+    # As transformers has it for its bars.
+    from transformers.utils.logging import tqdm
 
     tqdm.write(f"gptfl: {line}")
 
@@ -21,9 +47,14 @@ def rate_of(lr: Any) -> float:
     """A step size as a number. Raises ``UsageError`` for what is none."""
     item = getattr(lr, "item", None)
     value = item() if callable(item) else lr
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if not is_number(value) or not 0 <= value < float("inf"):
         raise UsageError(f"lr is {value!r}, no step size", "give the optimiser's learning rate, a number from 0")
     return float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which a switch isn't."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def group_places(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Int
@@ -13,12 +13,11 @@ from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
-from gptfl.recorder.inputs import group_places, rate_of, say
+from gptfl.recorder.inputs import WatchOptions, check_names, group_places, is_number, rate_of, say
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
 
-Stop = Callable[[Forecast], bool] | float
 Rates = Callable[[int], float] | Sequence[float]
 
 
@@ -46,7 +45,8 @@ class Recorder:
         say: what prints a line.
         model_name: what the model is called.
 
-    Raises ``DataError`` for examples that make no sense, and ``UsageError`` for options that don't go together.
+    Raises ``DataError`` for examples that make no sense, ``UsageError`` for options that don't go together, and
+    ``TypeError`` for a name that is no option.
     """
 
     made_by = "gptfl.Recorder"
@@ -65,18 +65,16 @@ class Recorder:
         workspace: str | Path | None = None,
         batch_size: int = 8,
         id_column: str = "id",
-        groups: Mapping[str, Iterable[Any]] | None = None,
-        forecast: bool = True,
-        simulator: str | Path | None = None,
-        stop_when: Stop | None = None,
-        say: Callable[[str], None] = say,
-        model_name: str | None = None,
+        **more: Unpack[WatchOptions],
     ) -> None:
+        check_names(more, type(self).__init__, self.made_by)
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise UsageError(f"every={every!r}", "give a whole number of steps, at least 1")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UsageError(f"batch_size={batch_size!r}", "give a whole number, at least 1")
-        self.every, self.say, self.stop_when = every, say, stop_when
+        self.every, self.say, self.stop_when = every, more.get("say", say), more.get("stop_when")
+        if not (self.stop_when is None or callable(self.stop_when) or is_number(self.stop_when)):
+            raise UsageError(f"stop_when={self.stop_when!r}", "give a function of the forecast, or a number")
         self.file = RunFile(name, workspace)
         self.pool = examples_of(pool, "training example", tokenizer, id_column, own_ids=False)
         rows = list(test)
@@ -85,9 +83,13 @@ class Recorder:
         self.model = model
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, higher_is_better)
-        self.groups = group_places(groups or {}, {example.id: place for place, example in enumerate(self.test)})
-        self.wants_forecast, self.simulator = forecast, simulator
-        self.model_name = model_name or getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
+        self.groups = group_places(
+            more.get("groups") or {}, {example.id: place for place, example in enumerate(self.test)}
+        )
+        self.wants_forecast, self.simulator = more.get("forecast", True), more.get("simulator")
+        self.model_name = (
+            more.get("model_name") or getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
+        )
         self.forecast: Forecast | None = None
         """The last forecast of the run; None where there is none."""
         self.should_stop = False

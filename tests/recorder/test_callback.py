@@ -199,6 +199,30 @@ def test_rows_of_a_torch_data_set_and_ids_by_order(
     assert set(dynamics.runs[0].curriculum.batches.ravel().tolist()) == set(range(12))
 
 
+def test_the_model_sees_no_ids_where_columns_are_kept(trainer_of: Trainers, tmp_path: Path) -> None:
+    trainer_of(callback(tmp_path), remove_unused_columns=False).train()
+    assert recorded(tmp_path).runs[0].curriculum.steps == 6
+
+
+def test_the_best_model_at_the_end_is_not_measured_as_the_last(trainer_of: Trainers, tmp_path: Path) -> None:
+    best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 3, "learning_rate": 5.0}
+    trainer_of(callback(tmp_path / "best"), keep=3, **best).train()
+    best["load_best_model_at_end"] = False
+    trainer_of(callback(tmp_path / "last"), keep=3, **best).train()
+    one, other = (recorded(tmp_path / name).runs[0] for name in ("best", "last"))
+    assert one.metrics["loss"].tobytes() == other.metrics["loss"].tobytes()
+
+
+def test_a_simulator_that_was_fitted_before_forecasts(trainer_of: Trainers, tmp_path: Path) -> None:
+    for seed in range(2):
+        trainer_of(callback(tmp_path), seed=seed).train()
+    fitted = gptfl.fit("exposure-gp", settings={"features": False}, workspace=tmp_path)
+    own = callback(tmp_path, simulator=fitted.path, groups={"few": ["r18", "r19"]})
+    trainer_of(own, seed=2).train()
+    assert own.recorder.forecast.step == 4
+    assert [one.name for one in own.recorder.forecast.groups] == ["", "few"]
+
+
 def bad(rows: list[dict[str, Any]], case: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of the callback and of the trainer that can't be recorded."""
     without = datasets.Dataset.from_list([{k: v for k, v in row.items() if k != "id"} for row in rows[:12]])

@@ -227,6 +227,7 @@ def test_wrong_steps_are_told_in_one_line(
         ({"pool": [{"id": "a"}]}, "training example 0 has no text (its keys: id)"),
         ({"test": ["a"]}, "test example 0 is a str"),
         ({"groups": {"g": ["x"]}}, "group 'g' names 'x', which is no test example"),
+        ({"stop_when": "never"}, "stop_when='never'"),
         ({"higher_is_better": ["f1"]}, "higher_is_better names 'f1', which isn't measured"),
     ],
 )
@@ -257,3 +258,10 @@ def test_a_recording_of_gptfls_own_is_not_added_to(tmp_path: Path) -> None:
     write_dynamics(own.path, Dynamics(own.pool, own.test, own.metrics, (), {"task": "errands"}))
     with pytest.raises(DataError, match="holds no runs of your own training"), own.run():
         pass
+
+
+def test_a_name_that_is_no_option_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"gptfl\.Recorder has no option 'stop_if': did you mean 'stop_when'"):
+        recorder(tmp_path, Loop(), stop_if=1.0)
+    with pytest.raises(TypeError, match=r"gptfl\.GptflCallback has no option 'evry': did you mean 'every'"):
+        gptfl.GptflCallback("own", evry=2)

@@ -1,0 +1,85 @@
+"""Rows in the shapes that trainers take."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+import gptfl
+from gptfl.core import Example
+from gptfl.recorder.losses import LossMeter
+from gptfl.recorder.rows import examples_of, token_rows
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt", "target"),
+    [
+        ({"prompt": "a", "target": "b"}, "a", "b"),
+        ({"prompt": "a", "completion": "b"}, "a", "b"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "a", "b"),
+        ({"text": "ab"}, "", "ab"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "a", "b"),
+    ],
+)
+def test_texts_of_each_shape(row: dict[str, Any], prompt: str, target: str) -> None:
+    (example,) = examples_of([{**row, "id": 7, "topic": "x"}], "row")
+    assert (example.id, example.prompt, example.target) == ("7", prompt, target)
+    assert example.fields == {"topic": "x"}
+
+
+def test_rows_of_tokens_are_decoded_and_known_by_them(tokenizer: Any) -> None:
+    asked, answer = tokenizer("the sun")["input_ids"], tokenizer(" is red")["input_ids"]
+    row = {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
+    (example,) = examples_of([row], "row", tokenizer)
+    assert (example.prompt, example.target) == ("the sun", " is red")
+    one, other = examples_of([row, {**row, "labels": row["input_ids"]}], "row")
+    assert one.text == other.text == ""
+    assert one.digest != other.digest
+
+
+def test_labels_are_those_of_the_target_of_the_mask_or_of_the_collator(tokenizer: Any) -> None:
+    example = Example("e", "the sun", " is red")
+    (made,) = token_rows([example], [example], tokenizer)
+    assert list(made.ids) == tokenizer("the sun is red")["input_ids"]
+    assert tokenizer.decode([label for label in made.labels if label != -100]) == " is red"
+    (masked,) = token_rows([{"input_ids": [1, 2, 3], "completion_mask": [0, 0, 1]}], [example], None)
+    assert list(masked.labels) == [-100, -100, 3]
+    collate = hf.DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    (given,) = token_rows([{"input_ids": [1, 2, 3], "attention_mask": [1, 1, 1]}], [example], None, collate)
+    assert list(given.labels) == [1, 2, 3]
+
+
+def test_losses_in_batches_are_those_of_single_rows(small: Path, tokenizer: Any) -> None:
+    model = hf.AutoModelForCausalLM.from_pretrained(small).eval()
+    examples = [Example(str(number), "the sun is", " red" * number) for number in range(1, 6)]
+    rows = token_rows(examples, examples, tokenizer)
+    measured = LossMeter(rows, 2)(model)
+    with torch.no_grad():
+        single = [
+            model(input_ids=torch.tensor([list(row.ids)]), labels=torch.tensor([list(row.labels)])).loss.item()
+            for row in rows
+        ]
+    np.testing.assert_allclose(measured, single, rtol=1e-5)
+
+
+def test_a_recorder_measures_the_losses_of_its_model(small: Path, tokenizer: Any, tmp_path: Path) -> None:
+    model = hf.AutoModelForCausalLM.from_pretrained(small)
+    test = [{"prompt": "the sun is", "target": " red"}]
+    own = gptfl.Recorder(
+        "lm",
+        pool=[{"id": "a", "text": "the moon"}],
+        test=test,
+        model=model,
+        tokenizer=tokenizer,
+        workspace=tmp_path,
+        say=lambda line: None,
+    )
+    with own.run():
+        own.step(["a"], 0.1)
+    examples = examples_of(test, "row")
+    model.eval()
+    losses = LossMeter(token_rows(test, examples, tokenizer), 1)(model)
+    np.testing.assert_allclose(gptfl.open_recording(own.path).runs[0].metrics["loss"][-1], losses, rtol=1e-5)
