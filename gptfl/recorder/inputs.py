@@ -37,8 +37,8 @@ def check_names(given: Mapping[str, Any], function: Callable[..., Any], who: str
 
 def say(line: str) -> None:
     """Print a line, as a note of gptfl's among those of the training, above its progress bars."""
-    # As transformers has it for its bars.
-    from transformers.utils.logging import tqdm
+    # What transformers draws its bars with.
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     tqdm.write(f"gptfl: {line}")
 

@@ -12,6 +12,7 @@ import gptfl
 from gptfl.core import Example
 from gptfl.recorder.losses import LossMeter
 from gptfl.recorder.rows import examples_of, token_rows
+from gptfl.store.recordings import read_dynamics
 
 
 @pytest.mark.parametrize(
@@ -82,4 +83,4 @@ def test_a_recorder_measures_the_losses_of_its_model(small: Path, tokenizer: Any
     examples = examples_of(test, "row")
     model.eval()
     losses = LossMeter(token_rows(test, examples, tokenizer), 1)(model)
-    np.testing.assert_allclose(gptfl.open_recording(own.path).runs[0].metrics["loss"][-1], losses, rtol=1e-5)
+    np.testing.assert_allclose(read_dynamics(own.path).runs[0].metrics["loss"][-1], losses, rtol=1e-5)
