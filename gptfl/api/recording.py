@@ -150,7 +150,7 @@ class Recording:
 
 def collect(
     model: str,
-    task: str,
+    task: str | None = None,
     *,
     progress: Progress = silent,
     announce: "Callable[[CostEstimate], None] | None" = None,
@@ -158,7 +158,7 @@ def collect(
 ) -> Recording:
     """Fine-tune ``model`` on random subsets of the task's pool and record every test example.
 
-    ``options`` are those of ``gptfl.recording.collect.collect``, which says what each means; the same call again
+    Without ``task``, the examples are one's own: ``data``, ``train`` or ``dataset`` names them. ``options`` are those of ``gptfl.recording.collect.collect``, which says what each means; the same call again
     finishes what an interrupted one left. Raises as that does.
     """
     from gptfl.recording.collect import collect as record

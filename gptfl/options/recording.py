@@ -7,7 +7,7 @@ from gptfl.options import common
 from gptfl.options.base import NOT_NEGATIVE, POSITIVE, RATE, Bound, at_least, option, share
 from gptfl.options.common import FILES, PRECISE, File
 
-WHAT, DESIGN = "What to record", "Runs"
+WHAT, OWN, DESIGN = "What to record", "Data of your own", "Runs"
 RECIPE = "Fine-tuning (defaults: the paper's)"
 WRITING = "Generated text (--metric bleu, rougeL)"
 
@@ -21,13 +21,17 @@ class DataOptions:
         help="Model to fine-tune: pythia-14m … pythia-2.8b, smollm2-135m-instruct[-q4], tiny, any Hub id or folder.",
         complete="model",
     )
-    task: str = option(
-        help="Where the examples come from (see gptfl plugins); several, separated by commas, are a mixture.",
+    task: str | None = option(
+        None,
+        "Where the examples come from (see gptfl plugins); several, separated by commas, are a mixture.",
         complete="task",
+        shown="data of your own",
     )
     data: File = option(
         None,
-        "Folder with train.jsonl and test.jsonl, instead of the Hub; of a mixture, with a folder a task.",
+        "Without --task, a file or folder of your own rows: JSON lines, a JSON array, CSV or Parquet, each also .gz or "
+        ".zst, or what save_to_disk wrote. With one, a folder with train.jsonl and test.jsonl, instead of the Hub; of a "
+        "mixture, with a folder a task.",
         shown=False,
         identity=False,
     )
@@ -50,6 +54,58 @@ class DataOptions:
         flag="--metric",
         shown="loss",
         complete="metric",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    """Which rows are one's own data, and how they are read (docs/data.md)."""
+
+    PANEL: ClassVar = OWN
+    train: File = option(None, "Rows to train on, instead of --data.", metavar="FILE", shown=False, identity=False)
+    eval: File = option(None, "Rows to test on.", metavar="FILE", shown=False, identity=False)
+    eval_share: float | None = option(
+        None,
+        "Without rows to test on, keep this share of the others for it, chosen by content.",
+        metavar="SHARE",
+        shown="0.1",
+        bound=share("give the share of the rows to test on, between 0 and 1, as in 0.1"),
+        identity=False,
+    )
+    fields: str | None = option(
+        None,
+        "Which field of a row is which, as in prompt=question,target=answer.",
+        metavar="NAME=FIELD,...",
+        shown="recognised: prompt and target or completion, messages, conversations, instruction and output, text",
+        identity=False,
+    )
+    loss_on: str | None = option(
+        None,
+        "What of a conversation is learned and measured: assistant (all it says), last (its last message), all, or "
+        "the name of a field of messages that is true where to learn.",
+        metavar="WHICH",
+        shown="assistant",
+        identity=False,
+    )
+    chat_template: File = option(
+        None, "Chat template (Jinja) for conversations.", metavar="FILE", shown="the tokenizer's"
+    )
+    end_token: bool | None = option(
+        None,
+        "Whether the token that ends an answer is a part of the target.",
+        flag="--end-token/--no-end-token",
+        shown="of conversations",
+    )
+    dataset: str | None = option(None, "A data set of the Hub, by name.", metavar="NAME", shown=False, identity=False)
+    dataset_config: str | None = option(
+        None, "The data set's configuration.", metavar="NAME", shown="its only one", identity=False
+    )
+    split: str | None = option(None, "The data set's split to train on.", metavar="NAME", shown="train", identity=False)
+    eval_split: str | None = option(
+        None, "The data set's split to test on.", metavar="NAME", shown="--eval-share of the other", identity=False
+    )
+    revision: str | None = option(
+        None, "The data set's branch, tag or commit.", metavar="NAME", shown="main", identity=False
     )
 
 
@@ -98,12 +154,20 @@ class DesignOptions:
         bound=at_least(1),
     )
     pool: int | None = option(
-        None, "Training examples that runs draw from, of all tasks.", shown="200", bound=at_least(1)
+        None,
+        "Training examples that runs draw from, of all tasks.",
+        shown="200, or all if there are fewer",
+        bound=at_least(1),
     )
     per_task: int | None = option(
         None, "Training examples of each task, instead of --pool.", shown=False, bound=at_least(1)
     )
-    test: int = option(200, "Test examples that are measured, of all tasks.", bound=at_least(1))
+    test: int | None = option(
+        None,
+        "Test examples that are measured, of all tasks.",
+        shown="200, or all if there are fewer",
+        bound=at_least(1),
+    )
     subset_size: int | None = option(
         None,
         "Examples of each run.",
@@ -149,7 +213,8 @@ class TrainingOptions:
     lr: float | None = option(
         None,
         "Peak learning rate.",
-        shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
+        shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's; for data of "
+        "your own 2e-5, with --lora 2e-4",
         bound=RATE,
     )
     schedule: str = option("linear", "linear (decay to 0) or constant.")
@@ -268,6 +333,7 @@ class CollectOptions:
     """What ``gptfl collect`` records."""
 
     examples: DataOptions
+    rows: RowOptions = RowOptions()
     design: DesignOptions = DesignOptions()
     generation: GenerationOptions = GenerationOptions()
     training: TrainingOptions = TrainingOptions()

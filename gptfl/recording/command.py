@@ -19,15 +19,17 @@ from gptfl.options.simulation import FeaturizeOptions, FitOptions
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
-from gptfl.recording.plan import PAPER, POOL
+from gptfl.recording.plan import PAPER
 from gptfl.recording.settings import ADDED
 from gptfl.recording.sketch_request import DIMENSIONS
+from gptfl.recording.source import POOL
 from gptfl.store import kinds
 from gptfl.store.features import read_features
 from gptfl.store.files import read_header
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.workspace import Workspace, stem_for, stem_of
+from gptfl.tasks.own_data import SHAPE
 from gptfl.training.names import resolve_model
 
 KEPT: tuple[str, ...] = (
@@ -52,9 +54,10 @@ KEPT += (
     "device",
     "seed",
 )
-KEPT += ("texts",)
+KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
+KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision")
 """Options that a recording keeps under their own names."""
-COLLECTED = "how many runs were asked for (--runs are the recorded ones), --checkpoints and --executor"
+COLLECTED = "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of --chat-template"
 IMPORTED = "the whole path of the folder, --train-texts and --test-texts"
 
 
@@ -99,7 +102,7 @@ def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
     mixed = "," in settings["task"]
     given |= {
         "model": model,
-        "task": settings["task"],
+        "task": None if SHAPE in settings else settings["task"],
         "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs) or None,
         "repeats": repeats,
         "design": _unless(settings["design"], PAPER.design),

@@ -14,7 +14,7 @@ from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
-from gptfl.recording.settings import ADDED, NOT_IDENTITY, typed
+from gptfl.recording.settings import ADDED, NOT_IDENTITY, UNSAID, typed
 from gptfl.recording.tokens import TOKENIZATION, mark_tokens
 from gptfl.recording.trainers import TrainerMaker
 from gptfl.store.durable import cannot_write
@@ -104,10 +104,12 @@ class RecordingJob:
         # Metrics first: what else differs may follow from them.
         # What the model is called is compared only where its weights can't be.
         unsaid = NOT_IDENTITY if existing.settings.get("weights") is None else NOT_IDENTITY | {"model"}
-        for key in sorted(self.settings.keys() - unsaid, key=lambda key: (key != "metrics", key)):
+        known = self.settings.keys() | (existing.settings.keys() & set(UNSAID))
+        for key in sorted(known - unsaid, key=lambda key: (key != "metrics", key)):
             recorded = existing.settings.get(key, ADDED.get(key))
-            if recorded != self.settings[key]:
-                was, asked = typed(key, recorded), typed(key, self.settings[key])
+            now = self.settings.get(key)
+            if recorded != now:
+                was, asked = typed(key, recorded), typed(key, now)
                 raise DataError(
                     f"{self.path} was recorded with {was}, not {asked}",
                     "record under another --name, or ask for the same settings to go on",
@@ -143,7 +145,7 @@ class RecordingJob:
             every = self.settings["generate_every"] or self.settings["record_every"]
             generated = len(recorded_steps(steps, every))
         size = Size(len(self.plans), len(left), steps, recorded, subset, batch, len(self.metrics), generated)
-        guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         if self.draws:
             rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))

@@ -35,6 +35,9 @@ ADDED: Mapping[str, Any] = (
 )
 """Settings that recordings made before there were such lack, with the value that those were made with."""
 
+UNSAID = ("end_token", "chat_template")
+"""Settings that a recording lacks where they are as they were before there were such."""
+
 
 def identity(settings: Mapping[str, Any], data: TaskData) -> str:
     """Fingerprint of what all the calls that make one recording share."""
@@ -67,6 +70,8 @@ def typed(key: str, value: Any) -> str:
         return "--gradients own" if value else "no --gradients own"
     if key == "instructions":
         return "--instructions" if value else "--no-instructions"
+    if key == "chat_template":
+        return "a chat template of its own" if value else "no --chat-template"
     flag = FLAGS.get(key, f"--{key.replace('_', '-')}")
     if value is None or value is False:
         return f"no {flag}"

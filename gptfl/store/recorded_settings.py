@@ -52,10 +52,12 @@ OR_NONE: Mapping[str, Check] = {
     **dict.fromkeys(("train_layers", "leave_out_size", "evaluation_tokens", "reserve_pool"), _count(0)),
     **dict.fromkeys(("weight_decay", "epsilon"), _real(0.0, LARGEST_RATE)),
     **dict.fromkeys(("data", "source", "precision", "decode", "lora", "device", "weights", "tokenization"), _is_word),
-    **dict.fromkeys(("instructions", "shard", "derivatives"), _is_switch),
+    **dict.fromkeys(("train", "eval", "fields", "loss_on", "dataset", "dataset_config", "split"), _is_word),
+    **dict.fromkeys(("eval_split", "revision", "shape", "chat_template"), _is_word),
+    **dict.fromkeys(("instructions", "shard", "derivatives", "end_token"), _is_switch),
     **dict.fromkeys(("metrics", "run_names"), _are_words),
     "learning_rate": _real(0.0, LARGEST_RATE),
-    "flip_labels": _real(0.0, 1.0),
+    **dict.fromkeys(("flip_labels", "eval_share"), _real(0.0, 1.0)),
     "betas": _are_betas,
 }
 """What a setting is where it is there and not null."""

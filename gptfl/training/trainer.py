@@ -62,6 +62,10 @@ class TrainerSettings:
     """What the adapters' first values come from, and what is drawn when text is sampled."""
     derivatives: bool = False
     """Whether to record what the gradients along each run foretell of its test losses."""
+    end_token: bool | None = None
+    """Whether the token that ends an answer is a part of the target; None: of conversations."""
+    chat_template: str | None = None
+    """The template of conversations, instead of the tokenizer's."""
 
 
 class DivergedError(DataError):
