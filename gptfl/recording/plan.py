@@ -1,7 +1,7 @@
 """The plan of a recording: from what was asked for to everything decided, the presets and defaults among it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gptfl.core import TaskData
@@ -16,7 +16,7 @@ from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import Request, check_size, read_request
-from gptfl.recording.settings import DECODINGS, GENERATION, UNSAID
+from gptfl.recording.settings import DECODINGS, GENERATION
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
 from gptfl.recording.source import count_examples, open_source, token_settings
 from gptfl.store.safety import MAX_BYTES
@@ -103,11 +103,10 @@ class RecordingPlan:
             "flip_labels": asked.examples.flip_labels,
             "data_source": examples.source,
             "licence": examples.licence,
-            **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(trainer).items()},
+            **trainer.to_json(),
         }
         own = self.source.task
         settings |= own.settings() if isinstance(own, OwnData) else {}
-        settings = {key: value for key, value in settings.items() if key not in UNSAID or value is not None}
         if reads_text(self.metrics):
             return settings
         return {key: value for key, value in settings.items() if key not in GENERATION}

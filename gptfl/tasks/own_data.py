@@ -50,6 +50,17 @@ SHAPE = "shape"
 """The setting by which a recording says that it is of one's own data."""
 
 
+def row_reader(settings: Mapping[str, Any]) -> RowReader | None:
+    """What reads rows as those of a recording were read; None for one of another task.
+
+    What is not of that shape is read by its own: a recording's settings tell how, and the rows what they are.
+    """
+    if SHAPE not in settings:
+        return None
+    asked = settings.get("loss_on") or ASSISTANT
+    return RowReader(parse_fields(settings.get("fields")), asked, settings.get("chat_template") is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class OwnRows:
     """All rows of one's own data, as examples; ``split_off`` says that the test examples were some of the pool's."""

@@ -9,7 +9,7 @@ from gptfl.core import Example
 from gptfl.training.splitting import Splitter
 
 if TYPE_CHECKING:
-    from gptfl.training.token_rows import Encoded
+    from gptfl.training.token_rows import Encoded, Marked
 
 
 UNSPACED = frozenset(
@@ -37,6 +37,18 @@ class TokenCounts:
     joined: int = 0
     joined_first: str = ""
     unscored: int = 0
+    missed: int = 0
+    """Conversations whose cut beginning holds tokens to learn."""
+
+    def add_turns(self, example: Example, flag: str, found: "Marked") -> None:
+        """Count one conversation."""
+        self.examples += 1
+        self.cut += found.lost > 0
+        self.lost += found.lost
+        self.missed += found.missed > 0
+        if found.inside:
+            self.inside_first = self.inside_first or f"{flag} {example.id!r}"
+            self.inside += 1
 
     def add(self, example: Example, answers: Sequence[str], flag: str, found: "Encoded", splitter: Splitter) -> None:
         """Count one example, of which these answers are asked."""
@@ -65,6 +77,8 @@ class TokenCounts:
                 f"{self.cut} prompts do not fit into {length} tokens{most} and lose their beginning "
                 f"({self.lost} tokens in all)"
             )
+        if self.missed:
+            notes.append(f"{self.missed} of these are conversations that lose earlier answers, which are not learned")
         if self.inside:
             advice = "; better begin targets with the space that prompts end with" if self.spaces else ""
             notes.append(

@@ -48,8 +48,8 @@ def test_other_bounds() -> None:
 def test_a_name_that_is_no_option_is_a_type_error_with_the_nearest() -> None:
     with pytest.raises(TypeError, match="collect has no option 'subset_sise': did you mean 'subset_size'"):
         collect(subset_sise=3)
-    with pytest.raises(TypeError, match="collect needs 'task'"):
-        make(CollectOptions, model="tiny")
+    with pytest.raises(TypeError, match="collect needs 'model'"):
+        make(CollectOptions, task="errands")
     with pytest.raises(TypeError, match="collect takes no InputOptions"):
         collect(InputOptions())
 
@@ -106,8 +106,8 @@ def test_hyphens_underscores_and_names_of_python_are_keys() -> None:
         found = from_json(CollectOptions, {"model": "tiny", "task": "errands", key: 3, "lr": 1}, "x")
         assert (found.design.subset_size, found.training.lr) == (3, 1)
     assert from_json(FitOptions, {"set": ["order=2"]}, "x") == from_json(FitOptions, {"settings": "order=2"}, "x")
-    with pytest.raises(UsageError, match="x lacks 'task': add it"):
-        from_json(CollectOptions, {"model": "tiny"}, "x")
+    with pytest.raises(UsageError, match="x lacks 'model': add it"):
+        from_json(CollectOptions, {"task": "errands"}, "x")
 
 
 def test_only_what_differs_is_typed() -> None:
