@@ -52,14 +52,16 @@ def count_examples(asked: DesignOptions, tasks: int, source: Task | Mixture) -> 
         )
     pool = asked.pool if asked.per_task is None else asked.per_task * tasks
     there = None if pool is not None and asked.test is not None else sizes_of(source)
-    told = []
-    counts = []
+    counts, fewer, more = [], [], []
     for flag, count, usual, place in (("--pool", pool, POOL, 0), ("--test", asked.test, TEST, 1)):
         most = usual if there is None else min(usual, there[place])
         counts.append(most if count is None else count)
-        if count is None and there is not None and (there[place] < usual or isinstance(source, OwnData)):
-            told.append(f"{flag} {most}, {'all there are' if most == there[place] else f'of {there[place]:,}'}")
-    return counts[0], counts[1], (f"took {' and '.join(told)}",) if told else ()
+        if count is None and there is not None and there[place] < usual:
+            fewer.append(f"{flag} {most}")
+        elif count is None and there is not None and there[place] > usual and isinstance(source, OwnData):
+            more.append(f"{flag} {most} of {there[place]:,}")
+    notes = (f"took {' and '.join(fewer)}, which is all there are",) if fewer else ()
+    return counts[0], counts[1], (*notes, *((f"took {' and '.join(more)}; give them for more",) if more else ()))
 
 
 def token_settings(rows: RowOptions, source: Task | Mixture) -> dict[str, Any]:

@@ -40,9 +40,9 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 def _zstandard(path: Path) -> Any:
     path.open("rb").close()  # a missing file is told as the system tells it
-    import pyarrow  # type: ignore[import-untyped]
+    if _arrow_reads("zstd"):
+        import pyarrow  # type: ignore[import-untyped]
 
-    if pyarrow.Codec.is_available("zstd"):
         return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
     try:
         import zstandard  # type: ignore[import-not-found, unused-ignore]
@@ -51,6 +51,13 @@ def _zstandard(path: Path) -> Any:
             f"{path} is compressed with Zstandard, which this pyarrow can't read", "pip install zstandard"
         ) from None
     return zstandard.open(path, "rb")
+
+
+def _arrow_reads(codec: str) -> bool:
+    """Whether pyarrow was built with a kind of compression."""
+    import pyarrow
+
+    return bool(pyarrow.Codec.is_available(codec))
 
 
 def _buffered(stream: Any, path: Path, how: str) -> IO[bytes]:

@@ -88,15 +88,15 @@ class ChatTemplate:
         before, after = self._try(turns[:place], tools, True), self._try(turns[: place + 1], tools, False)
         start = len(before) if before is not None and seen <= len(before) and text.startswith(before) else None
         at = text.find(words, seen if start is None else start)
-        if start is None:
-            if at < 0 or not words:
-                return None, seen, True
-            start = at
-        said = start if at < 0 else at + len(words)
+        if at < 0 or (start is None and not words):
+            return None, seen, True
+        said = at + len(words)
+        said += len(_tail(turn.content)) if text.startswith(_tail(turn.content), said) else 0
+        start = at if start is None else start
         end = len(after) if after is not None and len(after) >= said and text.startswith(after) else None
         tail = text[said : said + len(text)] if end is None else text[said:end]
         closed = self._closing(tail, whole=end is not None)
-        if not self.end_token and at >= 0:
+        if not self.end_token and not turn.more.get("tool_calls"):  # calls are told from the token behind by nothing
             return start, said, True
         return start, said + closed, closed > 0
 
@@ -127,3 +127,8 @@ class ChatTemplate:
             messages, tools=tools, chat_template=self.template, add_generation_prompt=opening, tokenize=False
         )
         return text
+
+
+def _tail(content: str) -> str:
+    """The white space that a message ends with, which some templates leave out."""
+    return content[len(content.rstrip()) :] if content.strip() else ""
