@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "select-study": "Train on what gptfl select chooses, beside random subsets and TracIn's choice, to see what selecting "
     "is worth.",
     "demo": "Run all five stages on a small built-in model and task, in under three minutes on two cores.",
-    "inspect": "Show what a gptfl file holds.",
+    "inspect": "Show what a gptfl file holds, or with --data what is understood of data of your own.",
     "unlock": "Make a file readable again that another program had open to write when it was killed.",
     "export": "Write a recording in the layout of the released recordings, or as tables for other tools.",
     "plugins": "List every task, encoder, metric, estimator and executor, who provides it, and what is broken.",

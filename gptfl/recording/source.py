@@ -7,7 +7,8 @@ from typing import Any
 from gptfl.core import user_path
 from gptfl.errors import DataError, UsageError
 from gptfl.options.base import places
-from gptfl.options.recording import DataOptions, DesignOptions, RowOptions
+from gptfl.options.recording import DataOptions, DesignOptions
+from gptfl.options.rows import RowOptions
 from gptfl.plugins.interfaces import Task
 from gptfl.plugins.registry import Registry
 from gptfl.store.jsonlines import read_plain

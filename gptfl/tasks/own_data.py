@@ -102,7 +102,7 @@ class OwnData:
             _draw(rows.test, test, "test", seed, rows.test_name),
         )
         source = rows.pool_name if rows.split_off else f"{rows.pool_name}, {rows.test_name}"
-        return TaskData(self.name, *drawn, source, "", (*rows.notes, *_leaks(*drawn)))
+        return TaskData(self.name, *drawn, source, "", (*rows.notes, *leaks(*drawn)))
 
     def sizes(self) -> tuple[int, int]:
         """How many examples there are to draw the pool and the test examples from."""
@@ -318,7 +318,7 @@ def _short(place: str) -> str:
     return place.rpartition(", ")[2]
 
 
-def _leaks(pool: Sequence[Example], test: Sequence[Example]) -> tuple[str, ...]:
+def leaks(pool: Sequence[Example], test: Sequence[Example]) -> tuple[str, ...]:
     """A line that tells of test examples whose text stands in the pool."""
     trained = {example.digest: example.id for example in pool}
     found = [example for example in test if example.digest in trained]

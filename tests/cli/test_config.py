@@ -37,7 +37,7 @@ WORDS = {
     "select": "--diversity 1.5 --cautious 1",
     "select-study": "--rival tracin-cp --random 3",
     "demo": "--workspace here",
-    "inspect": "--examples --json",
+    "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
     "plugins": "--json",
 }
