@@ -53,7 +53,8 @@ def command(options: InspectOptions) -> None:
     table.add_column("role", no_wrap=True)
     table.add_column("class", overflow="fold", max_width=console.out.width // 4)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
-    for cells in rows:
+    short = [(*cells[:3], one.excerpt) for cells, one in zip(rows, found.examples, strict=True)]
+    for cells in short:
         # Text objects, so that brackets in an example are not read as markup.
         table.add_row(*map(console.plain, cells))
     console.out.print(table)
