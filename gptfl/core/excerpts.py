@@ -77,4 +77,9 @@ def _begin(text: str, room: int) -> str:
 
 
 def _end(text: str, room: int) -> str:
-    return text if len(text) <= room else f"…{text[len(text) - room + 1 :].lstrip()}"
+    """The end of a text, from where a word begins if one does."""
+    if len(text) <= room:
+        return text
+    kept = text[len(text) - room + 1 :]
+    whole = kept if text[len(text) - room] == " " else kept.partition(" ")[2]
+    return f"…{(whole or kept).lstrip()}"

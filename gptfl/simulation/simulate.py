@@ -122,6 +122,7 @@ def simulated(
         novelty=prediction.novelty,
         imported=is_imported(source.recording.dynamics.settings),
         binary=source.recording.dynamics.is_binary(source.metric),
+        examples=tuple(source.scope.test),
     )
 
 

@@ -19,9 +19,6 @@ SPLITS = {"pool": "train.jsonl", "test": "test.jsonl"}
 def split_file(folder: Path, split: str) -> Path:
     """The file of a split (``pool`` or ``test``) in a data folder, known to be there."""
     path = folder / SPLITS[split]
-    for suffix in (f"{kind}{how}" for how in ("", *COMPRESSED) for kind in KINDS):
-        if not path.exists() and (other := folder / f"{path.stem}{suffix}").is_file():
-            return other
     try:
         if not folder.exists():
             raise DataError(f"--data {folder} does not exist", "name a folder that holds train.jsonl and test.jsonl")
@@ -30,6 +27,8 @@ def split_file(folder: Path, split: str) -> Path:
                 f"--data {folder} is not a folder",
                 "name the folder that holds train.jsonl and test.jsonl, or leave --task out for data of your own",
             )
+        others = (folder / f"{path.stem}{kind}{how}" for how in ("", *COMPRESSED) for kind in KINDS)
+        path = path if path.exists() else next((one for one in others if one.is_file()), path)
         if not path.exists():
             raise DataError(f"--data {folder} holds no {path.name}", "it must hold train.jsonl and test.jsonl")
         if not path.is_file():

@@ -118,8 +118,11 @@ def plain_name(paths: Sequence[Path]) -> str:
     from gptfl.store.row_files import stem
 
     path = paths[0]
-    resolved = path.resolve()
-    if path.is_dir():
-        return resolved.name
     own = stem(path)
+    try:
+        resolved = path.resolve()
+        if path.is_dir():
+            return resolved.name
+    except (OSError, ValueError):  # told when it is read
+        return own
     return resolved.parent.name if _split_of(path.name) == own.lower() and resolved.parent.name else own

@@ -23,7 +23,7 @@ def test_what_all_prompts_begin_and_end_with_is_left_out_and_long_ones_keep_thei
     claims = ("Nora sold pears in the market at the gate of the town on a day in May", "Nora sold a hat")
     prompts = [f"Text: some text that all share\nClaim: {claim}.\nDoes the claim follow?" for claim in claims]
     found = excerpts([Example(str(place), prompt, " yes") for place, prompt in enumerate(prompts)])
-    assert found[0].endswith(" at the gate of the town on a day in May. → yes")
+    assert found[0].endswith(" the gate of the town on a day in May. → yes")
     assert found[0].startswith("…")
     assert len(found[0]) <= 60
     assert found[1] == "a hat. → yes"
@@ -47,3 +47,10 @@ def test_alike_and_empty_texts_do_no_harm() -> None:
     assert excerpts([Example("a", "", ""), Example("b", "", "")]) == ["", ""]
     same = Example("a", "word " * 20, " yes")
     assert excerpts([same, same])[0] == excerpts([same])[0]
+
+
+def test_what_is_cut_begins_with_a_word() -> None:
+    (found,) = excerpts(
+        [Example("a", "Nora bought a towel from the joiner at the gate of the town. What was it?", " red")]
+    )
+    assert found == "…from the joiner at the gate of the town. What was it? → red"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import gptfl
+from gptfl import errors as gptfl_errors
 from gptfl.errors import DataError, UsageError
 from gptfl.recording.command import command_of
 from gptfl.recording.recording import with_texts
@@ -171,6 +172,13 @@ def test_a_template_for_what_is_no_conversation_is_refused(neox: Path, tmp_path:
         gptfl.collect(
             str(neox), data=write(tmp_path / "c.jsonl", rows()), chat_template=template, workspace=tmp_path, **FEW
         )
+
+
+def test_paths_that_the_system_refuses_are_one_line(tmp_path: Path) -> None:
+    for name in ("x" * 300, "x" * 300 + ".jsonl", "a\0b.jsonl"):
+        for flag in ("data", "train"):
+            with pytest.raises(gptfl_errors.GptflError):
+                gptfl.collect("tiny", workspace=tmp_path, **{flag: tmp_path / name}, **FEW)
 
 
 def test_new_rows_are_read_in_the_shape_of_the_recording(chatty: Path, data: Path, tmp_path: Path) -> None:
