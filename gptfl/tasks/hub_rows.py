@@ -53,7 +53,7 @@ def _rows(name: str, config: str | None, split: str, revision: str | None, expec
 
 
 def _open(where: str, name: str, config: str | None, split: str, revision: str | None) -> Any:
-    """The split as a stream; where the Hub can't be reached, as the cache of ``datasets`` holds it."""
+    """The split as a stream; where the Hub can't be reached, as one of its caches holds it."""
     import datasets
 
     if Path(name).is_dir():
@@ -61,10 +61,23 @@ def _open(where: str, name: str, config: str | None, split: str, revision: str |
     try:
         require_hub(f"{where}", INSTEAD)
     except ResourceError as error:
-        with contextlib.suppress(Exception), _offline():
-            return _bare(datasets.load_dataset(name, config, split=split, revision=revision))
-        raise ResourceError(f"{error.problem}, and it is not in the cache of datasets", error.remedy) from error
+        with _offline():
+            with contextlib.suppress(Exception):
+                return _bare(datasets.load_dataset(name, config, split=split, revision=revision))
+            kept = _snapshot(name, revision)
+            if kept is not None:
+                return _bare(datasets.load_dataset(str(kept), config, split=split, streaming=True))
+        raise ResourceError(f"{error.problem}, and it is in no cache", error.remedy) from error
     return _bare(datasets.load_dataset(name, config, split=split, revision=revision, streaming=True))
+
+
+def _snapshot(name: str, revision: str | None) -> Path | None:
+    """The files of a data set that the Hub's cache holds; None where it holds none."""
+    from huggingface_hub import snapshot_download
+
+    with contextlib.suppress(Exception):
+        return Path(snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
+    return None
 
 
 def _bare(found: Any) -> Any:
@@ -81,15 +94,17 @@ def _bare(found: Any) -> Any:
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """Within, ``datasets`` looks at its cache alone, at once."""
+    """Within, ``datasets`` looks at its cache alone, at once and without a word."""
     import datasets
 
-    was = datasets.config.HF_HUB_OFFLINE
+    was, verbosity = datasets.config.HF_HUB_OFFLINE, datasets.logging.get_verbosity()
     datasets.config.HF_HUB_OFFLINE = True
+    datasets.logging.set_verbosity_error()
     try:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE = was
+        datasets.logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager

@@ -181,7 +181,7 @@ class OwnData:
         examples, places = read_examples(rows(EXPECTED), reader)
         if not examples:
             raise DataError(f"{name} holds no rows", "give it at least one")
-        return examples, reader, (_told(name, examples, reader), *_duplicates(name, examples, places))
+        return examples, reader, (_told(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places))
 
 
 _Named = tuple[str, Callable[[str], Iterable[Row]]]
@@ -301,6 +301,16 @@ def _told(name: str, examples: Sequence[Example], reader: RowReader) -> str:
         learned = "; learned is the whole text"
     kept = f"; other fields, kept: {', '.join(list(reader.kept)[:12])}" if reader.kept else ""
     return f"{name}: {len(examples):,} rows of {_shape(reader)}{roles}{learned}{kept}"
+
+
+def _marks(reader: RowReader) -> tuple[str, ...]:
+    """A line where messages say themselves what is to be learned, and nothing follows it."""
+    found = next((name for name in reader.marks if name != reader.loss_on), None)
+    if found is None or reader.loss_on in reader.marks:
+        return ()
+    return (
+        f"messages have a field {found}, which counts for nothing; --loss-on {found} learns those where it is true",
+    )
 
 
 def _duplicates(name: str, examples: Sequence[Example], places: Sequence[str]) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ SHAPES = (
     Shape("plain text", ("text",)),
 )
 """In the order in which they are looked for."""
+MARKS = ("weight", "train", "trainable", "loss")
+"""Fields of messages by which trainers choose what to learn."""
 CHAT_PAIR = Shape("prompt and completion, both of messages", ("prompt", "completion"), ("tools",), chat=True)
 NAMES = (*dict.fromkeys(name for shape in SHAPES for name in (*shape.needs, *shape.may)), "id")
 PAIRS = (
@@ -90,6 +92,8 @@ class RowReader:
     """The roles of the turns that were read."""
     kept: dict[str, None] = field(default_factory=dict)
     """The other fields of the rows that were read."""
+    marks: dict[str, None] = field(default_factory=dict)
+    """The fields of messages by which other trainers choose what to learn, and which nothing here follows."""
 
     def read(self, row: TaskRow) -> Example:
         """The example that a row is. Raises ``DataError``, naming its place, for a row of no shape or another one."""
@@ -151,6 +155,7 @@ class RowReader:
     def conversation(self, row: TaskRow, turns: Any, fields: Mapping[str, Any], first: int = 0) -> Example:
         """The example of a row's turns, those marked that are targets."""
         chosen = marked(row, turns, self.loss_on, first)
+        self.marks |= dict.fromkeys(name for _, message in turns for name in MARKS if message.get(name) is not None)
         self.roles |= dict.fromkeys(turn.role for turn in chosen)
         tools = listed(row.values.get("tools"))
         if tools is not None and not isinstance(tools, list):

@@ -91,6 +91,16 @@ def test_turns_and_which_of_them_are_learned() -> None:
     assert made({"prompt": "a", "target": "b"}, loss_on="all").target == "ab"
 
 
+def test_marks_of_other_trainers_that_nothing_follows_are_told(tmp_path: Path) -> None:
+    rows = [{"messages": [{**one, "weight": 1} for one in CHAT], "n": i} for i in range(3)]
+    rows += [{"messages": [{"role": "user", "content": "else"}, CHAT[2]]}]
+    path = write(tmp_path / "a.jsonl", rows)
+    assert any("--loss-on weight learns those where it is true" in note for note in own(data=path).rows.notes)
+    followed = own(data=write(tmp_path / "b.jsonl", rows[:1]), eval_share=0.5, loss_on="weight")
+    with pytest.raises(DataError, match="leaves 0 to train on"):
+        assert followed.rows
+
+
 def test_tools_are_kept_for_the_template() -> None:
     call = [{"type": "function", "function": {"name": "look", "arguments": {}}}]
     turns = [CHAT[1], {"role": "assistant", "content": None, "tool_calls": call}, {"role": "tool", "content": "red"}]
@@ -271,9 +281,20 @@ def test_a_data_set_of_the_hub_is_streamed_up_to_a_limit(tmp_path: Path, monkeyp
 def test_a_data_set_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        ResourceError, match="--dataset nobody/nothing, and HF_HUB_OFFLINE is set, and it is not in the ca"
+        ResourceError, match="--dataset nobody/nothing, and HF_HUB_OFFLINE is set, and it is in no cache"
     ):
         own(dataset="nobody/nothing").load(None, None, 1)
+
+
+def test_without_a_network_the_cache_of_the_hub_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder, commit = tmp_path / "datasets--nobody--pairs", "a" * 40
+    write(folder / "snapshots" / commit / "train.jsonl", pairs(12))
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    data = own(dataset="nobody/pairs")
+    assert (data.name, sum(data.sizes())) == ("pairs", 12)
 
 
 def test_every_refusal_is_one_of_ours(tmp_path: Path) -> None:
