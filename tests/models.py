@@ -15,7 +15,7 @@ def small_tokenizer(words: str = WORDS) -> Any:
     return train_tokenizer([words] * 20)
 
 
-def save_small(folder: Path, family: str, blocks: int = 3, width: int = 32, words: str = WORDS) -> Path:
+def save_small(folder: Path, family: str, blocks: int = 2, width: int = 32, words: str = WORDS) -> Path:
     """Save a random model of a few narrow blocks, and a tokenizer that knows a few words."""
     import torch
     import transformers as hf
@@ -55,7 +55,7 @@ def save_small(folder: Path, family: str, blocks: int = 3, width: int = 32, word
 @pytest.fixture(scope="session", params=["gpt-neox", "llama", "gpt2"])
 def any_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small random model of each family."""
-    return save_small(tmp_path_factory.mktemp(request.param), request.param)
+    return save_small(tmp_path_factory.mktemp(request.param), request.param, blocks=3)
 
 
 @pytest.fixture(scope="session")

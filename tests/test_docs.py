@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import typer
 
-from gptfl.cli.console import parse_settings
 from gptfl.cli.main import app
 from gptfl.errors import PluginError
 from gptfl.evaluation.specs import parse_spec
 from gptfl.plugins.registry import get_registry
+from gptfl.plugins.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -58,11 +58,11 @@ def settings_of(line: str) -> list[tuple[str, str, dict[str, Any]]]:
     if words[1] == "compare":
         named = [pair.partition(".") for pair in pairs]
         specs = [parse_spec(value) for option, value in after if option == "--estimator"]
-        given = [("estimator", name, parse_settings([pair])) for name, _, pair in named]
+        given = [("estimator", name, read_settings([pair])) for name, _, pair in named]
         return given + [("estimator", name, settings) for name, settings, _ in specs]
     kind = {"featurize": "encoder", "fit": "estimator"}[words[1]]
     name = dict(after).get(f"--{kind}", {"encoder": "minilm", "estimator": "gptfluence"}[kind])
-    return [(kind, name, parse_settings(pairs))]
+    return [(kind, name, read_settings(pairs))]
 
 
 SETTING = [

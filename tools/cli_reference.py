@@ -35,6 +35,8 @@ def reference() -> str:
         "they are typed, without the hyphens in front. What is typed, or set in the environment, goes before the file, "
         "and the file before defaults. `--print-config` prints the options as such a file and does nothing else.",
         "",
+        "An option may be given several times where its help says so; any other is refused when it is given twice.",
+        "",
         "Shell completion: `gptfl --install-completion`. `GPTFL_WORKSPACE` sets the workspace, `GPTFL_CACHE` the "
         "folder for converted and built models.",
     ]

@@ -1,15 +1,14 @@
 """How many recorded runs it takes: the same held-out runs, predicted after fits to few and to many others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import written
-from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent, user_path
-from gptfl.core.curriculum import check_seed
+from gptfl.api.writing import check_targets, written
+from gptfl.core import FIT, REPEAT, TEST, VALIDATION, Progress, Run, silent
 from gptfl.core.splits import FEWEST_FIT_RUNS, MORE_RUNS, Split, units_of, usable_runs
 from gptfl.designs.draws import together_in
 from gptfl.errors import DataError, UsageError
@@ -17,14 +16,16 @@ from gptfl.evaluation.held_out import HeldOutEvaluation
 from gptfl.evaluation.order_noise import ceiling_of
 from gptfl.evaluation.specs import ALWAYS, ComparedEstimator, choose_estimators
 from gptfl.features.lookup import FeatureLookup, choice_notes
+from gptfl.options.base import make
+from gptfl.options.evaluation import LearningCurveOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.registry import get_registry
+from gptfl.plugins.settings import read_settings_by_part
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.report.learning_curve import draw_runs_sweep, write_runs_sweep
-from gptfl.report.pictures import check_picture
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.comparison import score_rows
 from gptfl.scores.sweep import RunsPoint, RunsSweep, averaged
-from gptfl.store.outputs import check_plain_target
 
 RUNS = "runs"
 """The axis of ``compare --sweep`` that is a learning curve."""
@@ -34,25 +35,8 @@ VALIDATES = 5
 """Of every 12 runs of a group this place validates, as in folds."""
 
 
-def learning_curve(
-    counts: Sequence[Any],
-    *,
-    estimators: Sequence[str] | None = None,
-    held_out: int | None = None,
-    draws: int = 1,
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    encoder: str | None = None,
-    metric: str | None = None,
-    every: int = 1,
-    keep_diverged: bool = False,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 42,
-    output: str | Path | None = None,
-    figure: str | Path | bool = True,
-    progress: Progress = silent,
-) -> RunsSweep:
+@takes(LearningCurveOptions)
+def learning_curve(counts: Sequence[Any], *groups: object, progress: Progress = silent, **options: Any) -> RunsSweep:
     """Fit estimators to the first n recorded runs, for each n of ``counts``, and predict the same held-out runs.
 
     The runs held out are the recording's test runs or, with ``held_out``, so many of its last; repeats never. Of the
@@ -60,24 +44,29 @@ def learning_curve(
     another, whose scores are averaged. One run in 12 of a group validates, as in ``compare`` over folds; all n
     count. Skill is against the mean of all runs that may be fitted to, at every n.
 
-    ``estimators`` are as in ``compare``, by default exposure-gp and gptfluence; the naive ones are always there. The
-    other options are as in ``compare`` and ``sweep``.
+    Args:
+        counts: how many runs to fit to.
+        groups: options in groups, such as ``gptfl.options.common.InputOptions(workspace="study")``.
+        progress: called along the way.
+        options: those of ``gptfl learning-curve`` (docs/cli.md) by name; ``settings`` and ``figure`` are as in
+            ``compare``.
 
-    Raises ``UsageError`` for numbers that make no sense and ``DataError`` where there are too few runs, before any work.
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for numbers that make no sense and ``DataError``
+    where there are too few runs, before any work.
     """
-    if output is not None:
-        check_sweep_format(Path(output))
-        check_plain_target(user_path(output), "--output")
-    if not isinstance(figure, bool):
-        check_picture(Path(figure))
-        check_plain_target(user_path(figure), "--figure")
-    check_seed(seed)
-    _check_counts(counts, held_out, draws)
-    recording = open_recording(dynamics, workspace, every, keep_diverged)
-    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    return learning_curve_with(make(LearningCurveOptions, *groups, counts=counts, **options), progress=progress)
+
+
+def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = silent) -> RunsSweep:
+    """``learning_curve`` with all options in one object."""
+    inputs, held_out, draws, seed = options.inputs, options.held_out, options.draws, options.seed
+    counts, settings = _counts(options.counts), read_settings_by_part(options.settings)
+    check_targets(options.output, options.figure, check_sweep_format)
+    recording = open_recording(inputs.dynamics, inputs.workspace, options.every, options.keep_diverged)
+    chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
-    shelf = FeatureLookup(recording, features, encoder)
-    entries, _ = choose_estimators(get_registry(), shelf, chosen, estimators or COMPARED, settings)
+    shelf = FeatureLookup(recording, inputs.features, options.encoder)
+    entries, _ = choose_estimators(get_registry(), shelf, chosen, options.estimators or COMPARED, settings)
     job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress)
     usable, run_notes = usable_runs(recording.dynamics.runs, chosen)
     rest, tests = _parted(usable, held_out, together_in(recording.dynamics.settings))
@@ -117,21 +106,21 @@ def learning_curve(
         ),
     )
     usual = recording.workspace.root / f"{recording.stem}.{result.metric.name}.sweep-{RUNS}.png"
-    return written(result, output, figure, usual, write_runs_sweep, draw_runs_sweep)
+    return written(result, options.output, options.figure, usual, write_runs_sweep, draw_runs_sweep)
 
 
-def _check_counts(counts: Sequence[Any], held_out: int | None, draws: int) -> None:
+def _counts(given: Sequence[Any]) -> list[int]:
+    """How many runs to fit to: numbers, or words of them as they are typed. Raises ``UsageError``."""
+    words = [word for one in given for word in (one.split(",") if isinstance(one, str) else [one])]
+    counts = [int(word) if isinstance(word, str) and word.strip().isdecimal() else word for word in words]
     if not counts:
         raise UsageError("nothing says how many runs to fit to", "give for example 2, 3, 5 and 10")
     for count in counts:
-        if type(count) is not int or count < FEWEST_FIT_RUNS:
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < FEWEST_FIT_RUNS:
             raise UsageError(f"{RUNS}={count}", f"give whole numbers of at least {FEWEST_FIT_RUNS}")
     if len(set(counts)) < len(counts):
         raise UsageError(f"a number of {RUNS} is named twice", "name each once")
-    if held_out is not None and held_out < 1:
-        raise UsageError(f"--held-out is {held_out}", "give at least 1, or leave it out for the recording's test runs")
-    if draws < 1:
-        raise UsageError(f"--draws is {draws}", "give at least 1")
+    return [int(count) for count in counts]
 
 
 def _parted(runs: Sequence[Run], held_out: int | None, together: int) -> tuple[list[Run], list[Run]]:

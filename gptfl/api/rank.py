@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gptfl.core import Progress, silent, user_path
-from gptfl.core.curriculum import check_seed
 from gptfl.errors import DataError
-from gptfl.influence.rank import InfluenceRequest, check_options, open_sources, rank_by
+from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
-from gptfl.influence.targets import InfluenceTarget, influence_target
+from gptfl.influence.targets import InfluenceTarget, check_how, influence_target
+from gptfl.options.base import make
+from gptfl.options.influence import RankOptions
+from gptfl.options.signature import takes
 from gptfl.report.pictures import check_picture
 from gptfl.report.ranking import check_table, draw_detection, write_table
 from gptfl.simulation.simulator import FittedSimulator
@@ -20,57 +23,45 @@ from gptfl.store.workspace import safe_name
 from gptfl.tasks.label_noise import flipped_of
 
 
+@takes(RankOptions)
 def rank(
-    simulators: Sequence[str | Path] = (),
-    *,
-    estimators: Sequence[str] = (),
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    metric: str | None = None,
-    on: str | Sequence[str] = "mean",
-    how: str | None = None,
-    orders: int = 4,
-    model: str | None = None,
-    data: str | Path | None = None,
-    seed: int = 42,
-    top: int | None = None,
-    reverse: bool = False,
-    output: str | Path | None = None,
-    figure: str | Path | None = None,
-    progress: Progress = silent,
+    simulators: str | Path | Sequence[str | Path] = (), *groups: object, progress: Progress = silent, **options: Any
 ) -> RankResult:
-    """Tell the influence of every training example, by each of the simulators.
-
-    ``simulators`` are files; ``estimators`` names, of each of which the simulator made last is taken; with neither,
-    the one made last. ``on`` is ``mean`` (of all test examples), ``self``, ``test:ID``, ``group:FILE`` or a sequence
-    of test ids. ``how`` is ``replace`` (the example against others in its place), ``drop`` (against nothing in its
-    place), ``closed-form`` (as the estimator itself tells it, with an interval and nothing simulated) or
-    ``derivative`` (as it tells it to first order); by default the first of the last two that there is, else
-    ``replace``. Each example is tried in ``orders`` random runs. ``model`` measures each pool
-    example's own first score, for ``self``, with ``data`` for a recording without texts; it is then kept.
+    """Tell the influence of every training example, by each of the simulators: a ranking for each.
 
     Where labels of the recording were flipped, the result says how early checking by influence finds them, and
-    ``figure`` (by default in the workspace) shows it. ``output`` is a .csv or .json for the table, cut to ``top``.
+    ``figure`` shows it.
 
-    Raises ``UsageError`` for options that make no sense, and ``DataError`` where files are missing or don't
-    belong together, or an estimator can't answer.
+    Args:
+        simulators: their files; with neither these nor ``estimators``, the one made last.
+        groups: options in groups, such as ``gptfl.options.influence.InfluenceOptions(on="self")``.
+        progress: called along the way.
+        options: those of ``gptfl rank`` (docs/cli.md) by name; ``on`` may be a sequence of test ids. ``output`` is cut to
+            ``top``.
+
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
+    where files are missing or don't belong together, or an estimator can't answer.
     """
-    check_seed(seed)
-    check_options(how, orders, top)
-    if output is not None:
-        check_table(Path(output))
-        check_plain_target(user_path(output), "--output")
-    sources = open_sources(simulators, estimators, dynamics, workspace, metric, features)
+    return rank_with(make(RankOptions, *groups, simulators=simulators or None, **options), progress=progress)
+
+
+def rank_with(options: RankOptions, *, progress: Progress = silent) -> RankResult:
+    """``rank`` with all options in one object."""
+    influence, figure = options.influence, options.figure
+    check_how(influence.how)
+    if options.output is not None:
+        check_table(Path(options.output))
+        check_plain_target(user_path(options.output), "--output")
+    sources = open_sources(influence, options.inputs)
     first = sources[0]
     recording = first.recording
-    subject = influence_target(on, recording.dynamics)
+    subject = influence_target(influence.on, recording.dynamics)
     flipped = flipped_of(recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
-    own = measure_initial_metrics(recording, first.metric, model, data, progress)
-    asked = InfluenceRequest(subject, how, own, features, orders, seed)
+    own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
+    asked = InfluenceRequest(subject, influence.how, own, options.inputs.features, influence.orders, options.seed)
     result = rank_by(sources, asked, progress)
-    target = None if output is None else user_path(output)
+    target = None if options.output is None else user_path(options.output)
     keeping = ResultWriter(replace(result, figure=picture, output=target))
     if picture is not None:
         title = f"{recording.stem}: influence on {subject.text}"
@@ -78,7 +69,7 @@ def rank(
         draw = partial(draw_detection, picture, result.detections, flips, len(flipped), title)
         keeping.draw("figure", lambda _: draw(), asked=figure is not None)
     if target is not None:
-        keeping.write("output", lambda known: write_table(known, target, top, reverse))
+        keeping.write("output", lambda known: write_table(known, target, options.top, options.reverse))
     return keeping.settled()
 
 

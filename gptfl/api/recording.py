@@ -1,24 +1,34 @@
 """A recording to hold: opened once, featurized, compared and fitted from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptfl.api.simulator import Simulator
+from gptfl.api.simulator import Simulator, fitted_simulator
 from gptfl.core import Dynamics, Example, Progress, Run, silent, user_path
 from gptfl.core.display import html_rows
-from gptfl.evaluation.compare import ComparisonSpec, compare_held_out
+from gptfl.evaluation.compare import compare_held_out
 from gptfl.features.featurize import FeaturizeResult
-from gptfl.plugins.registry import suggest
+from gptfl.options.base import assemble, make, shell_names
+from gptfl.options.evaluation import CompareOptions
+from gptfl.options.recording import CollectOptions
+from gptfl.options.signature import takes
+from gptfl.options.simulation import FeaturizeOptions, FitOptions
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.recording import open_recording as open_file
 from gptfl.recording.result import CollectResult
 from gptfl.scores.comparison import Comparison
+from gptfl.simulation.fit import fit_options
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import CostEstimate
+
+
+_OWN = ("dynamics", "workspace")
+_NOT_COMPARED = {*_OWN, "output", "figure", *shell_names(CompareOptions)}
+"""The options of commands that a recording's methods don't take."""
 
 
 class Recording:
@@ -97,40 +107,50 @@ class Recording:
                 return run
         raise KeyError(index)
 
-    def featurize(self, encoder: str | None = None, **options: Any) -> FeaturizeResult:
+    @takes(FeaturizeOptions, _OWN)
+    def featurize(self, encoder: str | None = None, *, progress: Progress = silent, **options: Any) -> FeaturizeResult:
         """Embed its examples and write the features: ``gptfl.featurize`` of this recording."""
-        from gptfl.features.featurize import featurize
+        from gptfl.features.featurize import featurize_with
 
-        return featurize(encoder, dynamics=self.path, workspace=self._workspace, **options)
+        asked = assemble(FeaturizeOptions, (), {"encoder": encoder, **options}, "featurize", _OWN)
+        return featurize_with(replace(asked, dynamics=self.path, workspace=self._workspace), progress=progress)
 
+    @takes(CompareOptions, _NOT_COMPARED)
     def compare(
         self,
         estimators: str | Sequence[str] | None = None,
-        *,
-        folds: int | None = None,
-        every: int = 1,
-        keep_diverged: bool = False,
+        *groups: object,
         progress: Progress = silent,
-        **spec: Any,
+        **options: Any,
     ) -> Comparison:
         """Hold estimators against the same held-out runs; writes no table and no picture, but keeps fits that took long.
 
-        ``spec`` are the other fields of ``gptfl.evaluation.compare.ComparisonSpec``, the options of ``gptfl.compare``.
+        Args:
+            estimators: one or several; all that find what they need, else.
+            groups: options in groups, such as ``gptfl.options.simulation.LearningOptions(every=2)``.
+            progress: called along the way.
+            options: those of ``gptfl.compare`` (docs/cli.md), but for files of the recording and of the result.
+
+        Raises as ``gptfl.compare`` does.
         """
-        recording = replace(self.opened, every=every, keep_diverged=keep_diverged)
-        known = [one.name for one in fields(ComparisonSpec)]
-        for name in spec:
-            if name not in known:
-                raise TypeError(f"compare has no option {name!r}: {suggest(name, [*known, 'every', 'keep_diverged'])}")
-        named = [estimators] if isinstance(estimators, str) else estimators
-        return compare_held_out(recording, ComparisonSpec(estimators=named, folds=folds, **spec), progress)
+        asked = assemble(CompareOptions, groups, {"estimators": estimators, **options}, "compare", _NOT_COMPARED)
+        learning = asked.learning
+        recording = replace(self.opened, every=learning.every, keep_diverged=learning.keep_diverged)
+        return compare_held_out(recording, asked, progress)
 
-    def fit(self, estimator: str | None = None, **options: Any) -> Simulator:
+    @takes(FitOptions, {*_OWN, "metrics"})
+    def fit(
+        self,
+        estimator: str | None = None,
+        *groups: object,
+        metric: str | None = None,
+        progress: Progress = silent,
+        **options: Any,
+    ) -> Simulator:
         """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording."""
-        from gptfl.simulation.fit import fit
-
-        result = fit(estimator, dynamics=self.path, workspace=self._workspace, **options)
-        return Simulator(result.path, dynamics=self.path, workspace=self._workspace, fitted=result)
+        asked = fit_options(estimator, groups, metric, options, _OWN)
+        inputs = replace(asked.inputs, dynamics=self.path, workspace=self._workspace)
+        return fitted_simulator(replace(asked, inputs=inputs), progress)
 
     def __repr__(self) -> str:
         return f"Recording({str(self.path)!r})"
@@ -148,23 +168,26 @@ class Recording:
         return html_rows(rows)
 
 
+@takes(CollectOptions)
 def collect(
     model: str,
     task: str | None = None,
-    *,
+    *groups: object,
     progress: Progress = silent,
     announce: "Callable[[CostEstimate], None] | None" = None,
     **options: Any,
 ) -> Recording:
-    """Fine-tune ``model`` on random subsets of the task's pool and record every test example.
+    """Fine-tune ``model`` on random subsets of the task's pool and record every test example: the recording to hold.
 
-    Without ``task``, the examples are one's own: ``data``, ``train`` or ``dataset`` names them. ``options`` are those of ``gptfl.recording.collect.collect``, which says what each means; the same call again
-    finishes what an interrupted one left. Raises as that does.
+    Without ``task``, the examples are one's own: ``data``, ``train`` or ``dataset`` names them.
+    ``gptfl.recording.collect.collect`` says what each parameter means and what it raises; the same call again finishes
+    what an interrupted one left.
     """
-    from gptfl.recording.collect import collect as record
+    from gptfl.recording.collect import record
 
-    result = record(model, task, progress=progress, announce=announce, **options)
-    return Recording(result.path, options.get("workspace"), result)
+    asked = make(CollectOptions, *groups, model=model, task=task, **options)
+    result = record(asked, progress=progress, announce=announce)
+    return Recording(result.path, asked.output.workspace, result)
 
 
 def open_recording(path: str | Path | None = None, workspace: str | Path | None = None) -> Recording:

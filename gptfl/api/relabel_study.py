@@ -2,97 +2,95 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gptfl.core import Progress, silent, user_path
-from gptfl.core.curriculum import RunStream, check_seed, count_steps, generator, run_seed
+from gptfl.api.writing import study_targets
+from gptfl.core import Progress, silent
+from gptfl.core.curriculum import RunStream, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.influence.rank import InfluenceRequest, check_options, open_sources, rankings_of, suspicion
+from gptfl.influence.rank import InfluenceRequest, open_sources, rankings_of, suspicion
 from gptfl.influence.self_influence import measure_initial_metrics
-from gptfl.influence.targets import influence_target
+from gptfl.influence.targets import check_how, influence_target
+from gptfl.options.base import make
+from gptfl.options.influence import RelabelStudyOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
-from gptfl.report.pictures import check_picture
-from gptfl.report.ranking import check_table
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, draw_study, write_study
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import RelabelStudy
 from gptfl.studies.retraining import Retrainer, Training, orders_of
 from gptfl.tasks.label_noise import flipped_of
 
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 METRICS = ("accuracy", "loss")
 
 
+@takes(RelabelStudyOptions)
 def relabel_study(
-    simulators: Sequence[str | Path] = (),
-    *,
-    estimators: Sequence[str] = (),
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    metric: str | None = None,
-    on: str | Sequence[str] = "mean",
-    how: str | None = None,
-    orders: int = 4,
-    shares: Sequence[float] = SHARES,
-    repeats: int = 3,
-    epochs: float | None = None,
-    steps: int | None = None,
-    model: str | None = None,
-    data: str | Path | None = None,
-    device: str = "auto",
-    executor: str = "local",
-    seed: int = 42,
-    dry_run: bool = False,
-    output: str | Path | None = None,
-    figure: str | Path | None = None,
+    simulators: str | Path | Sequence[str | Path] = (),
+    *groups: object,
     progress: Progress = silent,
     announce: Announce | None = None,
+    **options: Any,
 ) -> RelabelStudy | None:
     """Correct the first ``shares`` of the pool in several orders, and retrain on the whole pool after each.
 
-    The orders are the rankings of the simulators (chosen, as are ``on``, ``how`` and ``orders``, as in ``rank``),
-    a random one and a perfect one. Model and recipe are the recording's, from the same weights, for as many passes
-    over the pool as its runs made over their subsets, unless ``epochs`` or ``steps`` say otherwise. Each of
-    ``repeats`` shuffles the batches anew, the same for all orders. Trainings on the same labels are done once, and
-    each is kept: the same call goes on where an interrupted one stopped. ``announce`` gets the cost first;
-    ``dry_run`` stops there and returns None.
+    The orders are the rankings of the simulators (chosen as in ``rank``), a random one and a perfect one. Model and
+    recipe are the recording's, from the same weights. Each of ``repeats`` shuffles the batches anew, the same for all
+    orders. Trainings on the same labels are done once, and each is kept: the same call goes on where an interrupted one
+    stopped. With ``dry_run`` it is None.
 
-    Raises ``UsageError`` for options that make no sense, and ``DataError`` where no label of the recording is
-    flipped, its model or texts can't be had, or an estimator can't answer.
+    Args:
+        simulators: their files; with neither these nor ``estimators``, the one made last.
+        groups: options in groups, such as ``gptfl.options.influence.StudyOptions(device="cpu")``.
+        progress: called along the way.
+        announce: called with the cost before the trainings start; ``dry_run=True`` stops there.
+        options: those of ``gptfl relabel-study`` (docs/cli.md) by name; ``shares`` may be a sequence of numbers, ``on`` one
+            of test ids.
+
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
+    where no label of the recording is flipped, its model or texts can't be had, or an estimator can't answer.
     """
-    check_seed(seed)
-    check_options(how, orders)
-    points = _check_shares(shares)
-    if repeats < 1:
-        raise UsageError(f"--repeats is {repeats}", "give 1 or more")
-    sources = open_sources(simulators, estimators, dynamics, workspace, metric, features)
+    asked = make(RelabelStudyOptions, *groups, simulators=simulators or None, **options)
+    return relabel_study_with(asked, progress=progress, announce=announce)
+
+
+def relabel_study_with(
+    options: RelabelStudyOptions, *, progress: Progress = silent, announce: Announce | None = None
+) -> RelabelStudy | None:
+    """``relabel_study`` with all options in one object."""
+    influence, asked, inputs, seed = options.influence, options.study, options.inputs, options.study.seed
+    check_how(influence.how)
+    points = _shares(options.shares)
+    sources = open_sources(influence, inputs)
     recording = sources[0].recording
     flipped = flipped_of(recording.dynamics.pool)
     if not flipped.any():
         raise DataError(
             f"{recording.path} has no flipped labels to correct", "record with gptfl collect --flip-labels 0.4"
         )
-    target, picture = _targets(recording, output, figure)
-    runner = make_executor(get_registry(), executor)
-    retrainer = _retrainer(recording, model, data, device, epochs, steps, seed, progress)
-    subject = influence_target(on, recording.dynamics)
+    target, picture = study_targets("relabel-study", recording, asked)
+    runner = make_executor(get_registry(), asked.executor)
+    retrainer = _retrainer(recording, options, progress)
+    subject = influence_target(influence.on, recording.dynamics)
     own = measure_initial_metrics(recording, sources[0].metric, None, None, progress)
-    rankings, notes = rankings_of(sources, InfluenceRequest(subject, how, own, features, orders, seed), progress)
+    request = InfluenceRequest(subject, influence.how, own, inputs.features, influence.orders, seed)
+    rankings, notes = rankings_of(sources, request, progress)
     suspicions = {ranking.label: suspicion(ranking, subject) for ranking in rankings}
     suspicions |= {RANDOM_ORDER: np.zeros(len(flipped)), PERFECT_ORDER: flipped.astype(np.float64)}
-    trainings = _trainings(suspicions, flipped, points, repeats, seed)
+    trainings = _trainings(suspicions, flipped, points, options.repeats, seed)
     distinct = list(dict.fromkeys(training for one in trainings.values() for row in one for training in row))
     retrainer.open()
     if announce is not None:
         announce(retrainer.estimate(distinct))
-    if dry_run:
+    if asked.dry_run:
         return None
     with recording.workspace.lock("gptfl relabel-study"):
         now = retrainer.carry_out(runner, distinct)
@@ -121,49 +119,42 @@ def relabel_study(
         notes=(*notes, *retrainer.notes),
     )
     keeping = ResultWriter(study)
-    keeping.draw("figure", lambda known: draw_study(known, picture), asked=figure is not None)
+    keeping.draw("figure", lambda known: draw_study(known, picture), asked=asked.figure is not None)
     keeping.write("output", lambda known: write_study(known, target))
     return keeping.settled()
 
 
-def _check_shares(shares: Sequence[float]) -> tuple[float, ...]:
+def _shares(given: str | Sequence[float]) -> tuple[float, ...]:
     """The shares in ascending order, with 0 and 1 at the ends."""
+    shares = _numbers(given) if isinstance(given, str) else given
     for share in shares:
-        if not (math.isfinite(share) and 0 <= share <= 1):
-            raise UsageError(f"--shares has {share:g}", "give shares of the pool from 0 to 1, such as 0.1,0.2,0.4")
+        if not (isinstance(share, Real) and math.isfinite(share) and 0 <= share <= 1):
+            text = f"{share:g}" if isinstance(share, Real) else repr(share)
+            raise UsageError(f"--shares has {text}", "give shares of the pool from 0 to 1, such as 0.1,0.2,0.4")
     return tuple(sorted({0.0, 1.0, *map(float, shares)}))
 
 
-def _targets(recording: OpenedRecording, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
-    name = f"{recording.stem}.relabel-study"
-    target = recording.workspace.root / f"{name}.json" if output is None else user_path(output)
-    picture = recording.workspace.root / f"{name}.png" if figure is None else user_path(figure)
-    check_table(target)
-    if target.suffix.lower() != ".json":
-        raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    check_picture(picture)
-    check_plain_target(target, "--output")
-    check_plain_target(picture, "--figure")
-    return target, picture
+def _numbers(text: str) -> list[float]:
+    numbers = []
+    for piece in text.split(","):
+        try:
+            numbers.append(float(piece))
+        except ValueError:
+            raise UsageError(
+                f"--shares {text!r}: {piece!r} is not a number", "give shares of the pool such as 0.1,0.2,0.4"
+            ) from None
+    return numbers
 
 
-def _retrainer(
-    recording: OpenedRecording,
-    model: str | None,
-    data: str | Path | None,
-    device: str,
-    epochs: float | None,
-    steps: int | None,
-    seed: int,
-    progress: Progress,
-) -> Retrainer:
-    pool, test = with_texts(recording.dynamics, data, recording.path)
+def _retrainer(recording: OpenedRecording, options: RelabelStudyOptions, progress: Progress) -> Retrainer:
+    pool, test = with_texts(recording.dynamics, options.influence.data, recording.path)
     chosen = tuple(make_metric(get_registry(), name) for name in METRICS)
     for metric in chosen:
         metric.check(test)
-    batch_size, total = _length(recording, len(pool), epochs, steps)
+    batch_size, total = _length(recording, len(pool), options.epochs, options.steps)
     kept = recording.workspace.root / f"{recording.stem}.relabel-study.jsonl"
-    name = model_of(recording, model)
+    device, seed = options.study.device, options.study.seed
+    name = model_of(recording, options.study.model)
     return Retrainer(recording, pool, test, chosen, name, device, total, batch_size, seed, kept, progress)
 
 
@@ -171,9 +162,6 @@ def _length(recording: OpenedRecording, pool: int, epochs: float | None, steps: 
     """Examples a step, and steps: as many passes over the pool as recorded runs made over their subsets."""
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
-    for flag, value in (("--epochs", epochs), ("--steps", steps)):
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"{flag} is {value}", "give a positive number")
     settings = recording.dynamics.settings
     missing = [name for name in ("batch_size", "steps", "subset_size") if type(settings.get(name)) is not int]
     if missing:

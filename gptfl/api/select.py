@@ -1,65 +1,61 @@
 """Selects the training examples that are predicted to be best to train on."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gptfl.core import Progress, silent, user_path
-from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.influence.greedy import SelectionSpec
-from gptfl.influence.rank import check_options
 from gptfl.influence.select import select_from
 from gptfl.influence.selection import Selection, target_of
-from gptfl.influence.subset_search import SEARCH
-from gptfl.influence.targets import InfluenceTarget
+from gptfl.influence.targets import InfluenceTarget, check_how
+from gptfl.options.base import make
+from gptfl.options.influence import SelectOptions
+from gptfl.options.signature import takes
 from gptfl.report.selection import write_ids
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target
 from gptfl.store.workspace import safe_name
 
 
+@takes(SelectOptions)
 def select(
-    size: int,
-    simulator: str | Path | None = None,
-    *,
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    metric: str | None = None,
-    estimator: str | None = None,
-    on: str | Sequence[str] = "mean",
-    how: str | None = None,
-    orders: int = 4,
-    max_share_per_class: float | None = None,
-    diversity: float = 0.0,
-    cautious: float = 0.0,
-    search: int = SEARCH,
-    seed: int = 42,
-    output: str | Path | None = None,
-    progress: Progress = silent,
+    size: int, simulator: str | Path | None = None, *groups: object, progress: Progress = silent, **options: Any
 ) -> Selection:
     """Choose ``size`` training examples with the best predicted effect on the metric of some test examples.
 
-    ``on`` (``mean``, ``test:ID``, ``group:FILE`` or a sequence of test ids), ``how`` and ``orders`` say how influence
-    is told, as in ``rank``. The examples of greatest influence are chosen first, as if effects added up;
-    ``max_share_per_class`` bounds the share of any one class, ``diversity`` takes off what is like an example that was
-    chosen before (see ``select_greedily``), ``cautious`` so many standard deviations. Then they are exchanged one by one
-    for others as long as the simulator predicts a better outcome of the whole subset, for ``search`` predicted
-    curricula (see ``improve_by_swaps``). The ids go to ``output``, by default in the workspace, as ``simulate``, ``verify`` and
-    their ``subset`` take them, and the result tells what the simulator predicts for training on all of them by the
-    recording's recipe, the mean over ``orders`` random orders.
+    The examples of greatest influence are chosen first, as if effects added up (see ``select_greedily``). Then they are
+    exchanged one by one for others as long as the simulator predicts a better outcome of the whole subset (see
+    ``improve_by_swaps``). The ids are written, as ``simulate`` and ``verify`` take them for their ``subset``, and the
+    result tells what the simulator predicts for training on all of them by the recording's recipe, the mean over
+    ``orders`` random orders.
 
-    Raises ``UsageError`` for options that make no sense, and ``DataError`` where files are missing or don't belong
-    together, or the estimator can't tell what is asked.
+    Args:
+        size: how many.
+        simulator: its file, by default the one made last.
+        groups: options in groups, such as ``gptfl.options.common.InputOptions(workspace="study")``.
+        progress: called along the way.
+        options: those of ``gptfl select`` (docs/cli.md) by name; ``on`` may be a sequence of test ids.
+
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
+    where files are missing or don't belong together, or the estimator can't tell what is asked.
     """
-    check_seed(seed)
-    check_options(how, orders)
-    source = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
-    wish = SelectionSpec(size, max_share_per_class, diversity, cautious, search)
-    subject = target_of(on, source, wish)
-    target = _target(source, subject, wish, output)
-    selection = select_from(source, subject, wish, how, features, orders, seed, progress)
+    asked = make(SelectOptions, *groups, size=size, simulator=simulator, **options)
+    return select_with(asked, progress=progress)
+
+
+def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selection:
+    """``select`` with all options in one object."""
+    asked, inputs = options.selection, options.inputs
+    check_how(asked.how)
+    source = open_fitted(
+        asked.simulator, inputs.dynamics, inputs.workspace, asked.estimator, asked.metric, inputs.features
+    )
+    wish = SelectionSpec.of(asked)
+    subject = target_of(asked.on, source, wish)
+    target = _target(source, subject, wish, options.output)
+    selection = select_from(source, subject, wish, asked.how, inputs.features, asked.orders, options.seed, progress)
     keeping = ResultWriter(replace(selection, output=target))
     keeping.write("output", lambda known: write_ids(known, target))
     return keeping.settled()

@@ -2,28 +2,29 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gptfl.core import Example, MetricInfo, Progress, silent, user_path
-from gptfl.core.curriculum import check_seed
-from gptfl.errors import UsageError
+from gptfl.api.writing import study_targets
+from gptfl.core import Example, MetricInfo, Progress, silent
 from gptfl.evaluation.verify import check_made_here
 from gptfl.influence.greedy import SelectionSpec, class_quota
-from gptfl.influence.rank import check_options
 from gptfl.influence.selection import target_of
-from gptfl.influence.subset_search import SEARCH
+from gptfl.influence.targets import check_how
+from gptfl.options.base import make
+from gptfl.options.influence import SelectStudyOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Metric
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.recording.recording import with_texts
 from gptfl.recording.trainers import model_of
-from gptfl.report.pictures import check_picture
 from gptfl.report.selection_study import RANDOM_KIND, draw_selection_study, write_selection_study
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
-from gptfl.store.outputs import ResultWriter, check_plain_target
+from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import SelectionStudy, SelectorResult
 from gptfl.studies.retraining import Retrainer, Training
 from gptfl.studies.rivals import TargetSplit, baseline_choices, drawn_of, split_tests
@@ -32,80 +33,77 @@ ALSO = "accuracy"
 """Measured beside the metric selected for, where the test examples have classes."""
 
 
+@takes(SelectStudyOptions)
 def select_study(
     size: int,
     simulator: str | Path | None = None,
-    *,
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    metric: str | None = None,
-    estimator: str | None = None,
-    on: str | Sequence[str] = "mean",
-    how: str | None = None,
-    orders: int = 4,
-    max_share_per_class: float | None = None,
-    diversity: float = 0.0,
-    cautious: float = 0.0,
-    search: int = SEARCH,
-    rivals: Sequence[str] | None = None,
-    random_subsets: int = 10,
-    repeats: int = 5,
-    score_on: int | None = None,
-    model: str | None = None,
-    data: str | Path | None = None,
-    device: str = "auto",
-    executor: str = "local",
-    seed: int = 42,
-    dry_run: bool = False,
-    output: str | Path | None = None,
-    figure: str | Path | None = None,
+    *groups: object,
     progress: Progress = silent,
     announce: Announce | None = None,
+    **options: Any,
 ) -> SelectionStudy | None:
     """Train on what ``select`` chooses, on what ``rivals`` would choose, and on random subsets of equal class shares.
 
     Of the test examples that ``on`` names, ``score_on`` (half of them) are set apart by ``seed``: the simulator's
     estimator, with its settings, and the rivals are fitted anew to the recording without these, choose for the
-    others, and every training is scored on those set apart. ``rivals`` are estimators (``NAME`` or
-    ``NAME:SETTING=VALUE,...``), by default TracIn where the recording has gradients for it; their choice is by
-    influence and ``max_share_per_class`` alone. A choice is trained on ``repeats`` times in other orders, each of
-    ``random_subsets`` once, by the recording's recipe and model. Each training is kept: the same call goes on where
-    an interrupted one stopped. ``announce`` gets the cost first; ``dry_run`` stops there and returns None.
+    others, and every training is scored on those set apart. The rivals' choice is by influence and
+    ``max_share_per_class`` alone. A choice is trained on ``repeats`` times in other orders, each of ``random_subsets``
+    once, by the recording's recipe and model. Each training is kept: the same call goes on where an interrupted one
+    stopped. With ``dry_run`` it is None.
 
-    Raises ``UsageError`` for options that make no sense, and ``DataError`` where the recording was imported, its
-    model or texts can't be had, or an estimator can't tell what is asked.
+    Args:
+        size: how many examples to choose.
+        simulator: its file, by default the one made last.
+        groups: options in groups, such as ``gptfl.options.influence.StudyOptions(device="cpu")``.
+        progress: called along the way.
+        announce: called with the cost before the trainings start; ``dry_run=True`` stops there.
+        options: those of ``gptfl select-study`` (docs/cli.md) by name; ``on`` may be a sequence of test ids. No
+            ``rivals`` at all are an empty sequence.
+
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
+    where the recording was imported, its model or texts can't be had, or an estimator can't tell what is asked.
     """
-    check_seed(seed)
-    check_options(how, orders)
-    for flag, count in (("--random", random_subsets), ("--repeats", repeats)):
-        if count < 2:
-            raise UsageError(f"{flag} is {count}", "give 2 or more: the spread tells what a difference is worth")
-    source = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
+    asked = make(SelectStudyOptions, *groups, size=size, simulator=simulator, **options)
+    return select_study_with(asked, progress=progress, announce=announce)
+
+
+def select_study_with(
+    options: SelectStudyOptions, *, progress: Progress = silent, announce: Announce | None = None
+) -> SelectionStudy | None:
+    """``select_study`` with all options in one object."""
+    asked, study, inputs, seed = options.selection, options.study, options.inputs, options.study.seed
+    check_how(asked.how)
+    source = open_fitted(
+        asked.simulator, inputs.dynamics, inputs.workspace, asked.estimator, asked.metric, inputs.features
+    )
     check_made_here(source)
-    wish = SelectionSpec(size, max_share_per_class, diversity, cautious, search)
-    subject = target_of(on, source, wish)
+    wish = SelectionSpec.of(asked)
+    subject = target_of(asked.on, source, wish)
     class_quota(source.scope.pool, wish)
-    halves = split_tests(source, subject, score_on, seed)
-    target, picture = _targets(source, output, figure)
-    runner = make_executor(get_registry(), executor)
-    retrainer = _retrainer(source, halves, model, data, device, seed, progress)
-    choices, notes = baseline_choices(source, halves, wish, rivals, how, orders, seed, features, progress)
-    drawn = drawn_of(source.scope.pool, size, random_subsets, seed)
-    kinds = {name: [Training(repeat, (), places) for repeat in range(repeats)] for name, places in choices.items()}
-    kinds[RANDOM_KIND] = [Training(number % repeats, (), places) for number, places in enumerate(drawn)]
+    halves = split_tests(source, subject, options.score_on, seed)
+    target, picture = study_targets("select-study", source.recording, study)
+    runner = make_executor(get_registry(), study.executor)
+    retrainer = _retrainer(source, halves, options, progress)
+    choices, notes = baseline_choices(
+        source, halves, wish, options.rivals, asked.how, asked.orders, seed, inputs.features, progress
+    )
+    drawn = drawn_of(source.scope.pool, wish.size, options.random_subsets, seed)
+    kinds = {
+        name: [Training(repeat, (), places) for repeat in range(options.repeats)] for name, places in choices.items()
+    }
+    kinds[RANDOM_KIND] = [Training(number % options.repeats, (), places) for number, places in enumerate(drawn)]
     distinct = list(dict.fromkeys(training for one in kinds.values() for training in one))
     retrainer.open()
     if announce is not None:
         announce(retrainer.estimate(distinct))
-    if dry_run:
+    if study.dry_run:
         return None
     with source.recording.workspace.lock("gptfl select-study"):
         now = retrainer.carry_out(runner, distinct)
-    study = SelectionStudy(
+    found = SelectionStudy(
         recording=source.recording.path.name,
         on=subject.name,
-        size=size,
+        size=wish.size,
         kinds=tuple(_kind(name, trainings, retrainer) for name, trainings in kinds.items()),
         metrics={metric.info.name: metric.info for metric in retrainer.metrics},
         asked=len(halves.asked),
@@ -118,36 +116,20 @@ def select_study(
         figure=picture,
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
-    keeping = ResultWriter(study)
-    keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=figure is not None)
+    keeping = ResultWriter(found)
+    keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=study.figure is not None)
     keeping.write("output", lambda known: write_selection_study(known, target))
     return keeping.settled()
-
-
-def _targets(source: FittedSimulator, output: str | Path | None, figure: str | Path | None) -> tuple[Path, Path]:
-    name = f"{source.recording.stem}.select-study"
-    root = source.recording.workspace.root
-    target = root / f"{name}.json" if output is None else user_path(output)
-    picture = root / f"{name}.png" if figure is None else user_path(figure)
-    if target.suffix.lower() != ".json":
-        raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    check_picture(picture)
-    check_plain_target(target, "--output")
-    check_plain_target(picture, "--figure")
-    return target, picture
 
 
 def _retrainer(
     source: FittedSimulator,
     halves: TargetSplit,
-    model: str | None,
-    data: str | Path | None,
-    device: str,
-    seed: int,
+    options: SelectStudyOptions,
     progress: Progress,
 ) -> Retrainer:
     recording = source.recording
-    pool, test = with_texts(recording.dynamics, data, recording.path)
+    pool, test = with_texts(recording.dynamics, options.data, recording.path)
     scored = tuple(test[place] for place in halves.scored)
     recipe = recorded_schedule(recording.dynamics, source.metric)
     kept = recording.workspace.root / f"{recording.stem}.select-study.jsonl"
@@ -156,11 +138,11 @@ def _retrainer(
         pool,
         scored,
         _metrics(source.metric, scored),
-        model_of(recording, model),
-        device,
+        model_of(recording, options.study.model),
+        options.study.device,
         recipe.steps,
         recipe.batch_size,
-        seed,
+        options.study.seed,
         kept,
         progress,
     )

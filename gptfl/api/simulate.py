@@ -8,19 +8,19 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import Progress, fingerprint, silent, user_path
-from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
+from gptfl.options.base import make
+from gptfl.options.common import Ids, Picture
+from gptfl.options.signature import takes
+from gptfl.options.simulation import NewExampleOptions, SimulateOptions, one_subset
 from gptfl.plugins.settings import utf8
 from gptfl.report.pictures import check_picture, save_figure
 from gptfl.report.simulation import figure_of_simulation
-from gptfl.scores import pointwise
-from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
+from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by, overrides_of
+from gptfl.simulation.many import SubsetSimulations, simulate_subsets
 from gptfl.simulation.new_examples import read_new_examples
-from gptfl.simulation.outcome import (
-    Simulation,
-)
+from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import trust_of
-from gptfl.simulation.schedule import Overrides
 from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted, with_new_examples
 from gptfl.store.kinds import PREDICTIONS
@@ -28,65 +28,53 @@ from gptfl.store.outputs import ResultWriter, check_plain_target, check_target
 from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile
 
-_SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
 
-
+@takes(SimulateOptions)
 def simulate(
     simulator: str | Path | None = None,
-    *,
-    dynamics: str | Path | None = None,
-    workspace: str | Path | None = None,
+    *groups: object,
     subset: Ids | None = None,
-    drop: Ids | None = None,
-    curriculum: str | Path | None = None,
-    orders: int = 1,
-    epochs: float | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    against: Ids | None = None,
-    observe: str | Path | None = None,
-    new_train: str | Path | None = None,
-    new_test: str | Path | None = None,
-    model: str | None = None,
-    features: str | Path | None = None,
-    metric: str | None = None,
-    estimator: str | None = None,
-    seed: int = 42,
-    output: str | Path | None = None,
-    figure: str | Path | bool | None = True,
     progress: Progress = silent,
+    **options: Any,
 ) -> Simulation:
     """Predict every test example's trajectory for a curriculum; write predictions and a figure.
 
-    ``subset`` and ``drop`` (the pool without these) are files of ids, or sequences of ids; ``curriculum`` is
-    a file of batches; with none of them, the held-out runs are simulated. A subset is trained on as the
-    recording was (its steps, batch size and learning rates, cycling through fresh shuffles) unless
-    ``epochs``, ``steps``, ``batch_size`` or ``lr`` say otherwise, in ``orders`` random orders.
-    Effects are against the average recorded run (as ``mean-run`` learns it) at the same step, or at its last step
-    where it isn't known that far, or against training on the subset ``against``.
+    Without ``subset``, ``drop`` and ``curriculum`` the held-out runs are simulated. A subset is trained on as the
+    recording was (its steps, batch size and learning rates, cycling through fresh shuffles) unless options say otherwise.
+    Effects are against the average recorded run (as ``mean-run`` learns it) at the same step, or at its last step where it
+    isn't known that far, or against training on the subset ``against``.
 
-    ``observe`` is a file of scores that were recorded of this very run so far (see ``with_observed``), for estimators
-    that go on from them.
+    Args:
+        simulator: its file, by default the one made last.
+        groups: options in groups, such as ``gptfl.options.simulation.NewExampleOptions(new_train="new.jsonl")``.
+        subset: what to train on: a file of ids, or the ids; ``drop`` and ``against`` take the same.
+        progress: called along the way.
+        options: those of ``gptfl simulate`` (docs/cli.md) by name. ``figure`` is a path, True for a picture beside the
+            predictions, as by default, or False for none. See ``with_observed`` and ``read_new_examples`` for the files
+            ``observe``, ``new_train`` and ``new_test``.
 
-    ``new_train`` and ``new_test`` are files of examples that the recording lacks, one JSON object a line (see
-    ``read_new_examples``); those to train on may then be named like the pool's. The first scores of new test examples
-    are in their file, or measured with ``model``, which must be the one recorded. Their vectors come from the
-    encoder that the simulator's ``features`` are by; these are looked for in the workspace unless named, and needed
-    only for examples that it wasn't fitted to. ``figure`` is a path, True for a picture beside the predictions, or False for none.
-
-    Raises ``UsageError`` for options that don't go together, and ``DataError`` where a file is missing or
-    malformed, where simulator and recording don't belong together, or the estimator can't answer.
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that don't go together, and
+    ``DataError`` where a file is missing or malformed, where simulator and recording don't belong together, or the
+    estimator can't answer.
     """
-    check_seed(seed)
-    choice = Counterfactual(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
+    named = {"simulator": simulator, "subset": one_subset(subset)}
+    return simulate_with(make(SimulateOptions, *groups, **named, **options), progress=progress)
+
+
+def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> Simulation:
+    """``simulate`` with all options in one object, of which at most one says on which subset to train."""
+    run, new, inputs, seed = options.run, options.new, options.inputs, options.seed
+    against, observe, output, figure = options.against, options.observe, options.output, options.figure
+    choice = asked_by(run)
     choice.check()
-    _check_new(choice, new_train, new_test, model)
-    known = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
+    _check_new(choice, new)
+    known = open_fitted(
+        inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
+    )
     source = known
-    if new_train is not None or new_test is not None:
-        new = read_new_examples(new_train, new_test, known.recording.dynamics, known.metric)
-        source = with_new_examples(known, new, features, model, progress)
+    if new.new_train is not None or new.new_test is not None:
+        examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
+        source = with_new_examples(known, examples, inputs.features, new.model, progress)
     asked = request_of(source, choice, observe, seed)
     rival = None if against is None else source.pool.select(against, "--against")
     # Whatever asks for the same curricula against the same is the same question.
@@ -98,13 +86,13 @@ def simulate(
         check_target(target, PREDICTIONS)
     count = len(asked.labels)
     progress("simulate", 0, count, asked.what)
-    result = answered(source, asked, against, orders, seed, trust_of(known))
+    result = answered(source, asked, against, run.orders, seed, trust_of(known))
     progress("simulate", count, count, asked.what)
     result = replace(result, predictions=target, figure=picture)
     settings = {
         "what": utf8(asked.what),
         "against": utf8(result.reference.what),
-        "orders": orders,
+        "orders": run.orders,
         "seed": seed,
         **asdict(choice.overrides),
     }
@@ -122,7 +110,25 @@ def simulate(
     return keeping.settled()
 
 
-def _picture(figure: str | Path | bool | None, target: Path) -> Path | None:
+def simulate_many_with(
+    options: SimulateOptions, *, progress: Progress = silent, opened: FittedSimulator | None = None
+) -> SubsetSimulations:
+    """What training on each of the subsets would end at, in one pass; nothing is written.
+
+    ``opened`` is the simulator where it was read already. Only what holds for every subset is looked at: the orders, the
+    seed and the changes to the recorded recipe.
+    """
+    run, inputs = options.run, options.inputs
+    overrides = overrides_of(run)
+    overrides.check()
+    source = opened or open_fitted(
+        inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
+    )
+    found = simulate_subsets(source, run.subset, run.orders, overrides, options.seed, progress)
+    return replace(found, notes=(*found.notes, trust_of(source).note))
+
+
+def _picture(figure: Picture, target: Path) -> Path | None:
     """Where the picture goes: to a path, beside the predictions, or nowhere."""
     if figure is False:
         return None
@@ -144,19 +150,16 @@ def _key(source: FittedSimulator, asked: SimulationRequest, rival: Int[np.ndarra
     return fingerprint(query.batches, query.learning_rates, query.steps, against, *added, *told)
 
 
-def _check_new(
-    choice: Counterfactual,
-    new_train: str | Path | None,
-    new_test: str | Path | None,
-    model: str | None,
-) -> None:
-    if new_train is not None and not choice.given():
+def _check_new(choice: Counterfactual, new: NewExampleOptions) -> None:
+    if new.new_train is not None and not choice.given():
         raise UsageError(
-            f"--new-train {new_train} adds examples, but nothing says to train on them",
+            f"--new-train {new.new_train} adds examples, but nothing says to train on them",
             "name them beside the pool's in --subset or --curriculum, or give --drop",
         )
-    if model is not None and new_test is None:
-        raise UsageError(f"--model {model} measures the first scores of --new-test", "leave it out, or give --new-test")
+    if new.model is not None and new.new_test is None:
+        raise UsageError(
+            f"--model {new.model} measures the first scores of --new-test", "leave it out, or give --new-test"
+        )
 
 
 def _file_of(result: Simulation, found: SimulatorFile, settings: dict[str, Any]) -> PredictionFile:

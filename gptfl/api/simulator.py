@@ -6,29 +6,39 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptfl.api.simulate import simulate_many_with
 from gptfl.core import Progress, silent, user_path
-from gptfl.core.curriculum import check_seed
 from gptfl.core.display import html_rows
 from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
-from gptfl.plugins.registry import suggest
-from gptfl.simulation.counterfactual import Counterfactual, Ids
-from gptfl.simulation.fit import FitResult
-from gptfl.simulation.many import SubsetSimulations, simulate_subsets
+from gptfl.options.base import all_but, assemble, shell_names
+from gptfl.options.common import Ids
+from gptfl.options.evaluation import VerifyOptions
+from gptfl.options.influence import RankOptions, SelectOptions
+from gptfl.options.signature import takes
+from gptfl.options.simulation import FitOptions, SimulateOptions, many_subsets, one_subset
+from gptfl.simulation.counterfactual import asked_by
+from gptfl.simulation.fit import FitResult, fit_options, fit_with
+from gptfl.simulation.many import SubsetSimulations
 from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import Trust, trust_of
-from gptfl.simulation.schedule import Overrides
 from gptfl.simulation.simulate import answered, request_of
-from gptfl.simulation.simulator import FittedSimulator, open_fitted
+from gptfl.simulation.simulator import FittedSimulator, check_fits, open_fitted
 
 if TYPE_CHECKING:
     from gptfl.recording.cost import Announce
 
 
-ARGUMENTS = ("subset", "drop", "curriculum", "orders", "against", "observe", "seed")
-"""What ``simulate`` takes besides a recipe."""
+_ASKED = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
+_NOT_OF_MANY = all_but(SimulateOptions, *_ASKED)
+_NOT_OF_A_RUN = all_but(SimulateOptions, *_ASKED, "subset", "drop", "curriculum", "against", "observe")
+_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed")
+_SELECTED = ("size", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
+_NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
+_NOT_OF_VERIFICATION = {"simulator", "dynamics", "features", "workspace", *shell_names(VerifyOptions)}
+"""The options of commands that a simulator's methods don't take: it knows its files, and most write none."""
 
 
 class Simulator:
@@ -109,107 +119,125 @@ class Simulator:
         """Its skill on the held-out runs of its recording."""
         return trust_of(self.opened)
 
-    def simulate(
-        self,
-        subset: Ids | None = None,
-        *,
-        drop: Ids | None = None,
-        curriculum: str | Path | None = None,
-        orders: int = 1,
-        against: Ids | None = None,
-        observe: str | Path | None = None,
-        seed: int = 42,
-        **recipe: Any,
-    ) -> Simulation:
+    @takes(SimulateOptions, _NOT_OF_A_RUN)
+    def simulate(self, subset: Ids | None = None, *groups: object, **options: Any) -> Simulation:
         """Predict every test example's trajectory for a training set that was never run; writes nothing.
 
-        ``subset`` and ``drop`` are sequences of ids or files of them, ``curriculum`` is a file of batches; with none of
-        these the held-out runs are simulated. ``recipe`` may hold ``epochs``, ``steps``, ``batch_size`` and ``lr``.
-        Raises ``UsageError`` for arguments that don't go together, ``DataError`` where the estimator can't answer.
+        Args:
+            subset: a file of ids, or the ids; ``drop`` and ``against`` take the same. Without ``subset``, ``drop`` and
+                ``curriculum`` the held-out runs are simulated.
+            groups: options in groups, such as ``gptfl.options.simulation.SimulatedRunOptions(orders=8)``.
+            options: those of ``gptfl simulate`` (docs/cli.md) that say what to train on and what to hold it against.
+
+        Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that don't go together, and
+        ``DataError`` where the estimator can't answer.
         """
-        check_seed(seed)
-        source = self.opened
-        choice = Counterfactual(subset, drop, curriculum, orders, _overrides(recipe))
+        named = {"subset": one_subset(subset), **options}
+        asked = assemble(SimulateOptions, groups, named, "simulate", _NOT_OF_A_RUN)
+        choice = asked_by(asked.run)
         choice.check()
-        return answered(source, request_of(source, choice, observe, seed), against, orders, seed, trust_of(source))
+        source = self.opened
+        request = request_of(source, choice, asked.observe, asked.seed)
+        return answered(source, request, asked.against, asked.run.orders, asked.seed, trust_of(source))
 
+    @takes(SimulateOptions, _NOT_OF_MANY)
     def simulate_many(
-        self, subsets: Sequence[Ids], *, orders: int = 1, seed: int = 42, progress: Progress = silent, **recipe: Any
+        self, subsets: Sequence[Ids], *groups: object, progress: Progress = silent, **options: Any
     ) -> SubsetSimulations:
-        """Predict what training on each of many subsets would end at, in one pass; writes nothing."""
-        check_seed(seed)
-        overrides = _overrides(recipe)
-        Counterfactual((), None, None, orders, overrides).check()
-        found = simulate_subsets(self.opened, subsets, orders, overrides, seed, progress)
-        return replace(found, notes=(*found.notes, self.trust.note))
+        """Predict what training on each of many subsets would end at, in one pass; writes nothing.
 
+        Args:
+            subsets: files of ids, or sequences of them.
+            groups: options in groups, such as ``gptfl.options.simulation.SimulatedRunOptions(orders=8)``.
+            progress: called along the way.
+            options: ``orders``, ``seed`` and the changes to the recorded recipe of ``gptfl simulate`` (docs/cli.md).
+
+        Raises as ``simulate`` does.
+        """
+        asked = assemble(SimulateOptions, groups, options, "simulate_many", _NOT_OF_MANY)
+        run = replace(asked.run, subset=many_subsets(subsets))
+        return simulate_many_with(replace(asked, run=run), progress=progress, opened=self.opened)
+
+    @takes(RankOptions, _NOT_OF_INFLUENCE)
     def influence(
         self,
-        on: str | Sequence[str] = "mean",
+        on: str | Sequence[str] | None = None,
         how: str | None = None,
-        *,
-        orders: int = 4,
-        seed: int = 42,
+        *groups: object,
         progress: Progress = silent,
+        **options: Any,
     ) -> RankResult:
-        """The influence of every training example on the metric of some test examples, as ``gptfl.rank`` tells it."""
-        from gptfl.influence.rank import InfluenceRequest, check_options, rank_by
-        from gptfl.influence.targets import influence_target
+        """The influence of every training example on the metric of some test examples, as ``gptfl.rank`` tells it.
 
-        check_seed(seed)
-        check_options(how, orders)
-        subject = influence_target(on, self.opened.recording.dynamics)
-        return rank_by([self.opened], InfluenceRequest(subject, how, None, self._where[2], orders, seed), progress)
+        Args:
+            on: ``mean``, the default, ``self``, ``test:ID``, ``group:FILE`` or a sequence of test ids.
+            how: by default ``closed-form`` or ``derivative`` where there is one, else ``replace``.
+            groups: options in groups, such as ``gptfl.options.influence.InfluenceOptions(orders=8)``.
+            progress: called along the way.
+            options: ``orders`` and ``seed`` of ``gptfl rank`` (docs/cli.md).
 
-    def select(
-        self,
-        size: int,
-        *,
-        on: str | Sequence[str] = "mean",
-        how: str | None = None,
-        orders: int = 4,
-        max_share_per_class: float | None = None,
-        diversity: float = 0.0,
-        cautious: float = 0.0,
-        search: int | None = None,
-        seed: int = 42,
-        progress: Progress = silent,
-    ) -> Selection:
-        """Choose ``size`` training examples with the best predicted effect; the arguments are those of ``gptfl.select``."""
+        Raises as ``gptfl.rank`` does.
+        """
+        from gptfl.influence.rank import InfluenceRequest, rank_by
+        from gptfl.influence.targets import check_how, influence_target
+
+        asked = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
+        told = asked.influence
+        check_how(told.how)
+        subject = influence_target(told.on, self.opened.recording.dynamics)
+        request = InfluenceRequest(subject, told.how, None, self._where[2], told.orders, asked.seed)
+        return rank_by([self.opened], request, progress)
+
+    @takes(SelectOptions, _NOT_OF_SELECTION)
+    def select(self, size: int, *groups: object, progress: Progress = silent, **options: Any) -> Selection:
+        """Choose ``size`` training examples with the best predicted effect; writes nothing.
+
+        Args:
+            size: how many.
+            groups: options in groups, which is ``gptfl.options.influence.SelectionOptions``.
+            progress: called along the way.
+            options: those of ``gptfl select`` (docs/cli.md) that say what for and how; ``on`` may be a sequence of test
+                ids.
+
+        Raises as ``gptfl.select`` does.
+        """
         from gptfl.influence.greedy import SelectionSpec
-        from gptfl.influence.rank import check_options
         from gptfl.influence.select import select_from
         from gptfl.influence.selection import target_of
-        from gptfl.influence.subset_search import SEARCH
+        from gptfl.influence.targets import check_how
 
-        check_seed(seed)
-        check_options(how, orders)
-        spec = SelectionSpec(size, max_share_per_class, diversity, cautious, SEARCH if search is None else search)
-        subject = target_of(on, self.opened, spec)
-        return select_from(self.opened, subject, spec, how, self._where[2], orders, seed, progress)
+        made = assemble(SelectOptions, groups, {"size": size, **options}, "select", _NOT_OF_SELECTION)
+        asked = made.selection
+        check_how(asked.how)
+        spec = SelectionSpec.of(asked)
+        subject = target_of(asked.on, self.opened, spec)
+        return select_from(self.opened, subject, spec, asked.how, self._where[2], asked.orders, made.seed, progress)
 
+    @takes(VerifyOptions, _NOT_OF_VERIFICATION)
     def verify(
         self,
         subset: Ids | None = None,
-        *,
+        *groups: object,
         announce: "Announce | None" = None,
         progress: Progress = silent,
         **options: Any,
     ) -> Verification:
-        """Predict and then really train; ``options`` are those of ``gptfl.verify``, which writes its numbers."""
-        from gptfl.api.verify import verify
+        """Predict and then really train; the numbers are written, as ``gptfl.verify`` does.
 
-        dynamics, workspace, features = self._where
-        found = verify(
-            self.path,
-            dynamics=dynamics,
-            workspace=workspace,
-            features=features,
-            subset=subset,
-            announce=announce,
-            progress=progress,
-            **options,
-        )
+        Args:
+            subset: a file of ids, or the ids; ``drop`` takes the same.
+            groups: options in groups, such as ``gptfl.options.simulation.CounterfactualOptions(orders=8)``.
+            announce: called with the cost before the training starts.
+            progress: called along the way.
+            options: those of ``gptfl verify`` (docs/cli.md), but for its files.
+
+        Raises as ``gptfl.verify`` does.
+        """
+        from gptfl.api.verify import verify_with
+
+        asked = assemble(VerifyOptions, groups, {"subset": subset, **options}, "verify", _NOT_OF_VERIFICATION)
+        check_fits(self.path, self.opened.found, asked.estimator, asked.metric)
+        found = verify_with(asked, announce=announce, progress=progress, opened=self.opened)
         if found is None:
             raise UsageError("dry_run trains nothing, so there is nothing to give back", "call gptfl.verify for it")
         return found
@@ -228,23 +256,26 @@ class Simulator:
         return html_rows(rows)
 
 
-def _overrides(recipe: Mapping[str, Any]) -> Overrides:
-    known = {"epochs": "epochs", "steps": "steps", "batch_size": "batch_size", "lr": "learning_rate"}
-    for name in recipe:
-        if name not in known:
-            raise TypeError(f"unexpected argument {name!r}: {suggest(name, [*known, *ARGUMENTS])}")
-    return Overrides(**{known[name]: value for name, value in recipe.items()})
+@takes(FitOptions, without=("metrics",))
+def fit(
+    estimator: str | None = None,
+    *groups: object,
+    metric: str | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Simulator:
+    """Fit an estimator to a recording's runs and write the simulator, which this gives to hold.
 
-
-def fit(estimator: str | None = None, **options: Any) -> Simulator:
-    """Fit an estimator to a recording's runs and write the simulator.
-
-    ``options`` are those of ``gptfl.simulation.fit.fit``, which says what each means and what it raises.
+    ``gptfl.simulation.fit.fit`` says what each parameter means and what it raises.
     """
-    from gptfl.simulation.fit import fit as fit_file
+    return fitted_simulator(fit_options(estimator, groups, metric, options), progress)
 
-    result = fit_file(estimator, **options)
-    return Simulator(result.path, dynamics=options.get("dynamics"), workspace=options.get("workspace"), fitted=result)
+
+def fitted_simulator(options: FitOptions, progress: Progress) -> Simulator:
+    """The simulator that a fit with these options comes to."""
+    result = fit_with(options, progress=progress)
+    where = options.inputs
+    return Simulator(result.path, dynamics=where.dynamics, workspace=where.workspace, fitted=result)
 
 
 def open_simulator(

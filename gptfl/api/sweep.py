@@ -3,27 +3,26 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from gptfl.api.compare import compare
+from gptfl.api.compare import compare_with
 from gptfl.api.learning_curve import RUNS
-from gptfl.api.writing import written
-from gptfl.core import Progress, silent, user_path
+from gptfl.api.writing import check_targets, written
+from gptfl.core import Progress, silent
 from gptfl.errors import DataError, UsageError
 from gptfl.features.lookup import find_features
+from gptfl.options.base import make, shared
+from gptfl.options.evaluation import CompareOptions, GridOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.registry import get_registry
+from gptfl.plugins.settings import read_axes, read_settings_by_part
 from gptfl.recording.recording import choose_metric, open_recording
-from gptfl.report.pictures import check_picture
 from gptfl.report.sweep import check_sweep_format, draw_sweep, write_sweep
 from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.sweep import Point, Sweep
-from gptfl.store.outputs import check_plain_target
 
 EVERY, ENCODER = "every", "encoder"
 """The axes that are no setting of an estimator: which recorded scores, and whose features."""
-SWEPT = "gptfluence"
-"""The estimator whose settings vary unless another is named."""
 MOST_POINTS = 200
 """More combinations than this are a slip of the finger: each is a comparison of its own."""
 
@@ -59,52 +58,44 @@ def settings_of(point: Mapping[str, Any]) -> dict[str, Any]:
     return {axis: value for axis, value in point.items() if axis not in (EVERY, ENCODER)}
 
 
-def sweep(
-    axes: Mapping[str, Sequence[Any]],
-    *,
-    estimator: str = SWEPT,
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    encoder: str | None = None,
-    metric: str | None = None,
-    folds: int | None = None,
-    every: int = 1,
-    keep_diverged: bool = False,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 42,
-    output: str | Path | None = None,
-    figure: str | Path | bool = True,
-    progress: Progress = silent,
-) -> Sweep:
-    """Compare ``estimator``, beside the naive ones, at every combination of the axes' values.
+@takes(GridOptions)
+def sweep(axes: Mapping[str, Sequence[Any]], *groups: object, progress: Progress = silent, **options: Any) -> Sweep:
+    """Compare an estimator, beside the naive ones, at every combination of the axes' values: a point for each.
 
-    An axis is a setting of the estimator, ``every`` (which recorded scores are used) or ``encoder`` (whose
-    features). ``settings`` hold at all points. ``output`` is a .json or .csv file for the table, ``figure`` a
-    picture as for ``compare``. Points of different ``every`` are scored at different steps, each against its own
-    mean-run.
+    Points of different ``every`` are scored at different steps, each against its own mean-run.
+
+    Args:
+        axes: values by setting of the estimator, by ``every`` (which recorded scores are used) or by ``encoder`` (whose
+            features).
+        groups: options in groups, such as ``gptfl.options.common.InputOptions(workspace="study")``.
+        progress: called along the way.
+        options: those of ``gptfl sweep`` (docs/cli.md) by name; ``settings`` and ``figure`` are as in ``compare``, and
+            hold at all points.
 
     Raises as ``compare`` does, before any work where an axis, a value or the features it needs are wrong.
     """
-    if output is not None:
-        check_sweep_format(Path(output))
-        check_plain_target(user_path(output), "--output")
-    if not isinstance(figure, bool):
-        check_picture(Path(figure))
-        check_plain_target(user_path(figure), "--figure")
+    return sweep_with(make(GridOptions, *groups, axes=axes, **options), progress=progress)
+
+
+def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
+    """``sweep`` with all options in one object."""
+    axes, estimator, inputs = read_axes(options.axes), options.estimator, options.inputs
+    settings = read_settings_by_part(options.settings)
+    check_targets(options.output, options.figure, check_sweep_format)
     if RUNS in axes:
         raise UsageError(f"{RUNS} is no setting", "use gptfl learning-curve, or gptfl.learning_curve")
     grid = _Grid(axes, estimator)
-    fixed = dict((settings or {}).get(estimator, {}))
-    for axis, clash in ((EVERY, every > 1), (ENCODER, encoder is not None or features is not None)):
+    fixed = dict(settings.get(estimator, {}))
+    named = options.encoder is not None or inputs.features is not None
+    for axis, clash in ((EVERY, options.every > 1), (ENCODER, named)):
         if axis in axes and clash:
             raise UsageError(f"{axis} is both swept and given", "leave out the one that is fixed")
     twice = sorted(axes.keys() & fixed.keys())
     if twice:
         raise UsageError(f"{twice[0]} is both swept and set", "leave out --set for it")
     grid.check_settings()
-    recording = open_recording(dynamics, workspace)
-    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    recording = open_recording(inputs.dynamics, inputs.workspace)
+    chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     _check_every(axes.get(EVERY, ()))
     for name in axes.get(ENCODER, ()):
         find_features(recording, None, str(name))
@@ -112,21 +103,20 @@ def sweep(
     for number, point in enumerate(grid.points):
         progress("sweep", number, len(grid.points), shown(point))
         own = {**fixed, **settings_of(point)}
-        comparison = compare(
-            dynamics=recording.path,
-            features=features,
-            workspace=recording.workspace.root,
-            estimators=[estimator],
-            encoder=str(point[ENCODER]) if ENCODER in point else encoder,
-            metric=chosen.name,
-            folds=folds,
-            every=int(point.get(EVERY, every)),
-            keep_diverged=keep_diverged,
-            settings={**(settings or {}), estimator: own} if own else settings,
-            seed=seed,
-            figure=False,
-            progress=progress,
-        )
+        asked = shared(options, CompareOptions) | {
+            "dynamics": recording.path,
+            "workspace": recording.workspace.root,
+            "estimators": (estimator,),
+            "metric": chosen.name,
+            "settings": {**settings, estimator: own} if own else settings,
+            "output": None,
+            "figure": False,
+        }
+        if ENCODER in point:
+            asked["encoder"] = str(point[ENCODER])
+        if EVERY in point:
+            asked["every"] = point[EVERY]
+        comparison = compare_with(make(CompareOptions, **asked), progress=progress)
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
     result = Sweep(
@@ -136,7 +126,7 @@ def sweep(
         notes=(*recording.notes, *metric_notes),
     )
     usual = recording.workspace.root / f"{recording.stem}.{chosen.name}.sweep-{'-'.join(result.axes)}.png"
-    return written(result, output, figure, usual, write_sweep, draw_sweep)
+    return written(result, options.output, options.figure, usual, write_sweep, draw_sweep)
 
 
 def row_of(comparison: Comparison, estimator: str) -> ScoreRow:

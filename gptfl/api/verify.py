@@ -4,85 +4,81 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gptfl.core import Progress, fingerprint, silent, user_path
-from gptfl.core.curriculum import check_seed
 from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
+from gptfl.evaluation.verify import TrainingPlan, check_made_here, verified
+from gptfl.options.base import make
+from gptfl.options.evaluation import VerifyOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.report.pictures import check_picture
 from gptfl.report.verification import draw_verification, write_verification
-from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
+from gptfl.simulation.counterfactual import SimulationRequest, asked_by
 from gptfl.simulation.reference import against_average
-from gptfl.simulation.schedule import Overrides
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target, check_writable
 
-if TYPE_CHECKING:
-    pass
 
-
-from gptfl.evaluation.verify import TrainingPlan, check_made_here, verified
-
-
+@takes(VerifyOptions)
 def verify(
     simulator: str | Path | None = None,
-    *,
-    dynamics: str | Path | None = None,
-    workspace: str | Path | None = None,
-    subset: Ids | None = None,
-    drop: Ids | None = None,
-    curriculum: str | Path | None = None,
-    orders: int = 1,
-    epochs: float | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    features: str | Path | None = None,
-    metric: str | None = None,
-    estimator: str | None = None,
-    model: str | None = None,
-    data: str | Path | None = None,
-    device: str = "auto",
-    executor: str = "local",
-    seed: int = 42,
-    dry_run: bool = False,
-    output: str | Path | None = None,
-    figure: str | Path | None = None,
+    *groups: object,
     progress: Progress = silent,
     announce: Announce | None = None,
+    **options: Any,
 ) -> Verification | None:
-    """Predict what ``simulate`` would for the same options, train the very same batches, and compare.
+    """Predict what ``simulate`` would, train the very same batches, and compare: None for ``dry_run``.
 
-    One of ``subset``, ``drop`` and ``curriculum`` says what to train on. The model is the recording's own, from the
-    same weights (``model`` says where it lies now), trained by the recording's settings but on one process; where the
-    recording keeps no texts they come from ``data``. ``announce`` gets the cost first; ``dry_run`` stops there and
-    returns None. The numbers, all trajectories among them, go to ``output``, by default in the workspace.
+    The model is the recording's own, from the same weights, trained by the recording's settings but on one process.
 
-    Raises ``UsageError`` for options that don't go together, and ``DataError`` where the recording was imported, its
-    model or texts can't be had, the estimator can't answer or a training diverges.
+    Args:
+        simulator: its file, by default the one made last.
+        groups: options in groups, such as ``gptfl.options.simulation.CounterfactualOptions(subset="ids.txt")``.
+        progress: called along the way.
+        announce: called with the cost before the training starts; ``dry_run=True`` stops there.
+        options: those of ``gptfl verify`` (docs/cli.md) by name. One of ``subset``, ``drop`` and ``curriculum`` says what
+            to train on; the first two are files of ids, or the ids.
+
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that don't go together, and
+    ``DataError`` where the recording was imported, its model or texts can't be had, the estimator can't answer or a
+    training diverges.
     """
-    check_seed(seed)
-    choice = Counterfactual(subset, drop, curriculum, orders, Overrides(epochs, steps, batch_size, lr))
+    asked = make(VerifyOptions, *groups, simulator=simulator, **options)
+    return verify_with(asked, progress=progress, announce=announce)
+
+
+def verify_with(
+    options: VerifyOptions,
+    *,
+    progress: Progress = silent,
+    announce: Announce | None = None,
+    opened: FittedSimulator | None = None,
+) -> Verification | None:
+    """``verify`` with all options in one object; ``opened`` is the simulator where it was read already."""
+    choice, seed, inputs = asked_by(options.run), options.seed, options.inputs
     choice.check()
     if not choice.given():
         raise UsageError("nothing says what to train on", "give --subset, --drop or --curriculum")
-    source = open_fitted(simulator, dynamics, workspace, estimator, metric, features)
+    source = opened or open_fitted(
+        inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
+    )
     check_made_here(source)
     asked = choice.ask(source, seed)
-    target, picture = _targets(source, asked, output, figure)
+    target, picture = _targets(source, asked, options.output, options.figure)
     prediction = source.ask(asked.query)
     average = against_average(source, asked)
-    runner = make_executor(get_registry(), executor)
-    training = TrainingPlan.of(source, asked, choice, seed, model, data, device, progress)
-    if announce is not None or dry_run:
+    runner = make_executor(get_registry(), options.executor)
+    training = TrainingPlan.of(source, asked, choice, options, progress)
+    if announce is not None or options.dry_run:
         guess = training.estimate()
         if announce is not None:
             announce(guess)
-    if dry_run:
+    if options.dry_run:
         return None
     check_writable(target)
     space = source.recording.workspace
@@ -94,7 +90,7 @@ def verify(
     found = verified(source, asked, prediction, average, runs, seconds)
     found = replace(found, output=target, figure=picture)
     keeping = ResultWriter(found)
-    keeping.draw("figure", lambda known: draw_verification(known, picture), asked=figure is not None)
+    keeping.draw("figure", lambda known: draw_verification(known, picture), asked=options.figure is not None)
     keeping.write("output", lambda known: write_verification(known, target))
     return keeping.settled()
 

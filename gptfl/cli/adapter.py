@@ -3,20 +3,44 @@
 import functools
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gptfl.cli.config import read_config, written
-from gptfl.errors import GptflError
-from gptfl.options.base import Place, check_value, make, places, read_values
+from gptfl.errors import GptflError, UsageError
+from gptfl.options.base import Place, assemble, check_value, places
+from gptfl.options.files import read_values
 
 CONFIG, PRINT_CONFIG = "config", "print_config"
 PANEL = "Options as a file"
 Command = Callable[..., None]
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice where it takes one value: the last would hold, and nobody be told."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words. Raises ``UsageError`` for an option that is given twice."""
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            asks_help = any(option.name == "help" for option in given)
+            for option, times in Counter(given).items():
+                if times > 1 and _takes_one(option) and not asks_help:
+                    flag = "/".join([option.opts[0], *option.secondary_opts[:1]])
+                    raise UsageError(f"{flag} is given {'twice' if times == 2 else f'{times} times'}", "give it once")
+        return super().parse_args(ctx, args)
+
+
+def _takes_one(option: Any) -> bool:
+    """Whether one of two would be lost: not of a flag that only says yes."""
+    says_yes = getattr(option, "is_flag", False) and not option.secondary_opts
+    return option.param_type_name == "option" and not option.multiple and not says_yes
 
 
 def with_options(*kinds: type) -> Callable[[Command], Command]:
@@ -32,7 +56,7 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
         def called(**given: Any) -> None:
             given.pop(CONFIG, None)
             printing = given.pop(PRINT_CONFIG, False)
-            objects: list[Any] = [make(kind, **_values(kind, given)) for kind in kinds]
+            objects: list[Any] = [assemble(kind, (), _values(kind, given)) for kind in kinds]
             if printing:
                 from gptfl.cli import console
 
@@ -108,7 +132,7 @@ def _type(place: Place) -> Any:
 def _config(known: Sequence[Place]) -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
-            found = read_values(known, read_config(value), str(value))
+            found = read_values(known, read_config(value), str(value), ctx.command_path)
             ctx.default_map = {name: _typed(one) for name, one in found.items()}
         return value
 

@@ -51,8 +51,11 @@ class _Loaded(Mapping[str, Any]):
         if name not in COMMANDS:
             raise KeyError(name)
         if name not in self.known:
+            # Loads what reads options, which the list of commands needs nothing of.
+            from gptfl.cli.adapter import Once
+
             alone = typer.Typer(add_completion=False, rich_markup_mode=MARKUP, pretty_exceptions_enable=False)
-            alone.command(name)(self.guard(importlib.import_module(module(name)).command))
+            alone.command(name, cls=Once)(self.guard(importlib.import_module(module(name)).command))
             self.known[name] = typer.main.get_command(alone)
         return self.known[name]
 

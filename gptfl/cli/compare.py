@@ -2,10 +2,9 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.sweeping import by_estimator, check_runs_only, run_sweep
+from gptfl.cli.sweeping import check_runs_only, run_sweep
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
-from gptfl.options.base import keywords
 from gptfl.options.evaluation import CompareOptions
 
 
@@ -15,7 +14,7 @@ def command(options: CompareOptions) -> None:
 
     Example: `gptfl compare --folds 4 --set gptfluence.order=2 --csv`
     """
-    from gptfl.api.compare import compare
+    from gptfl.api.compare import compare_with
     from gptfl.report.calibration import calibration_table
     from gptfl.report.comparison import cost_table, rich_table, to_csv, to_json, to_latex
     from gptfl.report.footnotes import footnotes
@@ -24,17 +23,12 @@ def command(options: CompareOptions) -> None:
     if table.as_json + table.as_csv + table.as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")
     console.warn_of_problems()
-    given = keywords(options) | {
-        "estimators": options.estimators or None,
-        "settings": by_estimator(options.settings),
-        "figure": True if options.figure is None else options.figure,
-    }
     if options.sweep.sweep:
-        run_sweep(options, given)
+        run_sweep(options)
         return
     check_runs_only(options.sweep, False)
     with console.progress_bar() as progress:
-        result, error = console.outcome(compare, **given, progress=progress)
+        result, error = console.outcome(compare_with, options, progress=progress)
     for wanted, render in ((table.as_json, to_json), (table.as_csv, to_csv), (table.as_latex, to_latex)):
         if wanted:
             for text in footnotes(result):

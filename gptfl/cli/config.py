@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError, UsageError
-from gptfl.options.base import Place, places, to_json
+from gptfl.options.base import Place, places
+from gptfl.options.files import to_json
 from gptfl.plugins.settings import check_utf8
 
 MAX_BYTES = 2**20

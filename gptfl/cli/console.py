@@ -25,8 +25,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gptfl import interruption
-from gptfl.errors import UNSAFE, NotKept, UsageError, harmless, one_line
-from gptfl.plugins.settings import parse_value
+from gptfl.errors import UNSAFE, NotKept, harmless, one_line
 
 if TYPE_CHECKING:
     from gptfl.core import Progress as ProgressCallback
@@ -187,17 +186,6 @@ def settle(unkept: tuple[str, ...], error: NotKept | None) -> None:
         # The result is out before the error, also where both go to one place.
         sys.stdout.flush()
         raise error
-
-
-def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """Read ``name=value`` pairs; a value is JSON, or True, False or None as Python has them, else text."""
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign or not name:
-            raise UsageError(f"--set {pair!r} is not NAME=VALUE", "write for example --set order=2")
-        settings[name.replace("-", "_")] = parse_value(value)
-    return settings
 
 
 def human_bytes(count: float) -> str:

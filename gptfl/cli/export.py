@@ -2,7 +2,6 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.options.base import keywords
 from gptfl.options.interchange import ExportOptions
 
 
@@ -12,10 +11,10 @@ def command(options: ExportOptions) -> None:
 
     Example: `gptfl export --to rte-runs`, then elsewhere `gptfl import gptdynamics rte-runs`
     """
-    from gptfl.interchange.export_recording import export
+    from gptfl.interchange.export_recording import export_with
 
     with console.progress_bar() as progress:
-        result = export(**keywords(options), progress=progress)
+        result = export_with(options, progress=progress)
     for text in result.notes:
         console.note(text)
     files = "" if result.files == (result.path.name,) else f": {', '.join(result.files)}"

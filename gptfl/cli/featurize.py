@@ -2,7 +2,6 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.options.base import keywords
 from gptfl.options.simulation import FeaturizeOptions
 
 
@@ -12,12 +11,11 @@ def command(options: FeaturizeOptions) -> None:
 
     Example: `gptfl featurize --encoder causal-lm --set model=pythia-70m --set token=last`
     """
-    from gptfl.features.featurize import featurize
+    from gptfl.features.featurize import featurize_with
 
     console.warn_of_problems()
-    given = keywords(options) | {"settings": console.parse_settings(options.settings)}
     with console.progress_bar() as progress:
-        result = featurize(**given, progress=progress)
+        result = featurize_with(options, progress=progress)
     for text in result.notes:
         console.note(text)
     wide: dict[int, list[str]] = {}

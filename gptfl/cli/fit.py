@@ -1,11 +1,11 @@
 """``gptfl fit``."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.errors import UsageError
-from gptfl.options.base import keywords
 from gptfl.options.simulation import FitOptions
 
 if TYPE_CHECKING:
@@ -18,19 +18,17 @@ def command(options: FitOptions) -> None:
 
     Example: `gptfl fit --estimator gptfluence --set order=2 --set projection=linear`
     """
-    from gptfl.simulation.fit import fit
+    from gptfl.simulation.fit import fit_with
 
     console.warn_of_problems()
-    given = keywords(options) | {"settings": console.parse_settings(options.settings)}
-    del given["metrics"]
-    chosen: list[str | None] = [*dict.fromkeys(options.metrics)] or [None]
+    chosen: list[tuple[str, ...]] = [(one,) for one in dict.fromkeys(options.metrics)] or [()]
     if options.output is not None and len(chosen) > 1:
         raise UsageError(
             f"--output {options.output} names one file for {len(chosen)} metrics", "leave it out, or fit one metric"
         )
     for one in chosen:
         with console.progress_bar() as progress:
-            result = fit(**given, metric=one, progress=progress)
+            result = fit_with(replace(options, metrics=one), progress=progress)
         _show(result)
     console.say("next: gptfl simulate --subset ids.txt, or gptfl compare")
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.featurize import next_command
-from gptfl.options.base import keywords
 from gptfl.options.interchange import ImportOptions
 
 if TYPE_CHECKING:
@@ -20,11 +19,10 @@ def command(options: ImportOptions) -> None:
 
     Example: `gptfl import gptdynamics runs/rte --train-texts rte-train.json --test-texts rte-test.json --lr 5e-7`
     """
-    from gptfl.interchange.import_recording import import_
+    from gptfl.interchange.import_recording import import_with
 
-    given = keywords(options) | {"metrics": tuple(dict.fromkeys(options.metrics))}
     with console.progress_bar() as progress:
-        result = import_(**given, progress=progress)
+        result = import_with(options, progress=progress)
     for text in result.notes:
         console.note(text)
     _tell(result)

@@ -2,9 +2,8 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.sweeping import by_estimator, check_one_form, over_runs
+from gptfl.cli.sweeping import check_one_form, over_runs
 from gptfl.errors import UsageError
-from gptfl.options.base import keywords
 from gptfl.options.evaluation import LearningCurveOptions
 
 
@@ -15,19 +14,10 @@ def command(options: LearningCurveOptions) -> None:
     Example: `gptfl learning-curve 2 3 5 10 --estimator exposure-gp`
     """
     check_one_form(options)
-    counts = [_count(word) for words in options.counts for word in words.split(",")]
-    if not counts:
+    if not options.counts:
         raise UsageError("nothing says how many runs to fit to", "write for example gptfl learning-curve 2 3 5 10")
+    for word in (word for words in options.counts for word in str(words).split(",")):
+        if not word.strip().isdecimal():
+            raise UsageError(f"{word!r} is no number of runs", "write for example gptfl learning-curve 2 3 5 10")
     console.warn_of_problems()
-    given = keywords(options) | {
-        "estimators": options.estimators or None,
-        "settings": by_estimator(options.settings),
-        "figure": True if options.figure is None else options.figure,
-    }
-    over_runs(counts, options.as_json, options.as_csv, **given)
-
-
-def _count(word: str) -> int:
-    if not word.strip().isdecimal():
-        raise UsageError(f"{word!r} is no number of runs", "write for example gptfl learning-curve 2 3 5 10")
-    return int(word)
+    over_runs(options, options.as_json, options.as_csv)

@@ -6,7 +6,6 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
-from gptfl.options.base import keywords
 from gptfl.options.influence import RankOptions
 
 if TYPE_CHECKING:
@@ -25,14 +24,14 @@ def command(options: RankOptions) -> None:
 
     Example: `gptfl rank --estimator gptfluence --on self --how drop --csv`
     """
-    from gptfl.api.rank import rank
+    from gptfl.api.rank import rank_with
     from gptfl.report.ranking import to_csv, to_json
 
     if options.as_csv and options.as_json:
         raise UsageError("--csv and --json were given together", "choose one")
     console.warn_of_problems()
     with console.progress_bar() as progress:
-        result, error = console.outcome(rank, **keywords(options), progress=progress)
+        result, error = console.outcome(rank_with, options, progress=progress)
     for text in result.notes:
         console.note(text)
     top = options.top

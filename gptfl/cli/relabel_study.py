@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
-from gptfl.errors import UsageError
-from gptfl.options.base import keywords
 from gptfl.options.influence import RelabelStudyOptions
 
 if TYPE_CHECKING:
@@ -23,13 +21,14 @@ def command(options: RelabelStudyOptions) -> None:
 
     Example: `gptfl relabel-study --estimator gptfluence --on self --shares 0.1,0.2,0.4 --repeats 3`
     """
-    from gptfl.api.relabel_study import relabel_study
+    from gptfl.api.relabel_study import relabel_study_with
 
-    given = keywords(options) | {"shares": _numbers(options.shares)}
     console.warn_of_problems()
     quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:
-        study, error = console.outcome(relabel_study, **given, progress=progress, announce=None if quiet else _announce)
+        study, error = console.outcome(
+            relabel_study_with, options, progress=progress, announce=None if quiet else _announce
+        )
     if study is None:
         console.say("Nothing was trained (--dry-run).")
         return
@@ -55,18 +54,6 @@ def show(study: "RelabelStudy", as_json: bool) -> None:
         console.say(f"{metric} at step {study.steps} (mean of {of} test examples) by share checked and corrected")
         show_table(study_table(study, metric))
     console.say_paths(numbers=study.output, picture=study.figure)
-
-
-def _numbers(text: str) -> list[float]:
-    numbers = []
-    for piece in text.split(","):
-        try:
-            numbers.append(float(piece))
-        except ValueError:
-            raise UsageError(
-                f"--shares {text!r}: {piece!r} is not a number", "give shares of the pool such as 0.1,0.2,0.4"
-            ) from None
-    return numbers
 
 
 def _announce(plan: "CostEstimate") -> None:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
-from gptfl.options.base import keywords
 from gptfl.options.influence import SelectOptions
 
 if TYPE_CHECKING:
@@ -20,14 +19,12 @@ def command(options: SelectOptions) -> None:
 
     Example: `gptfl select --size 32 --on mean --max-share-per-class 0.5`
     """
-    from gptfl.api.select import select
-    from gptfl.influence.rank import check_options
+    from gptfl.api.select import select_with
     from gptfl.report.selection import to_json
 
-    check_options(options.selection.how, options.selection.orders, options.top)
     console.warn_of_problems()
     with console.progress_bar() as progress:
-        found, error = console.outcome(select, **keywords(options), progress=progress)
+        found, error = console.outcome(select_with, options, progress=progress)
     for text in found.notes:
         console.note(text)
     if options.as_json:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
-from gptfl.options.base import keywords
 from gptfl.options.influence import SelectStudyOptions
 
 if TYPE_CHECKING:
@@ -22,13 +21,14 @@ def command(options: SelectStudyOptions) -> None:
 
     Example: `gptfl select-study --size 32 --max-share-per-class 0.5 --random 10 --repeats 5`
     """
-    from gptfl.api.select_study import select_study
+    from gptfl.api.select_study import select_study_with
 
-    given = keywords(options) | {"rivals": options.rivals or None}
     console.warn_of_problems()
     quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:
-        study, error = console.outcome(select_study, **given, progress=progress, announce=None if quiet else _announce)
+        study, error = console.outcome(
+            select_study_with, options, progress=progress, announce=None if quiet else _announce
+        )
     if study is None:
         console.say("Nothing was trained (--dry-run).")
         return

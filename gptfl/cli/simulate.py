@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
-from gptfl.options.base import keywords, typed
+from gptfl.options.files import typed
 from gptfl.options.simulation import SimulatedRunOptions, SimulateOptions
 
 if TYPE_CHECKING:
@@ -25,21 +26,19 @@ def command(options: SimulateOptions) -> None:
 
     Example: `gptfl simulate --subset ids.txt --orders 8`
     """
-    from gptfl.api.simulate import simulate
+    from gptfl.api.simulate import simulate_with
     from gptfl.report.simulation import to_dict
 
     console.warn_of_problems()
     if len(options.run.subset) > 1:
         _many(options)
         return
-    given = keywords(options)
-    given["subset"] = options.run.subset[0] if options.run.subset else None
     if options.no_picture:
         if options.figure is not None:
             raise UsageError(f"--figure {options.figure} and --no-picture were given together", "choose one")
-        given["figure"] = False
+        options = replace(options, figure=False)
     with console.progress_bar() as progress:
-        result, error = console.outcome(simulate, **given, progress=progress)
+        result, error = console.outcome(simulate_with, options, progress=progress)
     if options.as_json:
         for text in result.notes:
             console.note(text)
@@ -52,10 +51,10 @@ def command(options: SimulateOptions) -> None:
 
 def _many(options: SimulateOptions) -> None:
     """Predict several subsets in one pass, and show where each would end. Nothing is written."""
-    from gptfl.api.simulator import open_simulator
+    from gptfl.api.simulate import simulate_many_with
     from gptfl.report.display import many_table, many_to_dict
 
-    run, inputs = options.run, options.inputs
+    run = options.run
     others = {
         "--drop": run.drop,
         "--curriculum": run.curriculum,
@@ -69,17 +68,8 @@ def _many(options: SimulateOptions) -> None:
     for flag, value in others.items():
         if value is not None:
             raise UsageError(f"{flag} goes with one --subset, and {len(run.subset)} are given", "ask about one")
-    simulator = open_simulator(
-        inputs.simulator,
-        dynamics=inputs.dynamics,
-        features=inputs.features,
-        workspace=inputs.workspace,
-        estimator=options.estimator,
-        metric=options.metric,
-    )
-    recipe = {"epochs": run.epochs, "steps": run.steps, "batch_size": run.batch_size, "lr": run.lr}
     with console.progress_bar() as progress:
-        found = simulator.simulate_many(run.subset, orders=run.orders, seed=options.seed, progress=progress, **recipe)
+        found = simulate_many_with(options, progress=progress)
     for text in found.notes:
         console.note(text)
     names = [str(one) for one in run.subset]
@@ -87,12 +77,12 @@ def _many(options: SimulateOptions) -> None:
         console.say_json(many_to_dict(found, names))
         return
     show_table(many_table(found, names))
-    console.say(f"next: gptfl verify --subset {console.quoted(Path(run.subset[found.order[0]]))}")
+    console.say(f"next: gptfl verify --subset {console.quoted(Path(names[found.order[0]]))}")
 
 
 def _next(asked: SimulatedRunOptions, untrainable: bool) -> str:
     """What to run next: the training of what was simulated, where it can be trained and its file read again."""
-    files = [Path(one) for one in (*asked.subset, asked.drop, asked.curriculum) if one is not None]
+    files = [Path(str(one)) for one in (*asked.subset, asked.drop, asked.curriculum) if one is not None]
     if not files:
         return "gptfl simulate --subset ids.txt"
     if untrainable or not all(file.expanduser().is_file() for file in files):

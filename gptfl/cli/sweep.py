@@ -2,9 +2,8 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
-from gptfl.cli.sweeping import axes_of, by_estimator, check_one_form, over_settings
+from gptfl.cli.sweeping import check_one_form, over_settings
 from gptfl.errors import UsageError
-from gptfl.options.base import keywords
 from gptfl.options.evaluation import GridOptions
 
 
@@ -18,8 +17,4 @@ def command(options: GridOptions) -> None:
     if not options.axes:
         raise UsageError("nothing says what to vary", "write for example gptfl sweep order=1,2,3")
     console.warn_of_problems()
-    given = keywords(options) | {
-        "settings": by_estimator(options.settings),
-        "figure": True if options.figure is None else options.figure,
-    }
-    over_settings(axes_of(options.axes, "AXIS"), options.as_json, options.as_csv, **given)
+    over_settings(options, options.as_json, options.as_csv)

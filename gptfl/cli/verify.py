@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
-from gptfl.options.base import keywords
 from gptfl.options.evaluation import VerifyOptions
 
 if TYPE_CHECKING:
@@ -21,14 +20,12 @@ def command(options: VerifyOptions) -> None:
 
     Example: `gptfl verify --subset ids.txt`
     """
-    from gptfl.api.verify import verify
+    from gptfl.api.verify import verify_with
 
     console.warn_of_problems()
     quiet = options.as_json and not options.dry_run
     with console.progress_bar() as progress:
-        found, error = console.outcome(
-            verify, **keywords(options), progress=progress, announce=None if quiet else _announce
-        )
+        found, error = console.outcome(verify_with, options, progress=progress, announce=None if quiet else _announce)
     if found is None:
         console.say("Nothing was trained (--dry-run).")
         return

@@ -44,10 +44,10 @@ def fold_splits(runs: Sequence[Run], folds: int, together: int = 1) -> list[Spli
     runs = [run for run in runs if run.role != REPEAT]
     units = units_of(runs, together)
     if folds > len(set(units)):
-        offer = most_folds(runs, together)
+        offer = most_folds(runs, together, len(set(units)))
         raise UsageError(
             f"--folds {folds} is more than {_counted(len(set(units)), len(runs), together)}",
-            MORE_RUNS if offer is None else f"give --folds {offer}, or {MORE_RUNS}",
+            MORE_RUNS if offer is None else f"give at most --folds {offer}, or {MORE_RUNS}",
         )
     splits = []
     for fold in range(folds):
@@ -81,10 +81,10 @@ def units_of(runs: Sequence[Run], together: int = 1) -> list[int]:
     return [unit - bisect_left(gone, unit) for unit in units]
 
 
-def most_folds(runs: Sequence[Run], together: int = 1) -> int | None:
-    """How many folds to recommend: up to 4, such that each leaves enough runs to fit; None where no number does."""
+def most_folds(runs: Sequence[Run], together: int = 1, most: int = RECOMMENDED_FOLDS) -> int | None:
+    """The largest number of folds, at ``most`` as many as are recommended, that each leave enough runs to fit, or None."""
     units = len(set(units_of([run for run in runs if run.role != REPEAT], together)))
-    for folds in range(min(RECOMMENDED_FOLDS, units), 1, -1):
+    for folds in range(min(most, units), 1, -1):
         if all(len(split.fit) >= FEWEST_FIT_RUNS for split in fold_splits(runs, folds, together)):
             return folds
     return None

@@ -1,19 +1,18 @@
 """Holds every estimator against the same held-out runs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from gptfl.core import Features, Progress, silent
-from gptfl.core.curriculum import check_seed
 from gptfl.core.splits import Split
 from gptfl.errors import UsageError
 from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
 from gptfl.evaluation.order_noise import ceiling_of, device_note
 from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
 from gptfl.features.lookup import FeatureLookup, choice_notes
+from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import get_registry
+from gptfl.plugins.settings import read_settings_by_part
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused
 from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
 from gptfl.scores.pointwise import squared_errors
@@ -24,55 +23,29 @@ LONE = 2 / 3
 """A run that makes more than this share of mean-run's squared error is named."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonSpec:
-    """What is compared, and how: the options of ``gptfl.compare`` of the same names."""
-
-    features: str | Path | None = None
-    estimators: Sequence[str] | None = None
-    encoder: str | None = None
-    metric: str | None = None
-    folds: int | None = None
-    settings: Mapping[str, Mapping[str, Any]] | None = field(default=None)
-    calibrate: bool = False
-    cost: bool = False
-    unseen: str | None = None
-    unseen_share: float | None = None
-    observe: int | None = None
-    against_estimator: str | None = None
-    seed: int = 42
-
-    def check(self) -> None:
-        """Raise ``UsageError`` for values that make no sense by themselves."""
-        check_seed(self.seed)
-        if self.observe is not None and self.observe < 1:
-            raise UsageError(f"--observe is {self.observe}", "give how many recorded scores to tell, or leave it out")
-
-
-def compare_held_out(recording: OpenedRecording, spec: ComparisonSpec, progress: Progress = silent) -> Comparison:
+def compare_held_out(recording: OpenedRecording, options: CompareOptions, progress: Progress = silent) -> Comparison:
     """Fit every estimator to the same runs and score what it predicts for the held-out ones; writes no table.
 
-    Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
+    Of the options, those of files are not looked at. Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
     """
-    spec.check()
-    observed = spec.observe or 0
-    recording = replace(
-        recording, aside=hold_out_examples(recording.dynamics, spec.unseen, spec.unseen_share, spec.seed)
-    )
-    chosen, metric_notes = choose_metric(recording.dynamics, spec.metric)
+    settings = read_settings_by_part(options.settings)
+    observed, against, seed = options.observe or 0, options.against_estimator, options.seed
+    unseen, share = options.learning.unseen, options.learning.unseen_share
+    recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, share, seed))
+    chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
-    shelf = FeatureLookup(recording, spec.features, spec.encoder)
+    shelf = FeatureLookup(recording, options.inputs.features, options.encoder)
     entries, left_out = choose_estimators(
-        get_registry(), shelf, chosen, spec.estimators, spec.settings, calibrate=spec.calibrate
+        get_registry(), shelf, chosen, options.estimators, settings, calibrate=options.calibrate
     )
     labels = [entry.label for entry in entries]
-    if spec.against_estimator is not None and spec.against_estimator not in labels:
+    if against is not None and against not in labels:
         raise UsageError(
-            f"--against-estimator {spec.against_estimator!r} is not compared",
+            f"--against-estimator {against!r} is not compared",
             f"name one of the rows: {', '.join(labels)}",
         )
-    folds, fold_notes = folds_for(recording.dynamics, recording.aside, spec.folds)
-    job = HeldOutEvaluation(get_registry(), recording, chosen, spec.seed, progress, cost=spec.cost, observed=observed)
+    folds, fold_notes = folds_for(recording.dynamics, recording.aside, options.folds)
+    job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress, cost=options.cost, observed=observed)
     splits, run_notes = job.divide(folds)
     _check_observed(observed, splits)
     job.hold_out(splits)
@@ -80,17 +53,17 @@ def compare_held_out(recording: OpenedRecording, spec: ComparisonSpec, progress:
     outcomes = [job.outcome(entry) for entry in entries]
     held_out = job.held_out()
     # Who is told how a run began knows something of its order, too.
-    ceiling = None if spec.observe else ceiling_of(job.all_runs(), chosen, held_out, spec.seed)
+    ceiling = None if observed else ceiling_of(job.all_runs(), chosen, held_out, seed)
     return Comparison(
         recording=recording.path.name,
         metric=chosen,
-        rows=score_rows(held_out, outcomes, spec.seed, spec.against_estimator, ceiling),
+        rows=score_rows(held_out, outcomes, seed, against, ceiling),
         held_out=held_out,
         predicted={o.estimator: o.predicted for o in outcomes if o.predicted is not None},
         fit_runs=len(splits[0].fit),
         validation_runs=len(splits[0].validation),
         folds=folds,
-        seed=spec.seed,
+        seed=seed,
         left_out=left_out,
         notes=(
             *recording.notes,

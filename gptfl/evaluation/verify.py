@@ -13,6 +13,7 @@ from gptfl.core.curriculum import SCHEDULES, recorded_steps, run_seed
 from gptfl.core.imported import is_imported
 from gptfl.errors import DataError
 from gptfl.evaluation.verification import Verification
+from gptfl.options.evaluation import VerifyOptions
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Executor, Plan
 from gptfl.plugins.registry import get_registry
@@ -57,10 +58,7 @@ class TrainingPlan:
         source: FittedSimulator,
         asked: SimulationRequest,
         choice: Counterfactual,
-        seed: int,
-        model: str | None,
-        data: str | Path | None,
-        device: str,
+        options: VerifyOptions,
         progress: Progress,
     ) -> "TrainingPlan":
         """Prepare them. Raises ``DataError`` where the recording doesn't say how."""
@@ -69,15 +67,17 @@ class TrainingPlan:
         if choice.overrides.learning_rate is not None:
             recipe = replace(recipe, learning_rate=choice.overrides.learning_rate)
         _check_rates(recipe, asked, recording.path)
-        pool, test = with_texts(recording.dynamics, data, recording.path)
+        pool, test = with_texts(recording.dynamics, options.data, recording.path)
         metric = make_metric(get_registry(), source.metric.name)
         metric.check(test)
         plans = tuple(
-            Plan(index, run_seed(seed, index), TEST, batches) for index, batches in enumerate(asked.query.batches)
+            Plan(index, run_seed(options.seed, index), TEST, batches)
+            for index, batches in enumerate(asked.query.batches)
         )
-        name = model_of(recording, model)
+        name = model_of(recording, options.model)
         task = TaskData(str(recording.dynamics.settings.get("task", "")), pool, test)
-        return cls(source, asked, plans, TrainerMaker(name, device, task, (metric,), recipe, progress), recipe, name)
+        maker = TrainerMaker(name, options.device, task, (metric,), recipe, progress)
+        return cls(source, asked, plans, maker, recipe, name)
 
     def estimate(self) -> "CostEstimate":
         """What it will cost; the model is loaded for that."""

@@ -11,8 +11,12 @@ from gptfl.core.texts import natural
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
 from gptfl.features.embedding import Embedding, row_key
+from gptfl.options.base import make
+from gptfl.options.signature import takes
+from gptfl.options.simulation import FeaturizeOptions
 from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import get_registry
+from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import open_recording, with_texts
 from gptfl.store.features import write_features
 from gptfl.store.kinds import FEATURES
@@ -40,36 +44,40 @@ class FeaturizeResult:
     notes: tuple[str, ...] = ()
 
 
-def featurize(
-    encoder: str | None = None,
-    *,
-    dynamics: str | Path | None = None,
-    workspace: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    output: str | Path | None = None,
-    data: str | Path | None = None,
-    progress: Progress = silent,
-) -> FeaturizeResult:
-    """Embed the pool and the test examples of a recording with ``encoder`` and write a features file.
+@takes(FeaturizeOptions)
+def featurize(encoder: str | None = None, *, progress: Progress = silent, **options: Any) -> FeaturizeResult:
+    """Embed the pool and the test examples of a recording and write them: where the features are and what is new.
 
-    Without ``encoder`` it is gradients where the recording holds gradient sketches, else minilm if its weights are on
-    this machine; nothing else is put in its place. ``settings`` are the encoder's own. ``dynamics`` is the recording,
-    by default the one made last in the workspace. A recording made with ``--no-texts`` gets its texts back from its
-    task, or from ``data``, and only if they are the very ones recorded. An example that a features file of this
-    workspace holds already, from the same encoder, is not embedded again.
+    An example that a features file of this workspace holds already, from the same encoder, is not embedded again. A
+    recording made with ``--no-texts`` gets its texts back from its task, or from ``data``, and only if they are the very
+    ones recorded.
 
     An encoder may have some things more than its interface asks for: ``notes``, lines for the user, ``progress``,
     which is set to the callback, and what ``Encoder`` names.
 
-    Raises ``PluginError`` for an unknown or misbehaving encoder, ``DataError`` where recording or
-    texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't be had.
+    Args:
+        encoder: gradients where the recording holds gradient sketches, else minilm if its weights are on this machine;
+            nothing else is put in its place.
+        progress: called along the way.
+        options: those of ``gptfl featurize`` (docs/cli.md) by name; ``settings`` may be a mapping of names to values.
+
+    Raises ``TypeError`` for a name that is no option, ``PluginError`` for an unknown or misbehaving encoder,
+    ``DataError`` where recording or texts are missing or don't fit, ``ResourceError`` where the encoder's weights can't
+    be had.
     """
+    return featurize_with(make(FeaturizeOptions, encoder=encoder, **options), progress=progress)
+
+
+def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) -> FeaturizeResult:
+    """``featurize`` with all options in one object."""
+    encoder, data, output = options.encoder, options.data, options.output
+    settings = read_settings(options.settings)
     if output is not None:
         check_target(user_path(output), FEATURES)
-    recording = open_recording(dynamics, workspace)
+    recording = open_recording(options.dynamics, options.workspace)
     space, recorded = recording.workspace, recording.dynamics
     name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
-    made: Encoder = get_registry().make("encoder", name, **(settings or {}))
+    made: Encoder = get_registry().make("encoder", name, **settings)
     if hasattr(made, "progress"):
         made.progress = progress
     pool, test = recorded.pool, recorded.test

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Example, class_numbers, lack_of_classes
 from gptfl.errors import DataError, UsageError
 from gptfl.features.vectors import VectorSource, blocks
+from gptfl.options.influence import SelectionOptions
 
 MAX_BYTES = 2**31
 """The vectors of all examples that may be picked take at most so much memory where diversity is asked for."""
@@ -25,6 +26,11 @@ class SelectionSpec:
     diversity: float = 0.0
     cautious: float = 0.0
     search: int = 0
+
+    @classmethod
+    def of(cls, options: SelectionOptions) -> "SelectionSpec":
+        """What options say."""
+        return cls(options.size, options.max_share_per_class, options.diversity, options.cautious, options.search)
 
     def check(self, pool: int) -> None:
         """Raise ``UsageError`` for values that make no sense for a pool of this size."""

@@ -10,12 +10,13 @@ from jaxtyping import Bool
 
 from gptfl.core import Progress
 from gptfl.core.imported import is_imported
-from gptfl.errors import UsageError
 from gptfl.influence.closed_form import WIDTH
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.self_influence import InitialMetrics
-from gptfl.influence.targets import SELF, InfluenceTarget, check_how
+from gptfl.influence.targets import SELF, InfluenceTarget
+from gptfl.options.common import InputOptions
+from gptfl.options.influence import InfluenceOptions
 from gptfl.plugins.interfaces import tells_itself
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
@@ -41,32 +42,18 @@ class InfluenceRequest:
     seed: int
 
 
-def check_options(how: str | None, orders: int, top: int | None = None) -> None:
-    """Raise ``UsageError`` for values that make no sense."""
-    check_how(how)
-    for flag, value in (("--orders", orders), ("--top", top)):
-        if value is not None and value < 1:
-            raise UsageError(f"{flag} is {value}", "give 1 or more")
-
-
-def open_sources(
-    simulators: Sequence[str | Path],
-    estimators: Sequence[str],
-    dynamics: str | Path | None,
-    workspace: str | Path | None,
-    metric: str | None,
-    features: str | Path | None,
-) -> list[FittedSimulator]:
+def open_sources(asked: InfluenceOptions, inputs: InputOptions) -> list[FittedSimulator]:
     """The simulators that were named, else the one made last; all of the first one's recording and metric.
 
     Raises as ``open_fitted`` does where one is of another.
     """
-    wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in simulators]
-    wanted += [(None, name) for name in estimators]
+    wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in asked.simulators]
+    wanted += [(None, name) for name in asked.estimators]
     sources: list[FittedSimulator] = []
     read: dict[Path, OpenedRecording] = {}
+    dynamics, metric = inputs.dynamics, asked.metric
     for path, name in wanted or [(None, None)]:
-        source = open_fitted(path, dynamics, workspace, name, metric, features, read)
+        source = open_fitted(path, dynamics, inputs.workspace, name, metric, inputs.features, read)
         sources.append(source)
         dynamics, metric = source.recording.path, source.metric.name
     return sources

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gptfl.core import Dynamics, Progress, real_path, silent, user_path
 from gptfl.core.imported import lacks_rates
@@ -10,6 +11,9 @@ from gptfl.errors import UsageError
 from gptfl.interchange.assemble import counted, listed
 from gptfl.interchange.gptdynamics_writer import folder_names, write_run, write_texts
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS
+from gptfl.options.base import make
+from gptfl.options.interchange import ExportOptions
+from gptfl.options.signature import takes
 from gptfl.recording.recording import OpenedRecording, open_recording
 from gptfl.store.exports import check_folder, new_folder
 from gptfl.store.outputs import written_whole
@@ -30,30 +34,30 @@ class ExportResult:
     notes: tuple[str, ...] = ()
 
 
-def export(
-    to: str | Path,
-    *,
-    format: str | None = None,
-    dynamics: str | Path | None = None,
-    workspace: str | Path | None = None,
-    progress: Progress = silent,
-) -> ExportResult:
-    """Write a recording to the folder ``to``, whole or not at all.
+@takes(ExportOptions)
+def export(to: str | Path, *, progress: Progress = silent, **options: Any) -> ExportResult:
+    """Write a recording to the folder ``to``, whole or not at all: where the export lies and what is in it.
 
-    ``format`` is ``gptdynamics`` (the default), the layout that ``gptfl import`` takes back, or ``parquet`` or
-    ``csv``: the tables ``trajectories``, ``batches`` and ``examples``. Where ``to`` ends in ``.parquet`` or
-    ``.csv``, it is a file, that format, and holds the trajectories alone. An earlier export of that name is
-    replaced.
+    An earlier export of that name is replaced. The ``format`` ``gptdynamics``, the default, is the layout that ``gptfl
+    import`` takes back; ``parquet`` and ``csv`` are the tables ``trajectories``, ``batches`` and ``examples``. Where
+    ``to`` ends in ``.parquet`` or ``.csv``, it is a file, that format, and holds the trajectories alone.
+    ``options`` are those of ``gptfl export`` (docs/cli.md) by name.
 
-    Raises ``UsageError`` for an unknown format or one that the suffix contradicts, ``DataError`` where there is no
-    recording or something else would be overwritten, and ``ResourceError`` where nothing can be written.
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for an unknown format or one that the suffix
+    contradicts, ``DataError`` where there is no recording or something else would be overwritten, and ``ResourceError``
+    where nothing can be written.
     """
-    target = user_path(to)
+    return export_with(make(ExportOptions, to=to, **options), progress=progress)
+
+
+def export_with(options: ExportOptions, *, progress: Progress = silent) -> ExportResult:
+    """``export`` with all options in one object."""
+    target = user_path(options.to)
     if not target.name or target.name == "..":
         target = real_path(target)
-    chosen, is_file = _chosen(target, format)
+    chosen, is_file = _chosen(target, options.format)
     _check(target, is_file)
-    recording = open_recording(dynamics, workspace)
+    recording = open_recording(options.dynamics, options.workspace)
     found = recording.dynamics
     if chosen == RELEASED:
         files = _released(target, recording, progress)
@@ -157,4 +161,4 @@ def _left_out(dynamics: Dynamics, kind: str, file: Path | None) -> list[str]:
     return notes
 
 
-__all__ = ("ExportResult", "export")
+__all__ = ("ExportResult", "export", "export_with")

@@ -28,6 +28,9 @@ from gptfl.interchange.gptdynamics import SCORES, Oddities, RunFiles, find_runs
 from gptfl.interchange.sketch_archive import ENCODER, features_of, products_of, read_sketches
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS, read_texts
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
+from gptfl.options.base import make
+from gptfl.options.interchange import ImportOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.registry import get_registry
 from gptfl.store.features import write_features
@@ -61,41 +64,36 @@ class ImportResult:
     notes: tuple[str, ...] = ()
 
 
-def import_(
-    layout: str,
-    folder: str | Path,
-    *,
-    train_texts: str | Path | None = None,
-    test_texts: str | Path | None = None,
-    metrics: Sequence[str] = (),
-    lr: float | None = None,
-    schedule: str | None = None,
-    sketches: str | Path | None = None,
-    name: str | None = None,
-    workspace: str | Path | None = None,
-    progress: Progress = silent,
-) -> ImportResult:
-    """Read a recording in the layout of the released GPTDynamics files and write it as gptfl's own.
+@takes(ImportOptions)
+def import_(layout: str, folder: str | Path, *, progress: Progress = silent, **options: Any) -> ImportResult:
+    """Read a recording in the layout of the released GPTDynamics files and write it: where it lies and what was found.
 
-    ``folder`` holds a folder for each run. The files of texts are by default those of the folder,
-    ``train_texts.json`` and ``test_texts.json``; ``metrics`` are by default all that have a file. ``lr`` and
-    ``schedule`` (linear unless given) tell the learning rates, which the layout lacks: without them every step
-    counts alike. ``sketches`` is a NumPy archive of gradient sketches, which becomes the features ``gradients``
-    and the recording's gradient products.
+    Args:
+        layout: ``gptdynamics``.
+        folder: holds a folder for each run.
+        progress: called along the way.
+        options: those of ``gptfl import`` (docs/cli.md) by name. Without ``lr`` and ``schedule``, which the layout lacks,
+            every step counts alike. ``sketches`` become the features ``gradients`` and the recording's gradient products.
 
-    Raises ``UsageError`` for options that make no sense, ``PluginError`` for an unknown metric, ``ResourceError``
-    where the workspace can't be written, and ``DataError``, naming file and line, for what can't be read, doesn't
-    fit together, or would take the place of a recording that ``gptfl collect`` made.
+    Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, ``PluginError`` for
+    an unknown metric, ``ResourceError`` where the workspace can't be written, and ``DataError``, naming file and line,
+    for what can't be read, doesn't fit together, or would take the place of a recording that ``gptfl collect`` made.
     """
-    _check_options(layout, lr, schedule, name)
-    folder = user_path(folder)
-    infos = {metric: _info(metric) for metric in metrics}
+    return import_with(make(ImportOptions, layout=layout, folder=folder, **options), progress=progress)
+
+
+def import_with(options: ImportOptions, *, progress: Progress = silent) -> ImportResult:
+    """``import_`` with all options in one object."""
+    layout, lr, schedule, sketches = options.layout, options.lr, options.schedule, options.sketches
+    _check_options(layout, lr, schedule, options.name)
+    folder = user_path(options.folder)
+    infos = {metric: _info(metric) for metric in options.metrics}
     found, without = find_runs(folder)
-    trained = read_texts(_texts(folder, train_texts, TRAIN_TEXTS, "--train-texts"))
-    tested = read_texts(_texts(folder, test_texts, TEST_TEXTS, "--test-texts"))
+    trained = read_texts(_texts(folder, options.train_texts, TRAIN_TEXTS, "--train-texts"))
+    tested = read_texts(_texts(folder, options.test_texts, TEST_TEXTS, "--test-texts"))
     pool, everyone = trained.examples, tested.examples
-    space = Workspace.resolve(workspace)
-    stem = name or safe_name(real_path(folder).name)
+    space = Workspace.resolve(options.workspace)
+    stem = options.name or safe_name(real_path(folder).name)
     path = space.dynamics_path(stem)
     _check_place(path)
     points = [] if sketches is None else read_sketches(user_path(sketches), len(pool), len(everyone))

@@ -4,14 +4,15 @@ A group is a dataclass of options. The options of a command are a dataclass, too
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gptfl.errors import UsageError
+from gptfl.options import types
 
 T = TypeVar("T")
 KEY = "option"
@@ -117,14 +118,13 @@ class Place:
 
     @property
     def takes(self) -> tuple[type, ...]:
-        """The types that one value may have: of each, where it may be given several times."""
-        kind = get_args(self.type)[0] if self.several else self.type
-        return tuple(one for one in (get_args(kind) or (kind,)) if one is not type(None))
+        """The types that one value may have in a command line or file: of each, where it may be given several times."""
+        return types.plain(self.type)
 
     @property
     def several(self) -> bool:
         """Whether it may be given several times: then its value is a tuple."""
-        return get_origin(self.type) is tuple
+        return types.listed(self.type) is not None
 
 
 def places(kind: type) -> tuple[Place, ...]:
@@ -154,60 +154,109 @@ def value_of(options: object, place: Place) -> Any:
     return getattr(options if place.group is None else getattr(options, place.group), place.name)
 
 
-def values(options: Any) -> dict[str, Any]:
-    """Every option's value by its name in Python."""
-    return {place.name: value_of(options, place) for place in places(type(options))}
+def shell_names(kind: type) -> frozenset[str]:
+    """The options that only the command line uses."""
+    return frozenset(place.name for place in places(kind) if place.option.shell)
 
 
-def keywords(options: Any) -> dict[str, Any]:
-    """As ``values``, without what only the command line uses: what the Python function of the command takes."""
-    return {place.name: value_of(options, place) for place in places(type(options)) if not place.option.shell}
+def all_but(kind: type, *names: str) -> frozenset[str]:
+    """The options that are none of these."""
+    return frozenset(place.name for place in places(kind)) - set(names)
+
+
+def is_group(value: object) -> bool:
+    """Whether a value is a group of options, which may also stand in the place of a function's first parameter."""
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def make(kind: type[T], *groups: object, **given: Any) -> T:
-    """The options of a command from groups of them and from single ones, which go before.
+    """The options of a command from groups of them and from single ones, which go before: what its function takes.
 
-    A group may also be given by name. Raises ``TypeError`` for a name that no option has, for a group of another
-    command, and where an option that has to be given isn't.
+    A group may also be given by name. None is not given. Raises ``TypeError`` for a name that no option has, for a group
+    of another command, and where an option that has to be given isn't, and ``UsageError`` for a value of another type
+    or out of bounds.
     """
+    return assemble(kind, groups, given, without=shell_names(kind))
+
+
+def assemble(
+    kind: type[T], groups: Sequence[object], given: Mapping[str, Any], function: str = "", without: Collection[str] = ()
+) -> T:
+    """As ``make``, for the ``function`` that messages name; it knows nothing of the options ``without``."""
+    function = function or function_name(kind)
     hints = get_type_hints(kind)
-    slots = {hints[one.name]: one.name for one in fields(kind) if is_dataclass(hints[one.name])}  # type: ignore[arg-type]
-    named = {name: value for name, value in given.items() if type(value) in slots}
-    known = {place.name: place for place in places(kind)}
+    known = {place.name: place for place in places(kind) if place.name not in without}
+    groups_of = {one.group for one in known.values()}
+    own = [(one.name, hints[one.name]) for one in fields(kind) if is_dataclass(hints[one.name])]  # type: ignore[arg-type]
+    slots: dict[Any, str] = {inner: name for name, inner in own if name in groups_of}
+    named = {name: value for name, value in given.items() if is_group(value)}
     single: dict[str | None, dict[str, Any]] = {}
     for name, value in given.items():
         if name in named:
             continue
         if name not in known:
-            raise TypeError(f"{_function(kind)} has no option {name!r}: {_nearest(name, known)}")
-        place = known[name]
-        single.setdefault(place.group, {})[name] = tuple(value) if place.several and isinstance(value, list) else value
+            raise TypeError(f"{function} has no option {name!r}: {nearest(name, known)}")
+        if value is not None:
+            single.setdefault(known[name].group, {})[name] = _given(known[name], value, f"{function}: {name}")
     parts: dict[str, Any] = {}
     for group in (*groups, *named.values()):
         if type(group) not in slots:
-            raise TypeError(f"{_function(kind)} takes no {type(group).__name__}")
-        parts[slots[type(group)]] = group
-    for inner, slot in slots.items():
-        mine = single.get(slot, {})
-        parts[slot] = replace(parts[slot], **mine) if slot in parts else _built(inner, mine, kind)
-    made: T = _built(kind, parts | single.get(None, {}), kind)
+            raise TypeError(f"{function} takes no {type(group).__name__}")
+        # A group is made without a look at its values.
+        read = {
+            one.name: _given(one, getattr(group, one.name), f"{function}: {one.name}") for one in places(type(group))
+        }
+        parts[slots[type(group)]] = replace(group, **read)
+    for name, inner in own:
+        mine = single.get(name, {})
+        parts[name] = replace(parts[name], **mine) if name in parts else _built(inner, mine, function)
+    made: T = _built(kind, parts | single.get(None, {}), function)
+    for place in places(kind):
+        if place.name in without and value_of(made, place) != place.default:
+            raise TypeError(f"{function} has no option {place.name!r}")
+    check(made)
     return made
 
 
-def _built(inner: Any, given: Mapping[str, Any], kind: type) -> Any:
+def _given(place: Place, value: Any, where: str) -> Any:
+    """What Python gives for an option. Raises ``UsageError`` for a value of another type."""
+    kinds = types.alternatives(place.type)
+    if value is None and place.default is not MISSING:
+        return None if type(None) in get_args(place.type) else place.default
+    if not place.several:
+        return types.read(kinds, value, where)
+    item = types.alternatives(types.listed(place.type))
+    others = [one for one in kinds if get_origin(one) is not tuple]
+    with suppress(UsageError):
+        return types.read(others, value, where)
+    if types.is_many(value):
+        return tuple(types.read(item, one, where) for one in value)
+    return (types.read([*item, *others], value, where),)
+
+
+def _built(inner: Any, given: Mapping[str, Any], function: str) -> Any:
     for one in fields(inner):
         if one.default is MISSING and one.name not in given:
-            raise TypeError(f"{_function(kind)} needs {one.name!r}")
+            raise TypeError(f"{function} needs {one.name!r}")
     return inner(**given)
 
 
-def _function(kind: type) -> str:
-    return kind.__name__.removesuffix("Options").lower()
+def function_name(kind: type) -> str:
+    """The function of a command's options: their class names it, or says its own name in ``FUNCTION``."""
+    name = "".join(f"_{one.lower()}" if one.isupper() else one for one in kind.__name__.removesuffix("Options"))
+    return getattr(kind, "FUNCTION", name.removeprefix("_"))
 
 
-def _nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that isn't known."""
     close = get_close_matches(name, list(known), 1)
     return f"did you mean {close[0]!r}?" if close else "see docs/cli.md"
+
+
+def shared(options: Any, kind: type) -> dict[str, Any]:
+    """The values of those options that the function of another command has, too."""
+    names = {place.name for place in places(kind)} - shell_names(kind)
+    return {place.name: value_of(options, place) for place in places(type(options)) if place.name in names}
 
 
 def check(options: object) -> None:
@@ -226,99 +275,3 @@ def check_value(place: Place, value: Any) -> None:
     bound = place.option.bound
     if bound is not None and value is not None and not bound.fits(value):
         raise UsageError(f"{place.flag} is {value:{bound.form}}", bound.remedy)
-
-
-def to_json(options: object, *, changed: bool = False) -> dict[str, Any]:
-    """Every option that has a value by its key, as JSON has it; with ``changed`` only what isn't at its default."""
-    found: dict[str, Any] = {}
-    for place in places(type(options)):
-        value = value_of(options, place)
-        if value is None or (value == place.default and (changed or value == ())):
-            continue
-        found[place.key] = [_plain(one) for one in value] if isinstance(value, tuple) else _plain(value)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    # Numbers of numpy among them, which may not be loaded.
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
-        return value
-    return int(value) if hasattr(value, "__index__") else float(value)
-
-
-def from_json(kind: type[T], given: Mapping[str, Any], where: str) -> T:
-    """The options that were written so; ``where`` says in messages from what.
-
-    Raises ``UsageError`` for a key that is no option, a value of another type and an option that has to be given.
-    """
-    found = read_values(places(kind), given, where)
-    for place in places(kind):
-        if place.default is MISSING and place.name not in found:
-            raise UsageError(f"{where} lacks {place.key!r}", "add it")
-    return make(kind, **found)
-
-
-def read_values(known: Sequence[Place], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The values by option name of what a file says by key, with hyphens or underscores. Raises as ``from_json``."""
-    by_key = {name: place for place in known for name in (place.name, place.key.replace("-", "_"))}
-    found: dict[str, Any] = {}
-    for key, value in given.items():
-        place = by_key.get(key.replace("-", "_"))
-        if place is None:
-            keys = [one.key for one in known]
-            raise UsageError(f"{where} has the key {key!r}, which is no option", _nearest(key.replace("_", "-"), keys))
-        if place.name in found:
-            raise UsageError(f"{where} gives {place.key!r} twice", "give it once")
-        found[place.name] = _read(place, value, f"{where}: {key}")
-    return found
-
-
-WORDS: Mapping[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    Path: "a path",
-}
-
-
-def _read(place: Place, value: Any, where: str) -> Any:
-    if place.several:
-        listed = value if isinstance(value, list | tuple) else [value]
-        return tuple(_read_one(place, one, where) for one in listed)
-    return _read_one(place, value, where)
-
-
-def _read_one(place: Place, value: Any, where: str) -> Any:
-    for kind in place.takes:
-        if kind is bool or isinstance(value, bool):
-            fits = kind is bool and isinstance(value, bool)
-        elif kind is float:
-            fits = isinstance(value, int | float)
-        else:
-            fits = isinstance(value, str if kind is Path else kind)
-        if fits:
-            return Path(value) if kind is Path and str not in place.takes else value
-    wanted = " or ".join(WORDS[kind] for kind in place.takes if not (kind is Path and str in place.takes))
-    raise UsageError(f"{where} is {value!r}", f"give {wanted}")
-
-
-def typed(options: object) -> list[str]:
-    """The words of a command line that give these options: only those that aren't at their default."""
-    arguments: list[str] = []
-    words: list[str] = []
-    for place in places(type(options)):
-        value = value_of(options, place)
-        if value is None or value == place.default:
-            continue
-        if place.option.argument:
-            arguments.append(str(value))
-        elif isinstance(value, bool):
-            yes, _, no = place.flags[0].partition("/")
-            words += [yes] if value else [no] if no else []
-        else:
-            for one in value if isinstance(value, tuple) else [value]:
-                words += [place.flag, str(one)]
-    return [*arguments, *words]

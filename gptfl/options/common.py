@@ -1,5 +1,6 @@
 """Options that several commands share, and those of the small commands."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,12 @@ from gptfl.options.rows import OWN, RowOptions
 FILES, PRECISE, RESULT, TRAINED = "Files", "Fine points", "Output", "Trainings"
 File = str | Path | None
 """A file or folder, where one may be named."""
+Ids = str | Path | Sequence[str]
+"""A file of ids; Python also takes the ids themselves."""
+Picture = str | Path | bool | None
+"""A file; Python also takes True for the usual place, as None is, and False for no picture."""
+Settings = tuple[str, ...] | Mapping[str, Any]
+"""``NAME=VALUE`` words; Python also takes a mapping of names to values."""
 
 
 def workspace() -> Any:

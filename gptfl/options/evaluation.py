@@ -1,12 +1,12 @@
 """The options of ``gptfl compare`` and ``gptfl verify``."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import at_least, option
-from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions
+from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions, Picture
 from gptfl.options.simulation import CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
 
 
@@ -43,7 +43,7 @@ def draws_option(help_: str, shell: bool = False) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """What a sweep varies; the Python functions ``sweep`` and ``learning_curve`` take it in their own way."""
+    """What ``compare --sweep`` varies; Python has ``sweep`` and ``learning_curve`` for it."""
 
     sweep: tuple[str, ...] = option(
         (),
@@ -73,8 +73,8 @@ class TableOptions:
 class CompareOptions:
     """What ``gptfl compare`` holds against the held-out runs, and how."""
 
-    estimators: tuple[str, ...] = option(
-        (),
+    estimators: tuple[str, ...] | None = option(
+        None,
         "Estimator to compare, beside the naive ones; may be given several times, "
         "also the same with other settings or the features of another encoder.",
         flag="--estimator",
@@ -85,7 +85,7 @@ class CompareOptions:
     folds: int | None = folds_option()
     metric: str | None = common.metric()
     encoder: str | None = encoder_option()
-    settings: tuple[str, ...] = settings_option()
+    settings: tuple[str, ...] | Mapping[str, Mapping[str, Any]] = settings_option()
     calibrate: bool = option(
         False, "Multiply what gradient estimators such as tracin-cp foretell by a number fitted to the runs to fit."
     )
@@ -113,7 +113,7 @@ class CompareOptions:
     inputs: InputOptions = InputOptions()
     table: TableOptions = TableOptions()
     output: File = option(None, "Also write the table to this .json, .csv or .tex file.", shown=False, panel=FILES)
-    figure: str | Path | None = common.figure()
+    figure: Picture = common.figure()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class PointOptions:
 
     metric: str | None = common.metric()
     encoder: str | None = encoder_option()
-    settings: tuple[str, ...] = settings_option()
+    settings: tuple[str, ...] | Mapping[str, Mapping[str, Any]] = settings_option()
     every: int = option(
         1,
         "Learn from every K-th recorded score only, and predict at those steps.",
@@ -170,20 +170,20 @@ class PointOptions:
     as_json: bool = common.as_json()
     as_csv: bool = common.as_csv()
     output: File = option(None, "Also write the table to this .json or .csv file.", shown=False, panel=FILES)
-    figure: str | Path | None = common.figure()
+    figure: Picture = common.figure()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridOptions(PointOptions):
     """What ``gptfl sweep`` varies."""
 
-    axes: tuple[str, ...] = option(
+    FUNCTION: ClassVar = "sweep"
+    axes: tuple[str, ...] | Mapping[str, Sequence[Any]] = option(
         (),
         "Values of one setting of the estimator, of 'every' or of 'encoder', as in order=1,2,3; of several, every "
         "combination.",
         argument=True,
         metavar="AXIS=V1,V2,...",
-        shell=True,
     )
     estimator: str = option("gptfluence", "The estimator whose settings vary.", complete="estimator")
     folds: int | None = folds_option()
@@ -193,8 +193,8 @@ class GridOptions(PointOptions):
 class LearningCurveOptions(PointOptions):
     """How many runs ``gptfl learning-curve`` fits to."""
 
-    counts: tuple[str, ...] = option(
-        (), "How many runs to fit to, as in 2 3 5 10.", argument=True, metavar="RUNS...", shell=True
+    counts: tuple[str, ...] | Sequence[int] = option(
+        (), "How many runs to fit to, as in 2 3 5 10.", argument=True, metavar="RUNS..."
     )
     estimators: tuple[str, ...] = option(
         (),

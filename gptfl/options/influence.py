@@ -1,5 +1,6 @@
 """The options of ``gptfl rank``, ``gptfl select`` and the studies of both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ class InfluenceOptions:
         complete="estimator",
     )
     metric: str | None = common.metric()
-    on: str = option(
+    on: str | Sequence[str] = option(
         "mean",
         "Influence on what: mean (of all test examples), self (the example's own metric), test:ID, "
         "or group:FILE (test ids, one a line).",
@@ -107,7 +108,7 @@ class RelabelStudyOptions:
     """What ``gptfl relabel-study`` corrects and trains."""
 
     influence: InfluenceOptions = InfluenceOptions()
-    shares: str = option(
+    shares: str | Sequence[float] = option(
         "0.1,0.2,0.3,0.4,0.5",
         "Shares of the pool to check and correct, beside none and all of it.",
         metavar="S,S,…",
@@ -145,7 +146,7 @@ class SelectionOptions:
         panel="",
     )
     metric: str | None = option(None, "Recorded metric.", shown="the only one, else loss", complete="metric", panel="")
-    on: str = option(
+    on: str | Sequence[str] = option(
         "mean",
         "What is to become better: mean (of all test examples), test:ID, or group:FILE (test ids, one a line).",
         complete=("mean", "test:", "group:"),
@@ -205,8 +206,8 @@ class SelectStudyOptions:
     """What ``gptfl select-study`` selects and trains on."""
 
     selection: SelectionOptions
-    rivals: tuple[str, ...] = option(
-        (),
+    rivals: tuple[str, ...] | None = option(
+        None,
         "Also train on the examples of greatest influence by this estimator: NAME or NAME:SETTING=VALUE,...; "
         "may be given several times.",
         flag="--rival",

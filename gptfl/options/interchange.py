@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import POSITIVE, option
@@ -14,6 +15,7 @@ ADDED = "What the layout lacks"
 class ImportOptions:
     """What to import, and as what."""
 
+    FUNCTION: ClassVar = "import_"
     layout: str = option(help="Layout of the files: gptdynamics, that of the released recordings.", argument=True)
     folder: str | Path = option(help="Folder that holds a folder for each run.", metavar="DIR", argument=True)
     train_texts: File = option(

@@ -1,12 +1,12 @@
 """The options of the commands that embed, fit and simulate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-from gptfl.options import common
-from gptfl.options.base import POSITIVE, at_least, option, share
-from gptfl.options.common import FILES, PRECISE, File, InputOptions
+from gptfl.options import common, types
+from gptfl.options.base import POSITIVE, at_least, is_group, option, share
+from gptfl.options.common import FILES, PRECISE, File, Ids, InputOptions, Picture, Settings
 
 ASKED, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
 
@@ -31,7 +31,7 @@ class FeaturizeOptions:
         shown="gradients where the recording holds sketches, else minilm",
         complete="encoder",
     )
-    settings: tuple[str, ...] = common.settings()
+    settings: Settings = common.settings()
     dynamics: File = common.dynamics()
     workspace: File = common.workspace()
     data: File = common.data(FILES)
@@ -80,7 +80,7 @@ class FitOptions:
         complete="metric",
     )
     encoder: str | None = encoder_option()
-    settings: tuple[str, ...] = common.settings()
+    settings: Settings = common.settings()
     learning: LearningOptions = LearningOptions()
     seed: int = common.seed()
     inputs: InputOptions = InputOptions()
@@ -92,8 +92,8 @@ class CounterfactualOptions:
     """What a run that was never recorded trains on, and how."""
 
     PANEL: ClassVar = ASKED
-    subset: File = option(None, "File of pool ids to train on, one a line.", shown=False)
-    drop: File = option(None, "File of pool ids to leave out of the whole pool.", shown=False)
+    subset: Ids | None = option(None, "File of pool ids to train on, one a line.", shown=False)
+    drop: Ids | None = option(None, "File of pool ids to leave out of the whole pool.", shown=False)
     curriculum: File = option(None, "File of batches, one JSON list of ids a line.", shown=False)
     orders: int = option(1, "Random orders to average over.", metavar="K", bound=at_least(1, "give 1 or more"))
     epochs: float | None = option(
@@ -144,9 +144,22 @@ class SimulatorOptions:
 class SimulatedRunOptions(CounterfactualOptions):
     """What runs that were never recorded train on: several subsets may be asked about in one pass."""
 
-    subset: tuple[str | Path, ...] = option(  # type: ignore[assignment]
-        (), "File of pool ids to train on, one a line; several are predicted in one pass.", shown=False
+    subset: tuple[Ids, ...] = option(  # type: ignore[assignment]
+        (),
+        "File of pool ids to train on, one a line; several are predicted in one pass, which writes no file.",
+        shown=False,
     )
+
+
+def many_subsets(subsets: object) -> tuple[Ids, ...]:
+    """Several subsets as the option has them. Raises ``UsageError`` for what is no sequence of subsets."""
+    listed = types.read([Sequence], subsets, "simulate_many: subsets")
+    return tuple(types.read(types.alternatives(Ids), one, "simulate_many: a subset") for one in listed)
+
+
+def one_subset(subset: Ids | None) -> Any:
+    """One subset as an option that takes several has it."""
+    return subset if subset is None or is_group(subset) else (subset,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +167,9 @@ class SimulateOptions:
     """What ``gptfl simulate`` predicts."""
 
     run: SimulatedRunOptions = SimulatedRunOptions()
-    against: File = option(None, "File of pool ids to compare with.", shown="the average recorded run", panel=ASKED)
+    against: Ids | None = option(
+        None, "File of pool ids to compare with.", shown="the average recorded run", panel=ASKED
+    )
     observe: File = option(
         None,
         "JSON lines of scores recorded of this very run so far, with step, id and value; goes on from there.",
@@ -170,5 +185,5 @@ class SimulateOptions:
     as_json: bool = common.as_json()
     inputs: SimulatorOptions = SimulatorOptions()
     output: File = option(None, "Predictions file to write.", shown="in the workspace", panel=FILES)
-    figure: File = common.figure("beside it")
+    figure: Picture = common.figure("beside it")
     no_picture: bool = option(False, "Draw no picture.", flag="--no-picture", panel=FILES, shell=True)

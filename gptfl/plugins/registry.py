@@ -14,6 +14,7 @@ from typing import Any
 
 import pluggy
 
+from gptfl.core.versions import version_of
 from gptfl.errors import GptflError, PluginError
 from gptfl.plugins import hooks as hookspecs
 from gptfl.plugins import interfaces
@@ -257,7 +258,7 @@ def owner_of(entry_point: EntryPoint) -> str:
     """How messages call the provider of an entry point: its distribution, with the version."""
     if entry_point.dist is None:
         return entry_point.name
-    return f"{entry_point.dist.name} {entry_point.dist.version}"
+    return f"{entry_point.dist.name} {version_of(entry_point.dist)}"
 
 
 _USED: list[Registry] = []

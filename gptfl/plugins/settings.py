@@ -8,7 +8,7 @@ what is allowed.
 import json
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from gptfl.errors import UsageError
@@ -41,6 +41,58 @@ def parse_value(text: str) -> Any:
     except (ValueError, RecursionError):
         # ValueError is more than JSONDecodeError: Python reads no number of thousands of digits.
         return text
+
+
+def read_settings(given: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a part: a mapping as it is, or read from ``name=value`` words (see ``parse_value``)."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    settings: dict[str, Any] = {}
+    for word in given:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {word!r} is not NAME=VALUE", "write for example --set order=2")
+        settings[name.replace("-", "_")] = parse_value(value)
+    return settings
+
+
+def read_settings_by_part(given: Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The settings of several parts: a mapping as it is, or read from ``part.name=value`` words.
+
+    A part's name has no dot, a setting's neither.
+    """
+    if isinstance(given, Mapping):
+        return dict(given)
+    grouped: dict[str, dict[str, Any]] = {}
+    for word in given:
+        part, dot, rest = word.partition(".")
+        if not dot or not part or "=" in part:
+            raise UsageError(f"--set {word!r} is not ESTIMATOR.NAME=VALUE", "write for example gptfluence.order=2")
+        grouped.setdefault(part, {}).update(read_settings([rest]))
+    return {**grouped}
+
+
+def read_axes(given: Sequence[str] | Mapping[str, Sequence[Any]], flag: str = "AXIS") -> dict[str, list[Any]]:
+    """What a sweep varies: a mapping of lists, or read from ``axis=value,value`` words; ``flag`` names these."""
+    if isinstance(given, Mapping):
+        return {axis: _values(axis, values) for axis, values in given.items()}
+    axes: dict[str, list[Any]] = {}
+    for word in given:
+        axis, sign, values = word.partition("=")
+        axis = axis.strip().replace("-", "_")
+        if not sign or not axis.isidentifier() or not all(value.strip() for value in values.split(",")):
+            raise UsageError(f"{flag} {word!r} is not AXIS=V1,V2,...", "write for example order=1,2,3")
+        if axis in axes:
+            raise UsageError(f"{flag} {axis} is given twice", "give all its values at once")
+        axes[axis] = [parse_value(value.strip()) for value in values.split(",")]
+    return axes
+
+
+def _values(axis: str, values: Any) -> list[Any]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise UsageError(f"{axis} is {reprlib.repr(values)}", "give a sequence of values")
+    # Numbers of numpy as Python's, for settings are kept as JSON.
+    return [value.item() if hasattr(value, "item") else value for value in values]
 
 
 def whole(

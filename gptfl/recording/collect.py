@@ -10,6 +10,7 @@ from gptfl.core import Progress, TaskData, silent
 from gptfl.interruption import leaving
 from gptfl.options.base import make
 from gptfl.options.recording import CollectOptions
+from gptfl.options.signature import takes
 from gptfl.plugins.interfaces import Executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
@@ -33,6 +34,7 @@ STILL = 0.01
 """Below this share of its first value, a loss has hardly moved."""
 
 
+@takes(CollectOptions)
 def collect(
     model: str,
     task: str | None = None,

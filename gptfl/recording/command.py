@@ -12,24 +12,30 @@ from gptfl.core import Dynamics, user_path
 from gptfl.core.imported import is_imported
 from gptfl.designs.draws import REPEATS_FROM
 from gptfl.errors import DataError, GptflError
-from gptfl.options.base import make, typed
+from gptfl.options.base import make
+from gptfl.options.files import typed
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.recording import CollectOptions
 from gptfl.options.simulation import FeaturizeOptions, FitOptions
+from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.design import choose_design, choose_steps
+from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
 from gptfl.recording.plan import PAPER
+from gptfl.recording.recording import choose_metric
 from gptfl.recording.settings import ADDED
 from gptfl.recording.sketch_request import DIMENSIONS
-from gptfl.recording.source import POOL
+from gptfl.recording.source import POOL, TEST
 from gptfl.store import kinds
 from gptfl.store.features import read_features
 from gptfl.store.files import read_header
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.workspace import Workspace, stem_for, stem_of
-from gptfl.tasks.own_data import SHAPE
+from gptfl.tasks.mixture import open_task
+from gptfl.tasks.own_data import LORA_RATE, SHAPE, OwnData
+from gptfl.tasks.shapes import CHATS
+from gptfl.training.lora import Lora, parse_lora
 from gptfl.training.names import resolve_model
 
 KEPT: tuple[str, ...] = (
@@ -46,12 +52,9 @@ KEPT += (
     "schedule",
     "max_length",
     "train_layers",
-    "lora",
-    "precision",
     "accumulate",
     "processes",
     "shard",
-    "device",
     "seed",
 )
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
@@ -107,10 +110,13 @@ def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
         "repeats": repeats,
         "design": _unless(settings["design"], PAPER.design),
         "pool": _unless(len(dynamics.pool), POOL),
-        "test": len(dynamics.test),
+        "test": _unless(len(dynamics.test), TEST),
+        "end_token": _unless(settings.get("end_token"), True if settings.get(SHAPE) in CHATS else None),
         "metrics": tuple(settings.get("metrics") or dynamics.metrics),
         "instructions": _unless(settings["instructions"], mixed),
-        "lr": settings["learning_rate"],
+        "lr": _unless(settings["learning_rate"], _usual_rate(settings)),
+        "lora": _lora(settings["lora"]),
+        **_machine(settings),
         **_sizes(settings, len(dynamics.pool)),
         **_along(dynamics, settings["steps"]),
         **_place(path, stem_for(settings["task"], stem)),
@@ -129,6 +135,40 @@ def _model(settings: Mapping[str, Any]) -> tuple[str, str]:
         return settings["model"], Path(settings["model"]).name
 
 
+def _usual_rate(settings: Mapping[str, Any]) -> float | None:
+    """The learning rate that is the task's own, where the task can be opened."""
+    if SHAPE in settings:
+        return OwnData.learning_rate if settings.get("lora") is None else LORA_RATE
+    data = settings.get("data")
+    try:
+        return open_task(get_registry(), settings["task"], None if data is None else user_path(data)).learning_rate
+    except GptflError:  # its data or its plugin is no longer there
+        return None
+
+
+def _lora(text: str | None) -> str | None:
+    """What of adapters isn't as ``--lora`` has it by default; the rank always says that there are some."""
+    if text is None:
+        return None
+    try:
+        asked = parse_lora(text)
+    except GptflError:  # of another version
+        return text
+    usual = Lora(asked.r).text.split(",")
+    return ",".join(one for place, one in enumerate(asked.text.split(",")) if place == 0 or one not in usual)
+
+
+def _machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Device and precision where ``auto`` wouldn't come to the same here."""
+    from gptfl.training.models import pick_device
+    from gptfl.training.precision import resolve_precision
+
+    device, precision = settings.get("device"), settings.get("precision")
+    here = pick_device("auto").type
+    usual = resolve_precision("auto", device) if device in (here, "cpu") else None
+    return {"device": _unless(device, here), "precision": _unless(precision, usual)}
+
+
 def _unless(value: Any, usual: Any) -> Any:
     return None if value == usual else value
 
@@ -136,26 +176,28 @@ def _unless(value: Any, usual: Any) -> Any:
 def _sizes(settings: Mapping[str, Any], pool: int) -> dict[str, Any]:
     """What the design would otherwise choose itself: the subset's size, that of a group, the steps."""
     found = {name: settings[name] for name in ("subset_size", "leave_out_size", "steps")}
-    try:
-        usual = choose_design(
+
+    def chosen(subset: int | None) -> Design:
+        return choose_design(
             settings["design"],
             PAPER.runs,
             pool,
             settings["seed"],
-            subset_size=None,
+            subset_size=subset,
             reserve_pool=settings["reserve_pool"] or 0,
             leave_out_size=None,
             repeats=0,
         )
+
+    try:
+        usual, own = chosen(None), chosen(found["subset_size"])
     except GptflError:  # a design that this version doesn't know
         return found
-    if found["subset_size"] == usual.subset:
-        steps = choose_steps(usual, None, None, settings["batch_size"])
-        return {
-            "leave_out_size": _unless(found["leave_out_size"], usual.swapped),
-            "steps": _unless(found["steps"], steps),
-        }
-    return found
+    return {
+        "subset_size": _unless(own.subset, usual.subset),
+        "leave_out_size": _unless(found["leave_out_size"], own.swapped),
+        "steps": _unless(found["steps"], choose_steps(own, None, None, settings["batch_size"])),
+    }
 
 
 def _along(dynamics: Dynamics, steps: int) -> dict[str, Any]:
@@ -211,21 +253,43 @@ def _imported(dynamics: Dynamics, path: Path) -> MadeBy:
 
 def _featurized(path: Path) -> MadeBy:
     features = read_features(path)
-    settings = _settings("encoder", features.encoder, features.identity)
-    dynamics, unknown = _recording(path, features.examples)
+    dynamics, recording, unknown = _recording(path, features.examples)
+    kept = dict(features.identity)
+    settled = {} if recording is None else _settled(features.encoder, recording)
+    settings = _settings("encoder", features.encoder, {key: kept[key] for key in kept if settled.get(key) != kept[key]})
     made = make(FeaturizeOptions, encoder=features.encoder, settings=settings, dynamics=dynamics)
     return MadeBy(("featurize", *typed(made)), f"{unknown}--data and --output")
+
+
+def _settled(name: str, recording: Dynamics) -> Mapping[str, Any]:
+    """What an encoder that reads no texts would settle its settings to for a recording; of others a model tells."""
+    registry = get_registry()
+    if name not in registry.names("encoder"):
+        return {}
+    try:
+        encoder: Encoder = registry.make("encoder", name)
+        if encoder.tags.reads_texts or not isinstance(encoder, UsesRecording):
+            return {}
+        with registry.find("encoder", name).blamed("use_recording"):
+            encoder.use_recording(recording)
+        made: Encoder = encoder
+        with registry.find("encoder", name).blamed("identity"):
+            return dict(made.identity())
+    except GptflError:  # it needs what the recording no longer has
+        return {}
 
 
 def _fitted(path: Path) -> MadeBy:
     simulator = read_simulator(path)
     info, unseen = simulator.info, simulator.info.get("unseen")
     aside = unseen if isinstance(unseen, dict) else {}
-    dynamics, unknown = _recording(path, simulator.examples)
+    dynamics, recording, unknown = _recording(path, simulator.examples)
+    metric = simulator.metric.name
+    is_usual = metric == "loss" if recording is None else metric == _usual_metric(recording)
     made = make(
         FitOptions,
         estimator=simulator.estimator,
-        metrics=(simulator.metric.name,),
+        metrics=() if is_usual else (metric,),
         encoder=info.get("encoder"),
         settings=_settings("estimator", simulator.estimator, simulator.settings),
         every=info.get("every", 1),
@@ -238,15 +302,24 @@ def _fitted(path: Path) -> MadeBy:
     return MadeBy(("fit", *typed(made)), f"{unknown}--features and --output")
 
 
-def _recording(path: Path, examples: str) -> tuple[Path | None, str]:
+def _usual_metric(recording: Dynamics) -> str | None:
+    try:
+        return choose_metric(recording)[0].name
+    except GptflError:  # several, and no loss
+        return None
+
+
+def _recording(path: Path, examples: str) -> tuple[Path | None, Dynamics | None, str]:
     """The recording in the same folder that a file is from, and what to say where it isn't there."""
     beside = path.with_name(f"{stem_of(path)}.dynamics.h5")
     try:
-        if beside.is_file() and read_dynamics(beside).examples == examples:
-            return beside, ""
+        if beside.is_file():
+            found = read_dynamics(beside)
+            if found.examples == examples:
+                return beside, found, ""
     except (OSError, DataError):
         pass
-    return None, "--dynamics, which isn't beside the file, "
+    return None, None, "--dynamics, which isn't beside the file, "
 
 
 def _settings(kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from gptfl import errors
 from gptfl.core import Progress
 from gptfl.errors import ResourceError
 from gptfl.interruption import NOTHING_LEFT, leaving
-from gptfl.options.base import to_json
+from gptfl.options.files import to_json
 from gptfl.options.recording import CollectOptions
 
 if TYPE_CHECKING:

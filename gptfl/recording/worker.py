@@ -9,7 +9,7 @@ from typing import Any
 
 from gptfl import errors
 from gptfl.errors import GptflError, is_memory_full
-from gptfl.options.base import from_json
+from gptfl.options.files import from_json
 from gptfl.options.recording import CollectOptions
 
 

@@ -177,34 +177,47 @@ def to_json(comparison: Comparison) -> str:
     return json_text(to_dict(comparison), indent=2) + "\n"
 
 
-def to_csv(comparison: Comparison) -> str:
-    """One line an estimator; each score has its value, its std or its interval's bounds; oracles are told apart.
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """One an estimator; each score has its value, its std or its interval's bounds; oracles are told apart.
 
-    A mixture has a column more, the task: a line for all, and one for each.
+    A mixture has a column more, the task: a record for all, and one for each.
     """
+    costs = any(row.cost is not None for row in comparison.rows)
+    levels = sorted({level for row in comparison.rows for level in row.coverage})
+    mixed = any(row.by_task for row in comparison.rows)
+    found = []
+    for row in comparison.rows:
+        for task, one in (("all", row), *row.of_tasks().items()):
+            record: dict[str, Any] = {"estimator": one.estimator} | ({"task": task} if mixed else {})
+            for name in SCORES:
+                value = one.scores.get(name)
+                record[name] = None if value is None else value.value
+                if name in ("lds", "skill"):
+                    low, high = (None, None) if value is None or value.interval is None else value.interval
+                    record |= {f"{name}_low": low, f"{name}_high": high}
+                else:
+                    record[f"{name}_std"] = None if value is None else value.std
+            record |= {"clearly_best": " ".join(sorted(one.best)), "seconds": one.seconds, "error": one.error}
+            record["oracle"] = one.oracle
+            if costs:
+                record["trajectory_seconds"] = one.cost and one.cost.seconds
+                record["trajectory_flops"] = one.cost and one.cost.flops
+            record |= dict(zip(coverage_columns(levels), coverage_cells(one, levels), strict=True))
+            if comparison.observed:
+                record["conditions"] = one.conditions
+            found.append(record)
+    return found
+
+
+def to_csv(comparison: Comparison) -> str:
+    """The records, a line each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    spreads = {name: ("low", "high") if name in ("lds", "skill") else ("std",) for name in SCORES}
-    header = [column for name in SCORES for column in (name, *(f"{name}_{part}" for part in spreads[name]))]
-    costs = any(row.cost is not None for row in comparison.rows)
-    more = ["trajectory_seconds", "trajectory_flops"] if costs else []
-    levels = sorted({level for row in comparison.rows for level in row.coverage})
-    more += coverage_columns(levels) + (["conditions"] if comparison.observed else [])
-    mixed = any(row.by_task for row in comparison.rows)
-    writer.writerow(
-        ["estimator", *(["task"] if mixed else []), *header, "clearly_best", "seconds", "error", "oracle", *more]
-    )
-    lines = [(task, one) for row in comparison.rows for task, one in (("all", row), *row.of_tasks().items())]
-    for task, row in lines:
-        cells: list[Any] = [task] if mixed else []
-        for name in SCORES:
-            value = row.scores.get(name)
-            parts = (None,) * len(spreads[name]) if value is None else (value.interval or (value.std,))
-            cells += [None if value is None else value.value, *parts]
-        best, oracle = " ".join(sorted(row.best)), "yes" if row.oracle else ""
-        cost = [] if not costs else [row.cost and row.cost.seconds, row.cost and row.cost.flops]
-        cost += coverage_cells(row, levels) + (["yes" if row.conditions else ""] if comparison.observed else [])
-        writer.writerow([row.estimator, *cells, best, round(row.seconds, 3), row.error, oracle, *cost])
+    found = records(comparison)
+    writer.writerow(found[0])
+    for record in found:
+        record["seconds"] = round(record["seconds"], 3)
+        writer.writerow(("yes" if cell else "") if isinstance(cell, bool) else cell for cell in record.values())
     return out.getvalue()
 
 

@@ -9,7 +9,7 @@ from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.selection import Selection
-from gptfl.report import learning_curve
+from gptfl.report import comparison, learning_curve
 from gptfl.report import sweep as sweeps
 from gptfl.scores.comparison import Comparison
 from gptfl.scores.sweep import RunsSweep, Sweep
@@ -76,17 +76,8 @@ def _(result: SubsetSimulations) -> "pd.DataFrame":
 
 @frame_of.register(Comparison)
 def _(result: Comparison) -> "pd.DataFrame":
-    return _frame(
-        [
-            {
-                "estimator": row.estimator,
-                **{name: value.value for name, value in row.scores.items()},
-                "seconds": row.seconds,
-                "error": row.error,
-            }
-            for row in result.rows
-        ]
-    )
+    """A row for each estimator, and of a mixture one for each task, with the columns of the CSV."""
+    return _frame(comparison.records(result))
 
 
 @frame_of.register(RankResult)

@@ -1,6 +1,5 @@
 """What a simulator is asked: a subset of the pool, batches as given, or the held-out runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +10,12 @@ from gptfl.core import Query
 from gptfl.core.queries import query_for, same_steps
 from gptfl.core.splits import stored_split, usable_runs
 from gptfl.errors import DataError, UsageError
+from gptfl.options.common import Ids
+from gptfl.options.simulation import CounterfactualOptions, SimulatedRunOptions
 from gptfl.simulation.caveats import caveats
 from gptfl.simulation.schedule import Overrides, RunSchedule, adjusted, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.id_files import ExampleIndex
-
-Ids = str | Path | Sequence[str]
-"""A file of ids, or the ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,23 @@ class Counterfactual:
         if self.curriculum is not None:
             return ask_curriculum(source, self.curriculum, self.overrides.learning_rate)
         return ask_held_out(source)
+
+
+def overrides_of(run: CounterfactualOptions) -> Overrides:
+    """What options say otherwise than the recorded recipe."""
+    return Overrides(run.epochs, run.steps, run.batch_size, run.lr)
+
+
+def asked_by(run: CounterfactualOptions) -> Counterfactual:
+    """What options say to train on. Raises ``UsageError`` for several subsets."""
+    subset = run.subset
+    if isinstance(run, SimulatedRunOptions):
+        if len(run.subset) > 1:
+            raise UsageError(
+                f"{len(run.subset)} subsets are given", "ask about one, or many by Simulator.simulate_many"
+            )
+        subset = run.subset[0] if run.subset else None
+    return Counterfactual(subset, run.drop, run.curriculum, run.orders, overrides_of(run))
 
 
 def members_of(pool: ExampleIndex, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:

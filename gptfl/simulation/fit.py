@@ -1,15 +1,19 @@
 """Learns a simulator from a recording."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gptfl.core import Progress, silent, user_path
-from gptfl.core.curriculum import check_seed
 from gptfl.core.splits import check_fit_runs, stored_split
+from gptfl.errors import UsageError
 from gptfl.features.lookup import FeatureLookup
+from gptfl.options.base import assemble, shell_names
+from gptfl.options.signature import takes
+from gptfl.options.simulation import FitOptions
 from gptfl.plugins.registry import get_registry
+from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import choose_metric, focused, open_recording
 from gptfl.simulation.fitting import fit_data, fit_fresh, simulator_file, simulator_key
 from gptfl.simulation.reference import trust_to_keep
@@ -38,54 +42,67 @@ class FitResult:
     notes: tuple[str, ...] = ()
 
 
+@takes(FitOptions, without=("metrics",))
 def fit(
     estimator: str | None = None,
-    *,
-    dynamics: str | Path | None = None,
-    features: str | Path | None = None,
-    workspace: str | Path | None = None,
-    encoder: str | None = None,
+    *groups: object,
     metric: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    every: int = 1,
-    keep_diverged: bool = False,
-    unseen: str | None = None,
-    unseen_share: float | None = None,
-    seed: int = 42,
-    output: str | Path | None = None,
     progress: Progress = silent,
+    **options: Any,
 ) -> FitResult:
-    """Fit an estimator to a recording's runs and write the simulator.
+    """Fit an estimator to a recording's runs and write the simulator: where it lies and what it was fitted to.
 
-    Without ``estimator`` it is exposure-gp where features of the encoder gradients are named or there, else gptfluence.
-    ``dynamics`` and ``features`` are paths, by default those made last in the workspace, of features those of the
-    encoder that the estimator prefers where there are such; ``metric`` is by default the only one recorded, else the
-    loss; ``settings`` are the estimator's own.
-    Test runs are not fitted to; the skill on them is kept with the simulator. With ``every`` only every so many-th recorded score is learned from, and the
-    simulator then predicts at those steps. Runs that diverged are left out, and named, unless ``keep_diverged``.
-    ``unseen`` (train, test or both) sets ``unseen_share`` of these examples
-    aside, chosen by ``seed``: nothing is learned from them, and ``simulate`` tells them apart.
+    Args:
+        estimator: its name; exposure-gp where features of the encoder gradients are named or there, else gptfluence.
+        groups: options in groups, such as ``gptfl.options.simulation.LearningOptions(every=2)``.
+        metric: the only one recorded, else the loss.
+        progress: called along the way.
+        options: those of ``gptfl fit`` (docs/cli.md) by name; ``settings`` may be a mapping of names to values.
 
-    Raises ``PluginError`` for an unknown estimator or setting, ``UsageError`` for a value that makes
-    no sense, and ``DataError``, before any work, where the estimator needs what isn't there
-    (features, classes) or can't answer about what was set aside, there are too few runs, or
-    ``output`` would overwrite what is no simulator.
+    Raises ``TypeError`` for a name that is no option, ``PluginError`` for an unknown estimator or setting,
+    ``UsageError`` for a value that makes no sense, and ``DataError``, before any work, where the estimator needs what
+    isn't there (features, classes) or can't answer about what was set aside, there are too few runs, or ``output``
+    would overwrite what is no simulator.
     """
+    return fit_with(fit_options(estimator, groups, metric, options), progress=progress)
+
+
+def fit_options(
+    estimator: str | None,
+    groups: Sequence[object],
+    metric: str | None,
+    given: Mapping[str, Any],
+    without: Collection[str] = (),
+) -> FitOptions:
+    """The options of ``fit``, which is of one metric."""
+    if metric is not None and "metrics" in given:
+        raise TypeError("fit has metric and metrics: give one of them")
+    named = {"estimator": estimator, "metrics": metric, **given}
+    return assemble(FitOptions, groups, named, without={*shell_names(FitOptions), *without})
+
+
+def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
+    """``fit`` with all options in one object."""
+    if len(options.metrics) > 1:
+        raise UsageError(f"a simulator is of one metric, and {len(options.metrics)} are named", "fit one at a time")
+    estimator, seed, inputs = options.estimator, options.seed, options.inputs
+    output, learning, encoder = options.output, options.learning, options.encoder
+    settings = read_settings(options.settings)
     if output is not None:
         check_target(user_path(output), SIMULATOR)
-    check_seed(seed)
-    recording = open_recording(dynamics, workspace, every, keep_diverged)
+    recording = open_recording(inputs.dynamics, inputs.workspace, learning.every, learning.keep_diverged)
     which: tuple[str, ...] = ()
     if estimator is None:
-        estimator, which = default_estimator(FeatureLookup(recording, features, encoder))
+        estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
     part = get_registry().find("estimator", estimator)
-    contender = NamedEstimator(part, get_registry().make("estimator", estimator, **(settings or {})))
-    recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, unseen_share, seed))
-    chosen, metric_notes = choose_metric(recording.dynamics, metric)
+    contender = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
+    aside = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
+    recording = replace(recording, aside=aside)
+    chosen, metric_notes = choose_metric(recording.dynamics, next(iter(options.metrics), None))
     recording = focused(recording, chosen)
-    provision = FeatureLookup(recording, features, encoder).provide(contender.estimator)
+    provision = FeatureLookup(recording, inputs.features, encoder).provide(contender.estimator)
     found = provision.features
-    sides = () if recording.aside is None else recording.aside.sides
+    sides = () if aside is None else aside.sides
     problem = unmet_need(contender.estimator, recording, found, chosen) or refusal(contender.estimator, sides)
     if problem is not None:
         raise problem
@@ -93,13 +110,9 @@ def fit(
     check_fit_runs(split)
     whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator)
     data = without(whole, recording.aside, contender.estimator)
-    path = (
-        recording.workspace.simulator_path(
-            recording.stem, estimator, chosen.name, simulator_key(contender, recording, data)
-        )
-        if output is None
-        else user_path(output)
-    )
+    key = simulator_key(contender, recording, data)
+    usual = recording.workspace.simulator_path(recording.stem, estimator, chosen.name, key)
+    path = usual if output is None else user_path(output)
     check_writable(path)
     fitted = fit_fresh(contender, recording, data)
     whole_file = simulator_file(fitted, recording, data)

@@ -2,10 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from importlib import metadata
 
 from gptfl.core import Features, FitData, MetricInfo, Progress, fingerprint, run_fingerprint
 from gptfl.core.splits import Split
+from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, PluginError, ResourceError
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import MENDING, OWN
@@ -56,7 +56,7 @@ def simulator_key(contender: NamedEstimator, recording: OpenedRecording, data: F
         settings = dict(contender.estimator.settings())
     return fingerprint(
         contender.part.name,
-        f"{OWN} {metadata.version(OWN)}" if owner == OWN else owner,
+        f"{OWN} {installed_version(OWN)}" if owner == OWN else owner,
         settings,
         data.metric.name,
         data.seed,

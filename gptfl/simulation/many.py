@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from gptfl.core import MetricInfo, Progress, silent
 from gptfl.core.display import Displayed
 from gptfl.errors import UsageError
+from gptfl.options.common import Ids
 from gptfl.simulation.caveats import novelty_note
-from gptfl.simulation.counterfactual import AS_RECORDED, Ids, ask_subset
+from gptfl.simulation.counterfactual import AS_RECORDED, ask_subset
 from gptfl.simulation.outcome import mean_over
 from gptfl.simulation.reference import against_average
 from gptfl.simulation.schedule import MAX_NUMBERS, Overrides

@@ -14,8 +14,9 @@ from gptfl.core.splits import stored_split, usable_runs
 from gptfl.errors import DataError, GptflError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import average_run
+from gptfl.options.common import Ids
 from gptfl.scores.pointwise import skill
-from gptfl.simulation.counterfactual import Ids, SimulationRequest, add_new_examples
+from gptfl.simulation.counterfactual import SimulationRequest, add_new_examples
 from gptfl.simulation.outcome import Reference, mean_over
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.predictions import AVERAGE_RUN

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from gptfl.core import Prediction
 from gptfl.core.imported import is_imported
 from gptfl.estimators.average import mean_over_runs
+from gptfl.options.common import Ids
 from gptfl.scores import pointwise
 from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
-from gptfl.simulation.counterfactual import Counterfactual, Ids, SimulationRequest
+from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest
 from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import (
     ExampleGroup,

@@ -82,6 +82,13 @@ class FittedSimulator:
         return checked(prediction, query, self.contender.part.who)
 
 
+def check_fits(path: Path, found: SimulatorFile, estimator: str | None, metric: str | None) -> None:
+    """Raise ``UsageError`` where a simulator is of another estimator or metric than was asked for."""
+    for flag, wish, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
+        if wish is not None and wish != has:
+            raise UsageError(f"{path} is a simulator of {has}, not {wish}", f"leave out {flag}, or choose another file")
+
+
 def open_fitted(
     simulator: str | Path | None,
     dynamics: str | Path | None,
@@ -118,9 +125,7 @@ def open_fitted(
         picked = _fitted_to(known, space, wanted)
         path, notes = picked.path, (*notes, *picked_note(picked, "simulator", "--simulator"))
     found = read_simulator(path)
-    for flag, wish, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
-        if wish is not None and wish != has:
-            raise UsageError(f"{path} is a simulator of {has}, not {wish}", f"leave out {flag}, or choose another file")
+    check_fits(path, found, estimator, metric)
     if dynamics is None:
         dynamics = space.dynamics_path(stem_of(path))
         if not dynamics.exists():

@@ -16,6 +16,7 @@ from typing import Any
 
 import h5py
 
+from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
 from gptfl.interruption import uninterrupted
 from gptfl.store import digests, walked
@@ -185,7 +186,7 @@ def library_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
+            versions[name] = installed_version(name)
     return versions
 
 

@@ -42,6 +42,8 @@ SHAPES = (
 MARKS = ("weight", "train", "trainable", "loss")
 """Fields of messages by which trainers choose what to learn."""
 CHAT_PAIR = Shape("prompt and completion, both of messages", ("prompt", "completion"), ("tools",), chat=True)
+CHATS = frozenset(shape.name for shape in (*SHAPES, CHAT_PAIR) if shape.chat)
+"""The names of those that are conversations."""
 NAMES = (*dict.fromkeys(name for shape in SHAPES for name in (*shape.needs, *shape.may)), "id")
 PAIRS = (
     *(("question", "answer"), ("query", "response"), ("question", "response"), ("prompt", "response")),

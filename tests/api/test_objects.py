@@ -1,13 +1,17 @@
 """Recordings and simulators to hold: they answer as the commands do, and write nothing."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import gptfl
 from gptfl.errors import DataError, UsageError
+from gptfl.options.common import InputOptions
+from gptfl.options.simulation import LearningOptions, SimulatedRunOptions
 from gptfl.store import files
 
 
@@ -40,7 +44,10 @@ def test_a_recording_says_what_it_holds(recording: gptfl.Recording) -> None:
     assert "syn.dynamics.h5" in recording._repr_html_()
 
 
-def test_comparing_writes_nothing_and_gives_the_commands_table(space: Path, recording: gptfl.Recording) -> None:
+def test_comparing_writes_nothing_and_gives_the_commands_table(
+    space: Path, recording: gptfl.Recording, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("saved")
     before = listed(space)
     table = recording.compare(["exposure-gp"], folds=3)
     assert listed(space) - {"compared"} == before  # fits that took long are kept
@@ -52,6 +59,10 @@ def test_comparing_writes_nothing_and_gives_the_commands_table(space: Path, reco
         )
     frame = table.to_frame()
     assert list(frame["estimator"]) == [row.estimator for row in known.rows]
+    saved = pd.read_csv(gptfl.save(table, tmp_path / "table.csv"))
+    assert list(saved.columns) == list(frame.columns)
+    np.testing.assert_allclose(saved["skill_low"], frame["skill_low"])
+    assert {"mse_std", "skill_high", "oracle"} < set(frame.columns)
     assert "<pre" in table._repr_html_()
 
 
@@ -130,7 +141,7 @@ def test_what_can_not_be_asked_is_one_line(tmp_path: Path, recording: gptfl.Reco
         simulator.simulate(subset=ids(recording, 2), drop=ids(recording, 2))
     with pytest.raises(UsageError, match="there is no subset to simulate"):
         simulator.simulate_many([])
-    with pytest.raises(TypeError, match="unexpected argument 'rate'"):
+    with pytest.raises(TypeError, match="simulate has no option 'rate'"):
         simulator.simulate(subset=ids(recording, 2), rate=1.0)
     with pytest.raises(DataError, match="no-such-id"):
         simulator.simulate_many([["no-such-id"]])
@@ -192,3 +203,55 @@ def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, si
     assert result.figure is None
     assert result.unkept == ()
     assert not list(space.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda one: one.simulate(orders="x"), "simulate: orders is 'x': give a whole number"),
+        (lambda one: one.simulate_many([["a"]], lr="x"), "simulate_many: lr is 'x': give a number"),
+        (lambda one: one.simulate_many("ids.txt"), "simulate_many: subsets is 'ids.txt': give a sequence"),
+        (lambda one: one.simulate_many([3]), "simulate_many: a subset is 3: give a text or a sequence"),
+        (lambda one: one.influence(3), "influence: on is 3: give a text or a sequence"),
+        (lambda one: one.select("3"), "select: size is '3': give a whole number"),
+        (lambda one: one.verify(["a"], device=3), "verify: device is 3: give a text"),
+        (lambda one: one.simulate(orders=0), "--orders is 0: give 1 or more"),
+    ],
+)
+def test_a_value_of_another_type_is_one_line(simulator: gptfl.Simulator, ask: Callable, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        ask(simulator)
+
+
+def test_options_of_files_are_none_of_the_methods(recording: gptfl.Recording, simulator: gptfl.Simulator) -> None:
+    for ask, message in (
+        (lambda: simulator.simulate(output="x"), "simulate has no option 'output'"),
+        (lambda: simulator.simulate(dynamics="x"), "simulate has no option 'dynamics'"),
+        (lambda: simulator.simulate(InputOptions()), "simulate takes no InputOptions"),
+        (lambda: simulator.simulate_many([["a"]], drop="x"), "simulate_many has no option 'drop'"),
+        (lambda: simulator.influence(top=3), "influence has no option 'top'"),
+        (lambda: simulator.select(3, estimator="x"), "select has no option 'estimator'"),
+        (lambda: simulator.select(), "missing 1 required positional argument: 'size'"),
+        (lambda: simulator.verify(simulator="x"), "verify has no option 'simulator'"),
+        (lambda: recording.compare(figure="x"), "compare has no option 'figure'"),
+        (lambda: recording.compare(inputs=InputOptions(workspace="x")), "compare has no option 'workspace'"),
+        (lambda: recording.fit(dynamics="x"), "fit has no option 'dynamics'"),
+        (lambda: recording.featurize(workspace="x"), "featurize has no option 'workspace'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            ask()
+    with pytest.raises(UsageError, match="is a simulator of loss, not bleu"):
+        simulator.verify(["a"], metric="bleu")
+
+
+def test_groups_and_single_options_say_the_same(recording: gptfl.Recording, simulator: gptfl.Simulator) -> None:
+    subset = ids(recording, 4)
+    plain = simulator.simulate(subset, orders=3, seed=7)
+    grouped = simulator.simulate(SimulatedRunOptions(subset=(subset,), orders=np.int64(3)), seed=np.int64(7))
+    np.testing.assert_array_equal(plain.values, grouped.values)
+    many = simulator.simulate_many([subset], SimulatedRunOptions(orders=3), seed=7)
+    np.testing.assert_allclose(many.final[0], plain.final, rtol=1e-6)
+    tables = [recording.compare("mean-run", LearningOptions(every=2), folds=2)]
+    tables.append(recording.compare(["mean-run"], every=2, folds=2))
+    np.testing.assert_array_equal(tables[0].held_out.steps, tables[1].held_out.steps)
+    assert tables[0].held_out.steps.shape < recording.compare([], folds=2).held_out.steps.shape

@@ -100,7 +100,7 @@ def test_an_estimator_without_closed_form_selects_by_what_it_has(space: Path) ->
 @pytest.mark.parametrize(
     ("size", "options", "error", "says"),
     [
-        (0, {}, UsageError, "--size is 0: give a number from 1 to 20, the size of the pool"),
+        (0, {}, UsageError, "--size is 0: give a number from 1 to the size of the pool"),
         (21, {}, UsageError, "--size is 21: give a number from 1 to 20"),
         (4, {"on": "self"}, UsageError, "--on self names no test examples to train for: use --on mean"),
         (4, {"on": "test:tst-1"}, DataError, "--on test:tst-1: 'tst-1' is not an id of the test set"),

@@ -165,7 +165,7 @@ def test_tracin_takes_part_where_it_can(space: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"size": 0}, UsageError, "--size is 0: give a number from 1 to 12"),
+        ({"size": 0}, UsageError, "--size is 0: give a number from 1 to the size of the pool"),
         ({"random_subsets": 1}, UsageError, "--random is 1: give 2 or more"),
         ({"repeats": 0}, UsageError, "--repeats is 0: give 2 or more"),
         ({"score_on": 6}, UsageError, "--score-on is 6, and 6 test examples .*: give 1 to 5"),

@@ -169,3 +169,16 @@ def test_words_of_a_recipe_that_are_unknown_are_refused(wrong: dict[str, Any]) -
     dynamics = replace(dynamics, settings={"learning_rate": 1e-3, **wrong})
     with pytest.raises(DataError, match=f"the recording has the setting {next(iter(wrong))} = "):
         recipe_of(dynamics)
+
+
+def test_a_simulator_verifies_with_what_it_has_open(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = gptfl.open_simulator(workspace=space)
+    subset = ids(space)
+    expected = gptfl.verify(workspace=space, subset=subset)
+    monkeypatch.setattr("gptfl.api.verify.open_fitted", lambda *_: pytest.fail("the files were opened again"))
+    found = simulator.verify(subset)
+    assert expected is not None
+    np.testing.assert_array_equal(found.predicted, expected.predicted)
+    np.testing.assert_array_equal(found.recorded, expected.recorded)
+    with pytest.raises(UsageError, match="dry_run trains nothing"):
+        simulator.verify(subset, dry_run=True)

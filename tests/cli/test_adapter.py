@@ -8,7 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gptfl.cli.adapter import completion, with_options
+from gptfl.cli.adapter import Once, completion, with_options
+from gptfl.cli.commands import COMMANDS
+from gptfl.cli.main import app
 from gptfl.errors import UsageError
 from gptfl.options.base import POSITIVE, at_least, option
 
@@ -52,7 +54,7 @@ def run(*words: str, kinds: tuple[type, ...] = (Meal,), env: dict[str, str] | No
         got.extend(objects)
 
     app = typer.Typer()
-    app.command()(command)
+    app.command(cls=Once)(command)
     result = CliRunner().invoke(app, words, env=env, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return got
@@ -95,7 +97,7 @@ def test_help_shows_panels_defaults_and_names() -> None:
         """Eat."""
 
     app = typer.Typer(rich_markup_mode="markdown")
-    app.command()(command)
+    app.command(cls=Once)(command)
     text = CliRunner().invoke(app, ["--help"], terminal_width=120).output
     for piece in ("Food", "Amount", "--dish", "DISH", "[required]", "[default: 1]", "[default: (salt)]", "--cold"):
         assert piece in text
@@ -113,3 +115,34 @@ def test_completion_offers_words_models_and_parts() -> None:
     assert models("tin") == ["tiny"]
     assert tasks("err") == ["errands"]
     assert nothing is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--dish", "a", "--dish", "b"), "--dish is given twice: give it once"),
+        (("--dish", "a", "--dish=a", "--dish", "a"), "--dish is given 3 times: give it once"),
+        (("--dish", "a", "-d", "x", "--drink", "y"), "--drink is given twice: give it once"),
+        (("--dish", "a", "--hot", "--cold"), "--hot/--cold is given twice: give it once"),
+        (("--dish", "a", "--config", "a.toml", "--config", "b.toml"), "--config is given twice: give it once"),
+    ],
+)
+def test_what_takes_one_value_is_given_once(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        run(*words)
+
+
+def test_several_values_and_a_flag_that_says_yes_may_be_given_again() -> None:
+    (meal,) = run("--dish", "a", "--spice", "x", "--spice", "x", "--to-go", "--to-go")
+    assert (meal.food.spice, meal.food.to_go) == (("x", "x"), True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_that_takes_one_value_is_given_once(name: str) -> None:
+    root: Any = typer.main.get_command(app)
+    command = root.commands[name]
+    single = [one for one in command.params if one.param_type_name == "option" and not (one.is_flag or one.multiple)]
+    for one in single:
+        with pytest.raises(UsageError, match=f"^{one.opts[0]} is given twice: give it once$"):
+            command.parse_args(typer.Context(command), [one.opts[0], "1", one.opts[-1], "2"])
+    assert single or name == "unlock" or name == "plugins"

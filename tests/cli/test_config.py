@@ -107,7 +107,7 @@ def test_a_file_gives_what_is_not_typed(gptfl: Command, collected: list[CollectO
 @pytest.mark.parametrize(
     ("name", "text", "code", "pieces"),
     [
-        ("a.toml", "rums = 3", 2, ("a.toml", "'rums'", "'runs'")),
+        ("a.toml", "rums = 3", 2, ("a.toml", "'rums'", "no option of gptfl collect", "'runs'")),
         ("a.toml", "runs = 'many'", 2, ("a.toml: runs is 'many'", "whole number")),
         ("a.toml", "runs = 1979-05-27", 2, ("a.toml: runs is datetime.date", "whole number")),
         ("a.toml", "runs = 0", 2, ("--runs is 0", "at least 1")),

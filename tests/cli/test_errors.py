@@ -255,7 +255,7 @@ def test_ctrl_c_promises_only_what_holds(gptfl: Command, study: Path, monkeypatc
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gptfl.simulation.fit.fit", interrupted)
+    monkeypatch.setattr("gptfl.simulation.fit.fit_with", interrupted)
     outcome = gptfl("fit", "--workspace", str(study))
     assert outcome.code == 130
     assert outcome.err == "interrupted: nothing half-written was left\n"

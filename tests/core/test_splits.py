@@ -53,8 +53,10 @@ def test_senseless_folds_and_too_few_runs_are_refused():
     for folds, match in ((1, "at least 2"), (5, "more than the 4 runs")):
         with pytest.raises(UsageError, match=match):
             fold_splits(runs, folds)
-    with pytest.raises(UsageError, match=r"more than the 3 runs: give --folds 3, or record more runs"):
+    with pytest.raises(UsageError, match=r"more than the 3 runs: give at most --folds 3, or record more runs"):
         fold_splits(runs[:3], 4)
+    with pytest.raises(UsageError, match=r"more than the 6 runs: give at most --folds 6, or record more runs"):
+        fold_splits(synthetic(6)[0].runs, 99)
     with pytest.raises(UsageError, match=r"more than the 1 run: record more runs \(gptfl collect --runs\)$"):
         fold_splits(runs[:1], 4)
     with pytest.raises(DataError, match="there is 1 run to fit and at least 2"):

@@ -36,7 +36,7 @@ def test_pairs_stay_together(folds):
 
 def test_more_folds_than_pairs_are_refused():
     dynamics = of_design("leave-out", 8)
-    with pytest.raises(UsageError, match="--folds 5 is more than the 4 pairs of 8 runs: give --folds 4"):
+    with pytest.raises(UsageError, match="--folds 5 is more than the 4 pairs of 8 runs: give at most --folds 4"):
         divided(dynamics, dynamics.runs, 5)
 
 

@@ -182,8 +182,13 @@ EXPORT = {
 
 
 def collect(name: str, more: str = "") -> list[str]:
-    """The words of the command that records ``name``."""
-    return shlex.split(f"{TINY} --name {name} {({**COLLECT, **COMPOSED})[name]} {more}")
+    """The words of the command that records ``name``; ``more`` options, each with a value, take the place of its own."""
+    words, others = shlex.split(f"{TINY} --name {name} {({**COLLECT, **COMPOSED})[name]}"), shlex.split(more)
+    for flag in others[::2]:
+        if flag in words:
+            place = words.index(flag)
+            del words[place : place + 2]
+    return [*words, *others]
 
 
 def import_(name: str) -> list[str]:

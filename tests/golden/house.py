@@ -41,7 +41,7 @@ WHERE = {
     "predictions": "gptfl.api.simulate.write_predictions",
     "picture": "gptfl.api.simulate.save_figure",
     "table": "gptfl.api.compare.written",
-    "version": "gptfl.simulation.fitting.metadata.version",
+    "version": "gptfl.simulation.fitting.installed_version",
     "executor": "gptfl.executors.Local.execute",
     "weights": "gptfl.studies.retraining.Retrainer.open",
     "trainings": "gptfl.studies.retraining.Retrainer.estimate",

@@ -1,21 +1,21 @@
-"""Options: bounds, groups, what a file says, and how they are typed."""
+"""Options: bounds, groups, and what Python gives for them."""
 
-import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gptfl.errors import UsageError
-from gptfl.options.base import check, from_json, keywords, make, places, to_json, typed, value_of
+from gptfl.options.base import assemble, check, function_name, make, shared
 from gptfl.options.common import InputOptions
+from gptfl.options.evaluation import CompareOptions, GridOptions, TableOptions
+from gptfl.options.influence import SelectStudyOptions
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.recording import CollectOptions, DesignOptions, GradientOptions, TrainingOptions
-from gptfl.options.simulation import FitOptions, SimulateOptions
+from gptfl.options.simulation import FitOptions, SimulatedRunOptions, SimulateOptions
 
 
 def collect(*groups: object, **options: Any) -> CollectOptions:
@@ -62,72 +62,99 @@ def test_groups_are_given_by_place_or_by_name_and_single_options_go_before() -> 
     assert collect(metrics=["loss", "accuracy"]).examples.metrics == ("loss", "accuracy")
 
 
-def test_options_come_back_from_json() -> None:
-    made = collect(
-        runs=np.int64(6),
-        lr=np.float64(5e-7),
-        data="some/../folder/",
-        metrics=("loss", "bleu"),
-        texts=False,
-        checkpoints=2,
-    )
-    given = json.loads(json.dumps(to_json(made)))
-    assert given["data"] == "some/../folder/"  # as it was written, not as a path would have it
-    assert given["metric"] == ["loss", "bleu"]
-    assert from_json(CollectOptions, given, "x") == made
-    assert to_json(collect(), changed=True) == {"model": "tiny", "task": "errands"}
-    assert from_json(CollectOptions, to_json(collect(metrics=())), "x").examples.metrics == ()
+def test_functions_get_no_option_of_the_command_line_alone() -> None:
+    with pytest.raises(TypeError, match=r"^simulate has no option 'as_json'"):
+        make(SimulateOptions, as_json=True)
+    with pytest.raises(TypeError, match=r"^compare takes no TableOptions"):
+        make(CompareOptions, TableOptions())
+    with pytest.raises(TypeError, match=r"^sweep has no option 'as_csv'"):
+        make(GridOptions, axes={}, as_csv=True)
+    made = assemble(GridOptions, (), {"as_json": True})
+    assert made.as_json
+    both = {"metric", "encoder", "settings", "folds", "every", "keep_diverged", "seed", "output", "figure"}
+    assert shared(made, CompareOptions).keys() == both | {"dynamics", "features", "workspace"}
+
+
+def test_a_function_may_lack_options_even_those_that_its_groups_have() -> None:
+    without = ("dynamics", "workspace")
+    assert assemble(FitOptions, (InputOptions(features="f.h5"),), {}, "fit", without).inputs.features == "f.h5"
+    with pytest.raises(TypeError, match=r"^fit has no option 'dynamics'$"):
+        assemble(FitOptions, (InputOptions(dynamics="d.h5"),), {}, "fit", without)
+    with pytest.raises(TypeError, match=r"^fit has no option 'workspace'"):
+        assemble(FitOptions, (), {"workspace": "d"}, "fit", without)
+
+
+def test_messages_call_a_function_by_its_name() -> None:
+    assert function_name(SelectStudyOptions) == "select_study"
+    assert (function_name(GridOptions), function_name(ImportOptions)) == ("sweep", "import_")
+    with pytest.raises(TypeError, match=r"^select_study has no option 'repeat': did you mean 'repeats'"):
+        make(SelectStudyOptions, size=3, repeat=2)
+    with pytest.raises(TypeError, match=r"^select_study needs 'size'"):
+        make(SelectStudyOptions)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rums": 6}, "f.toml has the key 'rums', which is no option: did you mean 'runs'"),
-        ({"subset_sise": 6}, "which is no option: did you mean 'subset-size'"),
-        ({"runs": "many"}, "f.toml: runs is 'many': give a whole number"),
-        ({"runs": True}, "f.toml: runs is True: give a whole number"),
-        ({"runs": 1.5}, "f.toml: runs is 1.5: give a whole number"),
-        ({"lr": "fast"}, "f.toml: lr is 'fast': give a number"),
-        ({"few-runs": 1}, "f.toml: few-runs is 1: give true or false"),
-        ({"name": 3}, "f.toml: name is 3: give a text"),
-        ({"data": 3}, "f.toml: data is 3: give a text"),
-        ({"checkpoints": 0.5}, "f.toml: checkpoints is 0.5: give a text or a whole number"),
-        ({"metric": ["loss", 3]}, "f.toml: metric is 3: give a text"),
-        ({"metric": "loss", "metrics": "loss"}, "f.toml gives 'metric' twice"),
+        ({"orders": "x"}, "simulate: orders is 'x': give a whole number"),
+        ({"orders": 1.5}, "simulate: orders is 1.5: give a whole number"),
+        ({"orders": True}, "simulate: orders is True: give a whole number"),
+        ({"orders": np.True_}, "simulate: orders is np.True_: give a whole number"),
+        ({"lr": "fast"}, "simulate: lr is 'fast': give a number"),
+        ({"metric": 3}, "simulate: metric is 3: give a text"),
+        ({"drop": 3}, "simulate: drop is 3: give a text or a sequence"),
+        ({"drop": {"a": 1}}, "simulate: drop is {'a': 1}: give a text or a sequence"),
+        ({"figure": 3}, "simulate: figure is 3: give a text or true or false"),
+        ({"observe": b"x"}, "simulate: observe is b'x': give a text"),
+        ({"orders": 0}, "--orders is 0: give 1 or more"),
+        ({"seed": -1}, "--seed is -1: give a whole number from 0"),
     ],
 )
-def test_what_a_file_says_wrongly_is_named_with_the_file(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        from_json(CollectOptions, {"model": "tiny", "task": "errands", **given}, "f.toml")
+def test_a_value_of_another_type_is_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        make(SimulateOptions, **given)
+    if given.keys() & {"orders", "lr", "drop"}:  # of a group it is the same
+        with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+            make(SimulateOptions, SimulatedRunOptions(**given))
 
 
-def test_hyphens_underscores_and_names_of_python_are_keys() -> None:
-    for key in ("subset-size", "subset_size"):
-        found = from_json(CollectOptions, {"model": "tiny", "task": "errands", key: 3, "lr": 1}, "x")
-        assert (found.design.subset_size, found.training.lr) == (3, 1)
-    assert from_json(FitOptions, {"set": ["order=2"]}, "x") == from_json(FitOptions, {"settings": "order=2"}, "x")
-    with pytest.raises(UsageError, match="x lacks 'model': add it"):
-        from_json(CollectOptions, {"task": "errands"}, "x")
+def test_a_wrong_value_of_several_lines_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"^fit: encoder is array\(\[ *0, *1.*…: give a text$") as caught:
+        make(FitOptions, encoder=np.arange(900))
+    assert "\n" not in str(caught.value)
 
 
-def test_only_what_differs_is_typed() -> None:
-    assert typed(collect()) == ["--model", "tiny", "--task", "errands"]
-    changed = collect(
-        few_runs=True, texts=False, instructions=False, lr=5e-7, metrics=("loss", "bleu"), data=Path("a b")
+def test_values_come_as_python_has_them() -> None:
+    made = make(SimulateOptions, orders=np.int32(3), lr=np.float32(0.5), epochs=2, drop=["a"], figure=np.False_)
+    assert (type(made.run.orders), made.run.orders) == (int, 3)
+    assert (type(made.run.lr), made.run.lr) == (float, 0.5)
+    assert (type(made.run.epochs), made.run.epochs) == (int, 2)
+    assert (made.run.drop, made.figure) == (["a"], False)
+
+
+def test_none_is_not_given() -> None:
+    assert make(SimulateOptions, SimulatedRunOptions(orders=3), orders=None, seed=None) == make(
+        SimulateOptions, orders=3
     )
-    assert typed(changed)[4:] == [
-        *("--data", "a b", "--no-instructions", "--metric", "loss", "--metric", "bleu"),
-        *("--few-runs", "--lr", "5e-07", "--no-texts"),
-    ]
-    made = make(ImportOptions, layout="gptdynamics", folder="runs", lr=1.0)
-    assert typed(made) == ["gptdynamics", "runs", "--lr", "1.0"]
+    assert make(SimulateOptions, SimulatedRunOptions(orders=None)).run.orders == 1  # type: ignore[arg-type]
 
 
-def test_functions_get_no_option_of_the_command_line_alone() -> None:
-    made = make(SimulateOptions, subset="ids.txt", as_json=True)
-    assert "as_json" not in keywords(made)
-    assert keywords(made)["subset"] == "ids.txt"
-    assert [value_of(made, place) for place in places(SimulateOptions) if place.name == "as_json"] == [True]
+def test_several_may_be_any_sequence_and_one_alone() -> None:
+    for given in ("loss", ["loss"], ("loss",), np.array(["loss"]), iter(["loss"])):
+        assert collect(metrics=given).examples.metrics == ("loss",)
+    with pytest.raises(UsageError, match=r"^collect: metrics is 3: give a text$"):
+        collect(metrics=["loss", 3])
+
+
+def test_settings_are_words_or_a_mapping() -> None:
+    assert make(FitOptions, settings={"order": 2}).settings == {"order": 2}
+    assert (
+        make(FitOptions, settings="order=2").settings == make(FitOptions, settings=["order=2"]).settings == ("order=2",)
+    )
+    with pytest.raises(UsageError, match=r"^fit: settings is 3: give a text or a mapping$"):
+        make(FitOptions, settings=3)
+    with pytest.raises(UsageError, match=r"^fit: settings is 3: give a text$"):
+        make(FitOptions, settings=[3])
 
 
 def test_options_load_nothing_that_takes_long() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gptfl.cli.console import parse_settings
 from gptfl.errors import UsageError
 from gptfl.plugins import settings
 from gptfl.plugins.registry import build, get_registry
+from gptfl.plugins.settings import read_settings
 
 MODEL = {"model": "pythia-70m"}
 
@@ -108,15 +108,15 @@ def test_every_part_refuses_what_it_cannot_take(kind: str, name: str, others: di
         pytest.skip(f"{name} is not installed")
     setting = pair.partition("=")[0]
     with pytest.raises(UsageError, match=f"{kind} {name}: {setting} is .*: give "):
-        registry.make(kind, name, **others | parse_settings([pair]))
+        registry.make(kind, name, **others | read_settings([pair]))
 
 
 @pytest.mark.parametrize("value", ["False", "false"])
 def test_false_is_false_as_python_and_json_write_it(value: str) -> None:
-    made = build([]).make("estimator", "gptfluence", **parse_settings([f"shared={value}", "width=None", "epochs=1e3"]))
+    made = build([]).make("estimator", "gptfluence", **read_settings([f"shared={value}", "width=None", "epochs=1e3"]))
     assert (made.shared, made.width, made.epochs) == (False, None, 1000)
 
 
 @pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5000])
 def test_what_json_cannot_read_is_text(value: str) -> None:
-    assert parse_settings([f"name={value}"]) == {"name": value}
+    assert read_settings([f"name={value}"]) == {"name": value}

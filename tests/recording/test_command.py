@@ -75,6 +75,28 @@ def test_a_recording_is_gone_on_with_by_its_command(
     again._existing()  # refuses what the recording doesn't fit
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ""),
+        ({"subset_size": 8, "batch_size": 2}, "--subset-size 8 --batch-size 2"),
+        ({"lora": "r=2,dropout=0.1"}, "--lora r=2,dropout=0.1"),
+        ({"lr": 1e-3, "device": "cpu", "precision": "fp32", "epochs": 3}, ""),
+        ({"design": "leave-out", "leave_out_size": 2}, "--design leave-out --leave-out-size 2"),
+        ({"precision": "bf16", "lr": 2e-3}, "--lr 0.002 --precision bf16"),
+    ],
+)
+def test_what_is_as_it_would_be_anyway_is_not_typed(
+    options: dict[str, Any], words: str, jobs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(_Reached):
+        record(make(CollectOptions, model="tiny", task="errands", **options))
+    write_dynamics(jobs[0].path, jobs[0].dynamics(()))
+    assert " ".join(command_of(jobs[0].path).words) == f"collect --model tiny --task errands {words}".strip()
+
+
 def test_a_command_is_quoted_for_a_shell() -> None:
     assert str(MadeBy(("collect", "--name", "a b", "--sketch-modules", "*mlp*"))) == (
         "gptfl collect --name 'a b' --sketch-modules '*mlp*'"

@@ -41,8 +41,8 @@ def test_every_weight_is_the_files(any_model: Path) -> None:
 
 def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
     def alter(tensors: dict[str, Any]) -> dict[str, Any]:
-        for block in range(3):
-            del tensors[f"gpt_neox.layers.{block}.mlp.dense_h_to_4h.bias"]
+        for name in ("layers.0.mlp.dense_h_to_4h", "layers.1.mlp.dense_4h_to_h", "layers.1.mlp.dense_h_to_4h"):
+            del tensors[f"gpt_neox.{name}.bias"]
         del tensors["gpt_neox.final_layer_norm.bias"]
         tensors["embed_out.weight"] = tensors["embed_out.weight"][:, :-1].clone()
         tensors["score.weight"] = torch.zeros(2)
@@ -54,7 +54,7 @@ def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
         load_model(str(folder))
     assert caught.value.problem == (
         f"--model {folder}: the weights don't fit GPTNeoXForCausalLM: 4 missing (gpt_neox.final_layer_norm.bias, "
-        "gpt_neox.layers.0.mlp.dense_h_to_4h.bias, gpt_neox.layers.1.mlp.dense_h_to_4h.bias and 1 more); "
+        "gpt_neox.layers.0.mlp.dense_h_to_4h.bias, gpt_neox.layers.1.mlp.dense_4h_to_h.bias and 1 more); "
         f"1 unexpected (score.weight); 1 of another shape (lm_head.weight ({rows}, 31) instead of ({rows}, 32))"
     )
 

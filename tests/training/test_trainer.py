@@ -239,7 +239,7 @@ def test_a_metric_can_read_what_the_model_generates(any_model: Path, top: int | 
 
 
 def test_train_layers_out_of_range_is_refused(neox: Path) -> None:
-    with pytest.raises(DataError, match="--train-layers 4: the model has 3 blocks"):
+    with pytest.raises(DataError, match="--train-layers 4: the model has 2 blocks"):
         make(neox, train_layers=4)
 
 

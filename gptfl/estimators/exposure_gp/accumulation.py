@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse import csr_array
+
+MANY = 64
+"""Sums of this many runs and more are worth the time that scipy's sparse matrices take to load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,27 @@ def accumulated(
             # Runs are in order, so that these are the rows of a sparse matrix as they stand.
             counts, kept = np.bincount(run, (weight != 0).sum(axis=1), len(batches)), weight != 0
             begins = np.append(0, np.cumsum(counts)).astype(np.int64)
-            seen = (weight[kept].astype(rows.dtype), where[kept], begins)
-            found += csr_array(seen, shape=(len(batches), len(rows))) @ rows
+            found += _weighted_sums(weight[kept].astype(rows.dtype), where[kept], begins, rows)
             begin = int(step)
         yield found
+
+
+def _weighted_sums(
+    weights: Float[np.ndarray, " seen"],
+    where: Int[np.ndarray, " seen"],
+    begins: Int[np.ndarray, " run_and_end"],
+    rows: Float[np.ndarray, "row d"],
+) -> Float[np.ndarray, "run d"]:
+    """The weighted sum of the rows that each run has seen: those from where it begins to where the next one does."""
+    runs = len(begins) - 1
+    if runs >= MANY:
+        from scipy.sparse import csr_array
+
+        return np.asarray(csr_array((weights, where, begins), shape=(runs, len(rows))) @ rows)
+    found = np.empty((runs, rows.shape[1]), dtype=rows.dtype)
+    for run, (first, end) in enumerate(pairwise(begins.tolist())):
+        found[run] = weights[first:end] @ rows[where[first:end]]
+    return found
 
 
 def accumulated_counts(

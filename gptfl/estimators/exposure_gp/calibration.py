@@ -1,5 +1,6 @@
 """How wide intervals must be, and how errors hang together: told from runs that a model wasn't fitted to."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +72,12 @@ class Calibration:
         """The degrees of freedom of intervals: few runs hardly tell how wide they must be."""
         few = len(self.model.even) < REFIT_RUNS[0] and self.model.floor
         return float(self.told) if few else TRUST + self.told - 1.0
+
+    def reach(self, levels: Sequence[float]) -> Float[np.ndarray, " level"]:
+        """How many standard deviations intervals of these levels reach to each side: quantiles of Student's t."""
+        from scipy.special import stdtrit  # takes as long to load as a simulation
+
+        return np.asarray(stdtrit(self.freedom, 0.5 + np.asarray(levels) / 2))
 
     def doubts(self, who: str) -> tuple[str, ...]:
         """A line where these are very few."""

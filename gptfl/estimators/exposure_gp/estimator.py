@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import stdtrit
 
 from gptfl.core import Features, FitData, MetricInfo, Prediction, Query
 from gptfl.errors import DataError
@@ -23,6 +22,7 @@ from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.state import model_of, state_of
+from gptfl.estimators.threads import one_blas_thread
 from gptfl.estimators.unseen_tests import extrapolated_by_kernel
 from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of
@@ -30,6 +30,8 @@ from gptfl.plugins.settings import flag, one_of
 LINKS = ("auto", "identity", "log", "odds", "logit")
 LEVELS = (0.5, 0.9)
 """The levels of the intervals that every prediction has."""
+SURE = 0.9
+"""The level whose intervals don't leave all recorded scores behind."""
 ENOUGH = 6
 """With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
 AT_BOUNDS = 0.01
@@ -60,6 +62,7 @@ class ExposureGp:
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
     judged_: Calibration
+    reach_: Float[np.ndarray, " level"]
     notes_: tuple[str, ...] = ()
 
     def __init__(self, link: str = "auto", prior: bool = True, products: bool = True, features: bool = True) -> None:
@@ -81,6 +84,7 @@ class ExposureGp:
         """The scale, and what is used."""
         return {"link": self.link, "prior": self.prior, "products": self.products, "features": self.features}
 
+    @one_blas_thread()
     def fit(self, data: FitData) -> Self:
         """Choose scale and hyperparameters by their likelihood on all runs to fit and to validate.
 
@@ -104,6 +108,7 @@ class ExposureGp:
         self.model_.settle()
         self.judged_ = Calibration(self.model_)
         self.model_.widening = self.judged_.widening
+        self.reach_ = self.judged_.reach(LEVELS)
         self.steps_ = recorded.steps
         self.notes_ += self.judged_.doubts(self.name)
         if not (self.model_.tells_width or self.model_.binary):
@@ -171,8 +176,11 @@ class ExposureGp:
             values = probability(mean, len(model.even))
             intervals = {level: likely(values, level) for level in LEVELS}
         else:
-            levels = LEVELS if model.tells_width or not model.floor else ()
-            intervals = {level: self._interval(level, mean, spread) for level in levels}
+            known = model.tells_width or not model.floor
+            reaches = zip(LEVELS, self.reach_, strict=True) if known else ()
+            intervals = {level: self._interval(reach, mean, spread) for level, reach in reaches}
+            if intervals:
+                intervals[SURE] = self._back_to_recorded(query, values, *intervals[SURE])
         # Before a step of another size than recorded is taken, nothing changes.
         run, place = np.nonzero(places.still)
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
@@ -180,9 +188,28 @@ class ExposureGp:
             one[:, 0] = query.first
         return Prediction(values, intervals, _novelty(told, beside))
 
-    def _interval(self, level: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        reach = float(stdtrit(self.judged_.freedom, 0.5 + level / 2)) * spread
-        return self.model_.link.back(mean - reach), self.model_.link.back(mean + reach)
+    def _interval(self, reach: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.model_.link.back(mean - reach * spread), self.model_.link.back(mean + reach * spread)
+
+    def _back_to_recorded(
+        self, query: Query, values: np.ndarray, low: np.ndarray, high: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds that reach back to the nearest score ever recorded of a test example, where the prediction lies beyond all.
+
+        That effects go on to add up there is not known: a loss, for one, has a floor that no recorded run shows.
+        """
+        seen = places_of(query, self.model_.even.shape[2])
+        fitted, recorded = seen >= 0, self.model_.recorded.values.reshape(-1, self.model_.even.shape[2])
+        least, most = np.full(len(seen), -np.inf), np.full(len(seen), np.inf)
+        least[fitted] = np.fmin.reduce(recorded)[seen[fitted]]
+        most[fitted] = np.fmax.reduce(recorded)[seen[fitted]]
+        if query.observed is not None:
+            own = np.moveaxis(query.observed, 1, 0)
+            least, most = (np.fmin(least, np.fmin.reduce(own))[:, None], np.fmax(most, np.fmax.reduce(own))[:, None])
+        return (
+            np.where(values > most, np.minimum(low, most), low),
+            np.where(values < least, np.maximum(high, least), high),
+        )
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
@@ -303,19 +330,26 @@ class ExposureGp:
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
         check_fitted(self)
-        return state_of(self.model_)
+        return {**state_of(self.model_), "reach": self.reach_}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
         try:
             self.model_ = model_of(state, self.prior)
+            if not _are_reaches(state.get("reach")):
+                raise ValueError("how far intervals reach is not known")
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise DataError(
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
             ) from error
         self.judged_ = Calibration(self.model_)
+        self.reach_ = state["reach"] if "reach" in state else self.judged_.reach(LEVELS)
         self.steps_ = self.model_.recorded.steps
         return self
+
+
+def _are_reaches(found: np.ndarray | None) -> bool:
+    return found is None or (found.shape == (len(LEVELS),) and bool((found > 0.0).all() and np.isfinite(found).all()))
 
 
 def _link(name: str, metric: MetricInfo) -> Link:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import expit
 
 LEAST = 1e-6
 """Values are kept this far from a bound that the scale can't reach."""
@@ -43,7 +42,8 @@ class Link:
         if self.name == "odds":
             return np.asarray(np.logaddexp(0.0, values))
         if self.name == "logit":
-            return np.asarray(self.low + (self.high - self.low) * expit(values))
+            # scipy's expit would take longer to load than all of a prediction takes.
+            return np.asarray(self.low + (self.high - self.low) * np.exp(-np.logaddexp(0.0, -values)))
         return np.asarray(np.clip(values, self.low, self.high))
 
     def slope(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

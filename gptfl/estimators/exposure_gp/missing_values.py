@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 RIDGE = 1e-10
 """Added to ``P_mm`` in units of its largest entry: of a test example that no run has, the mean is open."""
@@ -39,6 +38,8 @@ class Gaps:
         precision: Float[np.ndarray, "row column"],
     ) -> "Gaps":
         """Solve for the cells that aren't ``known``; ``P`` has these eigenvectors and eigenvalues."""
+        from scipy.linalg import cho_factor, cho_solve  # takes as long to load as a simulation
+
         runs, tests = np.nonzero(~known)
         given = np.where(known, deviations, 0.0)
         pulled = rows @ ((rows.T @ given @ columns) * precision) @ columns.T
@@ -71,6 +72,8 @@ class Gaps:
         ``columns``, to be multiplied. ``places`` are the test examples whose mean over runs is added to what is asked (-1: of none); None
         where only deviations from it are.
         """
+        from scipy.linalg import solve_triangular
+
         found = np.zeros((len(parts[0][0]), len(parts[0][1])))
         ours, theirs = rows[self.runs], columns[self.tests]
         share = np.zeros((len(self.runs), found.shape[1]))

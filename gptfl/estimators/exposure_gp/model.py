@@ -31,6 +31,7 @@ from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedR
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
 from gptfl.estimators.exposure_gp.step_posterior import floored, shared_noise, solve, whole
+from gptfl.estimators.threads import one_blas_thread
 
 FEWEST = 3
 """So many runs that don't repeat one another tell hyperparameters without the repeats."""
@@ -51,17 +52,20 @@ class ExposureModel:
         products: PriorProducts | None = None,
         widening: float = 1.0,
         floor: bool = True,
+        strengths: Float[np.ndarray, " recorded"] | None = None,
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
         ``widening`` is what predicted standard deviations are multiplied by (``calibration`` finds it). ``products`` are
         gradient products of the examples fitted, more precise than those of their vectors, which must be able to stand
         in for them where others are asked about (``Sources.estimable``). ``floor`` says whether steps at which runs
-        happen not to differ get a spread from the others (``step_posterior.floored``).
+        happen not to differ get a spread from the others (``step_posterior.floored``). ``strengths`` are those of each
+        step's signal, where they are known (``step_posterior.solve``).
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
         self.pool, self.widening, self.floor = recorded.pool, widening, floor
+        self._strengths = strengths
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
         self.likeness = SimilarityKernel.of(fitted, recorded.values.shape[2])
@@ -81,8 +85,8 @@ class ExposureModel:
             hyper, cost = choose(told, self.likeness, fitted is not None)
             self.evidence = cost + self._units(rows, told)
             if self.lack:
-                strengths = [solve(step, hyper, self.likeness).strength for step in told]
-                hyper = replace(hyper, lack=shared_noise(steps, strengths, hyper, self.likeness))
+                alone = [solve(step, hyper, self.likeness).strength for step in told]
+                hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.likeness))
         self.hyper = hyper
 
     @cached_property
@@ -202,12 +206,16 @@ class ExposureModel:
         return replace(step.of_runs(kept), near=None, groups=None)
 
     @cached_property
+    @one_blas_thread()
     def solved(self) -> list[tuple[Step, Posterior]]:
         """Each recorded step, condensed, and what is known there."""
         found = []
-        for step in self._steps():
-            once = self._once(step)
-            strength = None if once is step else solve(once, self.hyper, self.likeness).strength
+        for row, step in enumerate(self._steps()):
+            if self._strengths is not None:
+                strength: float | None = float(self._strengths[row])
+            else:
+                once = self._once(step)
+                strength = None if once is step else solve(once, self.hyper, self.likeness).strength
             found.append((step.condensed(), solve(step, self.hyper, self.likeness, strength)))
         return floored(found, self.recorded.steps) if self.floor else found
 

@@ -52,6 +52,8 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "widening": np.array(model.widening),
         **({"lack": np.array(hyper.lack)} if model.lack else {}),
         **({"rules": np.array(RULES)} if model.floor else {}),
+        # Found anew they would be the same, after more time than an answer takes.
+        "strengths": np.array([posterior.strength for _, posterior in model.solved]),
         "link": np.array([NAMES.index(link.name), link.low, link.high, float(model.higher)]),
     }
     for name, one in model.sources.sets.items():
@@ -105,6 +107,9 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     widening = float(state["widening"])
     if not 0.0 < widening < np.inf:
         raise ValueError("the widening is out of range")
+    strengths = state.get("strengths")
+    if strengths is not None and not (strengths.shape == steps.shape and (strengths > 0.0).all()):
+        raise ValueError("strengths are not of the steps")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = RecordedRuns(runs, steps, values, pool)
     products = _products_of(state, pool, values.shape[2])
@@ -118,6 +123,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         products=products,
         widening=widening,
         floor=_rules_of(state) >= RULES,
+        strengths=strengths,
     )
     if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gptfl.core.curriculum import presentation_weights
-from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated, accumulated_counts
+from gptfl.estimators.exposure_gp.accumulation import MANY, Vectors, accumulated, accumulated_counts
 from gptfl.estimators.exposures import exposures
 
 RANDOM = np.random.default_rng(0)
@@ -30,6 +30,13 @@ def test_travelled_matches_a_plain_loop(steps, points):
     vectors = Vectors(POINTS[:points], ROWS[:points])
     found = np.stack([one.copy() for one in accumulated(BATCHES, RATES, np.array(steps), vectors)], axis=1)
     np.testing.assert_allclose(found, looped(steps, POINTS[:points], ROWS[:points]), atol=1e-12)
+
+
+def test_many_runs_at_once_go_as_each_alone():
+    vectors, steps = Vectors(POINTS, ROWS.astype(np.float32)), np.array([0, 2, 9])
+    many = accumulated(np.tile(BATCHES, (MANY, 1, 1)), np.tile(RATES, (MANY, 1)), steps, vectors)
+    for one, other in zip(accumulated(BATCHES, RATES, steps, vectors), many, strict=True):
+        np.testing.assert_allclose(other, np.tile(one, (MANY, 1)), atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [[0, 2, 3, 9], [1, 4], [0], [5, 20]])

@@ -409,6 +409,26 @@ def test_observed_scores_are_met_and_what_follows_moves_towards_them():
     np.testing.assert_allclose(after.values[1:], before.values[1:], rtol=1e-12)
 
 
+def test_beyond_all_that_was_recorded_intervals_reach_back_to_it():
+    data, _ = world(runs=8)
+    fitted = ExposureGp(link="log").fit(data)
+    # A run that sees one example alone goes further than any that was recorded.
+    batches, rates = np.zeros((POOL, STEPS, BATCH), dtype=int), np.tile(linear_decay(1.0, STEPS), (POOL, 1))
+    batches += np.arange(POOL)[:, None, None]
+    first = np.tile(data.fit_runs[0].metrics["loss"][0], (POOL, 1))
+    told = fitted.predict(Query(batches, rates, RECORDED, first))
+    known = recorded(data.fit_runs)
+    least, most = known.min(axis=(0, 1)), known.max(axis=(0, 1))
+    below, above = told.values < least, told.values > most
+    assert below.any()
+    assert above.any()
+    low, high = told.intervals[0.9]
+    assert (high[below] >= np.broadcast_to(least, high.shape)[below]).all()
+    assert (low[above] <= np.broadcast_to(most, low.shape)[above]).all()
+    # Those of 50 % take the scale as it is.
+    assert (told.intervals[0.5][1][below] < np.broadcast_to(least, high.shape)[below]).any()
+
+
 def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
     data, runs = world(runs=16, asked=20)
     random = np.random.default_rng(2)
@@ -567,6 +587,16 @@ def test_is_the_same_to_the_last_bit_after_its_state_was_taken_back(settings):
     vectors = {} if "features" in settings else {"raw-0": data.features.sets["raw-0"].train}
     given = np.arange(POOL), vectors, np.eye(TEST)
     np.testing.assert_array_equal(fitted.influence_of(*given), restored.influence_of(*given))
+
+
+def test_what_a_state_of_before_does_not_keep_is_found_anew():
+    data, runs = world(runs=8)
+    state = ExposureGp().fit(data).state()
+    older = {name: array for name, array in state.items() if name not in ("strengths", "reach")}
+    one, other = (ExposureGp().restore(given).predict(question(runs)) for given in (state, older))
+    np.testing.assert_array_equal(one.values, other.values)
+    for level in (0.5, 0.9):
+        np.testing.assert_array_equal(one.intervals[level], other.intervals[level])
 
 
 def test_influence_is_positive_where_it_betters_the_metric():
@@ -895,6 +925,10 @@ DAMAGE = {
     "one share": lambda state: state.update(shares=np.array([0.5])),
     "link": lambda state: state.update(link=np.array([9.0, 0, 1, 1])),
     "negative link": lambda state: state.update(link=np.array([-1.0, 0, 1, 1])),
+    "strengths": lambda state: state.update(strengths=state["strengths"][1:]),
+    "negative strengths": lambda state: state.update(strengths=-state["strengths"]),
+    "reach": lambda state: state.update(reach=state["reach"][:1]),
+    "endless reach": lambda state: state.update(reach=state["reach"] * np.inf),
     "no link": lambda state: state.update(link=np.array([np.nan, 0, 1, 1])),
 }
 
@@ -938,11 +972,12 @@ def test_few_runs_widen_intervals_by_how_many_of_them_do_not_belong_together():
     data, runs = world(runs=4)
     query = question(runs)
     fitted = ExposureGp(link="log").fit(data)
-    low, high = fitted.predict(query).intervals[0.9]
+    low, high = fitted.predict(query).intervals[0.5]
     # The same spread by Student's t with two degrees of freedom instead of four.
     fitted.model_.groups = np.array([0, 0, 1, 1])
-    narrow, wide = (np.log(b / a)[:, 1:] for a, b in ((low, high), fitted.predict(query).intervals[0.9]))
-    np.testing.assert_allclose(wide / narrow, 2.919986 / 2.131847, rtol=1e-5)
+    fitted.reach_ = fitted.judged_.reach((0.5, 0.9))
+    narrow, wide = (np.log(b / a)[:, 1:] for a, b in ((low, high), fitted.predict(query).intervals[0.5]))
+    np.testing.assert_allclose(wide / narrow, 0.8164966 / 0.7406971, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("count", "told"), [(2, True), (4, True), (5, False)])
