@@ -60,7 +60,10 @@ KEPT += (
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
 KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision")
 """Options that a recording keeps under their own names."""
-COLLECTED = "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of --chat-template"
+COLLECTED = (
+    "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of "
+    "--chat-template"
+)
 IMPORTED = "the whole path of the folder, --train-texts and --test-texts"
 
 

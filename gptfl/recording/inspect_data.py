@@ -160,8 +160,9 @@ def _tokenize(
 
 def _cut(tokenizer: "Tokenizer", refused: Sequence[str]) -> str:
     counts = tokenizer.counts
-    cut = f"{counts.cut:,} of {counts.examples:,} are cut ({counts.lost:,} tokens)" if counts.cut else "nothing is cut"
-    return f"{cut}; {len(refused):,} don't fit" if refused else cut
+    cut, lost = counts.cut + counts.ended, counts.lost + counts.lost_ends
+    told = f"{cut:,} of {counts.examples:,} are cut ({lost:,} tokens)" if cut else "nothing is cut"
+    return f"{told}; {len(refused):,} don't fit" if refused else told
 
 
 def _as_read(example: Example) -> ShownExample:

@@ -37,6 +37,9 @@ class TokenCounts:
     joined: int = 0
     joined_first: str = ""
     unscored: int = 0
+    ended: int = 0
+    """Plain texts that lost their end, ``lost_ends`` tokens in all."""
+    lost_ends: int = 0
     missed: int = 0
     """Conversations whose cut beginning holds tokens to learn."""
 
@@ -56,6 +59,8 @@ class TokenCounts:
         self.examples += 1
         self.cut += found.lost > 0
         self.lost += found.lost
+        self.ended += found.ending > 0
+        self.lost_ends += found.ending
         self.doubled += bool(bos is not None and bos in splitter.lead and len(ids) and ids[0] == bos)
         self.unscored += found.unscored
         if found.inside:
@@ -76,6 +81,10 @@ class TokenCounts:
             notes.append(
                 f"{self.cut} prompts do not fit into {length} tokens{most} and lose their beginning "
                 f"({self.lost} tokens in all)"
+            )
+        if self.ended:
+            notes.append(
+                f"{self.ended} plain texts do not fit into {length} tokens and lose their end ({self.lost_ends} tokens in all)"
             )
         if self.missed:
             notes.append(f"{self.missed} of these are conversations that lose earlier answers, which are not learned")

@@ -59,3 +59,5 @@ class Encoded:
     lost: int = 0
     inside: bool = False
     unscored: bool = False
+    ending: int = 0
+    """Tokens that a plain text lost at its end."""

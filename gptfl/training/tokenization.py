@@ -21,7 +21,7 @@ class Tokenizer:
     """Tokenizes prompts and targets, each pair as one text, and counts what a user should know of it.
 
     A prompt that is too long loses its beginning, but not the tokens that every text starts with; a target or choice
-    is never cut. ``limit`` is the most tokens of both, as ``option`` sets it, and ``model`` what the model can read.
+    is never cut, but a plain text, which has no prompt, loses its end. ``limit`` is the most tokens of both, as ``option`` sets it, and ``model`` what the model can read.
     Conversations are tokenized as their chat template renders them, ``template`` or the tokenizer's own. ``end_token``
     says whether the token that ends an answer is a part of the target; None: of conversations. ``name`` is what messages
     call the model.
@@ -88,9 +88,19 @@ class Tokenizer:
         if unscored:
             before, answers = self._unscored(example, flag, answers)
             skipped = max(0, skipped - 1)
+        answers, ending = self._fitting(example, answers, len(before))
         kept = self._cut(before, self._room(example, flag, answers))
         inside = any(end.inside for end in ends.values())
-        return Encoded(kept, answers, skipped, len(before) - len(kept), inside, unscored)
+        return Encoded(kept, answers, skipped, len(before) - len(kept), inside, unscored, ending)
+
+    def _fitting(
+        self, example: Example, answers: dict[str, list[int]], before: int
+    ) -> tuple[dict[str, list[int]], int]:
+        """A plain text without the end that doesn't fit, and how many tokens that is; others as they are."""
+        ids, room = answers[example.target], self.max_length - before
+        if example.prompt or len(answers) > 1 or not 0 < room < len(ids):
+            return answers, 0
+        return {example.target: ids[:room]}, len(ids) - room
 
     def prompt(self, example: Example, flag: str, choices: bool = False) -> list[int]:
         """The tokens that text is generated after: the prompt by itself, cut as ``encoded`` cuts it."""
