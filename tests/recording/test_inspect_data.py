@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gptfl import inspect_data
 from gptfl.errors import DataError
-from gptfl.recording.inspect_data import DataInspection, inspect_data
+from gptfl.recording.inspect_data import DataInspection
 
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 TALK = [{"role": "user", "content": "is it red"}, {"role": "assistant", "content": "yes"}]
