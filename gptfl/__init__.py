@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gptfl.recorder.callback import GptflCallback
     from gptfl.recorder.recorder import Recorder
     from gptfl.recording.inspect import inspect
+    from gptfl.recording.inspect_data import inspect_data
     from gptfl.report.display import plot, save
 
 _WHERE = {
@@ -44,6 +45,7 @@ _WHERE = {
     "fit": "api.simulator",
     "import_": "interchange.import_recording",
     "inspect": "recording.inspect",
+    "inspect_data": "recording.inspect_data",
     "learning_curve": "api.learning_curve",
     "open_recording": "api.recording",
     "open_simulator": "api.simulator",
@@ -71,6 +73,7 @@ __all__ = [
     "fit",
     "import_",
     "inspect",
+    "inspect_data",
     "learning_curve",
     "open_recording",
     "open_simulator",

@@ -178,7 +178,7 @@ class RecordingJob:
             len(self.metrics),
             generated,
         )
-        guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         if self.draws:
             rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, known.steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))

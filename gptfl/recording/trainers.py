@@ -105,7 +105,7 @@ class TrainerMaker:
         return {**self.__dict__, "_made": None, "progress": silent}
 
 
-OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora")
+OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora", "end_token", "chat_template")
 """Settings of a recipe that may be null."""
 
 

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from gptfl.training.precision import loss_scaler
 from gptfl.training.prompts import Decoding
 from gptfl.training.tokenization import Tokenizer, training_rows
 
+UNSAID = ("end_token", "chat_template")
+"""Settings that are not told where they are as they were before there were such."""
 SCALINGS = 24
 """How often the loss scale of fp16 is halved for one step: to 2**-8 from where it begins."""
 
@@ -62,6 +65,15 @@ class TrainerSettings:
     """What the adapters' first values come from, and what is drawn when text is sampled."""
     derivatives: bool = False
     """Whether to record what the gradients along each run foretell of its test losses."""
+    end_token: bool | None = None
+    """Whether the token that ends an answer is a part of the target; None: of conversations."""
+    chat_template: str | None = None
+    """The template of conversations, instead of the tokenizer's."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; what older versions didn't know is there only where it isn't as it was then."""
+        known = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in known.items() if name not in UNSAID or value is not None}
 
 
 class DivergedError(DataError):
@@ -111,7 +123,14 @@ class RecordingTrainer:
         self.group = group
         self.keeper = keeper
         self.pool = pool
-        self.tokenizer = Tokenizer(loaded.tokenizer, recipe.max_length, longest_input(loaded.model.config))
+        self.tokenizer = Tokenizer(
+            loaded.tokenizer,
+            recipe.max_length,
+            longest_input(loaded.model.config),
+            end_token=recipe.end_token,
+            template=recipe.chat_template,
+            name=f"--model {loaded.source.name}",
+        )
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
