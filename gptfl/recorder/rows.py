@@ -11,6 +11,8 @@ from gptfl.store.jsonlines import shown
 
 IGNORED = -100
 """The label of a token without a loss."""
+TARGETS = ("target", "completion", "chosen")
+"""The keys of what follows a prompt."""
 SHAPES = "give prompt and target (or completion), text, messages, or input_ids"
 TOKEN_KEYS = ("input_ids", "attention_mask", "labels", "completion_mask", "assistant_masks", "token_type_ids")
 _TEXTS = {"prompt", "target", "completion", "text", "messages", "chosen", "rejected", *TOKEN_KEYS}
@@ -89,7 +91,7 @@ def _example(row: Any, what: str, tokenizer: Any, id_column: str, own_ids: bool)
     if row.get(id_column) is None:
         if not own_ids:
             raise DataError(f"{what} has no {id_column!r}", "give every row an id, or name its column with id_column")
-        name = digest or Example.digest_of(prompt, target)
+        name = digest or fingerprint(prompt, target)
     else:
         name = id_of(row[id_column], what)
     left_out = {*_TEXTS, *WORDLESS, id_column, "task"}
@@ -103,7 +105,7 @@ def _example(row: Any, what: str, tokenizer: Any, id_column: str, own_ids: bool)
 
 def _texts(row: Mapping[str, Any], what: str, tokenizer: Any) -> tuple[str, str]:
     """Prompt and target of a row; both empty where only its tokens are known and nothing decodes them."""
-    for key in ("target", "completion", "chosen"):
+    for key in TARGETS:
         if row.get(key) is not None:
             return _text(row.get("prompt") or ""), _text(row[key])
     if row.get("text") is not None:
@@ -157,6 +159,11 @@ def token_rows(
     found = []
     for row, example in zip(rows, examples, strict=True):
         known = row if isinstance(row, Mapping) and row.get("input_ids") is not None else None
+        if known is None and (example.turns or _is_chat(row)):
+            raise DataError(
+                f"test example {example.id!r} is a conversation, and its tokens depend on the trainer's template",
+                "give input_ids and labels, as the trainer makes them",
+            )
         made = _tokenised(example, tokenizer) if known is None else _of_tokens(known, collate)
         if made is None or not any(label != IGNORED for label in made.labels[1:]):
             raise DataError(
@@ -170,6 +177,14 @@ def token_rows(
             )
         found.append(made)
     return tuple(found)
+
+
+def _is_chat(row: Any) -> bool:
+    """Whether a row's text is of messages."""
+    texts = [] if not isinstance(row, Mapping) else [row.get(key) for key in ("prompt", *TARGETS)]
+    return isinstance(row, Mapping) and (
+        row.get("messages") is not None or any(isinstance(text, list | tuple) for text in texts)
+    )
 
 
 def _of_tokens(row: Mapping[str, Any], collate: Collate | None) -> LabelledTokens | None:

@@ -23,7 +23,7 @@ def test_the_scripts_run_and_their_runs_are_compared(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.utils.data.DataLoader.__init__", _without_pinning())
     exec(compile(SCRIPTS[number], "own-run.md", "exec"), {})
-    found = gptfl.compare(estimators=["mean-run"], dynamics=f"gptfl-work/{name}.dynamics.h5")
+    found = gptfl.compare(estimators=["mean-run"], figure=False, dynamics=f"gptfl-work/{name}.dynamics.h5")
     assert "3 runs are too few to set one apart: took --folds 3, each in turn" in found.notes
 
 

@@ -116,7 +116,7 @@ def test_runs_are_appended_and_every_command_takes_them(tmp_path: Path) -> None:
         carry_out(own, loop, [[f"p{place}" for place in random.permutation(6)[:2]] for _ in RATES])
     assert [run.role for run in read_dynamics(own.path).runs] == ["fit", "fit", "fit", "test", "fit"]
     space = {"workspace": tmp_path}
-    gptfl.compare(estimators=["mean-run"], **space)
+    gptfl.compare(estimators=["mean-run"], figure=False, **space)
     fitted = gptfl.fit("exposure-gp", settings={"features": False}, **space)
     fitted.simulate(["p1", "p2"])
     gptfl.rank(how="replace", **space)
@@ -133,7 +133,7 @@ def test_few_runs_are_compared_each_in_turn(tmp_path: Path) -> None:
     own = recorder(tmp_path, loop)
     for turn in range(3):
         carry_out(own, loop, BATCHES[turn:] + BATCHES[:turn])
-    found = gptfl.compare(estimators=["mean-run"], workspace=tmp_path)
+    found = gptfl.compare(estimators=["mean-run"], figure=False, workspace=tmp_path)
     assert "3 runs are too few to set one apart: took --folds 3, each in turn" in found.notes
 
 

@@ -10,6 +10,7 @@ import transformers as hf
 
 import gptfl
 from gptfl.core import Example
+from gptfl.errors import DataError
 from gptfl.recorder.losses import LossMeter
 from gptfl.recorder.rows import examples_of, token_rows
 from gptfl.store.recordings import read_dynamics
@@ -84,3 +85,10 @@ def test_a_recorder_measures_the_losses_of_its_model(small: Path, tokenizer: Any
     model.eval()
     losses = LossMeter(token_rows(test, examples, tokenizer), 1)(model)
     np.testing.assert_allclose(read_dynamics(own.path).runs[0].metrics["loss"][-1], losses, rtol=1e-5)
+
+
+def test_a_conversation_without_tokens_is_no_test_example(tokenizer: Any) -> None:
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    for row in ({"messages": said}, {"prompt": said[:1], "completion": said[1:]}):
+        with pytest.raises(DataError, match="is a conversation, and its tokens depend on the trainer's template"):
+            token_rows([row], examples_of([row], "row"), tokenizer)
