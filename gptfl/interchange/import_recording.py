@@ -20,8 +20,8 @@ from gptfl.core import (
     silent,
     user_path,
 )
-from gptfl.core.curriculum import SCHEDULES
 from gptfl.core.recording_settings import IMPORTED, UNKNOWN_RATE
+from gptfl.core.schedules import SCHEDULES, check_schedule
 from gptfl.core.texts import natural
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.assemble import (
@@ -158,8 +158,8 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
 def _check_options(layout: str, lr: float | None, schedule: str | None, name: str | None) -> None:
     if layout not in LAYOUTS:
         raise UsageError(f"{layout!r} is no layout that gptfl imports", f"use {', '.join(LAYOUTS)}")
-    if schedule is not None and schedule not in SCHEDULES:
-        raise UsageError(f"{schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
+    if schedule is not None:
+        check_schedule(schedule)
     if schedule is not None and lr is None:
         raise UsageError(f"--schedule {schedule} alone tells no learning rates", "give --lr, too")
     if lr is not None and not 0 < lr < math.inf:
@@ -232,7 +232,8 @@ def _rated(made: Assembly, lr: float | None, schedule: str | None) -> tuple[list
         return with_rates(made, None), {}
     peak = max(float(run.curriculum.learning_rates.max()) for run in made.runs)
     known: dict[str, Any] = {"learning_rate": peak}
-    for kind, rates in SCHEDULES.items():
+    for kind in ("linear", "constant"):
+        rates = SCHEDULES[kind]
         if all(np.allclose(run.curriculum.learning_rates, rates(peak, run.curriculum.steps)) for run in made.runs):
             known["schedule"] = kind
     return made.runs, known

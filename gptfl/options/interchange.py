@@ -34,7 +34,7 @@ class ImportOptions:
     lr: float | None = option(None, "Peak learning rate of the runs.", shown="not known", bound=POSITIVE, panel=ADDED)
     schedule: str | None = option(
         None,
-        "How the learning rate went on: linear (decay to 0) or constant.",
+        "How the learning rate went on: linear or cosine (to 0), constant, polynomial or inverse_sqrt.",
         shown="linear, with --lr",
         panel=ADDED,
     )
