@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gptfl.errors import UsageError
 from gptfl.options import types
+from gptfl.options.recipe_keys import RENAMED
 
 T = TypeVar("T")
 KEY = "option"
@@ -250,7 +251,10 @@ def function_name(kind: type) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to say of a name that isn't known."""
-    close = get_close_matches(name, list(known), 1)
+    # A trainer's name is nothing like its own.
+    known = list(known)
+    own = RENAMED.get(name.replace("-", "_"), "")
+    close = [one for one in known if one.replace("-", "_") == own] or get_close_matches(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else "see docs/cli.md"
 
 

@@ -219,7 +219,7 @@ class TrainingOptions:
     lora: str | None = option(
         None,
         "Train low-rank adapters (LoRA) instead of the weights, as in r=8,alpha=4,dropout=0.05; targets=A+B "
-        "names the modules to adapt.",
+        "names the modules to adapt, targets=all-linear every one.",
         metavar="r=N,...",
         shown="none; targets: query, key, value",
     )

@@ -20,8 +20,8 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
 from gptfl.recording.plan import PAPER, POOL
-from gptfl.recording.recording import choose_metric
 from gptfl.recording.recipe import MOMENTUM
+from gptfl.recording.recording import choose_metric
 from gptfl.recording.sketch_request import DIMENSIONS
 from gptfl.store import kinds
 from gptfl.store.features import read_features

@@ -5,7 +5,6 @@ from typing import Any
 from gptfl.core.recording_settings import (
     ADAM_8BIT,
     ADAMW,
-    DECAY_ALL,
     DECAYS,
     MEANS,
     MUON,
@@ -45,10 +44,6 @@ def recipe_settings(training: TrainingOptions, rate: float) -> dict[str, Any]:
                 raise _useless(name, getattr(training, name), optimiser, f"{ADAMW} or {MUON}")
     if training.momentum is not None and optimiser not in MOMENTUM:
         raise _useless("momentum", training.momentum, optimiser, " or ".join(MOMENTUM))
-    if training.decay != DECAY_ALL and not training.weight_decay:
-        raise UsageError(
-            f"is {training.decay}, and --weight-decay 0 lets nothing decay", "leave one of them out", option="decay"
-        )
     return {
         "schedule": training.schedule,
         "warmup": int(training.warmup) if training.warmup >= 1 else training.warmup or 0,
