@@ -230,7 +230,7 @@ class RecordingSettings(Mapping[str, Any]):
             if was != asked:
                 # What every version wrote and this file lacks has no value to show.
                 lacking = key not in recorded and not known.null
-                return known.typed(None if lacking and not known.left_out else was), known.typed(asked)
+                return known.typed(None if lacking and not (known.left_out or known.later) else was), known.typed(asked)
         return None
 
 

@@ -22,7 +22,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "export": ("--to", "out"),
 }
 WORDS = {
-    "collect": "--few-runs --no-texts --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7",
+    "collect": "--few-runs --no-texts --no-dropout --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7",
     "import": "--lr 0.1 --metric loss",
     "featurize": "--set a=1 --set b=x",
     "fit": "--metric loss --set order=2 --keep-diverged --unseen test --unseen-share 0.5",

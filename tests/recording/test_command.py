@@ -99,7 +99,7 @@ def test_a_recording_is_gone_on_with_by_its_command(
         ({"design": "leave-out", "leave_out_size": 2}, "--design leave-out --leave-out-size 2"),
         ({"precision": "bf16", "lr": 2e-3}, "--lr 0.002 --precision bf16"),
         ({"warmup": 0.0, "optimiser": "sgd", "momentum": 0.0}, "--optimiser sgd"),
-        ({"warmup": 8, "optimiser": "muon", "momentum": 0.9}, "--warmup 8.0 --optimiser muon --momentum 0.9"),
+        ({"warmup": 8, "optimiser": "muon", "momentum": 0.9}, "--warmup 8 --optimiser muon --momentum 0.9"),
     ],
 )
 def test_what_is_as_it_would_be_anyway_is_not_typed(
