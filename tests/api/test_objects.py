@@ -227,7 +227,7 @@ def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, si
         (lambda one: one.influence(3), "influence: on is 3: give a text or a sequence"),
         (lambda one: one.select("3"), "select: size is '3': give a whole number"),
         (lambda one: one.verify(["a"], device=3), "verify: device is 3: give a text"),
-        (lambda one: one.simulate(orders=0), "--orders is 0: give 1 or more"),
+        (lambda one: one.simulate(orders=0), "orders is 0: give 1 or more"),
     ],
 )
 def test_a_value_of_another_type_is_one_line(simulator: gptfl.Simulator, ask: Callable, message: str) -> None:

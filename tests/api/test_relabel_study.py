@@ -152,9 +152,9 @@ def test_a_flipped_example_is_put_right(space: Path) -> None:
     [
         ({"shares": (0.1, 1.5)}, UsageError, "--shares has 1.5: give shares of the pool from 0 to 1"),
         ({"shares": (float("nan"),)}, UsageError, "--shares has nan"),
-        ({"repeats": 0}, UsageError, "--repeats is 0: give 1 or more"),
+        ({"repeats": 0}, UsageError, "repeats is 0: give 1 or more"),
         ({"epochs": 1, "steps": 3}, UsageError, "--epochs and --steps both say how long"),
-        ({"steps": 0}, UsageError, "--steps is 0: give a positive number"),
+        ({"steps": 0}, UsageError, "steps is 0: give a positive number"),
         ({"how": "foo"}, UsageError, "^how 'foo' is unknown"),
         ({"output": "x.csv"}, UsageError, "--output x.csv is not a .json file"),
         ({"data": "folder"}, UsageError, "--data folder is not needed"),

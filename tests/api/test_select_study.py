@@ -180,10 +180,10 @@ def test_baselines_offer_themselves_where_they_can_be_had(space: Path) -> None:
     ("options", "error", "says"),
     [
         ({"size": 0}, UsageError, "size is 0: give a number from 1 to the size of the pool"),
-        ({"random_subsets": 1}, UsageError, "--random is 1: give 2 or more"),
-        ({"repeats": 0}, UsageError, "--repeats is 0: give 2 or more"),
+        ({"random_subsets": 1}, UsageError, "random_subsets is 1: give 2 or more"),
+        ({"repeats": 0}, UsageError, "repeats is 0: give 2 or more"),
         ({"score_on": 6}, UsageError, "--score-on is 6, and 6 test examples .*: give 1 to 5"),
-        ({"score_on": 0}, UsageError, "--score-on is 0"),
+        ({"score_on": 0}, UsageError, "score_on is 0"),
         ({"on": "self"}, UsageError, "--on self names no test examples"),
         ({"rivals": ("class-share:a",)}, UsageError, "--rival 'class-share:a': 'a' is not SETTING=VALUE"),
         ({"rivals": ("clas-share",)}, PluginError, "unknown estimator 'clas-share'"),

@@ -87,7 +87,7 @@ def test_a_file_gives_options_of_all_groups_and_what_is_typed_or_in_the_environm
 
 
 def test_bounds_are_checked_before_the_command_runs() -> None:
-    with pytest.raises(UsageError, match="--times is 0: give at least 1"):
+    with pytest.raises(UsageError, match=r"^times is 0: give at least 1"):
         run("--dish", "rice", "--times", "0")
 
 

@@ -150,7 +150,7 @@ def test_first_scores_are_measured_once_with_the_recordings_model(gptfl: Callabl
 def test_another_model_measures_nothing(gptfl: Callable, study: Path, tmp_path: Path) -> None:
     from tests.models import save_small
 
-    other = save_small(tmp_path / "other", "gpt-neox", blocks=2)
+    other = save_small(tmp_path / "other", "gpt-neox", blocks=1)
     outcome = gptfl("rank", "-w", str(study), "--model", str(other))
     assert outcome.code == 3
     assert "has other weights (" in outcome.err.splitlines()[-1]

@@ -105,8 +105,8 @@ def test_messages_call_a_function_by_its_name() -> None:
         ({"drop": {"a": 1}}, "simulate: drop is {'a': 1}: give a text or a sequence"),
         ({"figure": 3}, "simulate: figure is 3: give a text or true or false"),
         ({"observe": b"x"}, "simulate: observe is b'x': give a text"),
-        ({"orders": 0}, "--orders is 0: give 1 or more"),
-        ({"seed": -1}, "--seed is -1: give a whole number from 0"),
+        ({"orders": 0}, "orders is 0: give 1 or more"),
+        ({"seed": -1}, "seed is -1: give a whole number from 0"),
     ],
 )
 def test_a_value_of_another_type_is_one_line(given: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Features, FitData, MetricInfo, Prediction, Query
+from gptfl.core import Features, FitData, Prediction, Query
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted, places_of, training_runs
 from gptfl.estimators.clock import Places
@@ -15,7 +15,15 @@ from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
 from gptfl.estimators.exposure_gp.influence import influence
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
-from gptfl.estimators.exposure_gp.links import Link
+from gptfl.estimators.exposure_gp.intervals import (
+    LEVELS,
+    SURE,
+    are_reaches,
+    back_to_recorded,
+    interval,
+    recorded_extremes,
+)
+from gptfl.estimators.exposure_gp.links import Link, allowed_links, link_of
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.predictions import View, view
 from gptfl.estimators.exposure_gp.recipe_departure import departure
@@ -28,14 +36,8 @@ from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of
 
 LINKS = ("auto", "identity", "log", "odds", "logit")
-LEVELS = (0.5, 0.9)
-"""The levels of the intervals that every prediction has."""
-SURE = 0.9
-"""The level whose intervals don't leave all recorded scores behind."""
 ENOUGH = 6
 """With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
-AT_BOUNDS = 0.01
-"""A metric with more than this share of its values at a bound of its range is left on its own scale."""
 
 
 class ExposureGp:
@@ -140,10 +142,10 @@ class ExposureGp:
 
     def _links(self, data: FitData, recorded: RecordedRuns) -> list[Link]:
         """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""
-        allowed = _allowed(data.metric, recorded.values)
+        allowed = allowed_links(data.metric, recorded.values)
         if self.link == "auto":
             return allowed if len(recorded.values) >= ENOUGH else allowed[-1:]
-        link = _link(self.link, data.metric)
+        link = link_of(self.link, data.metric)
         if self.link not in {one.name for one in allowed}:
             raise DataError(
                 f"exposure-gp: link {self.link!r} doesn't suit {data.metric.name} as recorded",
@@ -178,38 +180,17 @@ class ExposureGp:
         else:
             known = model.tells_width or not model.floor
             reaches = zip(LEVELS, self.reach_, strict=True) if known else ()
-            intervals = {level: self._interval(reach, mean, spread) for level, reach in reaches}
+            intervals = {level: interval(model.link, reach, mean, spread) for level, reach in reaches}
             if intervals:
-                intervals[SURE] = self._back_to_recorded(query, values, *intervals[SURE])
+                seen = places_of(query, model.even.shape[2])
+                extremes = recorded_extremes(model.recorded.values, seen, query.observed)
+                intervals[SURE] = back_to_recorded(values, intervals[SURE], extremes)
         # Before a step of another size than recorded is taken, nothing changes.
         run, place = np.nonzero(places.still)
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
             one[run, place] = query.first[run]
             one[:, 0] = query.first
         return Prediction(values, intervals, _novelty(told, beside))
-
-    def _interval(self, reach: float, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.model_.link.back(mean - reach * spread), self.model_.link.back(mean + reach * spread)
-
-    def _back_to_recorded(
-        self, query: Query, values: np.ndarray, low: np.ndarray, high: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds that reach back to the nearest score ever recorded of a test example, where the prediction lies beyond all.
-
-        That effects go on to add up there is not known: a loss, for one, has a floor that no recorded run shows.
-        """
-        seen = places_of(query, self.model_.even.shape[2])
-        fitted, recorded = seen >= 0, self.model_.recorded.values.reshape(-1, self.model_.even.shape[2])
-        least, most = np.full(len(seen), -np.inf), np.full(len(seen), np.inf)
-        least[fitted] = np.fmin.reduce(recorded)[seen[fitted]]
-        most[fitted] = np.fmax.reduce(recorded)[seen[fitted]]
-        if query.observed is not None:
-            own = np.moveaxis(query.observed, 1, 0)
-            least, most = (np.fmin(least, np.fmin.reduce(own))[:, None], np.fmax(most, np.fmax.reduce(own))[:, None])
-        return (
-            np.where(values > most, np.minimum(low, most), low),
-            np.where(values < least, np.maximum(high, least), high),
-        )
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
@@ -336,7 +317,7 @@ class ExposureGp:
         """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
         try:
             self.model_ = model_of(state, self.prior)
-            if not _are_reaches(state.get("reach")):
+            if not are_reaches(state.get("reach")):
                 raise ValueError("how far intervals reach is not known")
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise DataError(
@@ -346,27 +327,6 @@ class ExposureGp:
         self.reach_ = state["reach"] if "reach" in state else self.judged_.reach(LEVELS)
         self.steps_ = self.model_.recorded.steps
         return self
-
-
-def _are_reaches(found: np.ndarray | None) -> bool:
-    return found is None or (found.shape == (len(LEVELS),) and bool((found > 0.0).all() and np.isfinite(found).all()))
-
-
-def _link(name: str, metric: MetricInfo) -> Link:
-    return Link(name, metric.low, metric.high)
-
-
-def _allowed(metric: MetricInfo, values: Float[np.ndarray, "run recorded test"]) -> list[Link]:
-    """The scales that suit the range of a metric and what was recorded of it."""
-    names = ["identity"]
-    known = values[np.isfinite(values)]
-    bounds = np.isclose(known, metric.low) | np.isclose(known, metric.high)
-    if bounds.mean() <= AT_BOUNDS:
-        if np.isfinite(metric.low) and np.isfinite(metric.high):
-            names.append("logit")
-        elif metric.low == 0.0:
-            names += ["log", "odds"]
-    return [_link(name, metric) for name in names]
 
 
 def _novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:

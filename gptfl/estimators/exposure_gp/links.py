@@ -5,10 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from gptfl.core import MetricInfo
+
 LEAST = 1e-6
 """Values are kept this far from a bound that the scale can't reach."""
 MOST = 500.0
 """A logarithm above this one, where numbers end, is taken for it."""
+AT_BOUNDS = 0.01
+"""A metric with more than this share of its values at a bound of its range is left on its own scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,21 @@ class Link:
             share = np.clip((values - self.low) / (self.high - self.low), LEAST, 1.0 - LEAST)
             return np.asarray(1.0 / (share * (1.0 - share) * (self.high - self.low)))
         return np.ones_like(np.asarray(values, dtype=np.float64))
+
+
+def link_of(name: str, metric: MetricInfo) -> Link:
+    """The scale of this name for a metric."""
+    return Link(name, metric.low, metric.high)
+
+
+def allowed_links(metric: MetricInfo, values: Float[np.ndarray, "run recorded test"]) -> list[Link]:
+    """The scales that suit the range of a metric and what was recorded of it."""
+    names = ["identity"]
+    known = values[np.isfinite(values)]
+    bounds = np.isclose(known, metric.low) | np.isclose(known, metric.high)
+    if bounds.mean() <= AT_BOUNDS:
+        if np.isfinite(metric.low) and np.isfinite(metric.high):
+            names.append("logit")
+        elif metric.low == 0.0:
+            names += ["log", "odds"]
+    return [link_of(name, metric) for name in names]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, groups_of_batches
-from gptfl.estimators.clock import Clock, Span
+from gptfl.estimators.clock import Clock
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
@@ -92,14 +92,7 @@ class ExposureModel:
     @cached_property
     def clock(self) -> Clock:
         """What the step sizes of the runs fitted add up to."""
-        known = np.isfinite(self.recorded.values).any(axis=2)
-        steps, curricula = self.recorded.steps, self.recorded.curricula
-        return Clock.of(
-            [
-                Span(batches, rates, int(steps[0]), int(steps[rows].max(initial=steps[0])))
-                for batches, rates, rows in zip(curricula.batches, curricula.learning_rates, known, strict=True)
-            ]
-        )
+        return self.recorded.clock()
 
     @cached_property
     def sizes(self) -> BatchSizes:
@@ -211,12 +204,10 @@ class ExposureModel:
         """Each recorded step, condensed, and what is known there."""
         found = []
         for row, step in enumerate(self._steps()):
-            if self._strengths is not None:
-                strength: float | None = float(self._strengths[row])
-            else:
-                once = self._once(step)
-                strength = None if once is step else solve(once, self.hyper, self.likeness).strength
-            found.append((step.condensed(), solve(step, self.hyper, self.likeness, strength)))
+            once = self._once(step) if self._strengths is None else step
+            strength = None if once is step else solve(once, self.hyper, self.likeness).strength
+            given = strength if self._strengths is None else float(self._strengths[row])
+            found.append((step.condensed(), solve(step, self.hyper, self.likeness, given)))
         return floored(found, self.recorded.steps) if self.floor else found
 
     @cached_property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.estimators.clock import Clock, Span
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.process import Curricula
 
@@ -21,6 +22,18 @@ class RecordedRuns:
     steps: Int[np.ndarray, " recorded"]
     values: Float[np.ndarray, "run recorded test"]
     pool: int
+
+    def clock(self) -> Clock:
+        """What the step sizes of these runs add up to."""
+        known = np.isfinite(self.values).any(axis=2)
+        return Clock.of(
+            [
+                Span(batches, rates, int(self.steps[0]), int(self.steps[rows].max(initial=self.steps[0])))
+                for batches, rates, rows in zip(
+                    self.curricula.batches, self.curricula.learning_rates, known, strict=True
+                )
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
