@@ -1,7 +1,7 @@
 """The plan of a recording: from what was asked for to everything decided, the presets and defaults among it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gptfl.core import RecordingSettings, TaskData, user_path
@@ -101,7 +101,7 @@ class RecordingPlan:
             "flip_labels": asked.examples.flip_labels,
             "data_source": examples.source,
             "licence": examples.licence,
-            **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(trainer).items()},
+            **trainer.to_json(),
         }
         generates = reads_text(self.metrics)
         return RecordingSettings.of(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +93,10 @@ class Retrainer:
 
     def key(self, training: Training) -> str:
         """Fingerprint of everything that determines what a training comes to."""
-        recipe = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.recipe).items()
-        }
         return fingerprint(
             self.recording.dynamics.examples,
             self.weights,
-            recipe,
+            self.recipe.to_json(),
             [self.steps, self.batch_size, self.seed, training.repeat],
             list(training.corrected),
             # Nothing is added for the whole pool and all test examples, so that what was kept of them is found again.

@@ -105,10 +105,10 @@ def _muon(network: "Network", groups: Groups, recipe: "TrainerSettings") -> torc
         )
     if rest:
         made.append(_adamw(rest, recipe))
-    return made[0] if len(made) == 1 else Together(made)
+    return made[0] if len(made) == 1 else JointOptimiser(made)
 
 
-class Together(torch.optim.Optimizer):
+class JointOptimiser(torch.optim.Optimizer):
     """Several optimisers, each of its own weights, that step as one."""
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:

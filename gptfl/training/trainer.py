@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from gptfl.core import Curriculum, Example, Run
 from gptfl.core.curriculum import recorded_steps, run_seed
-from gptfl.core.recording_settings import ADAMW, DECAYS, MEANS, PER_TOKEN
+from gptfl.core.recording_settings import ADAMW, DECAYS, MEANS, PER_TOKEN, SETTINGS
 from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
@@ -83,6 +84,11 @@ class TrainerSettings:
     def rates(self, steps: int) -> Float[np.ndarray, " step"]:
         """The step sizes of a run."""
         return SCHEDULES[self.schedule](self.learning_rate, steps, self.warmup)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; what older versions didn't know is there only where it isn't as it was then."""
+        known = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in known.items() if SETTINGS[name].kept(value, True)}
 
 
 class DivergedError(DataError):

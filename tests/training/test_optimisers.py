@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.training.optimisers import Together, decayed
+from gptfl.training.optimisers import JointOptimiser, decayed
 from tests.training.test_trainer import RATE, make, plan
 
 
@@ -26,7 +26,7 @@ def test_by_trainers_rule_neither_biases_nor_norms_decay(any_model: Path) -> Non
 def test_muon_has_the_matrices_of_blocks_and_adamw_the_rest(neox: Path) -> None:
     trainer = make(neox, optimiser="muon", momentum=0.9)
     optimiser = trainer.optimiser()
-    assert isinstance(optimiser, Together)
+    assert isinstance(optimiser, JointOptimiser)
     matrices, rest = optimiser.param_groups
     named = dict(zip(map(id, trainer.network.trainable), trainer.network.names, strict=True))
     assert all("layers" in named[id(p)] and p.dim() == 2 for p in matrices["params"])
