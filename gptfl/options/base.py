@@ -44,6 +44,11 @@ LARGEST_RATE = 1e9
 """No learning rate is larger: twice as many decimal places would leave what a float can hold."""
 RATE = Bound(lambda value: 0 < value <= LARGEST_RATE, f"give a positive number, at most {LARGEST_RATE:g}")
 DECAYING = Bound(lambda value: 0 <= value < 1, "give 0 or more, below 1", "g")
+WARMUP = Bound(
+    lambda value: 0 <= value < 1 or (value <= 2**31 and value == int(value)),
+    "give a whole number of steps, or a share below 1",
+    "g",
+)
 NOT_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "give 0 or more", "g")
 SEED = Bound(lambda value: 0 <= value < 2**63, "give a whole number from 0 to 2**63 - 1")
 

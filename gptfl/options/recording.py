@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import DECAYING, LARGEST_RATE, NOT_NEGATIVE, POSITIVE, RATE, Bound, at_least, option, share
+from gptfl.options.base import (
+    DECAYING,
+    LARGEST_RATE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RATE,
+    WARMUP,
+    Bound,
+    at_least,
+    option,
+    share,
+)
 from gptfl.options.common import FILES, PRECISE, File
 
 WHAT, DESIGN = "What to record", "Runs"
@@ -162,11 +173,7 @@ class TrainingOptions:
         0.0,
         "Steps in which the learning rate rises from 0; below 1, their share of the run.",
         metavar="STEPS|SHARE",
-        bound=Bound(
-            lambda value: 0 <= value < 1 or (value <= 2**31 and value == int(value)),
-            "give a whole number of steps, or a share below 1",
-            "g",
-        ),
+        bound=WARMUP,
     )
     clip_norm: float | None = option(
         None,

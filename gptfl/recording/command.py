@@ -240,6 +240,7 @@ def _imported(dynamics: Dynamics, path: Path) -> MadeBy:
     given: dict[str, Any] = {"lr": settings.learning_rate}
     if settings.learning_rate is not None:
         given["schedule"] = _unless(settings.schedule or None, "linear")
+        given["warmup"] = settings.warmup or None
     made = make(
         ImportOptions,
         layout=settings.others["layout"],
