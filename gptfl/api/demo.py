@@ -1,24 +1,20 @@
-"""The whole road on a small scale: a built-in model, a built-in task, all five stages."""
+"""The recommended road on a small scale: a built-in model, a built-in task, every stage, and what they come to."""
 
 import shlex
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from gptfl.api.compare import compare
-from gptfl.api.simulate import simulate
-from gptfl.core import TEST as TEST_ROLE
+from gptfl.api.rank import rank
+from gptfl.api.verify import verify
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError
 from gptfl.features.featurize import featurize
 from gptfl.interruption import leaving
-from gptfl.plugins.interfaces import Plan
 from gptfl.recording.collect import collect
 from gptfl.recording.resume import KEPT, NONE_KEPT, left_at
 from gptfl.scores.comparison import Comparison
@@ -27,28 +23,48 @@ from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace, stem_for
 
 if TYPE_CHECKING:
-    from gptfl.simulation.outcome import Simulation
+    from gptfl.evaluation.verification import Verification
+    from gptfl.influence.ranking import RankResult
 
 
-RUNS, POOL, TEST, SUBSET, STEPS, EVERY, FOLDS, ORDERS = 24, 120, 48, 12, 36, 2, 4, 4
+TEST = 48
+SIZES: Mapping[str, Any] = {}
+"""Other sizes than those of the recommended road."""
 LEARNING_RATE = 1e-4
-MODEL, TASK, ENCODER = "tiny", "errands", "tfidf-svd"
+MODEL, TASK = "tiny", "errands"
 LEFT_OUT = "price"
-"""The simulated question: what if a run saw no example of this kind?"""
+"""The question asked: what if a run saw no example of this kind?"""
+FOLDER = "gptfl-demo"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """Where everything lies, and what the last two stages found.
-
-    ``trained_final`` is the mean final metric when the simulated curricula are carried out for real.
-    """
+    """Where everything lies, and what the last stages found."""
 
     workspace: Path
     subset: Path
-    simulation: "Simulation"
-    trained_final: float
     comparison: Comparison
+    verification: "Verification"
+    ranking: "RankResult"
+
+    @property
+    def verdict(self) -> str:
+        """What it came to, in one sentence."""
+        row = next(row for row in self.comparison.rows if row.estimator == self.verification.estimator)
+        found, runs = self.verification, self.comparison.runs
+        skill = row.scores["skill"]
+        around = "" if skill.interval is None else " [{:.0f}, {:.0f}]".format(*(100 * one for one in skill.interval))
+        predicted, recorded, average = found.means()
+        parts = [
+            f"from {runs} recorded runs {found.estimator} predicts held-out ones with {100 * skill.value:.0f} %{around} "
+            "of the average run's squared error gone"
+        ]
+        if predicted is not None and recorded is not None and average is not None:
+            parts.append(
+                f"without any example about a {LEFT_OUT} it predicted a mean loss of {predicted:.3g} where training then "
+                f"gave {recorded:.3g} (average run {average:.3g})"
+            )
+        return "; ".join(parts)
 
 
 def demo(
@@ -57,32 +73,22 @@ def demo(
     progress: Progress = silent,
     announce: Callable[[str, str, float], None] | None = None,
 ) -> DemoResult:
-    """Run the five stages on the built-in model and task; a few minutes at most on two cores.
+    """Go the recommended road on the built-in model and task: a minute or two on two cores.
 
-    ``workspace`` is a new temporary folder unless given. ``announce`` gets each stage's name, what
-    it made and the seconds it took.
+    Args:
+        workspace: ``gptfl-demo`` in the current folder unless given. What is there already isn't made again.
+        progress: called along the way.
+        announce: gets each stage's name, what it made and the seconds it took.
     """
-    with _root(workspace) as root:
-        return _demo(root, progress, announce)
-
-
-@contextmanager
-def _root(workspace: str | Path | None) -> Iterator[Path]:
-    """The workspace. A temporary folder goes again where it is empty in the end."""
-    root = user_path(workspace) if workspace is not None else Path(tempfile.mkdtemp(prefix="gptfl-demo-"))
+    root = user_path(FOLDER if workspace is None else workspace)
     recording = Workspace(root).dynamics_path(stem_for(TASK, MODEL))
 
     def left() -> str:
         again = f"gptfl demo --workspace {shlex.quote(str(root))} goes on from there"
         return f"finished runs are kept, {again}" if left_at(recording) == KEPT else NONE_KEPT
 
-    try:
-        with leaving(left):
-            yield root
-    finally:
-        if workspace is None:
-            with suppress(OSError):
-                root.rmdir()
+    with leaving(left):
+        return _demo(root, progress, announce)
 
 
 def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], None] | None) -> DemoResult:
@@ -99,57 +105,48 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
             MODEL,
             TASK,
             workspace=root,
-            runs=RUNS,
-            pool=POOL,
+            few_runs=True,
             test=TEST,
-            subset_size=SUBSET,
-            steps=STEPS,
             lr=LEARNING_RATE,
-            record_every=EVERY,
             device="cpu",
             progress=progress,
+            **SIZES,
         )
-        tell(f"{RUNS} runs of {STEPS} steps, each on {SUBSET} of {POOL} examples, {TEST} test examples measured")
+        tell(f"{recorded.runs} runs, {TEST} test examples measured after every step, and gradients along one more")
     with stage("featurize") as tell:
-        features = featurize(ENCODER, dynamics=recorded.path, progress=progress)
-        tell(f"{', '.join(map(str, features.dims.values()))} numbers an example by {ENCODER} (needs no download)")
+        features = featurize("gradients", dynamics=recorded.path, progress=progress)
+        tell("the recorded gradients, as vectors of the examples")
     with stage("fit") as tell:
         fitted = fit(dynamics=recorded.path, features=features.path, progress=progress)
-        tell(f"{fitted.estimator} on {fitted.fit_runs} runs, {fitted.validation_runs} to validate")
-    with stage("simulate") as tell:
-        subset = root / "ids.txt"
-        members = [e.id for e in read_dynamics(recorded.path).pool if e.fields.get("kind") != LEFT_OUT][:SUBSET]
-        lines = [f"# {SUBSET} examples, none of them about a {LEFT_OUT}", *members, ""]
-        subset.write_text("\n".join(lines), encoding="utf-8")
-        simulation = simulate(fitted.path, dynamics=recorded.path, subset=subset, orders=ORDERS, progress=progress)
-        tell(f"a training set that was never run: no example about a {LEFT_OUT}, {ORDERS} orders")
-    with stage("check") as tell:
-        trained = train_for_real(simulation, progress)
-        tell("the same curricula carried out for real, to see how far to trust the simulation")
+        tell(f"{fitted.estimator}, to {fitted.fit_runs} runs")
     with stage("compare") as tell:
-        comparison = compare(dynamics=recorded.path, features=features.path, folds=FOLDS, progress=progress)
-        tell(f"every estimator, refitted {FOLDS} times so that each run is held out once")
-    return DemoResult(root, subset, simulation, trained, comparison)
+        comparison = compare(
+            dynamics=recorded.path,
+            features=features.path,
+            estimators=(fitted.estimator,),
+            folds=recorded.runs,
+            progress=progress,
+        )
+        tell("each run held out once and predicted from the others")
+    with stage("verify") as tell:
+        subset = _subset(root, recorded.path)
+        verification = verify(fitted.path, dynamics=recorded.path, subset=subset, progress=progress)
+        if verification is None:
+            raise DataError("nothing was trained", "run gptfl demo in another --workspace")
+        tell(f"a training set that was never run, with no example about a {LEFT_OUT}: predicted, then really trained")
+    with stage("rank") as tell:
+        ranking = rank((fitted.path,), dynamics=recorded.path, progress=progress)
+        tell("the influence of every training example, nothing trained")
+    return DemoResult(root, subset, comparison, verification, ranking)
 
 
-def train_for_real(simulation: "Simulation", progress: Progress = silent) -> float:
-    """The mean final loss when the curricula of a simulation of the demo are carried out."""
-    from gptfl.metrics import Loss
-    from gptfl.recording.trainers import TrainerMaker
-    from gptfl.store.predictions import read_predictions
-    from gptfl.tasks.errands import Errands
-    from gptfl.training.trainer import TrainerSettings
-
-    seed = read_dynamics(simulation.dynamics).settings.seed
-    trainer = TrainerMaker(
-        MODEL, "cpu", Errands().load(POOL, TEST, seed), (Loss(),), TrainerSettings(LEARNING_RATE, record_every=STEPS)
-    )()
-    if simulation.predictions is None:
-        raise DataError("the simulation's predictions were not kept", "simulate again where they can be written")
-    curricula = read_predictions(simulation.predictions).batches
-    finals = []
-    for index, batches in enumerate(curricula):
-        run = trainer.run(Plan(index, index, TEST_ROLE, batches), lambda done, total: None)
-        finals.append(run.metrics["loss"][-1].mean())
-        progress("check", index + 1, len(curricula))
-    return float(np.mean(finals))
+def _subset(root: Path, recording: Path) -> Path:
+    """A file of as many examples as the runs were trained on, none of them of the kind that is left out."""
+    dynamics = read_dynamics(recording)
+    size = dynamics.settings.subset_size
+    members = [one.id for one in dynamics.pool if one.fields.get("kind") != LEFT_OUT][:size]
+    path = root / "ids.txt"
+    path.write_text(
+        "\n".join([f"# {len(members)} examples, none of them about a {LEFT_OUT}", *members, ""]), encoding="utf-8"
+    )
+    return path

@@ -9,17 +9,21 @@ from gptfl.cli.adapter import with_options
 from gptfl.cli.tables import show_table
 from gptfl.options.common import DemoOptions
 
+TOP = 5
+"""How many examples of the ranking are shown."""
+
 
 @with_options(DemoOptions)
 def command(options: DemoOptions) -> None:
-    """Run all five stages on a small built-in model and task, in under three minutes on two cores.
+    """Go the recommended road on a small built-in model and task, in a minute or two on two cores.
 
-    Needs no download: the model is built and pre-trained on the spot the first time.
+    Needs no download: the model is built and pre-trained on the spot the first time. The same command again shows
+    what is there.
 
-    Example: `gptfl demo --workspace demo`
+    Example: `gptfl demo`
     """
     from gptfl.api.demo import demo
-    from gptfl.cli.simulate import show
+    from gptfl.cli import rank, verify
     from gptfl.report.comparison import rich_table
 
     def announce(stage: str, made: str, seconds: float) -> None:
@@ -28,16 +32,14 @@ def command(options: DemoOptions) -> None:
     with console.progress_bar() as progress:
         result = demo(options.workspace, progress=progress, announce=announce)
     console.say()
-    show(result.simulation)
-    console.say()
-    console.say(
-        f"Trained for real, these examples gave {result.trained_final:.4g}: simulated "
-        f"{result.simulation.mean_final:.4g}, average recorded run {result.simulation.mean_reference:.4g}"
-    )
-    console.say()
     show_table(rich_table(result.comparison))
-    console.say_paths(picture=result.comparison.figure)
-    console.settle((*result.simulation.unkept, *result.comparison.unkept), None)
+    console.say()
+    verify.show(result.verification, as_json=False)
+    console.say()
+    rank.show(result.ranking, TOP, reverse=False)
+    console.say()
+    console.say(f"Verdict: {result.verdict}.")
+    console.settle((*result.comparison.unkept, *result.verification.unkept, *result.ranking.unkept), None)
     console.say()
     console.say("Try next, in the same workspace:")
     # In a virtual environment that isn't activated, the bare name would not be found.
@@ -47,8 +49,9 @@ def command(options: DemoOptions) -> None:
     for line in (
         f"gptfl inspect {recording} --examples",
         f"gptfl simulate --drop {console.quoted(result.subset)} -w {here}",
+        f"gptfl select --size 20 -w {here}",
         "and on real data, with DIR holding train.jsonl and test.jsonl (fields: docs/data.md):",
-        "gptfl collect --model smollm2-135m-instruct --task sst2 --data DIR --train-layers 6 --dry-run",
+        "gptfl collect --few-runs --model smollm2-135m-instruct --task sst2 --data DIR --train-layers 6 --dry-run",
         "gptfl collect --model pythia-410m --task rte",
     ):
         console.say(f"  {line.replace('gptfl ', program, 1) if line.startswith('gptfl ') else line}")

@@ -32,6 +32,8 @@ def command(options: VerifyOptions) -> None:
     for text in found.notes:
         console.note(text)
     show(found, options.as_json)
+    if not options.as_json:
+        console.say("next: gptfl rank")
     console.settle(found.unkept, error)
 
 
@@ -64,7 +66,6 @@ def show(found: "Verification", as_json: bool) -> None:
     console.show_pairs(pairs)
     show_table(verification_table(found))
     console.say_paths(numbers=found.output, picture=found.figure)
-    console.say("next: gptfl rank")
 
 
 def _announce(plan: "CostEstimate") -> None:

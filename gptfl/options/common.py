@@ -133,6 +133,4 @@ class PluginsOptions:
 class DemoOptions:
     """Where ``gptfl demo`` works."""
 
-    workspace: File = option(
-        None, "Where to put its files.", flag=("--workspace", "-w"), shown="a new temporary folder"
-    )
+    workspace: File = option(None, "Where to put its files.", flag=("--workspace", "-w"), shown="./gptfl-demo")

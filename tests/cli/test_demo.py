@@ -1,7 +1,6 @@
 """The demo, on a smaller scale."""
 
 import shlex
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,21 +10,32 @@ from gptfl.api import demo
 from tests.cli.conftest import Outcome
 
 
-def test_the_demo_ends_with_a_table_a_picture_and_what_to_try_next(
+def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
     gptfl: Callable[..., Outcome], quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"RUNS": 8, "POOL": 40, "TEST": 8, "SUBSET": 8, "STEPS": 6, "FOLDS": 2}.items():
-        monkeypatch.setattr(demo, name, value)
-    outcome = gptfl("demo", "--workspace", str(tmp_path / "demo"))
+    monkeypatch.setattr(demo, "TEST", 6)
+    monkeypatch.setattr(demo, "SIZES", {"pool": 24, "subset_size": 8, "steps": 4, "runs": 4})
+    monkeypatch.chdir(tmp_path)
+    outcome = gptfl("demo")
     assert outcome.code == 0, outcome.err
     stages = [line.split()[0] for line in outcome.out.splitlines()[:6]]
-    assert stages == ["collect", "featurize", "fit", "simulate", "check", "compare"]
-    for estimator in ("persistence", "mean-run", "class-share", "gptfluence"):
-        assert estimator in outcome.out
-    picture = Path(next(line for line in outcome.out.splitlines()[::-1] if line.startswith("picture: "))[9:])
+    assert stages == ["collect", "featurize", "fit", "compare", "verify", "rank"]
+    for said in (
+        "persistence",
+        "mean-run",
+        "class-share",
+        "exposure-gp",
+        "Trained on 8 examples",
+        "Influence of each of 24",
+    ):
+        assert said in outcome.out
+    verdict = next(line for line in outcome.out.splitlines() if line.startswith("Verdict: "))
+    assert "from 4 recorded runs exposure-gp predicts held-out ones with" in verdict
+    assert "without any example about a price it predicted a mean loss of" in verdict
+    picture = Path(next(line for line in outcome.out.splitlines() if line.startswith("picture: "))[9:])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "gptfl collect --model pythia-410m --task rte" in outcome.out
-    assert (tmp_path / "demo" / "ids.txt").is_file()
+    assert (tmp_path / "gptfl-demo" / "ids.txt").is_file()
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -40,12 +50,12 @@ def test_what_is_told_of_an_interruption_is_the_case(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "collect", stop)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     outcome = gptfl("demo", *(("--workspace", str(tmp_path / "a b")) if named else ()))
     assert outcome.code == 130
     left = list(tmp_path.iterdir())
     if finished:
-        again = f"gptfl demo --workspace {shlex.quote(str(left[0]))} goes on from there"
+        again = f"gptfl demo --workspace {shlex.quote(str(left[0]) if named else 'gptfl-demo')} goes on from there"
         assert outcome.err == f"interrupted: finished runs are kept, {again}\n"
     else:
         assert outcome.err == "interrupted: no run was finished, the same command begins anew\n"
