@@ -45,7 +45,7 @@ LARGEST_RATE = 1e9
 RATE = Bound(lambda value: 0 < value <= LARGEST_RATE, f"give a positive number, at most {LARGEST_RATE:g}")
 DECAYING = Bound(lambda value: 0 <= value < 1, "give 0 or more, below 1", "g")
 WARMUP = Bound(
-    lambda value: 0 <= value < 1 or (value <= 2**31 and value == int(value)),
+    lambda value: 0 <= value < 1 or (1 <= value <= 2**31 and value == int(value)),
     "give a whole number of steps, or a share below 1",
     "g",
 )

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,43 @@ from gptfl.errors import ResourceError
 
 if TYPE_CHECKING:
     from gptfl.training.network import Network
-    from gptfl.training.trainer import TrainerSettings
 
 Groups = list[dict[str, Any]]
 
 
-def make_optimiser(network: "Network", recipe: "TrainerSettings") -> torch.optim.Optimizer:
+class OptimiserSettings(Protocol):
+    """What of ``TrainerSettings`` an optimiser is made of."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first step, until each is told its own."""
+
+    @property
+    def optimiser(self) -> str:
+        """One of ``OPTIMISERS``."""
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """AdamW's decays."""
+
+    @property
+    def epsilon(self) -> float:
+        """What AdamW adds to what it divides by."""
+
+    @property
+    def momentum(self) -> float | None:
+        """Of SGD and Muon."""
+
+    @property
+    def weight_decay(self) -> float:
+        """How much weights decay."""
+
+    @property
+    def decay(self) -> str:
+        """Which weights decay."""
+
+
+def make_optimiser(network: "Network", recipe: OptimiserSettings) -> torch.optim.Optimizer:
     """A fresh optimiser over the trainable weights. Raises ``ResourceError`` where a package for it is missing."""
     named = list(zip(network.names, network.trainable, strict=True))
     groups = _groups(network.model, named, recipe)
@@ -55,7 +86,7 @@ def decayed(model: nn.Module) -> set[str]:
     return set(Trainer.get_decay_parameter_names(None, model))
 
 
-def _groups(model: nn.Module, named: Sequence[tuple[str, Tensor]], recipe: "TrainerSettings") -> Groups:
+def _groups(model: nn.Module, named: Sequence[tuple[str, Tensor]], recipe: OptimiserSettings) -> Groups:
     if recipe.decay == "all":
         return [{"params": [weight for _, weight in named], "weight_decay": recipe.weight_decay}]
     decays = decayed(model)
@@ -63,18 +94,18 @@ def _groups(model: nn.Module, named: Sequence[tuple[str, Tensor]], recipe: "Trai
     return [{"params": part, "weight_decay": recipe.weight_decay if kept else 0.0} for part, kept in parts if part]
 
 
-def _adamw(groups: Groups, recipe: "TrainerSettings") -> torch.optim.Optimizer:
+def _adamw(groups: Groups, recipe: OptimiserSettings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True)
 
 
-def _adam_8bit(groups: Groups, recipe: "TrainerSettings") -> torch.optim.Optimizer:
+def _adam_8bit(groups: Groups, recipe: OptimiserSettings) -> torch.optim.Optimizer:
     made: torch.optim.Optimizer = _bitsandbytes().optim.AdamW8bit(
         groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon
     )
     return made
 
 
-def _adafactor(groups: Groups, recipe: "TrainerSettings") -> torch.optim.Optimizer:
+def _adafactor(groups: Groups, recipe: OptimiserSettings) -> torch.optim.Optimizer:
     """As transformers' Trainer makes it: with step sizes from outside, and no scaling by the weights' size."""
     from transformers.optimization import Adafactor
 
@@ -84,7 +115,7 @@ def _adafactor(groups: Groups, recipe: "TrainerSettings") -> torch.optim.Optimiz
     return made
 
 
-def _muon(network: "Network", groups: Groups, recipe: "TrainerSettings") -> torch.optim.Optimizer:
+def _muon(network: "Network", groups: Groups, recipe: OptimiserSettings) -> torch.optim.Optimizer:
     """Muon for the matrices inside the blocks, AdamW for all else; updates as large as AdamW's, so that one rate fits."""
     outside = [network.model.get_input_embeddings(), network.head]
     others = {id(p) for module in outside if module is not None for p in module.parameters()}

@@ -7,6 +7,7 @@ import pytest
 
 from gptfl import collect
 from gptfl.errors import GptflError, ResourceError, UsageError
+from gptfl.options.base import check_one
 from gptfl.options.recording import TrainingOptions
 from gptfl.recording.recipe import check_optimiser, recipe_settings
 from gptfl.recording.trainers import recipe_of
@@ -56,6 +57,24 @@ def test_warm_up_in_steps_is_a_whole_number() -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         settings(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("warmup", (-1, 1.5, float("nan"), float("inf"))),
+        ("clip_norm", (0, -1.0, float("nan"))),
+        ("beta1", (1.0, -0.1)),
+        ("beta2", (1.0,)),
+        ("eps", (0.0,)),
+        ("momentum", (1.0,)),
+        ("weight_decay", (-0.1, float("nan"))),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(name: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        with pytest.raises(UsageError, match=f"^{name} is "):
+            check_one(TrainingOptions, name, value)
 
 
 def test_gradients_that_can_not_be_followed_are_refused_by_name() -> None:
