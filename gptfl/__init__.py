@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
     from gptfl.recording.inspect import inspect
+    from gptfl.recording.inspect_data import inspect_data
     from gptfl.report.display import plot, save
 
 _WHERE = {
@@ -40,6 +41,7 @@ _WHERE = {
     "fit": "api.simulator",
     "import_": "interchange.import_recording",
     "inspect": "recording.inspect",
+    "inspect_data": "recording.inspect_data",
     "learning_curve": "api.learning_curve",
     "open_recording": "api.recording",
     "open_simulator": "api.simulator",
@@ -65,6 +67,7 @@ __all__ = [
     "fit",
     "import_",
     "inspect",
+    "inspect_data",
     "learning_curve",
     "open_recording",
     "open_simulator",

@@ -171,7 +171,7 @@ class Recording:
 @takes(CollectOptions)
 def collect(
     model: str,
-    task: str,
+    task: str | None = None,
     *groups: object,
     progress: Progress = silent,
     announce: "Callable[[CostEstimate], None] | None" = None,
@@ -179,6 +179,7 @@ def collect(
 ) -> Recording:
     """Fine-tune ``model`` on random subsets of the task's pool and record every test example: the recording to hold.
 
+    Without ``task``, the examples are one's own: ``data``, ``train`` or ``dataset`` names them.
     ``gptfl.recording.collect.collect`` says what each parameter means and what it raises; the same call again finishes
     what an interrupted one left.
     """

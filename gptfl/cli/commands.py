@@ -23,8 +23,8 @@ COMMANDS: Mapping[str, str] = {
     "select": "Select the training examples that are predicted to be best to train on for some test examples.",
     "select-study": "Train on what gptfl select chooses, beside random subsets and TracIn's choice, to see what selecting "
     "is worth.",
-    "demo": "Run all five stages on a small built-in model and task, in under three minutes on two cores.",
-    "inspect": "Show what a gptfl file holds.",
+    "demo": "Go the recommended road on a small built-in model and task, in a minute or two on two cores.",
+    "inspect": "Show what a gptfl file holds, or with --data what is understood of data of your own.",
     "unlock": "Make a file readable again that another program had open to write when it was killed.",
     "export": "Write a recording in the layout of the released recordings, or as tables for other tools.",
     "plugins": "List every task, encoder, metric, estimator and executor, who provides it, and what is broken.",

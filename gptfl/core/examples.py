@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from gptfl.core.turns import Turn, transcript
 from gptfl.core.values import fingerprint
 from gptfl.errors import DataError
 
@@ -18,6 +19,7 @@ class Example:
     ``label`` is the class as an index into ``choices``, where the task has classes.
     ``digest`` identifies the texts, also where a recording keeps none (``--no-texts``).
     ``fields`` holds whatever else the task knows (references, category, ...), JSON-able.
+    ``turns`` are those of a conversation, of which prompt and target are then the ``transcript``.
     """
 
     id: str
@@ -27,15 +29,30 @@ class Example:
     label: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
+    turns: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.digest:
-            object.__setattr__(self, "digest", self.digest_of(self.prompt, self.target))
+            object.__setattr__(self, "digest", self.text_digest)
 
-    @staticmethod
-    def digest_of(prompt: str, target: str) -> str:
-        """What identifies texts."""
-        return fingerprint(prompt, target)
+    @property
+    def text_digest(self) -> str:
+        """What identifies the texts that are here."""
+        if not self.turns:
+            return fingerprint(self.prompt, self.target)
+        return fingerprint(self.prompt, self.target, [turn.to_json() for turn in self.turns], self.tools)
+
+    @classmethod
+    def of_turns(cls, id: str, turns: Sequence[Turn], fields: Mapping[str, Any]) -> "Example":
+        """The example that a conversation is."""
+        prompt, target = transcript(turns)
+        return cls(id, prompt, target, fields=fields, turns=tuple(turns))
+
+    @property
+    def tools(self) -> list[Any] | None:
+        """The tools that a conversation may call, as chat templates take them."""
+        tools = self.fields.get(TOOLS) if self.turns else None
+        return tools if isinstance(tools, list) and tools else None
 
     @property
     def text(self) -> str:
@@ -82,6 +99,8 @@ def _numbered(example: Example, classes: "Classes") -> Example:
     return replace(example, label=None if own is None else own[1], fields=fields)
 
 
+TOOLS = "tools"
+"""The field of a conversation that describes its tools."""
 WORDLESS = ("template", "flipped", "clean_label", "reserved")
 """Fields that tell in a number what was done to an example."""
 
@@ -206,13 +225,14 @@ def examples_fingerprint(pool: Sequence[Example], test: Sequence[Example]) -> st
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
-    """What a task hands to ``collect``: the training pool and the test examples."""
+    """What a task hands to ``collect``: the training pool and the test examples, and what to tell of them."""
 
     task: str
     pool: tuple[Example, ...]
     test: tuple[Example, ...]
     source: str = ""
     licence: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def references_of(example: Example) -> tuple[str, ...]:

@@ -135,6 +135,22 @@ class RecordingSettings(Mapping[str, Any]):
     texts: bool = _setting(True, _anything, on="--texts", off="--no-texts")
     instructions: bool | None = _setting(False, _is_switch, on="--instructions", off="--no-instructions")
     flip_labels: float | None = _setting(None, _real(0.0, 1.0))
+    shape: str | None = _setting(None, _is_word)
+    """What rows of one's own look like (``tasks.shapes``); None for a task's."""
+    train: str | None = _setting(None, _is_word, identity=False)
+    eval: str | None = _setting(None, _is_word, identity=False)
+    eval_share: float | None = _setting(None, _real(0.0, 1.0), identity=False)
+    fields: str | None = _setting(None, _is_word, identity=False)
+    loss_on: str | None = _setting(None, _is_word, identity=False)
+    dataset: str | None = _setting(None, _is_word, identity=False)
+    dataset_config: str | None = _setting(None, _is_word, identity=False)
+    split: str | None = _setting(None, _is_word, identity=False)
+    eval_split: str | None = _setting(None, _is_word, identity=False)
+    revision: str | None = _setting(None, _is_word, identity=False)
+    end_token: bool | None = _setting(None, _is_switch, later=True)
+    chat_template: str | None = _setting(
+        None, _is_word, later=True, on="a chat template of its own", off="no --chat-template"
+    )
     data_source: object = _setting(None, _anything, identity=False)
     licence: object = _setting(None, _anything, identity=False)
     learning_rate: float | None = _setting(None, _real(0.0, LARGEST_RATE), flag="--lr")
@@ -220,13 +236,16 @@ class RecordingSettings(Mapping[str, Any]):
         """
         # What the model is called is compared only where its weights can't be.
         passed = set() if recorded.weights is None else {"model"}
-        later = {key for key, known in SETTINGS.items() if known.later and (key in self or key in recorded)}
-        for key in sorted({*self, *later}, key=lambda key: (key != "metrics", key)):
+        # What is left out where it is as before may be in either alone.
+        either = {
+            *self,
+            *(key for key in recorded if key in SETTINGS and (SETTINGS[key].left_out or SETTINGS[key].later)),
+        }
+        for key in sorted(either, key=lambda key: (key != "metrics", key)):
             known = SETTINGS.get(key)
             if known is None or not known.identity or key in passed:
                 continue
-            was = getattr(recorded, key)
-            asked = getattr(self, key)
+            was, asked = getattr(recorded, key), getattr(self, key)
             if was != asked:
                 # What every version wrote and this file lacks has no value to show.
                 lacking = key not in recorded and not known.null

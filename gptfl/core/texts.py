@@ -4,7 +4,8 @@ import json
 import math
 import re
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from gptfl.errors import UNSAFE, harmless, one_line
@@ -15,7 +16,11 @@ _STRUCTURE = "\n"
 
 
 class JsonError(ValueError):
-    """What is wrong with a text that should be JSON."""
+    """What is wrong with a text that should be JSON; ``at`` is the place in it, where the parser tells one."""
+
+    def __init__(self, problem: str, at: int | None = None) -> None:
+        super().__init__(problem)
+        self.at = at
 
 
 def id_problem(id: str) -> str:
@@ -87,23 +92,43 @@ def parse_json(text: str, lenient: bool = False) -> Any:
     number that a float can't (``NaN``, ``1e400``, whole numbers alike) or half a character. With ``lenient``,
     ``NaN``, ``Infinity`` and large numbers are taken: gptfl's own files may hold them.
     """
+    decoder = _LENIENT if lenient else _STRICT
+    with _told(text):
+        value = decoder.decode(text)
+        _check_whole(text, value)
+    return value
+
+
+def parse_json_at(text: str, start: int) -> tuple[Any, int]:
+    """The value of the JSON that begins at a place of a text, and the place behind it; raises as ``parse_json``."""
+    with _told(text):
+        value, end = _STRICT.raw_decode(text, start)
+        _check_whole(text[start:end], value)
+    return value, end
+
+
+def _check_whole(text: str, value: Any) -> None:
+    if "\\ud" in text or "\\uD" in text:  # an escape may be half a character, which no file can hold
+        json.dumps(value, ensure_ascii=False).encode()
+
+
+@contextmanager
+def _told(text: str) -> Iterator[None]:
+    """Turn what the parser raises into a ``JsonError`` that says what is wrong."""
     try:
-        value = (_LENIENT if lenient else _STRICT).decode(text)
-        if "\\ud" in text or "\\uD" in text:  # an escape may be half a character, which no file can hold
-            json.dumps(value, ensure_ascii=False).encode()
+        yield
     except JsonError:
         raise
     except json.JSONDecodeError as error:
         # Behind a line break, the parser would count the columns of the next line.
         column = min(error.pos, len(text.rstrip())) + 1
-        raise JsonError(f"is no JSON ({error.msg}, column {column})") from error
+        raise JsonError(f"is no JSON ({error.msg}, column {column})", error.pos) from error
     except UnicodeEncodeError as error:
         raise JsonError("holds half a character (a lone surrogate)") from error
     except RecursionError as error:
         raise JsonError("is nested too deeply") from error
     except ValueError as error:  # of int, which takes no number of thousands of digits
         raise JsonError("holds a number that has too many digits") from error
-    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -162,6 +187,7 @@ __all__ = (
     "natural",
     "one_line",
     "parse_json",
+    "parse_json_at",
     "shown_line",
     "written_id",
 )

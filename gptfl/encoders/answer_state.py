@@ -51,12 +51,14 @@ class AnswerState:
         self.device = settings.text(who, "device", device)
         self.progress: Progress = silent
         self._recorded: object = None
+        self._turns: dict[str, Any] = {}
         self._examples: tuple[Example, ...] = ()
 
     def use_recording(self, recording: Dynamics) -> None:
         """Take model and length of a recording where none were set. Raises ``DataError`` where it names no model."""
         known = recording.settings
         self._examples = tuple(one for one in (*recording.pool, *recording.test) if one.text)
+        self._turns = {"end_token": known.get("end_token"), "template": known.get("chat_template")}
         if self.model is None:
             from gptfl.training.named import model_in_file
 
@@ -72,7 +74,8 @@ class AnswerState:
 
         The recording's examples change it where their tokens are others than those that older features were made by.
         """
-        other = {"tokenization": "whole text"} if self._tokenizer.differing(self._examples) else {}
+        other: dict[str, Any] = {"tokenization": "whole text"} if self._tokenizer.differing(self._examples) else {}
+        other |= {name: value for name, value in self._turns.items() if value is not None}
         return {
             "encoder": self.name,
             "model": self.model,
@@ -164,7 +167,7 @@ class AnswerState:
         from gptfl.training.tokenization import Tokenizer
 
         most = longest_input(self._loaded.model.config)
-        return Tokenizer(self._loaded.tokenizer, self.max_length or MAX_LENGTH, most, "max_length")
+        return Tokenizer(self._loaded.tokenizer, self.max_length or MAX_LENGTH, most, "max_length", **self._turns)
 
     @cached_property
     def _loaded(self) -> Any:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gptfl.options.base import SEED, option
+from gptfl.options.base import SEED, at_least, option
+from gptfl.options.rows import OWN, RowOptions
 
 FILES, PRECISE, RESULT, TRAINED = "Files", "Fine points", "Output", "Trainings"
 File = str | Path | None
@@ -109,10 +110,23 @@ class InputOptions:
 class InspectOptions:
     """What ``gptfl inspect`` shows."""
 
-    file: str | Path = option(help="A recording, features, simulator or predictions file.", argument=True)
+    file: File = option(None, "A recording, features, simulator or predictions file.", argument=True, shown=False)
     examples: bool = option(False, "List the ids and texts of a recording's examples to pick from.")
     command: bool = option(False, "Print the command line that made a recording, features or a simulator.")
     as_json: bool = _as_json("Print JSON instead of a table.", panel=None)
+    data: File = option(
+        None,
+        "Instead of FILE, a file or folder of your own rows, as for gptfl collect: shows what is understood of them.",
+        shown=False,
+        panel=OWN,
+    )
+    model: str | None = option(
+        None, "Show the rows as tokens of this model, too.", shown=False, panel=OWN, complete="model"
+    )
+    max_length: int = option(
+        2048, "With --model: tokens of an example, as for gptfl collect.", panel=OWN, bound=at_least(1)
+    )
+    rows: RowOptions = RowOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from gptfl.options.base import (
     share,
 )
 from gptfl.options.common import FILES, PRECISE, File
+from gptfl.options.rows import RowOptions
 
 WHAT, DESIGN = "What to record", "Runs"
 RECIPE = "Fine-tuning (defaults: the paper's)"
@@ -32,13 +33,17 @@ class DataOptions:
         help="Model to fine-tune: pythia-14m … pythia-2.8b, smollm2-135m-instruct[-q4], tiny, any Hub id or folder.",
         complete="model",
     )
-    task: str = option(
-        help="Where the examples come from (see gptfl plugins); several, separated by commas, are a mixture.",
+    task: str | None = option(
+        None,
+        "Where the examples come from (see gptfl plugins); several, separated by commas, are a mixture.",
         complete="task",
+        shown="data of your own",
     )
     data: File = option(
         None,
-        "Folder with train.jsonl and test.jsonl, instead of the Hub; of a mixture, with a folder a task.",
+        "Without --task, a file or folder of your own rows: JSON lines, a JSON array, CSV or Parquet, each also .gz or "
+        ".zst, or what save_to_disk wrote. With one, a folder with train.jsonl and test.jsonl, instead of the Hub; of a "
+        "mixture, with a folder a task.",
         shown=False,
         identity=False,
     )
@@ -109,12 +114,20 @@ class DesignOptions:
         bound=at_least(1),
     )
     pool: int | None = option(
-        None, "Training examples that runs draw from, of all tasks.", shown="200", bound=at_least(1)
+        None,
+        "Training examples that runs draw from, of all tasks.",
+        shown="200, or all if there are fewer",
+        bound=at_least(1),
     )
     per_task: int | None = option(
         None, "Training examples of each task, instead of --pool.", shown=False, bound=at_least(1)
     )
-    test: int = option(200, "Test examples that are measured, of all tasks.", bound=at_least(1))
+    test: int | None = option(
+        None,
+        "Test examples that are measured, of all tasks.",
+        shown="200, or all if there are fewer",
+        bound=at_least(1),
+    )
     subset_size: int | None = option(
         None,
         "Examples of each run.",
@@ -160,7 +173,8 @@ class TrainingOptions:
     lr: float | None = option(
         None,
         "Peak learning rate.",
-        shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's",
+        shown="the task's: 5e-7 or 1e-6 for the paper's tasks, 1e-3 for errands; the least of a mixture's; for data of "
+        "your own 2e-5, with --lora 2e-4",
         bound=RATE,
     )
     schedule: str = option(
@@ -328,6 +342,7 @@ class CollectOptions:
     """What ``gptfl collect`` records."""
 
     examples: DataOptions
+    rows: RowOptions = RowOptions()
     design: DesignOptions = DesignOptions()
     generation: GenerationOptions = GenerationOptions()
     training: TrainingOptions = TrainingOptions()

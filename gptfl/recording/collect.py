@@ -35,7 +35,7 @@ STILL = 0.01
 @takes(CollectOptions)
 def collect(
     model: str,
-    task: str,
+    task: str | None = None,
     *groups: object,
     progress: Progress = silent,
     announce: "Announce | None" = None,
@@ -48,7 +48,8 @@ def collect(
 
     Args:
         model: a short name, a Hub id or a folder.
-        task: a task's name; several, separated by commas, are a mixture.
+        task: a task's name; several, separated by commas, are a mixture. None for data of one's own, which ``data``,
+            ``train`` or ``dataset`` then names.
         groups: options in groups, such as ``gptfl.options.recording.TrainingOptions(lr=1e-4)``.
         progress: called along the way.
         announce: called with the estimate before the recording starts; ``dry_run=True`` stops there.

@@ -19,10 +19,11 @@ from gptfl.plugins.interfaces import Encoder, UsesRecording
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
-from gptfl.recording.plan import PAPER, POOL
+from gptfl.recording.plan import PAPER
 from gptfl.recording.recipe import MOMENTUM
 from gptfl.recording.recording import choose_metric
 from gptfl.recording.sketch_request import DIMENSIONS
+from gptfl.recording.source import POOL, TEST
 from gptfl.store import kinds
 from gptfl.store.features import read_features
 from gptfl.store.files import read_header
@@ -30,6 +31,8 @@ from gptfl.store.recordings import read_dynamics
 from gptfl.store.simulators import read_simulator
 from gptfl.store.workspace import Workspace, stem_for, stem_of
 from gptfl.tasks.mixture import open_task
+from gptfl.tasks.own_data import LORA_RATE, SHAPE, OwnData
+from gptfl.tasks.shapes import CHATS
 from gptfl.training.lora import Lora, parse_lora
 from gptfl.training.names import resolve_model
 
@@ -53,9 +56,13 @@ KEPT += (
     "seed",
 )
 KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout")
-KEPT += ("texts",)
+KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
+KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision")
 """Options that a recording keeps under their own names."""
-COLLECTED = "how many runs were asked for (--runs are the recorded ones), --checkpoints and --executor"
+COLLECTED = (
+    "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of "
+    "--chat-template"
+)
 IMPORTED = "the whole path of the folder, --train-texts and --test-texts"
 
 
@@ -100,12 +107,13 @@ def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
     mixed = "," in settings.task
     given |= {
         "model": model,
-        "task": settings.task,
+        "task": None if settings.shape is not None else settings.task,
         "runs": _unless(len(dynamics.runs) - repeats, PAPER.runs) or None,
         "repeats": repeats,
         "design": _unless(settings.design, PAPER.design),
         "pool": _unless(len(dynamics.pool), POOL),
-        "test": len(dynamics.test),
+        "test": _unless(len(dynamics.test), TEST),
+        "end_token": _unless(settings.end_token, True if settings.shape in CHATS else None),
         "metrics": tuple(settings.metrics or dynamics.metrics),
         "instructions": _unless(settings.instructions, mixed),
         "lr": _unless(settings.learning_rate, _usual_rate(settings)),
@@ -132,6 +140,8 @@ def _model(settings: RecordingSettings) -> tuple[str, str]:
 
 def _usual_rate(settings: Mapping[str, Any]) -> float | None:
     """The learning rate that is the task's own, where the task can be opened."""
+    if SHAPE in settings:
+        return OwnData.learning_rate if settings.get("lora") is None else LORA_RATE
     data = settings.get("data")
     try:
         return open_task(get_registry(), settings["task"], None if data is None else user_path(data)).learning_rate

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
+from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, natural, shown_line
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
@@ -35,6 +36,8 @@ class ExampleRow:
     role: str
     label: str
     text: str
+    excerpt: str = field(default="", compare=False)
+    """What tells it apart, short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +251,11 @@ _SUMMARIES: Mapping[str, Callable[[Path], Rows]] = {
 
 def _list_examples(dynamics: Dynamics) -> list[ExampleRow]:
     parts = (("pool", dynamics.pool), ("test", dynamics.test))
+    pieces = iter(excerpts([*dynamics.pool, *dynamics.test]))
     return [
-        ExampleRow(one.id, role, shown_line(_label(one)), shown_line(one.text)) for role, part in parts for one in part
+        ExampleRow(one.id, role, shown_line(_label(one)), shown_line(one.text), next(pieces))
+        for role, part in parts
+        for one in part
     ]
 
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gptfl.core import RecordingSettings, TaskData, user_path
+from gptfl.core import RecordingSettings, TaskData
 from gptfl.core.curriculum import check_seed, recorded_steps
 from gptfl.core.recording_settings import DECODINGS, SETTINGS
 from gptfl.core.schedules import check_warmup
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
 from gptfl.options.base import check, check_one
-from gptfl.options.recording import CollectOptions, DesignOptions, TrainingOptions
+from gptfl.options.recording import CollectOptions, TrainingOptions
 from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import Registry
@@ -20,18 +20,17 @@ from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import Request, check_size, read_request
 from gptfl.recording.recipe import check_optimiser, recipe_settings
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
+from gptfl.recording.source import count_examples, open_source, token_settings
 from gptfl.store.safety import MAX_BYTES
 from gptfl.store.workspace import safe_name, stem_for
 from gptfl.tasks.label_noise import check_share
-from gptfl.tasks.mixture import ExampleSource, open_task, task_names
+from gptfl.tasks.mixture import ExampleSource, task_names
+from gptfl.tasks.own_data import LORA_RATE, OwnData
 from gptfl.training.lora import parse_lora
 from gptfl.training.names import ModelSource, resolve_model
 
 if TYPE_CHECKING:
     from gptfl.training.trainer import TrainerSettings
-
-POOL = 200
-"""The pool's examples, unless told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,8 @@ class RecordingPlan:
     metrics: tuple[Metric, ...]
     executor: Executor
     design: Design
+    test: int
+    """How many test examples there are."""
     steps: int
     trainer: "TrainerSettings"
     device: str
@@ -68,6 +69,8 @@ class RecordingPlan:
     sketches: SketchRequest | None
     checkpoints: tuple[int, ...] | None
     """The steps whose weights are saved; None for none."""
+    notes: tuple[str, ...] = ()
+    """What was decided that may surprise."""
 
     @property
     def stem(self) -> str:
@@ -76,7 +79,8 @@ class RecordingPlan:
 
     def load(self) -> TaskData:
         """Its examples; those marked that are set aside. Raises ``DataError`` where the task has too few of them."""
-        return self.source.load(self.design.pool, self.options.design.test, self.options.execution.seed)
+        loaded = self.source.load(self.design.pool, self.test, self.options.execution.seed)
+        return replace(loaded, notes=(*loaded.notes, *self.notes))
 
     def settings(self, examples: TaskData, trainer: "TrainerSettings") -> RecordingSettings:
         """What the recording keeps of how it was made; ``trainer`` knows how many processes there are."""
@@ -88,7 +92,7 @@ class RecordingPlan:
             "model": utf8(self.model.name),
             "source": utf8(self.model.location),
             "pool": self.design.pool,
-            "test": asked.design.test,
+            "test": self.test,
             "subset_size": self.design.subset,
             **self.design.settings,
             "batch_size": asked.training.batch_size,
@@ -103,6 +107,8 @@ class RecordingPlan:
             "licence": examples.licence,
             **trainer.to_json(),
         }
+        own = self.source.task
+        settings |= own.settings() if isinstance(own, OwnData) else {}
         generates = reads_text(self.metrics)
         return RecordingSettings.of(
             {key: value for key, value in settings.items() if SETTINGS[key].kept(value, generates)}
@@ -118,10 +124,11 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     check(options)
     check_seed(execution.seed)
     check_name(options.output.name)
-    names = task_names(examples.task)
-    task = ",".join(names)
     check_share(examples.flip_labels)
-    opened = open_task(registry, task, None if examples.data is None else user_path(examples.data))
+    opened = open_source(registry, examples, options.rows)
+    own = isinstance(opened, OwnData)
+    names = [opened.name] if own else task_names(str(examples.task))
+    task = ",".join(names)
     source = ExampleSource(
         opened, len(names) > 1 if examples.instructions is None else examples.instructions, examples.flip_labels
     )
@@ -129,11 +136,13 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     executor = make_executor(registry, execution.executor)
     model = resolve_model(examples.model)
     preset = FEW_RUNS if asked.few_runs else PAPER
-    trainer, device = _trainer(options, opened.learning_rate, metrics)
+    usual = LORA_RATE if own and training.lora is not None else opened.learning_rate
+    trainer, device = _trainer(options, usual, metrics)
+    pool, test, notes = count_examples(asked, len(names), opened)
     design = choose_design(
         preset.design if asked.design is None else asked.design,
         preset.runs if asked.runs is None else asked.runs,
-        _pool(asked, len(names)),
+        pool,
         execution.seed,
         subset_size=asked.subset_size,
         reserve_pool=asked.reserve_pool,
@@ -142,12 +151,10 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     )
     steps = choose_steps(design, training.steps, training.epochs, training.batch_size)
     check_warmup(training.warmup, steps)
-    gradients, sketches = _gradients(options, preset, design, steps, metrics)
+    gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
     reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
     check_optimiser(trainer.optimiser, execution.shard, reference)
-    check_recording_size(
-        design.runs, asked.repeats, steps, training.batch_size, asked.record_every, asked.test, len(metrics)
-    )
+    check_recording_size(design.runs, asked.repeats, steps, training.batch_size, asked.record_every, test, len(metrics))
     design.check()
     along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
     check_together(
@@ -167,12 +174,14 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         metrics=metrics,
         executor=executor,
         design=design,
+        test=test,
         steps=steps,
-        trainer=replace(trainer, derivatives=gradients.own),
+        trainer=replace(trainer, derivatives=gradients.own, **token_settings(options.rows, opened)),
         device=device,
         gradients=gradients,
         sketches=sketches,
         checkpoints=_checkpoints(options.output.checkpoints, steps, asked.record_every),
+        notes=notes,
     )
 
 
@@ -217,9 +226,9 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
 
 
 def _gradients(
-    options: CollectOptions, preset: Preset, design: Design, steps: int, metrics: Sequence[Metric]
+    options: CollectOptions, preset: Preset, design: Design, test: int, steps: int, metrics: Sequence[Metric]
 ) -> tuple[Request, SketchRequest | None]:
-    asked, test = options.gradients, options.design.test
+    asked = options.gradients
     wanted = read_request(asked.gradients, asked.gradient_points, steps, [metric.info.name for metric in metrics])
     check_size(wanted.points, design.pool, test)
     sketches = read_sketch_request(
@@ -240,16 +249,6 @@ def _checkpoints(asked: str | int | None, steps: int, every: int) -> tuple[int, 
     from gptfl.training.checkpoints import checkpoint_steps
 
     return checkpoint_steps(str(asked), recorded_steps(steps, every).tolist())
-
-
-def _pool(asked: DesignOptions, tasks: int) -> int:
-    if asked.per_task is None:
-        return POOL if asked.pool is None else asked.pool
-    if asked.pool is not None:
-        raise UsageError(
-            f"--pool {asked.pool} and --per-task {asked.per_task} both say how large the pool is", "give one of them"
-        )
-    return asked.per_task * tasks
 
 
 def check_name(name: str | None) -> None:

@@ -135,10 +135,9 @@ def with_texts(
             f"{path} keeps no texts and does not say where they came from (no {missing[0]!r})",
             "make a recording that keeps its texts",
         )
-    source = settings.data if data is None else data
-    examples = ExampleSource.of_settings(get_registry(), settings, None if source is None else user_path(source))
+    examples = ExampleSource.of_settings(get_registry(), settings, None if data is None else user_path(data))
     loaded = examples.load(settings.pool, settings.test, settings.seed)
-    where = settings.task if source is None else source
+    where = data or settings.data or settings.task
     _same(dynamics.pool, loaded.pool, f"pool example of {path} and of {where}")
     _same(dynamics.test, loaded.test, f"test example of {path} and of {where}")
     return loaded.pool, loaded.test

@@ -176,7 +176,7 @@ class RecordingJob:
             len(self.metrics),
             generated,
         )
-        guess = estimate(trainer, left[0] if left else self.plans[0], size, _notes(trainer))
+        guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         if self.draws:
             rates = trainer.recipe.rates(known.steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))

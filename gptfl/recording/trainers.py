@@ -105,7 +105,18 @@ class TrainerMaker:
         return {**self.__dict__, "_made": None, "progress": silent}
 
 
-OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora", "clip_norm", "momentum")
+OPTIONAL = (
+    *(
+        "train_layers",
+        "generate_tokens",
+        "generate_every",
+        "lora",
+        "end_token",
+        "chat_template",
+        "clip_norm",
+        "momentum",
+    ),
+)
 """Settings of a recipe that may be null."""
 
 

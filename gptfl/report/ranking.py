@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core import Example, word_of
+from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
 from gptfl.influence.ranking import Ranking, RankResult
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLES = (".csv", ".json")
-EXCERPT = 60
-
 
 SHARES = (0.1, 0.2, 0.4)
 """The shares of the pool checked at which the table says how many flips were found."""
@@ -129,13 +128,14 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     # Where the terminal is narrow, the text alone gives way.
     table.add_column("text", overflow="fold")
     scale = NumberScale.of(ranking.influence)
+    pieces = excerpts(result.pool)
     for rank, place in shown(ranking, top, reverse):
         row = _row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
         cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, written_id(row["id"]), row["class"]]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
-        table.add_row(*(Text(cell) for cell in (*cells, row["text"])))
+        table.add_row(*(Text(cell) for cell in (*cells, pieces[place])))
     return table
 
 
@@ -188,7 +188,6 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
 def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
     example = result.pool[place]
     flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
-    text = shown_line(example.text)
     bounds = {"low": ranking.low, "high": ranking.high}
     return {
         "rank": rank,
@@ -197,7 +196,7 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
         **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
         "class": class_of(example),
         **flips,
-        "text": text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…",
+        "text": shown_line(example.text),
     }
 
 

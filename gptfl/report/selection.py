@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from gptfl.core.texts import json_text, written_id
+from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.selection import Selection
 from gptfl.report.ranking import class_of, rich_table
@@ -52,6 +52,7 @@ def to_json(selection: Selection) -> str:
                 "influence": float(selection.influence[place]),
                 **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
                 "class": class_of(example),
+                "text": shown_line(example.text),
             }
             for place, example in enumerate(selection.examples)
         ],

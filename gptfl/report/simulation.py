@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core import MetricInfo
-from gptfl.core.texts import json_text, written_id
+from gptfl.core.excerpts import excerpts
+from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import harmless
 from gptfl.report.cells import NumberScale
 from gptfl.report.pictures import new_figure
@@ -172,16 +173,21 @@ def simulation_table(result: Simulation) -> Table:
     )
     for heading in headings:
         table.add_column(heading, justify="right")
+    pieces = dict(zip(result.tests, excerpts(result.examples), strict=False))
+    shown = any(pieces.values())
+    if shown:  # where the terminal is narrow, the text alone gives way
+        table.add_column("text", overflow="fold")
     for title, changes in (("helped most", result.helped), ("hurt most", result.hurt)):
         if changes:
-            table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings))
+            table.add_row(f"[bold]{title}[/bold]", *("" for _ in headings), *([""] if shown else []))
         for change in changes:
             truth = () if change.recorded is None else (_shown(change.recorded, scale),)
             span = (bounds[change.id],) if bounds else ()
             ends = (scale.number(change.predicted), *span, *truth, scale.number(change.reference))
             numbers = (*ends, scale.number(change.change, "+.3g"))
             mark = f" ({marks[change.id]})" if marks.get(change.id) else ""
-            table.add_row(Text(f"  {written_id(change.id)}{mark}"), *numbers)
+            texts = [Text(pieces[change.id])] if shown else []
+            table.add_row(Text(f"  {written_id(change.id)}{mark}"), *numbers, *texts)
     return table
 
 
@@ -210,6 +216,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
     """All numbers but the trajectories, for programs."""
     truths = [math.nan] * len(result.tests) if result.recorded is None else result.recorded
     marks = result.marks or ("",) * len(result.tests)
+    texts = [shown_line(example.text) for example in result.examples] or [""] * len(result.tests)
     rows = zip(result.tests, result.final, truths, result.change, result.spread, marks, strict=True)
     return {
         "estimator": result.estimator,
@@ -236,6 +243,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
                 "change": _number(change),
                 "spread": _number(spread),
                 "fitted": mark or "seen",
+                **({"text": texts[place]} if texts[place] else {}),
                 "intervals": {
                     f"{level:g}": [float(low[place]), float(high[place])]
                     for level, (low, high) in result.intervals.items()

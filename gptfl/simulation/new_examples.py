@@ -17,7 +17,9 @@ from gptfl.tasks.instructions import GENERIC, instructed
 from gptfl.tasks.jsonl import JsonLines
 from gptfl.tasks.local_files import read_rows
 from gptfl.tasks.mixture import task_names
+from gptfl.tasks.own_data import row_reader
 from gptfl.tasks.rows import TaskRow, shown
+from gptfl.tasks.shapes import EXPECTED
 
 FIRST = "first"
 """The field with a test example's first score."""
@@ -62,7 +64,7 @@ def _read(
     def rows() -> Iterator[TaskRow]:
         """Each row as it is read, so that what is wrong stops the reading."""
         for number, plain in enumerate(read_rows(path, reader.expected)):
-            row = _with_id(plain, number)
+            row = _with_id(plain, number, reader.id_field)
             if row.values["id"] in known:
                 raise DataError(f"{row.place}: the recording has an example {row.values['id']!r}", "give it another id")
             first.append(_first(row, metric))
@@ -74,7 +76,9 @@ def _read(
     return examples, first
 
 
-def _with_id(row: TaskRow, number: int) -> TaskRow:
+def _with_id(row: TaskRow, number: int, field: str) -> TaskRow:
+    if field != "id" and field in row.values:
+        row = replace(row, values={**row.values, "id": row.values[field]})
     return row.having(id=f"new-{number}" if row.values.get("id") is None else row.id(number))
 
 
@@ -113,9 +117,16 @@ class _Reader:
         forms = [PLAIN, *(task.expected for task in self.tasks.values() if not isinstance(task, JsonLines))]
         self.expected = ", or ".join(forms) + (f", and task (one of {', '.join(names)})" if self.mixed else "")
         self.classes = Classes((*dynamics.pool, *dynamics.test))
+        self.own = row_reader(settings)
+        self.id_field = "id" if self.own is None else self.own.fields.get("id", "id")
+        if self.own is not None:
+            self.own.fields = {name: column for name, column in self.own.fields.items() if name != "id"}
+            self.expected = EXPECTED
 
     def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds. Raises ``DataError`` naming the row's place."""
+        if self.own is not None:
+            return replace(self._classed(self.own.read(row), ""), id=id)
         name = self._task_of(row)
         if "prompt" in row.values and "target" in row.values:
             return self._marked(self._classed(JsonLines().example(row, id), name), name)

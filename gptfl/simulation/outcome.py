@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import MetricInfo, Prediction
+from gptfl.core import Example, MetricInfo, Prediction
 from gptfl.core.display import Displayed
 from gptfl.simulation.counterfactual import SimulationRequest
 
@@ -121,6 +121,8 @@ class Simulation(Displayed):
     """Whether the recording was imported, and nothing can be trained by its recipe."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
+    examples: tuple[Example, ...] = ()
+    """The test examples, in the order of ``tests``."""
 
 
 def mean_over(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "..."]:

@@ -122,6 +122,7 @@ def simulated(
         novelty=prediction.novelty,
         imported=source.recording.dynamics.settings.imported,
         binary=source.recording.dynamics.is_binary(source.metric),
+        examples=tuple(source.scope.test),
     )
 
 

@@ -9,6 +9,7 @@ import h5py
 
 from gptfl.core import Example, MetricInfo, TaskData
 from gptfl.core.texts import ID_RULE, id_problem
+from gptfl.core.turns import Turn
 from gptfl.errors import DataError
 from gptfl.store import hdf5
 from gptfl.store.deferred import defer
@@ -88,13 +89,12 @@ def check_digest(example: Example, where: str) -> None:
 
     An example whose texts are gone keeps the digest that it has.
     """
-    if (example.prompt or example.target or example.choices) and example.digest != Example.digest_of(
-        example.prompt, example.target
-    ):
+    if (example.prompt or example.target or example.choices) and example.digest != example.text_digest:
         raise DataError(f"{where}: the text of {example.id!r} is not that of its digest", "record it again")
 
 
 def _to_json(example: Example) -> dict[str, Any]:
+    turns = {"turns": [turn.to_json() for turn in example.turns]} if example.turns else {}
     return {
         "id": example.id,
         "prompt": example.prompt,
@@ -103,6 +103,7 @@ def _to_json(example: Example) -> dict[str, Any]:
         "label": example.label,
         "fields": dict(example.fields),
         "digest": example.digest,
+        **turns,
     }
 
 
@@ -117,9 +118,17 @@ def _from_json(row: Any, where: str) -> Example:
         or not (row.get("label") is None or type(row["label"]) is int)
     ):
         raise DataError(f"{where} is no example", "make the file again")
-    return Example(
-        row["id"], row["prompt"], row["target"], tuple(row["choices"]), row["label"], row["fields"], row["digest"]
-    )
+    turns = _turns(row.get("turns", []), where)
+    choices = tuple(row["choices"])
+    return Example(row["id"], row["prompt"], row["target"], choices, row["label"], row["fields"], row["digest"], turns)
+
+
+def _turns(value: Any, where: str) -> tuple[Turn, ...]:
+    turns = [Turn.from_json(one) for one in value] if isinstance(value, list) else [None]
+    known = tuple(turn for turn in turns if turn is not None)
+    if len(known) < len(turns) or (known and not any(turn.target for turn in known)):
+        raise DataError(f"{where} has turns that are none", "make the file again")
+    return known
 
 
 def metric_to_json(metric: MetricInfo) -> dict[str, Any]:

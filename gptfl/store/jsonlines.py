@@ -7,7 +7,7 @@ from typing import Any
 
 from gptfl.core.texts import ID_RULE, JsonError, id_problem, json_text, parse_json
 from gptfl.errors import DataError, harmless
-from gptfl.store.pipes import open_stream
+from gptfl.store.compressed import is_compressed, open_bytes
 
 MAX_LINE = 4 * 2**20
 """Bytes; parsed JSON can take many times the memory of its text."""
@@ -26,6 +26,14 @@ class Limits:
     line: int
     file: int
     lines: int = MAX_LINES
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The values of one row of a file of any kind, by name; ``place`` is what messages call it."""
+
+    place: str
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +94,15 @@ def text_lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
         if path.stat().st_size > limits.file:
             raise too_large
         too_many = DataError(f"{path} has more than {limits.lines:,} lines", "split it, or use fewer rows")
-        if path.is_file() and _has_more_lines(path, limits.lines):  # told before any of them takes its time
+        plain = path.is_file() and not is_compressed(path)
+        if plain and _has_more_lines(path, limits.lines):  # told before any of them takes its time
             raise too_many
-        with open_stream(path) as file:
+        with open_bytes(path) as file:
             number = size = blank = 0
             while data := file.readline(limits.line + 1):
                 number += 1
                 size += len(data)
-                if size > limits.file:  # a pipe or a device doesn't tell its size
+                if size > limits.file:  # neither a pipe nor a compressed file tells its size
                     raise too_large
                 if number > limits.lines:
                     raise too_many

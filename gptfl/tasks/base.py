@@ -79,6 +79,14 @@ class DataTask:
             drawn[split], source = self._split(split, count, seed)
         return TaskData(self.name, drawn["pool"], drawn["test"], source, self.licence if self.data is None else "")
 
+    def sizes(self) -> tuple[int, int] | None:
+        """How many rows the local files have for pool and test; None for those of the Hub."""
+        if self.data is None:
+            return None
+        paths = [local_files.split_file(self.data, split) for split in _STREAMS]
+        pool, test = (sum(1 for _ in local_files.read_rows(path, self.expected)) for path in paths)
+        return pool, test
+
     def example(self, row: TaskRow, id: str) -> Example:
         """The example that a row holds. Raises ``DataError`` naming the row's place."""
         raise NotImplementedError

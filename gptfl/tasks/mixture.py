@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
-from gptfl.core import Example, RecordingSettings, TaskData
+from gptfl.core import Example, RecordingSettings, TaskData, user_path
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_task
 from gptfl.plugins.interfaces import Task
@@ -14,6 +14,7 @@ from gptfl.plugins.settings import check_utf8
 from gptfl.tasks.base import DataTask, TooFewError
 from gptfl.tasks.instructions import GENERIC, instructed
 from gptfl.tasks.label_noise import flip_labels
+from gptfl.tasks.own_data import OwnData
 
 
 def task_names(tasks: str) -> list[str]:
@@ -43,8 +44,12 @@ class ExampleSource:
 
     @classmethod
     def of_settings(cls, registry: Registry, settings: RecordingSettings, data: Path | None) -> "ExampleSource":
-        """The source that a recording's settings describe, read from ``data``."""
-        task = open_task(registry, settings.task, data)
+        """The source that a recording's settings describe, read from ``data``, by default where it was then."""
+        if settings.shape is not None:
+            task: Task = OwnData.of_settings(settings, data)
+        else:
+            recorded = user_path(settings.data) if data is None and settings.data else data
+            task = open_task(registry, settings.task, recorded)
         return cls(task, bool(settings.instructions), settings.flip_labels)
 
     def load(self, pool: int, test: int, seed: int) -> TaskData:
@@ -53,6 +58,11 @@ class ExampleSource:
             loaded = self.task.load(pool, test, seed, self.instructions)
         else:
             loaded = _load(self.task, pool, test, seed, self.instructions)
+        talks = next((example for example in (*loaded.pool, *loaded.test) if example.turns), None)
+        if talks is not None and self.instructions:
+            raise UsageError(
+                f"--instructions words prompts, and {talks.id!r} is a conversation", "leave --instructions out"
+            )
         if self.flip is None:
             return loaded
         return replace(loaded, pool=flip_labels(loaded.pool, self.flip, seed))
@@ -117,6 +127,14 @@ class Mixture:
         source, licence = (self._told(part, loaded) for part in ("source", "licence"))
         return TaskData(self.name, sides[0], sides[1], source, licence)
 
+    def sizes(self) -> tuple[int, int] | None:
+        """How many examples its tasks can give in equal parts; None where no task is read from files."""
+        found = [known for task in self.tasks.values() if (known := sizes_of(task)) is not None]
+        if not found:
+            return None
+        pool, test = (min(sizes) * len(self.tasks) for sizes in zip(*found, strict=True))
+        return pool, test
+
     def _parts(self, split: str, count: int | None) -> list[int | None]:
         number = len(self.tasks)
         if count is None:
@@ -157,6 +175,13 @@ class Mixture:
     def _told(self, part: str, loaded: list[TaskData]) -> str:
         told = [(name, getattr(data, part)) for name, data in zip(self.tasks, loaded, strict=True)]
         return "; ".join(f"{name}: {text}" for name, text in told if text)
+
+
+def sizes_of(task: Task) -> tuple[int, int] | None:
+    """How many examples a task has for pool and test; None where it doesn't say."""
+    sizes = getattr(task, "sizes", None)
+    found: tuple[int, int] | None = None if sizes is None else sizes()
+    return found
 
 
 def _load(task: Task, pool: int | None, test: int | None, seed: int, instructions: bool) -> TaskData:

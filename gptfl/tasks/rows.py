@@ -10,15 +10,19 @@ from gptfl.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """The fields of one row; ``place`` names its file and line, ``expected`` the fields of its task."""
+    """The fields of one row; ``place`` names its file and line, ``expected`` the fields of its task.
+
+    ``form`` says in messages what a row is.
+    """
 
     values: Mapping[str, Any]
     place: str
     expected: str
+    form: str = "one JSON object a line with"
 
     def wrong(self, problem: str) -> DataError:
         """The error that says what is wrong with this row, and what was expected."""
-        return DataError(f"{self.place}: {problem}", f"expected one JSON object a line with {self.expected}")
+        return DataError(f"{self.place}: {problem}", f"expected {self.form} {self.expected}")
 
     def get(self, name: str) -> Any:
         """A field's value. Raises ``DataError`` where the row lacks it."""
@@ -73,7 +77,7 @@ class TaskRow:
             raise self.wrong(f"{where} is empty")
         return value
 
-    def id(self, default: int) -> str:
+    def id(self, default: int | str) -> str:
         """The row's id as text: its ``id`` field if it has one that isn't null, else ``default``."""
         value = self.values.get("id")
         if value is None:

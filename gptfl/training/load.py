@@ -1,9 +1,16 @@
 """Loads a model by any name that gptfl knows, the built-in one included."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
 
 from gptfl.core import Progress, silent
-from gptfl.training.models import LoadedModel, load_pretrained, pick_device
+from gptfl.hub import fetch_file
+from gptfl.training.loading import blamed
+from gptfl.training.model_config import CONFIG, longest_input
+from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, quiet, read_tokenizer
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
 from gptfl.training.tiny import build_tiny
@@ -24,3 +31,24 @@ def load_model(name: str, *, device: str = "cpu", progress: Progress = silent) -
     loaded = load_pretrained(source, chosen, progress)
     remember(source)
     return loaded
+
+
+def load_tokenizer(name: str, progress: Progress = silent) -> tuple[Any, int | None]:
+    """A model's tokenizer, and how many tokens the model reads at most, without its weights. Raises as ``load_model``."""
+    source = resolve_model(name)
+    where = f"--model {source.name}"
+    location = source.location
+    if source.kind == TINY:
+        location = str(build_tiny(progress))
+    elif source.kind == "gguf":
+        location = str(convert_gguf(progress))
+    with quiet():
+        tokenizer = read_tokenizer(location, source.kind == "hub", where)
+        folder = Path(location)
+        if source.kind == "hub":
+            instead = "pass a local folder"
+            asked = {"revision": "main", "repo_type": "model", "where": where, "instead": instead}
+            folder = fetch_file(location, CONFIG, **asked).parent
+        with blamed(f"{where}: {CONFIG} can't be read", "save it beside the weights with save_pretrained"):
+            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    return tokenizer, longest_input(config)

@@ -81,7 +81,7 @@ def load_pretrained(source: ModelSource, device: torch.device, progress: Progres
         folder = fetch_model(location, where=where, instead=INSTEAD) if source.kind == "hub" else Path(location)
         files = read_weight_files(folder, where)
         model = load_weights(AutoModelForCausalLM, folder, files)
-        tokenizer = _load_tokenizer(location, source.kind == "hub", where)
+        tokenizer = read_tokenizer(location, source.kind == "hub", where)
         _check_vocabulary(where, model, tokenizer)
     model = model.to(device)
     progress("load model", 1, 1, source.name)
@@ -89,7 +89,8 @@ def load_pretrained(source: ModelSource, device: torch.device, progress: Progres
     return LoadedModel(model, tokenizer, source, hash_weights(model), notes)
 
 
-def _load_tokenizer(location: str, on_hub: bool, where: str) -> Any:
+def read_tokenizer(location: str, on_hub: bool, where: str) -> Any:
+    """The tokenizer of a folder or repository. Raises ``DataError`` or ``ResourceError`` where it can't be had."""
     with blamed(f"{where}: its tokenizer can't be read", "save it beside the weights with save_pretrained"):
         try:
             return AutoTokenizer.from_pretrained(location, trust_remote_code=False, local_files_only=True)

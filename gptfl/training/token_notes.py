@@ -9,7 +9,7 @@ from gptfl.core import Example
 from gptfl.training.splitting import Splitter
 
 if TYPE_CHECKING:
-    from gptfl.training.token_rows import Encoded
+    from gptfl.training.token_rows import Encoded, Marked
 
 
 UNSPACED = frozenset(
@@ -37,6 +37,21 @@ class TokenCounts:
     joined: int = 0
     joined_first: str = ""
     unscored: int = 0
+    ended: int = 0
+    """Plain texts that lost their end, ``lost_ends`` tokens in all."""
+    lost_ends: int = 0
+    missed: int = 0
+    """Conversations whose cut beginning holds tokens to learn."""
+
+    def add_turns(self, example: Example, flag: str, found: "Marked") -> None:
+        """Count one conversation."""
+        self.examples += 1
+        self.cut += found.lost > 0
+        self.lost += found.lost
+        self.missed += found.missed > 0
+        if found.inside:
+            self.inside_first = self.inside_first or f"{flag} {example.id!r}"
+            self.inside += 1
 
     def add(self, example: Example, answers: Sequence[str], flag: str, found: "Encoded", splitter: Splitter) -> None:
         """Count one example, of which these answers are asked."""
@@ -44,6 +59,8 @@ class TokenCounts:
         self.examples += 1
         self.cut += found.lost > 0
         self.lost += found.lost
+        self.ended += found.ending > 0
+        self.lost_ends += found.ending
         self.doubled += bool(bos is not None and bos in splitter.lead and len(ids) and ids[0] == bos)
         self.unscored += found.unscored
         if found.inside:
@@ -65,6 +82,12 @@ class TokenCounts:
                 f"{self.cut} prompts do not fit into {length} tokens{most} and lose their beginning "
                 f"({self.lost} tokens in all)"
             )
+        if self.ended:
+            notes.append(
+                f"{self.ended} plain texts do not fit into {length} tokens and lose their end ({self.lost_ends} tokens in all)"
+            )
+        if self.missed:
+            notes.append(f"{self.missed} of these are conversations that lose earlier answers, which are not learned")
         if self.inside:
             advice = "; better begin targets with the space that prompts end with" if self.spaces else ""
             notes.append(

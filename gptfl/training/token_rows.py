@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 Rows = list[tuple[tuple[int, ...], int]]
 """Token ids, and how many of the last are asked for."""
@@ -24,6 +24,26 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """The tokens of a conversation, up to the last that is ``asked`` for; the first never is.
+
+    ``last`` is where the last target begins. ``lost`` tokens were cut out of the beginning, ``missed`` of them asked for.
+    """
+
+    ids: list[int]
+    asked: Bool[np.ndarray, " token"]
+    last: int
+    lost: int = 0
+    missed: int = 0
+    inside: bool = False
+
+    def row(self, segment: int = 0) -> TokenRow:
+        """The conversation as one row."""
+        places = np.flatnonzero(self.asked)
+        return TokenRow(tuple(self.ids[:-1]), places - 1, np.array(self.ids)[places], np.full(len(places), segment))
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """The tokens of an example: what is fed before any answer, and each answer's tokens after that.
 
@@ -39,3 +59,5 @@ class Encoded:
     lost: int = 0
     inside: bool = False
     unscored: bool = False
+    ending: int = 0
+    """Tokens that a plain text lost at its end."""

@@ -10,29 +10,52 @@ from jaxtyping import Int
 
 from gptfl.core import Example
 from gptfl.errors import DataError
+from gptfl.training.chat import ChatTemplate
 from gptfl.training.splitting import Splitter
 from gptfl.training.token_notes import TokenCounts
 from gptfl.training.token_rows import Encoded, Rows, TokenRow
+from gptfl.training.turn_tokens import TurnTokens
 
 
 class Tokenizer:
     """Tokenizes prompts and targets, each pair as one text, and counts what a user should know of it.
 
     A prompt that is too long loses its beginning, but not the tokens that every text starts with; a target or choice
-    is never cut. ``limit`` is the most tokens of both, as ``option`` sets it, and ``model`` what the model can read.
+    is never cut, but a plain text, which has no prompt, loses its end. ``limit`` is the most tokens of both, as ``option`` sets it, and ``model`` what the model can read.
+    Conversations are tokenized as their chat template renders them, ``template`` or the tokenizer's own. ``end_token``
+    says whether the token that ends an answer is a part of the target; None: of conversations. ``name`` is what messages
+    call the model.
     """
 
-    def __init__(self, tokenizer: Any, limit: int, model: int | None = None, option: str = "--max-length") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        limit: int,
+        model: int | None = None,
+        option: str = "--max-length",
+        *,
+        end_token: bool | None = None,
+        template: str | None = None,
+        name: str = "the model",
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_length = limit if model is None else min(limit, model)
         self.by_model = model == self.max_length
         self.option = option
         self.splitter = Splitter(tokenizer)
         self.counts = TokenCounts()
+        self.ends = bool(end_token)
+        if self.ends and tokenizer.eos_token_id is None:
+            raise DataError(f"--end-token: the tokenizer of {name} has no token that ends a text", "leave it out")
+        chat = ChatTemplate(tokenizer, template, end_token is not False, name)
+        self.turns = TurnTokens(self.splitter, chat, self.max_length, self._too_long)
 
     def read(self, examples: Sequence[Example], flag: str, choices: bool = False) -> None:
         """Tokenize these examples all at once, and count what ``notes`` tells of them."""
-        asked = [(example, _asked(example, choices)) for example in examples]
+        for example in examples:
+            if example.turns:
+                self.counts.add_turns(example, flag, self.turns.marked(example, flag))
+        asked = [(example, _asked(example, choices)) for example in examples if not example.turns]
         self.splitter.read(text for e, answers in asked for text in (e.prompt, *(e.prompt + a for a in answers)))
         for example, answers in asked:
             self.counts.add(example, answers, flag, self.encoded(example, flag, choices), self.splitter)
@@ -42,11 +65,11 @@ class Tokenizer:
         """What a user should know of the examples that were read."""
         return self.counts.notes(self.max_length, self.by_model, self.tokenizer)
 
-    def encoded(self, example: Example, flag: str, choices: bool = False) -> Encoded:
+    def encoded(self, example: Example, flag: str, choices: bool = False, ended: bool = True) -> Encoded:
         """Tokens of the prompt, and of the target and with ``choices`` of each choice by its text.
 
         The prompt is cut once, so that it fits with the longest of them into ``max_length``: choices are only
-        comparable after the same prompt. Raises ``DataError`` where one of them doesn't fit or has no tokens.
+        comparable after the same prompt. Where they are to have a token that ends them, it is left out unless ``ended``. Raises ``DataError`` where one of them doesn't fit or has no tokens.
         """
         lead, prompt = self.splitter.lead, example.prompt
         ends = {answer: self.splitter.boundary(prompt, answer) for answer in _asked(example, choices)}
@@ -56,7 +79,7 @@ class Tokenizer:
                 what = _named(example, answer)
                 raise DataError(f"{flag} example {example.id!r} has a {what} without tokens", "give it some text")
         shared = _common([body[: ends[answer].tokens] for answer, body in bodies.items()])
-        answers = {answer: body[len(shared) :] for answer, body in bodies.items()}
+        answers = {answer: self._ended(body[len(shared) :], ended) for answer, body in bodies.items()}
         skipped = ends[example.target].tokens - len(shared)
         before = [*lead, *shared]
         if not before and self.splitter.start is not None:
@@ -65,12 +88,24 @@ class Tokenizer:
         if unscored:
             before, answers = self._unscored(example, flag, answers)
             skipped = max(0, skipped - 1)
+        answers, ending = self._fitting(example, answers, len(before))
         kept = self._cut(before, self._room(example, flag, answers))
         inside = any(end.inside for end in ends.values())
-        return Encoded(kept, answers, skipped, len(before) - len(kept), inside, unscored)
+        return Encoded(kept, answers, skipped, len(before) - len(kept), inside, unscored, ending)
+
+    def _fitting(
+        self, example: Example, answers: dict[str, list[int]], before: int
+    ) -> tuple[dict[str, list[int]], int]:
+        """A plain text without the end that doesn't fit, and how many tokens that is; others as they are."""
+        ids, room = answers[example.target], self.max_length - before
+        if example.prompt or len(answers) > 1 or not 0 < room < len(ids):
+            return answers, 0
+        return {example.target: ids[:room]}, len(ids) - room
 
     def prompt(self, example: Example, flag: str, choices: bool = False) -> list[int]:
         """The tokens that text is generated after: the prompt by itself, cut as ``encoded`` cuts it."""
+        if example.turns:
+            return self.turns.prompt(example, flag)
         alone = [*self.splitter.lead, *self.splitter.ids(example.prompt).tolist()]
         if not alone and self.splitter.start is None:
             raise DataError(
@@ -100,16 +135,19 @@ class Tokenizer:
         least = max(1, len(self.splitter.lead))
         if room >= least:
             return room
+        raise self._too_long(f"{flag} example {example.id!r}", len(answers[answer]), least, _named(example, answer))
+
+    def _too_long(self, what: str, tokens: int, least: int, named: str = "last target") -> DataError:
         after = f", after {least} that the tokenizer begins every text with," if least > 1 else ""
         limit = f"the model reads at most {self.max_length}"
         remedy = "leave the example out, or use a model that reads longer texts"
         if not self.by_model:
             limit, remedy = f"{self.option} is {self.max_length}", f"raise {self.option}, or leave the example out"
-        raise DataError(
-            f"the {_named(example, answer)} of {flag} example {example.id!r} has {len(answers[answer])} tokens{after} "
-            f"and {limit}",
-            remedy,
-        )
+        return DataError(f"the {named} of {what} has {tokens} tokens{after} and {limit}", remedy)
+
+    def _ended(self, ids: list[int], ended: bool) -> list[int]:
+        eos = self.tokenizer.eos_token_id
+        return [*ids, eos] if self.ends and ended and ids and ids[-1] != eos else ids
 
     def _cut(self, prompt: list[int], room: int) -> list[int]:
         """The prompt without what doesn't fit of its beginning; a start token stays, whoever put it there."""
@@ -122,13 +160,13 @@ class Tokenizer:
 
     def differing(self, examples: Sequence[Example], choices: bool = False) -> tuple[str, ...]:
         """The ids of those whose tokens were others when prompt and answers were tokenized apart."""
-        asked = [(example, _asked(example, choices)) for example in examples]
+        asked = [(example, _asked(example, choices)) for example in examples if not example.turns]
         self.splitter.read(text for example, answers in asked for text in (example.prompt, *answers))
         return tuple(e.id for e, answers in asked if self._apart(e, answers) != self._together(e, choices))
 
     def _together(self, example: Example, choices: bool) -> Rows | None:
         try:
-            found = self.encoded(example, "", choices)
+            found = self.encoded(example, "", choices, ended=False)
         except DataError:
             return None
         rows = [((*found.prompt, *ids), len(ids)) for ids in found.answers.values()]
@@ -167,6 +205,9 @@ def training_rows(
     """One row an example: its target's tokens, all in segment 0; prompts as ``Tokenizer.encoded`` cuts them."""
     rows = []
     for example in examples:
+        if example.turns:
+            rows.append(tokenizer.turns.marked(example, flag).row())
+            continue
         found = tokenizer.encoded(example, flag, choices)
         answer = found.answers[example.target]
         rows.append(_row(found.prompt + answer[: found.skipped], answer[found.skipped :], 0))
@@ -207,6 +248,13 @@ def evaluation_rows(tokenizer: Tokenizer, test: Sequence[Example], choices: bool
         queries.extend((first + i, token, which) for i, token in enumerate(ids) if i >= skipped)
 
     for index, example in enumerate(test):
+        if example.turns:
+            row = tokenizer.turns.marked(example, "test").row(index)
+            queries = asked.setdefault(row.input_ids, [])
+            queries.extend(zip(row.positions.tolist(), row.tokens.tolist(), row.segments.tolist(), strict=True))
+            target_tokens[index] = len(row.tokens)
+            choice_segments.append(np.zeros(0, dtype=np.int64))
+            continue
         found = tokenizer.encoded(example, "test", choices)
         target_tokens[index] = len(found.answers[example.target]) - found.skipped
         ask(found, example.target, found.skipped, index)

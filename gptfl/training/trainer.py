@@ -80,6 +80,10 @@ class TrainerSettings:
     """What a step's loss is the mean over."""
     dropout: bool = True
     """Whether the model and its adapters are trained with the dropout that they have."""
+    end_token: bool | None = None
+    """Whether the token that ends an answer is a part of the target; None: of conversations."""
+    chat_template: str | None = None
+    """The template of conversations, instead of the tokenizer's."""
 
     def rates(self, steps: int) -> Float[np.ndarray, " step"]:
         """The step sizes of a run."""
@@ -138,7 +142,14 @@ class RecordingTrainer:
         self.group = group
         self.keeper = keeper
         self.pool = pool
-        self.tokenizer = Tokenizer(loaded.tokenizer, recipe.max_length, longest_input(loaded.model.config))
+        self.tokenizer = Tokenizer(
+            loaded.tokenizer,
+            recipe.max_length,
+            longest_input(loaded.model.config),
+            end_token=recipe.end_token,
+            template=recipe.chat_template,
+            name=f"--model {loaded.source.name}",
+        )
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(

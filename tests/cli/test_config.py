@@ -22,7 +22,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "export": ("--to", "out"),
 }
 WORDS = {
-    "collect": "--few-runs --no-texts --no-dropout --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7",
+    "collect": "--few-runs --no-texts --no-dropout --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7 "
+    "--eval e.csv --eval-share 0.2 --fields prompt=q,target=a --loss-on last --no-end-token --revision r",
     "import": "--lr 0.1 --metric loss",
     "featurize": "--set a=1 --set b=x",
     "fit": "--metric loss --set order=2 --keep-diverged --unseen test --unseen-share 0.5",
@@ -36,7 +37,7 @@ WORDS = {
     "select": "--diversity 1.5 --cautious 1",
     "select-study": "--rival tracin-cp --random 3",
     "demo": "--workspace here",
-    "inspect": "--examples --json",
+    "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
     "plugins": "--json",
 }

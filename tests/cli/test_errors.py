@@ -130,7 +130,7 @@ def test_overflow_is_one_note(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("arguments", "piece"),
     [
-        (("collect", "--model", "tiny"), "--task"),
+        (("collect", "--task", "errands"), "--model"),
         (("collect", "--model", "tiny", "--task", "errands", "--runs", "many"), "many"),
         (("colect",), "colect"),
     ],

@@ -20,7 +20,7 @@ def test_held_out_runs_show_what_was_recorded(gptfl: Callable, tmp_path: Path) -
     shown = gptfl("simulate", "--workspace", str(tmp_path))
     assert shown.code == 0, shown.err
     head = next(line for line in shown.out.splitlines() if "test example " in line and "change" in line)
-    assert head.split()[-3:] == ["recorded", "against", "change"]
+    assert head.split()[-4:] == ["recorded", "against", "change", "text"]
     assert "has skill" in shown.out
     told = json.loads(gptfl("simulate", "--workspace", str(tmp_path), "--json").out)
     assert isinstance(told["recorded"], float)

@@ -47,8 +47,8 @@ def test_other_bounds() -> None:
 def test_a_name_that_is_no_option_is_a_type_error_with_the_nearest() -> None:
     with pytest.raises(TypeError, match="collect has no option 'subset_sise': did you mean 'subset_size'"):
         collect(subset_sise=3)
-    with pytest.raises(TypeError, match="collect needs 'task'"):
-        make(CollectOptions, model="tiny")
+    with pytest.raises(TypeError, match="collect needs 'model'"):
+        make(CollectOptions, task="errands")
     with pytest.raises(TypeError, match="collect takes no InputOptions"):
         collect(InputOptions())
 

@@ -224,3 +224,17 @@ def test_real_data(shared, name):
     loaded = task.load(200, 100, 0)
     assert (len(loaded.pool), len(loaded.test)) == (200, 100)
     assert all(e.target.startswith(" ") and not e.prompt.endswith(" ") for e in loaded.pool)
+
+
+def test_a_folder_may_hold_files_of_other_kinds(tmp_path):
+    import gzip
+
+    (tmp_path / "train.csv").write_text("premise,hypothesis,label\na,b,1\nc,d,0\n")
+    (tmp_path / "test.jsonl.gz").write_bytes(gzip.compress(json.dumps(RTE).encode()))
+    data = Rte(tmp_path).load(None, None, 0)
+    assert sorted((one.id, one.label) for one in data.pool) == [("0", 1), ("1", 0)]
+    assert data.test[0].target == " yes"
+    assert Rte(tmp_path).sizes() == (2, 1)
+    (tmp_path / "train.csv").write_text("premise,hypothesis,label\na,b,5\n")
+    with pytest.raises(DataError, match=r"train\.csv, line 2: field 'label' is 5, not a whole number from 0 to 1"):
+        Rte(tmp_path).load(None, None, 0)

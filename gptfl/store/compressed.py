@@ -1,0 +1,91 @@
+"""Opens files to read their bytes, be they compressed (``.gz``, ``.zst``) or not."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from gptfl.errors import DataError, ResourceError
+from gptfl.store.pipes import open_stream
+
+COMPRESSED = (".gz", ".zst")
+
+
+def bare_name(path: Path) -> str:
+    """A file's name in lower case, without the suffix that says how it is compressed."""
+    name = path.name.lower()
+    return next((name.removesuffix(one) for one in COMPRESSED if name.endswith(one)), name)
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file's name says so."""
+    return path.name.lower().endswith(COMPRESSED)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file, pipe or device to read bytes from, decompressed as its name says.
+
+    Raises ``OSError``, ``ResourceError`` where nothing on this machine reads Zstandard, and, as it is read,
+    ``DataError`` for what is damaged or cut short.
+    """
+    name = path.name.lower()
+    if name.endswith(".gz"):
+        return _buffered(gzip.open(path, "rb"), path, "gzip")
+    if name.endswith(".zst"):
+        return _buffered(_zstandard(path), path, "Zstandard")
+    return open_stream(path)
+
+
+def _zstandard(path: Path) -> Any:
+    path.open("rb").close()  # a missing file is told as the system tells it
+    if _arrow_reads("zstd"):
+        import pyarrow  # type: ignore[import-untyped]
+
+        return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
+    try:
+        import zstandard  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise ResourceError(
+            f"{path} is compressed with Zstandard, which this pyarrow can't read", "pip install zstandard"
+        ) from None
+    return zstandard.open(path, "rb")
+
+
+def _arrow_reads(codec: str) -> bool:
+    """Whether pyarrow was built with a kind of compression."""
+    import pyarrow
+
+    return bool(pyarrow.Codec.is_available(codec))
+
+
+def _buffered(stream: Any, path: Path, how: str) -> IO[bytes]:
+    return io.BufferedReader(_Decompressed(stream, f"{path} is no whole {how} file"), 2**18)
+
+
+class _Decompressed(io.RawIOBase):
+    """The bytes of a compressed stream; what is wrong with it becomes one line."""
+
+    def __init__(self, stream: Any, wrong: str) -> None:
+        self.stream, self.wrong = stream, wrong
+        self.take: Callable[[int], bytes] = stream.read
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As many bytes as fit, fewer at the end."""
+        try:
+            data = self.take(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(self.wrong, "compress or copy it again") from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the stream."""
+        if not self.closed:
+            self.stream.close()
+        super().close()

@@ -1,0 +1,213 @@
+"""Conversations as tokens: what a chat template renders, which tokens are asked for, what is cut."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gptfl.core import Example
+from gptfl.core.turns import Turn
+from gptfl.errors import DataError
+from gptfl.training.tokenization import Tokenizer, evaluation_rows, training_rows
+from tests.tokenizers import byte_level, pieces, without_offsets
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] | trim }}<|im_end|>{% endgeneration %}\n"
+    "{% else %}{{ m['content'] | trim }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PLAIN = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+# Shows what was thought of in the last answer alone, so that no part of a conversation begins the whole one.
+FORGETFUL = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' and loop.last %}<think></think>"
+    "{% endif %}{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<go>{% endif %}"
+)
+# Takes none but whole conversations.
+STRICT = (
+    "{% if messages[-1]['role'] != 'assistant' or add_generation_prompt %}{{ raise_exception('no answer') }}{% endif %}"
+    + CHATML
+)
+TURNS = (
+    ("system", "be kind"),
+    ("user", "is it red"),
+    ("assistant", "yes it is"),
+    ("user", "yes it is"),
+    ("assistant", " no "),
+)
+
+
+def conversation(*targets: int, turns: Any = TURNS, id: str = "x") -> Example:
+    chosen = [Turn(role, content, place in targets) for place, (role, content) in enumerate(turns)]
+    return Example.of_turns(id, chosen, {})
+
+
+def chatty(template: str | None = CHATML, made: Any = None, special: bool = True) -> Any:
+    tokenizer = byte_level() if made is None else made
+    if special:
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def asked(made: Any, example: Example, limit: int = 999, **more: Any) -> str:
+    """What is learned of a conversation, in words; a bar parts what doesn't follow one another."""
+    (row,) = training_rows(Tokenizer(made, limit, **more), [example])
+    pieces, last = [], None
+    for position, token in zip(row.positions.tolist(), row.tokens.tolist(), strict=True):
+        if last is not None and position != last + 1:
+            pieces.append("|")
+        pieces.append(made.decode([token]))
+        last = position
+        if position + 1 < len(row.input_ids):
+            assert row.input_ids[position + 1] == token  # what is asked for is what comes next
+    return "".join(pieces)
+
+
+@pytest.mark.parametrize("made", [byte_level(), pieces()])
+@pytest.mark.parametrize("offsets", [True, False])
+@pytest.mark.parametrize("targets", [(2, 4), (4,), (2,)])
+def test_the_tokens_of_the_answers_are_those_of_the_mask_that_trainers_take(
+    made: Any, targets: tuple[int, ...], offsets: bool
+) -> None:
+    tokenizer = chatty(made=made)
+    example = conversation(*targets)
+    (row,) = training_rows(Tokenizer(tokenizer if offsets else without_offsets(tokenizer), 999), [example])
+    messages = [turn.message for turn in example.turns]
+    whole = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+    assert list(row.input_ids) == whole[: len(row.input_ids)]
+    assert whole[len(row.input_ids)] == row.tokens[-1]
+    told = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    places = np.flatnonzero(told["assistant_masks"])
+    if targets == (4,):
+        places = places[places > places[np.flatnonzero(np.diff(places) > 1)[0]]]
+    if targets == (2,):
+        places = places[places <= places[np.flatnonzero(np.diff(places) > 1)[0]]]
+    np.testing.assert_array_equal(row.positions + 1, places)
+
+
+@pytest.mark.parametrize(
+    ("template", "targets", "end_token", "expected"),
+    [
+        (CHATML, (2, 4), None, "yes it is<|im_end|>|no<|im_end|>"),
+        (CHATML, (2, 4), False, "yes it is|no"),
+        (CHATML, (4,), True, "no<|im_end|>"),
+        (PLAIN, (2, 4), None, " yes it is|  no </s>"),
+        (PLAIN, (2, 4), False, " yes it is|  no "),
+        (FORGETFUL, (2, 4), None, "yes it is<|im_end|>| no <|im_end|>"),
+        (STRICT, (2, 4), None, "yes it is<|im_end|>|no<|im_end|>"),
+        (STRICT, (2,), False, "yes it is"),
+    ],
+)
+def test_what_is_learned_by_template(
+    template: str, targets: tuple[int, ...], end_token: bool | None, expected: str
+) -> None:
+    assert asked(chatty(template), conversation(*targets), end_token=end_token) == expected
+
+
+def test_all_of_a_text_is_learned_but_its_first_token() -> None:
+    made = chatty()
+    text = made.apply_chat_template([turn.message for turn in conversation(0).turns], tokenize=False)
+    assert "<|im_start|>" + asked(made, conversation(0, 1, 2, 3, 4)) == text
+
+
+def test_another_template_goes_before_the_tokenizers_own() -> None:
+    assert asked(chatty(), conversation(4), template=PLAIN) == "  no </s>"
+
+
+def test_rows_to_measure_sum_what_rows_to_train_on_learn() -> None:
+    made = Tokenizer(chatty(), 999)
+    examples = [conversation(2, 4), conversation(4, id="y"), Example("z", "it is", " no")]
+    layout = evaluation_rows(made, examples, choices=False)
+    assert layout.target_tokens.tolist() == [len(row.tokens) for row in training_rows(made, examples)]
+    for place, row in enumerate(training_rows(made, examples)):
+        found = [
+            (position, token)
+            for one in layout.rows
+            if one.input_ids == row.input_ids
+            for position, token, segment in zip(one.positions, one.tokens, one.segments, strict=True)
+            if segment == place
+        ]
+        assert found == list(zip(row.positions, row.tokens, strict=True))
+
+
+def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
+    made = chatty()
+    whole = training_rows(Tokenizer(made, 999), [conversation(2, 4)])[0]
+    length = len(whole.input_ids) + 1
+    tokenizer = Tokenizer(made, length - 1)
+    tokenizer.read([conversation(2, 4)], "pool")
+    assert tokenizer.notes == (
+        f"1 prompts do not fit into {length - 1} tokens and lose their beginning (1 tokens in all)",
+    )
+    (row,) = training_rows(tokenizer, [conversation(2, 4)])
+    assert row.input_ids == whole.input_ids[1:]
+    short = Tokenizer(made, 4)
+    short.read([conversation(2, 4)], "pool")
+    assert "1 of these are conversations that lose earlier answers" in short.notes[1]
+    assert asked(made, conversation(2, 4), limit=4) == "no<|im_end|>"
+    with pytest.raises(
+        DataError, match="the last target of pool example 'x' has 2 tokens and --max-length is 2: raise --max"
+    ):
+        training_rows(Tokenizer(made, 2), [conversation(2, 4)])
+
+
+def test_text_is_generated_after_the_opening_of_an_answer() -> None:
+    made = chatty()
+    ids = Tokenizer(made, 999).prompt(conversation(2, 4), "test")
+    assert made.decode(ids).endswith("yes it is<|im_end|>\n<|im_start|>assistant\n")
+    assert len(Tokenizer(made, 6).prompt(conversation(2, 4), "test")) == 4
+
+
+def test_a_boundary_inside_a_token_is_told() -> None:
+    tokenizer = Tokenizer(chatty("{% for m in messages %}{{ m['content'] }}{% endfor %}", special=False), 999)
+    tokenizer.read([conversation(1, turns=(("user", "it i"), ("assistant", "s red")))], "pool")
+    assert any("the prompt ends inside a token in 1 of 1 examples (pool 'x')" in note for note in tokenizer.notes)
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (
+            None,
+            "--model m has no chat template, and pool example 'x' is a conversation: give one with --chat-template FILE",
+        ),
+        ("{{ raise_exception('roles must alternate') }}", "can't render pool example 'x' .*roles must alternate"),
+        ("{% for m in messages %}", "can't render pool example 'x'"),
+        ("{{ messages[0]['content'] }}", "doesn't show message 3 of pool example 'x' as it is"),
+        ("", "has no chat template"),
+    ],
+)
+def test_templates_that_are_none(template: str | None, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        training_rows(Tokenizer(chatty(template), 999, name="--model m"), [conversation(2)])
+
+
+def test_the_end_token_of_prompts_and_targets_is_by_choice() -> None:
+    made = byte_level()
+    pair = Example("p", "it is", " no")
+    assert asked(made, pair) == " no"
+    assert asked(made, pair, end_token=True) == " no</s>"
+    assert asked(made, Example("p", "it is", " no</s>"), end_token=True) == " no</s>"
+    assert not Tokenizer(made, 99, end_token=True).differing([pair, conversation(2)])
+    with pytest.raises(DataError, match="--end-token: the tokenizer of m has no token that ends a text"):
+        Tokenizer(byte_level(eos_token=""), 99, end_token=True, name="m")
+
+
+@pytest.mark.numeric
+def test_the_loss_of_a_conversation_is_the_mean_over_the_tokens_of_its_answers(neox: Path) -> None:
+    import torch
+
+    from gptfl.training.load import load_model
+    from gptfl.training.network import Batch, Network
+
+    loaded = load_model(str(neox))
+    loaded.tokenizer.chat_template = PLAIN
+    network = Network(loaded, None, "fp32")
+    rows = training_rows(Tokenizer(loaded.tokenizer, 999), [conversation(2, 4)])
+    (row,) = rows
+    with torch.no_grad():
+        logits = loaded.model(torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
+        expected = -np.mean([float(logits[p, t]) for p, t in zip(row.positions, row.tokens, strict=True)])
+        assert float(network.loss(Batch(rows, None, network.device))) == pytest.approx(expected, rel=1e-4)
