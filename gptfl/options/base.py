@@ -43,6 +43,7 @@ POSITIVE = Bound(lambda value: 0 < value < math.inf, "give a positive number")
 LARGEST_RATE = 1e9
 """No learning rate is larger: twice as many decimal places would leave what a float can hold."""
 RATE = Bound(lambda value: 0 < value <= LARGEST_RATE, f"give a positive number, at most {LARGEST_RATE:g}")
+RATE_OR_NONE = Bound(lambda value: 0 <= value <= LARGEST_RATE, f"give 0 or more, at most {LARGEST_RATE:g}", "g")
 DECAYING = Bound(lambda value: 0 <= value < 1, "give 0 or more, below 1", "g")
 WARMUP = Bound(
     lambda value: 0 <= value < 1 or (1 <= value <= 2**31 and value == int(value)),

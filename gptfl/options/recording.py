@@ -6,10 +6,10 @@ from typing import ClassVar
 from gptfl.options import common
 from gptfl.options.base import (
     DECAYING,
-    LARGEST_RATE,
     NOT_NEGATIVE,
     POSITIVE,
     RATE,
+    RATE_OR_NONE,
     WARMUP,
     Bound,
     at_least,
@@ -208,11 +208,7 @@ class TrainingOptions:
     momentum: float | None = option(
         None, "Momentum of sgd and muon.", metavar="M", shown="sgd: 0, muon: 0.95", bound=DECAYING
     )
-    weight_decay: float = option(
-        0.001,
-        "Weight decay.",
-        bound=Bound(lambda value: 0 <= value <= LARGEST_RATE, f"give 0 or more, at most {LARGEST_RATE:g}", "g"),
-    )
+    weight_decay: float = option(0.001, "Weight decay.", bound=RATE_OR_NONE)
     decay: str = option(
         "all",
         "What decays: all trained weights, or weights: all but biases and norms, as transformers' Trainer has it.",
