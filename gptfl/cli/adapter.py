@@ -13,11 +13,16 @@ import typer
 from typer.core import TyperCommand
 
 from gptfl.cli.config import read_config, written
+from gptfl.cli.trainer_flags import in_own_words
 from gptfl.errors import GptflError, UsageError
 from gptfl.options.base import Place, assemble, check_value, places
 from gptfl.options.files import read_values
+from gptfl.options.recipe import read_recipe
+from gptfl.options.recipe import typed as told
 
-CONFIG, PRINT_CONFIG = "config", "print_config"
+CONFIG, PRINT_CONFIG, RECIPE = "config", "print_config", "recipe"
+GIVEN = "gptfl.given"
+"""Where the context keeps the names of the options that were typed."""
 PANEL = "Options as a file"
 Command = Callable[..., None]
 
@@ -27,9 +32,14 @@ class Once(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words. Raises ``UsageError`` for an option that is given twice."""
+        if any(option.name == RECIPE for option in self.params) and not ctx.resilient_parsing:
+            args = in_own_words(
+                args, {flag for option in self.params for flag in (*option.opts, *option.secondary_opts)}
+            )
         if not ctx.resilient_parsing:
             _, _, given = self.make_parser(ctx).parse_args(args=list(args))
             asks_help = any(option.name == "help" for option in given)
+            ctx.meta[GIVEN] = {option.name for option in given}
             for option, times in Counter(given).items():
                 if times > 1 and _takes_one(option) and not asks_help:
                     flag = "/".join([option.opts[0], *option.secondary_opts[:1]])
@@ -55,6 +65,7 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def called(**given: Any) -> None:
             given.pop(CONFIG, None)
+            given.pop(RECIPE, None)
             printing = given.pop(PRINT_CONFIG, False)
             objects: list[Any] = [assemble(kind, (), _values(kind, given)) for kind in kinds]
             if printing:
@@ -67,6 +78,8 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
         parameters = [_parameter(place) for place in ours]
         if any(not place.option.argument for place in ours):
             parameters += [_config(ours), _print_config()]
+        if any(place.group == "training" for place in ours):
+            parameters.append(_recipe())
         parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -133,7 +146,8 @@ def _config(known: Sequence[Place]) -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
             found = read_values(known, read_config(value), str(value), ctx.command_path)
-            ctx.default_map = {name: _typed(one) for name, one in found.items()}
+            ctx.meta[GIVEN] = ctx.meta.get(GIVEN, set()) | found.keys()
+            ctx.default_map = {**(ctx.default_map or {}), **{name: _typed(one) for name, one in found.items()}}
         return value
 
     info = typer.Option(
@@ -147,6 +161,32 @@ def _config(known: Sequence[Place]) -> inspect.Parameter:
     )
     return inspect.Parameter(
         CONFIG, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, info]
+    )
+
+
+def _recipe() -> inspect.Parameter:
+    def read(ctx: typer.Context, value: Path | None) -> Path | None:
+        if value is not None:
+            from gptfl.cli import console
+
+            recipe = read_recipe(value)
+            options = recipe.without(ctx.meta.get(GIVEN, ()))
+            ignored = f"; ignored: {', '.join(recipe.ignored)}" if recipe.ignored else ""
+            console.note(f"recipe of {recipe.trainer}: {told(options)}{ignored}")
+            ctx.default_map = {**{name: _typed(one) for name, one in options.items()}, **(ctx.default_map or {})}
+        return value
+
+    info = typer.Option(
+        "--recipe",
+        metavar="FILE",
+        help="Take the recipe of a YAML or JSON file of TRL, transformers, axolotl or LLaMA-Factory; options that are "
+        "given here or by --config go before.",
+        show_default=False,
+        rich_help_panel=PANEL,
+        callback=read,
+    )
+    return inspect.Parameter(
+        RECIPE, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, info]
     )
 
 

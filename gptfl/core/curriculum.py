@@ -6,6 +6,9 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.schedules import SCHEDULES as SCHEDULES
+from gptfl.core.schedules import constant as constant
+from gptfl.core.schedules import linear_decay as linear_decay
 from gptfl.errors import UsageError
 
 
@@ -89,19 +92,6 @@ def presentation_weights(
     """
     filled = (batches >= 0).sum(axis=-1)
     return np.asarray(np.where(filled > 0, learning_rates / np.maximum(filled, 1), 0.0))
-
-
-def linear_decay(learning_rate: float, steps: int) -> Float[np.ndarray, " step"]:
-    """Linear decay to zero without warm-up: step t of T, from 0, takes ``lr * (1 - t / T)``."""
-    return learning_rate * (1.0 - np.arange(steps) / steps)
-
-
-def constant(learning_rate: float, steps: int) -> Float[np.ndarray, " step"]:
-    """The same learning rate at every step."""
-    return np.full(steps, learning_rate)
-
-
-SCHEDULES = {"linear": linear_decay, "constant": constant}
 
 
 def recorded_steps(steps: int, every: int) -> Int[np.ndarray, " recorded"]:

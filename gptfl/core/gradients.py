@@ -17,7 +17,9 @@ class GradientProducts:
     i's gradient with test example j's; in ``preconditioned`` the pool side is divided by the root of the
     optimiser's bias-corrected second moment (plus its epsilon), NaN at points where there is none. ``self_raw``
     and ``self_preconditioned`` are each pool example's product with itself (only one side divided).
-    All trained parameters count. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
+    A pool example's gradient is what it brings to a step: where the recipe takes the loss's mean over tokens, times its
+    tokens over the pool's mean, and where it clips, times the mean factor around the point. An optimiser without second
+    moments divides by a constant. All trained parameters count. ``seed`` is the reference run's, ``learning_rates`` its step sizes.
     """
 
     seed: int

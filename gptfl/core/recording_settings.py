@@ -14,6 +14,11 @@ OWN_RUN = "own-run"
 UNKNOWN_RATE = 1.0
 """The learning rate of every step of a recording whose own are not known: only their proportions matter to a fit."""
 DECODINGS = ("greedy", "nucleus")
+OPTIMISERS = (ADAMW, ADAM_8BIT, SGD, ADAFACTOR, MUON) = ("adamw", "adamw-8bit", "sgd", "adafactor", "muon")
+DECAYS = (DECAY_ALL, DECAY_WEIGHTS) = ("all", "weights")
+"""Which weights decay: all of them, or all but biases and those of norms, as transformers' Trainer has it."""
+MEANS = (PER_EXAMPLE, PER_TOKEN) = ("examples", "tokens")
+"""What a step's loss is the mean over."""
 LARGEST = 2**31
 """No count is larger."""
 LARGEST_RATE = 1e9
@@ -65,7 +70,7 @@ class Setting:
     recordings without the setting were made with. ``identity`` says whether it tells one recording from another;
     ``left_out`` that it does so only where its value isn't ``before``. One of text ``generation`` is kept only where a
     metric reads generated text. ``flag`` is the option that makes it, ``on`` and ``off`` how a switch is typed where
-    that isn't the flag, and the flag after "no".
+    that isn't the flag, and the flag after "no". One of a ``later`` version is in files only where it isn't ``before``.
     """
 
     check: Check
@@ -74,6 +79,7 @@ class Setting:
     identity: bool = True
     left_out: bool = False
     generation: bool = False
+    later: bool = False
     flag: str = ""
     on: str = ""
     off: str = ""
@@ -82,8 +88,14 @@ class Setting:
         """Whether the setting may have this value."""
         return (value is None and self.null) or self.check(value)
 
+    def kept(self, value: Any, generates: bool) -> bool:
+        """Whether a file has the setting with this value, of a recording that ``generates`` text or doesn't."""
+        return (generates or not self.generation) and not (self.later and value == self.before)
+
     def typed(self, value: Any) -> str:
-        """The value as the option that makes it is typed."""
+        """The value as the option that makes it is typed; each number of a pair has a flag of its own."""
+        if "/" in self.flag and isinstance(value, list | tuple):
+            return " ".join(f"{flag} {one}" for flag, one in zip(self.flag.split("/"), value, strict=False))
         if self.on:
             return self.on if value else self.off
         if value is None or value is False:
@@ -137,17 +149,17 @@ class RecordingSettings(Mapping[str, Any]):
     split: str | None = _setting(None, _is_word, identity=False)
     eval_split: str | None = _setting(None, _is_word, identity=False)
     revision: str | None = _setting(None, _is_word, identity=False)
-    end_token: bool | None = _setting(None, _is_switch, left_out=True)
+    end_token: bool | None = _setting(None, _is_switch, later=True)
     chat_template: str | None = _setting(
-        None, _is_word, left_out=True, on="a chat template of its own", off="no --chat-template"
+        None, _is_word, later=True, on="a chat template of its own", off="no --chat-template"
     )
     data_source: object = _setting(None, _anything, identity=False)
     licence: object = _setting(None, _anything, identity=False)
     learning_rate: float | None = _setting(None, _real(0.0, LARGEST_RATE), flag="--lr")
     schedule: str = _setting("", _is_word, False)
     weight_decay: float | None = _setting(None, _real(0.0, LARGEST_RATE))
-    betas: Sequence[float] | None = _setting(None, _are_betas)
-    epsilon: float | None = _setting(None, _real(0.0, LARGEST_RATE))
+    betas: Sequence[float] | None = _setting(None, _are_betas, flag="--beta1/--beta2")
+    epsilon: float | None = _setting(None, _real(0.0, LARGEST_RATE), flag="--eps")
     max_length: int | None = _setting(None, _count(1))
     precision: str | None = _setting(None, _is_word)
     train_layers: int | None = _setting(None, _count(0))
@@ -161,6 +173,13 @@ class RecordingSettings(Mapping[str, Any]):
     processes: int | None = _setting(1, _count(1))
     shard: bool | None = _setting(False, _is_switch)
     derivatives: bool | None = _setting(False, _is_switch, on="--gradients own", off="no --gradients own")
+    warmup: float | None = _setting(0, _real(0.0, LARGEST), later=True)
+    clip_norm: float | None = _setting(None, _real(0.0, LARGEST_RATE), later=True)
+    optimiser: str = _setting(ADAMW, _is_word, False, later=True)
+    momentum: float | None = _setting(None, _real(0.0, 1.0), later=True)
+    decay: str = _setting(DECAY_ALL, _is_word, False, later=True)
+    loss_mean: str = _setting(PER_EXAMPLE, _is_word, False, later=True)
+    dropout: bool = _setting(True, _is_switch, False, later=True, on="--dropout", off="--no-dropout")
     weights: str | None = _setting(None, _is_word, identity=False)
     """The hash of the weights that every run started from."""
     tokenization: str | None = _setting(None, _is_word, identity=False)
@@ -230,7 +249,10 @@ class RecordingSettings(Mapping[str, Any]):
         # What the model is called is compared only where its weights can't be.
         passed = set() if recorded.weights is None else {"model"}
         # What is left out where it is as before may be in either alone.
-        either = {*self, *(key for key in recorded if key in SETTINGS and SETTINGS[key].left_out)}
+        either = {
+            *self,
+            *(key for key in recorded if key in SETTINGS and (SETTINGS[key].left_out or SETTINGS[key].later)),
+        }
         for key in sorted(either, key=lambda key: (key != "metrics", key)):
             known = SETTINGS.get(key)
             if known is None or not known.identity or key in passed:
@@ -239,7 +261,7 @@ class RecordingSettings(Mapping[str, Any]):
             if was != asked:
                 # What every version wrote and this file lacks has no value to show.
                 lacking = key not in recorded and not known.null
-                return known.typed(None if lacking and not known.left_out else was), known.typed(asked)
+                return known.typed(None if lacking and not (known.left_out or known.later) else was), known.typed(asked)
         return None
 
 

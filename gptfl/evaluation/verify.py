@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import TEST, Prediction, Progress, Run, TaskData
-from gptfl.core.curriculum import SCHEDULES, recorded_steps, run_seed
+from gptfl.core.curriculum import recorded_steps, run_seed
 from gptfl.errors import DataError
 from gptfl.evaluation.verification import Verification
 from gptfl.options.evaluation import VerifyOptions
@@ -128,7 +128,7 @@ class TrainingPlan:
 
 def _check_rates(recipe: "TrainerSettings", asked: SimulationRequest, path: Path) -> None:
     """Predicted and trained must be the same curriculum, its learning rates too."""
-    rates = SCHEDULES[recipe.schedule](recipe.learning_rate, asked.recipe.steps)
+    rates = recipe.rates(asked.recipe.steps)
     if not np.allclose(rates, asked.query.learning_rates, rtol=1e-6):
         raise DataError(
             f"the learning rates of the runs in {path} are not those that its settings give", "record it again"

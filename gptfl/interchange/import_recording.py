@@ -20,8 +20,8 @@ from gptfl.core import (
     silent,
     user_path,
 )
-from gptfl.core.curriculum import SCHEDULES
 from gptfl.core.recording_settings import IMPORTED, UNKNOWN_RATE
+from gptfl.core.schedules import SCHEDULES, check_schedule
 from gptfl.core.texts import natural
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.assemble import (
@@ -96,6 +96,9 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
     """``import_`` with all options in one object."""
     layout, lr, schedule, sketches = options.layout, options.lr, options.schedule, options.sketches
     _check_options(layout, lr, schedule, options.name)
+    warmup = int(options.warmup) if options.warmup >= 1 else options.warmup
+    if warmup and lr is None:
+        raise UsageError(f"--warmup {warmup:g} alone tells no learning rates", "give --lr, too")
     folder = user_path(options.folder)
     infos = {metric: _info(metric) for metric in options.metrics}
     found, without = find_runs(folder)
@@ -115,7 +118,7 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
     classes = ""
     if not trained.tells_classes and not tested.tells_classes:
         pool, test, classes = with_classes(pool, test)
-    runs, rates = _rated(made, lr, schedule)
+    runs, rates = _rated(made, lr, schedule, warmup)
     settings = RecordingSettings.of(
         {
             **_settings(layout, folder, made, runs, len(pool), len(test)),
@@ -158,8 +161,8 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
 def _check_options(layout: str, lr: float | None, schedule: str | None, name: str | None) -> None:
     if layout not in LAYOUTS:
         raise UsageError(f"{layout!r} is no layout that gptfl imports", f"use {', '.join(LAYOUTS)}")
-    if schedule is not None and schedule not in SCHEDULES:
-        raise UsageError(f"{schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
+    if schedule is not None:
+        check_schedule(schedule)
     if schedule is not None and lr is None:
         raise UsageError(f"--schedule {schedule} alone tells no learning rates", "give --lr, too")
     if lr is not None and not 0 < lr < math.inf:
@@ -216,14 +219,15 @@ def _choose_metrics(found: Sequence[RunFiles], infos: dict[str, MetricInfo], fol
     return unknown
 
 
-def _rated(made: Assembly, lr: float | None, schedule: str | None) -> tuple[list[Run], dict[str, Any]]:
+def _rated(made: Assembly, lr: float | None, schedule: str | None, warmup: float) -> tuple[list[Run], dict[str, Any]]:
     """The runs with their learning rates, and the settings that tell them."""
     if lr is not None:
         schedule = schedule or DEFAULT_SCHEDULE
         lengths = {run.curriculum.steps for run in made.runs}
-        return with_rates(made, {steps: SCHEDULES[schedule](lr, steps) for steps in lengths}), {
+        return with_rates(made, {steps: SCHEDULES[schedule](lr, steps, warmup) for steps in lengths}), {
             "learning_rate": lr,
             "schedule": schedule,
+            **({"warmup": warmup} if warmup else {}),
         }
     if not made.rates_known:
         made.notes.append(
@@ -232,7 +236,8 @@ def _rated(made: Assembly, lr: float | None, schedule: str | None) -> tuple[list
         return with_rates(made, None), {}
     peak = max(float(run.curriculum.learning_rates.max()) for run in made.runs)
     known: dict[str, Any] = {"learning_rate": peak}
-    for kind, rates in SCHEDULES.items():
+    for kind in ("linear", "constant"):
+        rates = SCHEDULES[kind]
         if all(np.allclose(run.curriculum.learning_rates, rates(peak, run.curriculum.steps)) for run in made.runs):
             known["schedule"] = kind
     return made.runs, known
@@ -247,7 +252,7 @@ def _reference_rates(
     if last <= len(longest):
         return longest
     if settings.schedule and settings.learning_rate is not None:
-        return SCHEDULES[settings.schedule](settings.learning_rate, last)
+        return SCHEDULES[settings.schedule](settings.learning_rate, last, settings.warmup or 0)
     return np.append(longest, np.full(last - len(longest), longest[-1] if len(longest) else UNKNOWN_RATE))
 
 

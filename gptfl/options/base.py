@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gptfl.errors import UsageError
 from gptfl.options import types
+from gptfl.options.recipe_keys import RENAMED
 
 T = TypeVar("T")
 KEY = "option"
@@ -42,6 +43,13 @@ POSITIVE = Bound(lambda value: 0 < value < math.inf, "give a positive number")
 LARGEST_RATE = 1e9
 """No learning rate is larger: twice as many decimal places would leave what a float can hold."""
 RATE = Bound(lambda value: 0 < value <= LARGEST_RATE, f"give a positive number, at most {LARGEST_RATE:g}")
+RATE_OR_NONE = Bound(lambda value: 0 <= value <= LARGEST_RATE, f"give 0 or more, at most {LARGEST_RATE:g}", "g")
+DECAYING = Bound(lambda value: 0 <= value < 1, "give 0 or more, below 1", "g")
+WARMUP = Bound(
+    lambda value: 0 <= value < 1 or (1 <= value <= 2**31 and value == int(value)),
+    "give a whole number of steps, or a share below 1",
+    "g",
+)
 NOT_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "give 0 or more", "g")
 SEED = Bound(lambda value: 0 <= value < 2**63, "give a whole number from 0 to 2**63 - 1")
 
@@ -249,7 +257,10 @@ def function_name(kind: type) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to say of a name that isn't known."""
-    close = get_close_matches(name, list(known), 1)
+    # A trainer's name is nothing like its own.
+    known = list(known)
+    own = RENAMED.get(name.replace("-", "_"), "")
+    close = [one for one in known if one.replace("-", "_") == own] or get_close_matches(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else "see docs/cli.md"
 
 

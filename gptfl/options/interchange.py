@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import POSITIVE, option
+from gptfl.options.base import POSITIVE, WARMUP, option
 from gptfl.options.common import FILES, File
 
 ADDED = "What the layout lacks"
@@ -34,8 +34,15 @@ class ImportOptions:
     lr: float | None = option(None, "Peak learning rate of the runs.", shown="not known", bound=POSITIVE, panel=ADDED)
     schedule: str | None = option(
         None,
-        "How the learning rate went on: linear (decay to 0) or constant.",
+        "How the learning rate went on: linear or cosine (to 0), constant, polynomial or inverse_sqrt.",
         shown="linear, with --lr",
+        panel=ADDED,
+    )
+    warmup: float = option(
+        0.0,
+        "Steps in which the learning rate rose from 0; below 1, their share of the run.",
+        metavar="STEPS|SHARE",
+        bound=WARMUP,
         panel=ADDED,
     )
     sketches: File = option(

@@ -172,7 +172,8 @@ def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tu
         scale = np.abs(values[:, 0]).mean()
         if name == "loss" and shift < STILL * scale:
             notes += (
-                f"the {name} hardly moved ({shift / scale:.1%} on average): there is little to learn from such runs; "
+                f"the {name} hardly moved ({shift / scale:.1%} on average): such runs differ by little, so that what single "
+                "examples do can't be told from chance, and nothing is said of trainings that do move it; "
                 f"try a --lr above {job.settings.learning_rate:g}, or more --steps",
             )
     moved = {name: (float(values[:, 0].mean()), float(values[:, 1].mean())) for name, values in ends.items()}

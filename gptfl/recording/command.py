@@ -20,6 +20,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS
 from gptfl.recording.plan import PAPER
+from gptfl.recording.recipe import MOMENTUM
 from gptfl.recording.recording import choose_metric
 from gptfl.recording.sketch_request import DIMENSIONS
 from gptfl.recording.source import POOL, TEST
@@ -54,6 +55,7 @@ KEPT += (
     "shard",
     "seed",
 )
+KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout")
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
 KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision")
 """Options that a recording keeps under their own names."""
@@ -118,6 +120,7 @@ def _collected(dynamics: Dynamics, path: Path) -> MadeBy:
         "instructions": _unless(settings.instructions, mixed),
         "lr": _unless(settings.learning_rate, _usual_rate(settings)),
         "lora": _lora(settings.lora),
+        **_recipe(settings),
         **_machine(settings),
         **_sizes(settings, len(dynamics.pool)),
         **_along(dynamics, settings.steps),
@@ -158,6 +161,14 @@ def _lora(text: str | None) -> str | None:
         return text
     usual = Lora(asked.r).text.split(",")
     return ",".join(one for place, one in enumerate(asked.text.split(",")) if place == 0 or one not in usual)
+
+
+def _recipe(settings: RecordingSettings) -> dict[str, Any]:
+    """What a recording keeps of an optimiser under other names than the options'."""
+    found: dict[str, Any] = {"momentum": _unless(settings.momentum, MOMENTUM.get(settings.optimiser))}
+    if settings.betas:
+        found["beta1"], found["beta2"] = settings.betas
+    return {**found, "eps": settings.epsilon}
 
 
 def _machine(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,6 +252,7 @@ def _imported(dynamics: Dynamics, path: Path) -> MadeBy:
     given: dict[str, Any] = {"lr": settings.learning_rate}
     if settings.learning_rate is not None:
         given["schedule"] = _unless(settings.schedule or None, "linear")
+        given["warmup"] = settings.warmup or None
     made = make(
         ImportOptions,
         layout=settings.others["layout"],

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gptfl.core import RecordingSettings, TaskData
-from gptfl.core.curriculum import SCHEDULES, check_seed, recorded_steps
+from gptfl.core.curriculum import check_seed, recorded_steps
 from gptfl.core.recording_settings import DECODINGS, SETTINGS
+from gptfl.core.schedules import check_warmup
 from gptfl.designs.draws import CONTRAST, UNIFORM
 from gptfl.errors import UsageError
 from gptfl.options.base import check, check_one
@@ -17,6 +18,7 @@ from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import Request, check_size, read_request
+from gptfl.recording.recipe import check_optimiser, recipe_settings
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
 from gptfl.recording.source import count_examples, open_source, token_settings
 from gptfl.store.safety import MAX_BYTES
@@ -109,7 +111,7 @@ class RecordingPlan:
         settings |= own.settings() if isinstance(own, OwnData) else {}
         generates = reads_text(self.metrics)
         return RecordingSettings.of(
-            {key: value for key, value in settings.items() if generates or not SETTINGS[key].generation}
+            {key: value for key, value in settings.items() if SETTINGS[key].kept(value, generates)}
         )
 
 
@@ -148,7 +150,10 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         repeats=asked.repeats,
     )
     steps = choose_steps(design, training.steps, training.epochs, training.batch_size)
+    check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
+    reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
+    check_optimiser(trainer.optimiser, execution.shard, reference)
     check_recording_size(design.runs, asked.repeats, steps, training.batch_size, asked.record_every, test, len(metrics))
     design.check()
     along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
@@ -199,14 +204,12 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
         generation.generate_tokens,
         options.design.record_every,
     )
-    if training.schedule not in SCHEDULES:
-        raise UsageError(f"{training.schedule!r} is unknown", f"use {' or '.join(SCHEDULES)}", option="schedule")
     rate = usual_rate if training.lr is None else training.lr
     check_one(TrainingOptions, "lr", rate)
     kind = pick_device(execution.device).type
     trainer = TrainerSettings(
         rate,
-        training.schedule,
+        **recipe_settings(training, rate),
         max_length=training.max_length,
         precision=resolve_precision(execution.precision, kind),
         train_layers=training.train_layers,

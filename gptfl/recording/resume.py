@@ -15,7 +15,7 @@ from gptfl.core import (
     examples_fingerprint,
     without_texts,
 )
-from gptfl.core.curriculum import SCHEDULES, recorded_steps
+from gptfl.core.curriculum import recorded_steps
 from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Executor, Metric, Plan
@@ -180,7 +180,7 @@ class RecordingJob:
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         if self.draws:
-            rates = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, known.steps)
+            rates = trainer.recipe.rates(known.steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))
         if self.reference is not None:
             products, sketches = self.reference.left(self._existing())

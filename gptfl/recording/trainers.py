@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Dynamics, Example, MetricInfo, Progress, TaskData, silent
-from gptfl.core.curriculum import SCHEDULES
-from gptfl.core.recording_settings import DECODINGS
+from gptfl.core.recording_settings import DECAYS, DECODINGS, MEANS, OPTIMISERS
+from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Metric
@@ -105,7 +105,18 @@ class TrainerMaker:
         return {**self.__dict__, "_made": None, "progress": silent}
 
 
-OPTIONAL = ("train_layers", "generate_tokens", "generate_every", "lora", "end_token", "chat_template")
+OPTIONAL = (
+    *(
+        "train_layers",
+        "generate_tokens",
+        "generate_every",
+        "lora",
+        "end_token",
+        "chat_template",
+        "clip_norm",
+        "momentum",
+    ),
+)
 """Settings of a recipe that may be null."""
 
 
@@ -161,6 +172,9 @@ def _check_words(recipe: "TrainerSettings") -> None:
         ("schedule", recipe.schedule, tuple(SCHEDULES)),
         ("precision", recipe.precision, PRECISIONS),
         ("decode", recipe.decode, DECODINGS),
+        ("optimiser", recipe.optimiser, OPTIMISERS),
+        ("decay", recipe.decay, DECAYS),
+        ("loss_mean", recipe.loss_mean, MEANS),
     ):
         if value not in known:
             raise DataError(f"the recording has the setting {name} = {shown(value)}", f"known: {', '.join(known)}")

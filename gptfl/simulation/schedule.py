@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, MetricInfo, Query
-from gptfl.core.curriculum import SCHEDULES, count_steps, fill_batches, run_seed
+from gptfl.core import Dynamics, MetricInfo, Query, RecordingSettings
+from gptfl.core.curriculum import count_steps, fill_batches, run_seed
+from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 
 MAX_NUMBERS = 2**25
@@ -32,8 +33,8 @@ class RunSchedule:
         """How many optimiser steps a run has."""
         return len(self.learning_rates)
 
-    def with_steps(self, steps: int, schedule: str | None) -> "RunSchedule":
-        """The same recipe over another number of steps: the schedule stretched, the grid as dense.
+    def with_steps(self, steps: int, settings: RecordingSettings) -> "RunSchedule":
+        """The same recipe over another number of steps: the schedule that ``settings`` name stretched, the grid as dense.
 
         Raises ``UsageError`` where the run would end before the first score.
         """
@@ -42,8 +43,11 @@ class RunSchedule:
         start = int(self.grid[0])
         if steps <= start:
             raise UsageError(f"{steps} steps end before the first recorded score", f"ask for more than {start} steps")
-        if schedule in SCHEDULES:
-            rates = SCHEDULES[schedule](float(self.learning_rates[0]), steps)
+        if settings.schedule in SCHEDULES:
+            peak = float(self.learning_rates[0])
+            if not _begins_at_peak(settings) and settings.learning_rate is not None:
+                peak = settings.learning_rate
+            rates = SCHEDULES[settings.schedule](peak, steps, settings.warmup or 0)
         else:
             at = np.arange(steps) / steps * self.steps
             rates = np.interp(at, np.arange(self.steps), self.learning_rates)
@@ -54,8 +58,11 @@ class RunSchedule:
         grid = np.unique(np.append(np.arange(start, steps + 1, every), ends)).astype(np.int64)
         return replace(self, learning_rates=rates, grid=grid)
 
-    def with_peak(self, learning_rate: float) -> "RunSchedule":
-        """The same schedule with another highest learning rate."""
+    def with_peak(self, learning_rate: float, settings: RecordingSettings) -> "RunSchedule":
+        """The same schedule, which ``settings`` name, with another highest learning rate."""
+        if settings.schedule in SCHEDULES and not _begins_at_peak(settings):
+            rates = SCHEDULES[settings.schedule](learning_rate, self.steps, settings.warmup or 0)
+            return replace(self, learning_rates=rates)
         peak = float(self.learning_rates.max())
         if peak <= 0:
             return replace(self, learning_rates=np.full(self.steps, learning_rate))
@@ -71,6 +78,11 @@ class RunSchedule:
         runs = len(batches)
         rates = np.broadcast_to(self.learning_rates, (runs, self.steps)).copy()
         return Query(batches, rates, self.grid, np.broadcast_to(first, (runs, len(first))).copy())
+
+
+def _begins_at_peak(settings: RecordingSettings) -> bool:
+    """Whether a run's first step size is its peak, and all are in proportion to it."""
+    return not settings.warmup and settings.schedule in ("linear", "constant")
 
 
 def recorded_schedule(dynamics: Dynamics, metric: MetricInfo) -> RunSchedule:
@@ -141,9 +153,9 @@ def adjusted(
         _check_size(orders * subset * overrides.epochs, "batch entries", overrides, orders)
         steps = count_steps(subset, recipe.batch_size, overrides.epochs)
     _check_size(orders * steps * recipe.batch_size, "batch entries", overrides, orders)
-    recipe = recipe.with_steps(steps, dynamics.settings.schedule)
+    recipe = recipe.with_steps(steps, dynamics.settings)
     _check_size(orders * len(recipe.grid) * len(dynamics.test), "predicted values", overrides, orders)
-    return recipe if overrides.learning_rate is None else recipe.with_peak(overrides.learning_rate)
+    return recipe if overrides.learning_rate is None else recipe.with_peak(overrides.learning_rate, dynamics.settings)
 
 
 def _check_size(count: float, what: str, overrides: Overrides, orders: int) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from gptfl.training.gradients.blocks import GRAPH, Weights, default_memory, piec
 from gptfl.training.gradients.projection import Projection, Wanted, project, sketch_each
 from gptfl.training.gradients.sides import Side, test_side
 from gptfl.training.gradients.tape import Tape
-from gptfl.training.reference_run import Moment, check_against_autograd
+from gptfl.training.reference_run import Followed, Moment, check_against_autograd, scaled_products
 from gptfl.training.trainer import RecordingTrainer
 
 POWERS = (1.0, 0.5)
@@ -144,16 +144,20 @@ class Sketching:
         self.spent += time.perf_counter() - started
         self.trained = moment.seconds
 
-    def sketches(self, rates: Float[np.ndarray, " step"]) -> GradientSketches:
+    def sketches(self, run: Followed) -> GradientSketches:
         """All that was taken along the run."""
+        scales = run.scales(self.trainer, [point.step for point in self.points])
+        points = self.points
+        if scales is not None:
+            points = [_scaled(point, own) for point, own in zip(points, scales, strict=True)]
         return GradientSketches(
             seed=self.plan.seed,
             steps=np.array([point.step for point in self.points], dtype=np.int64),
-            learning_rates=rates,
+            learning_rates=run.rates,
             dimensions=self.setup.dimensions,
             modules=self.setup.modules,
-            points=tuple(self.points),
-            products=self._products(rates) if self.products else None,
+            points=tuple(points),
+            products=scaled_products(self._products(run.rates), scales) if self.products else None,
             seconds=self.spent + self.trained,
         )
 
@@ -187,6 +191,17 @@ class Estimated:
             return cls(raw, np.full_like(raw, np.nan), own, np.full_like(own, np.nan))
         divided, own_divided = pool[1] @ test[1].T, pool[1].square().sum(dim=1)
         return cls(raw, divided.cpu().numpy(), own, own_divided.cpu().numpy())
+
+
+def _scaled(point: SketchPoint, by: Float[np.ndarray, " pool"]) -> SketchPoint:
+    """The point with pool gradients that count by these factors."""
+    each = by[:, None].astype(np.float32)
+    return replace(
+        point,
+        train=point.train * each,
+        preconditioned=None if point.preconditioned is None else point.preconditioned * each,
+        split_train=None if point.split_train is None else point.split_train * each,
+    )
 
 
 def _finite(values: Tensor, side: str, examples: tuple[Example, ...], step: int) -> Float[np.ndarray, "example d"]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SHAPE = "--lora r=8,alpha=4,dropout=0.05"
 FIELDS = ("r", "alpha", "dropout", "targets")
+ALL_LINEAR = "all-linear"
+"""The target that stands for every linear module but the output layer, as peft has it."""
 ATTENTION: tuple[tuple[str, ...], ...] = (
     ("query_key_value",),  # GPT-NeoX (Pythia), Bloom, Falcon
     ("c_attn",),  # GPT-2
@@ -28,7 +30,7 @@ class Lora:
     """Adapters of rank ``r``: each adapted weight W becomes W + ``alpha`` / ``r`` · B A, with B = 0 at the start.
 
     The defaults are the paper's, for its 2.8B model. ``targets`` are names of modules; without any,
-    attention's query, key and value are adapted.
+    attention's query, key and value are adapted; ``all-linear`` alone are all linear modules but the output layer.
     """
 
     r: int = 8
@@ -118,6 +120,8 @@ def _find(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None) 
     }
     leaves = set(linear.values())
     candidates = f"the modules that can be adapted are {', '.join(sorted(leaves)) or 'none'}"
+    if lora.targets == (ALL_LINEAR,):
+        return list(linear)
     if lora.targets:
         missing = [name for name in lora.targets if name not in leaves]
         if missing:

@@ -28,11 +28,17 @@ class Batch:
 
     ``inputs`` are token ids; ``hidden``, where it is given, the states that enter the lowest trained block for them.
     Padding lies behind every asked position, so causal attention needs no mask. ``of`` is the number of
-    examples of the whole batch where these rows are a part of it; infinite, they count nothing.
+    examples of the whole batch where these rows are a part of it; infinite, they count nothing. With ``per_token`` the
+    loss is the mean over all target tokens, and ``of`` their number.
     """
 
     def __init__(
-        self, rows: Sequence[TokenRow], hidden: Sequence[Tensor] | None, device: torch.device, of: float | None = None
+        self,
+        rows: Sequence[TokenRow],
+        hidden: Sequence[Tensor] | None,
+        device: torch.device,
+        of: float | None = None,
+        per_token: bool = False,
     ) -> None:
         lengths = [len(row.input_ids) for row in rows]
         width = max(lengths)
@@ -46,9 +52,13 @@ class Batch:
         self.tokens = torch.from_numpy(np.concatenate([row.tokens for row in rows])).to(device)
         self.segments = torch.from_numpy(np.concatenate([row.segments for row in rows])).to(device)
         counts = np.array([len(row.tokens) for row in rows])
-        weights = np.repeat(1.0 / (counts * (len(rows) if of is None else of)), counts).astype(np.float32)
+        if per_token:
+            each = np.full(len(rows), 1.0 / (counts.sum() if of is None else of))
+        else:
+            each = 1.0 / (counts * (len(rows) if of is None else of))
+        weights = np.repeat(each, counts).astype(np.float32)
         self.weights = torch.from_numpy(weights).to(device)
-        """Mean over examples of the mean over target tokens, as weights of the asked tokens."""
+        """Mean over examples of the mean over target tokens, or over these, as weights of the asked tokens."""
 
 
 class Network:
@@ -56,7 +66,8 @@ class Network:
 
     With ``train_layers`` only the top blocks and the final norm are trained, and rows come with the
     hidden states below them (``lower``), computed once. With ``lora`` (as ``--lora`` takes it) the
-    adapters alone are trained, in these blocks or all; their first values depend on ``seed``. Raises
+    adapters alone are trained, in these blocks or all; their first values depend on ``seed``. Without ``dropout``
+    neither the model nor its adapters drop anything while they are trained. Raises
     ``DataError`` where the architecture can't be taken apart so that both ways give the same log-probabilities.
     """
 
@@ -68,8 +79,10 @@ class Network:
         *,
         lora: str | None = None,
         seed: int = 0,
+        dropout: bool = True,
     ) -> None:
         self.loaded = loaded
+        self.dropout = dropout
         self.model: Any = loaded.model
         self.device: torch.device = next(self.model.parameters()).device
         self.train_layers = train_layers
@@ -146,7 +159,7 @@ class Network:
     @property
     def drops(self) -> bool:
         """Whether training draws random numbers for dropout."""
-        return any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.model.modules())
+        return self.dropout and any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.model.modules())
 
     def weights(self) -> dict[str, Tensor]:
         """The trainable weights by name, on the CPU; every process must ask where they are sharded."""
@@ -166,6 +179,8 @@ class Network:
 
     def switch(self, training: bool) -> None:
         """Turn dropout on for a training step, off for a measurement."""
+        # Out of training mode, models drop nothing, by whatever means they do it.
+        training = training and self.dropout
         if self.model.training != training:
             self.model.train(training)
 
@@ -195,7 +210,7 @@ class Network:
         return -nn.functional.cross_entropy(_full(logits), batch.tokens, reduction="none")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over the batch's examples of the mean over their target tokens."""
+        """Mean over the batch's examples of the mean over their target tokens, or over all target tokens."""
         return -(self.log_probs(batch) * batch.weights).sum()
 
     def check(self, rows: Sequence[TokenRow]) -> None:

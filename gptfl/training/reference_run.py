@@ -1,8 +1,8 @@
 """Gradient products at points along one reference run, which is trained for nothing else."""
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gptfl.core import GradientProducts
-from gptfl.core.curriculum import SCHEDULES, fill_batches
+from gptfl.core.curriculum import fill_batches
+from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.plugins.interfaces import Plan
@@ -101,11 +102,22 @@ def _squared_gradient(tape: Tape, side: Side) -> Tensor:
     return torch.stack(found).sum()
 
 
+def denominator_of(network: Network, optimiser: torch.optim.Optimizer) -> Denominator | None:
+    """By what the optimiser divides a gradient now: AdamW as ``adam_denominator``, SGD by what momentum leaves out.
+
+    A gradient's part in the steps of SGD with momentum m adds up to 1 / (1 - m) of it.
+    """
+    if not isinstance(optimiser, torch.optim.SGD):
+        return adam_denominator(network, optimiser)
+    left = 1.0 - optimiser.param_groups[0]["momentum"]
+    return lambda place, rows: torch.full_like(network.trainable[place][rows], left).flatten()
+
+
 def adam_denominator(network: Network, optimiser: torch.optim.Optimizer) -> Denominator | None:
     """By what AdamW divides a gradient now: √v̂ + ε, v̂ being corrected for its start; None before any step."""
     if not optimiser.state:
         return None
-    (group,) = optimiser.param_groups
+    group = optimiser.param_groups[0]
     decay, epsilon = group["betas"][1], group["eps"]
 
     def denominator(place: int, rows: slice) -> Tensor:
@@ -129,21 +141,53 @@ class Moment:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What a reference run was like: its learning rates, and by what each step's gradient was shortened, if any was."""
+
+    rates: Float[np.ndarray, " step"]
+    clipped: tuple[float, ...] = ()
+
+    def scales(self, trainer: RecordingTrainer, points: Sequence[int]) -> Float[np.ndarray, "point pool"] | None:
+        """By what each pool example's gradient counts in a step at these points; None where all count alike.
+
+        With a mean over tokens an example counts as its tokens over the pool's mean; with clipping, by the mean factor
+        of the steps that are nearest to the point.
+        """
+        recipe = trainer.recipe
+        scales = np.ones((len(points), len(trainer.rows)))
+        if recipe.loss_mean == PER_TOKEN:
+            tokens = np.array([len(row.tokens) for row in trainer.rows])
+            scales *= tokens / tokens.mean()
+        if self.clipped:
+            steps = np.arange(len(self.clipped)) + 0.5
+            nearest = np.abs(steps[:, None] - np.asarray(points)).argmin(axis=1)
+            for place, point in enumerate(points):
+                own = nearest == place
+                if not own.any():
+                    own[max(0, min(point, len(own)) - 1)] = True
+                scales[place] *= np.asarray(self.clipped)[own].mean()
+        return None if (scales == 1.0).all() else scales
+
+
 def follow_reference(
     trainer: RecordingTrainer, plan: Plan, points: Collection[int], visit: Callable[[Moment], None]
-) -> Float[np.ndarray, " step"]:
-    """Carry out the reference run, calling ``visit`` at the given steps; returns its learning rates.
+) -> Followed:
+    """Carry out the reference run, calling ``visit`` at the given steps; returns what it was like.
 
     The weights are those of the start again afterwards. Raises ``DataError`` where the run's loss is not finite.
     """
     total = len(plan.batches)
-    rates: Float[np.ndarray, " step"] = SCHEDULES[trainer.recipe.schedule](trainer.recipe.learning_rate, total)
+    rates = trainer.recipe.rates(total)
     torch.manual_seed(plan.seed)
     trainer.network.restore()
     optimiser = trainer.optimiser()
     seconds = 0.0
+    clipped: list[torch.Tensor] = []
+    # Only a step tells how much is cut off a gradient.
+    last = max(points) if trainer.recipe.clip_norm is None else max(*points, 1)
     try:
-        for step in range(max(points) + 1):
+        for step in range(last + 1):
             if step:
                 started = time.perf_counter()
                 loss = trainer.step(optimiser, trainer.pieces(plan.batches[step - 1]), float(rates[step - 1]))
@@ -151,12 +195,14 @@ def follow_reference(
                     raise DataError(
                         f"the reference run's loss is {float(loss)} at step {step} of {total}", "lower --lr"
                     )
+                if trainer.clipped is not None:
+                    clipped.append(trainer.clipped)
                 seconds += time.perf_counter() - started
             if step in points:
-                visit(Moment(step, adam_denominator(trainer.network, optimiser), seconds))
+                visit(Moment(step, denominator_of(trainer.network, optimiser), seconds))
     finally:
         trainer.network.restore()
-    return rates
+    return Followed(rates, tuple(float(factor) for factor in clipped))
 
 
 class Multiplying:
@@ -185,13 +231,13 @@ class Multiplying:
         self.steps.append(moment.step)
         self.found.append(one)
 
-    def products(self, plan: Plan, rates: Float[np.ndarray, " step"]) -> GradientProducts:
+    def products(self, plan: Plan, run: Followed) -> GradientProducts:
         """All that was taken along the run."""
         found = self.found
-        return GradientProducts(
+        made = GradientProducts(
             seed=plan.seed,
             steps=np.array(self.steps, dtype=np.int64),
-            learning_rates=rates,
+            learning_rates=run.rates,
             raw=_stacked([one.raw for one in found]),
             preconditioned=_stacked(
                 [torch.full_like(one.raw, np.nan) if one.divided is None else one.divided for one in found]
@@ -204,6 +250,21 @@ class Multiplying:
                 ]
             ),
         )
+        return scaled_products(made, run.scales(self.trainer, self.steps))
+
+
+def scaled_products(found: GradientProducts, scales: Float[np.ndarray, "point pool"] | None) -> GradientProducts:
+    """Products of pool gradients that count by these factors."""
+    if scales is None:
+        return found
+    each, twice = scales[:, :, None].astype(np.float32), (scales**2).astype(np.float32)
+    return replace(
+        found,
+        raw=found.raw * each,
+        preconditioned=found.preconditioned * each,
+        self_raw=found.self_raw * twice,
+        self_preconditioned=found.self_preconditioned * twice,
+    )
 
 
 def along_reference(

@@ -9,27 +9,29 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import nn
 
 from gptfl.core import Curriculum, Example, Run
-from gptfl.core.curriculum import SCHEDULES, recorded_steps, run_seed
+from gptfl.core.curriculum import recorded_steps, run_seed
+from gptfl.core.recording_settings import ADAMW, DECAYS, MEANS, PER_TOKEN, SETTINGS
+from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
 from gptfl.plugins.interfaces import Metric, Plan
 from gptfl.training.batching import plan_batches
 from gptfl.training.checkpoints import CheckpointWriter
-from gptfl.training.distributed import ALONE, ProcessGroup
+from gptfl.training.distributed import ALONE, ProcessGroup, whole
 from gptfl.training.evaluation import Evaluator, NotFiniteError
 from gptfl.training.gradients.directional import AlongRun
 from gptfl.training.gradients.sides import test_side
 from gptfl.training.model_config import longest_input
 from gptfl.training.models import LoadedModel, check_tokens
 from gptfl.training.network import Batch, Network
+from gptfl.training.optimisers import make_optimiser
 from gptfl.training.precision import loss_scaler
 from gptfl.training.prompts import Decoding
 from gptfl.training.tokenization import Tokenizer, training_rows
 
-UNSAID = ("end_token", "chat_template")
-"""Settings that are not told where they are as they were before there were such."""
 SCALINGS = 24
 """How often the loss scale of fp16 is halved for one step: to 2**-8 from where it begins."""
 
@@ -65,15 +67,32 @@ class TrainerSettings:
     """What the adapters' first values come from, and what is drawn when text is sampled."""
     derivatives: bool = False
     """Whether to record what the gradients along each run foretell of its test losses."""
+    warmup: float = 0
+    """Steps of warm-up, or below 1 the share of them."""
+    clip_norm: float | None = None
+    """The largest norm of a step's gradient; None for any."""
+    optimiser: str = ADAMW
+    momentum: float | None = None
+    """Of SGD and Muon."""
+    decay: str = DECAYS[0]
+    """Which weights decay."""
+    loss_mean: str = MEANS[0]
+    """What a step's loss is the mean over."""
+    dropout: bool = True
+    """Whether the model and its adapters are trained with the dropout that they have."""
     end_token: bool | None = None
     """Whether the token that ends an answer is a part of the target; None: of conversations."""
     chat_template: str | None = None
     """The template of conversations, instead of the tokenizer's."""
 
+    def rates(self, steps: int) -> Float[np.ndarray, " step"]:
+        """The step sizes of a run."""
+        return SCHEDULES[self.schedule](self.learning_rate, steps, self.warmup)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON has it; what older versions didn't know is there only where it isn't as it was then."""
         known = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return {name: value for name, value in known.items() if name not in UNSAID or value is not None}
+        return {name: value for name, value in known.items() if SETTINGS[name].kept(value, True)}
 
 
 class DivergedError(DataError):
@@ -133,7 +152,9 @@ class RecordingTrainer:
         )
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
-        self.network = Network(loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed)
+        self.network = Network(
+            loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed, dropout=recipe.dropout
+        )
         self.rows = training_rows(self.tokenizer, pool)
         check_tokens(loaded, ((*row.input_ids, *row.tokens) for row in self.rows))
         self.network.check([*self.rows, *training_rows(self.tokenizer, test, "test")])
@@ -147,22 +168,16 @@ class RecordingTrainer:
         layout = plan_batches([len(row.input_ids) for row in self.rows], budget, overhead)
         self.hidden = self.network.lower(self.rows, layout)
         self.scaler = loss_scaler(recipe.precision, self.network.device)
+        self.clipped: torch.Tensor | None = None
+        """The factor that the last step's gradient was shortened by; None without clipping."""
         self.along: AlongRun | None = None
         if recipe.derivatives:
             self.along = AlongRun(self.network, test_side(self.network, self.tokenizer, self.evaluator))
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """A fresh AdamW over the trainable weights, and a fresh loss scale with it."""
-        recipe = self.recipe
-        self.scaler = loss_scaler(recipe.precision, self.network.device)
-        return torch.optim.AdamW(
-            self.network.trainable,
-            lr=recipe.learning_rate,
-            betas=recipe.betas,
-            eps=recipe.epsilon,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+        """A fresh optimiser over the trainable weights, and a fresh loss scale with it."""
+        self.scaler = loss_scaler(self.recipe.precision, self.network.device)
+        return make_optimiser(self.network, self.recipe)
 
     def batch(self, members: Int[np.ndarray, " batch"]) -> Batch:
         """The batch of these pool examples (-1 is padding), in one piece."""
@@ -178,13 +193,21 @@ class RecordingTrainer:
         if self.recipe.accumulate > 1:  # rows of about one length in a piece: less padding is computed
             mine = mine[np.argsort([len(self.rows[i].input_ids) for i in mine], kind="stable")]
         parts = [part.tolist() for part in np.array_split(mine, self.recipe.accumulate)]
+        of = self._counted(chosen)
         if self.group.shard:  # all must compute equally often: an empty part becomes one that counts nothing
-            return [self._piece(part or [0], len(chosen) if part else math.inf) for part in parts]
-        return [self._piece(part, len(chosen)) for part in parts if part]
+            return [self._piece(part or [0], of if part else math.inf) for part in parts]
+        return [self._piece(part, of) for part in parts if part]
+
+    def _counted(self, members: list[int]) -> int:
+        """How many of what the loss is the mean over these examples have."""
+        if self.recipe.loss_mean == PER_TOKEN:
+            return sum(len(self.rows[i].tokens) for i in members)
+        return len(members)
 
     def _piece(self, members: list[int], of: float | None) -> Batch:
         hidden = None if self.hidden is None else [self.hidden[i] for i in members]
-        return Batch([self.rows[i] for i in members], hidden, self.network.device, of)
+        per_token = self.recipe.loss_mean == PER_TOKEN
+        return Batch([self.rows[i] for i in members], hidden, self.network.device, of, per_token)
 
     def step(self, optimiser: torch.optim.Optimizer, pieces: Sequence[Batch], learning_rate: float) -> torch.Tensor:
         """One update by the pieces of a batch; returns the loss before it, still on the device.
@@ -199,8 +222,9 @@ class RecordingTrainer:
             with uninterrupted():  # autograd calls hooks back, which would swallow a Ctrl-C
                 loss = self._differentiate(pieces)
             scale = self.scaler.get_scale()
-            if self.along is not None:
+            if self.along is not None or self.recipe.clip_norm is not None:
                 self.scaler.unscale_(optimiser)
+            self._clip()
             self.scaler.step(optimiser)
             self.scaler.update()
             if self.along is not None and self.scaler.get_scale() >= scale:
@@ -209,6 +233,14 @@ class RecordingTrainer:
             if self.scaler.get_scale() >= scale or not torch.isfinite(loss):
                 return loss
         return torch.full_like(loss, math.inf)
+
+    def _clip(self) -> None:
+        """Shorten the step's gradient to the longest allowed, and note by what factor."""
+        longest = self.recipe.clip_norm
+        if longest is not None:
+            norm = whole(nn.utils.clip_grad_norm_(self.network.trainable, longest))
+            # As torch has it: a gradient of just this length becomes shorter by a millionth.
+            self.clipped = (longest / (norm + 1e-6)).clamp(max=1.0)
 
     def _differentiate(self, pieces: Sequence[Batch]) -> torch.Tensor:
         """Fill in the (scaled) gradients of the whole batch's loss, summed over all processes; returns the loss."""
@@ -234,7 +266,7 @@ class RecordingTrainer:
         """
         started = time.perf_counter()
         total = len(plan.batches)
-        rates = SCHEDULES[self.recipe.schedule](self.recipe.learning_rate, total)
+        rates = self.recipe.rates(total)
         due = set(recorded_steps(total, self.recipe.record_every).tolist())
         generated = set(recorded_steps(total, self.recipe.generate_every or self.recipe.record_every).tolist())
         track = Track()

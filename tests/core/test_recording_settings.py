@@ -79,12 +79,30 @@ def test_identity_goes_by_what_was_asked_for() -> None:
         ({"instructions": True}, {"instructions": False}, "--instructions", "--no-instructions"),
         ({}, {"shard": True}, "no --shard", "--shard"),
         ({"model": "a"}, {"model": "b"}, "--model a", "--model b"),
+        ({}, {"warmup": 4}, "--warmup 0", "--warmup 4"),
+        ({"warmup": 4}, {}, "--warmup 4", "--warmup 0"),
+        ({"clip_norm": 1.0}, {}, "--clip-norm 1.0", "no --clip-norm"),
+        ({}, {"optimiser": "sgd"}, "--optimiser adamw", "--optimiser sgd"),
+        ({}, {"dropout": False}, "--dropout", "--no-dropout"),
+        ({"betas": [0.9, 0.999]}, {"betas": [0.9, 0.95]}, "--beta1 0.9 --beta2 0.999", "--beta1 0.9 --beta2 0.95"),
+        ({"epsilon": 1e-6}, {"epsilon": 1e-8}, "--eps 1e-06", "--eps 1e-08"),
     ],
 )
 def test_a_difference_is_told_as_it_is_typed(
     recorded: dict[str, Any], asked: dict[str, Any], was: str, now: str
 ) -> None:
     assert settings(**asked).difference(settings(**recorded)) == (was, now)
+
+
+def test_later_settings_are_kept_only_where_they_are_not_as_before() -> None:
+    later = [known for known in SETTINGS.values() if known.later]
+    assert len(later) == 9
+    for known in later:
+        assert not known.kept(known.before, True)
+        assert known.kept("another", False)
+    assert not SETTINGS["decode"].kept("greedy", False)
+    assert SETTINGS["decode"].kept("greedy", True)
+    assert SETTINGS["design"].kept("uniform", False)
 
 
 def test_what_a_model_is_called_differs_only_where_its_weights_are_not_known() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from gptfl.core import role_of
 from gptfl.core.curriculum import constant, linear_decay
+from gptfl.core.schedules import cosine
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
 from gptfl.interchange.gptdynamics import Oddities
 from gptfl.interchange.import_recording import import_
@@ -124,6 +125,18 @@ def test_learning_rates_are_those_of_the_schedule(folder: Path, tmp_path: Path, 
     assert dynamics.settings["schedule"] == (schedule or "linear")
 
 
+def test_a_warm_up_is_kept_and_needs_a_rate(folder: Path, tmp_path: Path) -> None:
+    dynamics = read_dynamics(
+        import_("gptdynamics", folder, lr=2e-5, schedule="cosine", warmup=2, workspace=tmp_path).path
+    )
+    np.testing.assert_array_equal(dynamics.runs[3].curriculum.learning_rates, cosine(2e-5, 4, 2))
+    assert dynamics.settings.warmup == 2
+    stretched = adjusted(recorded_schedule(dynamics, dynamics.metrics["loss"]), dynamics, 3, Overrides(steps=8))
+    np.testing.assert_array_equal(stretched.learning_rates, cosine(2e-5, 8, 2))
+    with pytest.raises(UsageError, match="--warmup 2 alone tells no learning rates: give --lr, too"):
+        import_("gptdynamics", folder, warmup=2, workspace=tmp_path)
+
+
 def test_without_learning_rates_every_step_counts_alike_and_no_other_rate_can_be_asked(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -196,7 +209,7 @@ def test_progress_counts_the_runs(folder: Path, tmp_path: Path) -> None:
         ({"layout": "hdf5"}, UsageError, "'hdf5' is no layout"),
         ({"lr": 0.0}, UsageError, "lr is 0.0"),
         ({"lr": float("nan")}, UsageError, "lr is nan"),
-        ({"schedule": "cosine", "lr": 1.0}, UsageError, "schedule 'cosine' is unknown"),
+        ({"schedule": "cosin", "lr": 1.0}, UsageError, "schedule 'cosin' is unknown"),
         ({"schedule": "linear"}, UsageError, "give --lr, too"),
         ({"name": "a/b"}, UsageError, "--name 'a/b'"),
         ({"metrics": ("blue",)}, PluginError, "unknown metric 'blue'"),

@@ -226,7 +226,7 @@ def test_checkpoints_are_kept_when_the_model_has_moved(neox: Path, tmp_path: Pat
         ({"name": ""}, UsageError, "--name ''"),
         ({"name": "x" * 300}, UsageError, "--name 'x+'"),
         ({"lr": -1.0}, UsageError, "^lr is"),
-        ({"schedule": "cosine"}, UsageError, "schedule 'cosine' is unknown: use linear or constant"),
+        ({"schedule": "cosin"}, UsageError, "schedule 'cosin' is unknown: use linear, cosine, constant, polynomial or"),
         ({"precision": "int8"}, UsageError, "^precision 'int8'"),
         ({"device": "tpu9"}, DataError, "--device 'tpu9' is not a device"),
         ({"metrics": ("los",)}, PluginError, "unknown metric 'los': did you mean 'loss'"),

@@ -50,6 +50,21 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         {**SMALL, "design": "contrast", "metrics": ("loss", "accuracy"), "instructions": True, "flip_labels": 0.25},
         {**SMALL, **WRITING, "generate_every": 2, "generate_tokens": 5, "decode": "nucleus"},
         {**SMALL, "subset_size": 6, "gradients": "both", "epochs": 2, "steps": None},
+        {
+            **SMALL,
+            "subset_size": 6,
+            "schedule": "cosine",
+            "warmup": 2,
+            "clip_norm": 0.5,
+            "beta2": 0.95,
+            "eps": 1e-8,
+            "weight_decay": 0.1,
+            "decay": "weights",
+            "loss_mean": "tokens",
+            "dropout": False,
+        },
+        {**SMALL, "subset_size": 6, "warmup": 0.25, "optimiser": "sgd", "momentum": 0.9},
+        {**SMALL, "subset_size": 6, "schedule": "polynomial", "optimiser": "muon"},
     ],
 )
 def test_a_recording_is_gone_on_with_by_its_command(
@@ -83,6 +98,8 @@ def test_a_recording_is_gone_on_with_by_its_command(
         ({"lr": 1e-3, "device": "cpu", "precision": "fp32", "epochs": 3}, ""),
         ({"design": "leave-out", "leave_out_size": 2}, "--design leave-out --leave-out-size 2"),
         ({"precision": "bf16", "lr": 2e-3}, "--lr 0.002 --precision bf16"),
+        ({"warmup": 0.0, "optimiser": "sgd", "momentum": 0.0}, "--optimiser sgd"),
+        ({"warmup": 8, "optimiser": "muon", "momentum": 0.9}, "--warmup 8 --optimiser muon --momentum 0.9"),
     ],
 )
 def test_what_is_as_it_would_be_anyway_is_not_typed(

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gptfl.core import RecordingSettings
 from gptfl.core.curriculum import linear_decay
+from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 from gptfl.simulation.caveats import caveats
 from gptfl.simulation.schedule import Overrides, RunSchedule, adjusted, first_scores, recorded_schedule
@@ -48,6 +50,19 @@ def test_batch_size_and_learning_rate_can_be_others() -> None:
     assert recipe.orders(np.arange(8), 1, 0).shape == (1, 18, 2)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0, 3, 0.25])
+def test_another_length_or_rate_follows_schedule_and_warm_up(schedule: str, warmup: float) -> None:
+    settings = {"schedule": schedule, "learning_rate": 1e-3, "warmup": warmup, "batch_size": 4}
+    rates = SCHEDULES[schedule]
+    dynamics = replace(DYNAMICS, settings=settings)
+    recorded = replace(recorded_schedule(dynamics, LOSS), learning_rates=rates(1e-3, 18, warmup))
+    stretched = adjusted(recorded, dynamics, 8, Overrides(steps=30))
+    np.testing.assert_array_equal(stretched.learning_rates, rates(1e-3, 30, warmup))
+    faster = adjusted(recorded, dynamics, 8, Overrides(steps=30, learning_rate=0.5))
+    np.testing.assert_allclose(faster.learning_rates, rates(0.5, 30, warmup), rtol=1e-12)
+
+
 def test_senseless_overrides_are_refused() -> None:
     for overrides, problem in (
         (Overrides(epochs=1, steps=2), "--epochs and --steps"),
@@ -59,7 +74,7 @@ def test_senseless_overrides_are_refused() -> None:
             overrides.check()
     late = RunSchedule(4, np.ones(9), np.array([3, 6, 9]), 8)
     with pytest.raises(UsageError, match="more than 3 steps"):
-        late.with_steps(3, None)
+        late.with_steps(3, RecordingSettings())
 
 
 def told(recipe: RunSchedule, subset: int = 8, is_rest: bool = False) -> tuple[str, ...]:
@@ -70,7 +85,7 @@ def told(recipe: RunSchedule, subset: int = 8, is_rest: bool = False) -> tuple[s
 def test_what_lies_beyond_the_recording_is_told() -> None:
     recorded = recorded_schedule(DYNAMICS, LOSS)
     assert told(recorded) == ()
-    notes = told(recorded.with_steps(36, "linear"), 4, True)
+    notes = told(recorded.with_steps(36, RecordingSettings(schedule="linear")), 4, True)
     assert len(notes) == 4
     assert "a drop without replacement is an extrapolation" in notes[0]
     assert "8 examples about 9 times each, this one sees 4 about 36 times" in notes[1]

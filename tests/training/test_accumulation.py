@@ -37,11 +37,12 @@ def test_a_run_in_pieces_is_the_run(neox: Path) -> None:
     np.testing.assert_allclose(pieces.metrics["loss"], whole.metrics["loss"], atol=1e-4)
 
 
+@pytest.mark.parametrize("mean", ["examples", "tokens"])
 @pytest.mark.parametrize("size", [2, 3, 8])
-def test_the_pieces_of_all_processes_add_up_to_the_batch(neox: Path, size: int) -> None:
+def test_the_pieces_of_all_processes_add_up_to_the_batch(neox: Path, size: int, mean: str) -> None:
     """Also where there are more processes than examples; sharded, empty pieces count nothing."""
     batch = np.array([4, 0, 2, 5, 1])
-    trainer = make(neox, accumulate=2)
+    trainer = make(neox, accumulate=2, loss_mean=mean)
     whole = gradients(trainer, [trainer.batch(batch)])
     for shard in (False, True):
         pieces = []

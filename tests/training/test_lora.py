@@ -127,6 +127,13 @@ def test_attaching_leaves_the_random_numbers_alone(neox: Path) -> None:
 def test_modules_may_be_named(neox: Path) -> None:
     network = make(neox, lora="r=1,targets=dense+dense_h_to_4h").network
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in network.names} == {"dense", "dense_h_to_4h"}
+    every = make(neox, lora="r=1,targets=all-linear").network
+    assert {name.split(".")[-4] for name in every.names} == {
+        "dense",
+        "dense_4h_to_h",
+        "dense_h_to_4h",
+        "query_key_value",
+    }
     with pytest.raises(DataError, match=r"targets=q_proj: GPTNeoX.* has no 'q_proj'.*: .* are dense, dense_4h_to_h, "):
         make(neox, lora="r=1,targets=q_proj")
 

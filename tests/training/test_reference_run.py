@@ -8,7 +8,7 @@ import torch
 
 from gptfl.core.curriculum import linear_decay
 from gptfl.errors import DataError
-from gptfl.training.reference_run import Setup, along_reference, reference_plan, spread_points
+from gptfl.training.reference_run import Followed, Setup, along_reference, reference_plan, spread_points
 from gptfl.training.trainer import RecordingTrainer
 from tests.training.test_trainer import POOL, RATE, TEST, make
 
@@ -115,3 +115,41 @@ def test_a_gradient_that_is_not_finite_is_named(neox: Path, monkeypatch: pytest.
     trainer = make(neox)
     with pytest.raises(DataError, match="the gradient of pool example 'p2' is not finite at step 0"):
         along_reference(trainer, reference_plan(6, 3, 4, 1), (0,), Setup.of(trainer), nothing)
+
+
+RECIPES = [
+    {"loss_mean": "tokens"},
+    {"clip_norm": 0.01},
+    {"loss_mean": "tokens", "clip_norm": 0.01, "optimiser": "sgd", "momentum": 0.5},
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_gradients_along_the_run_are_those_that_the_recipe_s_steps_are_made_of(neox: Path, recipe: dict) -> None:
+    """Where one batch is the whole pool, their mean is the very gradient that the optimiser is given."""
+    trainer = make(neox, dropout=False, **recipe)
+    plan = reference_plan(len(POOL), len(POOL), 2, 8)
+    found = along_reference(trainer, plan, (0,), Setup.of(trainer), nothing)
+    trainer = make(neox, dropout=False, **recipe)
+    tests = gradients(trainer, test=True)
+    trainer._differentiate(trainer.pieces(plan.batches[0]))
+    trainer._clip()
+    step = torch.cat([weight.grad.flatten() for weight in trainer.network.trainable]).double()
+    assert (float(step.norm()) < 0.011) == ("clip_norm" in recipe)
+    expected = (tests @ step).numpy()
+    np.testing.assert_allclose(found.raw[0].mean(axis=0), expected, rtol=2e-3, atol=1e-3 * np.abs(expected).max())
+    if recipe.get("optimiser") == "sgd":  # with momentum a half, twice the gradient in the end
+        np.testing.assert_allclose(found.preconditioned[0], 2 * found.raw[0], rtol=1e-4)
+        np.testing.assert_allclose(found.self_preconditioned[0], 2 * found.self_raw[0], rtol=1e-4)
+
+
+def test_factors_of_clipping_are_those_of_the_steps_nearest_to_a_point(neox: Path) -> None:
+    trainer = make(neox)
+    rates = np.ones(6)
+    assert Followed(rates).scales(trainer, (0, 6)) is None
+    run = Followed(rates, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
+    np.testing.assert_allclose(run.scales(trainer, (0, 3, 6))[:, 0], [0.15, 0.4, 0.6])
+    np.testing.assert_allclose(run.scales(trainer, (2,))[:, 0], [0.35])
+    np.testing.assert_allclose(run.scales(trainer, (0, 1, 2))[:, 0], [0.1, 0.2, 0.45])
+    # No step is nearest to the second: that which leads to it counts.
+    np.testing.assert_allclose(Followed(rates, (0.1,)).scales(trainer, (0, 1))[:, 0], [0.1, 0.1])

@@ -1,0 +1,44 @@
+"""Trainers' names on a command line: ``--learning-rate`` is ``--lr``."""
+
+from collections.abc import Collection, Sequence
+
+from gptfl.options.recipe import translate
+from gptfl.options.recipe_keys import OTHERS, REFUSED, RENAMED
+
+KEYS = {*RENAMED, *OTHERS, *REFUSED}
+
+
+def in_own_words(words: Sequence[str], own: Collection[str]) -> list[str]:
+    """The words with gptfl's names in place of trainers', with hyphens or underscores; ``own`` are its flags.
+
+    Raises ``UsageError`` for what gptfl can't follow, and where the batch of a step isn't said.
+    """
+    kept: list[str] = []
+    given: dict[str, str | bool] = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--":
+            return [*kept, *_typed(given), word, *left]
+        name, sign, value = word.partition("=")
+        key = name[2:].replace("-", "_") if name.startswith("--") else ""
+        flag = f"--{key.replace('_', '-')}"
+        if flag in own:
+            kept.append(flag + sign + value if "_" in name else word)
+        elif key not in KEYS:
+            kept.append(word)
+        elif sign:
+            given[key] = value
+        elif left and not left[0].startswith("--"):
+            given[key] = left.pop(0)
+        else:
+            given[key] = True
+    return [*kept, *_typed(given)]
+
+
+def _typed(given: dict[str, str | bool]) -> list[str]:
+    if not given:
+        return []
+    read = {key: {"true": True, "false": False}.get(str(value).lower(), value) for key, value in given.items()}
+    options = translate(read, "the command line")
+    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]

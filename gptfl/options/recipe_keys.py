@@ -1,0 +1,98 @@
+"""What trainers call the settings of a recipe, and which of them gptfl takes, refuses or can do without."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RENAMED: Mapping[str, str] = {
+    "learning_rate": "lr",
+    "lr_scheduler_type": "schedule",
+    "lr_scheduler": "schedule",
+    "warmup_steps": "warmup",
+    "warmup_ratio": "warmup",
+    "max_grad_norm": "clip_norm",
+    "num_train_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_steps": "steps",
+    "adam_beta1": "beta1",
+    "adam_beta2": "beta2",
+    "adam_epsilon": "eps",
+    "weight_decay": "weight_decay",
+    "optim": "optimiser",
+    "optimizer": "optimiser",
+    "max_seq_length": "max_length",
+    "max_length": "max_length",
+    "sequence_len": "max_length",
+    "cutoff_len": "max_length",
+    "per_device_train_batch_size": "batch_size",
+    "micro_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "model_name_or_path": "model",
+    "base_model": "model",
+}
+"""The option that each key is, but that a step's examples are those of all accumulated passes."""
+OTHERS = (
+    *("bf16", "fp16", "adapter", "use_peft", "finetuning_type", "stage", "train_sampling_strategy"),
+    *("lora_r", "lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target", "lora_target_linear"),
+)
+"""Further keys that are read."""
+SCHEDULES = {
+    **{name: name for name in ("linear", "cosine", "constant", "polynomial", "inverse_sqrt")},
+    "constant_with_warmup": "constant",
+}
+OPTIMISERS = {
+    **dict.fromkeys(("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_apex_fused"), "adamw"),
+    **dict.fromkeys(("adamw_8bit", "adamw_bnb_8bit"), "adamw-8bit"),
+    **{name: name for name in ("sgd", "adafactor", "muon")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A key that would change what is trained, unless ``is_usual`` says so of its value; ``remedy`` is the way out."""
+
+    why: str
+    remedy: str
+    is_usual: Callable[[Any], bool] = lambda value: not value
+
+
+def _is(*usual: Any) -> Callable[[Any], bool]:
+    return lambda value: value in usual
+
+
+_PACKED = Refused("gptfl packs no examples into one row", "leave it out, and record without packing")
+_BITS = Refused("gptfl has no quantised weights (QLoRA)", "leave it out, and train adapters on whole weights")
+_LORA = Refused("gptfl has plain LoRA", "leave it out")
+_LAYERS = Refused(
+    "gptfl trains all weights, the top blocks or adapters", "leave it out; --train-layers K trains the top"
+)
+_PROMPTS = Refused("the loss would be on prompts, too", "leave it out, or say with --loss-on all that it is")
+_RATES = Refused("the schedule would be another", "leave it out")
+_ORDER = Refused("batches are drawn at random", "leave it out")
+REFUSED: Mapping[str, Refused] = {
+    **dict.fromkeys(("packing", "neat_packing", "sample_packing"), _PACKED),
+    **dict.fromkeys(("group_by_length", "disable_shuffling", "curriculum_sampling"), _ORDER),
+    **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_bit"), _BITS),
+    **dict.fromkeys(("use_dora", "use_rslora", "peft_use_dora", "peft_use_rslora", "loraplus_lr_ratio"), _LORA),
+    **dict.fromkeys(("lora_modules_to_save", "modules_to_save", "additional_target", "loftq_config"), _LORA),
+    **dict.fromkeys(("unfrozen_parameters", "freeze_trainable_layers", "freeze_trainable_modules"), _LAYERS),
+    **dict.fromkeys(("peft_layers_to_transform", "lora_layers_to_transform", "layers_to_transform"), _LAYERS),
+    **dict.fromkeys(("train_on_prompt", "train_on_inputs"), _PROMPTS),
+    "completion_only_loss": Refused(_PROMPTS.why, _PROMPTS.remedy, lambda value: value is not False),
+    **dict.fromkeys(("lr_scheduler_kwargs", "cosine_min_lr_ratio", "cosine_constant_lr_ratio"), _RATES),
+    **dict.fromkeys(("embedding_lr", "embedding_lr_scale", "lr_groups"), _RATES),
+    "optim_args": Refused("gptfl has no other settings of optimisers", "leave it out"),
+    "neftune_noise_alpha": Refused("gptfl adds no noise to embeddings (NEFTune)", "leave it out"),
+    "label_smoothing_factor": Refused("gptfl smooths no labels", "leave it out"),
+    "loss_type": Refused("gptfl's loss is the negative log-likelihood", "use nll", _is("nll", None)),
+    "rl": Refused("gptfl fine-tunes on targets alone", "leave it out"),
+    "use_galore": Refused("gptfl has no such optimiser", "use optim: adamw_torch"),
+    "use_badam": Refused("gptfl has no such optimiser", "use optim: adamw_torch"),
+}
+AXOLOTL = ("base_model", "micro_batch_size", "sequence_len", "num_epochs", "lr_scheduler")
+LLAMA_FACTORY = ("finetuning_type", "stage", "cutoff_len", "lora_target", "lora_rank")
+TRL = (
+    *("max_length", "max_seq_length", "packing", "assistant_only_loss", "completion_only_loss", "dataset_text_field"),
+    *("eos_token", "dataset_num_proc", "loss_type", "chat_template_path", "use_peft", "dataset_name"),
+)
+"""Keys that only files of these trainers have."""

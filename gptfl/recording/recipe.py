@@ -1,0 +1,84 @@
+"""The recipe of a recording's trainings: what its options say of step sizes, optimiser and loss, held together."""
+
+from typing import Any
+
+from gptfl.core.recording_settings import (
+    ADAM_8BIT,
+    ADAMW,
+    DECAYS,
+    MEANS,
+    MUON,
+    OPTIMISERS,
+    SGD,
+)
+from gptfl.core.schedules import check_schedule, polynomial
+from gptfl.errors import UsageError
+from gptfl.options.recording import TrainingOptions
+
+MOMENTUM = {SGD: 0.0, MUON: 0.95}
+"""What optimisers have of it unless told otherwise; the others have none."""
+OF_ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6}
+"""Options of AdamW alone, and of Muon, which leaves to it what is no matrix; with their defaults."""
+ADAM = (ADAMW, ADAM_8BIT, MUON)
+FOLLOWED = (ADAMW, SGD)
+"""The optimisers of which it is known by what each weight's gradient is divided."""
+
+
+def recipe_settings(training: TrainingOptions, rate: float) -> dict[str, Any]:
+    """What of ``TrainerSettings`` a recipe decides; ``rate`` is its peak learning rate.
+
+    Raises ``UsageError`` for unknown words, and for options that the optimiser has no use for.
+    """
+    check_schedule(training.schedule)
+    if training.schedule == "polynomial":
+        polynomial(rate, 1)
+    words = (("optimiser", OPTIMISERS), ("decay", DECAYS), ("loss_mean", MEANS))
+    for name, known in words:
+        value = getattr(training, name)
+        if value not in known:
+            raise UsageError(f"{value!r} is unknown", f"use {' or '.join(known)}", option=name)
+    optimiser = training.optimiser
+    if optimiser not in ADAM:
+        for name, usual in OF_ADAM.items():
+            if getattr(training, name) != usual:
+                raise _useless(name, getattr(training, name), optimiser, f"{ADAMW} or {MUON}")
+    if training.momentum is not None and optimiser not in MOMENTUM:
+        raise _useless("momentum", training.momentum, optimiser, " or ".join(MOMENTUM))
+    return {
+        "schedule": training.schedule,
+        "warmup": int(training.warmup) if training.warmup >= 1 else training.warmup or 0,
+        "weight_decay": training.weight_decay,
+        "betas": (training.beta1, training.beta2),
+        "epsilon": training.eps,
+        "clip_norm": training.clip_norm,
+        "optimiser": optimiser,
+        "momentum": MOMENTUM.get(optimiser) if training.momentum is None else training.momentum,
+        "decay": training.decay,
+        "loss_mean": training.loss_mean,
+        "dropout": training.dropout,
+    }
+
+
+def check_optimiser(optimiser: str, shard: bool, reference: str | None) -> None:
+    """Raise where an optimiser's package is missing (``ResourceError``) or it can't do what else is asked for.
+
+    ``reference`` is the option, if any, that asks for gradients along a reference run.
+    """
+    from gptfl.training.optimisers import check_package
+
+    if optimiser not in FOLLOWED and shard:
+        raise UsageError(
+            f"--shard with --optimiser {optimiser}, which needs whole matrices",
+            f"use --optimiser {ADAMW}, or no --shard",
+        )
+    if optimiser not in FOLLOWED and reference is not None:
+        raise UsageError(
+            f"{reference} with --optimiser {optimiser}: it keeps no second moment of each weight, by which gradients "
+            "would be divided as in its steps",
+            f"use --optimiser {' or '.join(FOLLOWED)}, or --gradients own, which follows any",
+        )
+    check_package(optimiser)
+
+
+def _useless(name: str, value: Any, optimiser: str, others: str) -> UsageError:
+    return UsageError(f"{value:g} changes nothing: --optimiser {optimiser} has none", f"it is of {others}", option=name)

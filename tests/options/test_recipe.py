@@ -1,0 +1,195 @@
+"""Recipes of other trainers' files, as options."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.options.base import make, nearest
+from gptfl.options.recipe import read_recipe, translate
+from gptfl.options.recording import CollectOptions, TrainingOptions
+
+ADAM = {"optimiser": "adamw", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+PLAIN = {**ADAM, "clip_norm": 1.0, "weight_decay": 0.0, "loss_mean": "tokens"}
+
+FILES: dict[str, tuple[str, str, dict[str, Any], tuple[str, ...]]] = {
+    "transformers, all left out but one": (
+        "weight_decay: 0.1",
+        "transformers",
+        {
+            **PLAIN,
+            "weight_decay": 0.1,
+            "decay": "weights",
+            "lr": 5e-5,
+            "schedule": "linear",
+            "batch_size": 8,
+            "accumulate": 1,
+            "epochs": 3.0,
+        },
+        (),
+    ),
+    "TRL": (
+        "learning_rate: 1e-4\nlr_scheduler_type: constant_with_warmup\nwarmup_steps: 10\nmax_steps: 50\nmax_length: 512\n"
+        "per_device_train_batch_size: 2\ngradient_accumulation_steps: 8\nbf16: true\npacking: false\noptim: adafactor\n"
+        "use_peft: true\nlora_target_modules: all-linear\nlora_alpha: 8\nreport_to: [wandb]\nseed: 3\nneftune_noise_alpha:\n",
+        "TRL",
+        {
+            "lr": 1e-4,
+            "schedule": "constant",
+            "warmup": 10.0,
+            "steps": 50,
+            "max_length": 512,
+            "batch_size": 16,
+            "accumulate": 8,
+            "precision": "bf16",
+            "optimiser": "adafactor",
+            "weight_decay": 0.0,
+            "clip_norm": 1.0,
+            "loss_mean": "tokens",
+            "lora": "r=16,alpha=8,dropout=0.05,targets=all-linear",
+        },
+        ("report_to", "seed"),
+    ),
+    "axolotl": (
+        "base_model: HuggingFaceTB/SmolLM2-135M\nadapter: lora\nlora_r: 8\nlora_alpha: 16\nlora_dropout: 0.05\n"
+        "lora_target_modules: [q_proj, v_proj]\nmicro_batch_size: 2\ngradient_accumulation_steps: 4\nnum_epochs: 2\n"
+        "optimizer: sgd\nlearning_rate: 0.0002\nwarmup_ratio: 0.05\nsequence_len: 1024\nmax_grad_norm: 0\nbf16: auto\n"
+        "datasets:\n  - path: x\n    type: alpaca\n",
+        "axolotl",
+        {
+            "model": "HuggingFaceTB/SmolLM2-135M",
+            "lora": "r=8,alpha=16,dropout=0.05,targets=q_proj+v_proj",
+            "batch_size": 8,
+            "accumulate": 4,
+            "epochs": 2.0,
+            "optimiser": "sgd",
+            "lr": 2e-4,
+            "schedule": "cosine",
+            "warmup": 0.05,
+            "max_length": 1024,
+            "weight_decay": 0.0,
+            "loss_mean": "tokens",
+        },
+        ("datasets",),
+    ),
+    "LLaMA-Factory": (
+        "model_name_or_path: m\nstage: sft\ndo_train: true\nlora_rank: 4\nlearning_rate: 1.0e-4\nnum_train_epochs: 1\n"
+        "per_device_train_batch_size: 1\ngradient_accumulation_steps: 8\nlr_scheduler_type: cosine\nwarmup_ratio: 0.1\n",
+        "LLaMA-Factory",
+        {
+            **PLAIN,
+            "model": "m",
+            "lora": "r=4,alpha=8,dropout=0,targets=all-linear",
+            "lr": 1e-4,
+            "epochs": 1.0,
+            "batch_size": 8,
+            "accumulate": 8,
+            "schedule": "cosine",
+            "warmup": 0.1,
+        },
+        ("do_train",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_taken_with_what_its_trainer_does_unasked(name: str, tmp_path: Path) -> None:
+    text, trainer, options, ignored = FILES[name]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = read_recipe(path)
+    assert (found.trainer, found.options, found.ignored) == (trainer, options, ignored)
+    make(CollectOptions, **{"model": "tiny", "task": "errands", **found.options})
+
+
+def test_json_is_read_too_and_options_that_are_given_go_before(tmp_path: Path) -> None:
+    path = tmp_path / "args.json"
+    path.write_text(json.dumps({"learning_rate": 1e-3, "max_steps": -1}), encoding="utf-8")
+    found = read_recipe(path)
+    assert found.options["epochs"] == 3
+    assert {"epochs", "steps", "beta1", "eps", "accumulate", "lr"}.isdisjoint(
+        found.without(["steps", "optimiser", "batch_size", "lr"])
+    )
+
+
+REFUSED = {
+    "packing: true": "packing is true, and gptfl packs no examples into one row: leave it out",
+    "sample_packing: true": "sample_packing is true",
+    "load_in_4bit: true": r"gptfl has no quantised weights \(QLoRA\)",
+    "quantization_bit: 4": "quantization_bit is 4",
+    "adapter: qlora": 'adapter is "qlora"',
+    "finetuning_type: freeze": "use lora, or --train-layers K",
+    "stage: dpo": "use stage: sft",
+    "group_by_length: true": "group_by_length is true",
+    "train_sampling_strategy: group_by_length": "batches are drawn at random",
+    "neftune_noise_alpha: 5": "adds no noise",
+    "label_smoothing_factor: 0.1": "smooths no labels",
+    "lr_scheduler_type: cosine_with_restarts": 'lr_scheduler_type is "cosine_with_restarts", and gptfl follows linear, cosine',
+    "optim: galore_adamw": 'optim is "galore_adamw"',
+    "completion_only_loss: false": "on prompts, too",
+    "train_on_inputs: true": "on prompts, too",
+    "learning_rate: fast": 'learning_rate is "fast", and a number is expected',
+    "max_steps: 2.5": "max_steps is 2.5, and a whole number is expected",
+    "use_peft: true": "lora_target_modules doesn't name the modules to adapt",
+    "use_dora: true": "gptfl has plain LoRA",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_would_change_the_meaning_is_refused_by_name(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yml"
+    path.write_text(f"learning_rate: 1.0e-4\n{line}\n" if "learning_rate" not in line else line, encoding="utf-8")
+    with pytest.raises(UsageError, match=REFUSED[line]) as caught:
+        read_recipe(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("a.yaml", "[1, 2]", "holds no settings by name"),
+        ("a.yaml", "a: [", "can't be read"),
+        ("a.json", "{", "can't be read"),
+        ("a.yaml", "output_dir: x", "has no key of a recipe"),
+        ("a.toml", "a = 1", "is no YAML or JSON file"),
+        ("a.yaml", "!!python/object/apply:os.system [ls]", "can't be read"),
+        ("b.yaml", None, "is no file"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused_in_a_line(
+    name: str, text: str | None, problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(GptflError, match=problem) as caught:
+        read_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_step_has_the_examples_of_all_passes() -> None:
+    given = {"per_device_train_batch_size": "2", "gradient_accumulation_steps": "4"}
+    assert translate(given, "x") == {"batch_size": 8, "accumulate": 4}
+    with pytest.raises(
+        UsageError, match="gradient_accumulation_steps 4 alone doesn't say how many examples a step has"
+    ):
+        translate({"gradient_accumulation_steps": 4}, "x")
+
+
+def test_a_plain_constant_rate_has_no_warm_up_as_trainers_have_it() -> None:
+    assert translate({"lr_scheduler_type": "constant", "warmup_steps": 5}, "x") == {"schedule": "constant"}
+    assert translate({"warmup_steps": 0, "warmup_ratio": 0.1}, "x") == {"warmup": 0.1}
+
+
+def test_trainers_names_are_the_nearest_ones() -> None:
+    assert nearest("learning_rate", ["lr", "learning"]) == "did you mean 'lr'?"
+    with pytest.raises(TypeError, match="'max_grad_norm': did you mean 'clip_norm'"):
+        make(TrainingOptions, max_grad_norm=1.0)
+
+
+def test_a_directory_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no file"):
+        read_recipe(tmp_path / "x.json")
