@@ -144,7 +144,7 @@ def _type(place: Place) -> Any:
 
 def _config(known: Sequence[Place]) -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
-        if value is not None:
+        if value is not None and not ctx.resilient_parsing:
             found = read_values(known, read_config(value), str(value), ctx.command_path)
             ctx.meta[GIVEN] = ctx.meta.get(GIVEN, set()) | found.keys()
             ctx.default_map = {**(ctx.default_map or {}), **{name: _typed(one) for name, one in found.items()}}
@@ -166,7 +166,7 @@ def _config(known: Sequence[Place]) -> inspect.Parameter:
 
 def _recipe() -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
-        if value is not None:
+        if value is not None and not ctx.resilient_parsing:
             from gptfl.cli import console
 
             recipe = read_recipe(value)

@@ -339,12 +339,10 @@ def _recording(path: Path, examples: str) -> tuple[Path | None, Dynamics | None,
 def _settings(kind: str, name: str, kept: Mapping[str, Any]) -> tuple[str, ...]:
     """The settings of a part that differ from its own defaults; all of them where the part isn't installed."""
     registry = get_registry()
-    usual: dict[str, Any] = {}
+    differing = kept
     if name in registry.names(kind):
-        taken = registry.parameters(kind, name)
-        usual = {key: one.default for key, one in taken.items()}
-        kept = {key: value for key, value in kept.items() if key in taken}
-    differing = {key: value for key, value in kept.items() if key not in usual or usual[key] != value}
+        usual = {key: one.default for key, one in registry.parameters(kind, name).items()}
+        differing = {key: value for key, value in kept.items() if key in usual and usual[key] != value}
     return tuple(
         f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for key, value in sorted(differing.items())

@@ -57,7 +57,7 @@ def test_completion_checks_nothing() -> None:
     for command in root.commands.values():
         context = typer.Context(command, resilient_parsing=True)
         for parameter in command.params:
-            if parameter.callback is not None and parameter.name != "config":
+            if parameter.callback is not None:
                 assert parameter.callback(context, parameter, -5) == -5
-                checked += 1
+                checked += parameter.name not in ("config", "recipe")
     assert checked == len(NUMERIC) - 1
