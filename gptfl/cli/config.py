@@ -8,11 +8,9 @@ from typing import Any
 
 from gptfl.errors import DataError, UsageError
 from gptfl.options.base import Place, places
-from gptfl.options.files import to_json
+from gptfl.options.files import read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
-MAX_BYTES = 2**20
-"""No file of options is larger."""
 READERS = {".toml": tomllib.loads, ".json": json.loads}
 
 
@@ -24,16 +22,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(f"--config {path} is no .toml or .json file", f"end its name in {' or '.join(READERS)}")
-    try:
-        if not path.is_file():
-            raise DataError(f"{path} is no file", "give --config the name of one, as --print-config writes it")
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES:,} bytes", "give --config a file of options")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror or error}", "look at its rights") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    name = "give --config the name of one, as --print-config writes it"
+    text = read_small(path, str(path), name, "give --config a file of options")
     try:
         found = reader(text)
     except (ValueError, RecursionError) as error:

@@ -5,11 +5,31 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gptfl.errors import UsageError
+from gptfl.errors import DataError, UsageError
 from gptfl.options import types
 from gptfl.options.base import Place, make, nearest, places, value_of
 
 T = TypeVar("T")
+
+MAX_BYTES = 2**20
+"""No file of options or of a recipe is larger."""
+
+
+def read_small(path: Path, called: str, name: str, give: str, encoding: str = "utf-8") -> str:
+    """The text of a file of options. Raises ``DataError``, in which it is ``called`` so, where it can't be read.
+
+    ``name`` says how to name a file where there is none, ``give`` what to give instead of one that is too large.
+    """
+    try:
+        if not path.is_file():
+            raise DataError(f"{called} is no file", name)
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{called} is larger than {MAX_BYTES:,} bytes", give)
+        return path.read_text(encoding=encoding)
+    except OSError as error:
+        raise DataError(f"{called} can't be read: {error.strerror or error}", "look at its rights") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{called} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
 
 
 def to_json(options: object, *, changed: bool = False) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.errors import DataError, UsageError
+from gptfl.options.files import read_small
 from gptfl.options.recipe_keys import (
     AXOLOTL,
     LLAMA_FACTORY,
@@ -19,8 +20,6 @@ from gptfl.options.recipe_keys import (
     TRL,
 )
 
-MAX_BYTES = 2**20
-"""No recipe is larger."""
 SUFFIXES = (".yaml", ".yml", ".json")
 OF_ADAM = ("adamw", "adamw-8bit", "muon")
 
@@ -70,16 +69,7 @@ def read_recipe(path: Path) -> Recipe:
 def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} is no YAML or JSON file", f"end its name in {', '.join(SUFFIXES)}", option="recipe")
-    try:
-        if not path.is_file():
-            raise DataError(f"--recipe {path} is no file", "give the name of one")
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"--recipe {path} is larger than {MAX_BYTES:,} bytes", "give a file of settings")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"--recipe {path} can't be read: {error.strerror or error}", "look at its rights") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"--recipe {path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    text = read_small(path, f"--recipe {path}", "give the name of one", "give a file of settings", "utf-8-sig")
     yaml = importlib.import_module("yaml")
     try:
         found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)

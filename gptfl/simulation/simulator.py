@@ -108,20 +108,7 @@ def open_fitted(
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
     """
-    notes: tuple[str, ...] = ()
-    if simulator is not None:
-        path = user_path(simulator)
-        space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
-    else:
-        known = None if dynamics is None else user_path(dynamics)
-        space = Workspace(known.parent) if known and workspace is None else Workspace.resolve(workspace)
-        wanted = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
-        if known is None and space.candidates("dynamics"):
-            # Every command takes the same recording where none is named.
-            recorded = space.pick("dynamics")
-            known, notes = recorded.path, picked_note(recorded, "recording", "--dynamics")
-        picked = _fitted_to(known, space, wanted)
-        path, notes = picked.path, (*notes, *picked_note(picked, "simulator", "--simulator"))
+    path, space, notes = _placed(simulator, dynamics, workspace, estimator, metric)
     found = read_simulator(path)
     check_fits(path, found, estimator, metric)
     if dynamics is None:
@@ -158,6 +145,29 @@ def open_fitted(
         (*notes, *fit_notes(found)),
         _scope(recording, found, contender, features),
     )
+
+
+def _placed(
+    simulator: str | Path | None,
+    dynamics: str | Path | None,
+    workspace: str | Path | None,
+    estimator: str | None,
+    metric: str | None,
+) -> tuple[Path, Workspace, tuple[str, ...]]:
+    """Where the simulator lies, the workspace to look for the rest in, and what to know of what was chosen."""
+    if simulator is not None:
+        path = user_path(simulator)
+        return path, Workspace(path.parent) if workspace is None else Workspace.resolve(workspace), ()
+    notes: tuple[str, ...] = ()
+    known = None if dynamics is None else user_path(dynamics)
+    space = Workspace(known.parent) if known and workspace is None else Workspace.resolve(workspace)
+    wanted = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
+    if known is None and space.candidates("dynamics"):
+        # Every command takes the same recording where none is named.
+        recorded = space.pick("dynamics")
+        known, notes = recorded.path, picked_note(recorded, "recording", "--dynamics")
+    picked = _fitted_to(known, space, wanted)
+    return picked.path, space, (*notes, *picked_note(picked, "simulator", "--simulator"))
 
 
 def in_memory(

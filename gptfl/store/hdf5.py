@@ -232,6 +232,14 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
         start = end + 1
 
 
+def get_text_lines(group: h5py.Group, name: str) -> Iterator[str]:
+    """Read what ``put_lines`` kept of texts; raises as ``get_lines`` does, also for a line of something else."""
+    for line in get_lines(group, name):
+        if not isinstance(line, str):
+            raise refuse(path_of(group), f"has in {name!r} at {group.name} a line that is no text")
+        yield line
+
+
 def _check_count(group: h5py.Group, name: str, text: bytes, stored: int) -> None:
     count = text.count(b"\n")
     if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():

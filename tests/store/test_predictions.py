@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gptfl.core import MetricInfo, fingerprint
 from gptfl.errors import DataError
+from gptfl.store import hdf5
 from gptfl.store.predictions import AVERAGE_RUN, PredictionFile, read_predictions, write_predictions
 from tests.undigested import without_digests
 
@@ -84,3 +85,13 @@ def test_files_without_the_attribute_say_it_in_their_settings(
     with h5py.File(without_digests(tmp_path / "a.h5"), "r+") as file:
         del file.attrs["against"]
     assert read_predictions(tmp_path / "a.h5").against == expected
+
+
+def test_a_label_that_is_no_text_is_refused_at_its_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.predictions.h5"
+    write_predictions(path, make(1))
+    with h5py.File(without_digests(path), "r+") as file:
+        del file["labels"]
+        hdf5.put_lines(file, "labels", [[[]], "not read"])
+    with pytest.raises(DataError, match="has in 'labels' at / a line that is no text"):
+        read_predictions(path)
