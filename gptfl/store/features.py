@@ -56,7 +56,7 @@ def read_feature_rows(path: Path) -> tuple[Features, tuple[str, ...], tuple[str,
             train, test = hdf5.get_array(one, "train", 2, "f"), hdf5.get_array(one, "test", 2, "f")
             sets[name] = FeatureSet(train, test, hdf5.get_word(one, "kind"))
         rows = hdf5.get_group(file, "rows")
-        pool_digests, test_digests = (tuple(hdf5.get_text_lines(rows, part)) for part in ("pool", "test"))
+        pool_digests, test_digests = (tuple(hdf5.get_lines(rows, part, texts=True)) for part in ("pool", "test"))
         encoder, seconds = hdf5.get_word(file, "encoder"), hdf5.get_seconds(file)
     features = Features(encoder, header.settings, str(header.inputs.get("examples")), sets, seconds)
     _check_shapes(features, pool_digests, test_digests, str(path))

@@ -216,8 +216,8 @@ def put_lines(group: h5py.Group, name: str, values: Iterable[Any]) -> None:
     put_array(group, name, np.frombuffer(_bounded(b"".join(lines), name), dtype=np.uint8))
 
 
-def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
-    """Read what ``put_lines`` kept, one by one, so that what is wrong is told before the rest is parsed.
+def get_lines(group: h5py.Group, name: str, *, texts: bool = False) -> Iterator[Any]:
+    """Read what ``put_lines`` kept, ``texts`` alone or any values, one by one: what is wrong is told before the rest is parsed.
 
     Raises ``DataError``.
     """
@@ -228,22 +228,11 @@ def get_lines(group: h5py.Group, name: str) -> Iterator[Any]:
             raise refuse(
                 path_of(group), f"has in {name!r} at {group.name} a line of more than {_MAX_LINE // 2**20} MiB"
             )
-        yield _parse(group, name, text[start:end])
-        start = end + 1
-
-
-def get_text_lines(group: h5py.Group, name: str) -> Iterator[str]:
-    """Read what ``put_lines`` kept of texts; raises as ``get_lines`` does, also for a line of something else."""
-    for line in get_lines(group, name):
-        if not isinstance(line, str):
+        value = _parse(group, name, text[start:end])
+        if texts and not isinstance(value, str):
             raise refuse(path_of(group), f"has in {name!r} at {group.name} a line that is no text")
-        yield line
-
-
-def _check_count(group: h5py.Group, name: str, text: bytes, stored: int) -> None:
-    count = text.count(b"\n")
-    if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():
-        raise refuse(path_of(group), f"has at {group.name} {count:,} lines {name!r} in {stored:,} bytes")
+        yield value
+        start = end + 1
 
 
 def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarray:
@@ -256,7 +245,9 @@ def _get_bytes(group: h5py.Group, name: str, ndim: int, kinds: str) -> np.ndarra
     text = array.tobytes()
     if len(text) > _MAX_TEXT:
         raise refuse(path_of(group), f"has at {group.name} a text {name!r} of more than {_MAX_TEXT // 2**20} MiB")
-    _check_count(group, name, text, dataset.get_storage_size())
+    count, stored = text.count(b"\n"), dataset.get_storage_size()
+    if count > _FREE_LINES + stored // _LINE_BYTES and not is_trusted():
+        raise refuse(path_of(group), f"has at {group.name} {count:,} lines {name!r} in {stored:,} bytes")
     if _values_in(text) > _MAX_VALUES:
         raise refuse(path_of(group), f"has at {group.name} more than {_MAX_VALUES:,} values in {name!r}")
     return array

@@ -81,7 +81,7 @@ def read_predictions(path: Path) -> PredictionFile:
         predictions = PredictionFile(
             estimator=hdf5.get_word(file, "estimator"),
             metric=metric_from_json(hdf5.get_text(file, "metric"), f"{path}: /metric"),
-            labels=list(hdf5.get_text_lines(file, "labels")),
+            labels=list(hdf5.get_lines(file, "labels", texts=True)),
             batches=hdf5.get_array(file, "batches", 3, "i"),
             learning_rates=hdf5.get_array(file, "learning_rates", 2, "f"),
             steps=hdf5.get_array(file, "steps", 1, "i"),
