@@ -76,7 +76,7 @@ def demo(
     """Go the recommended road on the built-in model and task: a minute or two on two cores.
 
     Args:
-        workspace: ``gptfl-demo`` in the current folder unless given. What is there already isn't made again.
+        workspace: ``gptfl-demo`` in the current folder unless given. Runs and features that are there already aren't made again.
         progress: called along the way.
         announce: gets each stage's name, what it made and the seconds it took.
     """

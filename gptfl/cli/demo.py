@@ -17,8 +17,8 @@ TOP = 5
 def command(options: DemoOptions) -> None:
     """Go the recommended road on a small built-in model and task, in a minute or two on two cores.
 
-    Needs no download: the model is built and pre-trained on the spot the first time. The same command again shows
-    what is there.
+    Needs no download: the model is built and pre-trained on the spot the first time. Runs that are there already
+    aren't made again.
 
     Example: `gptfl demo`
     """
