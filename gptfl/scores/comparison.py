@@ -15,6 +15,7 @@ from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.coverage import Coverage, Intervals, coverages
 from gptfl.scores.excess import Excess, excesses
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
+from gptfl.scores.removals import Removals, RemovalScores, removal_scores
 from gptfl.scores.sampling import Sampling
 
 FEWEST_CLEAR = 6
@@ -40,7 +41,8 @@ class HeldOut:
     ``tasks`` names the task of each test example of a mixture. ``given`` are recorded values that the estimators were
     told beside the first, NaN elsewhere; they are not among those ``recorded``, so that no score counts them.
     ``together`` numbers the groups of runs that belong together (``core.groups_of``), which the bootstrap draws as
-    one; None where each run is its own.
+    one; None where each run is its own. ``removals`` are the pairs among them that show what leaving a group of
+    examples out changes, where there are some.
     """
 
     names: tuple[str, ...]
@@ -52,6 +54,7 @@ class HeldOut:
     tasks: tuple[str, ...] = ()
     given: Float[np.ndarray, "run recorded test"] | None = None
     together: Int[np.ndarray, " run"] | None = None
+    removals: Removals | None = None
 
     def places(self) -> dict[str, Int[np.ndarray, " part"]]:
         """The places of each task's test examples, in order of first appearance; nothing outside a mixture."""
@@ -162,6 +165,8 @@ class ScoreRow:
     encoder: str | None = None
     shares: Mapping[str, Value] = field(default_factory=dict)
     skill_by_step: Mapping[int, float] = field(default_factory=dict)
+    removals: RemovalScores | None = None
+    """How far it is right about what leaving groups of examples out changes, where held-out runs show that."""
 
     def of_tasks(self) -> "dict[str, ScoreRow]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
@@ -174,6 +179,7 @@ class ScoreRow:
                 excess=None,
                 shares={},
                 skill_by_step={},
+                removals=None,
                 coverage=self.coverage_by_task.get(task, {}),
                 coverage_by_task={},
             )
@@ -284,6 +290,9 @@ def score_rows(
                 predicted[outcome.estimator], held_out.recorded, held_out.mean_run, held_out.steps
             )
             row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares, skill_by_step=at)
+            if held_out.removals is not None:
+                changes = removal_scores(held_out.removals, predicted[outcome.estimator], held_out.recorded, seed)
+                row = replace(row, removals=changes)
         rows.append(row)
     return tuple(rows)
 
