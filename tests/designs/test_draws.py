@@ -120,7 +120,8 @@ def test_leave_small_runs_have_the_whole_pool_less_a_group_in_the_same_orders():
             np.testing.assert_array_equal(batches[batches >= 0], whole[batches >= 0])
             assert seen_in(batches) == set(range(36)) - set(run.without)
     # Nine groups of four are the pool: each example is left out once.
-    assert set.union(*left) == set(range(36)) and all(len(group) == 4 for group in left)
+    assert set.union(*left) == set(range(36))
+    assert all(len(group) == 4 for group in left)
 
 
 def test_a_batch_that_loses_all_its_examples_has_the_one_that_comes_next():
@@ -136,7 +137,8 @@ def test_leave_small_takes_a_planted_group_out_as_a_whole_and_then_as_many_other
     planted = np.array([3, 4, 11, 30, 31])
     made = draw_runs(replace(layout("leave-small"), planted=planted), 12)
     assert set(made[2].without) == set(made[3].without) == set(planted)
-    assert len(made[4].without) == 5 and not set(made[4].without) & set(planted)
+    assert len(made[4].without) == 5
+    assert not set(made[4].without) & set(planted)
     assert all(len(run.without) == 2 for run in made[6:])
 
 

@@ -93,7 +93,8 @@ def test_one_order_alone_tells_no_noise():
     recorded, exact = law(runs, 0.4)
     alone = Removals(removals.groups, removals.pairs[::2])
     found = removal_scores(alone, exact, recorded)
-    assert math.isnan(found.error) and math.isnan(found.error_each)
+    assert math.isnan(found.error)
+    assert math.isnan(found.error_each)
     assert (found.signs, found.clear) == (0, 0)
     assert found.slope == pytest.approx(1.0, abs=0.5)
 
