@@ -15,7 +15,8 @@ from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings_by_part
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, score_rows
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import squared_errors
 from gptfl.simulation.caveats import binary_note
 from gptfl.simulation.unseen import hold_out_examples, holdout_notes

@@ -29,8 +29,9 @@ from gptfl.evaluation.truth import tested
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
-from gptfl.scores.comparison import HeldOut, Predictions
+from gptfl.scores.comparison import Predictions
 from gptfl.scores.coverage import Intervals
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.removals import find_removals
 from gptfl.simulation.asking import Answer, ask_runs, predict_runs
 from gptfl.simulation.fitting import FittedEstimator, fit_data, fit_or_load
