@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gptfl import interruption
-from gptfl.cli.commands import MARKUP, group
+from gptfl.cli.commands import group
 from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
 from gptfl.plugins.settings import check_utf8
 
@@ -64,7 +64,7 @@ app = typer.Typer(
     name="gptfl",
     cls=group(_stoppable),
     no_args_is_help=True,
-    rich_markup_mode=MARKUP,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Predict what fine-tuning a GPT model on other examples would have done, without running it.",
