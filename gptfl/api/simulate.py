@@ -76,10 +76,10 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
         examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
     asked = request_of(source, choice, observe, seed)
-    rival = None if against is None else source.pool.select(against, "--against")
+    other = None if against is None else source.pool.select(against, "--against")
     # Whatever asks for the same curricula against the same is the same question.
     plain = asked.recorded is not None and against is None and source.new is None
-    key = "" if plain else _key(source, asked, rival)
+    key = "" if plain else _key(source, asked, other)
     target = user_path(output) if output is not None else source.output(key)
     picture = _picture(figure, target)
     if output is not None:
@@ -139,15 +139,15 @@ def _picture(figure: Picture, target: Path) -> Path | None:
     return picture
 
 
-def _key(source: FittedSimulator, asked: SimulationRequest, rival: Int[np.ndarray, " subset"] | None) -> str:
+def _key(source: FittedSimulator, asked: SimulationRequest, other: Int[np.ndarray, " subset"] | None) -> str:
     query, new = asked.query, source.new
     added = (
         () if new is None else ([[e.id, e.digest] for e in new.pool], [[e.id, e.digest] for e in new.test], new.first)
     )
-    against = None if rival is None else rival.tolist()
+    against = None if other is None else other.tolist()
     # A question without observed scores keeps the key that it had before there were any.
-    told = () if query.observed is None else (query.first, query.observed)
-    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added, *told)
+    observed = () if query.observed is None else (query.first, query.observed)
+    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added, *observed)
 
 
 def _check_new(choice: Counterfactual, new: NewExampleOptions) -> None:

@@ -182,10 +182,10 @@ class Simulator:
         from gptfl.influence.targets import check_how, influence_target
 
         asked = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
-        told = asked.influence
-        check_how(told.how)
-        subject = influence_target(told.on, self.opened.recording.dynamics)
-        request = InfluenceRequest(subject, told.how, None, self._where[2], told.orders, asked.seed)
+        influence = asked.influence
+        check_how(influence.how)
+        subject = influence_target(influence.on, self.opened.recording.dynamics)
+        request = InfluenceRequest(subject, influence.how, None, self._where[2], influence.orders, asked.seed)
         return rank_by([self.opened], request, progress)
 
     @takes(SelectOptions, _NOT_OF_SELECTION)

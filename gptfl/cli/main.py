@@ -105,7 +105,7 @@ def run() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", GptflWarning)
             warnings.showwarning = _show_warning
-            _TOLD.clear()
+            _NOTED.clear()
             code = app(prog_name="gptfl", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
             code = _interrupted(interruption.NOTHING_LEFT)
@@ -120,8 +120,8 @@ def run() -> None:
     sys.exit(code or 0)
 
 
-_TOLD: set[str] = set()
-"""What was told of arithmetic already."""
+_NOTED: set[str] = set()
+"""The notes on arithmetic that were shown."""
 
 
 def _show_warning(
@@ -135,9 +135,9 @@ def _show_warning(
         console.note(str(message))
     elif issubclass(category, RuntimeWarning):
         note = f"some numbers are too large or none ({message}): look whether the files hold absurd values"
-        if not _TOLD:
+        if not _NOTED:
             console.note(note)
-        _TOLD.add(note)
+        _NOTED.add(note)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 

@@ -118,8 +118,8 @@ class ClassShare:
             share = self._asked_shares(query, runs, classes)
             intercept = average.interpolate(self.steps_, self.intercept_, steps)
             slope = average.interpolate(self.steps_, self.slope_, steps)
-            told = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
-            values[np.ix_(runs, every, seen >= 0)] = told
+            predicted = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
+            values[np.ix_(runs, every, seen >= 0)] = predicted
             if query.unseen is not None and (seen < 0).any():
                 asked = replace(query, steps=steps, first=query.first[runs])
                 carried = self._carried(asked, query.unseen, share, intercept, slope)

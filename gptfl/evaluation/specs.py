@@ -69,11 +69,13 @@ def parse_spec(spec: str, option: str = "--estimator") -> EstimatorSpec:
 
 def label_for(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The name, and in brackets each of the settings that isn't at its default."""
-    told = [_told(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value]
-    return f"{name} ({', '.join(told)})" if told else name
+    changed = [
+        _setting_label(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value
+    ]
+    return f"{name} ({', '.join(changed)})" if changed else name
 
 
-def _told(key: str, value: Any) -> str:
+def _setting_label(key: str, value: Any) -> str:
     if value is True:
         return key
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"

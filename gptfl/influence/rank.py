@@ -90,14 +90,16 @@ def rankings_of(
     for source in sources:
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
-        told = compute_influence(
+        influence = compute_influence(
             source, asked.subject, asked.how, asked.own, asked.features, asked.orders, asked.seed, progress
         )
-        half = None if told.spread is None else WIDTH * told.spread
-        low, high = (None, None) if half is None else (told.influence - half, told.influence + half)
-        rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path, low, high))
-        notes += [*source.notes, *source.recording.notes, *told.notes]
-        if told.step is not None:
+        half = None if influence.spread is None else WIDTH * influence.spread
+        low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)
+        rankings.append(
+            Ranking(label, name, influence.how, influence.influence, influence.step, source.path, low, high)
+        )
+        notes += [*source.notes, *source.recording.notes, *influence.notes]
+        if influence.step is not None:
             notes.append(f"trust in {label}: {trust_of(source).text}")
     return tuple(rankings), tuple(dict.fromkeys(notes))
 
@@ -138,5 +140,5 @@ def _itself(
     return {
         ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
-        if tells_itself(source.contender.estimator) and source.recording.aside is None
+        if tells_itself(source.named.estimator) and source.recording.aside is None
     }

@@ -36,9 +36,9 @@ def select_from(
 
     Raises ``DataError`` where the estimator can't tell what is asked.
     """
-    told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
+    influence, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
     asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
-    return _selection_of(source, subject, wish, told, chosen, asked, source.ask(asked.query))
+    return _selection_of(source, subject, wish, influence, chosen, asked, source.ask(asked.query))
 
 
 def _selection_of(

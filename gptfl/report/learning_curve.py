@@ -70,8 +70,8 @@ def runs_table(sweep: RunsSweep) -> Table:
             cells = [label.replace(" (", "\n("), str(point.runs)]
             for name in SHOWN:
                 value = row.scores.get(name)
-                told = NOTHING if value is None else f"{number(name, value.value)}\n{spread(name, value)}"
-                cells.append(told.rstrip())
+                cell = NOTHING if value is None else f"{number(name, value.value)}\n{spread(name, value)}"
+                cells.append(cell.rstrip())
             table.add_row(*map(Text, (*cells, seconds(row))))
     return table
 
@@ -110,7 +110,7 @@ def runs_records(sweep: RunsSweep) -> list[dict[str, Any]]:
 
 def runs_json(sweep: RunsSweep) -> str:
     """The sweep for programs."""
-    told = {
+    document = {
         "recording": sweep.recording,
         "estimators": list(sweep.asked),
         "axes": {"runs": [point.runs for point in sweep.points]},
@@ -120,12 +120,12 @@ def runs_json(sweep: RunsSweep) -> str:
         "seed": sweep.seed,
         "run_seconds": sweep.run_seconds,
         "feature_seconds": dict(sweep.beside),
-        **({} if sweep.ceiling is None else {"ceiling": sweep.ceiling.told()}),
+        **({} if sweep.ceiling is None else {"ceiling": sweep.ceiling.to_json()}),
         "interval_method": METHOD,
         "points": runs_records(sweep),
         "notes": list(sweep.notes),
     }
-    return json_text(told, indent=2)
+    return json_text(document, indent=2)
 
 
 def runs_csv(sweep: RunsSweep) -> str:

@@ -75,12 +75,12 @@ def lds_draws(
     total = np.zeros(len(weights))
     count = np.zeros(len(weights))
     for test in range(truth.shape[1]):
-        told = np.isfinite(truth[:, test])
-        chosen = np.ascontiguousarray(weights[:, told].T)
-        varies = np.isfinite(weighted_spearman(truth[told, test], truth[told, test], chosen))
+        known = np.isfinite(truth[:, test])
+        chosen = np.ascontiguousarray(weights[:, known].T)
+        varies = np.isfinite(weighted_spearman(truth[known, test], truth[known, test], chosen))
         count += varies
-        if ours[told, test].any():
-            rho = weighted_spearman(ours[told, test], truth[told, test], chosen)
+        if ours[known, test].any():
+            rho = weighted_spearman(ours[known, test], truth[known, test], chosen)
             total += np.where(varies, np.nan_to_num(rho), 0.0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 

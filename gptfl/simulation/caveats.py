@@ -85,12 +85,12 @@ def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -
     if beyond[worst] <= 0:
         return ()
     return (
-        f"{asked[worst]:.0%} of what is trained on {_told(dynamics, classes[worst])}, in the recorded "
+        f"{asked[worst]:.0%} of what is trained on {_class_name(dynamics, classes[worst])}, in the recorded "
         f"runs {low[worst]:.0%} to {high[worst]:.0%}: this extrapolates",
     )
 
 
-def _told(dynamics: Dynamics, one: Class) -> str:
+def _class_name(dynamics: Dynamics, one: Class) -> str:
     """A class by its choice, else by its number where no choices are kept."""
     task, number = one
     if number is None:

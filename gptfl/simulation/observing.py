@@ -23,7 +23,7 @@ SHOWN_STEPS = 12
 
 def check_observing(source: FittedSimulator, path: str | Path) -> None:
     """Raise ``DataError`` where the estimator doesn't go on from observed scores."""
-    if source.contender.estimator.tags.conditions:
+    if source.named.estimator.tags.conditions:
         return
     able = _able()
     better = f", or choose one that does with --estimator ({', '.join(able)})" if able else ""

@@ -131,7 +131,7 @@ def _unseen_notes(source: FittedSimulator, asked: SimulationRequest) -> tuple[st
     notes: tuple[str, ...] = ()
     recording, batches = source.recording, asked.query.batches
     if recording.aside is not None:
-        notes += (f"the simulator was fitted without {recording.aside.told(recording.dynamics)}",)
+        notes += (f"the simulator was fitted without {recording.aside.described(recording.dynamics)}",)
     used = np.unique(batches[batches >= 0])
     strange = int((source.scope.pool_seen[used] < 0).sum())
     if strange:

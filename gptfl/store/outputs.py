@@ -128,8 +128,8 @@ class ResultWriter(Generic[R]):
 
     def settled(self) -> R:
         """The result. Raises ``NotKept``, which has it, where what was asked for couldn't be written."""
-        told = tuple(str(error) for error in (*self._asked[1:], *self._beside))
-        result: R = replace(self.result, unkept=told)  # type: ignore[type-var]
+        unkept = tuple(str(error) for error in (*self._asked[1:], *self._beside))
+        result: R = replace(self.result, unkept=unkept)  # type: ignore[type-var]
         for first in self._asked:
             raise NotKept(first.problem, first.remedy, result) from first
         return result

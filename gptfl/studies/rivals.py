@@ -160,7 +160,7 @@ def known_features(source: FittedSimulator, given: str | Path | None) -> Feature
     """The features of the whole recording that a simulator was fitted on; None where it was fitted without."""
     if source.found.features is None:
         return None
-    return fitted_features(source.recording, source.found, source.contender.estimator.tags.blind, given)
+    return fitted_features(source.recording, source.found, source.named.estimator.tags.blind, given)
 
 
 def refitted(
@@ -176,15 +176,13 @@ def refitted(
     ``features`` are of the whole recording. Raises ``DataError`` where the recording lacks what the estimator needs.
     """
     part = registry.find("estimator", spec.name)
-    contender = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))
+    named = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))
     recording = _only(source.recording, tests)
-    problem = unmet_need(contender.estimator, recording, features, source.metric)
+    problem = unmet_need(named.estimator, recording, features, source.metric)
     if problem is not None:
         raise problem
     known: Features | None = None
-    if features is not None and (
-        "features" in contender.estimator.tags.requires or spec.name == source.found.estimator
-    ):
+    if features is not None and ("features" in named.estimator.tags.requires or spec.name == source.found.estimator):
         dynamics = recording.dynamics
         known = features_at(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
     split = stored_split(recording.dynamics.runs)
@@ -197,9 +195,9 @@ def refitted(
         known,
         seed if type(seed) is int else 0,
         progress,
-        contender.estimator,
+        named.estimator,
     )
-    fitted = fit_fresh(contender, recording, data)
+    fitted = fit_fresh(named, recording, data)
     found = replace(
         source.found,
         estimator=spec.name,
@@ -208,9 +206,9 @@ def refitted(
         features=None if known is None else known.fingerprint,
         key=fitted.key,
     )
-    scope = scope_of(recording.dynamics, None, fitted.contender.estimator, None)
+    scope = scope_of(recording.dynamics, None, fitted.named.estimator, None)
     return FittedSimulator(
-        recording, source.path, found, fitted.contender, source.pool, fitted.notes, replace(scope, features=known)
+        recording, source.path, found, fitted.named, source.pool, fitted.notes, replace(scope, features=known)
     )
 
 

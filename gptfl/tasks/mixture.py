@@ -124,7 +124,7 @@ class Mixture:
                 raise self._too_few(name, error) from error
             loaded.append(data)
         sides = [self._merged(side, [getattr(data, side) for data in loaded]) for side in ("pool", "test")]
-        source, licence = (self._told(part, loaded) for part in ("source", "licence"))
+        source, licence = (self._joined(part, loaded) for part in ("source", "licence"))
         return TaskData(self.name, sides[0], sides[1], source, licence)
 
     def sizes(self) -> tuple[int, int] | None:
@@ -172,9 +172,9 @@ class Mixture:
             f"use --test {error.found * number} or fewer",
         )
 
-    def _told(self, part: str, loaded: list[TaskData]) -> str:
-        told = [(name, getattr(data, part)) for name, data in zip(self.tasks, loaded, strict=True)]
-        return "; ".join(f"{name}: {text}" for name, text in told if text)
+    def _joined(self, part: str, loaded: list[TaskData]) -> str:
+        texts = [(name, getattr(data, part)) for name, data in zip(self.tasks, loaded, strict=True)]
+        return "; ".join(f"{name}: {text}" for name, text in texts if text)
 
 
 def sizes_of(task: Task) -> tuple[int, int] | None:

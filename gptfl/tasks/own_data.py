@@ -122,10 +122,10 @@ class OwnData:
 
     def settings(self) -> dict[str, Any]:
         """What a recording keeps of how its rows were read, beside ``data``."""
-        asked = {name: getattr(self.request, name) for name in DATA_SETTINGS if name != "data"}
-        told = {name: value for name, value in asked.items() if value is not None}
+        requested = {name: getattr(self.request, name) for name in DATA_SETTINGS if name != "data"}
+        given = {name: value for name, value in requested.items() if value is not None}
         return {
-            **{name: utf8(value) if isinstance(value, Path) else value for name, value in told.items()},
+            **{name: utf8(value) if isinstance(value, Path) else value for name, value in given.items()},
             SHAPE: self.rows.shape,
         }
 
@@ -148,11 +148,11 @@ class OwnData:
                 f"{len(aside)} to test on",
                 "give more rows, or a file of rows to test on (--eval FILE)",
             )
-        told = (
+        note = (
             f"{len(aside)} of these rows {'is' if len(aside) == 1 else 'are'} kept to test on, chosen by content "
             f"(--eval-share {share:g}; --eval FILE names others)"
         )
-        return OwnRows(kept, aside, name, name, _shape(reader), _is_chat(reader), True, (*notes, told))
+        return OwnRows(kept, aside, name, name, _shape(reader), _is_chat(reader), True, (*notes, note))
 
     def _sources(self) -> "tuple[_Named, _Named | None]":
         asked = self.request
@@ -181,7 +181,11 @@ class OwnData:
         examples, places = read_examples(rows(EXPECTED), reader)
         if not examples:
             raise DataError(f"{name} holds no rows", "give it at least one")
-        return examples, reader, (_told(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places))
+        return (
+            examples,
+            reader,
+            (_understood(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places)),
+        )
 
 
 _Named = tuple[str, Callable[[str], Iterable[Row]]]
@@ -285,7 +289,7 @@ def _is_chat(*readers: RowReader) -> bool:
     return any(reader.shape is not None and reader.shape.chat for reader in readers)
 
 
-def _told(name: str, examples: Sequence[Example], reader: RowReader) -> str:
+def _understood(name: str, examples: Sequence[Example], reader: RowReader) -> str:
     """What was understood of a source, in one line."""
     roles = f" ({', '.join(reader.roles)})" if reader.roles else ""
     learned = ""

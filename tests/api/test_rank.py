@@ -82,7 +82,7 @@ def loop(source, trial_of, reading):
 
     def final(batches):
         query = Query(batches[None], recipe.learning_rates[None], recipe.grid, first[None])
-        return reading(source.contender.estimator.predict(query).values[0, -1].astype(np.float64))
+        return reading(source.named.estimator.predict(query).values[0, -1].astype(np.float64))
 
     return trial_of(recipe, final)
 

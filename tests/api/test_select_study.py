@@ -112,7 +112,7 @@ def test_what_is_chosen_knows_nothing_of_what_is_scored_on(space: Path) -> None:
     assert len(fresh.recording.dynamics.test) == 3
     weights = np.full((1, 3), 1 / 3)
     rows = {name: one.train for name, one in known.sets.items()}
-    told, _ = fresh.contender.estimator.influence_of(np.arange(POOL), rows, weights)
+    told, _ = fresh.named.estimator.influence_of(np.arange(POOL), rows, weights)
     best = np.argsort(-told[:, 0], kind="stable")[:SIZE]
     assert set(again.kinds[0].subsets[0]) == {dynamics.pool[place].id for place in best}
 

@@ -282,13 +282,13 @@ def refit(words: Sequence[str], versions: Mapping[str, str]) -> Refit:
 
     A key counts the version of what provides the estimator; ``versions`` are those to count.
     """
-    contender, recording, data = _stopped_at("fit", words)
-    part = contender.part
+    named, recording, data = _stopped_at("fit", words)
+    part = named.part
     provider = part.owner.split(" ")[0]
     if provider in versions and " " in part.owner:
-        contender = replace(contender, part=replace(part, owner=f"{provider} {versions[provider]}"))
-    with _counting(versions), patch.object(contender.estimator, "fit", _must_not_fit):
-        found = fit_or_load(contender, recording, data)
+        named = replace(named, part=replace(part, owner=f"{provider} {versions[provider]}"))
+    with _counting(versions), patch.object(named.estimator, "fit", _must_not_fit):
+        found = fit_or_load(named, recording, data)
     path = recording.workspace.simulator_path(recording.stem, part.name, data.metric.name, found.key)
     return Refit(found.key, str(path), found.reused)
 

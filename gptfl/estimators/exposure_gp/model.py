@@ -81,11 +81,11 @@ class ExposureModel:
         if hyper is None:
             rows = rows_that_move(len(recorded.steps), recorded.values)
             steps = list(self._complete(rows))
-            told = [self._once(step) for step in steps]
-            hyper, cost = choose(told, self.likeness, fitted is not None)
-            self.evidence = cost + self._units(rows, told)
+            distinct = [self._once(step) for step in steps]
+            hyper, cost = choose(distinct, self.likeness, fitted is not None)
+            self.evidence = cost + self._units(rows, distinct)
             if self.lack:
-                alone = [solve(step, hyper, self.likeness).strength for step in told]
+                alone = [solve(step, hyper, self.likeness).strength for step in distinct]
                 hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.likeness))
         self.hyper = hyper
 
@@ -111,11 +111,11 @@ class ExposureModel:
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
         """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
         slopes = means(np.log(self.link.slope(self.recorded.values[:, rows])))
-        told = [
+        gains = [
             (len(step.members) - 1) * (np.log(step.size) - slope).sum()
             for step, slope in zip(steps, slopes, strict=True)
         ]
-        return float(np.mean(told))
+        return float(np.mean(gains))
 
     def examples_of(
         self,
@@ -137,7 +137,7 @@ class ExposureModel:
             return Examples(own, vectors, (), recent)
         ends = self.sources.test_sides if test is None else test
         if self.products is None:
-            foretold = self.sources.expected(vectors, ends)
+            first_order = self.sources.expected(vectors, ends)
         else:
             fitted = np.arange(self.likeness.vectors.shape[0]) if seen is None else seen
             known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
@@ -145,11 +145,11 @@ class ExposureModel:
             if not known.whole:
                 train = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
                 known = known.filled(self.sources.estimated(train, ends, known))
-            foretold = known.ways() + self.sources.expected(vectors, ends)
+            first_order = known.ways() + self.sources.expected(vectors, ends)
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
         sign = -1.0 if self.higher else 1.0
-        told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
-        expected = tuple(Vectors(one.points, one.rows * told) for one in foretold)
+        factors_of_tests = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
+        expected = tuple(Vectors(one.points, one.rows * factors_of_tests) for one in first_order)
         return Examples(own, vectors, expected, recent)
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
@@ -248,9 +248,15 @@ class ExposureModel:
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         visited = self.solved[:rows]
 
-        def common_of(row: int, told_us: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
+        def common_of(
+            row: int, fitted_expected: list[Float[np.ndarray, "run test"]]
+        ) -> list[Float[np.ndarray, " test"]]:
             step = visited[row][0]
-            return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
+            return (
+                [ones[step.members].mean(axis=0) for ones in fitted_expected]
+                if others
+                else [*step.common[:, asked.seen]]
+            )
 
         members = [step.members for step, _ in visited]
         visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
@@ -258,7 +264,7 @@ class ExposureModel:
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
         outputs, sizes = self._outputs(asked)
         for visit in visits:
-            row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
+            row, place, (their, expected), (our, fitted_expected) = visit.row, visit.place, visit.asked, visit.fitted
             step, posterior = visited[row]
             cross, distance = self._related(step, their, our)
             shared = self._shared(step, their[0], our[0], asked, outputs)
@@ -267,8 +273,8 @@ class ExposureModel:
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
             unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
             moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
-            common = common_of(row, told_us)
-            for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
+            common = common_of(row, fitted_expected)
+            for scale, one, average in zip(self.hyper.scales, expected, common, strict=True):
                 moved += scale * (one - average) * slopes
             mean[:, place] = asked.centre[:, row] + moved
             ones = np.ones(len(sizes))
@@ -321,9 +327,9 @@ class ExposureModel:
         between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
         known = asked.seen >= 0
-        told = alike * outputs
-        told[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
-        return Shared(weight * (between - within.mean(axis=0)), weight * apart, told)
+        columns = alike * outputs
+        columns[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
+        return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns)
 
     def _outputs(self, asked: RequestedRuns) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
