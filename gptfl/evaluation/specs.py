@@ -98,9 +98,9 @@ def choose_estimators(
     tells so itself.
     """
     settings = settings or {}
-    asked = [parse_spec(spec) for spec in specs or ()]
+    parsed = [parse_spec(spec) for spec in specs or ()]
     rows = [EstimatorSpec(name, {}) for name in ALWAYS]
-    rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else asked
+    rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else parsed
     names = list(dict.fromkeys(row.name for row in rows))
     recording = shelf.recording
     sides = () if recording.aside is None else recording.aside.sides
@@ -109,7 +109,7 @@ def choose_estimators(
         raise UsageError(
             f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
         )
-    required = {*settings, *(one.name for one in asked)}
+    required = {*settings, *(one.name for one in parsed)}
     entries: dict[str, ComparedEstimator] = {}
     left_out: dict[str, str] = {}
     calibrated = False

@@ -28,7 +28,7 @@ def to_json(study: SelectionStudy) -> str:
         "recording": study.recording,
         "on": study.on,
         "size": study.size,
-        "asked": study.asked,
+        "asked": study.targets,
         "scored": list(study.scored),
         "steps": study.steps,
         "seed": study.seed,

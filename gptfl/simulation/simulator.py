@@ -199,10 +199,10 @@ def _fitted_to(recording: Path | None, space: Workspace, wanted: dict[str, str])
     if stem is None or not others or stem in others:
         return space.pick("simulator", stem, **wanted)
     listed = ", ".join(str(space.dynamics_path(other)) for other in others)
-    asked = "".join(f" --{name} {value}" for name, value in wanted.items())
+    conditions = "".join(f" --{name} {value}" for name, value in wanted.items())
     raise DataError(
         f"no such simulator was fitted to {recording}",
-        f"run gptfl fit{asked} first, or choose with --dynamics a recording that has one ({listed})",
+        f"run gptfl fit{conditions} first, or choose with --dynamics a recording that has one ({listed})",
     )
 
 
@@ -275,8 +275,8 @@ def _with_first(source: FittedSimulator, new: NewExamples, model: str | None, pr
             "give first scores of that step in the field 'first' of each line",
         )
     first = new.first.copy()
-    asked = [new.test[place] for place in missing]
-    first[missing] = measure_first(model, asked, source.recording.dynamics, source.metric, progress)
+    lacking = [new.test[place] for place in missing]
+    first[missing] = measure_first(model, lacking, source.recording.dynamics, source.metric, progress)
     return replace(new, first=first)
 
 

@@ -152,13 +152,13 @@ def scope_of(
     products = dynamics.known_products if aside is not None and "gradients" in estimator.tags.uses else None
     hidden = () if aside is None or estimator.tags.blind else aside.pool
     chosen = np.arange(test) if tests is None else tests
-    asked = tuple(dynamics.test[i] for i in chosen)
+    examples = tuple(dynamics.test[i] for i in chosen)
     return Scope(
         dynamics.pool,
-        asked,
+        examples,
         _seen(pool, hidden),
         _seen(test, () if aside is None else aside.test)[chosen],
-        None if features is None else features_at(features, dynamics.pool, asked, np.arange(pool), chosen),
+        None if features is None else features_at(features, dynamics.pool, examples, np.arange(pool), chosen),
         None if products is None else products.of_examples(np.arange(pool), chosen),
     )
 

@@ -33,7 +33,7 @@ from gptfl.simulation.unseen import scope_of
 class TargetSplit:
     """The places of the test examples to choose for, of those to score on, and of all but the latter."""
 
-    asked: Int[np.ndarray, " asked"]
+    targets: Int[np.ndarray, " asked"]
     scored: Int[np.ndarray, " scored"]
     kept: Int[np.ndarray, " kept"]
 
@@ -54,8 +54,8 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
             f"give 1 to {len(tests) - 1}" if len(tests) > 1 else "name 2 test examples or more",
         )
     order = generator(seed, Stream.TARGET_SPLIT).permutation(len(tests))
-    scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
-    return TargetSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
+    scored, targets = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
+    return TargetSplit(targets, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
 
 
 def baseline_choices(
@@ -96,11 +96,11 @@ def baseline_choices(
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
         selectors.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
-    asked = InfluenceTarget("group", np.searchsorted(halves.kept, halves.asked))
+    target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
     for one in selectors:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
-        influence, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
+        influence, chosen = chosen_of(fresh, target, one.wish, one.how, fresh.scope.features, orders, seed, progress)
         choices[one.label] = tuple(sorted(chosen))
         notes += (*fresh.notes, *influence.notes)
     return choices, tuple(dict.fromkeys(notes))

@@ -163,11 +163,11 @@ class Mixture:
         number = len(self.tasks)
         if error.split == "pool":
             return DataError(
-                f"--per-task {error.asked} is more than the {error.found} pool examples of {error.place} (task {task!r})",
+                f"--per-task {error.requested} is more than the {error.found} pool examples of {error.place} (task {task!r})",
                 f"use --per-task {error.found} or fewer (--pool {error.found * number} in all)",
             )
         return DataError(
-            f"--test shared by {number} tasks makes {error.asked} each, more than the {error.found} of {error.place} "
+            f"--test shared by {number} tasks makes {error.requested} each, more than the {error.found} of {error.place} "
             f"(task {task!r})",
             f"use --test {error.found * number} or fewer",
         )

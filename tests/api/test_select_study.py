@@ -57,7 +57,7 @@ def test_each_kind_is_plain_trainings_scored_on_what_was_set_apart(space: Path) 
     assert study is not None
     order = generator(3, 31).permutation(TEST)[:3]
     assert study.scored == tuple(dynamics.test[place].id for place in np.sort(order))
-    assert (study.asked, study.steps, study.trained, study.trained_now) == (3, 4, 6, 6)
+    assert (study.targets, study.steps, study.trained, study.trained_now) == (3, 4, 6, 6)
     assert [kind.name for kind in study.kinds] == ["selected by exposure-gp", "top of class-share", "random"]
     assert [len(kind.subsets) for kind in study.kinds] == [1, 1, 2]
     assert told[0].runs == 6

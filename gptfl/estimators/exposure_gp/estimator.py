@@ -161,11 +161,11 @@ class ExposureGp:
         places = model.clock.place(query, grid).check()
         recorded = places.plain.all() and not model.sizes.other(query.batches).any()
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
-        asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))
+        requested = self._requested(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
-        viewed = view(model, query, places, asked, own, train)
+        viewed = view(model, query, places, requested, own, train)
         mean, spread = viewed.mean, viewed.spread
-        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre, mean)
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, requested.centre, mean)
         if beside is not None:
             spread = np.hypot(spread, beside / model.widening)
         observed = self._known_of(query)
@@ -211,12 +211,12 @@ class ExposureGp:
     def _observed(
         self, query: Query, places: Places, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
-        nearest = np.abs(self.steps_[:, None] - np.median(places.asked, axis=0)[None]).argmin(axis=0)
+        nearest = np.abs(self.steps_[:, None] - np.median(places.requested, axis=0)[None]).argmin(axis=0)
         judged, link = self.judged_, self.model_.link
         alike, parts = judged.over_steps[np.ix_(nearest, nearest)], [one.at(nearest) for one in judged.cross_fitted]
         return conditioned(mean, spread, link.to(observed), alike, parts)
 
-    def _asked(self, query: Query, rows: int) -> RequestedRuns:
+    def _requested(self, query: Query, rows: int) -> RequestedRuns:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
         model = self.model_
         seen = places_of(query, model.even.shape[2])

@@ -222,7 +222,7 @@ class ExposureModel:
         self,
         runs: Curricula,
         rows: int,
-        asked: RequestedRuns,
+        requested: RequestedRuns,
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
         between: Between | None = None,
@@ -235,12 +235,12 @@ class ExposureModel:
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
-        others, fitted = asked.gradients is not None, asked.seen >= 0
-        factors = np.where(fitted, self.hyper.factors[asked.seen], 1.0) if others else self.hyper.factors
-        seen = asked.seen if others else None
-        given, ours_given = asked.products or (None, None)
-        asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
-        fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
+        others, fitted = requested.gradients is not None, requested.seen >= 0
+        factors = np.where(fitted, self.hyper.factors[requested.seen], 1.0) if others else self.hyper.factors
+        seen = requested.seen if others else None
+        given, ours_given = requested.products or (None, None)
+        asked_examples = self.examples_of(own, train, requested.gradients, factors, seen, given)
+        fitted_examples = self.examples_of(np.arange(self.pool), None, requested.gradients, factors, seen, ours_given)
         at_steps, at = (steps, None) if between is None else (between.steps, between.at)
         theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
         if not others:
@@ -248,45 +248,41 @@ class ExposureModel:
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         visited = self.solved[:rows]
 
-        def common_of(
-            row: int, fitted_expected: list[Float[np.ndarray, "run test"]]
-        ) -> list[Float[np.ndarray, " test"]]:
+        def common_of(row: int, base: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
             step = visited[row][0]
-            return (
-                [ones[step.members].mean(axis=0) for ones in fitted_expected]
-                if others
-                else [*step.common[:, asked.seen]]
-            )
+            return [ones[step.members].mean(axis=0) for ones in base] if others else [*step.common[:, requested.seen]]
 
         members = [step.members for step, _ in visited]
         visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
-        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(asked.seen))
+        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(requested.seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
-        outputs, sizes = self._outputs(asked)
+        outputs, sizes = self._outputs(requested)
         for visit in visits:
-            row, place, (their, expected), (our, fitted_expected) = visit.row, visit.place, visit.asked, visit.fitted
+            row, place, (their, expected), (our, base) = visit.row, visit.place, visit.requested, visit.fitted
             step, posterior = visited[row]
             cross, distance = self._related(step, their, our)
-            shared = self._shared(step, their[0], our[0], asked, outputs)
-            slopes = self.slopes[row][asked.seen]
+            shared = self._shared(step, their[0], our[0], requested, outputs)
+            slopes = self.slopes[row][requested.seen]
             if not fitted.all():
-                slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
-            unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
-            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
-            common = common_of(row, fitted_expected)
+                slopes = np.where(fitted, slopes, self.link.slope(self.link.back(requested.centre[:, row])))
+            unit = np.where(fitted, step.size[requested.seen], step.reference * sizes * slopes)
+            moved = (
+                posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[requested.seen], 0.0)
+            ) * unit
+            common = common_of(row, base)
             for scale, one, average in zip(self.hyper.scales, expected, common, strict=True):
                 moved += scale * (one - average) * slopes
-            mean[:, place] = asked.centre[:, row] + moved
+            mean[:, place] = requested.centre[:, row] + moved
             ones = np.ones(len(sizes))
-            signal[:, place] = posterior.spread(cross, distance, outputs, ones, asked.seen, shared) * unit**2
+            signal[:, place] = posterior.spread(cross, distance, outputs, ones, requested.seen, shared) * unit**2
             left[:, place] = (
                 posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
             )
             prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
             alone = 1.0 - self.hyper.lack if self.lack else 1.0
             noise[:, place] = posterior.variance * unit**2 * alone * (1.0 + 1.0 / len(step.members))
-            if asked.doubt is not None:
-                noise[:, place] += asked.doubt[:, row]
+            if requested.doubt is not None:
+                noise[:, place] += requested.doubt[:, row]
         found = (mean, signal, noise, prior, left)
         return PosteriorPrediction(*(found if between is None else map(between.blended, found)))
 
@@ -301,11 +297,14 @@ class ExposureModel:
         return max(self.pool, int(own.max(initial=-1)) + 1)
 
     def _related(
-        self, step: Step, asked: Sequence[Float[np.ndarray, "asked d"]], fitted: Sequence[Float[np.ndarray, "run d"]]
+        self,
+        step: Step,
+        requested: Sequence[Float[np.ndarray, "asked d"]],
+        fitted: Sequence[Float[np.ndarray, "run d"]],
     ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
         """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
-        cross, distance = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
-        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=True):
+        cross, distance = np.zeros((len(requested[0]), len(step.members))), np.zeros(len(requested[0]))
+        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, requested, fitted, strict=True):
             ours = all_ours[step.members]
             centre = ours.mean(axis=0)
             cross += weight / unit * ((one - centre) @ (ours - centre).T)
@@ -317,7 +316,7 @@ class ExposureModel:
         step: Step,
         theirs: Float[np.ndarray, "asked example"],
         fitted: Float[np.ndarray, "run example"],
-        asked: RequestedRuns,
+        requested: RequestedRuns,
         outputs: Float[np.ndarray, "asked column"],
     ) -> Shared | None:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
@@ -326,20 +325,22 @@ class ExposureModel:
         ours, weight, alike = fitted[step.members], self.hyper.lack, self.hyper.shared
         between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
-        known = asked.seen >= 0
+        known = requested.seen >= 0
         columns = alike * outputs
-        columns[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
+        columns[known] += (1.0 - alike) * self.likeness.vectors[requested.seen[known]]
         return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns)
 
-    def _outputs(self, asked: RequestedRuns) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
+    def _outputs(
+        self, requested: RequestedRuns
+    ) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
-        likeness, fitted = self.likeness, asked.seen >= 0
+        likeness, fitted = self.likeness, requested.seen >= 0
         signal = self.hyper.alike * np.maximum(likeness.values, 0.0) + (1.0 - self.hyper.alike)
-        outputs, sizes = np.empty((len(asked.seen), len(signal))), np.ones(len(asked.seen))
-        outputs[fitted] = likeness.vectors[asked.seen[fitted]] * signal
-        sizes[fitted] = likeness.sizes[asked.seen[fitted]]
+        outputs, sizes = np.empty((len(requested.seen), len(signal))), np.ones(len(requested.seen))
+        outputs[fitted] = likeness.vectors[requested.seen[fitted]] * signal
+        sizes[fitted] = likeness.sizes[requested.seen[fitted]]
         if not fitted.all():
-            cosines, sizes[~fitted] = self.beside(asked.vectors[~fitted])  # type: ignore[index]
+            cosines, sizes[~fitted] = self.beside(requested.vectors[~fitted])  # type: ignore[index]
             outputs[~fitted] = self.hyper.alike * cosines @ likeness.vectors
         return outputs, sizes
 
