@@ -30,7 +30,7 @@ from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
-from gptfl.estimators.exposure_gp.step_posterior import floored, shared_noise, solve, whole
+from gptfl.estimators.exposure_gp.step_posterior import covariances, floored, shared_noise, solve, whole
 from gptfl.estimators.threads import one_blas_thread
 
 FEWEST = 3
@@ -128,7 +128,7 @@ class ExposureModel:
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
-        ``scale_factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
+        ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
         (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted.
         """
         vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
@@ -235,46 +235,38 @@ class ExposureModel:
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
-        others, fitted = requested.gradients is not None, requested.seen >= 0
-        factors = np.where(fitted, self.hyper.factors[requested.seen], 1.0) if others else self.hyper.factors
-        seen = requested.seen if others else None
-        given, ours_given = requested.products or (None, None)
-        asked_examples = self.examples_of(own, train, requested.gradients, factors, seen, given)
-        fitted_examples = self.examples_of(np.arange(self.pool), None, requested.gradients, factors, seen, ours_given)
+        others, seen = requested.gradients is not None, requested.seen
+        fitted = seen >= 0
+        asked_examples, fitted_examples = self._examples_for(requested, own, train)
         at_steps, at = (steps, None) if between is None else (between.steps, between.at)
         theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
-        if not others:
-            fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         visited = self.solved[:rows]
 
         def common_of(row: int, base: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
             step = visited[row][0]
-            return [ones[step.members].mean(axis=0) for ones in base] if others else [*step.common[:, requested.seen]]
+            return [ones[step.members].mean(axis=0) for ones in base] if others else [*step.common[:, seen]]
 
         members = [step.members for step, _ in visited]
         visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
-        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(requested.seen))
+        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
         outputs, sizes = self._outputs(requested)
         for visit in visits:
             row, place, (their, expected), (our, base) = visit.row, visit.place, visit.requested, visit.fitted
             step, posterior = visited[row]
-            cross, distance = self._related(step, their, our)
+            cross, distance = covariances(step, self.hyper.weights, their, our)
             shared = self._shared(step, their[0], our[0], requested, outputs)
-            slopes = self.slopes[row][requested.seen]
+            slopes = self.slopes[row][seen]
             if not fitted.all():
                 slopes = np.where(fitted, slopes, self.link.slope(self.link.back(requested.centre[:, row])))
-            unit = np.where(fitted, step.size[requested.seen], step.reference * sizes * slopes)
-            moved = (
-                posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[requested.seen], 0.0)
-            ) * unit
-            common = common_of(row, base)
-            for scale, one, average in zip(self.hyper.scales, expected, common, strict=True):
+            unit = np.where(fitted, step.size[seen], step.reference * sizes * slopes)
+            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[seen], 0.0)) * unit
+            for scale, one, average in zip(self.hyper.scales, expected, common_of(row, base), strict=True):
                 moved += scale * (one - average) * slopes
             mean[:, place] = requested.centre[:, row] + moved
             ones = np.ones(len(sizes))
-            signal[:, place] = posterior.spread(cross, distance, outputs, ones, requested.seen, shared) * unit**2
+            signal[:, place] = posterior.spread(cross, distance, outputs, ones, seen, shared) * unit**2
             left[:, place] = (
                 posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
             )
@@ -286,6 +278,21 @@ class ExposureModel:
         found = (mean, signal, noise, prior, left)
         return PosteriorPrediction(*(found if between is None else map(between.blended, found)))
 
+    def _examples_for(
+        self,
+        requested: RequestedRuns,
+        own: Int[np.ndarray, " example"],
+        train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+    ) -> tuple[Examples, Examples]:
+        """The training examples of asked runs, and those fitted, both with regard to the test examples asked about."""
+        test, (given, ours) = requested.gradients, requested.products or (None, None)
+        if test is None:
+            asked = self.examples_of(own, train, None, self.hyper.factors, None, given)
+            return asked, replace(self.examples, expected=())
+        factors = np.where(requested.seen >= 0, self.hyper.factors[requested.seen], 1.0)
+        asked = self.examples_of(own, train, test, factors, requested.seen, given)
+        return asked, self.examples_of(np.arange(self.pool), None, test, factors, requested.seen, ours)
+
     def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
         """Where the fitted runs have come to at the last recorded step, in each source of effects."""
         runs = self.recorded.curricula
@@ -295,21 +302,6 @@ class ExposureModel:
     def _effects(self, own: Int[np.ndarray, " example"]) -> int:
         """How many examples with effects of their own there are in all."""
         return max(self.pool, int(own.max(initial=-1)) + 1)
-
-    def _related(
-        self,
-        step: Step,
-        requested: Sequence[Float[np.ndarray, "asked d"]],
-        fitted: Sequence[Float[np.ndarray, "run d"]],
-    ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
-        """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
-        cross, distance = np.zeros((len(requested[0]), len(step.members))), np.zeros(len(requested[0]))
-        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, requested, fitted, strict=True):
-            ours = all_ours[step.members]
-            centre = ours.mean(axis=0)
-            cross += weight / unit * ((one - centre) @ (ours - centre).T)
-            distance += weight / unit * ((one - centre) ** 2).sum(axis=1)
-        return cross, distance
 
     def _shared(
         self,

@@ -97,6 +97,25 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
     return share_of(float(minimize_scalar(cost_of, bounds=bounds, method="bounded", options={"xatol": 0.01}).x))
 
 
+def covariances(
+    step: Step,
+    weights: Float[np.ndarray, " source"],
+    asked: Sequence[Float[np.ndarray, "asked d"]],
+    fitted: Sequence[Float[np.ndarray, "run d"]],
+) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
+    """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to.
+
+    ``asked`` and ``fitted`` are their states in each source of effects, ``weights`` how much each source counts.
+    """
+    cross, variances = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
+    for weight, unit, theirs, everyone in zip(weights, step.units, asked, fitted, strict=True):
+        ours = everyone[step.members]
+        centre = ours.mean(axis=0)
+        cross += weight / unit * ((theirs - centre) @ (ours - centre).T)
+        variances += weight / unit * ((theirs - centre) ** 2).sum(axis=1)
+    return cross, variances
+
+
 def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:
     """The factor of the covariances between runs that makes these deviations likeliest."""
     from scipy.optimize import minimize_scalar  # takes as long to load as a simulation
