@@ -397,7 +397,7 @@ def options() -> dict[str, dict[str, Any]]:
 def _option(parameter: Any) -> dict[str, Any]:
     default = parameter.default
     shown = getattr(parameter, "show_default", None)
-    told = {
+    known = {
         "flags": [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else [],
         "default": default if default is None or isinstance(default, bool | int | float | str | list) else str(default),
         "shown default": shown if isinstance(shown, str) else None,
@@ -408,7 +408,9 @@ def _option(parameter: Any) -> dict[str, Any]:
         "panel": getattr(parameter, "rich_help_panel", None),
         "help": parameter.help,
     }
-    return {key: value for key, value in told.items() if value not in (None, False, [])} | {"default": told["default"]}
+    return {key: value for key, value in known.items() if value not in (None, False, [])} | {
+        "default": known["default"]
+    }
 
 
 def _type(callback: Callable[..., None], name: str) -> str:

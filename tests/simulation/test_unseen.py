@@ -39,7 +39,7 @@ def data_of(dynamics, features=None, gradients=None):
     return FitData(dynamics.pool, dynamics.test, LOSS, split.fit, split.validation, features, 7, gradients=gradients)
 
 
-def told(data: FitData) -> str:
+def digest(data: FitData) -> str:
     """Everything that an estimator can see."""
     runs = [run_fingerprint(run) for run in (*data.fit_runs, *data.validation_runs)]
     examples = [[e.id, e.digest, e.label] for e in (*data.pool, *data.test)]
@@ -177,9 +177,9 @@ def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
     for estimator in (Single(), MeanRun(), ClassShare()):
         one = without_held_out(data_of(dynamics, features, dots), aside, estimator)
         two = without_held_out(data_of(changed, rows, others), aside, estimator)
-        assert told(one) == told(two)
+        assert digest(one) == digest(two)
         assert len(one.test) == 8 - len(hidden)
-        assert told(one) != told(data_of(dynamics, features, dots))
+        assert digest(one) != digest(data_of(dynamics, features, dots))
 
 
 @settings(deadline=None, max_examples=25)
@@ -211,7 +211,7 @@ def test_nothing_of_steps_with_unseen_training_examples_reaches_a_fit(seed, ever
     other_runs = replace(dynamics, pool=pool, runs=tuple(changed(run) for run in dynamics.runs))
     one = without_held_out(data_of(dynamics, features), aside, Single())
     two = without_held_out(data_of(other_runs, rows), aside, Single())
-    assert told(one) == told(two)
+    assert digest(one) == digest(two)
     for run in (*one.fit_runs, *one.validation_runs):
         assert run.curriculum.batches.max() < len(one.pool) == 24 - len(aside.pool)
         assert len(run.steps) >= 2
@@ -245,7 +245,7 @@ def test_blind_estimators_keep_whole_runs_and_others_fit_pieces():
     whole = data_of(dynamics, features)
     aside = hold_out_examples(dynamics, "train", None, 3)
     for blind in (Persistence(), MeanRun(), ClassShare()):
-        assert told(without_held_out(whole, aside, blind)) == told(whole)
+        assert digest(without_held_out(whole, aside, blind)) == digest(whole)
     cut = without_held_out(whole, aside, Single())
     assert len(cut.fit_runs) > len(whole.fit_runs)
     assert any(run.steps[0] > 0 for run in cut.fit_runs)

@@ -34,8 +34,8 @@ def test_a_lost_picture_is_told_and_the_rest_written() -> None:
     keeping = ResultWriter(Result(1))
     keeping.draw("figure", lambda _: fail(ValueError("no such font")), required=False)
     keeping.write("output", lambda known: None)
-    told = "a.png can't be drawn (ValueError: no such font): the numbers stand without it"
-    assert keeping.settled() == Result(1, figure=None, unkept=(told,))
+    message = "a.png can't be drawn (ValueError: no such font): the numbers stand without it"
+    assert keeping.settled() == Result(1, figure=None, unkept=(message,))
 
 
 def test_what_was_asked_for_and_lost_is_an_error_that_has_the_result() -> None:
