@@ -118,8 +118,8 @@ def _aside_notes(recording: OpenedRecording, entries: Sequence[ComparedEstimator
     """What is set aside, and what of it any of the features may know."""
     by_encoder: dict[str | None, Features | None] = {None: None}
     by_encoder |= {entry.provision.encoder: entry.provision.features for entry in entries}
-    told = (holdout_notes(recording.dynamics, recording.aside, features) for features in by_encoder.values())
-    return tuple(dict.fromkeys(note for notes in told for note in notes))
+    notes_of_each = (holdout_notes(recording.dynamics, recording.aside, features) for features in by_encoder.values())
+    return tuple(dict.fromkeys(note for notes in notes_of_each for note in notes))
 
 
 def _check_observed(observed: int, splits: Sequence[Split]) -> None:

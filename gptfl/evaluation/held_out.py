@@ -33,11 +33,11 @@ from gptfl.scores.comparison import Predictions
 from gptfl.scores.coverage import Intervals
 from gptfl.scores.held_out import HeldOut
 from gptfl.scores.removals import find_removals
-from gptfl.simulation.asking import Answer, ask_runs, predict_runs
 from gptfl.simulation.fitting import FittedEstimator, fit_data, fit_or_load
+from gptfl.simulation.holdout import left_note, without_held_out
 from gptfl.simulation.requirements import NamedEstimator, refusal
+from gptfl.simulation.run_predictions import RunPrediction, predict_runs, predict_trajectories
 from gptfl.simulation.unseen import Scope, scope_of
-from gptfl.simulation.withholding import left_note, without
 
 
 @dataclass
@@ -81,10 +81,11 @@ class HeldOutEvaluation:
         splits = divided(self.recording.dynamics, usable, folds)
         if aside is None:
             return splits, notes
-        told, more = usable_runs(runs, self.metric, self.scored)
-        cut = {run.index: of_tests(run, self.scored) for run in told}
+        usable, more = usable_runs(runs, self.metric, self.scored)
+        scored = {run.index: of_tests(run, self.scored) for run in usable}
         splits = [
-            replace(split, test=tuple(cut[run.index] for run in split.test if run.index in cut)) for split in splits
+            replace(split, test=tuple(scored[run.index] for run in split.test if run.index in scored))
+            for split in splits
         ]
         return splits, tuple(dict.fromkeys(notes + more))
 
@@ -132,13 +133,13 @@ class HeldOutEvaluation:
         if tests:
             self.splits.append(replace(split, test=tuple(tests)))
             self.tests += [(split.fold, run) for run in tests]
-            contender = NamedEstimator(self.registry.find("estimator", anchor.name), anchor)
-            self.means += predict_runs(contender, tests, self.metric, self.scope(anchor, None))
+            named = NamedEstimator(self.registry.find("estimator", anchor.name), anchor)
+            self.means += predict_trajectories(named, tests, self.metric, self.scope(anchor, None))
 
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
         """What an estimator gets to see of a division, which is one of ``folds``."""
         whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
-        data = without(whole, self.recording.aside, estimator)
+        data = without_held_out(whole, self.recording.aside, estimator)
         self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
         return data
 
@@ -179,21 +180,21 @@ class HeldOutEvaluation:
         splits = self.splits if splits is None else splits
         part = self.registry.find("estimator", entry.name)
         label, features = entry.label, entry.provision.features
-        answers: list[Answer] = []
+        answers: list[RunPrediction] = []
         fits: list[FittedEstimator] = []
         for number, split in enumerate(splits):
             fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
             self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
             self.done += 1
-            contender = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
-            estimator = contender.estimator
+            named = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
+            estimator = named.estimator
             try:
                 problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
                 if problem is not None:
                     raise problem
-                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator, len(splits)))
-                scope = self.scope(fitted.contender.estimator, features)
-                answers += ask_runs(fitted.contender, split.test, self.metric, scope, self.observed)
+                fitted = fit_or_load(named, self.recording, self.data(split, features, estimator, len(splits)))
+                scope = self.scope(fitted.named.estimator, features)
+                answers += predict_runs(fitted.named, split.test, self.metric, scope, self.observed)
             except (DataError, PluginError) as error:
                 self.done += len(splits) - number - 1
                 self.progress("compare", self.done, self.fits, f"{label} failed")
@@ -211,20 +212,20 @@ class HeldOutEvaluation:
         return Predictions(
             label,
             stacked([answer.values for answer in answers]),
-            settings=dict(fits[-1].contender.estimator.settings()),
+            settings=dict(fits[-1].named.estimator.settings()),
             seconds=sum(fitted.seconds for fitted in fits),
             reused=all(fitted.reused for fitted in fits),
             notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
             name=entry.name,
-            oracle=fits[-1].contender.estimator.tags.oracle,
-            cost=measure_cost(fits[-1].contender, splits[-1].test, self.metric, scope) if self.cost else None,
+            oracle=fits[-1].named.estimator.tags.oracle,
+            cost=measure_cost(fits[-1].named, splits[-1].test, self.metric, scope) if self.cost else None,
             intervals=_intervals(answers),
-            conditions=fits[-1].contender.estimator.tags.conditions,
+            conditions=fits[-1].named.estimator.tags.conditions,
             encoder=entry.provision.encoder,
         )
 
 
-def _intervals(answers: Sequence[Answer]) -> Intervals:
+def _intervals(answers: Sequence[RunPrediction]) -> Intervals:
     """Bounds at the levels that were given for every run."""
     levels = set.intersection(*(set(answer.intervals) for answer in answers))
     return {
@@ -248,8 +249,8 @@ def folds_for(
     if not reserve:
         return _each_in_turn(dynamics) if folds is None and dynamics.settings.own_run else (folds, ())
     if aside is not None and aside.pool and aside.share is None:
-        told = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
-        return None, (told if folds is None else f"{told}; --folds {folds} changes nothing",)
+        note = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
+        return None, (note if folds is None else f"{note}; --folds {folds} changes nothing",)
     if folds is None:
         return None, (
             f"the runs held out have examples of a reserve of {reserve} that no run to fit has: "

@@ -114,22 +114,22 @@ def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iter
     whole pool.
     """
     size = members_of_run(recipe, pool)
-    rivals = pool - size + 1
-    if rivals < 2:
+    candidates = pool - size + 1
+    if candidates < 2:
         raise DataError(
             f"--how replace: the recorded runs see all {pool} examples of the pool, and none is left to replace another",
             "use --how drop",
         )
     for order in range(orders):
         shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
-        for number, begin in enumerate(range(0, pool, rivals)):
+        for number, begin in enumerate(range(0, pool, candidates)):
             turned = np.roll(shuffled, -begin)
             filled = fill_batches(
                 np.arange(size), recipe.batch_size, recipe.steps, run_seed(seed, order * pool + number)
             )
             # The last of a run's members is the one whose places are taken.
             template = np.where(filled == size - 1, -1, filled)
-            yield Replace(template, turned[rivals:], turned[:rivals], min(rivals, pool - begin))
+            yield Replace(template, turned[candidates:], turned[:candidates], min(candidates, pool - begin))
 
 
 def members_of_run(recipe: RunSchedule, pool: int) -> int:

@@ -78,10 +78,10 @@ def cost_table(comparison: Comparison) -> Table | None:
 
 def _in_lines(row: ScoreRow, comparison: Comparison) -> str:
     """The label, a long name broken behind a hyphen and each setting on a line: rows have two lines anyway."""
-    name, bracket, told = row.estimator.partition(" (")
+    name, bracket, settings = row.estimator.partition(" (")
     mark = "".join(f" {one}" for one in marks(row, comparison))
     lines = (name + mark) if len(name + mark) <= LONGEST else name.replace("-", "-\n", 1) + mark
-    return lines + ("\n(" + told.replace(", ", ",\n ") if bracket else "")
+    return lines + ("\n(" + settings.replace(", ", ",\n ") if bracket else "")
 
 
 def _cell(row: ScoreRow, name: str) -> Text:
@@ -122,7 +122,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "seed": comparison.seed,
         **({} if comparison.unseen is None else {"unseen": dict(comparison.unseen)}),
         **({} if not comparison.observed else {"observed": comparison.observed}),
-        **({} if comparison.ceiling is None else {"ceiling": comparison.ceiling.told()}),
+        **({} if comparison.ceiling is None else {"ceiling": comparison.ceiling.to_json()}),
         "interval_method": METHOD,
         "estimators": [_row_dict(row, comparison) for row in comparison.rows],
         "left_out": dict(comparison.left_out),

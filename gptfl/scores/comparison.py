@@ -188,15 +188,15 @@ def score_rows(
     """
     weights, freedom = held_out.sampling.weights(seed), held_out.independent - 1
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
-    rivals = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
-    leaders = _leaders(rivals, held_out.sampling) if held_out.independent >= FEWEST_CLEAR else {}
+    ranked = {o.estimator: scored[o.estimator] for o in outcomes if o.estimator in scored and not o.oracle}
+    leaders = _leaders(ranked, held_out.sampling) if held_out.independent >= FEWEST_CLEAR else {}
     predicted = {o.estimator: o.predicted for o in outcomes if o.predicted is not None}
     over = against if against in predicted else None
     more = excesses(
         predicted,
         held_out.recorded,
         weights,
-        rivals=rivals.keys(),
+        rivals=ranked.keys(),
         over=over,
         freedom=freedom,
         fewest=FEWEST_CLEAR,
