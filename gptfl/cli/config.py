@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, UsageError
 from gptfl.options.base import Place, places
 from gptfl.options.files import read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
-READERS = {".toml": tomllib.loads, ".json": json.loads}
+READERS = {".toml": tomllib.loads, ".json": parse_json}
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -26,6 +27,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     text = read_small(path, str(path), name, "give --config a file of options")
     try:
         found = reader(text)
+    except JsonError as error:
+        raise DataError(f"{path} {error}", "mend it there") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no {path.suffix[1:].upper()}: {error}", "mend it there") from error
     if not isinstance(found, dict):

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, UsageError
 from gptfl.options.files import read_small
 from gptfl.options.recipe_keys import (
@@ -21,6 +23,8 @@ from gptfl.options.recipe_keys import (
 )
 
 SUFFIXES = (".yaml", ".yml", ".json")
+MOST = 100_000
+"""Values of a file, with what its anchors repeat: a few lines of YAML can stand for more than memory holds."""
 OF_ADAM = ("adamw", "adamw-8bit", "muon")
 
 
@@ -49,7 +53,12 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises ``DataError`` for what is no such file, and ``UsageError`` for settings that gptfl can't follow.
     """
-    given = {str(key).replace("-", "_"): value for key, value in _read(path).items()}
+    given: dict[str, Any] = {}
+    for key, value in _read(path).items():
+        name = str(key).replace("-", "_")
+        if name in given:
+            raise DataError(f"--recipe {path} has the key {name[:60]!r} twice", "leave one of them out")
+        given[name] = value
     given = {key: value for key, value in given.items() if value is not None}
     known = [key for key in given if key in RENAMED or key in OTHERS or key in REFUSED]
     if not known:
@@ -72,12 +81,41 @@ def _read(path: Path) -> Mapping[str, Any]:
     text = read_small(path, f"--recipe {path}", "give the name of one", "give a file of settings", "utf-8-sig")
     yaml = importlib.import_module("yaml")
     try:
-        found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        found = parse_json(text) if path.suffix.lower() == ".json" else _load_yaml(yaml, text)
+    except JsonError as error:
+        raise DataError(f"--recipe {path} {error}", "mend it there") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"--recipe {path} can't be read: {' '.join(str(error).split())}", "mend it there") from error
     if not isinstance(found, dict):
         raise DataError(f"--recipe {path} holds no settings by name", "write for example learning_rate: 2.0e-5")
+    if _count(found) > MOST:
+        raise DataError(f"--recipe {path} stands for more than {MOST:,} values", "give a file of settings")
     return found
+
+
+def _count(value: Any) -> int:
+    """How many values there are, as far as it matters."""
+    count, stack = 0, [value]
+    while stack and count <= MOST:
+        count, one = count + 1, stack.pop()
+        inner = [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list | tuple | set) else ()
+        stack += inner
+    return count
+
+
+def _load_yaml(yaml: Any, text: str) -> Any:
+    """What a YAML text says. Raises ``ValueError`` for a key that is there twice, of which YAML takes the last."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen and isinstance(key.value, str) and key.value != "<<":
+                    raise ValueError(f"has the key {key.value[:60]!r} twice, at line {key.start_mark.line + 1}")
+                seen |= {key.value} if isinstance(key.value, str) else set()
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader)
 
 
 def _trainer(given: Mapping[str, Any]) -> str:
@@ -152,8 +190,11 @@ class _Reader:
             # YAML has 1e-4 as a text.
             if isinstance(value, bool):
                 raise ValueError
-            return float(value)
-        except (TypeError, ValueError):
+            found = float(value)
+            if not math.isfinite(found):
+                raise ValueError
+            return found
+        except (TypeError, ValueError, OverflowError):
             raise _refusal(self.where, key, value, "a number is expected", "write one, as in 2.0e-5") from None
 
     def whole(self, option: str, key: str | None = None) -> int:

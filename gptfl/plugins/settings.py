@@ -5,12 +5,12 @@ value, and gives the value back in its proper type, or raises ``UsageError`` nam
 what is allowed.
 """
 
-import json
 import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import UsageError
 
 PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
@@ -37,9 +37,8 @@ def parse_value(text: str) -> Any:
     if text in PYTHON:
         return PYTHON[text]
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        # ValueError is more than JSONDecodeError: Python reads no number of thousands of digits.
+        return parse_json(text)
+    except JsonError:
         return text
 
 

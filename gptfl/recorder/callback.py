@@ -284,7 +284,7 @@ def _read_state(checkpoint: Path, step: int) -> dict[str, Any]:
     path = checkpoint / STATE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path} can't be read, so the run's first {step} steps aren't known",
             "resume from a checkpoint that was saved with the callback, or begin the run anew",

@@ -83,12 +83,16 @@ def examples_of(
     return tuple(found)
 
 
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, str) and not value
+
+
 def _example(row: Any, what: str, tokenizer: Any, id_column: str, own_ids: bool) -> Example:
     if not isinstance(row, Mapping):
         raise DataError(f"{what} is a {type(row).__name__}, no example", SHAPES)
     prompt, target = _texts(row, what, tokenizer)
     digest = "" if prompt or target else fingerprint(*(_numbers(row.get(key)) for key in ("input_ids", "labels")))
-    if row.get(id_column) is None:
+    if row.get(id_column) is None or _is_empty(row[id_column]):
         if not own_ids:
             raise DataError(f"{what} has no {id_column!r}", "give every row an id, or name its column with id_column")
         name = digest or fingerprint(prompt, target)

@@ -78,9 +78,9 @@ class TaskRow:
         return value
 
     def id(self, default: int | str) -> str:
-        """The row's id as text: its ``id`` field if it has one that isn't null, else ``default``."""
+        """The row's id as text: its ``id`` field if it has one that is neither null nor empty, else ``default``."""
         value = self.values.get("id")
-        if value is None:
+        if value is None or value == "":  # a table has empty cells where others have null
             value = default
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)

@@ -9,6 +9,7 @@ import torch
 
 from gptfl.errors import DataError, is_memory_full
 from gptfl.hub import first_line
+from gptfl.training.models import quiet
 
 PLAIN = {
     "return_dict": True,
@@ -75,10 +76,12 @@ def plain_experts(model: Any) -> Iterator[None]:
 def explained(refusal: Callable[[str], DataError]) -> Iterator[None]:
     """Within, an error that a model's own code raises becomes the ``refusal`` that tells it; want of memory stays itself.
 
-    Architectures ask for inputs, cuts and sizes of their own, and say so by whatever errors they please.
+    Architectures ask for inputs, cuts and sizes of their own, and say so by whatever errors they please. Advice that
+    transformers logs once, such as on padding without a mask, is not for whoever reads gptfl's lines.
     """
     try:
-        yield
+        with quiet():
+            yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except STUMBLES as error:

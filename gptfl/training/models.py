@@ -85,7 +85,7 @@ def load_pretrained(source: ModelSource, device: torch.device, progress: Progres
         _check_vocabulary(where, model, tokenizer)
     model = model.to(device)
     progress("load model", 1, 1, source.name)
-    notes = (*filter(None, [source.announcement]), *files.notes)
+    notes = (*filter(None, [source.announcement]), *files.notes, *_untied(where, model))
     return LoadedModel(model, tokenizer, source, hash_weights(model), notes)
 
 
@@ -116,6 +116,18 @@ def _check_vocabulary(where: str, model: Any, tokenizer: Any) -> None:
             f"{where}: its tokenizer numbers tokens up to {largest}, and the model embeds {rows}",
             "use the model's own tokenizer, or resize_token_embeddings and save it again",
         )
+
+
+def _untied(where: str, model: Any) -> tuple[str, ...]:
+    """What to tell of an output layer of its own that config.json ties to the embedding; it stays as the files have it."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+    if not tied or head is None or getattr(head, "weight", None) is embedding.weight:
+        return ()
+    return (
+        f"{where}: its output layer is another than its embedding, though config.json ties them; it is taken and trained as "
+        "the files have it",
+    )
 
 
 def embedded(model: Any) -> int:

@@ -79,15 +79,17 @@ class TokenCounts:
         if self.cut:
             most = ", all that the model reads," if by_model else ""
             notes.append(
-                f"{self.cut} prompts do not fit into {length} tokens{most} and lose their beginning "
-                f"({self.lost} tokens in all)"
+                f"{_do_not_fit(self.cut, 'prompt')} into {length} tokens{most} and {_lose(self.cut)} beginning "
+                f"({_tokens(self.lost)} in all)"
             )
         if self.ended:
             notes.append(
-                f"{self.ended} plain texts do not fit into {length} tokens and lose their end ({self.lost_ends} tokens in all)"
+                f"{_do_not_fit(self.ended, 'plain text')} into {length} tokens and {_lose(self.ended)} end "
+                f"({_tokens(self.lost_ends)} in all)"
             )
         if self.missed:
-            notes.append(f"{self.missed} of these are conversations that lose earlier answers, which are not learned")
+            are = "is a conversation that loses" if self.missed == 1 else "are conversations that lose"
+            notes.append(f"{self.missed} of these {are} earlier answers, which are not learned")
         if self.inside:
             advice = "; better begin targets with the space that prompts end with" if self.spaces else ""
             notes.append(
@@ -110,6 +112,18 @@ class TokenCounts:
                 "start token to stand before it"
             )
         return tuple(notes)
+
+
+def _do_not_fit(count: int, noun: str) -> str:
+    return f"1 {noun} does not fit" if count == 1 else f"{count} {noun}s do not fit"
+
+
+def _lose(count: int) -> str:
+    return "loses its" if count == 1 else "lose their"
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count} tokens"
 
 
 def runs_together(prompt: str, answer: str) -> bool:

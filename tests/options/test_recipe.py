@@ -147,12 +147,25 @@ def test_what_would_change_the_meaning_is_refused_by_name(line: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+BOMB = "learning_rate: &a0 [1]\n" + "".join(f"key{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 12))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
         ("a.yaml", "[1, 2]", "holds no settings by name"),
         ("a.yaml", "a: [", "can't be read"),
-        ("a.json", "{", "can't be read"),
+        ("a.json", "{", "is no JSON"),
+        ("a.json", '{"learning_rate": 1e-3, "learning_rate": 1e-4}', 'has the key "learning_rate" twice'),
+        ("a.json", '{"learning_rate": NaN}', "holds NaN, which is no number"),
+        ("a.json", '{"learning_rate": 1e400}', "holds the number 1e400, which is too large"),
+        ("a.yaml", "learning_rate: 1\nseed: 1\nlearning_rate: 2", "has the key 'learning_rate' twice, at line 3"),
+        ("a.yaml", "learning_rate: 1\nlearning-rate: 2", "has the key 'learning_rate' twice"),
+        ("a.yaml", "learning_rate: .nan", "learning_rate is NaN, and a number is expected"),
+        ("a.yaml", "max_steps: .inf", "max_steps is Infinity, and a number is expected"),
+        ("a.yaml", f"learning_rate: 1{'0' * 400}", "and a number is expected"),
+        ("a.yaml", BOMB, "stands for more than 100,000 values"),
+        ("a.yaml", "learning_rate: &a [*a]", "stands for more than 100,000 values"),
         ("a.yaml", "output_dir: x", "has no key of a recipe"),
         ("a.toml", "a = 1", "is no YAML or JSON file"),
         ("a.yaml", "!!python/object/apply:os.system [ls]", "can't be read"),

@@ -16,6 +16,14 @@ from gptfl.recorder.rows import examples_of, token_rows
 from gptfl.store.recordings import read_dynamics
 
 
+@pytest.mark.parametrize("id", [None, ""])
+def test_an_empty_id_is_none(id: str | None) -> None:
+    (example,) = examples_of([{"id": id, "text": "ab"}], "row")
+    assert example.id == examples_of([{"text": "ab"}], "row")[0].id
+    with pytest.raises(DataError, match="row 0 has no 'id': give every row an id"):
+        examples_of([{"id": id, "text": "ab"}], "row", own_ids=False)
+
+
 @pytest.mark.parametrize(
     ("row", "prompt", "target"),
     [

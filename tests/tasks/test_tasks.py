@@ -175,6 +175,8 @@ def test_json_lines_are_taken_as_they_are(tmp_path):
         {"prompt": "p", "target": " a", "choices": [" a", " b"], "label": 0},
         {"prompt": "", "target": "A plain text."},
         {"prompt": " \n", "target": "\nt"},
+        {"id": None, "prompt": "p", "target": "t"},
+        {"id": "", "prompt": "p", "target": "t"},
     ]
     examples = {e.id: e for e in JsonLines(write(tmp_path / "d", rows)).load(None, None, 0).pool}
     assert (examples["x"].text, examples["x"].label, examples["x"].fields) == (
@@ -184,6 +186,7 @@ def test_json_lines_are_taken_as_they_are(tmp_path):
     )
     assert (examples["1"].label, examples["2"].label) == (1, 0)
     assert [(examples[id].prompt, examples[id].target) for id in "34"] == [("", "A plain text."), (" \n", "\nt")]
+    assert {"5", "6"} <= examples.keys()
 
 
 @pytest.mark.parametrize(

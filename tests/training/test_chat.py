@@ -139,13 +139,13 @@ def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
     tokenizer = Tokenizer(made, length - 1)
     tokenizer.read([conversation(2, 4)], "pool")
     assert tokenizer.notes == (
-        f"1 prompts do not fit into {length - 1} tokens and lose their beginning (1 tokens in all)",
+        f"1 prompt does not fit into {length - 1} tokens and loses its beginning (1 token in all)",
     )
     (row,) = training_rows(tokenizer, [conversation(2, 4)])
     assert row.input_ids == whole.input_ids[1:]
     short = Tokenizer(made, 4)
     short.read([conversation(2, 4)], "pool")
-    assert "1 of these are conversations that lose earlier answers" in short.notes[1]
+    assert "1 of these is a conversation that loses earlier answers" in short.notes[1]
     assert asked(made, conversation(2, 4), limit=4) == "no<|im_end|>"
     with pytest.raises(
         DataError, match="the last target of pool example 'x' has 2 tokens and --max-length is 2: raise --max"

@@ -71,6 +71,18 @@ def test_a_head_may_be_missing_only_where_it_is_tied(tmp_path: Path, folder: Pat
         load_model(str(folder))
 
 
+def test_a_head_beside_a_tied_embedding_is_taken_and_said(tmp_path: Path) -> None:
+    tied = save_small(tmp_path / "llama", "llama")
+    embedding = load_file(tied / "model.safetensors")["model.embed_tokens.weight"]
+    change(tied, lambda tensors: {**tensors, "lm_head.weight": embedding.clone()})
+    assert load_model(str(tied)).notes == ()
+    change(tied, lambda tensors: {**tensors, "lm_head.weight": embedding + 1.0})
+    loaded = load_model(str(tied))
+    torch.testing.assert_close(loaded.model.lm_head.weight, embedding + 1.0, rtol=0, atol=0)
+    (note,) = loaded.notes
+    assert "its output layer is another than its embedding, though config.json ties them" in note
+
+
 @pytest.mark.parametrize(
     ("prefix", "said"),
     [
@@ -155,3 +167,17 @@ def test_a_model_that_sees_what_follows_is_not_causal(neox: Path, tmp_path: Path
     loaded = load_model(str(tmp_path))
     with pytest.raises(DataError, match=r"BertLMHeadModel is not causal: what it predicts of a token depends on those"):
         check_causal(loaded)
+
+
+def test_advice_that_transformers_logs_is_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    from gptfl.training.network import Network
+
+    logging.warning_once.cache_clear()
+    loaded = load_model(str(save_small(tmp_path / "gpt2", "gpt2")))
+    assert loaded.model.config.pad_token_id == 0
+    Network(loaded, None, "fp32")
+    assert "attention_mask" not in capfd.readouterr().err + caplog.text

@@ -113,10 +113,10 @@ def test_a_cut_is_told_with_what_limits() -> None:
     tokenizer = Tokenizer(PIECES, 4096, 8)
     tokenizer.read([long], "pool")
     assert tokenizer.counts.lost == len(PIECES.encode(long.prompt)) - 7
-    assert tokenizer.notes[0].startswith("1 prompts do not fit into 8 tokens, all that the model reads, and lose")
+    assert tokenizer.notes[0].startswith("1 prompt does not fit into 8 tokens, all that the model reads, and loses")
     tokenizer = Tokenizer(PIECES, 8, 4096)
     tokenizer.read([long], "pool")
-    assert tokenizer.notes[0].startswith("1 prompts do not fit into 8 tokens and lose their beginning")
+    assert tokenizer.notes[0].startswith("1 prompt does not fit into 8 tokens and loses its beginning")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_plain_text_that_is_too_long_loses_its_end() -> None:
     assert row(BYTES, "", text.target, limit=4) == (["<s>", "it", "Ġis"], ["it", "Ġis", "Ġred"])
     tokenizer = Tokenizer(BYTES, 4, end_token=True)
     tokenizer.read([text, example("", "it", id="y")], "pool")
-    assert tokenizer.notes == ("1 plain texts do not fit into 4 tokens and lose their end (4 tokens in all)",)
+    assert tokenizer.notes == ("1 plain text does not fit into 4 tokens and loses its end (4 tokens in all)",)
     assert training_rows(tokenizer, [text])[0].tokens[-1] != BYTES.eos_token_id
     with pytest.raises(DataError, match="the target of pool example 'x' has 6 tokens"):
         row(BYTES, "it", " is red no it is red", limit=4)

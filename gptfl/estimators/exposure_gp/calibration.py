@@ -26,9 +26,10 @@ steps. With fewer runs such a model is too much worse; with more, it hardly matt
 class Calibration:
     """The errors of a fitted model on its own runs, each as if it had not been among them."""
 
-    def __init__(self, model: ExposureModel) -> None:
-        """Judge ``model``; nothing is computed before it is asked for."""
+    def __init__(self, model: ExposureModel, errors: Float[np.ndarray, "run recorded test"] | None = None) -> None:
+        """Judge ``model``; nothing is computed before it is asked for. ``errors`` are those found before (None: none)."""
         self.model = model
+        self._errors = errors
 
     @cached_property
     def left_out(self) -> Float[np.ndarray, "run recorded test"]:
@@ -114,6 +115,11 @@ class Calibration:
         spread = spread_of(self.model.even)
         return np.flatnonzero(spread > ROUNDING * spread.max(initial=0.0))
 
+    @property
+    def begins_apart(self) -> bool:
+        """Whether runs differ at the first recorded step already, so that every question goes on from a run's own score."""
+        return bool(len(self.moved)) and int(self.moved[0]) == 0 and self.model.floor
+
     def _refitted(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "run row test"]:
         """Errors at some steps of predicting runs by models that were fitted without them, in standard deviations."""
         model, parts = self.model, self.parts
@@ -146,6 +152,8 @@ class Calibration:
 
         Of models that were fitted without these runs, where there are enough.
         """
+        if self._errors is not None:
+            return self._errors
         found, rows = self.left_out / self.left_out_width, self.refittable
         if len(rows):
             apart = self._refitted(rows)

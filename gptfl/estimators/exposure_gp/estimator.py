@@ -29,7 +29,7 @@ from gptfl.estimators.exposure_gp.predictions import View, view
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
-from gptfl.estimators.exposure_gp.state import model_of, state_of
+from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
 from gptfl.estimators.threads import one_blas_thread
 from gptfl.estimators.unseen_tests import extrapolated_by_kernel
 from gptfl.plugins.interfaces import EstimatorTags
@@ -311,7 +311,9 @@ class ExposureGp:
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
         check_fitted(self)
-        return {**state_of(self.model_), "reach": self.reach_}
+        # Each process would fit six models anew at its first question to find these.
+        errors = {"errors": self.judged_.errors} if self.judged_.begins_apart else {}
+        return {**state_of(self.model_), "reach": self.reach_, **errors}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
@@ -319,11 +321,12 @@ class ExposureGp:
             self.model_ = model_of(state, self.prior)
             if not are_reaches(state.get("reach")):
                 raise ValueError("how far intervals reach is not known")
+            errors = errors_of(state, self.model_)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise DataError(
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
             ) from error
-        self.judged_ = Calibration(self.model_)
+        self.judged_ = Calibration(self.model_, errors)
         self.reach_ = state["reach"] if "reach" in state else self.judged_.reach(LEVELS)
         self.steps_ = self.model_.recorded.steps
         return self

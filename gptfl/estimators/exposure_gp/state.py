@@ -130,6 +130,16 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     return model
 
 
+def errors_of(state: Mapping[str, np.ndarray], model: ExposureModel) -> Float[np.ndarray, "run recorded test"] | None:
+    """The errors on runs left out that a state keeps, None where it keeps none. Raises ``ValueError`` for others."""
+    errors = state.get("errors")
+    if errors is not None and (
+        errors.dtype.kind != "f" or errors.shape != model.recorded.values.shape or np.isinf(errors).any()
+    ):
+        raise ValueError("errors are not of the runs")
+    return errors
+
+
 def _of_presentations(
     runs: Curricula, scales: Float[np.ndarray, " expected"]
 ) -> tuple[Curricula, Float[np.ndarray, " expected"]]:

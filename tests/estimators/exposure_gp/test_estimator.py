@@ -21,6 +21,7 @@ from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, run_s
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposures import exposures
 from tests.synthetic import examples
@@ -449,6 +450,24 @@ def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
     # One run's first score says nothing of another run.
     alone = fitted.predict(replace(query, first=np.concatenate([query.first[:1], 2 * query.first[1:]])))
     np.testing.assert_array_equal(alone.values[0], ours.values[0])
+
+
+def test_what_a_runs_own_first_score_is_judged_by_is_kept(monkeypatch):
+    data, runs = world(runs=16, asked=4)
+    late = tuple(begun(run, 1) for run in data.fit_runs)
+    fitted = ExposureGp().fit(replace(data, fit_runs=late))
+    state, query = fitted.state(), question([begun(run, 1) for run in runs])
+    told = fitted.predict(query)
+    with monkeypatch.context() as patched:
+        patched.setattr(Calibration, "_refitted", lambda *_: pytest.fail("models are fitted anew to answer"))
+        again = ExposureGp().restore(state).predict(query)
+    np.testing.assert_array_equal(told.values, again.values)
+    np.testing.assert_array_equal(told.intervals[0.9], again.intervals[0.9])
+    # What older versions kept has none of it, and answers alike.
+    older = ExposureGp().restore({name: array for name, array in state.items() if name != "errors"})
+    np.testing.assert_allclose(older.predict(query).values, told.values, rtol=1e-4)
+    # Nothing is kept that isn't asked for.
+    assert "errors" not in ExposureGp().fit(data).state()
 
 
 def test_the_first_score_that_all_runs_have_in_common_says_nothing():
@@ -926,6 +945,8 @@ DAMAGE = {
     "link": lambda state: state.update(link=np.array([9.0, 0, 1, 1])),
     "negative link": lambda state: state.update(link=np.array([-1.0, 0, 1, 1])),
     "strengths": lambda state: state.update(strengths=state["strengths"][1:]),
+    "errors": lambda state: state.update(errors=np.zeros((2, 2, 2))),
+    "infinite errors": lambda state: state.update(errors=np.full(state["values"].shape, np.inf)),
     "negative strengths": lambda state: state.update(strengths=-state["strengths"]),
     "reach": lambda state: state.update(reach=state["reach"][:1]),
     "endless reach": lambda state: state.update(reach=state["reach"] * np.inf),
