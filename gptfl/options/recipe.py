@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,12 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
 )
+from gptfl.options.types import LONGEST
 
 SUFFIXES = (".yaml", ".yml", ".json")
 OF_ADAM = ("adamw", "adamw-8bit", "muon")
+MAX_NODES = 2**16
+"""Values of a recipe, those counted again that an alias stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,46 @@ def _read(path: Path) -> Mapping[str, Any]:
     text = read_small(path, f"--recipe {path}", "give the name of one", "give a file of settings", "utf-8-sig")
     yaml = importlib.import_module("yaml")
     try:
-        found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"--recipe {path} can't be read: {' '.join(str(error).split())}", "mend it there") from error
+        found = json.loads(text) if path.suffix.lower() == ".json" else _load_yaml(yaml, text)
+    # A value that isn't what its tag says may raise any of these.
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"--recipe {path} can't be read: {said}", "mend it there") from error
     if not isinstance(found, dict):
         raise DataError(f"--recipe {path} holds no settings by name", "write for example learning_rate: 2.0e-5")
     return found
+
+
+def _load_yaml(yaml: Any, text: str) -> Any:
+    """The value of a YAML text. Raises ``YAMLError`` for what is none, and where aliases make much of little."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _count_nodes(node, {}) > MAX_NODES:
+            raise yaml.YAMLError(f"its aliases make more than {MAX_NODES:,} values")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count_nodes(node: Any, known: dict[int, int]) -> int:
+    """How many values a node is with every alias written out; one that holds itself is endless."""
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES
+        inner = node.value if isinstance(node.value, list) else ()
+        pairs = (one if isinstance(one, tuple) else (one,) for one in inner)
+        known[id(node)] = 1 + sum(_count_nodes(one, known) for pair in pairs for one in pair)
+    return known[id(node)]
 
 
 def _trainer(given: Mapping[str, Any]) -> str:
@@ -125,7 +163,10 @@ def translate(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
-    return UsageError(f"{where}: {key} is {json.dumps(value, default=str)}, and {why}", remedy)
+    shown = json.dumps(value, default=str)
+    return UsageError(
+        f"{where}: {key} is {shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}…'}, and {why}", remedy
+    )
 
 
 class _Reader:
@@ -150,10 +191,10 @@ class _Reader:
         value = self.given[key]
         try:
             # YAML has 1e-4 as a text.
-            if isinstance(value, bool):
+            if isinstance(value, bool) or not math.isfinite(found := float(value)):
                 raise ValueError
-            return float(value)
-        except (TypeError, ValueError):
+            return found
+        except (TypeError, ValueError, OverflowError):
             raise _refusal(self.where, key, value, "a number is expected", "write one, as in 2.0e-5") from None
 
     def whole(self, option: str, key: str | None = None) -> int:
