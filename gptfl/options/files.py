@@ -11,8 +11,8 @@ from gptfl.options.base import Place, make, nearest, places, value_of
 
 T = TypeVar("T")
 
-MAX_BYTES = 2**20
-"""No file of options or of a recipe is larger."""
+MAX_BYTES = 2**16
+"""No file of options or of a recipe is larger; parsers written in Python take a second for so many bytes."""
 
 
 def read_small(path: Path, called: str, name: str, give: str, encoding: str = "utf-8") -> str:

@@ -21,11 +21,12 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
 )
+from gptfl.options.types import LONGEST
 
 SUFFIXES = (".yaml", ".yml", ".json")
-MOST = 100_000
-"""Values of a file, with what its anchors repeat: a few lines of YAML can stand for more than memory holds."""
 OF_ADAM = ("adamw", "adamw-8bit", "muon")
+MAX_NODES = 2**16
+"""Values of a recipe, those counted again that an alias stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +85,29 @@ def _read(path: Path) -> Mapping[str, Any]:
         found = parse_json(text) if path.suffix.lower() == ".json" else _load_yaml(yaml, text)
     except JsonError as error:
         raise DataError(f"--recipe {path} {error}", "mend it there") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"--recipe {path} can't be read: {' '.join(str(error).split())}", "mend it there") from error
+    # A value that isn't what its tag says may raise any of these.
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"--recipe {path} can't be read: {said}", "mend it there") from error
     if not isinstance(found, dict):
         raise DataError(f"--recipe {path} holds no settings by name", "write for example learning_rate: 2.0e-5")
-    if _count(found) > MOST:
-        raise DataError(f"--recipe {path} stands for more than {MOST:,} values", "give a file of settings")
     return found
 
 
-def _count(value: Any) -> int:
-    """How many values there are, as far as it matters."""
-    count, stack = 0, [value]
-    while stack and count <= MOST:
-        count, one = count + 1, stack.pop()
-        inner = [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list | tuple | set) else ()
-        stack += inner
-    return count
-
-
 def _load_yaml(yaml: Any, text: str) -> Any:
-    """What a YAML text says. Raises ``ValueError`` for a key that is there twice, of which YAML takes the last."""
+    """The value of a YAML text.
+
+    Raises ``YAMLError`` for what is none, and where aliases make much of little, and ``ValueError`` for a key that is there
+    twice, of which YAML takes the last.
+    """
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -115,7 +118,26 @@ def _load_yaml(yaml: Any, text: str) -> Any:
                 seen |= {key.value} if isinstance(key.value, str) else set()
             return super().construct_mapping(node, deep)
 
-    return yaml.load(text, Loader)
+    loader = Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _count_nodes(node, {}) > MAX_NODES:
+            raise yaml.YAMLError(f"its aliases make more than {MAX_NODES:,} values")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count_nodes(node: Any, known: dict[int, int]) -> int:
+    """How many values a node is with every alias written out; one that holds itself is endless."""
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES
+        inner = node.value if isinstance(node.value, list) else ()
+        pairs = (one if isinstance(one, tuple) else (one,) for one in inner)
+        known[id(node)] = 1 + sum(_count_nodes(one, known) for pair in pairs for one in pair)
+    return known[id(node)]
 
 
 def _trainer(given: Mapping[str, Any]) -> str:
@@ -163,7 +185,10 @@ def translate(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
-    return UsageError(f"{where}: {key} is {json.dumps(value, default=str)}, and {why}", remedy)
+    shown = json.dumps(value, default=str)
+    return UsageError(
+        f"{where}: {key} is {shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}…'}, and {why}", remedy
+    )
 
 
 class _Reader:
@@ -188,10 +213,7 @@ class _Reader:
         value = self.given[key]
         try:
             # YAML has 1e-4 as a text.
-            if isinstance(value, bool):
-                raise ValueError
-            found = float(value)
-            if not math.isfinite(found):
+            if isinstance(value, bool) or not math.isfinite(found := float(value)):
                 raise ValueError
             return found
         except (TypeError, ValueError, OverflowError):

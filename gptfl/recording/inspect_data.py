@@ -23,8 +23,8 @@ SHOWN = 5
 """Examples that are shown as they are learned."""
 MOST = 20_000
 """Examples of each side that are tokenized."""
-VALUES = 5
-"""Values of a field that are named."""
+VALUES, FIELDS = 5, 50
+"""Values of a field that are named, and fields that are told of."""
 OPEN, CLOSE = "\u27e6", "\u27e7"
 """What stands around the part of a text that is learned."""
 Rows = list[tuple[str, str]]
@@ -124,13 +124,15 @@ def _turns(examples: Sequence[Example]) -> Rows:
 
 def _fields(examples: Sequence[Example]) -> Iterable[tuple[str, str]]:
     """What the other fields hold, to group by."""
-    names = dict.fromkeys(name for one in examples for name in one.fields)
-    for name in names:
+    names = list(dict.fromkeys(name for one in examples for name in one.fields))
+    for name in names[:FIELDS]:
         values = Counter(json_text(one.fields[name])[:80] for one in examples if name in one.fields)
         lacking = len(examples) - values.total()
         common = ", ".join(f"{value} ({count})" for value, count in values.most_common(VALUES))
         more = f"{len(values):,} different: {common}, ..." if len(values) > VALUES else common
         yield name, f"{more}{f'; not in {lacking}' if lacking else ''}"
+    if len(names) > FIELDS:
+        yield "more", f"{len(names) - FIELDS:,} other fields"
 
 
 def _number(count: int) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from gptfl.errors import DataError, GptflError, is_memory_full
 from gptfl.store.compressed import is_compressed, open_bytes
-from gptfl.store.jsonlines import Limits, Row
+from gptfl.store.jsonlines import Limits, Row, read_plain, shown
+from gptfl.store.unpacked import ROW_BYTES, Unpacked
 
 BATCH = 256
 """Rows in memory at a time."""
@@ -25,14 +26,31 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
     """Yield the rows of a Parquet file. Raises ``DataError`` for what is damaged or beyond the limits, and ``OSError``."""
     import pyarrow.parquet  # type: ignore[import-untyped]
 
+    from gptfl.store.arrow_bounds import check_pages, text_columns
+
+    what = "Parquet file"
     with ExitStack() as opened:
-        source: Any = opened.enter_context(_plain(path, limits)) if is_compressed(path) else path
-        with _readable(path, "Parquet file"):
-            file = opened.enter_context(pyarrow.parquet.ParquetFile(source))
+        packed = is_compressed(path)
+        stream: Any = opened.enter_context(_plain(path, limits) if packed else path.open("rb"))
+        unpacked = Unpacked(path, path.stat().st_size)
+        with _readable(path, what):
+            file = opened.enter_context(pyarrow.parquet.ParquetFile(stream))
+            check_pages(file.metadata, stream, unpacked)
             size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+            schema = file.schema_arrow
+            names = text_columns(schema)
         if size > limits.file:
             raise DataError(f"{path} is larger than {limits.file:,} bytes when it is read", "split it")
-        yield from _rows(path, file.iter_batches(batch_size=BATCH), limits, "Parquet file")
+        with _readable(path, what):
+            # What many rows share is read once.
+            shared = [
+                one.path
+                for one in map(file.schema.column, range(len(file.schema)))
+                if one.physical_type == "BYTE_ARRAY"
+            ]
+            file = opened.enter_context(pyarrow.parquet.ParquetFile(stream, read_dictionary=shared))
+            batches = file.iter_batches(batch_size=BATCH, columns=names, use_threads=False)
+        yield from _rows(path, batches, limits, what, unpacked)
 
 
 @contextmanager
@@ -69,37 +87,87 @@ def saved_splits(folder: Path) -> dict[str, Path] | None:
 
 
 def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
-    """Yield the rows of a data set that ``save_to_disk`` wrote. Raises ``DataError`` as ``read_parquet_file``."""
-    import datasets
+    """Yield the rows of a data set that ``save_to_disk`` wrote. Raises ``DataError`` as ``read_parquet_file``.
+
+    What ``datasets`` would make of its description, which may name files anywhere, counts for nothing: the rows are in
+    the Arrow files of the folder.
+    """
+    import pyarrow
+
+    from gptfl.store.arrow_bounds import check_messages, text_columns
 
     what = "data set of save_to_disk"
-    with _readable(folder, what):
-        found: Any = datasets.load_from_disk(str(folder), keep_in_memory=False)
-        if not isinstance(found, datasets.Dataset):
-            raise DataError(f"{folder} is no single data set", "name the folder of one of its splits")
-        # As Arrow tables, so that pictures and sounds aren't decoded.
-        tables = found.with_format("arrow").iter(batch_size=BATCH)
-    yield from _rows(folder, tables, limits, what)
+    for path in _arrow_files(folder):
+        with ExitStack() as opened, _readable(folder, what):
+            stream = opened.enter_context(pyarrow.memory_map(str(path)))
+            unpacked = Unpacked(path, stream.size())
+            check_messages(stream, unpacked)
+            stream.seek(0)
+            reader = opened.enter_context(pyarrow.ipc.open_stream(stream))
+            batches = _slices(reader, text_columns(reader.schema))
+            yield from _rows(folder, batches, limits, what, unpacked)
 
 
-def _rows(path: Path, batches: Iterable[Any], limits: Limits, what: str) -> Iterator[Row]:
+def _arrow_files(folder: Path) -> list[Path]:
+    """The files that a saved data set says it is in. Raises ``DataError`` for any but Arrow files in the folder itself."""
+    names = []
+    try:
+        found = json.loads(read_plain(folder / STATE, BLOCK))
+        if found.get("_indices_data_files"):
+            raise DataError(f"{folder} was saved with its rows chosen by a list", "save it again with save_to_disk")
+        names = [one["filename"] for one in found["_data_files"]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise DataError(f"{folder / STATE} names no files", "save it again with save_to_disk") from None
+    for name in names:
+        if not isinstance(name, str) or not name.endswith(".arrow") or Path(name).name != name or "\0" in name:
+            raise DataError(
+                f"{folder / STATE} names {shown(name)}",
+                "only .arrow files in the folder itself are read: save it again with save_to_disk",
+            )
+        if not (folder / name).is_file():
+            raise DataError(
+                f"{folder} has no file {shown(name)}, which {STATE} names", "copy it there, or save it again"
+            )
+    return [folder / name for name in names]
+
+
+def _slices(batches: Iterable[Any], columns: list[str]) -> Iterator[Any]:
+    """A few rows at a time of batches that are whole: offsets may lead anywhere."""
+    for batch in batches:
+        batch.validate(full=True)
+        for start in range(0, batch.num_rows, BATCH):
+            yield batch.select(columns).slice(start, BATCH)
+
+
+def _rows(path: Path, batches: Iterable[Any], limits: Limits, what: str, unpacked: Unpacked) -> Iterator[Row]:
+    from gptfl.store.arrow_bounds import PIECE, pieces
+
     number, size = 0, 0
     batches = iter(batches)
     while True:
         with _readable(path, what):
             batch = next(batches, None)
-            values = [] if batch is None else batch.to_pylist()
+            parts = iter(()) if batch is None else pieces(batch)
         if batch is None:
             return
-        size += batch.nbytes
-        if size > limits.file:
-            raise DataError(f"{path} is larger than {limits.file:,} bytes when it is read", "split it")
-        for row in values:
-            number += 1
-            place = f"{path}, row {number}"
-            if number > limits.lines:
+        while True:
+            with _readable(path, what):
+                part, weight = next(parts, (None, 0))
+            if part is None:
+                break
+            size += weight
+            if weight > PIECE:
+                raise DataError(f"{path}, row {number + 1} takes more than {PIECE:,} bytes", "break it up")
+            if size > limits.file:
+                raise DataError(f"{path} is larger than {limits.file:,} bytes when it is read", "split it")
+            unpacked.add(weight + ROW_BYTES * part.num_rows)
+            if number + part.num_rows > limits.lines:
                 raise DataError(f"{path} has more than {limits.lines:,} rows", "split it, or use fewer rows")
-            yield Row(place, plain_row(row))
+            with _readable(path, what):
+                values = part.to_pylist()
+            for row in values:
+                number += 1
+                yield Row(f"{path}, row {number}", plain_row(row))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import IO, Any
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.store.pipes import open_stream
+from gptfl.store.unpacked import Unpacked
 
 COMPRESSED = (".gz", ".zst")
 
@@ -28,9 +30,11 @@ def open_bytes(path: Path) -> IO[bytes]:
     """A file, pipe or device to read bytes from, decompressed as its name says.
 
     Raises ``OSError``, ``ResourceError`` where nothing on this machine reads Zstandard, and, as it is read,
-    ``DataError`` for what is damaged or cut short.
+    ``DataError`` for what is damaged, cut short, or unpacks to far more than it takes.
     """
     name = path.name.lower()
+    if is_compressed(path) and not stat.S_ISREG(path.stat().st_mode):
+        raise DataError(f"{path} is not a plain file", "unpack what comes from a pipe before it is read")
     if name.endswith(".gz"):
         return _buffered(gzip.open(path, "rb"), path, "gzip")
     if name.endswith(".zst"):
@@ -61,14 +65,15 @@ def _arrow_reads(codec: str) -> bool:
 
 
 def _buffered(stream: Any, path: Path, how: str) -> IO[bytes]:
-    return io.BufferedReader(_Decompressed(stream, f"{path} is no whole {how} file"), 2**18)
+    unpacked = Unpacked(path, path.stat().st_size)
+    return io.BufferedReader(_Decompressed(stream, f"{path} is no whole {how} file", unpacked), 2**18)
 
 
 class _Decompressed(io.RawIOBase):
     """The bytes of a compressed stream; what is wrong with it becomes one line."""
 
-    def __init__(self, stream: Any, wrong: str) -> None:
-        self.stream, self.wrong = stream, wrong
+    def __init__(self, stream: Any, wrong: str, unpacked: Unpacked) -> None:
+        self.stream, self.wrong, self.unpacked = stream, wrong, unpacked
         self.take: Callable[[int], bytes] = stream.read
 
     def readable(self) -> bool:
@@ -81,6 +86,7 @@ class _Decompressed(io.RawIOBase):
             data = self.take(len(buffer))
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(self.wrong, "compress or copy it again") from error
+        self.unpacked.add(len(data))
         buffer[: len(data)] = data
         return len(data)
 

@@ -15,14 +15,11 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 """The white space of JSON."""
 
 
-def begins_array(path: Path) -> bool:
-    """Whether the first character of a file that isn't white space opens a JSON array."""
+def begins_array(path: Path, limits: Limits) -> bool:
+    """Whether the first character of a file that isn't white space opens a JSON array; no further than a row goes."""
     with open_bytes(path) as file:
-        while head := file.read(2**10):
-            rest = head.removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
-            if rest:
-                return rest.startswith(b"[")
-    return False
+        head = file.read(limits.line).removeprefix(codecs.BOM_UTF8)
+    return head.lstrip(b" \t\r\n").startswith(b"[")
 
 
 def read_json_array(path: Path, expected: str, limits: Limits) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Reads rows from files as people have them: JSON lines, a JSON array, CSV, Parquet, each also compressed."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ from gptfl.errors import DataError
 from gptfl.store.compressed import COMPRESSED, bare_name, is_compressed
 from gptfl.store.json_array import begins_array, read_json_array
 from gptfl.store.jsonlines import Limits, Row, read_json_lines, text_lines
+from gptfl.store.unpacked import ROW_BYTES, Unpacked
 
 MAX_ROW, MAX_BYTES, MAX_ROWS = 2**20, 2**30, 1_000_000
 """Bytes of a row, bytes of a file, uncompressed, and rows: beyond them, a file is refused."""
@@ -39,26 +41,36 @@ def read_row_file(path: Path, expected: str, limits: Limits = LIMITS) -> Iterato
     No more of it is held than a few rows. Raises ``DataError``, naming file and line, row or item, for what is damaged
     or beyond the limits, and ``ResourceError`` for Zstandard on a machine that can't read it.
     """
-    name = bare_name(path)
     try:
-        if not path.exists() or path.is_dir():
-            raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}", "check the path")
+        if not path.is_file():
+            raise DataError(f"{path} {'is not a plain file' if path.exists() else 'does not exist'}", "check the path")
         if not is_compressed(path) and path.stat().st_size > limits.file:
             raise DataError(f"{path} is larger than {limits.file:,} bytes", "split it")
-        if name.endswith(PARQUET):
-            from gptfl.store.arrow_rows import read_parquet_file
-
-            yield from read_parquet_file(path, limits)
-        elif name.endswith(TABLES):
-            yield from _read_csv(path, limits)
-        elif name.endswith(ARRAY) and begins_array(path):
-            yield from read_json_array(path, expected, limits)
-        elif name.endswith((*LINES, *ARRAY)):
-            yield from (Row(line.place, line.values) for line in read_json_lines(path, expected, limits))
-        else:
-            raise DataError(f"{path} has no ending that says how its rows are written", f"end its name in {FORMS}")
+        rows = _reader(path, expected, limits)
+        if not is_compressed(path):
+            yield from rows
+            return
+        unpacked = Unpacked(path, path.stat().st_size)
+        for row in rows:
+            unpacked.add(ROW_BYTES)
+            yield row
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}", "check the path and its rights") from error
+
+
+def _reader(path: Path, expected: str, limits: Limits) -> Iterator[Row]:
+    name = bare_name(path)
+    if name.endswith(PARQUET):
+        from gptfl.store.arrow_rows import read_parquet_file
+
+        return read_parquet_file(path, limits)
+    if name.endswith(TABLES):
+        return _read_csv(path, limits)
+    if name.endswith(ARRAY) and begins_array(path, limits):
+        return read_json_array(path, expected, limits)
+    if name.endswith((*LINES, *ARRAY)):
+        return (Row(line.place, line.values) for line in read_json_lines(path, expected, limits))
+    raise DataError(f"{path} has no ending that says how its rows are written", f"end its name in {FORMS}")
 
 
 def _read_csv(path: Path, limits: Limits) -> Iterator[Row]:
@@ -67,7 +79,7 @@ def _read_csv(path: Path, limits: Limits) -> Iterator[Row]:
     for place, cells in _Table(path, limits).records():
         if not header:
             header = cells
-            twice = next((name for name in header if header.count(name) > 1), None)
+            twice = next((name for name, count in Counter(header).items() if count > 1), None)
             if twice is not None:
                 raise DataError(f"{place}: the header has the column {json_text(twice)} twice", "rename one of them")
             continue

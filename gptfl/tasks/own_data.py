@@ -241,6 +241,7 @@ def read_examples(rows: Iterable[Row], reader: RowReader) -> tuple[tuple[Example
     examples: list[Example] = []
     places: list[str] = []
     seen: dict[str, int] = {}
+    last: dict[str, int] = {}
     for row in rows:
         example = reader.read(TaskRow(row.values, row.place, EXPECTED, "a row with"))
         id = example.id
@@ -250,9 +251,10 @@ def read_examples(rows: Iterable[Row], reader: RowReader) -> tuple[tuple[Example
                     f"{row.place}: id {id!r} was used before, at {places[seen[id]]}",
                     "give every row an id of its own, or another --fields id=FIELD",
                 )
-            number = 2
+            number = last.get(id, 1) + 1
             while f"{id}-{number}" in seen:
                 number += 1
+            last[id] = number
             id = f"{id}-{number}"
             example = replace(example, id=id)
         seen[id] = len(examples)

@@ -1,13 +1,15 @@
 """What a chat template makes of a conversation, and which part of the text each answer is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from gptfl.core import Example
 from gptfl.core.turns import Turn
 from gptfl.errors import DataError
-from gptfl.training.loading import blamed
+from gptfl.training.confined import CallError, Confined, ExceededError
+from gptfl.training.weight_files import printable
 
 REMEDY = "give another one with --chat-template FILE"
 
@@ -34,6 +36,7 @@ class ChatTemplate:
         self.tokenizer, self.template = tokenizer, template
         self.end_token = end_token
         self.model = model
+        self._confined = Confined(self._apply)
 
     def rendered(self, example: Example, flag: str) -> Rendered:
         """A conversation as text.
@@ -48,7 +51,7 @@ class ChatTemplate:
             )
         turns, tools = example.turns, example.tools
         where = f"the chat template can't render {flag} example {example.id!r}"
-        with blamed(where, REMEDY):
+        with _refused(where):
             text = self._render(turns, tools)
         if all(turn.target for turn in turns):
             return Rendered(text, ((0, len(text)),))
@@ -69,7 +72,7 @@ class ChatTemplate:
     def prompt(self, example: Example, flag: str) -> str:
         """What a text is generated after: all before the last target, and the template's opening of an answer."""
         last = max(place for place, turn in enumerate(example.turns) if turn.target)
-        with blamed(f"the chat template can't render {flag} example {example.id!r}", REMEDY):
+        with _refused(f"the chat template can't render {flag} example {example.id!r}"):
             return self._render(example.turns[:last], example.tools, opening=True)
 
     def _answer(
@@ -116,17 +119,34 @@ class ChatTemplate:
     def _try(self, turns: Sequence[Turn], tools: Any, opening: bool) -> str | None:
         """A part of a conversation as text; None where the template takes none but whole ones."""
         try:
-            with blamed("", ""):
+            with _refused("the chat template can't render a part of a conversation"):
                 return self._render(turns, tools, opening)
-        except DataError:
+        except _TemplateError:
             return None
 
     def _render(self, turns: Sequence[Turn], tools: Any, opening: bool = False) -> str:
-        messages: list[Mapping[str, Any]] = [turn.message for turn in turns]
+        return self._confined([turn.message for turn in turns], tools, opening)
+
+    def _apply(self, messages: list[Mapping[str, Any]], tools: Any, opening: bool) -> str:
         text: str = self.tokenizer.apply_chat_template(
             messages, tools=tools, chat_template=self.template, add_generation_prompt=opening, tokenize=False
         )
         return text
+
+
+class _TemplateError(DataError):
+    """The template itself refuses what it was given."""
+
+
+@contextmanager
+def _refused(where: str) -> Iterator[None]:
+    """Turn what comes of a template into one line."""
+    try:
+        yield
+    except CallError as error:
+        raise _TemplateError(f"{where} ({printable(str(error))})", REMEDY) from error
+    except ExceededError as error:
+        raise DataError(f"{where}: it {error}", REMEDY) from error
 
 
 def _tail(content: str) -> str:

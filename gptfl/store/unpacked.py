@@ -1,0 +1,30 @@
+"""How much a packed file of rows may unpack to: a small file can't become large."""
+
+from pathlib import Path
+
+from gptfl.errors import DataError
+from gptfl.store.safety import TRUST, is_trusted
+
+FREE_BYTES, RATIO = 64 * 2**20, 100
+"""A file may unpack to so many bytes, and beyond them to so many times its size; texts pack to a tenth, seldom further."""
+ROW_BYTES = 1024
+"""A row counts as so many bytes more, since it takes about as much to hold one."""
+
+
+class Unpacked:
+    """Counts what a packed file of ``size`` bytes unpacks to."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
+        self.most = FREE_BYTES + RATIO * size
+        self.count = 0
+
+    def add(self, count: int) -> None:
+        """Count so many bytes more. Raises ``DataError`` where they are too many for the file's size."""
+        self.count += count
+        if self.count > self.most and not is_trusted():
+            raise DataError(
+                f"{self.path} of {self.size:,} bytes unpacks to more than {FREE_BYTES >> 20} MiB and {RATIO} times its "
+                f"size ({ROW_BYTES:,} bytes a row counted)",
+                f"keep it unpacked; if you trust whoever made it, set {TRUST}=1",
+            )
