@@ -176,7 +176,7 @@ class ReferenceJob:
             append_gradients(self.path, multiplying.products(plan, rates))
             added.append(f"gradient products at steps {_listed(self.points)} of a reference run added")
         if lacks_sketches:
-            append_sketches(self.path, sketching.sketches(rates))
+            append_sketches(self.path, sketching.sketches(rates.rates, rates.scales(trainer, sketching.steps)))
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
 
@@ -185,7 +185,8 @@ class ReferenceJob:
 
         setup = self._set_up_sketches(trainer)
         total = len(self.sketch_points), len(setup.pool) + len(setup.test)
-        return Sketching(trainer, plan, setup, _counting(progress, "sketches", "examples", *total))
+        told = _counting(progress, "sketches", "examples", *total)
+        return Sketching(trainer.pool, trainer.evaluator.test, plan.seed, setup, told)
 
     def _set_up(self, trainer: "RecordingTrainer") -> "Setup":
         from gptfl.training.reference_run import Setup
