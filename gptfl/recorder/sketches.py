@@ -69,15 +69,15 @@ class LiveSketches:
                 "give loss_mean='tokens' where it is the mean over a batch's tokens, 'examples' where over its examples",
             )
         optimiser = followed_optimiser(optimiser)
-        sides = [Side([_row(one) for one in side]) for side in tokens]
+        pool, test = (Side([_row(one) for one in side]) for side in tokens)
         with undisturbed(model), torch.enable_grad():
             network = LiveNetwork(model, None, name)
             tape = Tape(network, modules)
             try:
-                check_against_autograd(tape, sides[0])
+                check_against_autograd(tape, pool)
             except DataError as error:
                 raise DataError(f"{name}: {error.problem}", INSTEAD) from error
-            setup = SketchSetup(tape, *sides, dimensions, modules, default_memory(network.device))
+            setup = SketchSetup(tape, pool, test, dimensions, modules, default_memory(network.device))
         sketching = Sketching(*examples, seed, setup, lambda point, step, count: None)
         return cls(*examples, points, model, optimiser, loss_mean, sketching, seed, time.perf_counter())
 

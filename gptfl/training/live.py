@@ -53,7 +53,7 @@ def followed_optimiser(optimiser: Any) -> torch.optim.Optimizer:
 
     Raises ``DataError``, naming it, where that isn't so.
     """
-    found = getattr(optimiser, "optimizer", optimiser)
+    found: torch.optim.Optimizer = getattr(optimiser, "optimizer", optimiser)
     name = type(found).__name__
     if type(found) not in (*ADAMS, torch.optim.SGD):
         raise DataError(

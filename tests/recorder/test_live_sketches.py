@@ -131,6 +131,7 @@ def test_a_loops_recipe_is_followed(small: Path, rows: list[dict[str, Any]], tmp
     np.testing.assert_allclose(found.products.preconditioned[0], found.products.raw[0] / 0.25, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # peft uses an old name
 def test_adapters_are_sketched_as_they_are_trained(
     small: Path, rows: list[dict[str, Any]], trainer_of: Trainers, tmp_path: Path
 ) -> None:

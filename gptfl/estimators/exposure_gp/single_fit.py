@@ -204,7 +204,13 @@ def _checked(run: OneRun, vectors: tuple[Vectors, ...], found: Mapping[str, np.n
     batches, rates, steps, values = (found[name] for name in ("batches", "learning_rates", "steps", "values"))
     if batches.dtype.kind != "i" or steps.dtype.kind != "i":
         raise TypeError("batches and steps are not whole numbers")
-    if batches.ndim != 3 or len(batches) != 1 or rates.shape != batches.shape[:2] or values.ndim != 2:
+    if (
+        batches.ndim != 3
+        or len(batches) != 1
+        or not batches.shape[2]
+        or rates.shape != batches.shape[:2]
+        or values.ndim != 2
+    ):
         raise ValueError("batches are not of one run")
     if len(steps) < 2 or steps.shape != values.shape[:1] or steps[0] < 0 or (np.diff(steps) <= 0).any():
         raise ValueError("steps don't ascend")
