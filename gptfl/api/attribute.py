@@ -9,6 +9,7 @@ from gptfl.core import Dynamics, Progress, silent, user_path
 from gptfl.features.featurize import featurize_with
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.targets import influence_target
+from gptfl.influence.tokens import check_token_request
 from gptfl.options.attribute import AttributeOptions
 from gptfl.options.base import make
 from gptfl.options.common import InputOptions
@@ -53,8 +54,9 @@ def attribute_with(options: AttributeOptions, *, progress: Progress = silent) ->
         check_table(Path(options.output))
         check_plain_target(user_path(options.output), "--output")
     training = Training.read(options)
-    influence_target(options.on, Dynamics(training.examples.pool, training.examples.test, {}, ()))
-    path, notes = record_training(training, progress)
+    subject = influence_target(options.on, Dynamics(training.examples.pool, training.examples.test, {}, ()))
+    test = check_token_request(subject, 1) if options.tokens else None
+    path, notes, sketched = record_training(training, progress, test)
     inputs = {"dynamics": path, "workspace": options.workspace}
     features = featurize_with(make(FeaturizeOptions, encoder=ON_GRADIENTS, **inputs), progress=progress)
     asked = make(FitOptions, estimator=FEW_RUNS, features=features.path, seed=options.seed, **inputs)
@@ -65,8 +67,10 @@ def attribute_with(options: AttributeOptions, *, progress: Progress = silent) ->
             inputs=InputOptions(**inputs, features=features.path),
             top=options.top,
             reverse=options.reverse,
+            tokens=options.tokens,
             output=options.output,
         ),
         progress=progress,
+        sketched=sketched,
     )
     return replace(ranked, notes=tuple(dict.fromkeys((*notes, *fitted.notes, *ranked.notes))))

@@ -67,6 +67,11 @@ class AttributeOptions:
         complete=("mean", "test:", "group:"),
         panel=ASKED,
     )
+    tokens: bool = option(
+        False,
+        "With --on test:ID, also tell which examples moved which token of its target, to first order.",
+        panel=ASKED,
+    )
     top: int | None = option(
         None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT, bound=at_least(1)
     )

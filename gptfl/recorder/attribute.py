@@ -2,12 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import FIT, Curriculum, Dynamics, Progress, Run, TaskData, user_path
+from gptfl.core import (
+    FIT,
+    Curriculum,
+    Dynamics,
+    GradientSketches,
+    MetricInfo,
+    Progress,
+    Run,
+    TaskData,
+    TokenSketches,
+    user_path,
+)
 from gptfl.core.recording_settings import MEANS, OWN_RUN, PER_TOKEN, RecordingSettings
 from gptfl.errors import DataError, UsageError
 from gptfl.options.attribute import AttributeOptions
@@ -21,6 +32,9 @@ from gptfl.store.recordings import append_sketches, read_dynamics, write_dynamic
 from gptfl.store.safety import MAX_BYTES
 from gptfl.store.workspace import Workspace, safe_name
 from gptfl.tasks.own_data import OwnData
+
+if TYPE_CHECKING:
+    from gptfl.training.trainer import RecordingTrainer
 
 MADE_BY = "gptfl attribute"
 LOSS = "loss"
@@ -98,8 +112,12 @@ class Training:
         return given or safe_name(f"attribute-{Path(self.options.model).name}")
 
 
-def record_training(training: Training, progress: Progress) -> tuple[Path, tuple[str, ...]]:
+def record_training(
+    training: Training, progress: Progress, test: int | None = None
+) -> tuple[Path, tuple[str, ...], TokenSketches | None]:
     """Measure every checkpoint, sketch gradients there, and write the recording: where, and what to tell.
+
+    With ``test``, the gradients of that test example's single tokens are sketched, too, and given back.
 
     Raises ``DataError`` where checkpoints and model don't fit, gradients can't be told apart, or another recording is
     in the way.
@@ -107,13 +125,13 @@ def record_training(training: Training, progress: Progress) -> tuple[Path, tuple
     space = Workspace.resolve(training.options.workspace)
     path = space.dynamics_path(training.name)
     _check_place(path)
-    dynamics, sketches, notes = _measured(training, progress)
+    dynamics, sketches, notes, told = _measured(training, progress, test)
     with space.lock(MADE_BY):
         _check_place(path)
         path.unlink(missing_ok=True)
         write_dynamics(path, dynamics)
         append_sketches(path, sketches)
-    return path, (*training.notes, *notes)
+    return path, (*training.notes, *notes), told
 
 
 def _check_place(path: Path) -> None:
@@ -122,31 +140,70 @@ def _check_place(path: Path) -> None:
         raise DataError(f"{path} is a recording of another kind", "give another --name")
 
 
-def _measured(training: Training, progress: Progress) -> Any:
-    from gptfl.recorder.checkpoint_weights import changed_names, denominator_of_file, weights_of
+def _measured(
+    training: Training, progress: Progress, test: int | None
+) -> tuple[Dynamics, GradientSketches, tuple[str, ...], TokenSketches | None]:
+    """The recording and its sketches, what to tell, and the sketches of a test example's tokens."""
+    from gptfl.recorder.checkpoint_weights import denominator_of_file, weights_of
     from gptfl.training.gradient_sketches import Sketching, SketchSetup
-    from gptfl.training.load import load_model
     from gptfl.training.reference_run import Moment, step_scales
+    from gptfl.training.token_gradients import sketch_tokens, token_texts
+
+    options, found, examples = training.options, training.found, training.examples
+    trainer, notes = _trainer(training, progress)
+    network = trainer.network
+    with advised(trainer, SKETCHES["--sketches"]):
+        setup = SketchSetup.of(trainer, options.sketch_dimensions, options.sketch_modules)
+    told = counting(progress, "sketches", "examples", len(training.points), len(setup.pool) + len(setup.test))
+    sketching = Sketching(examples.pool, trainer.evaluator.test, options.seed, setup, told)
+    values, parts = [], {}
+    for number, step in enumerate((0, *found.steps)):
+        folder, denominator = found.folders.get(step), None
+        if folder is not None:
+            network.load(weights_of(folder, network, found.adapter is not None))
+        values.append(trainer.evaluator.measure()[LOSS])
+        progress("measure", number + 1, 1 + len(found.steps), f"step {step}")
+        if step not in training.points:
+            continue
+        if options.optimizer_state and folder is not None:
+            denominator = denominator_of_file(folder, network)
+        sketching(Moment(step, denominator, 0.0))
+        if test is not None:
+            some = sketch_tokens(setup, test, options.seed, denominator)
+            parts.update({(kind, step): one for kind, one in some.items()})
+    tokens = np.array([len(row.tokens) for row in trainer.rows])
+    scales = step_scales(tokens, options.loss_mean == PER_TOKEN, (), sketching.steps)
+    texts = () if test is None else token_texts(setup.test.rows[test], network.loaded.tokenizer)
+    return (
+        _dynamics(training, np.stack(values), trainer.evaluator.metrics[0].info, network.loaded.weights_hash),
+        sketching.sketches(training.rates, scales),
+        notes,
+        TokenSketches(texts, parts) if parts else None,
+    )
+
+
+def _trainer(training: Training, progress: Progress) -> tuple["RecordingTrainer", tuple[str, ...]]:
+    """A trainer of what the training trained, at the weights before it, and what to tell."""
+    from gptfl.recorder.checkpoint_weights import changed_names, weights_of
+    from gptfl.training.load import load_model
     from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
     options, found = training.options, training.found
-    lora, examples = found.lora(), training.examples
     metric = make_metric(get_registry(), LOSS)
-    metric.check(examples.test)
+    metric.check(training.examples.test)
     recipe = TrainerSettings(
         float(training.rates.max(initial=0.0)),
         max_length=options.max_length,
-        lora=lora,
+        lora=found.lora(),
         loss_mean=options.loss_mean,
         seed=options.seed,
         **training.tokens,
     )
     loaded = load_model(options.model, device=options.device, progress=progress)
-    trainer = RecordingTrainer(loaded, examples.pool, examples.test, (metric,), recipe)
+    trainer = RecordingTrainer(loaded, training.examples.pool, training.examples.test, (metric,), recipe)
     network, notes = trainer.network, tuple(trainer.tokenizer.notes)
-    last = weights_of(found.folders[found.steps[-1]], network, lora is not None)
-    if lora is None:
-        moved = changed_names(network, last)
+    if found.adapter is None:
+        moved = changed_names(network, weights_of(found.folders[found.steps[-1]], network, False))
         if not moved:
             raise DataError(
                 f"{found.where}: the last checkpoint is --model {options.model} itself", "name the model before"
@@ -154,42 +211,22 @@ def _measured(training: Training, progress: Progress) -> Any:
         if len(moved) < len(network.names):
             notes += (f"{len(moved)} of {len(network.names)} weights were trained; gradients are of these",)
         network.train_only(moved)
-    with advised(trainer, SKETCHES["--sketches"]):
-        setup = SketchSetup.of(trainer, options.sketch_dimensions, options.sketch_modules)
-    total = len(training.points), len(setup.pool) + len(setup.test)
-    sketching = Sketching(
-        examples.pool, trainer.evaluator.test, options.seed, setup, counting(progress, "sketches", "examples", *total)
-    )
-    values = []
-    for number, step in enumerate((0, *found.steps)):
-        folder = found.folders.get(step)
-        if folder is not None:
-            network.load(weights_of(folder, network, lora is not None))
-        values.append(trainer.evaluator.measure()[LOSS])
-        progress("measure", number + 1, 1 + len(found.steps), f"step {step}")
-        if step in training.points:
-            divided = options.optimizer_state and folder is not None
-            sketching(Moment(step, denominator_of_file(folder, network) if divided and folder else None, 0.0))
-    tokens = np.array([len(row.tokens) for row in trainer.rows])
-    scales = step_scales(tokens, options.loss_mean == PER_TOKEN, (), sketching.steps)
     if not options.optimizer_state:
         notes += (
             "gradients are plain, though AdamW divides them by their size: --optimizer-state reads that of checkpoints "
             "which are your own",
         )
-    sketches = sketching.sketches(training.rates, scales)
-    run = Run(
-        0,
-        options.seed,
-        FIT,
-        Curriculum(training.batches, training.rates),
-        np.array([0, *found.steps], dtype=np.int64),
-        {LOSS: np.stack(values).astype(np.float32)},
-    )
-    dynamics = Dynamics(
-        examples.pool, examples.test, {LOSS: metric.info}, (run,), _settings(training, loaded.weights_hash)
-    )
-    return dynamics, sketches, notes
+    return trainer, notes
+
+
+def _dynamics(
+    training: Training, values: Float[np.ndarray, "recorded test"], metric: MetricInfo, weights: str
+) -> Dynamics:
+    steps = np.array([0, *training.found.steps], dtype=np.int64)
+    curriculum = Curriculum(training.batches, training.rates)
+    run = Run(0, training.options.seed, FIT, curriculum, steps, {LOSS: values.astype(np.float32)})
+    examples = training.examples
+    return Dynamics(examples.pool, examples.test, {LOSS: metric}, (run,), _settings(training, weights))
 
 
 def _settings(training: Training, weights: str) -> RecordingSettings:

@@ -170,6 +170,17 @@ def test_without_order_or_optimiser_every_example_counts_alike(whole: Finished, 
         whole.ask(whole.recorded, name="own")
 
 
+def test_tokens_of_an_answer_are_told_apart(whole: Finished, tmp_path: Path) -> None:
+    found, got = whole.ask(tmp_path, on="test:r14", tokens=True)
+    assert found.tokens is not None
+    assert "".join(found.tokens.tokens) == next(one.target for one in got.test if one.id == "r14")
+    # One run has nothing but first order; products are from wider sketches than the tokens'.
+    (ranking,) = found.rankings
+    assert np.corrcoef(found.tokens.influence.mean(axis=1), ranking.influence)[0, 1] > 0.98
+    with pytest.raises(GptflError, match="gptfl attribute --tokens tells it from checkpoints"):
+        gptfl.rank(on="test:r14", tokens=True, model=str(whole.model), workspace=tmp_path)
+
+
 def test_adapters_are_read(adapted: Finished, tmp_path: Path) -> None:
     _, got = adapted.ask(tmp_path, order=adapted.order)
     assert got.sketches is not None

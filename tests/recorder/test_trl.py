@@ -89,7 +89,7 @@ def named(dynamics: Dynamics) -> list[list[str]]:
     [
         {"dataloader_num_workers": 2, "gradient_accumulation_steps": 2},
         {"padding_free": True, "max_length": None},
-        {"packing": True, "max_length": 24, "eval_packing": False, "gradient_accumulation_steps": 2},
+        {"packing": True, "max_length": 24, "eval_packing": False},
     ],
     ids=["workers", "padding-free", "packed"],
 )

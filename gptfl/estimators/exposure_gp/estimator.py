@@ -13,7 +13,7 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
-from gptfl.estimators.exposure_gp.influence import influence
+from gptfl.estimators.exposure_gp.influence import first_order, influence
 from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
     LEVELS,
@@ -25,7 +25,7 @@ from gptfl.estimators.exposure_gp.intervals import (
 )
 from gptfl.estimators.exposure_gp.links import Link, allowed_links, link_of
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.predictions import View, view
+from gptfl.estimators.exposure_gp.predictions import novelty, view
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
@@ -182,7 +182,7 @@ class ExposureGp:
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
             one[run, place] = query.first[run]
             one[:, 0] = query.first
-        return Prediction(values, intervals, _novelty(told, beside))
+        return Prediction(values, intervals, novelty(told, beside))
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
@@ -281,6 +281,19 @@ class ExposureGp:
         mean, spread = influence(self.model_, places, vectors, weights)
         return (mean if self.model_.higher else -mean), spread
 
+    def first_order_of(
+        self,
+        train: Mapping[str, Float[np.ndarray, "example d"]],
+        parts: Mapping[str, Float[np.ndarray, "part d"]],
+        test: int,
+    ) -> Float[np.ndarray, "example part"]:
+        """What gradients alone foretell for parts of a fitted test example: positive where it lowers their loss."""
+        check_fitted(self)
+        if self.single_ is not None:
+            return self.single_.first_order(train, parts)
+        sign = 1.0 if self.model_.higher else -1.0
+        return sign * first_order(self.model_, train, parts, test)
+
     @property
     def tells_itself(self) -> bool:
         """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
@@ -328,15 +341,3 @@ class ExposureGp:
         self.reach_ = state["reach"] if "reach" in state else self.judged_.reach(LEVELS)
         self.steps_ = self.model_.recorded.steps
         return self
-
-
-def _novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
-    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
-
-    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
-    """
-    left, before = told.left, told.before
-    if beside is not None:
-        more = (beside[:, -1] ** 2).sum(axis=1)
-        left, before = left + more, before + more
-    return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

@@ -94,3 +94,15 @@ def _some(query: Query, runs: Int[np.ndarray, " some"]) -> Query:
 def _of(asked: RequestedRuns, runs: Int[np.ndarray, " some"]) -> RequestedRuns:
     """The same test examples asked about of some runs."""
     return replace(asked, centre=asked.centre[runs], doubt=None if asked.doubt is None else asked.doubt[runs])
+
+
+def novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
+    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
+
+    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
+    """
+    left, before = told.left, told.before
+    if beside is not None:
+        more = (beside[:, -1] ** 2).sum(axis=1)
+        left, before = left + more, before + more
+    return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

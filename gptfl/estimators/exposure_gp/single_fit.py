@@ -145,6 +145,18 @@ class FittedSingleRun:
         mean, spread = self.single.influence(places, weights)
         return -mean, spread
 
+    def first_order(
+        self, train: Mapping[str, Float[np.ndarray, "example d"]], parts: Mapping[str, Float[np.ndarray, "part d"]]
+    ) -> Float[np.ndarray, "example part"]:
+        """Influence on parts of a test example whose gradients these are, positive where it lowers their loss."""
+        kinds = [
+            name for name in ("split", "preconditioned", "raw") if any(one.startswith(f"{name}-") for one in train)
+        ]
+        points = sorted((int(name.partition("-")[2]), name) for name in train if name.startswith(f"{kinds[0]}-"))
+        last = np.asarray(parts[points[-1][1]], np.float32)
+        rows = np.stack([-(np.asarray(train[name], np.float32) @ last.T) for _, name in points])
+        return -self.single.first_order(Vectors(np.array([step for step, _ in points]), rows))
+
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
         run, foretold, told = self.single.run, self.single.foretold, self.single.told

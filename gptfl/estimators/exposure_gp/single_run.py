@@ -228,6 +228,14 @@ class SingleRun:
         variance = self.told.own * rate**2 * (1.0 - 1.0 / self.run.pool) * own[None] + self._relative * mean**2
         return mean, self._widening * np.sqrt(np.maximum(variance, 0.0))
 
+    def first_order(self, end: Vectors) -> Float[np.ndarray, "example part"]:
+        """The mean that ``influence`` has, for what these vectors foretell at the end."""
+        curricula = self.run.curricula
+        taken = (curricula.batches >= 0).any(axis=2)
+        effects = np.einsum("p,pnt->nt", _passing(end, curricula.learning_rates[0]), end.rows.astype(np.float64))
+        scale = self.told.scale * float(curricula.weights[taken].mean())
+        return np.asarray(scale * (effects - effects.mean(axis=0)))
+
 
 def _passing(vectors: Vectors, rates: Float[np.ndarray, " step"]) -> Float[np.ndarray, " point"]:
     """How much each point counts over a whole run."""
