@@ -98,7 +98,12 @@ def inside(found: Made) -> tuple[float, float, float, float]:
     apart, wide = single.departures(found.others.batches, found.others.learning_rates)
     error = np.abs(found.values - found.run.values - apart)[:, 1:]
     runs = float((error <= stdtrit(FREEDOM, 0.95) * wide[:, 1:]).mean())
-    return share, runs, float(np.corrcoef(truth.ravel(), mean.ravel())[0, 1]), float(np.median(spread) / truth.std())
+    return (
+        share,
+        runs,
+        float(np.corrcoef(truth.ravel(), mean.ravel())[0, 1]) if mean.any() else 0.0,
+        float(np.median(spread) / truth.std()),
+    )
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core.recording_settings import LARGEST_RATE
 from gptfl.errors import DataError, UsageError
 from gptfl.store.jsonlines import shown
 from gptfl.training.weight_files import INDEX, SINGLE, read_json
@@ -81,8 +82,8 @@ class CheckpointFolders:
         known: dict[int, float] = {}
         for entry in log if isinstance(log, list) else ():
             step, rate = (entry.get(key) if isinstance(entry, dict) else None for key in ("step", "learning_rate"))
-            if type(step) is int and type(rate) in (int, float) and 1 <= step <= MOST_STEPS and 0 <= rate < 1e9:
-                known[step] = float(rate)
+            if step is not None and _is_step(step) and isinstance(rate, int | float) and 0 <= rate < LARGEST_RATE:
+                known[int(step)] = float(rate)
         if not known:
             raise DataError(f"{self.where}: {STATE} of the last checkpoint logs no learning rate", "give it with --lr")
         steps = sorted(known)
@@ -124,9 +125,13 @@ def _step_of(folder: Path, where: str) -> int:
     if not (folder / STATE).is_file():
         raise DataError(f"{where} holds no checkpoint-N, and no {STATE}", "name the trainer's output folder")
     step = read_json(folder / STATE, where, MAX_STATE).get("global_step")
-    if type(step) is not int or not 1 <= step <= MOST_STEPS:
+    if not _is_step(step):
         raise DataError(f"{where}: {STATE} has global_step = {shown(step)}", "name the trainer's output folder")
-    return step
+    return int(step)
+
+
+def _is_step(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MOST_STEPS
 
 
 def read_order(path: Path, steps: int, places: Mapping[str, int]) -> Int[np.ndarray, "step batch"]:

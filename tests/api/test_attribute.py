@@ -255,7 +255,7 @@ def test_a_pickle_is_never_opened_unless_asked_for_and_then_without_code(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "IA3"}, "has peft_type = 'IA3': gptfl reads peft_type = LORA"),
+        ({"peft_type": "IA3"}, 'has peft_type = "IA3": gptfl reads peft_type = LORA'),
         ({"use_dora": True}, "has use_dora = True: gptfl reads plain LoRA"),
         ({"target_modules": "all-linear"}, "has target_modules ="),
         ({"r": "two"}, "has r ="),

@@ -31,7 +31,7 @@ SCALE_DOUBT = 0.5
 """Standard deviation of the share of its effect that an example has at the end, and of first order elsewhere."""
 FEWER = 0.5
 """Few intervals tell all of this worse: variances grow by this share of one interval."""
-FREEDOM = 4.0
+FREEDOM = 20.0
 """Degrees of freedom of intervals."""
 LEAST = 1e-300
 
