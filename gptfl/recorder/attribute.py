@@ -12,7 +12,6 @@ from gptfl.core import (
     Curriculum,
     Dynamics,
     GradientSketches,
-    MetricInfo,
     Progress,
     Run,
     TaskData,
@@ -64,6 +63,11 @@ class Training:
             raise UsageError(f"{options.loss_mean!r} is unknown", f"use {' or '.join(MEANS)}", option="loss_mean")
         found = CheckpointFolders.of(user_path(options.checkpoints))
         source = OwnData(request(None if options.data is None else user_path(options.data), options.rows))
+        if source.rows.split_off:
+            raise UsageError(
+                "no rows to test on are named, and all others were trained on",
+                "give --eval FILE, or --eval-split of a data set",
+            )
         examples = source.load(None, options.test, options.seed)
         rates, where = found.rates(options.lr)
         notes = (*examples.notes, f"step sizes are {where}")
@@ -175,7 +179,7 @@ def _measured(
     scales = step_scales(tokens, options.loss_mean == PER_TOKEN, (), sketching.steps)
     texts = () if test is None else token_texts(setup.test.rows[test], network.loaded.tokenizer)
     return (
-        _dynamics(training, np.stack(values), trainer.evaluator.metrics[0].info, network.loaded.weights_hash),
+        _dynamics(training, np.stack(values), trainer),
         sketching.sketches(training.rates, scales),
         notes,
         TokenSketches(texts, parts) if parts else None,
@@ -219,28 +223,29 @@ def _trainer(training: Training, progress: Progress) -> tuple["RecordingTrainer"
     return trainer, notes
 
 
-def _dynamics(
-    training: Training, values: Float[np.ndarray, "recorded test"], metric: MetricInfo, weights: str
-) -> Dynamics:
+def _dynamics(training: Training, values: Float[np.ndarray, "recorded test"], trainer: "RecordingTrainer") -> Dynamics:
     steps = np.array([0, *training.found.steps], dtype=np.int64)
     curriculum = Curriculum(training.batches, training.rates)
     run = Run(0, training.options.seed, FIT, curriculum, steps, {LOSS: values.astype(np.float32)})
-    examples = training.examples
-    return Dynamics(examples.pool, examples.test, {LOSS: metric}, (run,), _settings(training, weights))
+    examples, loaded = training.examples, trainer.network.loaded
+    settings = _settings(training, loaded.source.name if loaded.source.kind != "folder" else loaded.source.stem)
+    metrics = {LOSS: trainer.evaluator.metrics[0].info}
+    return Dynamics(
+        examples.pool, examples.test, metrics, (run,), settings.having(model_fingerprint=loaded.weights_hash)
+    )
 
 
-def _settings(training: Training, weights: str) -> RecordingSettings:
+def _settings(training: Training, model: str) -> RecordingSettings:
     examples = training.examples
     return RecordingSettings.of(
         {
             "task": OWN_RUN,
-            "model": training.options.model,
+            "model": model,
             "pool": len(examples.pool),
             "test": len(examples.test),
             "record_every": int(training.found.steps[0]),
             "metrics": [LOSS],
             "texts": True,
             "made_by": MADE_BY,
-            "model_fingerprint": weights,
         }
     )

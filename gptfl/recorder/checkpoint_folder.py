@@ -4,6 +4,7 @@ Weights are read from safetensors alone and the rest from JSON; ``training_args.
 """
 
 import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core.recording_settings import LARGEST_RATE
 from gptfl.errors import DataError, UsageError
-from gptfl.store.jsonlines import shown
+from gptfl.store.jsonlines import read_plain, shown
 from gptfl.training.weight_files import INDEX, SINGLE, read_json
 
 STATE, ADAPTER, ADAPTER_WEIGHTS = "trainer_state.json", "adapter_config.json", "adapter_model.safetensors"
@@ -23,6 +24,8 @@ OPTIMISER = "optimizer.pt"
 _NAME = re.compile(r"checkpoint-(\d{1,9})")
 MAX_STATE = 64 * 2**20
 """Bytes of a trainer's state."""
+MAX_ORDER = 256 * 2**20
+"""Bytes of a table of what each step was trained on."""
 MOST_STEPS = 10**7
 ORDER = "a table with the columns step and id, as own_losses of gptfl.GptflCallback writes it"
 
@@ -141,22 +144,21 @@ def read_order(path: Path, steps: int, places: Mapping[str, int]) -> Int[np.ndar
     """
     found: list[list[int]] = [[] for _ in range(steps)]
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            if not {"step", "id"} <= set(table.fieldnames or ()):
-                raise DataError(f"--order {path} has no columns step and id", f"give {ORDER}")
-            for row in table:
-                where = f"--order {path}, line {table.line_num}"
-                step = row["step"] or ""
-                if not step.isdecimal() or not 1 <= int(step) <= MOST_STEPS:
-                    raise DataError(f"{where}: step {shown(step)}", "count steps from 1")
-                if row["id"] not in places:
-                    raise DataError(
-                        f"{where}: no row to train on has the id {shown(row['id'])}", "give the rows with --train"
-                    )
-                if int(step) <= steps:
-                    found[int(step) - 1].append(places[row["id"]])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = csv.DictReader(io.StringIO(read_plain(path, MAX_ORDER).decode("utf-8-sig"), newline=""))
+        if not {"step", "id"} <= set(table.fieldnames or ()):
+            raise DataError(f"--order {path} has no columns step and id", f"give {ORDER}")
+        for row in table:
+            where = f"--order {path}, line {table.line_num}"
+            step = row["step"] or ""
+            if not step.isdecimal() or not 1 <= int(step) <= MOST_STEPS:
+                raise DataError(f"{where}: step {shown(step)}", "count steps from 1")
+            if row["id"] not in places:
+                raise DataError(
+                    f"{where}: no row to train on has the id {shown(row['id'])}", "give the rows with --train"
+                )
+            if int(step) <= steps:
+                found[int(step) - 1].append(places[row["id"]])
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"--order {path} can't be read: {error}", f"give {ORDER}") from error
     empty = next((number for number, batch in enumerate(found, 1) if not batch), None)
     if empty is not None:
