@@ -125,7 +125,7 @@ def _settled(
     whole: float,
     size: float,
 ) -> Told:
-    """The likeliest ratio of own effects to noise, with a prior on that of own effects to first order."""
+    """The mean over all ratios of own effects to noise, with a prior on that of own effects to first order."""
     root = np.linalg.inv(np.linalg.cholesky(noise))
     values, turn = np.linalg.eigh(root @ between @ root.T)
     values = np.maximum(values, 0.0)
@@ -135,7 +135,7 @@ def _settled(
     effective = _effective(moved)
     usual = (DRIFT * size) ** 2
     unit = max(float(((moved - whole * expected) ** 2).mean()), LEAST)
-    best: tuple[float, Told] | None = None
+    costs, found = [], []
     for ratio in size**2 / unit * np.exp(np.linspace(-10.0, 10.0, 81)):
         precision = 1.0 / (1.0 + ratio * values)
         told = float((precision[:, None] * expected**2).sum()) * effective / tests
@@ -147,11 +147,11 @@ def _settled(
             scale = max(doubt * (whole / usual + slope / unit), 0.0)
         own = float(np.log(max(ratio * unit, LEAST)) - 2.0 * np.log(size))
         cost = 0.5 * effective * (rows * np.log(unit) - np.log(precision).sum())
-        cost += 0.5 * ((own - BEYOND) / BEYOND_SPREAD) ** 2
-        if best is None or cost < best[0]:
-            best = cost, Told(scale, doubt, ratio * unit, unit)
-    assert best is not None
-    return best[1]
+        costs.append(cost + 0.5 * ((own - BEYOND) / BEYOND_SPREAD) ** 2)
+        found.append((scale, doubt, ratio * unit, unit))
+    # Where the steps don't tell how large own effects are, all that they may be counts.
+    share = np.exp(min(costs) - np.array(costs))
+    return Told(*(float(one) for one in share @ np.array(found) / share.sum()))
 
 
 def _effective(values: Float[np.ndarray, "row test"]) -> float:
