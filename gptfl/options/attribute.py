@@ -47,7 +47,7 @@ class AttributeOptions:
         complete=("tokens", "examples"),
         panel=TRAINING,
     )
-    optimizer_state: bool = option(
+    optimiser_state: bool = option(
         False,
         "Read each checkpoint's optimizer.pt, too, for what AdamW divides gradients by; only tensors and numbers are "
         "read of it.",

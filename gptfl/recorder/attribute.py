@@ -63,7 +63,7 @@ class Training:
             raise UsageError(f"{options.loss_mean!r} is unknown", f"use {' or '.join(MEANS)}", option="loss_mean")
         found = CheckpointFolders.of(user_path(options.checkpoints))
         source = OwnData(request(None if options.data is None else user_path(options.data), options.rows))
-        if source.rows.split_off:
+        if source.rows.split_off and options.rows.eval_share is None:
             raise UsageError(
                 "no rows to test on are named, and all others were trained on",
                 "give --eval FILE, or --eval-split of a data set",
@@ -169,7 +169,7 @@ def _measured(
         progress("measure", number + 1, 1 + len(found.steps), f"step {step}")
         if step not in training.points:
             continue
-        if options.optimizer_state and folder is not None:
+        if options.optimiser_state and folder is not None:
             denominator = denominator_of_file(folder, network)
         sketching(Moment(step, denominator, 0.0))
         if test is not None:
@@ -215,9 +215,9 @@ def _trainer(training: Training, progress: Progress) -> tuple["RecordingTrainer"
         if len(moved) < len(network.names):
             notes += (f"{len(moved)} of {len(network.names)} weights were trained; gradients are of these",)
         network.train_only(moved)
-    if not options.optimizer_state:
+    if not options.optimiser_state:
         notes += (
-            "gradients are plain, though AdamW divides them by their size: --optimizer-state reads that of checkpoints "
+            "gradients are plain, though AdamW divides them by their size: --optimiser-state reads that of checkpoints "
             "which are your own",
         )
     return trainer, notes

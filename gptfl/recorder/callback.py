@@ -34,11 +34,11 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
     Args:
         name: what the recording's files are called in the workspace.
         pool: every training example that any run may see, with ids; by default the trainer's training set, if every run
-            passes through the same one.
+            passes through the same one and isn't packed.
         test: test examples with prompt and target, or with input_ids and labels; by default the trainer's eval set.
         every: after how many optimiser steps they are measured; also before the first and after the last.
         id_column: the column of the training set (and of the pool) that holds the ids.
-        ids: the ids of the training set's rows in order, where it has no such column.
+        ids: the ids of the training set's rows in order, where it has no such column; a list for a row of several.
         measure: functions without arguments, by the names of metrics, that give one number for each test example.
         higher_is_better: the names of those of which more is better.
         workspace: the folder, by default that of the commands.

@@ -68,7 +68,7 @@ def denominator_of_file(folder: Path, network: Network) -> Denominator:
     Raises ``DataError`` where the file isn't that of torch's AdamW over just the weights that are trained.
     """
     path = folder / OPTIMISER
-    with blamed(f"{path} can't be read", "leave --optimizer-state out, or get the file again"):
+    with blamed(f"{path} can't be read", "leave --optimiser-state out, or get the file again"):
         state = torch.load(path, map_location="cpu", weights_only=True)
         groups, each = state["param_groups"], state["state"]
         order = _order(network, [len(group["params"]) for group in groups])
@@ -80,11 +80,11 @@ def denominator_of_file(folder: Path, network: Network) -> Denominator:
             if one is not None:
                 seconds[name] = one["exp_avg_sq"] / (1.0 - min(decay) ** float(one["step"]))
     if len(decay) > 1 or len(epsilon) > 1:
-        raise DataError(f"{path}: groups of weights differ in betas or eps", "leave --optimizer-state out")
+        raise DataError(f"{path}: groups of weights differ in betas or eps", "leave --optimiser-state out")
     for name, weight in zip(network.names, network.trainable, strict=True):
         if name in seconds and seconds[name].shape != weight.shape:
             raise DataError(
-                f"{path}: its weights come in another order than the model's", "leave --optimizer-state out"
+                f"{path}: its weights come in another order than the model's", "leave --optimiser-state out"
             )
     return _divisor(network, seconds, min(epsilon))
 

@@ -50,7 +50,7 @@ class Recorder:
             from one to the next, or ``"auto"`` for four. A recording keeps those of one run.
         sketch_dimensions: numbers of a sketch.
         sketch_modules: a shell pattern for the names of the trained weights that count.
-        optimizer: the training's optimiser, which sketches follow.
+        optimiser: the training's optimiser, which sketches follow.
         loss_mean: what the training's loss is the mean over, ``"tokens"`` of a batch or its ``"examples"``.
 
     Raises ``DataError`` for examples that make no sense, ``UsageError`` for options that don't go together, and
@@ -73,7 +73,7 @@ class Recorder:
         workspace: str | Path | None = None,
         batch_size: int = 8,
         id_column: str = "id",
-        optimizer: Any = None,
+        optimiser: Any = None,
         loss_mean: str | None = None,
         **more: Unpack[WatchOptions],
     ) -> None:
@@ -91,7 +91,7 @@ class Recorder:
         self.test = examples_of(rows, "test example", tokenizer, id_column)
         self.places = {example.id: place for place, example in enumerate(self.pool)}
         self.model, self.tokenizer = model, tokenizer
-        self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, optimizer, loss_mean)
+        self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, optimiser, loss_mean)
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, higher_is_better)
         self.groups = group_places(

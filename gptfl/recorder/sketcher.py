@@ -30,7 +30,7 @@ class Sketcher:
     ) -> None:
         if wish is None and (optimiser is not None or loss_mean is not None):
             raise UsageError(
-                "optimizer and loss_mean say how to sketch gradients, and none are asked for",
+                "optimiser and loss_mean say how to sketch gradients, and none are asked for",
                 "leave them out, or give sketches_at='auto'",
             )
         self.wish, self.say = wish, say
@@ -63,7 +63,7 @@ class Sketcher:
                 f"the run goes on from step {run.step}, after the first point of sketches_at: no sketches are taken"
             )
             return
-        for what, one in (("model", model), ("optimizer", self.optimiser)):
+        for what, one in (("model", model), ("optimiser", self.optimiser)):
             if one is None:
                 raise UsageError(f"sketches_at without {what}", f"give the Recorder {what}=, or leave sketches_at out")
         from gptfl.recorder.sketches import LiveSketches

@@ -78,7 +78,7 @@ def held_out_trust(source: FittedSimulator) -> Trust:
     split = stored_split(source.recording.dynamics.runs)
     runs, _ = usable_runs(split.test, source.metric)
     if len(source.recording.dynamics.runs) == 1:
-        return Trust(None, 0, "not known, for of the one recorded run nothing can be held out", alone=True)
+        return Trust(None, 0, "not known, since nothing of a single run can be held out", alone=True)
     if not runs:
         return Trust(None, 0, "not known, for the recording has no held-out run")
     grid, mean = _average(source)

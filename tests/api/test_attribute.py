@@ -16,6 +16,7 @@ import gptfl
 from gptfl.cli.main import run
 from gptfl.core import Dynamics
 from gptfl.errors import GptflError
+from gptfl.recording.command import command_of
 from gptfl.store.recordings import read_dynamics
 from tests.models import WORDS, save_small
 
@@ -127,7 +128,7 @@ def check_alike(got: Dynamics, own: Dynamics, product: str) -> None:
 
 
 def test_checkpoints_tell_what_was_recorded_while_it_trained(whole: Finished, tmp_path: Path) -> None:
-    found, got = whole.ask(tmp_path, order=whole.order, optimizer_state=True)
+    found, got = whole.ask(tmp_path, order=whole.order, optimiser_state=True)
     own = whole.own()
     check_alike(got, own, "raw")
     check_alike(got, own, "preconditioned")
@@ -163,11 +164,13 @@ def test_without_order_or_optimiser_every_example_counts_alike(whole: Finished, 
     with pytest.raises(GptflError, match="nothing of it can be held out to compare by"):
         gptfl.compare(workspace=tmp_path, figure=False)
     predicted = gptfl.simulate(subset=[one.id for one in got.pool[:6]], workspace=tmp_path)
-    assert any("of the one recorded run nothing can be held out" in note for note in predicted.notes)
+    assert any("nothing of a single run can be held out" in note for note in predicted.notes)
     # The same again takes the place of the one before; a recording of another kind doesn't give way.
     whole.ask(tmp_path, on="test:r13")
     with pytest.raises(GptflError, match="is a recording of another kind"):
         whole.ask(whole.recorded, name="own")
+    with pytest.raises(GptflError, match="was made from checkpoints"):
+        command_of(tmp_path / "got.dynamics.h5")
 
 
 def test_tokens_of_an_answer_are_told_apart(whole: Finished, tmp_path: Path) -> None:
@@ -220,6 +223,7 @@ def test_weights_that_were_not_trained_have_no_gradients(whole: Finished, tmp_pa
         ({"on": "test:r99"}, "r99"),
         ({"loss_mean": "rows"}, "'rows' is unknown"),
         ({"name": "a/b"}, "can't begin the names of files"),
+        ({"eval": None}, "no rows to test on are named, and all others were trained on"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(
@@ -248,7 +252,7 @@ def test_a_pickle_is_never_opened_unless_asked_for_and_then_without_code(
     monkeypatch.setattr(torch, "load", spy)
     whole.ask(tmp_path)
     assert not seen
-    whole.ask(tmp_path, optimizer_state=True)
+    whole.ask(tmp_path, optimiser_state=True)
     assert set(seen) == {("optimizer.pt", True)}
 
 

@@ -97,6 +97,17 @@ def test_one_run_is_sketched_and_the_cost_is_told(trainer_of: Trainers, tmp_path
     assert sum(line.startswith("the recording has gradient sketches of an earlier run") for line in lines) == 1
 
 
+def test_a_run_that_is_resumed_after_the_first_point_takes_none(trainer_of: Trainers, tmp_path: Path) -> None:
+    lines: list[str] = []
+    trainer_of(callback(tmp_path / "whole", sketches_at=3, sketch_dimensions=64), keep=3).train()
+    late = callback(tmp_path / "late", sketches_at=3, sketch_dimensions=64, say=lines.append)
+    trainer_of(late, keep=3).train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3"))
+    assert any(
+        "goes on from step 3, after the first point of sketches_at: no sketches are taken" in line for line in lines
+    )
+    assert read_dynamics(tmp_path / "late" / "own.dynamics.h5").sketches is None
+
+
 def test_own_runs_with_sketches_are_fitted_and_ranked(trainer_of: Trainers, tmp_path: Path) -> None:
     for seed in range(3):
         trainer_of(callback(tmp_path, sketches_at="auto", sketch_dimensions=128), seed=seed).train()
@@ -110,7 +121,7 @@ def loop(small: Path, rows: list[dict[str, Any]], where: Path, **options: Any) -
     """Two steps of plain gradient descent with momentum, recorded."""
     model = hf.AutoModelForCausalLM.from_pretrained(small)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.75)
-    given = {"optimizer": optimizer, "loss_mean": "examples", "sketches_at": [2], **options}
+    given = {"optimiser": optimizer, "loss_mean": "examples", "sketches_at": [2], **options}
     quiet: dict[str, Any] = {"say": lambda line: None, "workspace": where}
     recorder = gptfl.Recorder("own", pool=rows[:4], test=rows[18:21], model=model, **quiet, **given)
     with recorder.run(steps=2):
@@ -193,8 +204,8 @@ def test_a_trainer_with_a_loss_of_its_own_is_refused(trainer_of: Trainers, tmp_p
     ("options", "message"),
     [
         ({"loss_mean": None}, "loss_mean is None, and sketches weigh examples"),
-        ({"optimizer": None}, "sketches_at without optimizer"),
-        ({"sketches_at": None}, "optimizer and loss_mean say how to sketch gradients"),
+        ({"optimiser": None}, "sketches_at without optimiser"),
+        ({"sketches_at": None}, "optimiser and loss_mean say how to sketch gradients"),
     ],
 )
 def test_a_loop_says_how_it_trains(
@@ -208,7 +219,7 @@ def test_groups_of_other_step_sizes_are_refused(small: Path, rows: list[dict[str
     weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
     groups = [{"params": [weights[0]], "lr": 1e-3}, {"params": [weights[1]], "lr": 1e-4}]
     with pytest.raises(GptflError, match=re.escape("AdamW, whose groups of weights differ in lr (0.0001, 0.001)")):
-        loop(small, rows, tmp_path, optimizer=torch.optim.AdamW(groups))
+        loop(small, rows, tmp_path, optimiser=torch.optim.AdamW(groups))
 
 
 @pytest.mark.parametrize("at", ["every", 0, -1, 1.5, [], [1, 1], [-1], [True], "3"])
