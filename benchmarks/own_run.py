@@ -60,8 +60,8 @@ def made_rows(count: int, length: int, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def seconds(arguments: argparse.Namespace, folder: Path, recorded: bool) -> float:
-    """What one training takes."""
+def seconds(arguments: argparse.Namespace, folder: Path, recorded: bool, at: list[int] | None = None) -> float:
+    """What one training takes, with sketches at these steps."""
     torch.manual_seed(0)
     wide = {"hidden_size": arguments.width, "intermediate_size": 4 * arguments.width, "num_attention_heads": 4}
     model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=1000, num_hidden_layers=arguments.blocks, **wide))
@@ -69,7 +69,13 @@ def seconds(arguments: argparse.Namespace, folder: Path, recorded: bool) -> floa
     callback: Any = PlainEvaluation(test, arguments.batch, arguments.every)
     if recorded:
         callback = gptfl.GptflCallback(
-            "own", test=test, every=arguments.every, workspace=folder, batch_size=arguments.batch, say=lambda line: None
+            "own",
+            test=test,
+            every=arguments.every,
+            workspace=folder,
+            batch_size=arguments.batch,
+            say=lambda line: None,
+            sketches_at=at,
         )
     trainer = Trainer(
         model=model,
@@ -91,14 +97,33 @@ def seconds(arguments: argparse.Namespace, folder: Path, recorded: bool) -> floa
     return time.perf_counter() - begun
 
 
+def sketches(arguments: argparse.Namespace) -> None:
+    """Print what a point takes beside a training pass over as many examples."""
+    seen = arguments.steps * arguments.batch
+    quiet = argparse.Namespace(**{**vars(arguments), "every": arguments.steps, "test": arguments.batch})
+    ratios = []
+    for turn in range(arguments.turns):
+        took = [seconds(quiet, Path(tempfile.mkdtemp()), True, at) for at in (None, [arguments.steps])]
+        each, pass_ = (took[1] - took[0]) / (256 + quiet.test), took[0] / seen
+        ratios.append(each / pass_)
+        print(
+            f"turn {turn + 1}: a point {1e3 * each:.2f} ms an example, training {1e3 * pass_:.2f} ms, ratio {ratios[-1]:.2f}"
+        )
+    print(f"a point of sketches takes {statistics.median(ratios):.2f} passes of training over its examples")
+
+
 def main() -> None:
     """Train in turns and print the ratio of each turn, and their median."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     sizes = {"steps": 40, "every": 5, "test": 32, "batch": 8, "length": 64, "width": 128, "blocks": 4, "turns": 5}
     for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--sketches", action="store_true", help="what a point of sketches costs, instead")
     arguments = parser.parse_args()
     seconds(argparse.Namespace(**{**vars(arguments), "steps": 2}), Path(tempfile.mkdtemp()), True)
+    if arguments.sketches:
+        sketches(arguments)
+        return
     ratios = []
     for turn in range(arguments.turns):
         folder = Path(tempfile.mkdtemp())

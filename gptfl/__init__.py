@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     __version__: str
+    from gptfl.api.attribute import attribute
     from gptfl.api.compare import compare
     from gptfl.api.learning_curve import learning_curve
     from gptfl.api.rank import rank
@@ -38,6 +39,7 @@ _WHERE = {
     "Recorder": "recorder.recorder",
     "Recording": "api.recording",
     "Simulator": "api.simulator",
+    "attribute": "api.attribute",
     "collect": "api.recording",
     "compare": "api.compare",
     "export": "interchange.export_recording",
@@ -66,6 +68,7 @@ __all__ = [
     "Recorder",
     "Recording",
     "Simulator",
+    "attribute",
     "collect",
     "compare",
     "export",

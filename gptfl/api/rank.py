@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gptfl.core import Progress, silent, user_path
+from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
 from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import InfluenceTarget, check_how, influence_target
+from gptfl.influence.tokens import check_token_request, sketch_again, token_influence
 from gptfl.options.base import make
 from gptfl.options.influence import RankOptions
 from gptfl.options.signature import takes
@@ -45,8 +46,10 @@ def rank(
     return rank_with(make(RankOptions, *groups, simulators=simulators or None, **options), progress=progress)
 
 
-def rank_with(options: RankOptions, *, progress: Progress = silent) -> RankResult:
-    """``rank`` with all options in one object."""
+def rank_with(
+    options: RankOptions, *, progress: Progress = silent, sketched: TokenSketches | None = None
+) -> RankResult:
+    """``rank`` with all options in one object; ``sketched`` are the tokens' gradients, where they are known already."""
     influence, figure = options.influence, options.figure
     check_how(influence.how)
     if options.output is not None:
@@ -56,11 +59,18 @@ def rank_with(options: RankOptions, *, progress: Progress = silent) -> RankResul
     first = sources[0]
     recording = first.recording
     subject = influence_target(influence.on, recording.dynamics)
+    test = check_token_request(subject, len(sources)) if options.tokens else None
     flipped = flipped_of(recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
-    own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
+    own = None
+    if test is None:
+        own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
+    elif sketched is None:
+        sketched = sketch_again(recording, test, options.model, influence.data, progress)
     request = InfluenceRequest(subject, influence.how, own, options.inputs.features, influence.orders, options.seed)
     result = rank_by(sources, request, progress)
+    if test is not None and sketched is not None:
+        result = replace(result, tokens=token_influence(first, test, sketched))
     target = None if options.output is None else user_path(options.output)
     keeping = ResultWriter(replace(result, figure=picture, output=target))
     if picture is not None:

@@ -46,7 +46,7 @@ def command(options: RankOptions) -> None:
 
 def show(result: "RankResult", top: int, reverse: bool) -> None:
     """Print the rankings and how early they find flips."""
-    from gptfl.report.ranking import detection_table, rich_table
+    from gptfl.report.ranking import detection_table, rich_table, token_table
 
     for ranking in result.rankings:
         how = f"--how {ranking.how}" + (
@@ -56,6 +56,9 @@ def show(result: "RankResult", top: int, reverse: bool) -> None:
             f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
         )
         show_table(rich_table(result, ranking, top, reverse))
+    if result.tokens is not None:
+        console.say("Influence on each token of its target, to first order; their mean is the whole example's")
+        show_table(token_table(result, result.tokens))
     if result.flipped is not None:
         first = "highest" if result.on == "self" else "lowest"
         console.say(

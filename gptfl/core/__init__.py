@@ -15,7 +15,7 @@ from gptfl.core.examples import (
     without_texts,
     word_of,
 )
-from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint
+from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint, TokenSketches
 from gptfl.core.groups import groups_of, groups_of_batches, joined
 from gptfl.core.queries import Features, FeatureSet, FitData, Prediction, Query, Unseen
 from gptfl.core.recording_settings import RecordingSettings
@@ -59,6 +59,7 @@ __all__ = [
     "Run",
     "SketchPoint",
     "TaskData",
+    "TokenSketches",
     "Unseen",
     "changes_between",
     "class_numbers",

@@ -1,6 +1,6 @@
 """What is recorded of the examples' gradients along a reference run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -96,3 +96,14 @@ class GradientSketches:
         # Sketches without products keep the fingerprint that they had before there were any.
         more = () if self.products is None else (self.products.fingerprint,)
         return fingerprint(self.seed, self.steps, self.learning_rates, self.dimensions, self.modules, each, *more)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSketches:
+    """The target's tokens of one test example, and sketches of the gradients of their losses.
+
+    ``sketches`` are by kind (``raw``; ``split``, divided by the root of the optimiser's denominator) and step of the run.
+    """
+
+    tokens: tuple[str, ...]
+    sketches: Mapping[tuple[str, int], Float[np.ndarray, "token d"]]

@@ -101,11 +101,11 @@ def _place(index: int, fold: int, folds: int) -> int:
     return index - (index - fold + folds - 1) // folds
 
 
-def check_fit_runs(split: Split) -> None:
+def check_fit_runs(split: Split, fewest: int = FEWEST_FIT_RUNS) -> None:
     """Raise ``DataError`` where there are too few runs to learn from."""
-    if len(split.fit) < FEWEST_FIT_RUNS:
+    if len(split.fit) < fewest:
         count = f"is {len(split.fit)} run" if len(split.fit) == 1 else f"are {len(split.fit)} runs"
-        raise DataError(f"there {count} to fit and at least {FEWEST_FIT_RUNS} are needed", MORE_RUNS)
+        raise DataError(f"there {count} to fit and at least {fewest} are needed", MORE_RUNS)
 
 
 def usable_runs(

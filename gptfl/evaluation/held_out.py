@@ -273,6 +273,11 @@ def divided(dynamics: Dynamics, runs: Sequence[Run], folds: int | None) -> list[
     Runs that belong together, such as a leave-out pair, are in the same fold. Raises ``DataError`` where no run tests
     or too few teach, and ``UsageError`` for a number of folds that can't be.
     """
+    if len(runs) == 1:
+        raise DataError(
+            "there is one usable run, and nothing of it can be held out to compare by",
+            f"{MORE_RUNS}; what gradients foretell of one run, gptfl fit and gptfl rank tell",
+        )
     together = together_in(dynamics.settings)
     splits = [stored_split(runs)] if folds is None else fold_splits(runs, folds, together)
     if not splits or not any(split.test for split in splits):

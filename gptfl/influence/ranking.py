@@ -37,6 +37,17 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenInfluence:
+    """The influence of each pool example on the loss of each target token, to first order, in the simulator's scale.
+
+    The mean over the tokens is what first order says of the whole example.
+    """
+
+    tokens: tuple[str, ...]
+    influence: Float[np.ndarray, "pool token"]
+
+
+@dataclass(frozen=True, slots=True)
 class RankResult(Displayed):
     """Rankings of one recording's pool by one or more estimators.
 
@@ -57,5 +68,7 @@ class RankResult(Displayed):
     notes: tuple[str, ...] = ()
     imported: bool = False
     """Whether the recording was imported, and nothing can be trained by its recipe."""
+    tokens: TokenInfluence | None = None
+    """Influence by target token of the test example, where it was asked for."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""

@@ -77,6 +77,12 @@ class RankOptions:
         shown="as measured before, else the test examples' mean",
         panel=OWN,
     )
+    tokens: bool = option(
+        False,
+        "With --on test:ID, also tell which examples moved which token of its target, to first order; trains the "
+        "reference run of the sketches again, with --model.",
+        panel=ASKED,
+    )
     seed: int = common.seed("the random runs")
     inputs: InputOptions = InputOptions()
     output: File = option(None, "Also write the table to this .csv or .json file.", shown=False, panel=FILES)

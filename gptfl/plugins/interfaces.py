@@ -128,6 +128,7 @@ class EstimatorTags:
     ``conditions``: it goes on from what was recorded of the asked run (``Query.observed``).
     ``prefers``: the encoders whose features it does best with, best first.
     ``ignores``, of ``{"learning rates"}``: what a query may hold that doesn't change the answer.
+    ``one_run``: a single run to fit is enough; others get two or more.
     ``baseline_selector``: ``gptfl select-study`` also trains on the examples that it finds of greatest influence, unless
     other baselines are named.
 
@@ -144,9 +145,10 @@ class EstimatorTags:
     prefers: tuple[str, ...] = ()
     ignores: Set[str] = frozenset()
     baseline_selector: bool = False
+    one_run: bool = False
 
     def __post_init__(self) -> None:
-        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector")
+        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run")
         for name in ("requires", "takes", "unseen", "metrics", "ignores"):
             words = getattr(self, name)
             if words is None and name == "metrics":

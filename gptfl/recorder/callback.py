@@ -9,13 +9,16 @@ from typing import Any, Unpack
 import numpy as np
 from transformers import Trainer, TrainerCallback
 
+from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import DataError, UsageError
 from gptfl.recorder.batches import number_batches, taken_places
 from gptfl.recorder.inputs import WatchOptions, check_names, say
-from gptfl.recorder.measures import Measure, measures_of
+from gptfl.recorder.measures import MARGIN, Measure, infos_of, measures_of
 from gptfl.recorder.own_losses import OwnLosses
 from gptfl.recorder.recorder import Recorder
-from gptfl.recorder.rows import column, id_of
+from gptfl.recorder.trainer_recipe import check_loss, watch_clipping
+from gptfl.recorder.training_ids import ids_of_rows
+from gptfl.recorder.trl_rows import packs, test_rows
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 
 STATE = "gptfl-run.json"
@@ -31,11 +34,11 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
     Args:
         name: what the recording's files are called in the workspace.
         pool: every training example that any run may see, with ids; by default the trainer's training set, if every run
-            passes through the same one.
+            passes through the same one and isn't packed.
         test: test examples with prompt and target, or with input_ids and labels; by default the trainer's eval set.
         every: after how many optimiser steps they are measured; also before the first and after the last.
         id_column: the column of the training set (and of the pool) that holds the ids.
-        ids: the ids of the training set's rows in order, where it has no such column.
+        ids: the ids of the training set's rows in order, where it has no such column; a list for a row of several.
         measure: functions without arguments, by the names of metrics, that give one number for each test example.
         higher_is_better: the names of those of which more is better.
         workspace: the folder, by default that of the commands.
@@ -47,6 +50,10 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         stop_when: a function of the forecast, or a number: stop once the whole 90 % band is worse than that.
         say: what prints a line.
         model_name: what the model is called.
+        sketches_at: at which steps to take gradient sketches of the pool and the test examples: steps, a number of steps
+            from one to the next, or ``"auto"`` for four. A recording keeps those of one run.
+        sketch_dimensions: numbers of a sketch.
+        sketch_modules: a shell pattern for the names of the trained weights that count.
 
     Problems raise ``GptflError`` when the training begins.
     """
@@ -91,8 +98,8 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             self.recorder.abandon("early")
         self.trainer, resumed = _caller()
         self._check(args)
-        self._row_ids = self._ids_of_rows()
-        self._members = sorted(set(self._row_ids))
+        self._row_ids = ids_of_rows(self.trainer, self.ids, self.id_column, self.given_pool)
+        self._members = sorted({name for names in self._row_ids for name in names})
         self.recorder = self._recorder(args)
         self.recorder._places(self._members)  # before any training: every id must be in the pool
         known = None
@@ -100,6 +107,8 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             known = _read_state(resumed or Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
         self._losses = OwnLosses(self.trainer.model) if self.own_losses else None
         self._attach(kwargs["train_dataloader"])
+        self._clip_factor: float | None = None
+        self.recorder.sketcher.optimiser = kwargs.get("optimizer")
         try:
             self.recorder.begin(
                 steps=state.max_steps,
@@ -125,10 +134,10 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         if not self._pending:
             raise DataError("a step was taken without a batch", "leave the Trainer's own training loop")
         rows = [place for batch in self._pending.pop(0) for place in batch]
-        losses = None if self._losses is None else self._losses.taken(len(rows), self.say)
-        ids = [self._row_ids[place] for place in rows]
+        ids = [name for place in rows for name in self._row_ids[place]]
+        losses = None if self._losses is None else self._losses.taken(len(ids), self.say)
         last = state.global_step >= state.max_steps or control.should_training_stop
-        recorder.step(ids, self._rate, losses, last=last)
+        recorder.step(ids, self._rate, losses, last=last, clip_factor=self._clip_factor)
         run = recorder._running()
         if run.measured[-1] == run.step:
             self._log_measured()
@@ -170,25 +179,8 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
                 f"{args.world_size} processes train, and each knows the ids of its own batches only",
                 "record with one process",
             )
-        if getattr(args, "packing", False):
-            raise UsageError("packing=True puts several examples into one row", "train with packing=False to record")
         if self.trainer.train_dataset is None:
             raise UsageError("the Trainer has no train_dataset", "give it one")
-
-    def _ids_of_rows(self) -> list[str]:
-        """The id of each row of the training set, in its order. Raises ``DataError`` where that can't be told."""
-        data = self.trainer.train_dataset
-        if not hasattr(data, "__len__"):
-            raise DataError("the training data is a stream, whose rows can't be told apart", "give one with a length")
-        given = column(data, self.id_column) if self.ids is None else self.ids
-        if given is None:
-            raise DataError(
-                f"the training set has no column {self.id_column!r}",
-                "add one, name another with id_column=, or give ids= in the order of its rows",
-            )
-        if len(given) != len(data):
-            raise DataError(f"ids= has {len(given)} ids and the training set {len(data)} rows", "give one id a row")
-        return [id_of(one, f"row {place} of the training set") for place, one in enumerate(given)]
 
     def _recorder(self, args: Any) -> Recorder:
         trainer = self.trainer
@@ -197,7 +189,7 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         if pool is None:
             rows = trainer.train_dataset
             pool = []
-            for place, name in enumerate(self._row_ids):
+            for place, (name,) in enumerate(self._row_ids):
                 if not isinstance(rows[place], Mapping):
                     raise DataError(f"row {place} of the training set is a {type(rows[place]).__name__}", "give pool=")
                 pool.append({**rows[place], self.id_column: name})
@@ -206,7 +198,13 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             found = trainer.eval_dataset
             if found is None or isinstance(found, Mapping):
                 raise UsageError("the callback has no test examples", "give it test=, or the Trainer one eval_dataset")
+            if packs(trainer, train=False):
+                raise UsageError(
+                    "the Trainer packs its eval set, whose rows are several examples each",
+                    "give the callback test=, or the Trainer eval_packing=False",
+                )
             test = [found[place] for place in range(len(found))]
+        test = test_rows(trainer, test, self.id_column)
         size = self.batch_size or args.per_device_eval_batch_size
         recorder = _CallbackRecorder(
             pool=pool,
@@ -218,10 +216,14 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             id_column=self.id_column,
             **self.options,
         )
+        if recorder.sketcher.wish is not None:
+            check_loss(trainer)
+            recorder.sketcher.collate, recorder.sketcher.loss_mean = trainer.data_collator, PER_TOKEN
+            recorder.sketcher.rows = (test_rows(trainer, pool, self.id_column), test)
         if self.measure is None:
             around = trainer.compute_loss_context_manager
             made = measures_of(None, trainer.model, tokenizer, test, recorder.test, size, trainer.data_collator, around)
-            recorder.measures = made
+            recorder.measures, recorder.metrics = made, infos_of(made, {MARGIN} & made.keys())
         return recorder
 
     def _attach(self, loader: Any) -> None:
@@ -242,6 +244,11 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         self._restore.append(lambda: trainer.__dict__.pop("get_batch_samples", None))
         if self._losses is not None:
             self._restore.append(self._losses.remove)
+        if self.recorder is not None and self.recorder.sketcher.wish is not None:
+            self._restore.append(watch_clipping(trainer, self._shortened))
+
+    def _shortened(self, factor: float) -> None:
+        self._clip_factor = factor
 
     def _leave(self) -> None:
         """Make the trainer what it was before."""

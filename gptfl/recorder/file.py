@@ -5,10 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gptfl.core import Dynamics, Example, MetricInfo, Run, role_of
+from gptfl.core import Dynamics, Example, GradientSketches, MetricInfo, Run, role_of
 from gptfl.core.recording_settings import OWN_RUN, RecordingSettings
 from gptfl.errors import DataError, UsageError
-from gptfl.store.recordings import append_run, check_nothing_beside, merge_runs, read_dynamics, write_dynamics
+from gptfl.store.recordings import (
+    append_run,
+    append_sketches,
+    check_nothing_beside,
+    merge_runs,
+    read_dynamics,
+    write_dynamics,
+)
 from gptfl.store.workspace import Workspace, safe_name
 
 ANOTHER = "record under another name"
@@ -84,8 +91,11 @@ class RunFile:
             )
         return found
 
-    def append(self, own: Identity, run: Run) -> Run:
-        """Put a finished run on disk under the next index. Raises as ``read``, ``ResourceError`` if it can't be written."""
+    def append(self, own: Identity, run: Run, sketches: GradientSketches | None = None) -> Run:
+        """Put a finished run on disk under the next index, and the sketches taken along it unless there are others.
+
+        Raises as ``read``, ``ResourceError`` if it can't be written.
+        """
         with self.space.lock(own.made_by):
             found = self.read(own)
             index = 0 if found is None else max((one.index for one in found.runs), default=-1) + 1
@@ -96,6 +106,8 @@ class RunFile:
             else:
                 append_run(self.path, run)
                 merge_runs(self.path)
+            if sketches is not None and (found is None or found.sketches is None):
+                append_sketches(self.path, sketches)
         return run
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -12,12 +12,13 @@ from gptfl.errors import DataError, UsageError
 from gptfl.options.base import nearest
 from gptfl.recorder.forecast import Forecast
 from gptfl.recorder.rows import id_of
+from gptfl.recorder.sketch_wish import SketchOptions
 
 Stop = Callable[[Forecast], bool] | float
 
 
-class WatchOptions(TypedDict, total=False):
-    """How a run is watched while it trains: what is forecast and told."""
+class WatchOptions(SketchOptions, total=False):
+    """How a run is watched while it trains: what is forecast, sketched and told."""
 
     groups: Mapping[str, Iterable[Any]] | None
     forecast: bool

@@ -49,6 +49,8 @@ class LossMeter:
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.count = len(rows)
+        self.labels = np.array([sum(label != IGNORED for label in row.labels[1:]) for row in rows])
+        """How many labels each has."""
         self.around = around
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place].ids))
         self.batches = [
@@ -68,13 +70,19 @@ class LossMeter:
 
 def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The mean loss over the labels of each row; NaN for a row without any."""
+    each, wanted = label_losses(logits, labels)
+    return each.sum(dim=1) / wanted.sum(dim=1)
+
+
+def label_losses(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of each label but the first, (row, token - 1), 0 where there is no label; and where there is one."""
     wanted = labels[:, 1:] != IGNORED
-    rows = wanted.nonzero()[:, 0]
-    each = torch.nn.functional.cross_entropy(
+    found = torch.nn.functional.cross_entropy(
         logits[:, :-1][wanted].float(), labels[:, 1:][wanted], reduction="none"
     ).double()
-    sums = torch.zeros(len(labels), dtype=torch.float64, device=each.device).index_add_(0, rows, each)
-    return sums / wanted.sum(dim=1)
+    each = torch.zeros(wanted.shape, dtype=torch.float64, device=found.device)
+    each[wanted] = found
+    return each, wanted
 
 
 def _padded(

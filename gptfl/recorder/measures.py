@@ -9,12 +9,14 @@ from jaxtyping import Float
 from gptfl.core import Example, MetricInfo
 from gptfl.errors import DataError, UsageError
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
-from gptfl.recorder.rows import Collate, token_rows
+from gptfl.recorder.rows import Collate, answer_tokens, is_preference, token_rows
 from gptfl.store.workspace import safe_name
 
 Measured = Float[np.ndarray, " test"]
 Measure = Callable[[], Any]
 """Gives one number for each test example, in their order."""
+MARGIN = "margin"
+"""By how much more likely the answer to be preferred is than the other: the difference of their log-probabilities."""
 KNOWN: Mapping[str, MetricInfo] = {metric.info.name: metric.info for metric in (Loss, Accuracy, Bleu, RougeL)}
 
 
@@ -30,6 +32,7 @@ def measures_of(
 ) -> dict[str, Measure]:
     """The functions to call, by the names of their metrics; the model's loss where none is given.
 
+    Of preferences, that is the loss of the answer to be preferred, and the ``MARGIN`` beside it.
     Raises ``UsageError`` where there is nothing to measure.
     """
     if given is not None:
@@ -47,8 +50,31 @@ def measures_of(
 
     pad = getattr(tokenizer, "pad_token_id", None) or 0
     tokens = token_rows(rows, test, tokenizer, collate)
-    meter = LossMeter(tokens, batch_size, pad, *([] if around is None else [around]))
-    return {"loss": lambda: meter(model)}
+    more = [] if around is None else [around]
+    meter = LossMeter(tokens, batch_size, pad, *more)
+    if not all(map(is_preference, rows)):
+        return {"loss": lambda: meter(model)}
+    other = LossMeter([answer_tokens(row, "rejected") for row in rows], batch_size, pad, *more)
+    pair = _Preferences(lambda: meter(model) * -meter.labels, lambda: other(model) * -other.labels, meter.labels)
+    return {"loss": pair.loss, MARGIN: pair.margin}
+
+
+class _Preferences:
+    """Both metrics of preferences from one measurement of either answer; the loss comes first."""
+
+    def __init__(self, chosen: Measure, rejected: Measure, labels: Float[np.ndarray, " test"]) -> None:
+        self.chosen, self.rejected, self.labels = chosen, rejected, labels
+        self._likely: Any = None
+
+    def loss(self) -> Measured:
+        """The mean loss over the labels of the answer to be preferred."""
+        self._likely = self.chosen()
+        return np.asarray(-self._likely / self.labels)
+
+    def margin(self) -> Measured:
+        """The difference of the answers' log-probabilities, in nats."""
+        likely, self._likely = self.chosen() if self._likely is None else self._likely, None
+        return np.asarray(likely - self.rejected())
 
 
 def infos_of(measures: Iterable[str], higher_is_better: Iterable[str]) -> dict[str, MetricInfo]:

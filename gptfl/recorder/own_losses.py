@@ -22,14 +22,12 @@ class OwnLosses:
     def _look(self, model: Any, args: Any, kwargs: Any, output: Any) -> None:
         if not model.training:
             return
-        labels, logits = kwargs.get("labels"), getattr(output, "logits", None)
-        if labels is None or not isinstance(logits, torch.Tensor) or logits.shape[:2] != labels.shape:
+        with torch.no_grad():
+            losses = _row_losses(kwargs, output)
+        if losses is None:
             self._missing = True
             return
-        from gptfl.recorder.losses import row_losses
-
-        with torch.no_grad():
-            self._found += row_losses(logits.detach(), labels).tolist()
+        self._found += losses.tolist()
 
     def taken(self, rows: int, say: Callable[[str], None]) -> list[float] | None:
         """The losses of a step's rows in their order; None where the trainer gave none, which is said once."""
@@ -41,3 +39,34 @@ class OwnLosses:
             self._told = True
         self._missing = False
         return None
+
+
+def _row_losses(given: dict[str, Any], output: Any) -> torch.Tensor | None:
+    """The mean loss over the labels of each example in a batch; None where its outputs don't tell."""
+    labels, logits = given.get("labels"), getattr(output, "logits", None)
+    if labels is None:
+        return None
+    known, mask = getattr(output, "log_probs", None), getattr(output, "label_mask", None)
+    if isinstance(known, torch.Tensor) and isinstance(mask, torch.Tensor):
+        # TRL's output layer makes no logits: the log-probability of each next label, 0 where there is none.
+        if known.shape != (len(labels), labels.shape[1] - 1):
+            return None
+        each = -known.detach().double()
+    elif isinstance(logits, torch.Tensor) and logits.shape[:2] == labels.shape:
+        from gptfl.recorder.losses import label_losses
+
+        each, mask = label_losses(logits.detach(), labels)
+    else:
+        return None
+    owners = _owners(given, each)
+    sums = torch.zeros(int(owners.max()) + 1, dtype=torch.float64, device=each.device)
+    counts = sums.index_add(0, owners.flatten(), mask.double().flatten())
+    return sums.index_add(0, owners.flatten(), (each * mask).flatten()) / counts
+
+
+def _owners(given: dict[str, Any], each: torch.Tensor) -> torch.Tensor:
+    """Which example each of the losses belongs to: its row's, or where rows are strung together, its sequence's."""
+    positions = given.get("position_ids")
+    if given.get("attention_mask") is None and isinstance(positions, torch.Tensor) and len(positions) == len(each) == 1:
+        return ((positions == 0).cumsum(dim=1) - 1)[:, 1:]
+    return torch.arange(len(each), device=each.device)[:, None].expand_as(each)

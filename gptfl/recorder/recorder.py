@@ -17,6 +17,8 @@ from gptfl.recorder.inputs import WatchOptions, check_names, group_places, is_nu
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
+from gptfl.recorder.sketch_wish import SketchWish
+from gptfl.recorder.sketcher import Sketcher
 
 Rates = Callable[[int], float] | Sequence[float]
 
@@ -44,6 +46,12 @@ class Recorder:
         stop_when: a function of the forecast, or a number: stop once the whole 90 % band is worse than that.
         say: what prints a line.
         model_name: what the model is called.
+        sketches_at: at which steps to take gradient sketches of the pool and the test examples: steps, a number of steps
+            from one to the next, or ``"auto"`` for four. A recording keeps those of one run.
+        sketch_dimensions: numbers of a sketch.
+        sketch_modules: a shell pattern for the names of the trained weights that count.
+        optimiser: the training's optimiser, which sketches follow.
+        loss_mean: what the training's loss is the mean over, ``"tokens"`` of a batch or its ``"examples"``.
 
     Raises ``DataError`` for examples that make no sense, ``UsageError`` for options that don't go together, and
     ``TypeError`` for a name that is no option.
@@ -65,6 +73,8 @@ class Recorder:
         workspace: str | Path | None = None,
         batch_size: int = 8,
         id_column: str = "id",
+        optimiser: Any = None,
+        loss_mean: str | None = None,
         **more: Unpack[WatchOptions],
     ) -> None:
         check_names(more, type(self).__init__, self.made_by)
@@ -76,11 +86,12 @@ class Recorder:
         if not (self.stop_when is None or callable(self.stop_when) or is_number(self.stop_when)):
             raise UsageError(f"stop_when={self.stop_when!r}", "give a function of the forecast, or a number")
         self.file = RunFile(name, workspace)
+        rows, pool = list(test), list(pool)
         self.pool = examples_of(pool, "training example", tokenizer, id_column, own_ids=False)
-        rows = list(test)
         self.test = examples_of(rows, "test example", tokenizer, id_column)
         self.places = {example.id: place for place, example in enumerate(self.pool)}
-        self.model = model
+        self.model, self.tokenizer = model, tokenizer
+        self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, optimiser, loss_mean)
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, higher_is_better)
         self.groups = group_places(
@@ -157,14 +168,22 @@ class Recorder:
         self._run = run
         try:
             self._announce(run)
+            there = earlier is not None and earlier.sketches is not None
+            self.sketcher.begin(run, (self.pool, self.test), self.model, self.tokenizer, there)
             if resume is None:
                 self._measure(run)
+                self.sketcher.look(run)
         except BaseException:
             self._run = None
             raise
 
     def step(
-        self, ids: Iterable[Any] | Any, lr: float | Any, losses: Iterable[Any] | None = None, last: bool = False
+        self,
+        ids: Iterable[Any] | Any,
+        lr: float | Any,
+        losses: Iterable[Any] | None = None,
+        last: bool = False,
+        clip_factor: float | None = None,
     ) -> None:
         """Record one optimiser step that was just taken.
 
@@ -173,6 +192,7 @@ class Recorder:
             lr: the optimiser's step size at this step.
             losses: each one's own loss, where the loop has computed it; kept in a table beside the recording.
             last: measure now, since no other step follows.
+            clip_factor: by what clipping shortened the step's gradient, from 0 to 1, for sketches.
 
         Raises ``UsageError`` without a run or for a step size that is no number, and ``DataError`` for no ids and for an
         id that isn't in the pool.
@@ -185,6 +205,7 @@ class Recorder:
         run.add(places, rate, None if losses is None else [float(one) for one in losses])
         if last or run.step % self.every == 0 or run.step == run.planned:
             self._measure(run)
+        self.sketcher.look(run, clip_factor)
 
     def finish(self) -> None:
         """What ``run`` does after its block: measures if the last step wasn't, and appends the run to the recording."""
@@ -277,7 +298,7 @@ class Recorder:
         return {name: numbers_of(measure(), name, len(self.test)) for name, measure in self.measures.items()}
 
     def _keep(self, run: RunSoFar) -> None:
-        recorded = self.file.append(run.identity, run.run())
+        recorded = self.file.append(run.identity, run.run(), self.sketcher.finish(run))
         if run.losses:
             path = self.path.with_name(f"{self.file.name}.own-losses") / f"{recorded.name}.csv"
             run.write_losses(path, [example.id for example in self.pool])

@@ -152,9 +152,13 @@ def _labels(row: Mapping[str, Any], ids: Sequence[int]) -> list[int] | None:
 
 
 def token_rows(
-    rows: Iterable[Any], examples: Sequence[Example], tokenizer: Any, collate: Collate | None = None
+    rows: Iterable[Any],
+    examples: Sequence[Example],
+    tokenizer: Any,
+    collate: Collate | None = None,
+    what: str = "test",
 ) -> tuple[LabelledTokens, ...]:
-    """The tokens of test examples and which of them count.
+    """The tokens of examples and which of them count; ``what`` is what a message calls their kind.
 
     A row that holds neither tokens nor labels is tokenised, prompt and target together; its labels are the tokens after
     those that it shares with the prompt alone. ``collate`` makes the labels that a row of tokens lacks, as the trainer does.
@@ -162,25 +166,38 @@ def token_rows(
     """
     found = []
     for row, example in zip(rows, examples, strict=True):
-        known = row if isinstance(row, Mapping) and row.get("input_ids") is not None else None
+        known = row if isinstance(row, Mapping) and (row.get("input_ids") is not None or is_preference(row)) else None
         if known is None and (example.turns or _is_chat(row)):
             raise DataError(
-                f"test example {example.id!r} is a conversation, and its tokens depend on the trainer's template",
+                f"{what} example {example.id!r} is a conversation, and its tokens depend on the trainer's template",
                 "give input_ids and labels, as the trainer makes them",
             )
-        made = _tokenised(example, tokenizer) if known is None else _of_tokens(known, collate)
+        made = _tokenised(example, tokenizer, what) if known is None else _of_tokens(known, collate)
         if made is None or not any(label != IGNORED for label in made.labels[1:]):
             raise DataError(
-                f"test example {example.id!r} has no labels, so it has no loss",
+                f"{what} example {example.id!r} has no labels, so it has no loss",
                 f"give it a target, or labels of which some are not {IGNORED}",
             )
         if len(made.ids) != len(made.labels):
             raise DataError(
-                f"test example {example.id!r} has {len(made.ids)} tokens and {len(made.labels)} labels",
+                f"{what} example {example.id!r} has {len(made.ids)} tokens and {len(made.labels)} labels",
                 "give one label a token",
             )
         found.append(made)
     return tuple(found)
+
+
+def is_preference(row: Any) -> bool:
+    """Whether a row holds the tokens of a prompt and of two answers, one of which is to be preferred (TRL's DPO)."""
+    return isinstance(row, Mapping) and all(
+        row.get(key) is not None for key in ("prompt_ids", "chosen_ids", "rejected_ids")
+    )
+
+
+def answer_tokens(row: Mapping[str, Any], answer: str) -> LabelledTokens:
+    """The tokens of a preference row's prompt and of its ``chosen`` or ``rejected`` answer, which alone has labels."""
+    prompt, ids = _numbers(row["prompt_ids"]), _numbers(row[f"{answer}_ids"])
+    return LabelledTokens(prompt + ids, [IGNORED] * len(prompt) + ids)
 
 
 def _is_chat(row: Any) -> bool:
@@ -192,6 +209,8 @@ def _is_chat(row: Any) -> bool:
 
 
 def _of_tokens(row: Mapping[str, Any], collate: Collate | None) -> LabelledTokens | None:
+    if row.get("input_ids") is None:
+        return answer_tokens(row, "chosen")
     ids = _numbers(row["input_ids"])
     labels = _labels(row, ids)
     if labels is not None or collate is None:
@@ -202,10 +221,10 @@ def _of_tokens(row: Mapping[str, Any], collate: Collate | None) -> LabelledToken
     return LabelledTokens(_numbers(batch["input_ids"][0]), _numbers(batch["labels"][0]))
 
 
-def _tokenised(example: Example, tokenizer: Any) -> LabelledTokens | None:
+def _tokenised(example: Example, tokenizer: Any, what: str) -> LabelledTokens | None:
     if tokenizer is None:
         raise DataError(
-            f"test example {example.id!r} is a text, and there is no tokenizer",
+            f"{what} example {example.id!r} is a text, and there is no tokenizer",
             "give tokenizer=, or rows with input_ids and labels",
         )
     if not example.target:

@@ -86,6 +86,8 @@ def command_of(path: str | Path) -> MadeBy:
     kind = read_header(path).kind
     if kind == kinds.DYNAMICS:
         dynamics = read_dynamics(path)
+        if dynamics.settings.own_run and dynamics.settings.get("made_by") == "gptfl attribute":
+            raise DataError(f"{path} was made from checkpoints that it doesn't name", "run gptfl attribute again")
         if dynamics.settings.own_run:
             raise DataError(f"{path} was recorded while you trained: no command makes it", "run your training again")
         return _imported(dynamics, path) if dynamics.settings.imported else _collected(dynamics, path)

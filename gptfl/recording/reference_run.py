@@ -159,7 +159,7 @@ class ReferenceJob:
         if lacks_products:
             setup = self._set_up(trainer)
             total = len(self.points), len(setup.pool) * len(setup.test)
-            multiplying = Multiplying(trainer, setup, _counting(progress, "gradients", "pairs", *total))
+            multiplying = Multiplying(trainer, setup, counting(progress, "gradients", "pairs", *total))
             for step in self.points:
                 visits.setdefault(step, []).append(multiplying)
         if lacks_sketches:
@@ -176,7 +176,7 @@ class ReferenceJob:
             append_gradients(self.path, multiplying.products(plan, rates))
             added.append(f"gradient products at steps {_listed(self.points)} of a reference run added")
         if lacks_sketches:
-            append_sketches(self.path, sketching.sketches(rates))
+            append_sketches(self.path, sketching.sketches(rates.rates, rates.scales(trainer, sketching.steps)))
             added.append(f"gradient sketches at steps {_listed(self.sketch_points)} of a reference run added")
         return tuple(added)
 
@@ -185,13 +185,14 @@ class ReferenceJob:
 
         setup = self._set_up_sketches(trainer)
         total = len(self.sketch_points), len(setup.pool) + len(setup.test)
-        return Sketching(trainer, plan, setup, _counting(progress, "sketches", "examples", *total))
+        told = counting(progress, "sketches", "examples", *total)
+        return Sketching(trainer.pool, trainer.evaluator.test, plan.seed, setup, told)
 
     def _set_up(self, trainer: "RecordingTrainer") -> "Setup":
         from gptfl.training.reference_run import Setup
 
         if self._setup is None or self._setup.tape.network is not trainer.network:
-            with _advised(trainer, GRADIENTS):
+            with advised(trainer, GRADIENTS):
                 self._setup = Setup.of(trainer)
         return self._setup
 
@@ -201,13 +202,13 @@ class ReferenceJob:
         assert self.sketches is not None  # asked only where sketches are
         if self._sketching is None or self._sketching.tape.network is not trainer.network:
             test = None if self._setup is None else self._setup.test
-            with _advised(trainer, SKETCHES[self.sketches.option]):
+            with advised(trainer, SKETCHES[self.sketches.option]):
                 self._sketching = SketchSetup.of(trainer, self.sketches.dimensions, self.sketches.modules, test)
         return self._sketching
 
 
 @contextlib.contextmanager
-def _advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
+def advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
     """Within, a model whose gradients can't be taken apart is named, with what may be asked for ``instead``."""
     from gptfl.training.gradients.layers import InseparableError
 
@@ -217,7 +218,7 @@ def _advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
         raise DataError(f"{trainer.network.loaded.source.name}: {error.problem}", instead) from error
 
 
-def _counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:
+def counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:
     """A callback that adds up what is done at each point of the reference run."""
     done = 0
 

@@ -15,7 +15,7 @@ from gptfl.core import Example, word_of
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
-from gptfl.influence.ranking import Ranking, RankResult
+from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL
 from gptfl.report.cells import NumberScale
 from gptfl.report.pictures import new_figure, save_figure
@@ -29,6 +29,8 @@ TABLES = (".csv", ".json")
 
 SHARES = (0.1, 0.2, 0.4)
 """The shares of the pool checked at which the table says how many flips were found."""
+NAMED = 3
+"""Examples that a token's row names on each side."""
 # Okabe and Ito's palette, told apart by dash as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
@@ -61,13 +63,15 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) ->
     text = io.StringIO()
     bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
     extra = [] if result.flipped is None else ["flipped"]
-    columns = ["rank", "id", "influence", *bounds, "class", *extra, "text"]
+    named = [] if result.tokens is None else [f"token {number}" for number in range(1, 1 + len(result.tokens.tokens))]
+    columns = ["rank", "id", "influence", *bounds, *named, "class", *extra, "text"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["estimator", *columns])
     for ranking in result.rankings:
         for rank, place in shown(ranking, top, reverse):
             row = _row(result, ranking, rank, place)
             row["id"] = written_id(row["id"])
+            row |= dict(zip(named, row.pop("tokens", ()), strict=True))
             writer.writerow([ranking.label, *(_cell(row.get(column, "")) for column in columns)])
     return text.getvalue()
 
@@ -99,6 +103,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
             }
             for name, one in result.detections.items()
         },
+        **({} if result.tokens is None else {"tokens": list(result.tokens.tokens)}),
         "figure": None if result.figure is None else str(result.figure),
         "notes": list(result.notes),
     }
@@ -136,6 +141,25 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
         table.add_row(*(Text(cell) for cell in (*cells, pieces[place])))
+    return table
+
+
+def token_table(result: RankResult, tokens: TokenInfluence) -> Table:
+    """By token of the target: the examples that helped and that hurt most, with their influence on it to first order."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("token", no_wrap=True)
+    for name in ("helped most by", "hurt most by"):
+        table.add_column(name, overflow="fold")
+    for place, token in enumerate(tokens.tokens):
+        values = tokens.influence[:, place]
+        order = np.argsort(-values, kind="stable")
+        helped = [one for one in order[:NAMED] if values[one] > 0.0]
+        hurt = [one for one in order[::-1][:NAMED] if values[one] < 0.0]
+        cells = (
+            ", ".join(f"{written_id(result.pool[one].id)} ({values[one]:+.2g})" for one in some)
+            for some in (helped, hurt)
+        )
+        table.add_row(*(Text(cell) for cell in (shown_line(json_text(token)), *cells)))
     return table
 
 
@@ -194,6 +218,7 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
         "id": example.id,
         "influence": float(ranking.influence[place]),
         **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
+        **({} if result.tokens is None else {"tokens": result.tokens.influence[place].tolist()}),
         "class": class_of(example),
         **flips,
         "text": shown_line(example.text),
@@ -209,4 +234,13 @@ def _plain(text: str) -> str:
     return harmless(text).replace("$", r"\$")
 
 
-__all__: Sequence[str] = ("RankResult", "Ranking", "draw_detection", "rich_table", "to_csv", "to_json", "write_table")
+__all__: Sequence[str] = (
+    "RankResult",
+    "Ranking",
+    "draw_detection",
+    "rich_table",
+    "to_csv",
+    "to_json",
+    "token_table",
+    "write_table",
+)

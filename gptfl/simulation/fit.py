@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Progress, silent, user_path
-from gptfl.core.splits import check_fit_runs, stored_split
+from gptfl.core.splits import FEWEST_FIT_RUNS, check_fit_runs, stored_split
 from gptfl.errors import UsageError
 from gptfl.features.lookup import FeatureLookup
 from gptfl.options.base import assemble, shell_names
@@ -107,7 +107,7 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     if problem is not None:
         raise problem
     split = stored_split(recording.dynamics.runs)
-    check_fit_runs(split)
+    check_fit_runs(split, 1 if named.estimator.tags.one_run else FEWEST_FIT_RUNS)
     whole = fit_data(recording, split, chosen, found, seed, progress, named.estimator)
     data = without_held_out(whole, recording.aside, named.estimator)
     key = simulator_key(named, recording, data)

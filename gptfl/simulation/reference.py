@@ -32,11 +32,13 @@ class Trust:
     skill: float | None
     runs: int
     text: str
+    alone: bool = False
+    """Whether there is one run, of which none can be held out."""
 
     @property
     def note(self) -> str:
         """The line that a simulation of anything but the held-out runs ends with."""
-        return f"trust: {self.text}; see gptfl compare --folds 4"
+        return f"trust: {self.text}{'' if self.alone else '; see gptfl compare --folds 4'}"
 
 
 def trust_of(source: FittedSimulator) -> Trust:
@@ -75,6 +77,8 @@ def held_out_trust(source: FittedSimulator) -> Trust:
     """
     split = stored_split(source.recording.dynamics.runs)
     runs, _ = usable_runs(split.test, source.metric)
+    if len(source.recording.dynamics.runs) == 1:
+        return Trust(None, 0, "not known, since nothing of a single run can be held out", alone=True)
     if not runs:
         return Trust(None, 0, "not known, for the recording has no held-out run")
     grid, mean = _average(source)

@@ -12,12 +12,11 @@ from torch import Tensor
 from gptfl.core import Example, GradientProducts, GradientSketches, SketchPoint
 from gptfl.core.curriculum import run_seed
 from gptfl.errors import DataError
-from gptfl.plugins.interfaces import Plan
 from gptfl.training.gradients.blocks import GRAPH, Weights, default_memory, pieces_within
 from gptfl.training.gradients.projection import Projection, Wanted, project, sketch_each
 from gptfl.training.gradients.sides import Side, test_side
 from gptfl.training.gradients.tape import Tape
-from gptfl.training.reference_run import Followed, Moment, check_against_autograd, scaled_products
+from gptfl.training.reference_run import Moment, check_against_autograd, scaled_products
 from gptfl.training.trainer import RecordingTrainer
 
 POWERS = (1.0, 0.5)
@@ -115,9 +114,14 @@ class Sketching:
     """
 
     def __init__(
-        self, trainer: RecordingTrainer, plan: Plan, setup: SketchSetup, on_examples: Callable[[int, int, int], None]
+        self,
+        pool: tuple[Example, ...],
+        test: tuple[Example, ...],
+        seed: int,
+        setup: SketchSetup,
+        on_examples: Callable[[int, int, int], None],
     ) -> None:
-        self.trainer, self.plan, self.setup, self.on_examples = trainer, plan, setup, on_examples
+        self.pool, self.test, self.seed, self.setup, self.on_examples = pool, test, seed, setup, on_examples
         self.points: list[SketchPoint] = []
         self.products: list[Estimated] = []
         self.spent = self.trained = 0.0
@@ -131,12 +135,11 @@ class Sketching:
             self.on_examples(place, moment.step, examples)
 
         given = moment.denominator, setup.memory, told
-        of_pool, of_test = setup.wanted(self.plan.seed)
+        of_pool, of_test = setup.wanted(self.seed)
         ours, *our_wide = sketch_each(setup.tape, setup.pool, of_pool, *given)
         theirs, *their_wide = sketch_each(setup.tape, setup.test, of_test, *given)
-        pool, test = self.trainer.pool, self.trainer.evaluator.test
-        train = [_finite(x, "pool", pool, moment.step) for x in ours]
-        tests = [_finite(x, "test", test, moment.step) for x in theirs]
+        train = [_finite(x, "pool", self.pool, moment.step) for x in ours]
+        tests = [_finite(x, "test", self.test, moment.step) for x in theirs]
         if our_wide:
             self.products.append(Estimated.of(our_wide[0], their_wide[0]))
         divided, split = train[1:] or (None, None)
@@ -144,28 +147,34 @@ class Sketching:
         self.spent += time.perf_counter() - started
         self.trained = moment.seconds
 
-    def sketches(self, run: Followed) -> GradientSketches:
-        """All that was taken along the run."""
-        scales = run.scales(self.trainer, [point.step for point in self.points])
+    @property
+    def steps(self) -> list[int]:
+        """The points so far."""
+        return [point.step for point in self.points]
+
+    def sketches(
+        self, rates: Float[np.ndarray, " step"], scales: Float[np.ndarray, "point pool"] | None
+    ) -> GradientSketches:
+        """All that was taken along a run of these step sizes; ``scales`` as ``reference_run.step_scales`` gives them."""
         points = self.points
         if scales is not None:
             points = [_scaled(point, own) for point, own in zip(points, scales, strict=True)]
         return GradientSketches(
-            seed=self.plan.seed,
-            steps=np.array([point.step for point in self.points], dtype=np.int64),
-            learning_rates=run.rates,
+            seed=self.seed,
+            steps=np.array(self.steps, dtype=np.int64),
+            learning_rates=rates,
             dimensions=self.setup.dimensions,
             modules=self.setup.modules,
             points=tuple(points),
-            products=scaled_products(self._products(run.rates), scales) if self.products else None,
+            products=scaled_products(self._products(rates), scales) if self.products else None,
             seconds=self.spent + self.trained,
         )
 
     def _products(self, rates: Float[np.ndarray, " step"]) -> GradientProducts:
         found = self.products
         return GradientProducts(
-            seed=self.plan.seed,
-            steps=np.array([point.step for point in self.points], dtype=np.int64),
+            seed=self.seed,
+            steps=np.array(self.steps, dtype=np.int64),
             learning_rates=rates,
             raw=np.stack([one.raw for one in found]),
             preconditioned=np.stack([one.preconditioned for one in found]),

@@ -1,7 +1,7 @@
 """A causal language model as the recorder sees it: token rows in, asked log-probabilities out."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,12 @@ class Network:
         self.names = list(named)
         self.trainable = list(named.values())
         self._initial = [local_part(p.detach()).clone() for p in self.trainable]
+
+    def train_only(self, names: Collection[str]) -> None:
+        """Train no weights but these, from what they are now."""
+        for name, weight in zip(self.names, self.trainable, strict=True):
+            weight.requires_grad_(name in names)
+        self._remember()
 
     def shard(self, device: torch.device) -> None:
         """Spread the weights over the processes, each keeping its part on ``device`` (FSDP).

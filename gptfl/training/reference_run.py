@@ -154,20 +154,30 @@ class Followed:
         With a mean over tokens an example counts as its tokens over the pool's mean; with clipping, by the mean factor
         of the steps that are nearest to the point.
         """
-        recipe = trainer.recipe
-        scales = np.ones((len(points), len(trainer.rows)))
-        if recipe.loss_mean == PER_TOKEN:
-            tokens = np.array([len(row.tokens) for row in trainer.rows])
-            scales *= tokens / tokens.mean()
-        if self.clipped:
-            steps = np.arange(len(self.clipped)) + 0.5
-            nearest = np.abs(steps[:, None] - np.asarray(points)).argmin(axis=1)
-            for place, point in enumerate(points):
-                own = nearest == place
-                if not own.any():
-                    own[max(0, min(point, len(own)) - 1)] = True
-                scales[place] *= np.asarray(self.clipped)[own].mean()
-        return None if (scales == 1.0).all() else scales
+        per_token = trainer.recipe.loss_mean == PER_TOKEN
+        tokens = np.array([len(row.tokens) for row in trainer.rows])
+        return step_scales(tokens, per_token, self.clipped, points)
+
+
+def step_scales(
+    tokens: Int[np.ndarray, " pool"], per_token: bool, clipped: Sequence[float], points: Sequence[int]
+) -> Float[np.ndarray, "point pool"] | None:
+    """By what the gradients of examples of so many ``tokens`` count in a step, as ``Followed.scales`` has it.
+
+    ``clipped`` is by what each step's gradient was shortened; empty where none was.
+    """
+    scales = np.ones((len(points), len(tokens)))
+    if per_token:
+        scales *= tokens / tokens.mean()
+    if len(clipped):
+        steps = np.arange(len(clipped)) + 0.5
+        nearest = np.abs(steps[:, None] - np.asarray(points)).argmin(axis=1)
+        for place, point in enumerate(points):
+            own = nearest == place
+            if not own.any():
+                own[max(0, min(point, len(own)) - 1)] = True
+            scales[place] *= np.asarray(clipped)[own].mean()
+    return None if (scales == 1.0).all() else scales
 
 
 def follow_reference(

@@ -16,6 +16,7 @@ Command = Callable[..., Outcome]
 NEEDED: dict[str, tuple[str, ...]] = {
     "collect": ("--model", "tiny", "--task", "errands"),
     "import": ("gptdynamics", "runs"),
+    "attribute": ("--model", "tiny", "--checkpoints", "out"),
     "select": ("--size", "3"),
     "select-study": ("--size", "3"),
     "inspect": ("x.h5",),
@@ -33,6 +34,7 @@ WORDS = {
     "sweep": "order=1,2 every=1,2 --estimator gptfluence --folds 3",
     "learning-curve": "2 3 5 --estimator exposure-gp --held-out 4 --draws 2",
     "rank": "--harmful --top 3 --simulator a.h5 --simulator b.h5",
+    "attribute": "--train t.csv --order o.csv --lr 0.1 --optimiser-state --on self --top 3 --harmful",
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--diversity 1.5 --cautious 1",
     "select-study": "--rival tracin-cp --random 3",

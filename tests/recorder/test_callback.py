@@ -283,27 +283,29 @@ def test_a_run_of_another_recording_is_refused_before_training(
     assert len(recorded(tmp_path).runs) == 1
 
 
-def test_packed_rows_and_no_test_examples_are_refused(trainer_of: Trainers, tmp_path: Path) -> None:
-    packed = trainer_of(callback(tmp_path))
-    packed.args.packing = True
-    with pytest.raises(UsageError, match="packing=True puts several examples into one row"):
-        packed.train()
+def test_a_trainer_without_test_examples_is_refused(trainer_of: Trainers, tmp_path: Path) -> None:
     lacking = trainer_of(callback(tmp_path))
     lacking.eval_dataset = None
     with pytest.raises(UsageError, match="the callback has no test examples"):
         lacking.train()
 
 
-def test_a_trainer_of_trl_is_recorded(small: Path, tokenizer: Any, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    trl = pytest.importorskip("trl")
-    texts = [{"id": row["id"], "prompt": "the sun", "completion": f" is {row['id']}"} for row in rows]
-    trainer = trl.SFTTrainer(
-        model=str(small),
-        args=trl.SFTConfig(str(tmp_path / "out"), max_steps=4, report_to=[], use_cpu=True, save_strategy="no"),
-        train_dataset=datasets.Dataset.from_list(texts[:12]),
-        eval_dataset=datasets.Dataset.from_list(texts[18:]),
-        processing_class=tokenizer,
-        callbacks=[callback(tmp_path)],
-    )
-    trainer.train()
-    assert recorded(tmp_path).runs[0].steps.tolist() == [0, 2, 4]
+def test_rows_of_several_examples_are_told_by_their_lists_of_ids(
+    trainer_of: Trainers, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    joined = [
+        {
+            "id": [one["id"], other["id"]],
+            "input_ids": one["input_ids"] + other["input_ids"],
+            "labels": one["labels"] + other["labels"],
+        }
+        for one, other in zip(rows[:9], rows[9:18], strict=True)
+    ]
+    with pytest.raises(UsageError, match="row 0 of the training set holds 2 examples: give pool="):
+        trainer_of(callback(tmp_path), data=datasets.Dataset.from_list(joined)).train()
+    trainer_of(callback(tmp_path, pool=rows[:18]), data=datasets.Dataset.from_list(joined)).train()
+    (run,) = recorded(tmp_path).runs
+    for batch in run.curriculum.batches:
+        taken = batch[batch >= 0]
+        assert len(taken) in (2, 8)
+        np.testing.assert_array_equal(taken[1::2], taken[::2] + 9)

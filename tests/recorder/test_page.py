@@ -12,14 +12,18 @@ SCRIPTS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_script_with_a_trainer_is_short() -> None:
-    assert len(SCRIPTS) == 2
+    assert len(SCRIPTS) == 3
     assert all(len(script.splitlines()) <= 30 for script in SCRIPTS)
 
 
-@pytest.mark.parametrize(("number", "name"), [(0, "sums"), (1, "loop")])
+# TRL sets an argument by its old name.
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(("number", "name"), [(0, "sums"), (1, "sft"), (2, "loop")])
 def test_the_scripts_run_and_their_runs_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_tiny: None, number: int, name: str
 ) -> None:
+    if "from trl" in SCRIPTS[number]:
+        pytest.importorskip("trl")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.utils.data.DataLoader.__init__", _without_pinning())
     exec(compile(SCRIPTS[number], "own-run.md", "exec"), {})

@@ -160,8 +160,8 @@ def test_what_is_kept_is_what_was_taken_but_for_rounding(
     taken = []
     make = gradient_sketches.Sketching.sketches
 
-    def keep(self: Any, rates: Any) -> GradientSketches:
-        taken.append(make(self, rates))
+    def keep(self: Any, *told: Any) -> GradientSketches:
+        taken.append(make(self, *told))
         return taken[0]
 
     monkeypatch.setattr(gradient_sketches.Sketching, "sketches", keep)

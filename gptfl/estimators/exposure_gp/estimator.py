@@ -13,8 +13,8 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
-from gptfl.estimators.exposure_gp.influence import influence
-from gptfl.estimators.exposure_gp.inputs import Sides, Sources, check_vectors
+from gptfl.estimators.exposure_gp.influence import first_order, influence
+from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
     LEVELS,
     SURE,
@@ -25,10 +25,11 @@ from gptfl.estimators.exposure_gp.intervals import (
 )
 from gptfl.estimators.exposure_gp.links import Link, allowed_links, link_of
 from gptfl.estimators.exposure_gp.model import ExposureModel
-from gptfl.estimators.exposure_gp.predictions import View, view
+from gptfl.estimators.exposure_gp.predictions import novelty, view
 from gptfl.estimators.exposure_gp.recipe_departure import departure
 from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
+from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun
 from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
 from gptfl.estimators.threads import one_blas_thread
 from gptfl.estimators.unseen_tests import extrapolated_by_kernel
@@ -65,6 +66,8 @@ class ExposureGp:
     model_: ExposureModel
     judged_: Calibration
     reach_: Float[np.ndarray, " level"]
+    single_: FittedSingleRun | None = None
+    """What is known where there was one run to fit."""
     notes_: tuple[str, ...] = ()
 
     def __init__(self, link: str = "auto", prior: bool = True, products: bool = True, features: bool = True) -> None:
@@ -80,6 +83,7 @@ class ExposureGp:
             unseen={"train", "test"} if self.features else set(),
             conditions=True,
             prefers=("gradients", "answer-state", "minilm"),
+            one_run=self.features and self.prior,
         )
 
     def settings(self) -> Mapping[str, Any]:
@@ -90,16 +94,22 @@ class ExposureGp:
     def fit(self, data: FitData) -> Self:
         """Choose scale and hyperparameters by their likelihood on all runs to fit and to validate.
 
-        Raises ``DataError`` for fewer than 2 runs, or without the features that it requires.
+        One run is enough with gradient features (``single_run``). Raises ``DataError`` for fewer than 2 others, or
+        without the features that it requires.
         """
         runs = training_runs(data)
-        recorded, self.notes_ = recorded_of(runs, data)
-        sources = self._sources(data.features, len(data.pool), len(data.test))
+        sources = sources_of(data.features, len(data.pool), len(data.test)) if self.features else Sources({})
         products = products_of(data.gradients) if "gradients" in self.tags.takes else None
         if products is not None:
             # Of a pair that wasn't recorded nothing else would be foretold.
             products = products.of_kinds(sources.estimable)
             products = products if products.kinds else None
+        self.single_ = None
+        if len(runs) == 1 and self.tags.one_run:
+            self.single_ = FittedSingleRun.of(runs[0], data, sources, products)
+            self.steps_, self.notes_ = self.single_.steps, self.single_.notes()
+            return self
+        recorded, self.notes_ = recorded_of(runs, data)
         # One after the other: each holds the runs on a scale of its own.
         higher = data.metric.higher_is_better
         models = (
@@ -120,26 +130,6 @@ class ExposureGp:
             )
         return self
 
-    def _sources(self, features: Features | None, pool: int, test: int) -> Sources:
-        if not self.features:
-            return Sources({})
-        if features is None:
-            raise DataError("exposure-gp needs the examples' vectors", "run `gptfl featurize` first")
-        sets = {
-            name: Sides(np.asarray(one.train), np.asarray(one.test), one.kind == "gradient")
-            for name, one in features.sets.items()
-        }
-        for name, one in sets.items():
-            if (len(one.train), len(one.test)) != (pool, test):
-                raise DataError(
-                    f"feature set {name!r} has vectors for {len(one.train)} pool and {len(one.test)} test examples, "
-                    f"the recording has {pool} and {test}",
-                    "featurize this recording",
-                )
-            if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
-                raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
-        return Sources.of(sets)
-
     def _links(self, data: FitData, recorded: RecordedRuns) -> list[Link]:
         """The scales to try. Raises ``DataError`` for one that the metric doesn't allow."""
         allowed = allowed_links(data.metric, recorded.values)
@@ -156,6 +146,8 @@ class ExposureGp:
     def predict(self, query: Query) -> Prediction:
         """The asked runs with their intervals. Raises ``DataError`` beyond the recorded steps."""
         check_fitted(self)
+        if self.single_ is not None:
+            return self.single_.predict(query)
         model = self.model_
         grid = self.steps_
         places = model.clock.place(query, grid).check()
@@ -190,7 +182,7 @@ class ExposureGp:
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
             one[run, place] = query.first[run]
             one[:, 0] = query.first
-        return Prediction(values, intervals, _novelty(viewed, beside))
+        return Prediction(values, intervals, novelty(viewed, beside))
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
@@ -281,16 +273,31 @@ class ExposureGp:
     ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
         """Influence in the metric's units, and its standard deviation (see ``interfaces.TellsInfluence``)."""
         check_fitted(self)
+        if self.single_ is not None:
+            return self.single_.influence(places, weights)
         wrong = check_vectors(self.model_.sources, vectors, places)
         if wrong is not None:
             raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
         mean, spread = influence(self.model_, places, vectors, weights)
         return (mean if self.model_.higher else -mean), spread
 
+    def first_order_of(
+        self,
+        train: Mapping[str, Float[np.ndarray, "example d"]],
+        parts: Mapping[str, Float[np.ndarray, "part d"]],
+        test: int,
+    ) -> Float[np.ndarray, "example part"]:
+        """What gradients alone foretell for parts of a fitted test example: positive where it lowers their loss."""
+        check_fitted(self)
+        if self.single_ is not None:
+            return self.single_.first_order(train, parts)
+        sign = 1.0 if self.model_.higher else -1.0
+        return sign * first_order(self.model_, train, parts, test)
+
     @property
     def tells_itself(self) -> bool:
         """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
-        return hasattr(self, "model_") and self.model_.sources.last is not None
+        return self.single_ is not None or (hasattr(self, "model_") and self.model_.sources.last is not None)
 
     def self_influence(self) -> Float[np.ndarray, " pool"]:
         """Each training example's gradient times itself at the end of the reference run: what is still to be learned.
@@ -300,7 +307,7 @@ class ExposureGp:
         gradient vectors.
         """
         check_fitted(self)
-        influence = self.model_.sources.itself()
+        influence = self.model_.sources.itself() if self.single_ is None else self.single_.itself
         if influence is None:
             raise DataError(
                 "exposure-gp tells influence on the examples themselves from gradient features, and has none",
@@ -311,13 +318,20 @@ class ExposureGp:
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
         check_fitted(self)
+        if self.single_ is not None:
+            return self.single_.state()
         # Each process would fit six models anew at its first question to find these.
         errors = {"errors": self.judged_.errors} if self.judged_.begins_apart else {}
         return {**state_of(self.model_), "reach": self.reach_, **errors}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` for what isn't that."""
+        self.single_ = None
         try:
+            if any(name.startswith(PREFIX) for name in state):
+                self.single_ = FittedSingleRun.from_state(state)
+                self.steps_ = self.single_.steps
+                return self
             self.model_ = model_of(state, self.prior)
             if not are_reaches(state.get("reach")):
                 raise ValueError("how far intervals reach is not known")
@@ -330,15 +344,3 @@ class ExposureGp:
         self.reach_ = state["reach"] if "reach" in state else self.judged_.reach(LEVELS)
         self.steps_ = self.model_.recorded.steps
         return self
-
-
-def _novelty(viewed: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
-    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
-
-    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
-    """
-    left, before = viewed.left, viewed.before
-    if beside is not None:
-        more = (beside[:, -1] ** 2).sum(axis=1)
-        left, before = left + more, before + more
-    return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

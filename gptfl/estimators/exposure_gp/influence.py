@@ -48,6 +48,25 @@ def influence(
     return mean, model.widening * np.sqrt(spread)
 
 
+def first_order(
+    model: ExposureModel,
+    train: Mapping[str, Float[np.ndarray, "example d"]],
+    parts: Mapping[str, Float[np.ndarray, "part d"]],
+    test: int,
+) -> Float[np.ndarray, "example part"]:
+    """What first order alone foretells for ``parts`` of a fitted test example, given their gradients: as ``influence``.
+
+    The parts answer to it as the whole example does; ``train`` are the vectors of the pool fitted.
+    """
+    count = len(next(iter(parts.values())))
+    factors, seen = np.full(count, model.hyper.factors[test]), np.full(count, -1)
+    examples = model.examples_of(np.arange(model.pool), train, parts, factors, seen)
+    found = np.zeros((model.pool, count))
+    for scale, one in zip(model.hyper.scales, examples.expected, strict=True):
+        found += scale * _rate(model) * _moved(model, (one, None), (one, None))
+    return found
+
+
 def _moved(
     model: ExposureModel, theirs: tuple[Vectors, float | None], ours: tuple[Vectors, float | None]
 ) -> Float[np.ndarray, "example d"]:

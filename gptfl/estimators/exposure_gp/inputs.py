@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core import Features
+from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 
@@ -120,7 +122,7 @@ class Sources:
         """
         found = {}
         for name, one in like.kinds.items():
-            points = self._standing_in(name)
+            points = self.standing_in(name)
             if points:
                 nearest = [min(points, key=lambda point: abs(point[0] - step))[1] for step in one.points.tolist()]
                 rows = [
@@ -132,9 +134,9 @@ class Sources:
     @property
     def estimable(self) -> frozenset[str]:
         """The kinds of products that the vectors can stand in for."""
-        return frozenset(name for name in _SKETCHED if self._standing_in(name))
+        return frozenset(name for name in _SKETCHED if self.standing_in(name))
 
-    def _standing_in(self, kind: str) -> tuple[tuple[int, str], ...]:
+    def standing_in(self, kind: str) -> tuple[tuple[int, str], ...]:
         """The path whose vectors' products are of this kind; empty without one."""
         paths = [points for points in self.paths if _is_point(points[0][1], self.sets[points[0][1]])]
         named = {points[0][1].partition("-")[0]: points for points in paths}
@@ -177,6 +179,26 @@ class Sources:
             fitted = np.asarray(self.sets[name].test, dtype=np.float64) - self.centres[name]
             parts.append(centred / max(float(np.sqrt(np.mean((fitted**2).sum(axis=1)))), 1e-300))
         return np.concatenate(parts, axis=1)
+
+
+def sources_of(features: Features | None, pool: int, test: int) -> Sources:
+    """The feature sets of a recording of so many examples. Raises ``DataError`` where they aren't of these, or not finite."""
+    if features is None:
+        raise DataError("exposure-gp needs the examples' vectors", "run `gptfl featurize` first")
+    sets = {
+        name: Sides(np.asarray(one.train), np.asarray(one.test), one.kind == "gradient")
+        for name, one in features.sets.items()
+    }
+    for name, one in sets.items():
+        if (len(one.train), len(one.test)) != (pool, test):
+            raise DataError(
+                f"feature set {name!r} has vectors for {len(one.train)} pool and {len(one.test)} test examples, "
+                f"the recording has {pool} and {test}",
+                "featurize this recording",
+            )
+        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+            raise DataError(f"feature set {name!r} holds numbers that aren't finite", "featurize again")
+    return Sources.of(sets)
 
 
 def _is_point(name: str, sides: Sides) -> bool:

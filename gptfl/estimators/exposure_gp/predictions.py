@@ -96,3 +96,15 @@ def _of(requested: RequestedRuns, runs: Int[np.ndarray, " some"]) -> RequestedRu
     return replace(
         requested, centre=requested.centre[runs], doubt=None if requested.doubt is None else requested.doubt[runs]
     )
+
+
+def novelty(viewed: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
+    """The variance left of what the examples do, as a share of what it was, at the last step over the test.
+
+    What step sizes and batch sizes that weren't recorded do besides was open before, and is.
+    """
+    left, before = viewed.left, viewed.before
+    if beside is not None:
+        more = (beside[:, -1] ** 2).sum(axis=1)
+        left, before = left + more, before + more
+    return np.asarray(np.clip(np.where(before > 0, left / np.where(before > 0, before, 1.0), 0.0), 0.0, 1.0))

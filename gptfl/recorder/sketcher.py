@@ -1,0 +1,115 @@
+"""Gradient sketches of a run from its beginning to its end: whether any are taken, when, and what they cost."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gptfl.core import Example, GradientSketches
+from gptfl.errors import UsageError
+from gptfl.recorder.rows import Collate, token_rows
+from gptfl.recorder.run import RunSoFar
+from gptfl.recorder.sketch_wish import SketchWish
+
+if TYPE_CHECKING:
+    from gptfl.recorder.sketches import LiveSketches
+
+
+class Sketcher:
+    """Takes the sketches that are wished for along each run; a recording keeps those of one run.
+
+    ``rows`` are the pool's and the test examples' as given, of which ``collate`` makes the labels that they lack.
+    ``optimiser`` and ``loss_mean`` say how the training steps, and may be set until a run begins.
+    """
+
+    def __init__(
+        self,
+        wish: SketchWish | None,
+        rows: tuple[Sequence[Any], Sequence[Any]],
+        say: Callable[[str], None],
+        optimiser: Any = None,
+        loss_mean: str | None = None,
+    ) -> None:
+        if wish is None and (optimiser is not None or loss_mean is not None):
+            raise UsageError(
+                "optimiser and loss_mean say how to sketch gradients, and none are asked for",
+                "leave them out, or give sketches_at='auto'",
+            )
+        self.wish, self.say = wish, say
+        self.rows = ((), ()) if wish is None else rows
+        self.collate: Collate | None = None
+        self.optimiser, self.loss_mean = optimiser, loss_mean
+        self._live: LiveSketches | None = None
+
+    def begin(
+        self,
+        run: RunSoFar,
+        examples: tuple[tuple[Example, ...], tuple[Example, ...]],
+        model: Any,
+        tokenizer: Any,
+        there: bool,
+    ) -> None:
+        """Prepare for a run, unless sketches are in its recording already (``there``).
+
+        Raises ``UsageError`` where steps or the recipe aren't known, and ``DataError`` where it can't be followed.
+        """
+        self._live = None
+        if self.wish is None:
+            return
+        points = self.wish.points(run.planned, *map(len, examples))
+        if there:
+            self.say("the recording has gradient sketches of an earlier run, and none are taken of this one")
+            return
+        if run.step > points[0]:
+            self.say(
+                f"the run goes on from step {run.step}, after the first point of sketches_at: no sketches are taken"
+            )
+            return
+        for what, one in (("model", model), ("optimiser", self.optimiser)):
+            if one is None:
+                raise UsageError(f"sketches_at without {what}", f"give the Recorder {what}=, or leave sketches_at out")
+        from gptfl.recorder.sketches import LiveSketches
+
+        pool, test = (
+            token_rows(rows, some, tokenizer, self.collate, what)
+            for rows, some, what in zip(self.rows, examples, ("training", "test"), strict=True)
+        )
+        self._live = LiveSketches.of(
+            examples,
+            (pool, test),
+            model,
+            self.optimiser,
+            points,
+            seed=run.seed,
+            dimensions=self.wish.dimensions,
+            modules=self.wish.modules,
+            loss_mean=self.loss_mean,
+            name=run.identity.model,
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether the run at hand is sketched."""
+        return self._live is not None
+
+    def look(self, run: RunSoFar, clip_factor: float | None = None) -> None:
+        """Take the sketches of the step that was just taken, if it is one of the points."""
+        if self._live is None:
+            return
+        if run.step:
+            self._live.clipped.append(1.0 if clip_factor is None else clip_factor)
+        took = self._live(run.step)
+        if took is not None and run.step == self._live.points[0]:
+            count = len(self._live.points)
+            self.say(
+                f"gradient sketches of {len(run.identity.pool)} training and {len(run.identity.test)} test examples: the "
+                f"first took {took:.3g} s, all {count} about {count * took:.3g} s"
+            )
+
+    def finish(self, run: RunSoFar) -> GradientSketches | None:
+        """What was taken along the run, None where nothing was."""
+        live, self._live = self._live, None
+        if live is None:
+            return None
+        missed = [step for step in live.points if step > run.step]
+        if missed:
+            self.say(f"the run ended before step {missed[0]}, and has no sketches there")
+        return live.sketches(run.rates)

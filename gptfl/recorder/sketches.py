@@ -1,0 +1,108 @@
+"""Gradient sketches along somebody's own run, as ``collect --sketches`` takes them along a reference run."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from gptfl.core import Example, GradientSketches
+from gptfl.core.recording_settings import MEANS, PER_TOKEN
+from gptfl.errors import DataError, UsageError
+from gptfl.recorder.losses import undisturbed
+from gptfl.recorder.rows import IGNORED, LabelledTokens
+from gptfl.training.gradient_sketches import Sketching, SketchSetup
+from gptfl.training.gradients.blocks import default_memory
+from gptfl.training.gradients.sides import Side
+from gptfl.training.gradients.tape import Tape
+from gptfl.training.live import LiveNetwork, followed_optimiser
+from gptfl.training.reference_run import Moment, check_against_autograd, denominator_of, step_scales
+from gptfl.training.token_rows import TokenRow
+
+INSTEAD = "sketch other weights (sketch_modules='*attn*'), or leave sketches_at out"
+
+
+@dataclass
+class LiveSketches:
+    """Takes sketches of the pool's and the test examples' gradients while somebody trains; call it after each step.
+
+    ``points`` are the steps to take them at. ``loss_mean`` says what the training's loss is the mean over.
+    """
+
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    points: tuple[int, ...]
+    model: Any
+    optimiser: Any
+    loss_mean: str
+    sketching: Sketching
+    seed: int
+    began: float
+    clipped: list[float] = field(default_factory=list)
+    spent: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        examples: tuple[tuple[Example, ...], tuple[Example, ...]],
+        tokens: tuple[Sequence[LabelledTokens], Sequence[LabelledTokens]],
+        model: Any,
+        optimiser: Any,
+        points: tuple[int, ...],
+        *,
+        seed: int,
+        dimensions: int,
+        modules: str | None,
+        loss_mean: str | None,
+        name: str,
+    ) -> "LiveSketches":
+        """Lay out the examples, pool first.
+
+        Raises ``DataError`` for an optimiser or a model that can't be followed, and ``UsageError`` where it isn't said
+        what the loss is the mean over.
+        """
+        if loss_mean not in MEANS:
+            raise UsageError(
+                f"loss_mean is {loss_mean!r}, and sketches weigh examples as the training's loss does",
+                "give loss_mean='tokens' where it is the mean over a batch's tokens, 'examples' where over its examples",
+            )
+        optimiser = followed_optimiser(optimiser)
+        pool, test = (Side([_row(one) for one in side]) for side in tokens)
+        with undisturbed(model), torch.enable_grad():
+            network = LiveNetwork(model, None, name)
+            tape = Tape(network, modules)
+            try:
+                check_against_autograd(tape, pool)
+            except DataError as error:
+                raise DataError(f"{name}: {error.problem}", INSTEAD) from error
+            setup = SketchSetup(tape, pool, test, dimensions, modules, default_memory(network.device))
+        sketching = Sketching(*examples, seed, setup, lambda point, step, count: None)
+        return cls(*examples, points, model, optimiser, loss_mean, sketching, seed, time.perf_counter())
+
+    def __call__(self, step: int) -> float | None:
+        """Take the sketches of this step, if it is one of the points; returns what that took, in seconds."""
+        if step not in self.points or step in self.sketching.steps:
+            return None
+        begun = time.perf_counter()
+        network = self.sketching.setup.tape.network
+        with undisturbed(self.model), torch.enable_grad():
+            self.sketching(Moment(step, denominator_of(network, self.optimiser), 0.0))
+        took = time.perf_counter() - begun
+        self.spent += took
+        return took
+
+    def sketches(self, rates: Sequence[float]) -> GradientSketches | None:
+        """What was taken along the run of these step sizes; None where no point was reached."""
+        if not self.sketching.steps:
+            return None
+        tokens = np.array([len(row.tokens) for row in self.sketching.setup.pool.rows])
+        scales = step_scales(tokens, self.loss_mean == PER_TOKEN, self.clipped, self.sketching.steps)
+        return self.sketching.sketches(np.array(rates, dtype=np.float64), scales)
+
+
+def _row(one: LabelledTokens) -> TokenRow:
+    labels = np.array(one.labels)
+    places = np.flatnonzero(labels[1:] != IGNORED) + 1
+    return TokenRow(tuple(one.ids[: int(places[-1])]), places - 1, labels[places], np.zeros(len(places), dtype=int))

@@ -1,0 +1,252 @@
+"""Gradient sketches along somebody's own run, held against gradients of autograd."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+import gptfl
+from gptfl.core import GradientSketches
+from gptfl.errors import GptflError
+from gptfl.recorder.sketch_wish import SketchWish
+from gptfl.store.recordings import read_dynamics
+
+Trainers = Callable[..., Any]
+CLOSE = 0.02
+"""The error of a product from wide sketches, as a share of the lengths of its two gradients: seven standard deviations."""
+
+
+def callback(where: Path, **options: Any) -> Any:
+    return gptfl.GptflCallback("own", workspace=where, **{"every": 3, "say": lambda line: None, **options})
+
+
+def sketched(where: Path) -> GradientSketches:
+    found = read_dynamics(where / "own.dynamics.h5").sketches
+    assert found is not None
+    return found
+
+
+def gradients(model: Any, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Each row's gradient of its mean loss, one parameter after the other."""
+    model.eval()
+    found = []
+    for row in rows:
+        given = {key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}
+        each = torch.autograd.grad(model(**given).loss, list(model.parameters()))
+        found.append(torch.cat([one.flatten() for one in each]).double().numpy())
+    return np.stack(found)
+
+
+def check_products(told: np.ndarray, pool: np.ndarray, test: np.ndarray) -> None:
+    exact = pool @ test.T
+    lengths = np.linalg.norm(pool, axis=1)[:, None] * np.linalg.norm(test, axis=1)[None]
+    assert (np.abs(told - exact) / lengths).max() < CLOSE
+    assert (np.abs(exact) / lengths).max() > 5 * CLOSE
+
+
+def test_a_trainers_recipe_is_followed(trainer_of: Trainers, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    trainer = trainer_of(callback(tmp_path, sketches_at=[6]), max_grad_norm=0.5, logging_steps=1)
+    trainer.train()
+    found = sketched(tmp_path)
+    assert found.steps.tolist() == [6]
+    assert found.products is not None
+    pool, test = (gradients(trainer.model, some) for some in (rows[:12], rows[18:]))
+    tokens = np.array([sum(label != -100 for label in row["labels"]) for row in rows[:12]])
+    norms = np.array([entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry])
+    clipped = np.minimum(1.0, 0.5 / (norms + 1e-6))
+    assert clipped.min() < 0.9
+    pool *= (tokens / tokens.mean() * clipped.mean())[:, None]
+    check_products(found.products.raw[0], pool, test)
+    divisors = []
+    for weight in trainer.model.parameters():
+        state = trainer.optimizer.state[weight]
+        second = state["exp_avg_sq"] / (1 - 0.999 ** float(state["step"]))
+        divisors.append((second.sqrt() + 1e-8).flatten())
+    root = torch.cat(divisors).double().sqrt().numpy()
+    check_products(found.products.preconditioned[0], pool / root, test / root)
+    point = found.points[0]
+    assert point.train.shape == (12, 8192)
+    for one, name in ((point.preconditioned, "pool"), (point.split_train, "pool"), (point.split_test, "test")):
+        assert one is not None, name
+
+
+def test_training_is_bit_for_bit_what_it_is_without_sketches(trainer_of: Trainers, tmp_path: Path) -> None:
+    weights = []
+    for at in (None, "auto"):
+        trainer = trainer_of(callback(tmp_path / str(at), sketches_at=at))
+        trainer.train()
+        weights.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
+        assert "clip_grad_norm_" not in vars(trainer.accelerator)
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert sketched(tmp_path / "auto").steps.tolist() == [0, 2, 4, 6]
+
+
+def test_one_run_is_sketched_and_the_cost_is_told(trainer_of: Trainers, tmp_path: Path) -> None:
+    lines: list[str] = []
+    for seed in range(2):
+        trainer_of(callback(tmp_path, sketches_at=3, sketch_dimensions=64, say=lines.append), seed=seed).train()
+    assert sketched(tmp_path).steps.tolist() == [0, 3, 6]
+    assert sketched(tmp_path).dimensions == 64
+    told = r"gradient sketches of 12 training and 6 test examples: the first took \S+ s, all 3 about \S+ s"
+    assert sum(bool(re.fullmatch(told, line)) for line in lines) == 1
+    assert sum(line.startswith("the recording has gradient sketches of an earlier run") for line in lines) == 1
+
+
+def test_a_run_that_is_resumed_after_the_first_point_takes_none(trainer_of: Trainers, tmp_path: Path) -> None:
+    lines: list[str] = []
+    trainer_of(callback(tmp_path / "whole", sketches_at=3, sketch_dimensions=64), keep=3).train()
+    late = callback(tmp_path / "late", sketches_at=3, sketch_dimensions=64, say=lines.append)
+    trainer_of(late, keep=3).train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3"))
+    assert any(
+        "goes on from step 3, after the first point of sketches_at: no sketches are taken" in line for line in lines
+    )
+    assert read_dynamics(tmp_path / "late" / "own.dynamics.h5").sketches is None
+
+
+def test_own_runs_with_sketches_are_fitted_and_ranked(trainer_of: Trainers, tmp_path: Path) -> None:
+    for seed in range(3):
+        trainer_of(callback(tmp_path, sketches_at="auto", sketch_dimensions=128), seed=seed).train()
+    gptfl.featurize(workspace=tmp_path)
+    assert gptfl.fit(workspace=tmp_path).estimator == "exposure-gp"
+    found = gptfl.rank(on="test:r18", workspace=tmp_path)
+    assert len(found.rankings[0].order) == 12
+
+
+def loop(small: Path, rows: list[dict[str, Any]], where: Path, **options: Any) -> tuple[Any, GradientSketches]:
+    """Two steps of plain gradient descent with momentum, recorded."""
+    model = hf.AutoModelForCausalLM.from_pretrained(small)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.75)
+    given = {"optimiser": optimizer, "loss_mean": "examples", "sketches_at": [2], **options}
+    quiet: dict[str, Any] = {"say": lambda line: None, "workspace": where}
+    recorder = gptfl.Recorder("own", pool=rows[:4], test=rows[18:21], model=model, **quiet, **given)
+    with recorder.run(steps=2):
+        for batch in (rows[:2], rows[2:4]):
+            losses = [model(**{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}).loss for row in batch]
+            torch.stack(losses).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            recorder.step([row["id"] for row in batch], 1e-3, clip_factor=0.5)
+    return model, sketched(where)
+
+
+def test_a_loops_recipe_is_followed(small: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    model, found = loop(small, rows, tmp_path)
+    assert found.products is not None
+    pool, test = 0.5 * gradients(model, rows[:4]), gradients(model, rows[18:21])
+    check_products(found.products.raw[0], pool, test)
+    np.testing.assert_allclose(found.products.preconditioned[0], found.products.raw[0] / 0.25, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # peft uses an old name
+def test_adapters_are_sketched_as_they_are_trained(
+    small: Path, rows: list[dict[str, Any]], trainer_of: Trainers, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    trainer = trainer_of(callback(tmp_path, sketches_at=[6]))
+    config = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
+    trainer.model = trainer.model_wrapped = get_peft_model(trainer.model, config)
+    trainer.train()
+    found = sketched(tmp_path)
+    assert found.products is not None
+    adapted = trainer.model.eval()
+    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
+
+    def each(row: dict[str, Any]) -> np.ndarray:
+        loss = adapted(**{key: torch.tensor([row[key]]) for key in ("input_ids", "labels")}).loss
+        return torch.cat([one.flatten() for one in torch.autograd.grad(loss, weights)]).double().numpy()
+
+    tokens = np.array([sum(label != -100 for label in row["labels"]) for row in rows[:12]])
+    pool, test = (np.stack([each(row) for row in some]) for some in (rows[:12], rows[18:]))
+    exact = (tokens / tokens.mean())[:, None] * (pool @ test.T)
+    # Of so few weights wide sketches miss little.
+    np.testing.assert_allclose(np.corrcoef(found.products.raw[0].ravel(), exact.ravel())[0, 1], 1.0, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "message"),
+    [
+        ({}, {"optim": "adafactor"}, "sketches can't follow the optimiser Adafactor"),
+        ({}, {"label_smoothing_factor": 0.1}, "sketches can't follow label_smoothing_factor=0.1"),
+        ({}, {"neftune_noise_alpha": 5.0}, "sketches can't follow neftune_noise_alpha=5.0"),
+        ({"sketches_at": [7]}, {}, "sketches_at names step 7, and the run has 6"),
+        ({"sketch_modules": "*foo*"}, {}, "fits no trained weight of"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused_by_name(
+    trainer_of: Trainers, tmp_path: Path, own: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    trainer = trainer_of(callback(tmp_path, **{"sketches_at": "auto", **own}), **options)
+    with pytest.raises(GptflError, match=re.escape(message)) as found:
+        trainer.train()
+    assert "\n" not in str(found.value)
+    assert trainer.state.global_step == 0
+    assert not (tmp_path / "own.dynamics.h5").exists()
+
+
+def test_a_trainer_with_a_loss_of_its_own_is_refused(trainer_of: Trainers, tmp_path: Path) -> None:
+    class Weighted(hf.Trainer):
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            return super().compute_loss(*args, **kwargs)
+
+    trainer = trainer_of(callback(tmp_path, sketches_at="auto"))
+    trainer.__class__ = Weighted
+    with pytest.raises(GptflError, match="Weighted has a loss of its own"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss_mean": None}, "loss_mean is None, and sketches weigh examples"),
+        ({"optimiser": None}, "sketches_at without optimiser"),
+        ({"sketches_at": None}, "optimiser and loss_mean say how to sketch gradients"),
+    ],
+)
+def test_a_loop_says_how_it_trains(
+    small: Path, rows: list[dict[str, Any]], tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GptflError, match=re.escape(message)):
+        loop(small, rows, tmp_path, **options)
+
+
+def test_groups_of_other_step_sizes_are_refused(small: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    groups = [{"params": [weights[0]], "lr": 1e-3}, {"params": [weights[1]], "lr": 1e-4}]
+    with pytest.raises(GptflError, match=re.escape("AdamW, whose groups of weights differ in lr (0.0001, 0.001)")):
+        loop(small, rows, tmp_path, optimiser=torch.optim.AdamW(groups))
+
+
+@pytest.mark.parametrize("at", ["every", 0, -1, 1.5, [], [1, 1], [-1], [True], "3"])
+def test_steps_that_are_none_are_refused(at: Any) -> None:
+    with pytest.raises(GptflError, match="sketches_at="):
+        SketchWish.of({"sketches_at": at})
+
+
+@pytest.mark.parametrize(
+    ("at", "points"), [("auto", (0, 3, 7, 10)), (4, (0, 4, 8)), ([9, 2], (2, 9)), (np.int64(5), (0, 5, 10))]
+)
+def test_the_points_of_a_run(at: Any, points: tuple[int, ...]) -> None:
+    wish = SketchWish.of({"sketches_at": at})
+    assert wish is not None
+    assert wish.points(10, 5, 5) == points
+
+
+def test_points_of_a_run_of_unknown_length() -> None:
+    for at in ("auto", 3):
+        wish = SketchWish.of({"sketches_at": at})
+        assert wish is not None
+        with pytest.raises(GptflError, match="number of steps isn't known"):
+            wish.points(None, 5, 5)
+
+
+def test_sketches_that_make_too_large_a_file_are_refused() -> None:
+    wish = SketchWish.of({"sketches_at": 1})
+    assert wish is not None
+    with pytest.raises(GptflError, match="sketches at 100001 points"):
+        wish.points(100_000, 1000, 100)
