@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, RecordingSettings, role_of
-from gptfl.core.curriculum import RunStream, draw_subset, fill_batches, generator, run_seed
+from gptfl.core.curriculum import RunStream, draw_subset, generator, run_seed
+from gptfl.core.packing import Batching
 from gptfl.designs.dealing import Dealer
 
 UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
@@ -64,9 +65,10 @@ class Draw:
     members: Int[np.ndarray, " subset"]
     swaps: Int[np.ndarray, "swapped 2"]
 
-    def batches(self, batch_size: int, steps: int) -> Int[np.ndarray, "step batch"]:
-        """The run's curriculum."""
-        batches = fill_batches(self.members, batch_size, steps, self.seed)
+    def batches(self, batching: Batching | int, steps: int) -> Int[np.ndarray, "step batch"]:
+        """The run's curriculum; a number is how many examples a step has."""
+        batching = Batching(batching) if isinstance(batching, int) else batching
+        batches = batching.fill(self.members, steps, self.seed)
         swapped = batches.copy()
         for member, other in self.swaps:
             swapped[batches == member] = other

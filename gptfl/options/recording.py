@@ -167,7 +167,18 @@ class TrainingOptions:
     """How each run is trained."""
 
     PANEL: ClassVar = RECIPE
-    batch_size: int = option(4, "Examples a step.", bound=at_least(1))
+    batch_size: int = option(4, "Examples a step; with --packing rows.", bound=at_least(1))
+    packing: str | None = option(
+        None,
+        "Pack examples into rows of up to --max-length tokens, several of which make a step: bfd, as TRL's trainer does. "
+        "The examples of a row don't see one another.",
+        metavar="bfd",
+        shown="no packing",
+        complete=("bfd",),
+    )
+    group_by_length: bool = option(
+        False, "Make batches of examples of about one length, as trainers' group_by_length does."
+    )
     epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6", bound=POSITIVE)
     steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, bound=at_least(1))
     lr: float | None = option(
@@ -225,6 +236,14 @@ class TrainingOptions:
     )
     max_length: int = option(
         2048, "Tokens of prompt and target; longer prompts lose their beginning.", bound=at_least(1)
+    )
+    quantize: str | None = option(
+        None,
+        "With --lora, keep the weights that aren't trained in so many bits: 4bit (QLoRA) or 8bit; needs the package "
+        "bitsandbytes.",
+        metavar="4bit|8bit",
+        shown="whole weights",
+        complete=("4bit", "8bit"),
     )
     train_layers: int | None = option(
         None,

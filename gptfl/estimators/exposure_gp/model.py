@@ -125,16 +125,19 @@ class ExposureModel:
         factors: Float[np.ndarray, " test"] | None = None,
         seen: Int[np.ndarray, " test"] | None = None,
         products: PriorProducts | None = None,
+        relative: Float[np.ndarray, " example"] | None = None,
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
         ``scale_factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
-        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted.
+        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted. ``relative`` is how
+        much each of other training examples counts in the loss of a batch.
         """
-        vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
+        relative = self.recorded.curricula.relative if train is None else relative
+        vectors = self.sources.of_fitted(relative) if train is None else self.sources.vectors(train, relative)
         recent = self.sources.recent(vectors)
         if not self.prior:
-            return Examples(own, vectors, (), recent)
+            return Examples(own, vectors, (), recent, relative)
         ends = self.sources.test_sides if test is None else test
         if self.products is None:
             foretold = self.sources.expected(vectors, ends)
@@ -150,7 +153,7 @@ class ExposureModel:
         sign = -1.0 if self.higher else 1.0
         told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
         expected = tuple(Vectors(one.points, one.rows * told) for one in foretold)
-        return Examples(own, vectors, expected, recent)
+        return Examples(own, vectors, expected, recent, relative)
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
         """The recorded steps, or those of some rows, one after the other."""
@@ -239,7 +242,7 @@ class ExposureModel:
         factors = np.where(fitted, self.hyper.factors[asked.seen], 1.0) if others else self.hyper.factors
         seen = asked.seen if others else None
         given, ours_given = asked.products or (None, None)
-        asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given)
+        asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given, runs.relative)
         fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
         at_steps, at = (steps, None) if between is None else (between.steps, between.at)
         theirs = states(runs, at_steps, asked_examples, self._effects(own), at)

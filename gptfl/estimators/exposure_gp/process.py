@@ -43,29 +43,37 @@ PRIOR_RUNS = 4.0
 class Curricula:
     """Batches (-1 is padding) and step sizes of several runs.
 
-    ``per`` is how many examples a batch is taken to have; None is as many as it has.
+    ``per`` is how many examples a batch is taken to have; None is as many as it has. ``relative`` is how much each
+    example that batches name counts in the loss of one (``relative_weights``); None where all count alike.
     """
 
     batches: Int[np.ndarray, "run step batch"]
     learning_rates: Float[np.ndarray, "run step"]
     per: int | None = None
+    relative: Float[np.ndarray, " example"] | None = None
+    unit: float = 1.0
+    """The weight of an example that counts 1."""
 
     @property
     def weights(self) -> Float[np.ndarray, "run step"]:
         """How much seeing an example once at each step counts."""
         if self.per is not None:
             return self.learning_rates / self.per
-        return presentation_weights(self.batches, self.learning_rates)
+        return presentation_weights(self.batches, self.learning_rates, self.relative)
 
     def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
         """Some of the runs."""
         return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
 
     def like(
-        self, batches: Int[np.ndarray, "other step batch"], learning_rates: Float[np.ndarray, "other step"]
+        self,
+        batches: Int[np.ndarray, "other step batch"],
+        learning_rates: Float[np.ndarray, "other step"],
+        relative: Float[np.ndarray, " example"] | None = None,
     ) -> "Curricula":
-        """Other runs, their examples counted in the same way."""
-        return replace(self, batches=batches, learning_rates=learning_rates)
+        """Other runs, their examples counted in the same way; those of others count by ``relative``."""
+        relative = self.relative if relative is None else relative
+        return replace(self, batches=batches, learning_rates=learning_rates, relative=relative)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class Examples:
     shared: tuple[Vectors, ...]
     expected: tuple[Vectors, ...]
     recent: Vectors | None = None
+    relative: Float[np.ndarray, " example"] | None = None
+    """How much each counts in the loss of a batch; their vectors count by it already."""
 
     @property
     def effects(self) -> tuple[tuple[Vectors, float | None], ...]:
@@ -127,11 +137,22 @@ def states(
     """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
     weights = runs.weights
-    sources = [accumulated_counts(renumbered, weights, steps, own)]
+    sources = [_counted(accumulated_counts(renumbered, weights, steps, own), examples, own)]
     sources += [accumulated(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
     expected = [accumulated(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
     for _ in steps:
         yield [next(source) for source in sources], [next(source) for source in expected]
+
+
+def _counted(
+    exposures: Iterator[Float[np.ndarray, "run own"]], examples: Examples, own: int
+) -> Iterator[Float[np.ndarray, "run own"]]:
+    """Exposures of examples that count by themselves, as they count in the loss of a batch."""
+    if examples.relative is None:
+        return exposures
+    factors = np.ones(own)
+    factors[examples.own] = examples.relative
+    return (one * factors for one in exposures)
 
 
 @dataclass(frozen=True, slots=True)
