@@ -3,7 +3,7 @@
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,13 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
 )
+from gptfl.options.recording import ExecutionOptions
+from gptfl.options.rows import RowOptions
+from gptfl.options.training import TrainingOptions
 
 SUFFIXES = (".yaml", ".yml", ".json")
+GROUPS: Mapping[str, Any] = {"training": TrainingOptions, "execution": ExecutionOptions, "rows": RowOptions}
+"""The groups of options that a recipe says something of."""
 MAY_BE_NULL = ("max_length", "max_grad_norm")
 """Keys of which null isn't the default but none."""
 OF_ADAM = ("adamw", "adamw-8bit", "muon")
@@ -33,6 +38,14 @@ class Recipe:
     trainer: str
     options: Mapping[str, Any]
     ignored: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> dict[str, Any]:
+        """The same in groups, but for the model: ``gptfl.collect(model, task, **recipe.groups)``."""
+        return {
+            group: kind(**{one.name: self.options[one.name] for one in fields(kind) if one.name in self.options})
+            for group, kind in GROUPS.items()
+        }
 
     def without(self, given: Sequence[str]) -> dict[str, Any]:
         """The options but those that are ``given``, and what these make meaningless."""

@@ -1,6 +1,6 @@
 """How the runs of a recording become batches where lengths in tokens matter, and what its examples keep of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,25 @@ def with_lengths(batching: Batching, model: str, recipe: "TrainerSettings", data
     tokenizer.read(data.pool, "pool")
     lengths = np.array([len(row.input_ids) + 1 for row in training_rows(tokenizer, data.pool)])
     return replace(batching, width=tokenizer.max_length, lengths=lengths)
+
+
+def choose_batches(
+    training: TrainingOptions,
+    design: Design,
+    task: str,
+    model: str,
+    recipe: "TrainerSettings",
+    load: Callable[[], TaskData],
+) -> tuple[Batching, int]:
+    """How runs become batches, and how many steps they have; examples are loaded where their lengths matter.
+
+    Raises ``UsageError`` for what makes no sense.
+    """
+    batching, data = batching_of(training), None
+    if not batching.plain:
+        data = load()
+        batching = with_lengths(batching, model, recipe, data)
+    return batching, steps_of(design, training, batching, data, task)
 
 
 def steps_of(design: Design, training: TrainingOptions, batching: Batching, data: TaskData | None, task: str) -> int:

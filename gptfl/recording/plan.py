@@ -17,7 +17,7 @@ from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
-from gptfl.recording.batching import batching_of, steps_of, with_lengths
+from gptfl.recording.batching import choose_batches
 from gptfl.recording.design import Design, choose_design
 from gptfl.recording.gradient_request import Request, check_size, read_request
 from gptfl.recording.recipe import check_optimiser, check_quantised, recipe_settings
@@ -153,11 +153,9 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         repeats=asked.repeats,
     )
     trainer = replace(trainer, **token_settings(options.rows, opened))
-    batching, data = batching_of(training), None
-    if not batching.plain:
-        data = source.load(pool, test, execution.seed)
-        batching = with_lengths(batching, examples.model, trainer, data)
-    steps = steps_of(design, training, batching, data, task)
+    batching, steps = choose_batches(
+        training, design, task, examples.model, trainer, lambda: source.load(pool, test, execution.seed)
+    )
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
     reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option

@@ -1,5 +1,6 @@
 """Examples that count by their tokens: what a step of training does, and what estimators make of it."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from gptfl.core.examples import relative_weights
 from gptfl.estimators.class_share import ClassShare
 from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposures import exposures
+from gptfl.estimators.gptfluence.batches import interval_counts
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
 from gptfl.recording.batching import weighed
 from tests.synthetic import LOSS, examples
 from tests.training.test_trainer import RATE, make
@@ -105,3 +108,19 @@ def test_class_share_counts_tokens_where_it_knows_them() -> None:
     query = Query(batches, rates, RECORDED, truth[:1, 0])
     again = ClassShare(1.0).restore(found.state())
     np.testing.assert_array_equal(again.predict(query).values, found.predict(query).values)
+
+
+def test_gptfluence_counts_intervals_by_tokens() -> None:
+    random = np.random.default_rng(3)
+    batches, tokens = random.integers(-1, 6, (2, 7, 3)), np.array([1.0, 7.0, 2.0, 30.0, 4.0, 4.0])
+    steps = np.array([1, 3, 7])
+    found = interval_counts(batches, steps, 6, None, 3, tokens / tokens.mean())
+    expected = np.zeros((4, 6))
+    for run, (row, (begin, end)) in itertools.product(range(2), enumerate(itertools.pairwise(steps))):
+        for batch in batches[run, begin:end]:
+            there = batch[batch >= 0]
+            for member in there:
+                expected[2 * run + row, member] += 3 * tokens[member] / tokens[there].sum()
+    np.testing.assert_allclose(found.dense(6).numpy(), expected)
+    law = UpdateRule(6, batch=3, relative=tokens / tokens.mean())
+    np.testing.assert_allclose(law.counts(batches, None, steps, 6).dense(6).numpy(), expected)

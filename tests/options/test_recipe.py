@@ -185,7 +185,9 @@ def test_packing_length_grouping_and_few_bits_are_taken(lines: str, tmp_path: Pa
     path.write_text(f"learning_rate: 1.0e-4\n{lines}\n", encoding="utf-8")
     found = read_recipe(str(path))
     assert {name: found.options.get(name) for name in TAKEN[lines]} == TAKEN[lines]
-    make(CollectOptions, **{"model": "tiny", "task": "errands", **found.options})
+    by_name = make(CollectOptions, **{"model": "tiny", "task": "errands", **found.options})
+    grouped = make(CollectOptions, **{"model": by_name.examples.model, "task": "errands", **found.groups})
+    assert grouped == by_name
 
 
 def test_what_changes_nothing_is_listed_as_ignored(tmp_path: Path) -> None:

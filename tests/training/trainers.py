@@ -33,6 +33,7 @@ TEST = (Example("t0", "Anna goes to the inn and buys", " a lamp"),)
 CHAT = (
     "{% for m in messages %}{{ m['role'] }}: {% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}<|end|>"
     "{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 """A chat template with the marks from which trainers know what an assistant said."""
 

@@ -64,8 +64,7 @@ class ExposureModel:
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
-        self.pool, self.widening, self.floor = recorded.pool, widening, floor
-        self._strengths = strengths
+        self.pool, self.widening, self.floor, self._strengths = recorded.pool, widening, floor, strengths
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
         self.likeness = SimilarityKernel.of(fitted, recorded.values.shape[2])
@@ -130,8 +129,8 @@ class ExposureModel:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
         ``scale_factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
-        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted. ``relative`` is how
-        much each of other training examples counts in the loss of a batch.
+        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted, ``relative``
+        how much each of other training examples counts in a batch.
         """
         relative = self.recorded.curricula.relative if train is None else relative
         vectors = self.sources.of_fitted(relative) if train is None else self.sources.vectors(train, relative)
