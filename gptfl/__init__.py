@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gptfl.features.featurize import featurize
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
+    from gptfl.options.recipe import read_recipe
     from gptfl.recorder.callback import GptflCallback
     from gptfl.recorder.recorder import Recorder
     from gptfl.recording.inspect import inspect
@@ -53,6 +54,7 @@ _WHERE = {
     "open_simulator": "api.simulator",
     "plot": "report.display",
     "rank": "api.rank",
+    "read_recipe": "options.recipe",
     "relabel_study": "api.relabel_study",
     "save": "report.display",
     "select": "api.select",
@@ -82,6 +84,7 @@ __all__ = [
     "open_simulator",
     "plot",
     "rank",
+    "read_recipe",
     "relabel_study",
     "save",
     "select",

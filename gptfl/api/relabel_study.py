@@ -10,7 +10,8 @@ import numpy as np
 
 from gptfl.api.writing import study_targets
 from gptfl.core import Progress, silent
-from gptfl.core.curriculum import RunStream, count_steps, generator, run_seed
+from gptfl.core.curriculum import RunStream, generator, run_seed
+from gptfl.core.packing import Batching
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.rank import InfluenceRequest, open_sources, rankings_of, suspicion
 from gptfl.influence.self_influence import measure_initial_metrics
@@ -24,6 +25,7 @@ from gptfl.recording.cost import Announce
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.trainers import model_of
 from gptfl.report.relabel import PERFECT_ORDER, RANDOM_ORDER, draw_study, write_study
+from gptfl.simulation.schedule import batching_in
 from gptfl.store.outputs import ResultWriter
 from gptfl.studies.results import RelabelStudy
 from gptfl.studies.retraining import Retrainer, Training, orders_of
@@ -168,8 +170,10 @@ def _length(recording: OpenedRecording, pool: int, epochs: float | None, steps: 
         raise DataError(f"{recording.path} doesn't say its {missing[0]}", "use a recording that gptfl collect made")
     batch_size, subset = settings.batch_size, settings.subset_size
     if steps is None:
-        passes = settings.steps * batch_size / subset if epochs is None else epochs
-        steps = count_steps(pool, batch_size, passes)
+        batching = batching_in(recording.dynamics)
+        seen = np.mean([(run.curriculum.batches >= 0).sum() for run in recording.dynamics.runs]) if batching else None
+        passes = (settings.steps * batch_size if seen is None else seen) / subset if epochs is None else epochs
+        steps = (batching or Batching(batch_size)).steps(np.arange(pool), float(passes))
     return batch_size, steps
 
 

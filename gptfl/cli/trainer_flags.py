@@ -1,11 +1,16 @@
 """Trainers' names on a command line: ``--learning-rate`` is ``--lr``."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gptfl.options.recipe import translate
 from gptfl.options.recipe_keys import OTHERS, REFUSED, RENAMED
 
 KEYS = {*RENAMED, *OTHERS, *REFUSED}
+SWITCHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "packing": {"true": ("--packing", "bfd"), "false": ()},
+    "group_by_length": {"true": ("--group-by-length",), "false": ()},
+}
+"""Options that trainers have under the same name, as a switch that is true or false."""
 
 
 def in_own_words(words: Sequence[str], own: Collection[str]) -> list[str]:
@@ -23,7 +28,10 @@ def in_own_words(words: Sequence[str], own: Collection[str]) -> list[str]:
         name, sign, value = word.partition("=")
         key = name[2:].replace("-", "_") if name.startswith("--") else ""
         flag = f"--{key.replace('_', '-')}"
-        if flag in own:
+        if flag in own and key in SWITCHES:
+            said = value if sign else left.pop(0) if left and not left[0].startswith("-") else "true"
+            kept += SWITCHES[key].get(said.lower(), (flag, said))
+        elif flag in own:
             kept.append(flag + sign + value if "_" in name else word)
         elif key not in KEYS:
             kept.append(word)
@@ -41,4 +49,5 @@ def _typed(given: dict[str, str | bool]) -> list[str]:
         return []
     read = {key: {"true": True, "false": False}.get(str(value).lower(), value) for key, value in given.items()}
     options = translate(read, "the command line")
-    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    return [word for flag, value in flags.items() for word in ((flag,) if value is True else (flag, str(value)))]

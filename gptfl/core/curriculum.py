@@ -82,15 +82,25 @@ def fill_batches(
 
 
 def presentation_weights(
-    batches: Int[np.ndarray, "*run step batch"], learning_rates: Float[np.ndarray, "*run step"]
+    batches: Int[np.ndarray, "*run step batch"],
+    learning_rates: Float[np.ndarray, "*run step"],
+    weights: Float[np.ndarray, " pool"] | None = None,
 ) -> Float[np.ndarray, "*run step"]:
     """How much seeing an example once at each step counts: the step size times its share of the batch.
 
     The loss of a batch is the mean over its examples, so that the share is 1 over the number of filled places. An
     example that is twice in a batch is seen twice; -1 is padding; a step without examples has weight 0. The exposures
     of a run to all its examples thus add up to its step sizes, whatever its batches.
+
+    Where the loss is a mean over tokens, an example's share is its tokens over the batch's. With ``weights``, in
+    proportion to these and 1 for a usual example (``relative_weights``), what is told is the share of an example of
+    weight 1; another's is its weight times as much.
     """
-    filled = (batches >= 0).sum(axis=-1)
+    if weights is None:
+        filled = (batches >= 0).sum(axis=-1)
+    else:
+        filled = np.where(batches >= 0, weights[batches], 0.0).sum(axis=-1)
+        return np.asarray(np.where(filled > 0, learning_rates / np.where(filled > 0, filled, 1.0), 0.0))
     return np.asarray(np.where(filled > 0, learning_rates / np.maximum(filled, 1), 0.0))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from gptfl.core.turns import Turn, transcript
 from gptfl.core.values import fingerprint
@@ -20,6 +20,8 @@ class Example:
     ``digest`` identifies the texts, also where a recording keeps none (``--no-texts``).
     ``fields`` holds whatever else the task knows (references, category, ...), JSON-able.
     ``turns`` are those of a conversation, of which prompt and target are then the ``transcript``.
+    ``length`` is how many tokens it has, where a recording has to know, and ``weight`` how much it counts in the loss of a
+    batch beside the others: its target's tokens, where the loss is a mean over tokens; None where all count alike.
     """
 
     id: str
@@ -30,6 +32,8 @@ class Example:
     fields: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
     turns: tuple[Turn, ...] = ()
+    length: int | None = None
+    weight: int | None = None
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -71,7 +75,7 @@ class Example:
         kept = {name: self.fields[name] for name in WORDLESS if isinstance(self.fields.get(name), int)}
         if self.task is not None:
             kept["task"] = self.task
-        return Example(self.id, "", "", (), self.label, kept, self.digest)
+        return Example(self.id, "", "", (), self.label, kept, self.digest, length=self.length, weight=self.weight)
 
 
 def without_texts(pool: Sequence[Example], test: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
@@ -233,6 +237,23 @@ class TaskData:
     source: str = ""
     licence: str = ""
     notes: tuple[str, ...] = ()
+
+
+def weights_of(pool: Sequence[Example]) -> Int[np.ndarray, " pool"] | None:
+    """How much each example counts in the loss of a batch; None where all count alike."""
+    weights = [example.weight for example in pool if example.weight is not None]
+    return np.array(weights, dtype=np.int64) if pool and len(weights) == len(pool) else None
+
+
+def relative_weights(pool: Sequence[Example]) -> Float[np.ndarray, " pool"] | None:
+    """The same in units of the pool's mean (see ``presentation_weights``); None where all count alike."""
+    weights = weights_of(pool)
+    return None if weights is None else weights / weights.mean()
+
+
+def lengths_of(pool: Sequence[Example]) -> Int[np.ndarray, " pool"]:
+    """How many tokens each example has, -1 where that isn't known."""
+    return np.array([-1 if example.length is None else example.length for example in pool], dtype=np.int64)
 
 
 def references_of(example: Example) -> tuple[str, ...]:

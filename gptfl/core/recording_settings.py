@@ -19,6 +19,8 @@ DECAYS = (DECAY_ALL, DECAY_WEIGHTS) = ("all", "weights")
 """Which weights decay: all of them, or all but biases and those of norms, as transformers' Trainer has it."""
 MEANS = (PER_EXAMPLE, PER_TOKEN) = ("examples", "tokens")
 """What a step's loss is the mean over."""
+QUANTISED = (BITS_4, BITS_8) = ("4bit", "8bit")
+"""How weights that aren't trained may be kept."""
 LARGEST = 2**31
 """No count is larger."""
 LARGEST_RATE = 1e9
@@ -180,6 +182,9 @@ class RecordingSettings(Mapping[str, Any]):
     decay: str = _setting(DECAY_ALL, _is_word, False, later=True)
     loss_mean: str = _setting(PER_EXAMPLE, _is_word, False, later=True)
     dropout: bool = _setting(True, _is_switch, False, later=True, on="--dropout", off="--no-dropout")
+    packing: str | None = _setting(None, _is_word, later=True)
+    group_by_length: bool = _setting(False, _is_switch, False, later=True)
+    quantize: str | None = _setting(None, _is_word, later=True)
     weights: str | None = _setting(None, _is_word, identity=False)
     """The hash of the weights that every run started from."""
     tokenization: str | None = _setting(None, _is_word, identity=False)

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import FIT, REPEAT, TEST, VALIDATION, RecordingSettings, role_of
-from gptfl.core.curriculum import RunStream, draw_subset, fill_batches, generator, run_seed
+from gptfl.core.curriculum import RunStream, draw_subset, generator, run_seed
+from gptfl.core.packing import Batching
 from gptfl.designs.dealing import Dealer
 
 UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
@@ -74,12 +75,13 @@ class Draw:
     swaps: Int[np.ndarray, "swapped 2"]
     without: Int[np.ndarray, " without"] = field(default_factory=lambda: NONE)
 
-    def batches(self, batch_size: int, steps: int) -> Int[np.ndarray, "step batch"]:
-        """The run's curriculum; -1 is an empty place."""
+    def batches(self, batching: Batching | int, steps: int) -> Int[np.ndarray, "step batch"]:
+        """The run's curriculum; -1 is an empty place. A number is how many examples a step has."""
+        batching = Batching(batching) if isinstance(batching, int) else batching
         if len(self.without):
-            whole = fill_batches(np.union1d(self.members, self.without), batch_size, steps, self.seed)
+            whole = batching.fill(np.union1d(self.members, self.without), steps, self.seed)
             return leave_empty(whole, self.without)
-        batches = fill_batches(self.members, batch_size, steps, self.seed)
+        batches = batching.fill(self.members, steps, self.seed)
         swapped = batches.copy()
         for member, other in self.swaps:
             swapped[batches == member] = other

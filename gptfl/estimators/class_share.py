@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Class, Classes, FitData, Prediction, Query, Run, Unseen, class_numbers, lack_of_classes
+from gptfl.core.examples import weights_of
 from gptfl.errors import DataError
 from gptfl.estimators import average
 from gptfl.estimators.baselines import (
@@ -55,6 +56,7 @@ class ClassShare:
     test_classes_: Int[np.ndarray, " test"] | None = None
     notes_: tuple[str, ...] = ()
     clock_: Clock | None = None
+    counts_: Float[np.ndarray, " pool"] | None = None
 
     def __init__(self, strength: float | None = None) -> None:
         self.strength = (
@@ -72,6 +74,8 @@ class ClassShare:
         self.steps_, self.clock_ = anchor.steps_, anchor.clock_
         self.notes_ = cut_notes(self.name, runs, data.metric.name, self.steps_)
         self.classes_ = _class_indices(data)
+        weights = weights_of(data.pool)
+        self.counts_ = None if weights is None else weights.astype(np.float64)
         share = np.concatenate([self._shares_of(run) for run in runs])
         self.share_ = share.mean(axis=0)
         classes = Classes(data.pool)
@@ -91,7 +95,7 @@ class ClassShare:
     def _shares_of(self, run: Run) -> Float[np.ndarray, "1 grid class"]:
         curriculum = run.curriculum
         batches, rates = curriculum.batches[None], curriculum.learning_rates[None]
-        return shares(exposures(batches, rates, self.steps_, len(self.classes_), self.classes_))
+        return shares(exposures(batches, rates, self.steps_, len(self.classes_), self.classes_, self.counts_))
 
     def _asked_shares(
         self, query: Query, runs: Int[np.ndarray, " some"], classes: Int[np.ndarray, " pool"]
@@ -101,7 +105,7 @@ class ClassShare:
         batches, rates = query.batches[runs], query.learning_rates[runs]
         if self.clock_ is None:  # fitted when each place in a batch counted alike, however many there were
             rates = rates * (batches >= 0).sum(axis=2)
-        return shares(exposures(batches, rates, query.steps, len(classes), groups))
+        return shares(exposures(batches, rates, query.steps, len(classes), groups, self._counts_asked(query)))
 
     def predict(self, query: Query) -> Prediction:
         """Mean-run plus the shares' part. Raises ``DataError`` beyond the recorded steps."""
@@ -125,6 +129,14 @@ class ClassShare:
                 extrapolated = self._extrapolated(part, query.unseen, share, intercept, slope)
                 values[np.ix_(runs, every, seen < 0)] = extrapolated
         return Prediction(begun(values, self.clock_, query, self.steps_))
+
+    def _counts_asked(self, query: Query) -> Float[np.ndarray, " pool"] | None:
+        """How much each training example asked about counts in a batch; one of which that isn't known as the mean."""
+        asked = query.unseen
+        if asked is None or self.counts_ is None:
+            return self.counts_
+        usual = float(self.counts_.mean())
+        return np.array([usual if one.weight is None else one.weight for one in asked.pool], dtype=np.float64)
 
     def _classes_asked(self, query: Query) -> Int[np.ndarray, " pool"]:
         """The class of every training example asked about. Raises ``DataError`` for one of no known class."""
@@ -180,7 +192,7 @@ class ClassShare:
         """``steps`` [grid], ``intercept`` [grid, test], ``slope`` [grid, class, test], ``classes`` [pool].
 
         For unseen test examples ``share`` [grid, class], that of the average run, and ``test_classes`` [test];
-        ``clock`` as in mean-run.
+        ``clock`` as in mean-run, and ``counts`` [pool], the weights of examples that don't count alike.
         """
         check_fitted(self)
         more = {"share": self.share_, "test_classes": self.test_classes_}
@@ -191,6 +203,7 @@ class ClassShare:
             "classes": self.classes_,
             **{name: array for name, array in more.items() if array is not None},
             **clock_arrays(self.clock_),
+            **({} if self.counts_ is None else {"counts": self.counts_}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -200,11 +213,13 @@ class ClassShare:
         self.slope_ = array_of(self.name, state, "slope", 3)
         self.classes_ = array_of(self.name, state, "classes", 1)
         self.clock_ = clock_from(self.name, state)
+        self.counts_ = array_of(self.name, state, "counts", 1) if "counts" in state else None
         grid, classes, test = self.slope_.shape
         if (
             len(self.steps_) != grid
             or grid == 0
             or self.intercept_.shape != (grid, test)
+            or (self.counts_ is not None and self.counts_.shape != self.classes_.shape)
             or int(self.classes_.max(initial=-1)) + 1 != classes
         ):
             raise DataError(f"{self.name}: the shapes of its arrays don't agree", "fit it again (gptfl fit)")

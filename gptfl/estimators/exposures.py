@@ -17,22 +17,25 @@ def exposures(
     steps: Int[np.ndarray, " recorded"],
     pool: int,
     groups: Int[np.ndarray, " pool"] | None = None,
+    counts: Float[np.ndarray, " pool"] | None = None,
 ) -> Float[np.ndarray, "run recorded pool"]:
     """The sum over the steps before each recorded one of step size times the example's share of the batch.
 
     Step s has seen batches 0 .. s-1; an example that is twice in a batch counts twice, and -1 is padding (see
     ``presentation_weights``). With ``groups`` (a group's index for each example) the last
-    axis is groups instead of examples, and no array over the pool is made. ``steps`` ascend.
+    axis is groups instead of examples, and no array over the pool is made. ``steps`` ascend. ``counts`` are the
+    examples' ``relative_weights``, where they don't count alike.
     """
     width = pool if groups is None else int(groups.max(initial=-1)) + 1
     result = np.zeros((len(batches), len(steps), width))
-    weights = presentation_weights(batches, learning_rates)
+    weights = presentation_weights(batches, learning_rates, counts)
     run, step, _ = np.nonzero(batches >= 0)
     member = batches[batches >= 0]
     # An example of batch t is seen from the first recorded step beyond t on.
     row = np.searchsorted(steps, step, side="right")
     seen = row < len(steps)
     run, row, member, size = run[seen], row[seen], member[seen], weights[run, step][seen]
+    size = size if counts is None else size * counts[member]
     np.add.at(result, (run, row, member if groups is None else groups[member]), size)
     return np.cumsum(result, axis=1, out=result)
 

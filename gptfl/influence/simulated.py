@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Features, Progress
-from gptfl.core.curriculum import RunStream, fill_batches, generator, run_seed
+from gptfl.core.curriculum import RunStream, generator, run_seed
 from gptfl.errors import DataError
 from gptfl.influence.self_influence import InitialMetrics, initial_metrics, pool_as_test
 from gptfl.influence.targets import DROP, Influence, InfluenceTarget
@@ -62,12 +62,15 @@ class Drop:
         return effects
 
 
+EMPTY = -2
+
+
 @dataclass(frozen=True, slots=True)
 class Replace:
     """One run in which one member's places are taken by each of ``candidates`` in turn; the first ``due`` are told."""
 
     template: Int[np.ndarray, "step batch"]
-    """Places among ``others``, and -1 where the candidate goes."""
+    """Places among ``others``, -1 where the candidate goes, and ``EMPTY`` for padding."""
     others: Int[np.ndarray, " other"]
     candidates: Int[np.ndarray, " candidate"]
     count: int
@@ -89,7 +92,9 @@ class Replace:
         for begin in range(0, len(self.candidates), chunk):
             names = self.candidates[begin : begin + chunk]
             ids = np.concatenate([np.broadcast_to(self.others, (len(names), len(self.others))), names[:, None]], axis=1)
-            values = reading.of(final(ids[:, self.template]).astype(np.float64), self.due)
+            values = reading.of(
+                final(np.where(self.template == EMPTY, -1, ids[:, self.template])).astype(np.float64), self.due
+            )
             total += values.sum(axis=0)
             there = np.arange(begin, min(begin + len(names), self.count))
             own[there] = values[there - begin, there]
@@ -103,7 +108,7 @@ def drops(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Dr
         shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
         for number, begin in enumerate(range(0, pool, size)):
             members = np.take(shuffled, np.arange(begin, begin + size), mode="wrap")
-            base = fill_batches(members, recipe.batch_size, recipe.steps, run_seed(seed, order * pool + number))
+            base = recipe.fill(members, run_seed(seed, order * pool + number))
             yield Drop(base, shuffled[begin : begin + size])
 
 
@@ -124,17 +129,18 @@ def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iter
         shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
         for number, begin in enumerate(range(0, pool, candidates)):
             turned = np.roll(shuffled, -begin)
-            filled = fill_batches(
-                np.arange(size), recipe.batch_size, recipe.steps, run_seed(seed, order * pool + number)
-            )
+            members = np.append(turned[candidates:], turned[0])
+            batches = recipe.fill(members, run_seed(seed, order * pool + number))
+            slot = np.full(pool + 1, EMPTY)  # the last is that of padding
             # The last of a run's members is the one whose places are taken.
-            template = np.where(filled == size - 1, -1, filled)
+            slot[members] = np.append(np.arange(size - 1), -1)
+            template = slot[batches]
             yield Replace(template, turned[candidates:], turned[:candidates], min(candidates, pool - begin))
 
 
 def members_of_run(recipe: RunSchedule, pool: int) -> int:
     """How many examples a typical run has, each of which is seen at least once."""
-    return min(recipe.subset or pool, recipe.steps * recipe.batch_size, pool)
+    return min(recipe.subset or pool, int(recipe.seen), pool)
 
 
 MAX_NUMBERS = 2**22
@@ -170,7 +176,7 @@ def simulated(
     else:
         trials = list(replacements(recipe, pool, orders, seed))
     total, done = sum(trial.size for trial in trials), 0
-    chunk = max(1, MAX_NUMBERS // (recipe.steps * recipe.batch_size + len(recipe.grid) * len(first)))
+    chunk = max(1, MAX_NUMBERS // (int(recipe.seen) + len(recipe.grid) * len(first)))
 
     def final(batches: Int[np.ndarray, "run step batch"]) -> Float[np.ndarray, "run test"]:
         nonlocal done

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import Stream, generator
+from gptfl.core.packing import stacked_batches
 from gptfl.designs.dealing import pick_evenly
 from gptfl.features.vectors import VectorSource
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
@@ -70,7 +71,7 @@ def improve_by_swaps(
     tests = slice(None) if subject.tests is None else subject.tests
     sign = 1.0 if source.metric.higher_is_better else -1.0
     # Closed-form influence is of seeing an example once; others are of all its places in a run.
-    times = recipe.steps * recipe.batch_size / wish.size if influence.how == CLOSED_FORM else 1.0
+    times = recipe.seen / wish.size if influence.how == CLOSED_FORM else 1.0
     spread = np.zeros(len(start.worth)) if influence.spread is None else wish.cautious * influence.spread
     alike = None
     if vectors is not None and start.penalty > 0:
@@ -90,7 +91,7 @@ def improve_by_swaps(
         return np.asarray(sign * ends.reshape(len(members), -1).mean(axis=1) - times * cost)
 
     starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, wish.search // ORDERS)]
-    batches = np.stack([recipe.orders(one, ORDERS, seed) for one in starts])
+    batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
     values = judge(np.stack(starts), batches)
     best = int(np.argmax(values))
     budget = wish.search - len(starts) * ORDERS

@@ -40,7 +40,7 @@ def sets_of(sketches: TokenSketches, like: Vectors) -> dict[str, Float[np.ndarra
     for name, vectors in like.items():
         kind, _, step = name.partition("-")
         # Of what is divided on the pool's side alone, the test side is plain.
-        one = told.sketches.get(("raw" if kind == "preconditioned" else kind, int(step) if step.isdecimal() else -1))
+        one = sketches.sketches.get(("raw" if kind == "preconditioned" else kind, int(step) if step.isdecimal() else -1))
         if one is None:
             raise DataError(
                 f"the simulator was fitted to {name}, which is no set of gradient sketches",
@@ -80,7 +80,7 @@ def token_influence(source: FittedSimulator, test: int, sketches: TokenSketches)
         raise DataError(f"{source.path} was fitted with examples set aside", "fit without --unseen")
     with vectors_of(source, None) as vectors:
         train = vectors.rows(0, len(source.scope.pool))
-    return TokenInfluence(told.tokens, estimator.first_order_of(train, sets_of(told, train), place))
+    return TokenInfluence(sketches.tokens, estimator.first_order_of(train, sets_of(sketches, train), place))
 
 
 def sketch_again(

@@ -4,7 +4,7 @@ import importlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,16 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
 )
+from gptfl.options.recording import ExecutionOptions
+from gptfl.options.rows import RowOptions
+from gptfl.options.training import TrainingOptions
 from gptfl.options.types import LONGEST
 
 SUFFIXES = (".yaml", ".yml", ".json")
+GROUPS: Mapping[str, Any] = {"training": TrainingOptions, "execution": ExecutionOptions, "rows": RowOptions}
+"""The groups of options that a recipe says something of."""
+MAY_BE_NULL = ("max_length", "max_grad_norm")
+"""Keys of which null isn't the default but none."""
 OF_ADAM = ("adamw", "adamw-8bit", "muon")
 MAX_NODES = 2**16
 """Values of a recipe, those counted again that an alias stands for."""
@@ -37,6 +44,14 @@ class Recipe:
     options: Mapping[str, Any]
     ignored: tuple[str, ...] = ()
 
+    @property
+    def groups(self) -> dict[str, Any]:
+        """The same in groups, but for the model: ``gptfl.collect(model, task, **recipe.groups)``."""
+        return {
+            group: kind(**{one.name: self.options[one.name] for one in fields(kind) if one.name in self.options})
+            for group, kind in GROUPS.items()
+        }
+
     def without(self, given: Sequence[str]) -> dict[str, Any]:
         """The options but those that are ``given``, and what these make meaningless."""
         dropped = set(given)
@@ -46,20 +61,26 @@ class Recipe:
             dropped |= {"beta1", "beta2", "eps", "momentum"}
         if "batch_size" in dropped:
             dropped.add("accumulate")
+        if "packing" in dropped:
+            dropped.add("group_by_length")
         return {name: value for name, value in self.options.items() if name not in dropped}
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: str | Path) -> Recipe:
     """The recipe in a YAML or JSON file of TRL, transformers, axolotl or LLaMA-Factory; what it leaves out is the trainer's.
+
+    Its ``options`` are those of ``gptfl.collect``, as in ``gptfl.collect(model, task, **recipe.options)``.
 
     Raises ``DataError`` for what is no such file, and ``UsageError`` for settings that gptfl can't follow.
     """
+    path = Path(path)
     given: dict[str, Any] = {}
     for key, value in _read(path).items():
         name = str(key).replace("-", "_")
         if name in given:
             raise DataError(f"--recipe {path} has the key {name[:60]!r} twice", "leave one of them out")
         given[name] = value
+    unset = {key for key in MAY_BE_NULL if key in given and given[key] is None}
     given = {key: value for key, value in given.items() if value is not None}
     known = [key for key in given if key in RENAMED or key in OTHERS or key in REFUSED]
     if not known:
@@ -68,11 +89,14 @@ def read_recipe(path: Path) -> Recipe:
             "give a file of TRL, transformers, axolotl or LLaMA-Factory with learning_rate",
         )
     trainer = _trainer(given)
-    options = translate({**_defaults(trainer, given), **given}, str(path))
+    usual = {key: value for key, value in _defaults(trainer, given).items() if key not in unset}
+    options = translate({**usual, **given}, str(path), trainer)
     # What no key says: trainers take the mean over tokens, and neither biases nor norms decay.
     options["loss_mean"] = "tokens"
-    if options["weight_decay"]:
+    if options.get("weight_decay"):
         options["decay"] = "weights"
+    if trainer == "TRL":
+        options["end_token"] = True  # as its trainer ends every completion
     return Recipe(trainer, options, tuple(key for key in given if key not in known))
 
 
@@ -152,6 +176,7 @@ def _defaults(trainer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"max_grad_norm": 1.0, "weight_decay": 0.0, "gradient_accumulation_steps": 1}
     if trainer == "axolotl":
         found |= {"lr_scheduler": "cosine", "micro_batch_size": 1, "num_epochs": 1, "optimizer": "adamw_torch"}
+        found |= {"sequence_len": 512}
     else:
         found |= {"lr_scheduler_type": "linear", "per_device_train_batch_size": 8, "num_train_epochs": 3}
         found |= {"learning_rate": 2e-5 if trainer == "TRL" else 5e-5, "optim": "adamw_torch"}
@@ -162,6 +187,7 @@ def _defaults(trainer: str, given: Mapping[str, Any]) -> dict[str, Any]:
             alpha = 2 * rank if isinstance(rank, int) else 16
             found |= {"lora_rank": 8, "lora_alpha": alpha, "lora_dropout": 0.0, "lora_target": "all"}
     if trainer == "TRL":
+        found |= {} if "max_seq_length" in given else {"max_length": 1024}
         found |= {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05} if given.get("use_peft") else {}
     optimiser = OPTIMISERS.get(str(given.get("optim", given.get("optimizer", "adamw"))))
     if optimiser in OF_ADAM:
@@ -169,19 +195,87 @@ def _defaults(trainer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def translate(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def translate(given: Mapping[str, Any], where: str, trainer: str = "") -> dict[str, Any]:
     """Trainers' settings as options; ``where`` says in messages from what. Raises ``UsageError`` for what can't be followed."""
     for key, refused in REFUSED.items():
         if key in given and not refused.is_usual(given[key]):
             raise _refusal(where, key, given[key], refused.why, refused.remedy)
     reader = _Reader(given, where)
     found = {**reader.batch(), **reader.length(), **reader.steps(), **reader.optimiser(), **reader.adapters()}
+    found |= {
+        **packing(given, where, trainer),
+        **rows(given, where),
+        **bits(given, where, "lora" in found or not trainer),
+    }
     if reader.has("model"):
         found["model"] = str(reader.value("model"))
     for key, precision in (("bf16", "bf16"), ("fp16", "fp16")):
-        if given.get(key) is True or str(given.get(key)).lower() == "true":
+        if _is_true(given.get(key)):
             found["precision"] = precision
     return found
+
+
+def packing(given: Mapping[str, Any], where: str, trainer: str) -> dict[str, Any]:
+    """``--packing``, where examples are packed so that they don't see one another, and ``--group-by-length``."""
+    found: dict[str, Any] = {}
+    key = next((key for key in ("neat_packing", "sample_packing", "packing") if _is_true(given.get(key))), None)
+    if key == "packing" and trainer == "LLaMA-Factory":
+        why = "the examples of a row would see one another"
+        raise _refusal(where, key, True, why, "add neat_packing: true, which keeps them apart")
+    strategy = given.get("packing_strategy", "bfd")
+    if key is not None and strategy != "bfd":
+        why = "it cuts examples in two, so that what one of them does can't be told"
+        raise _refusal(where, "packing_strategy", strategy, why, "use bfd")
+    if key is not None:
+        found["packing"] = "bfd"
+    order = given.get("train_sampling_strategy", "random")
+    if order not in ("random", "group_by_length"):
+        why = "batches are drawn at random, or by length"
+        raise _refusal(where, "train_sampling_strategy", order, why, "use random or group_by_length")
+    # Packed rows are of about one length.
+    if key is None and (order == "group_by_length" or _is_true(given.get("group_by_length"))):
+        found["group_by_length"] = True
+    return found
+
+
+def rows(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What of data of one's own a trainer's settings say: the field of plain texts, and what of chats is learned."""
+    found: dict[str, Any] = {}
+    if _is_true(given.get("assistant_only_loss")):
+        found["loss_on"] = "assistant"
+    field = given.get("dataset_text_field", "text")
+    if not isinstance(field, str) or not field:
+        raise _refusal(where, "dataset_text_field", field, "the name of a field is expected", "write one")
+    return found if field == "text" else {**found, "fields": f"text={field}"}
+
+
+def bits(given: Mapping[str, Any], where: str, lora: bool) -> dict[str, Any]:
+    """``--quantize``, of which adapters alone can be trained."""
+    known = {4: "4bit", 8: "8bit"}
+    asked = {
+        key: known[number] for key, number in (("load_in_4bit", 4), ("load_in_8bit", 8)) if _is_true(given.get(key))
+    }
+    if given.get("quantization_bit"):
+        number = given["quantization_bit"]
+        if str(number) not in ("4", "8"):
+            raise _refusal(where, "quantization_bit", number, "weights are kept in 4 or 8 bits", "use 4 or 8")
+        asked["quantization_bit"] = known[int(number)]
+    if given.get("adapter") == "qlora" and not asked:
+        asked["adapter"] = "4bit"
+    if not asked:
+        return {}
+    key, kept = next(iter(asked.items()))
+    for name in ("bnb_4bit_quant_type", "quantization_type"):
+        if given.get(name, "nf4") != "nf4":
+            raise _refusal(where, name, given[name], "gptfl keeps 4 bits as nf4", "use nf4")
+    if not lora:
+        why = "over weights in few bits adapters alone can be trained"
+        raise _refusal(where, key, given[key], why, "add adapters (LoRA), or leave it out")
+    return {"quantize": kept}
+
+
+def _is_true(value: Any) -> bool:
+    return value is True or str(value).lower() == "true"
 
 
 def _refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
@@ -277,16 +371,13 @@ class _Reader:
     def adapters(self) -> dict[str, Any]:
         """``--lora``, where adapters are trained."""
         given, where = self.given, self.where
-        strategy = given.get("train_sampling_strategy", "random")
-        if strategy != "random":
-            raise _refusal(where, "train_sampling_strategy", strategy, "batches are drawn at random", "leave it out")
         if given.get("stage", "sft") != "sft":
             raise _refusal(where, "stage", given["stage"], "gptfl fine-tunes on targets alone", "use stage: sft")
         kind = given.get("finetuning_type", given.get("adapter", "lora" if given.get("use_peft") else "full"))
-        if kind not in ("lora", "full", ""):
+        if kind not in ("lora", "qlora", "full", ""):
             key = "finetuning_type" if "finetuning_type" in given else "adapter"
             raise _refusal(where, key, kind, "gptfl trains all weights or LoRA", "use lora, or --train-layers K")
-        if kind != "lora":
+        if kind not in ("lora", "qlora"):
             return {}
         rank = next((key for key in ("lora_r", "lora_rank") if key in given), None)
         lora = [f"r={self.whole('', rank)}"] if rank else []
@@ -311,4 +402,6 @@ class _Reader:
 
 def typed(options: Mapping[str, Any]) -> str:
     """Options as they are typed."""
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return " ".join(
+        f"--{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in options.items()
+    )

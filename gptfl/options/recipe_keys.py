@@ -31,8 +31,15 @@ RENAMED: Mapping[str, str] = {
     "base_model": "model",
 }
 """The option that each key is, but that a step's examples are those of all accumulated passes."""
+PACKING = ("packing", "packing_strategy", "neat_packing", "sample_packing")
+GROUPING = ("group_by_length", "train_sampling_strategy")
+BITS = ("load_in_4bit", "load_in_8bit", "quantization_bit", "bnb_4bit_quant_type", "quantization_type")
 OTHERS = (
-    *("bf16", "fp16", "adapter", "use_peft", "finetuning_type", "stage", "train_sampling_strategy"),
+    *PACKING,
+    *GROUPING,
+    *BITS,
+    *("assistant_only_loss", "dataset_text_field"),
+    *("bf16", "fp16", "adapter", "use_peft", "finetuning_type", "stage"),
     *("lora_r", "lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target", "lora_target_linear"),
 )
 """Further keys that are read."""
@@ -42,7 +49,9 @@ SCHEDULES = {
 }
 OPTIMISERS = {
     **dict.fromkeys(("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_apex_fused"), "adamw"),
-    **dict.fromkeys(("adamw_8bit", "adamw_bnb_8bit"), "adamw-8bit"),
+    # What is paged lies elsewhere, and is computed alike.
+    **dict.fromkeys(("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit"), "adamw-8bit"),
+    **dict.fromkeys(("paged_adamw", "paged_adamw_32bit"), "adamw"),
     **{name: name for name in ("sgd", "adafactor", "muon")},
 }
 
@@ -60,8 +69,6 @@ def _is(*usual: Any) -> Callable[[Any], bool]:
     return lambda value: value in usual
 
 
-_PACKED = Refused("gptfl packs no examples into one row", "leave it out, and record without packing")
-_BITS = Refused("gptfl has no quantised weights (QLoRA)", "leave it out, and train adapters on whole weights")
 _LORA = Refused("gptfl has plain LoRA", "leave it out")
 _LAYERS = Refused(
     "gptfl trains all weights, the top blocks or adapters", "leave it out; --train-layers K trains the top"
@@ -70,9 +77,7 @@ _PROMPTS = Refused("the loss would be on prompts, too", "leave it out, or say wi
 _RATES = Refused("the schedule would be another", "leave it out")
 _ORDER = Refused("batches are drawn at random", "leave it out")
 REFUSED: Mapping[str, Refused] = {
-    **dict.fromkeys(("packing", "neat_packing", "sample_packing"), _PACKED),
-    **dict.fromkeys(("group_by_length", "disable_shuffling", "curriculum_sampling"), _ORDER),
-    **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_bit"), _BITS),
+    **dict.fromkeys(("disable_shuffling", "curriculum_sampling"), _ORDER),
     **dict.fromkeys(("use_dora", "use_rslora", "peft_use_dora", "peft_use_rslora", "loraplus_lr_ratio"), _LORA),
     **dict.fromkeys(("lora_modules_to_save", "modules_to_save", "additional_target", "loftq_config"), _LORA),
     **dict.fromkeys(("unfrozen_parameters", "freeze_trainable_layers", "freeze_trainable_modules"), _LAYERS),
@@ -89,10 +94,19 @@ REFUSED: Mapping[str, Refused] = {
     "use_galore": Refused("gptfl has no such optimiser", "use optim: adamw_torch"),
     "use_badam": Refused("gptfl has no such optimiser", "use optim: adamw_torch"),
 }
-AXOLOTL = ("base_model", "micro_batch_size", "sequence_len", "num_epochs", "lr_scheduler")
-LLAMA_FACTORY = ("finetuning_type", "stage", "cutoff_len", "lora_target", "lora_rank")
+AXOLOTL = ("base_model", "micro_batch_size", "sequence_len", "num_epochs", "lr_scheduler", "sample_packing", "adapter")
+LLAMA_FACTORY = (
+    "finetuning_type",
+    "stage",
+    "cutoff_len",
+    "lora_target",
+    "lora_rank",
+    "neat_packing",
+    "quantization_bit",
+)
 TRL = (
     *("max_length", "max_seq_length", "packing", "assistant_only_loss", "completion_only_loss", "dataset_text_field"),
     *("eos_token", "dataset_num_proc", "loss_type", "chat_template_path", "use_peft", "dataset_name"),
+    *("packing_strategy", "padding_free", "dataset_kwargs", "eval_packing"),
 )
 """Keys that only files of these trainers have."""

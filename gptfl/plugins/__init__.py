@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from gptfl.core.curriculum import presentation_weights
-    from gptfl.core.examples import Example, TaskData
+    from gptfl.core.examples import Example, TaskData, relative_weights
     from gptfl.core.gradients import GradientProducts, GradientSketches, SketchPoint
     from gptfl.core.queries import Features, FeatureSet, FitData, Prediction, Query, Unseen
     from gptfl.core.runs import Curriculum, Dynamics, MetricInfo, Run
@@ -75,6 +75,7 @@ _WHERE = {
     "number": "plugins.settings",
     "one_of": "plugins.settings",
     "presentation_weights": "core.curriculum",
+    "relative_weights": "core.examples",
     "silent": "core.values",
     "text": "plugins.settings",
     "whole": "plugins.settings",
@@ -121,6 +122,7 @@ __all__ = [
     "number",
     "one_of",
     "presentation_weights",
+    "relative_weights",
     "silent",
     "text",
     "whole",

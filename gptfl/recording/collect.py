@@ -108,18 +108,18 @@ def _job(
     options = plan.options
     recipe = replace(plan.trainer, processes=group.size)
     draws = plan.design.draws(examples.pool, plan.task)
-    batch, seed = options.training.batch_size, options.execution.seed
+    batching, seed = plan.batching, options.execution.seed
     reserved = plan.design.places(examples.pool)
     reference = None
     if plan.gradients.points or plan.sketches is not None:
         points = plan.gradients.points
-        reference = ReferenceJob(path, plan.design.pool, batch, plan.steps, seed, points, plan.sketches, reserved)
+        reference = ReferenceJob(path, plan.design.pool, batching, plan.steps, seed, points, plan.sketches, reserved)
     job = RecordingJob(
         path,
         plan.settings(examples, recipe),
         examples,
         plan.metrics,
-        make_plans(draws, batch, plan.steps),
+        make_plans(draws, batching, plan.steps),
         options.output.texts,
         reference,
         None,

@@ -56,6 +56,7 @@ KEPT += (
     "seed",
 )
 KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout")
+KEPT += ("packing", "group_by_length", "quantize")
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
 KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision")
 """Options that a recording keeps under their own names."""
@@ -212,7 +213,10 @@ def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
     return {
         "subset_size": _unless(own.subset, usual.subset),
         "leave_out_size": _unless(found["leave_out_size"], own.swapped),
-        "steps": _unless(found["steps"], choose_steps(own, None, None, settings.batch_size)),
+        # How many steps a pass over packed rows has, only the rows tell.
+        "steps": found["steps"]
+        if settings.packing
+        else _unless(found["steps"], choose_steps(own, None, None, settings.batch_size)),
     }
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of_classes
 from gptfl.core.curriculum import Stream, count_steps
 from gptfl.core.examples import RESERVED
+from gptfl.core.packing import Batching
 from gptfl.designs.dealing import pick_evenly
 from gptfl.designs.draws import (
     BALANCED,
@@ -238,19 +239,25 @@ def choose_design(
     return Design(name, runs, pool, subset_size, seed, reserve_pool, leave_out_size, repeats)
 
 
-def choose_steps(design: Design, steps: int | None, epochs: float | None, batch_size: int) -> int:
-    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``."""
+def choose_steps(
+    design: Design, steps: int | None, epochs: float | None, batch_size: int, rows: int | None = None
+) -> int:
+    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``.
+
+    ``rows`` is how many rows a subset has, where that isn't one an example.
+    """
+    rows = design.subset if rows is None else rows
     if epochs is None:
         usual = PAPER_EPOCHS if design.name in (UNIFORM, LEAVE_SMALL) else CONTRAST_EPOCHS
-        return count_steps(design.subset, batch_size, usual) if steps is None else steps
+        return count_steps(rows, batch_size, usual) if steps is None else steps
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
-    return count_steps(design.subset, batch_size, epochs)
+    return count_steps(rows, batch_size, epochs)
 
 
-def make_plans(draws: Sequence[Draw], batch_size: int, steps: int) -> list[Plan]:
+def make_plans(draws: Sequence[Draw], batching: Batching | int, steps: int) -> list[Plan]:
     """The runs with their batches."""
-    return [Plan(draw.index, draw.seed, draw.role, draw.batches(batch_size, steps)) for draw in draws]
+    return [Plan(draw.index, draw.seed, draw.role, draw.batches(batching, steps)) for draw in draws]
 
 
 def identify(

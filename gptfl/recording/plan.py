@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.core import RecordingSettings, TaskData
 from gptfl.core.curriculum import check_seed, recorded_steps
+from gptfl.core.packing import Batching
 from gptfl.core.recording_settings import DECODINGS, SETTINGS
 from gptfl.core.schedules import check_warmup
 from gptfl.designs.draws import CONTRAST, UNIFORM
@@ -16,9 +17,10 @@ from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
-from gptfl.recording.design import Design, choose_design, choose_steps
+from gptfl.recording.batching import choose_batches
+from gptfl.recording.design import Design, choose_design
 from gptfl.recording.gradient_request import Request, check_size, read_request
-from gptfl.recording.recipe import check_optimiser, recipe_settings
+from gptfl.recording.recipe import check_optimiser, check_quantised, recipe_settings
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
 from gptfl.recording.source import count_examples, open_source, token_settings
 from gptfl.store.safety import MAX_BYTES
@@ -62,6 +64,7 @@ class RecordingPlan:
     test: int
     """How many test examples there are."""
     steps: int
+    batching: Batching
     trainer: "TrainerSettings"
     device: str
     """The kind of device."""
@@ -149,11 +152,15 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         leave_out_size=asked.leave_out_size,
         repeats=asked.repeats,
     )
-    steps = choose_steps(design, training.steps, training.epochs, training.batch_size)
+    trainer = replace(trainer, **token_settings(options.rows, opened))
+    batching, steps = choose_batches(
+        training, design, task, examples.model, trainer, lambda: source.load(pool, test, execution.seed)
+    )
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
     reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
     check_optimiser(trainer.optimiser, execution.shard, reference)
+    check_quantised(training, execution.shard)
     check_recording_size(design.runs, asked.repeats, steps, training.batch_size, asked.record_every, test, len(metrics))
     design.check()
     along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
@@ -176,7 +183,8 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         design=design,
         test=test,
         steps=steps,
-        trainer=replace(trainer, derivatives=gradients.own, **token_settings(options.rows, opened)),
+        batching=batching,
+        trainer=replace(trainer, derivatives=gradients.own),
         device=device,
         gradients=gradients,
         sketches=sketches,

@@ -9,6 +9,7 @@ from gptfl.core.recording_settings import (
     MEANS,
     MUON,
     OPTIMISERS,
+    QUANTISED,
     SGD,
 )
 from gptfl.core.schedules import check_schedule, polynomial
@@ -56,7 +57,29 @@ def recipe_settings(training: TrainingOptions, rate: float) -> dict[str, Any]:
         "decay": training.decay,
         "loss_mean": training.loss_mean,
         "dropout": training.dropout,
+        "packing": training.packing,
+        "group_by_length": training.group_by_length,
+        "quantize": training.quantize,
     }
+
+
+def check_quantised(training: TrainingOptions, shard: bool) -> None:
+    """Raise where weights can't be kept in few bits: for want of adapters (``UsageError``) or of a package (``ResourceError``)."""
+    from gptfl.training.quantised import check_quantise
+
+    asked = training.quantize
+    if asked is None:
+        return
+    if asked not in QUANTISED:
+        raise UsageError(f"{asked!r} is unknown", f"use {' or '.join(QUANTISED)}", option="quantize")
+    if training.lora is None:
+        raise UsageError(
+            f"--quantize {asked} without --lora: over weights in few bits adapters alone can be trained",
+            "add --lora r=8, or leave --quantize out",
+        )
+    if shard:
+        raise UsageError(f"--shard with --quantize {asked}, which needs whole modules", "leave one of them out")
+    check_quantise(asked)
 
 
 def check_optimiser(optimiser: str, shard: bool, reference: str | None) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from gptfl.core import Dynamics, Progress
 from gptfl.core.curriculum import run_seed
+from gptfl.core.packing import Batching
 from gptfl.errors import DataError
 from gptfl.recording.gradient_request import GradientCost, products_bytes
 from gptfl.recording.sketch_request import SketchCost, SketchRequest
@@ -44,7 +45,7 @@ class ReferenceJob:
 
     path: Path
     pool: int
-    batch_size: int
+    batching: Batching
     steps: int
     seed: int
     count: int
@@ -73,8 +74,7 @@ class ReferenceJob:
         from gptfl.training.reference_run import reference_plan
 
         open_ = np.setdiff1d(np.arange(self.pool), self.reserved)
-        plan = reference_plan(len(open_), self.batch_size, self.steps, run_seed(self.seed, REFERENCE))
-        return replace(plan, batches=open_[plan.batches])
+        return reference_plan(open_, self.batching, self.steps, run_seed(self.seed, REFERENCE))
 
     def left(self, existing: Dynamics | None) -> tuple[bool, bool]:
         """Whether the recording still lacks products, and sketches, that are wanted.

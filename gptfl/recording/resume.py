@@ -19,6 +19,7 @@ from gptfl.core.curriculum import recorded_steps
 from gptfl.designs.draws import Draw
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Executor, Metric, Plan
+from gptfl.recording.batching import weighed
 from gptfl.recording.design import identify
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.tokens import mark_tokens
@@ -69,6 +70,7 @@ class RecordingJob:
         """As ``left``, now that weights and tokens are known: they must be the recorded ones."""
         settings = self.settings.having(weights=trainer.network.loaded.weights_hash)
         self.settings = mark_tokens(settings, trainer)
+        self.data = replace(self.data, pool=weighed(self.data.pool, trainer))
         return self.left()
 
     def check_name(self, make_trainer: TrainerMaker) -> None:
@@ -174,7 +176,7 @@ class RecordingJob:
             known.steps,
             recorded,
             known.subset_size,
-            known.batch_size,
+            round(float((self.plans[0].batches >= 0).sum(axis=1).mean())),
             len(self.metrics),
             generated,
         )

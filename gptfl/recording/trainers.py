@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Dynamics, Example, MetricInfo, Progress, TaskData, silent
-from gptfl.core.recording_settings import DECAYS, DECODINGS, MEANS, OPTIMISERS
+from gptfl.core.packing import PACKINGS
+from gptfl.core.recording_settings import DECAYS, DECODINGS, MEANS, OPTIMISERS, QUANTISED
 from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.guards import make_metric
@@ -115,6 +116,8 @@ OPTIONAL = (
         "chat_template",
         "clip_norm",
         "momentum",
+        "packing",
+        "quantize",
     ),
 )
 """Settings of a recipe that may be null."""
@@ -175,9 +178,12 @@ def _check_words(recipe: "TrainerSettings") -> None:
         ("optimiser", recipe.optimiser, OPTIMISERS),
         ("decay", recipe.decay, DECAYS),
         ("loss_mean", recipe.loss_mean, MEANS),
+        ("packing", recipe.packing, (None, *PACKINGS)),
+        ("quantize", recipe.quantize, (None, *QUANTISED)),
     ):
         if value not in known:
-            raise DataError(f"the recording has the setting {name} = {shown(value)}", f"known: {', '.join(known)}")
+            words = ", ".join(filter(None, known))
+            raise DataError(f"the recording has the setting {name} = {shown(value)}", f"known: {words}")
     if recipe.lora is not None:
         try:
             parse_lora(recipe.lora)

@@ -118,7 +118,7 @@ def caveats(dynamics: Dynamics, recorded: RunSchedule, query: Query, subset: int
         )
     sizes = (query.batches >= 0).sum(axis=2)
     if recorded.subset is not None and subset != recorded.subset:
-        was = recorded.steps * recorded.batch_size / recorded.subset
+        was = recorded.seen / recorded.subset
         now = sizes.sum(axis=1).mean() / subset
         notes.append(
             f"recorded runs saw {recorded.subset} examples about {was:.3g} times each, this one sees "

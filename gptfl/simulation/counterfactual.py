@@ -114,7 +114,7 @@ def ask_subset(
     """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
     dynamics = source.recording.dynamics
     recorded = recorded_schedule(dynamics, source.metric)
-    recipe = adjusted(recorded, source.world, len(members), overrides, orders)
+    recipe = adjusted(recorded, source.world, len(members), overrides, orders, members)
     query = recipe.query(recipe.orders(members, orders, seed), source.first(int(recipe.grid[0])))
     dropped = f", all but {len(source.pool.places) - len(members)} of the pool" if is_rest else ""
     labels = tuple(f"order {number}" for number in range(1, orders + 1))

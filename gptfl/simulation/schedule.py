@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, MetricInfo, Query, RecordingSettings
-from gptfl.core.curriculum import count_steps, fill_batches, run_seed
+from gptfl.core.curriculum import run_seed
+from gptfl.core.examples import lengths_of
+from gptfl.core.packing import Batching, stacked_batches
 from gptfl.core.schedules import SCHEDULES
 from gptfl.errors import DataError, UsageError
 
@@ -27,6 +29,15 @@ class RunSchedule:
     learning_rates: Float[np.ndarray, " step"]
     grid: Int[np.ndarray, " recorded"]
     subset: int | None
+    batching: Batching | None = None
+    """How batches are made; None: of examples as they are drawn."""
+    each: float | None = None
+    """How many examples a recorded step had on average, where that isn't the batch size."""
+
+    @property
+    def seen(self) -> float:
+        """How many examples a run sees, each as often as it does."""
+        return self.steps * (self.batch_size if self.each is None else self.each)
 
     @property
     def steps(self) -> int:
@@ -71,7 +82,19 @@ class RunSchedule:
     def orders(self, subset: Int[np.ndarray, " subset"], orders: int, seed: int) -> Int[np.ndarray, "run step batch"]:
         """The curricula of a subset in several random orders."""
         seeds = [run_seed(seed, order) for order in range(orders)]
-        return np.stack([fill_batches(subset, self.batch_size, self.steps, own) for own in seeds])
+        return stacked_batches([self.fill(subset, own) for own in seeds])
+
+    def fill(self, subset: Int[np.ndarray, " subset"], seed: int) -> Int[np.ndarray, "step batch"]:
+        """The curriculum of a subset in one order; ``seed`` is the run's."""
+        return self._batching.fill(subset, self.steps, seed)
+
+    def passes(self, subset: Int[np.ndarray, " subset"], epochs: float) -> int:
+        """How many steps it takes to see every example of a subset ``epochs`` times."""
+        return self._batching.steps(subset, epochs)
+
+    @property
+    def _batching(self) -> Batching:
+        return Batching(self.batch_size) if self.batching is None else replace(self.batching, size=self.batch_size)
 
     def query(self, batches: Int[np.ndarray, "run step batch"], first: Float[np.ndarray, " test"]) -> Query:
         """Ask for these curricula, all from the same first scores."""
@@ -96,12 +119,24 @@ def recorded_schedule(dynamics: Dynamics, metric: MetricInfo) -> RunSchedule:
     typical = runs[max(forms.values(), key=len)[0]]
     sizes = np.concatenate([(run.curriculum.batches >= 0).sum(axis=1) for run in runs])
     subsets = {len(np.unique(run.curriculum.batches[run.curriculum.batches >= 0])) for run in runs}
+    batching = batching_in(dynamics)
     return RunSchedule(
         batch_size=int(dynamics.settings.batch_size or np.bincount(sizes).argmax()),
         learning_rates=typical.curriculum.learning_rates,
         grid=typical.steps,
         subset=subsets.pop() if len(subsets) == 1 else None,
+        batching=batching,
+        each=None if batching is None else float(sizes.mean()),
     )
+
+
+def batching_in(dynamics: Dynamics) -> Batching | None:
+    """How the batches of a recording were made; None: of examples as they were drawn."""
+    settings = dynamics.settings
+    if settings.packing is None and not settings.group_by_length:
+        return None
+    width = settings.max_length or 0
+    return Batching(settings.batch_size, settings.packing, settings.group_by_length, width, lengths_of(dynamics.pool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +168,14 @@ class Overrides:
 
 
 def adjusted(
-    recipe: RunSchedule, dynamics: Dynamics, subset: int, overrides: Overrides, orders: int = 1
+    recipe: RunSchedule,
+    dynamics: Dynamics,
+    subset: int,
+    overrides: Overrides,
+    orders: int = 1,
+    members: Int[np.ndarray, " subset"] | None = None,
 ) -> RunSchedule:
-    """The recipe with the user's overrides, for a subset of that many examples in that many orders.
+    """The recipe with the user's overrides, for a subset of that many examples, these ``members``, in that many orders.
 
     Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``, and
     ``DataError`` for a learning rate where those of the recording are not known.
@@ -145,13 +185,15 @@ def adjusted(
             f"--lr {overrides.learning_rate:g}: the learning rates of the recording are not known",
             "leave out --lr, or import it again with --lr and --schedule",
         )
+    if recipe.batching is not None:
+        recipe = replace(recipe, batching=batching_in(dynamics))  # of examples that are new, too
     if overrides.batch_size is not None:
         recipe = replace(recipe, batch_size=overrides.batch_size)
     _check_size(orders * recipe.batch_size, "batch entries", overrides, orders)
     steps = recipe.steps if overrides.steps is None else overrides.steps
     if overrides.epochs is not None:
         _check_size(orders * subset * overrides.epochs, "batch entries", overrides, orders)
-        steps = count_steps(subset, recipe.batch_size, overrides.epochs)
+        steps = recipe.passes(np.arange(subset) if members is None else members, overrides.epochs)
     _check_size(orders * steps * recipe.batch_size, "batch entries", overrides, orders)
     recipe = recipe.with_steps(steps, dynamics.settings)
     _check_size(orders * len(recipe.grid) * len(dynamics.test), "predicted values", overrides, orders)

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 
 from gptfl.core import Example, MetricInfo, TaskData
+from gptfl.core.recording_settings import LARGEST
 from gptfl.core.texts import ID_RULE, id_problem
 from gptfl.core.turns import Turn
 from gptfl.errors import DataError
@@ -94,7 +95,11 @@ def check_digest(example: Example, where: str) -> None:
 
 
 def _to_json(example: Example) -> dict[str, Any]:
-    turns = {"turns": [turn.to_json() for turn in example.turns]} if example.turns else {}
+    more: dict[str, Any] = {"turns": [turn.to_json() for turn in example.turns]} if example.turns else {}
+    if example.length is not None:
+        more["length"] = example.length
+    if example.weight is not None:
+        more["weight"] = example.weight
     return {
         "id": example.id,
         "prompt": example.prompt,
@@ -103,7 +108,7 @@ def _to_json(example: Example) -> dict[str, Any]:
         "label": example.label,
         "fields": dict(example.fields),
         "digest": example.digest,
-        **turns,
+        **more,
     }
 
 
@@ -116,11 +121,13 @@ def _from_json(row: Any, where: str) -> Example:
         or not isinstance(row.get("choices"), list)
         or not all(isinstance(choice, str) for choice in row["choices"])
         or not (row.get("label") is None or type(row["label"]) is int)
+        or not all(type(row.get(name, 1)) is int and 1 <= row.get(name, 1) <= LARGEST for name in ("length", "weight"))
     ):
         raise DataError(f"{where} is no example", "make the file again")
     turns = _turns(row.get("turns", []), where)
     choices = tuple(row["choices"])
-    return Example(row["id"], row["prompt"], row["target"], choices, row["label"], row["fields"], row["digest"], turns)
+    given = row["id"], row["prompt"], row["target"], choices, row["label"], row["fields"], row["digest"], turns
+    return Example(*given, length=row.get("length"), weight=row.get("weight"))
 
 
 def _turns(value: Any, where: str) -> tuple[Turn, ...]:

@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import Int
 
 from gptfl.core import FIT, Example, Progress, TaskData, fingerprint
-from gptfl.core.curriculum import fill_batches, run_seed
+from gptfl.core.curriculum import run_seed
+from gptfl.core.packing import Batching
 from gptfl.core.texts import json_text, parse_json
 from gptfl.interruption import leaving
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.recording.recording import OpenedRecording
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, recipe_of
+from gptfl.simulation.schedule import batching_in
 from gptfl.store.jsonlines import read_json_lines, read_plain
 from gptfl.store.outputs import written_whole
 from gptfl.tasks.label_noise import corrected, flipped_of
@@ -122,7 +124,13 @@ class Retrainer:
         places = np.array(training.corrected, dtype=np.int64)
         version[places] = len(self.pool) + np.searchsorted(self.flips, places)
         members = np.arange(len(self.pool)) if training.members is None else np.array(training.members, dtype=np.int64)
-        return Plan(index, seed, FIT, version[fill_batches(members, self.batch_size, self.steps, seed)])
+        batches = self._batching.fill(members, self.steps, seed)
+        return Plan(index, seed, FIT, np.where(batches >= 0, version[batches], -1))
+
+    @property
+    def _batching(self) -> Batching:
+        found = batching_in(self.recording.dynamics)
+        return Batching(self.batch_size) if found is None else replace(found, size=self.batch_size)
 
     def estimate(self, trainings: Sequence[Training]) -> "CostEstimate":
         """What is left will cost."""

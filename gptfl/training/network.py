@@ -15,6 +15,7 @@ from gptfl.training.forward import arguments, ends, explained, make_plain
 from gptfl.training.lora import attach, parse_lora
 from gptfl.training.models import LoadedModel, check_causal
 from gptfl.training.precision import DTYPES
+from gptfl.training.quantised import quantise
 from gptfl.training.scorer import Scorer
 from gptfl.training.token_rows import TokenRow
 from gptfl.training.top import Top, check_count, decoder_blocks
@@ -67,7 +68,8 @@ class Network:
     With ``train_layers`` only the top blocks and the final norm are trained, and rows come with the
     hidden states below them (``lower``), computed once. With ``lora`` (as ``--lora`` takes it) the
     adapters alone are trained, in these blocks or all; their first values depend on ``seed``. Without ``dropout``
-    neither the model nor its adapters drop anything while they are trained. Raises
+    neither the model nor its adapters drop anything while they are trained. With ``quantize`` weights beneath the adapters
+    are kept in few bits. Raises
     ``DataError`` where the architecture can't be taken apart so that both ways give the same log-probabilities.
     """
 
@@ -80,6 +82,7 @@ class Network:
         lora: str | None = None,
         seed: int = 0,
         dropout: bool = True,
+        quantize: str | None = None,
     ) -> None:
         self.loaded = loaded
         self.dropout = dropout
@@ -94,6 +97,8 @@ class Network:
         with explained(self._refusal):
             self._check_steady()
             check_causal(loaded)
+        if quantize is not None:
+            quantise(self.model, quantize, precision, loaded.source.name)
         self.head: nn.Module | None = self.model.get_output_embeddings()
         self.top: Top | None = None
         if train_layers is not None:

@@ -1,6 +1,5 @@
 """The optimisers that a run may be trained by, and what each knows of AdamW's settings."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gptfl.core.recording_settings import ADAM_8BIT, ADAMW, MUON, SGD
-from gptfl.errors import ResourceError
+from gptfl.training.quantised import bitsandbytes
 
 if TYPE_CHECKING:
     from gptfl.training.network import Network
@@ -70,13 +69,7 @@ def check_package(optimiser: str) -> None:
 
 
 def _bitsandbytes() -> Any:
-    try:
-        return importlib.import_module("bitsandbytes")
-    except ImportError as error:
-        raise ResourceError(
-            f"--optimiser {ADAM_8BIT} needs the package bitsandbytes, which isn't there",
-            f"pip install bitsandbytes, or use --optimiser {ADAMW}",
-        ) from error
+    return bitsandbytes(f"--optimiser {ADAM_8BIT}", f"use --optimiser {ADAMW}")
 
 
 def decayed(model: nn.Module) -> set[str]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gptfl.core import GradientProducts
-from gptfl.core.curriculum import fill_batches
+from gptfl.core.packing import Batching
 from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import DataError
 from gptfl.interruption import uninterrupted
@@ -34,9 +34,11 @@ def spread_points(steps: int, count: int) -> Int[np.ndarray, " point"]:
     return np.unique(np.linspace(0, steps, count).round().astype(np.int64))
 
 
-def reference_plan(pool: int, batch_size: int, steps: int, seed: int) -> Plan:
-    """A run that goes through the whole pool in random order, again and again."""
-    return Plan(0, seed, ROLE, fill_batches(np.arange(pool), batch_size, steps, seed))
+def reference_plan(pool: Int[np.ndarray, " open"] | int, batching: Batching | int, steps: int, seed: int) -> Plan:
+    """A run that goes through the whole pool, or these of its places, in random order, again and again."""
+    batching = Batching(batching) if isinstance(batching, int) else batching
+    places = np.arange(pool) if isinstance(pool, int) else pool
+    return Plan(0, seed, ROLE, batching.fill(places, steps, seed))
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,12 @@ class TrainerSettings:
     """What a step's loss is the mean over."""
     dropout: bool = True
     """Whether the model and its adapters are trained with the dropout that they have."""
+    packing: str | None = None
+    """How examples come together in rows, of which ``batch_size`` make a step; none where each is a row."""
+    group_by_length: bool = False
+    """Whether batches are made of examples of about one length."""
+    quantize: str | None = None
+    """How weights that aren't trained are kept."""
     end_token: bool | None = None
     """Whether the token that ends an answer is a part of the target; None: of conversations."""
     chat_template: str | None = None
@@ -153,7 +159,13 @@ class RecordingTrainer:
         self.tokenizer.read(pool, "pool")
         self.tokenizer.read(test, "test", any("choices" in metric.needs for metric in metrics))
         self.network = Network(
-            loaded, recipe.train_layers, recipe.precision, lora=recipe.lora, seed=recipe.seed, dropout=recipe.dropout
+            loaded,
+            recipe.train_layers,
+            recipe.precision,
+            lora=recipe.lora,
+            seed=recipe.seed,
+            dropout=recipe.dropout,
+            quantize=recipe.quantize,
         )
         self.rows = training_rows(self.tokenizer, pool)
         check_tokens(loaded, ((*row.input_ids, *row.tokens) for row in self.rows))

@@ -23,7 +23,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "export": ("--to", "out"),
 }
 WORDS = {
-    "collect": "--few-runs --no-texts --no-dropout --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7 "
+    "collect": "--few-runs --no-texts --no-dropout --packing bfd --quantize 4bit --lora r=2 --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7 "
     "--eval e.csv --eval-share 0.2 --fields prompt=q,target=a --loss-on last --no-end-token --revision r",
     "import": "--lr 0.1 --metric loss",
     "featurize": "--set a=1 --set b=x",

@@ -38,10 +38,10 @@ def test_options_of_a_config_go_before_a_recipe(gptfl: Command, tmp_path: Path) 
 
 def test_what_a_recipe_asks_for_in_vain_is_one_line(gptfl: Command, tmp_path: Path) -> None:
     path = tmp_path / "sft.yaml"
-    path.write_text("packing: true\n", encoding="utf-8")
+    path.write_text("neftune_noise_alpha: 5\n", encoding="utf-8")
     found = gptfl(*COLLECT, "--recipe", str(path))
     assert (found.code, found.err.count("\n")) == (2, 1)
-    assert "packing is true" in found.err
+    assert "neftune_noise_alpha is 5" in found.err
 
 
 def test_trainers_names_are_ours(gptfl: Command) -> None:
@@ -57,13 +57,27 @@ def test_trainers_names_are_ours(gptfl: Command) -> None:
 
 
 def test_trainers_names_of_what_is_not_there_are_refused_in_a_line(gptfl: Command) -> None:
-    for words in ("--packing", "--group-by-length", "--load-in-4bit", "--packing true", "--neftune_noise_alpha=5"):
+    for words in (
+        "--label-smoothing-factor 0.1",
+        "--packing-strategy wrapped --sample-packing",
+        "--neftune_noise_alpha=5",
+    ):
         found = gptfl(*COLLECT, *words.split())
         assert (found.code, found.err.count("\n")) == (2, 1)
         assert words.lstrip("-").replace("-", "_").partition(" ")[0].partition("=")[0] in found.err
     found = gptfl(*COLLECT, "--gradient-accumulation-steps", "8")
     assert "--per-device-train-batch-size N" in found.err
-    assert gptfl(*COLLECT, "--packing", "false").code == 0
+    for theirs, ours in (
+        ("--packing", "--packing bfd"),
+        ("--packing=True", "--packing bfd"),
+        ("--packing false", ""),
+        ("--group_by_length true", "--group-by-length"),
+        ("--group_by_length=False", ""),
+        ("--train-sampling-strategy group_by_length", "--group-by-length"),
+        ("--load-in-4bit --lora r=2", "--quantize 4bit --lora r=2"),
+        ("--optim adamw_8bit", "--optimiser adamw-8bit"),
+    ):
+        assert gptfl(*COLLECT, *theirs.split()).out == gptfl(*COLLECT, *ours.split()).out
     assert "--lr is given twice" in gptfl(*COLLECT, "--lr", "1", "--learning-rate", "1").err
 
 

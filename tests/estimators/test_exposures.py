@@ -1,5 +1,6 @@
 import numpy as np
 
+from gptfl.core.curriculum import presentation_weights
 from gptfl.estimators.exposures import exposures, exposures_by_chunk, shares
 
 
@@ -23,6 +24,25 @@ def test_match_a_plain_loop():
     batches, rates = drawn()
     for steps in ([0, 2, 3, 9], [1, 4], [0], [5, 20]):
         np.testing.assert_allclose(exposures(batches, rates, np.array(steps), 6), looped(batches, rates, steps, 6))
+
+
+def test_shares_follow_how_much_examples_count():
+    batches, rates = drawn()
+    tokens, steps = np.array([1.0, 7.0, 2.0, 30.0, 4.0, 4.0]), np.array([0, 2, 9])
+    found = exposures(batches, rates, steps, 6, counts=tokens / tokens.mean())
+    expected = np.zeros((5, 3, 6))
+    for run, row, member in np.ndindex(*expected.shape):
+        for taken, rate in zip(batches[run, : steps[row]], rates[run], strict=False):
+            whole = tokens[taken[taken >= 0]].sum()
+            expected[run, row, member] += rate * (taken == member).sum() * tokens[member] / max(whole, 1.0)
+    np.testing.assert_allclose(found, expected)
+    there = (batches >= 0).any(axis=2)
+    np.testing.assert_allclose(found[:, -1].sum(axis=1), (rates * there).sum(axis=1))
+    groups = np.array([0, 1, 2, 0, 1, 0])
+    whole = np.stack([expected[..., groups == g].sum(axis=2) for g in range(3)], axis=2)
+    np.testing.assert_allclose(exposures(batches, rates, steps, 6, groups, tokens), whole)
+    alike = presentation_weights(batches, rates, np.ones(6))
+    np.testing.assert_allclose(alike, presentation_weights(batches, rates))
 
 
 def test_groups_add_up_their_examples():

@@ -48,6 +48,7 @@ FILES: dict[str, tuple[str, str, dict[str, Any], tuple[str, ...]]] = {
             "weight_decay": 0.0,
             "clip_norm": 1.0,
             "loss_mean": "tokens",
+            "end_token": True,
             "lora": "r=16,alpha=8,dropout=0.05,targets=all-linear",
         },
         ("report_to", "seed"),
@@ -115,15 +116,18 @@ def test_json_is_read_too_and_options_that_are_given_go_before(tmp_path: Path) -
 
 
 REFUSED = {
-    "packing: true": "packing is true, and gptfl packs no examples into one row: leave it out",
-    "sample_packing: true": "sample_packing is true",
-    "load_in_4bit: true": r"gptfl has no quantised weights \(QLoRA\)",
-    "quantization_bit: 4": "quantization_bit is 4",
-    "adapter: qlora": 'adapter is "qlora"',
+    "packing: true\nstage: sft": "packing is true, and the examples of a row would see one another: add neat_packing: true",
+    "packing: true\npacking_strategy: wrapped": 'packing_strategy is "wrapped", and it cuts examples in two',
+    "load_in_4bit: true": "load_in_4bit is true, and over weights in few bits adapters alone can be trained",
+    "quantization_bit: 3": "quantization_bit is 3, and weights are kept in 4 or 8 bits",
+    "finetuning_type: full\nquantization_bit: 8": "quantization_bit is 8, and over weights in few bits",
+    "quantization_bit: 4\nbnb_4bit_quant_type: fp4": 'bnb_4bit_quant_type is "fp4", and gptfl keeps 4 bits as nf4',
+    "adapter: qlora": "lora_target_modules doesn't name the modules",
+    "adapter: adalora": 'adapter is "adalora"',
+    "dataset_text_field: [a]": "the name of a field is expected",
     "finetuning_type: freeze": "use lora, or --train-layers K",
     "stage: dpo": "use stage: sft",
-    "group_by_length: true": "group_by_length is true",
-    "train_sampling_strategy: group_by_length": "batches are drawn at random",
+    "train_sampling_strategy: sequential": "batches are drawn at random, or by length",
     "neftune_noise_alpha: 5": "adds no noise",
     "label_smoothing_factor: 0.1": "smooths no labels",
     "lr_scheduler_type: cosine_with_restarts": 'lr_scheduler_type is "cosine_with_restarts", and gptfl follows linear, cosine',
@@ -148,6 +152,51 @@ def test_what_would_change_the_meaning_is_refused_by_name(line: str, tmp_path: P
 
 
 BOMB = "learning_rate: &a0 [1]\n" + "".join(f"key{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 12))
+
+
+TAKEN: dict[str, dict[str, Any]] = {
+    "packing: true\nmax_length: 256": {"packing": "bfd", "max_length": 256},
+    "packing: true\npacking_strategy: bfd\ngroup_by_length: true": {"packing": "bfd", "max_length": 1024},
+    "packing: false\nmax_length:": {"max_length": None, "packing": None},
+    "stage: sft\nneat_packing: true\ncutoff_len: 64": {"packing": "bfd", "max_length": 64},
+    "sample_packing: true\nbase_model: m": {"packing": "bfd", "max_length": 512},
+    "group_by_length: true": {"group_by_length": True},
+    "train_sampling_strategy: group_by_length": {"group_by_length": True, "packing": None},
+    "train_sampling_strategy: random": {"group_by_length": None},
+    "quantization_bit: 4": {"quantize": "4bit", "lora": "r=8,alpha=16,dropout=0,targets=all-linear"},
+    "adapter: qlora\nload_in_4bit: true\nlora_target_linear: true\nlora_r: 4": {
+        "quantize": "4bit",
+        "lora": "r=4,targets=all-linear",
+    },
+    "adapter: lora\nload_in_8bit: true\nlora_target_linear: true": {"quantize": "8bit"},
+    "use_peft: true\nload_in_4bit: true\nlora_target_modules: all-linear": {"quantize": "4bit"},
+    "optim: adamw_bnb_8bit": {"optimiser": "adamw-8bit"},
+    "optim: paged_adamw_8bit": {"optimiser": "adamw-8bit"},
+    "optim: paged_adamw_32bit": {"optimiser": "adamw"},
+    "assistant_only_loss: true": {"loss_on": "assistant", "end_token": True},
+    "assistant_only_loss: false\ndataset_text_field: body": {"loss_on": None, "fields": "text=body"},
+    "completion_only_loss: true\npadding_free: true": {"packing": None, "end_token": True},
+    "max_grad_norm:": {"clip_norm": None},
+    "bf16: true": {"precision": "bf16"},
+}
+"""Lines of a recipe, and the options that they are; None for none."""
+
+
+@pytest.mark.parametrize("lines", TAKEN)
+def test_packing_length_grouping_and_few_bits_are_taken(lines: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"learning_rate: 1.0e-4\n{lines}\n", encoding="utf-8")
+    found = read_recipe(str(path))
+    assert {name: found.options.get(name) for name in TAKEN[lines]} == TAKEN[lines]
+    by_name = make(CollectOptions, **{"model": "tiny", "task": "errands", **found.options})
+    grouped = make(CollectOptions, **{"model": by_name.examples.model, "task": "errands", **found.groups})
+    assert grouped == by_name
+
+
+def test_what_changes_nothing_is_listed_as_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("learning_rate: 1e-4\ngradient_checkpointing: true\npadding_free: true\n", encoding="utf-8")
+    assert read_recipe(path).ignored == ("gradient_checkpointing", "padding_free")
 
 
 @pytest.mark.parametrize(

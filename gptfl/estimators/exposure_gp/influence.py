@@ -22,7 +22,9 @@ def influence(
     """
     step, posterior = model.solved[-1]
     own = np.where(places >= 0, places, model.pool)
-    examples = model.examples_of(own, train, None)
+    every, fitted_here = model.recorded.curricula.relative, places >= 0
+    relative = np.ones(len(places)) if every is None else np.where(fitted_here, every[np.maximum(places, 0)], 1.0)
+    examples = model.examples_of(own, train, None, relative=None if every is None else relative)
     effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
     rate = _rate(model)
     cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
@@ -30,9 +32,10 @@ def influence(
     ours = fitted[0] - fitted[0].mean(axis=0)
     weight = model.hyper.weights[0] / step.units[0] * rate
     # The average example is a little of each: its share of every other's own effect.
-    cross[places >= 0] = weight * ours[:, places[places >= 0]].T
+    cross[fitted_here] = weight * (ours[:, places[fitted_here]] * relative[fitted_here]).T
     cross -= weight * ours.mean(axis=1)
-    distance += weight * rate * (1.0 - np.where(places >= 0, 1.0, -1.0) / model.pool)
+    square = relative**2
+    distance += weight * rate * (square - np.where(fitted_here, 2.0 * square - 1.0, -1.0) / model.pool)
     for source, one in enumerate(effects, start=1):
         ours = fitted[source] - fitted[source].mean(axis=0)
         weight = model.hyper.weights[source] / step.units[source] * rate

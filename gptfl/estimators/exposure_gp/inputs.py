@@ -65,19 +65,30 @@ class Sources:
             found.setdefault(path, []).append((step, name))
         return tuple(tuple(sorted(points)) for _, points in sorted(found.items()))
 
-    def vectors(self, train: Mapping[str, Float[np.ndarray, "example d"]]) -> tuple[Vectors, ...]:
-        """The training examples' vectors along each path, of the examples fitted or others in the same sets."""
+    def vectors(
+        self,
+        train: Mapping[str, Float[np.ndarray, "example d"]],
+        relative: Float[np.ndarray, " example"] | None = None,
+    ) -> tuple[Vectors, ...]:
+        """The training examples' vectors along each path, of the examples fitted or others in the same sets.
+
+        Gradients were recorded as they count in a step; others come to count by ``relative``, where that is given.
+        """
+
+        def row(name: str) -> Float[np.ndarray, "example d"]:
+            found = (train[name] - self.centres[name]).astype(np.float32)
+            if relative is None or _is_point(name, self.sets[name]):
+                return found
+            return np.asarray(found * relative[:, None].astype(np.float32))
+
         return tuple(
-            Vectors(
-                np.array([step for step, _ in points]),
-                np.stack([(train[name] - self.centres[name]).astype(np.float32) for _, name in points]),
-            )
+            Vectors(np.array([step for step, _ in points]), np.stack([row(name) for _, name in points]))
             for points in self.paths
         )
 
-    def of_fitted(self) -> tuple[Vectors, ...]:
+    def of_fitted(self, relative: Float[np.ndarray, " example"] | None = None) -> tuple[Vectors, ...]:
         """The vectors of the pool fitted."""
-        return self.vectors({name: one.train for name, one in self.sets.items()})
+        return self.vectors({name: one.train for name, one in self.sets.items()}, relative)
 
     def recent(self, vectors: tuple[Vectors, ...]) -> Vectors | None:
         """The vectors along the path whose test gradients say how alike test examples are; None without gradients."""

@@ -64,8 +64,7 @@ class ExposureModel:
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
-        self.pool, self.widening, self.floor = recorded.pool, widening, floor
-        self._strengths = strengths
+        self.pool, self.widening, self.floor, self._strengths = recorded.pool, widening, floor, strengths
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
         self.likeness = SimilarityKernel.of(fitted, recorded.values.shape[2])
@@ -125,16 +124,19 @@ class ExposureModel:
         factors: Float[np.ndarray, " test"] | None = None,
         seen: Int[np.ndarray, " test"] | None = None,
         products: PriorProducts | None = None,
+        relative: Float[np.ndarray, " example"] | None = None,
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
         ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
-        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted.
+        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted, ``relative``
+        how much each of other training examples counts in a batch.
         """
-        vectors = self.sources.of_fitted() if train is None else self.sources.vectors(train)
+        relative = self.recorded.curricula.relative if train is None else relative
+        vectors = self.sources.of_fitted(relative) if train is None else self.sources.vectors(train, relative)
         recent = self.sources.recent(vectors)
         if not self.prior:
-            return Examples(own, vectors, (), recent)
+            return Examples(own, vectors, (), recent, relative)
         ends = self.sources.test_sides if test is None else test
         if self.products is None:
             first_order = self.sources.expected(vectors, ends)
@@ -150,7 +152,7 @@ class ExposureModel:
         sign = -1.0 if self.higher else 1.0
         factors_of_tests = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
         expected = tuple(Vectors(one.points, one.rows * factors_of_tests) for one in first_order)
-        return Examples(own, vectors, expected, recent)
+        return Examples(own, vectors, expected, recent, relative)
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
         """The recorded steps, or those of some rows, one after the other."""
@@ -237,7 +239,7 @@ class ExposureModel:
         own = np.arange(self.pool) if own is None else own
         others, seen = requested.gradients is not None, requested.seen
         fitted = seen >= 0
-        asked_examples, fitted_examples = self._examples_for(requested, own, train)
+        asked_examples, fitted_examples = self._examples_for(requested, own, train, runs.relative)
         at_steps, at = (steps, None) if between is None else (between.steps, between.at)
         theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
@@ -283,14 +285,15 @@ class ExposureModel:
         requested: RequestedRuns,
         own: Int[np.ndarray, " example"],
         train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+        relative: Float[np.ndarray, " example"] | None,
     ) -> tuple[Examples, Examples]:
         """The training examples of asked runs, and those fitted, both with regard to the test examples asked about."""
         test, (given, ours) = requested.gradients, requested.products or (None, None)
         if test is None:
-            asked = self.examples_of(own, train, None, self.hyper.factors, None, given)
+            asked = self.examples_of(own, train, None, self.hyper.factors, None, given, relative)
             return asked, replace(self.examples, expected=())
         factors = np.where(requested.seen >= 0, self.hyper.factors[requested.seen], 1.0)
-        asked = self.examples_of(own, train, test, factors, requested.seen, given)
+        asked = self.examples_of(own, train, test, factors, requested.seen, given, relative)
         return asked, self.examples_of(np.arange(self.pool), None, test, factors, requested.seen, ours)
 
     def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:

@@ -11,6 +11,7 @@ from gptfl.estimators import average
 from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.between_steps import Between
 from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.process import Curricula
 from gptfl.estimators.exposure_gp.requests import RequestedRuns
 
 
@@ -49,7 +50,7 @@ def view(
         runs = other[group.ravel() == number]
         between = Between.of(query.steps, places.at[runs[0]], grid)
         rows = min(int(between.rows.max()) + 2, len(grid))
-        curricula = model.recorded.curricula.like(query.batches[runs], query.learning_rates[runs])
+        curricula = _curricula(model, _some(query, runs))
         look = model.look(curricula, rows, _of(requested, runs), own, train, between)
         spread = np.sqrt(look.signal + look.noise)
         found.append((runs, View(look.mean, spread, _last(look.open), _last(look.prior))))
@@ -69,9 +70,20 @@ def _plain(
 ) -> View:
     grid = model.recorded.steps
     rows = min(int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1, len(grid))
-    look = model.look(model.recorded.curricula.like(query.batches, query.learning_rates), rows, requested, own, train)
+    look = model.look(_curricula(model, query), rows, requested, own, train)
     mean, spread = (at_steps(grid[:rows], one, query.steps) for one in (look.mean, np.sqrt(look.signal + look.noise)))
     return View(mean, spread, _last(look.open), _last(look.prior))
+
+
+def _curricula(model: ExposureModel, query: Query) -> Curricula:
+    """The asked runs, their examples counted as those fitted."""
+    recorded = model.recorded.curricula
+    relative = None
+    if recorded.relative is not None and query.unseen is not None:
+        # What isn't known to count otherwise counts as the mean of the pool fitted.
+        given = [example.weight for example in query.unseen.pool]
+        relative = np.array([1.0 if one is None else one / recorded.unit for one in given])
+    return recorded.like(query.batches, query.learning_rates, relative)
 
 
 def at_steps(

@@ -17,15 +17,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gptfl.core.curriculum import presentation_weights
-from gptfl.estimators.exposure_gp.accumulation import Vectors, accumulated, accumulated_counts
+from gptfl.estimators.exposure_gp.accumulation import accumulated, accumulated_counts
+from gptfl.estimators.exposure_gp.curricula import RECENT as RECENT
+from gptfl.estimators.exposure_gp.curricula import Curricula as Curricula
+from gptfl.estimators.exposure_gp.curricula import Examples as Examples
 from gptfl.estimators.exposure_gp.inference import columns, contrasts
 from gptfl.estimators.exposure_gp.likelihood import Evidence, Weighed, weigh
 from gptfl.estimators.exposure_gp.repeats import first_of, near
 
-RECENT = (3.0, 12.0)
-"""What was seen lately counts by itself, fading by a factor of e within so many steps: a fresh batch pulls hard, and
-much of it is soon undone by others."""
 STEPS = 8
 """Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
 SPREAD = 1.5
@@ -37,57 +36,6 @@ REACH = 9.0
 """How far from its mean a hyperparameter is looked for."""
 PRIOR_RUNS = 4.0
 """The relative sizes of the test examples' deviations count as if seen in this many runs beforehand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Curricula:
-    """Batches (-1 is padding) and step sizes of several runs.
-
-    ``per`` is how many examples a batch is taken to have; None is as many as it has.
-    """
-
-    batches: Int[np.ndarray, "run step batch"]
-    learning_rates: Float[np.ndarray, "run step"]
-    per: int | None = None
-
-    @property
-    def weights(self) -> Float[np.ndarray, "run step"]:
-        """How much seeing an example once at each step counts."""
-        if self.per is not None:
-            return self.learning_rates / self.per
-        return presentation_weights(self.batches, self.learning_rates)
-
-    def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
-        """Some of the runs."""
-        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
-
-    def like(
-        self, batches: Int[np.ndarray, "other step batch"], learning_rates: Float[np.ndarray, "other step"]
-    ) -> "Curricula":
-        """Other runs, their examples counted in the same way."""
-        return replace(self, batches=batches, learning_rates=learning_rates)
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """What is known of the training examples that batches name.
-
-    ``own`` numbers those with an effect of their own (their place among the examples fitted, or beyond);
-    ``shared`` are vectors whose products are covariances of effects, ``recent`` (None: none) those of which what was
-    seen lately counts by itself as well; ``expected`` vectors with one entry a test example: the expected change for
-    a unit of step size.
-    """
-
-    own: Int[np.ndarray, " example"]
-    shared: tuple[Vectors, ...]
-    expected: tuple[Vectors, ...]
-    recent: Vectors | None = None
-
-    @property
-    def effects(self) -> tuple[tuple[Vectors, float | None], ...]:
-        """The vectors of every source but the examples' own, each with its reach."""
-        lately = () if self.recent is None else tuple((self.recent, reach) for reach in RECENT)
-        return (*((vectors, None) for vectors in self.shared), *lately)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +75,22 @@ def states(
     """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
     weights = runs.weights
-    sources = [accumulated_counts(renumbered, weights, steps, own)]
+    sources = [_counted(accumulated_counts(renumbered, weights, steps, own), examples, own)]
     sources += [accumulated(runs.batches, weights, steps, *effect, at) for effect in examples.effects]
     expected = [accumulated(runs.batches, weights, steps, vectors, None, at) for vectors in examples.expected]
     for _ in steps:
         yield [next(source) for source in sources], [next(source) for source in expected]
+
+
+def _counted(
+    exposures: Iterator[Float[np.ndarray, "run own"]], examples: Examples, own: int
+) -> Iterator[Float[np.ndarray, "run own"]]:
+    """Exposures of examples that count by themselves, as they count in the loss of a batch."""
+    if examples.relative is None:
+        return exposures
+    factors = np.ones(own)
+    factors[examples.own] = examples.relative
+    return (one * factors for one in exposures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import FitData, GradientProducts, Run, Unseen
+from gptfl.core.examples import weights_of
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.process import Curricula
@@ -62,7 +63,9 @@ def recorded_of(runs: Sequence[Run], data: FitData) -> tuple[RecordedRuns, tuple
     if idle:
         notes += (f"{WHO}: left out {named(idle)}, recorded at no step that another run was recorded at",)
     batches, rates = padded([one.run.curriculum for one, is_used in zip(kept, used, strict=True) if is_used])
-    return RecordedRuns(Curricula(batches, rates), grid, values[used], len(data.pool)), notes
+    weights = weights_of(data.pool)
+    counted = {} if weights is None else {"relative": weights / weights.mean(), "unit": float(weights.mean())}
+    return RecordedRuns(Curricula(batches, rates, **counted), grid, values[used], len(data.pool)), notes
 
 
 def _scored(run: Run, data: FitData) -> _Kept:

@@ -40,6 +40,7 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "batches": model.recorded.curricula.batches,
         "learning_rates": model.recorded.curricula.learning_rates,
         "per": np.array(model.recorded.curricula.per or 0),
+        **_counted(model.recorded.curricula),
         "steps": model.recorded.steps,
         "values": model.recorded.values,
         "seen": np.bincount(
@@ -63,6 +64,10 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         for name, products in model.products.kinds.items():
             arrays[f"products:{name}"], arrays[f"points:{name}"] = products.rows, products.points
     return arrays
+
+
+def _counted(runs: Curricula) -> dict[str, np.ndarray]:
+    return {} if runs.relative is None else {"relative": runs.relative, "unit": np.array(runs.unit)}
 
 
 def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
@@ -92,6 +97,11 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         runs = replace(runs, per=per or None)
     else:
         runs, scales = _of_presentations(runs, scales)
+    if "relative" in state:
+        relative, unit = state["relative"], float(state["unit"])
+        if relative.shape != (pool,) or not (np.isfinite(relative) & (relative > 0)).all() or not 0 < unit < np.inf:
+            raise ValueError("how much examples count is not of the examples")
+        runs = replace(runs, relative=relative, unit=unit)
     for key, one in sets.items():
         if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
             raise ValueError(f"feature set {key!r} is not of the examples")

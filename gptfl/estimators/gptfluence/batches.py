@@ -66,12 +66,14 @@ def interval_counts(
     pool: int,
     weights: Float[np.ndarray, "run step"] | None = None,
     usual: int | None = None,
+    relative: Float[np.ndarray, " pool"] | None = None,
 ) -> IntervalCounts:
     """Count what each of the ``recorded - 1`` intervals of every run saw; padding (-1) counts for nothing.
 
     ``batches[r, s]`` is the batch that leads from step s to step s + 1, and ``weights[r, s]`` how much each of
     its members counts (1 unless given). With a ``usual`` number of examples in a batch, the members of every batch
-    together count as much as those of such a one. Raises ``DataError`` where the batches end before the last recorded step or name an example that the pool of this size lacks.
+    together count as much as those of such a one, each by its share: ``relative`` are the examples'
+    ``relative_weights``, None where they count alike. Raises ``DataError`` where the batches end before the last recorded step or name an example that the pool of this size lacks.
     """
     first, last = int(steps[0]), int(steps[-1])
     if last > batches.shape[1]:
@@ -88,22 +90,24 @@ def interval_counts(
     a_step = present.sum(axis=2)
     sizes = np.add.reduceat(a_step, edges, axis=1) if len(edges) else np.zeros((len(batches), 0), dtype=np.int64)
     flat, amounts = sizes.reshape(-1).astype(np.int64), None
-    if usual is not None and (a_step[a_step > 0] != usual).any():
-        each = presentation_weights(seen, np.full(a_step.shape, float(usual)))
+    if usual is not None and (relative is not None or (a_step[a_step > 0] != usual).any()):
+        each = presentation_weights(seen, np.full(a_step.shape, float(usual)), relative)
         weights = np.zeros(batches.shape[:2]) + (1.0 if weights is None else weights)
         weights[:, first:last] *= each
         filled = (
             np.add.reduceat((a_step > 0) * float(usual), edges, axis=1) if len(edges) else np.zeros((len(batches), 0))
         )
         amounts = torch.from_numpy(filled.reshape(-1))
+    shared = None
+    if weights is not None:
+        shared = np.broadcast_to(weights[:, first:last, None], seen.shape)[present].astype(np.float64)
+        shared = shared if relative is None else shared * relative[seen[present]]
     return IntervalCounts(
         amounts=amounts,
         members=torch.from_numpy(seen[present].astype(np.int64)),
         starts=torch.from_numpy(np.cumsum(flat) - flat),
         sizes=torch.from_numpy(flat),
-        weights=None
-        if weights is None
-        else torch.from_numpy(np.broadcast_to(weights[:, first:last, None], seen.shape)[present].astype(np.float64)),
+        weights=None if shared is None else torch.from_numpy(shared),
     )
 
 

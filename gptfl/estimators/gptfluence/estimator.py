@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gptfl.core import FitData, Prediction, Query, Unseen
+from gptfl.core.examples import relative_weights
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import begun, clock_arrays, clock_from, clock_of, training_runs
 from gptfl.estimators.clock import Clock
@@ -193,7 +194,7 @@ class GPTfluence:
         if self.step_size:
             rates = [np.asarray(run.rates) for run in fit_runs]
             rate = mean_rate([run.batches for run in fit_runs], rates, [run.steps for run in fit_runs])
-        self.law_ = UpdateRule(modal_size(counts), self.anchored, rate, batch)
+        self.law_ = UpdateRule(modal_size(counts), self.anchored, rate, batch, relative_weights(data.pool))
         seen = np.concatenate([run.values[np.isfinite(run.values)] for run in fit_runs])
         self.scale_ = float(np.float32(np.sqrt(np.mean(np.square(seen, dtype=np.float64))))) or 1.0
         fit_runs, validation_runs = (scaled(runs, 1 / self.scale_) for runs in (fit_runs, validation_runs))
@@ -283,7 +284,7 @@ class GPTfluence:
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         sides = self.sides_ if query.unseen is None else self._sides_of(query.unseen)
-        first = query.first / self.scale_
+        law, first = self.law_.asked(query.unseen), query.first / self.scale_
         clock = None if self.course_ is None else self.clock_
         grid = query.steps if self.course_ is None else self.course_[0].grid
         places = None if clock is None else clock.place(query, grid).check()
@@ -291,10 +292,9 @@ class GPTfluence:
             train, test = sides.project(self.parameters_)
             push = None
             if self.course_ is not None:
-                push = pushes(*self.course_, train, test, query, first, places, self.law_)
+                push = pushes(*self.course_, train, test, query, first, places, law)
         rates = query.learning_rates
-        values = rollout(train, test, query.batches, query.steps, first, self.law_, rates=rates, push=push)
-        values *= self.scale_
+        values = self.scale_ * rollout(train, test, query.batches, query.steps, first, law, rates=rates, push=push)
         return Prediction(begun(values, clock, query, grid))
 
     def _sides_of(self, unseen: Unseen) -> VectorSides:
@@ -325,6 +325,7 @@ class GPTfluence:
             "scale": np.array(self.scale_, dtype=np.float32),
             "modal": np.array(self.law_.modal, dtype=np.float32),
             **({} if self.law_.batch is None else {"batch": np.array(self.law_.batch, dtype=np.float32)}),
+            **({} if self.law_.relative is None else {"relative": self.law_.relative}),
             **({} if self.law_.rate is None else {"rate": np.array(self.law_.rate, dtype=np.float32)}),
             **({} if self.course_ is None else {**course_arrays(*self.course_), **clock_arrays(self.clock_)}),
             **({} if self.standards_ is None else standard_arrays(*self.standards_)),
@@ -334,7 +335,7 @@ class GPTfluence:
         """Take back what ``state`` gave. Raises ``DataError`` on missing, ill-shaped or non-finite arrays."""
         sides = self._sides(array_of(state, "vectors.train", 2), array_of(state, "vectors.test", 2))
         parameters = parameters_of(state, sides.form)
-        scale, law = law_of(state, self.anchored, self.step_size)
+        scale, law = law_of(state, self.anchored, self.step_size, len(sides.train))
         self.course_ = course_of(state, sides.form, len(sides.test)) if self.around == MEAN_RUN else None
         self.clock_ = clock_from(self.name, state) if self.around == MEAN_RUN else None
         self.sides_, self.parameters_, self.scale_, self.law_ = sides, parameters, scale, law

@@ -63,8 +63,8 @@ def _standard(state: Mapping[str, np.ndarray], at: str, by: str, inputs: int) ->
     return Standard(mean, scale)
 
 
-def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> tuple[float, UpdateRule]:
-    """The metric's scale, and the law of the recurrence."""
+def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool, pool: int) -> tuple[float, UpdateRule]:
+    """The metric's scale, and the law of the recurrence of so many training examples."""
     scale, modal = (float(array_of(state, name, 0)) for name in ("scale", "modal"))
     if scale <= 0 or modal < 1 or modal != int(modal):
         raise DataError(f"gptfluence's scale {scale} or modal batch {modal} is out of range", "fit it again")
@@ -75,7 +75,10 @@ def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool) -> 
     batch = float(array_of(state, "batch", 0)) if "batch" in state else None
     if batch is not None and (batch < 1 or batch != int(batch)):
         raise DataError(f"gptfluence's usual batch {batch} is out of range", "fit it again")
-    return scale, UpdateRule(int(modal), anchored, rate, None if batch is None else int(batch))
+    relative = array_of(state, "relative", 1).astype(np.float64) if "relative" in state else None
+    if relative is not None and (len(relative) != pool or not (relative > 0).all()):
+        raise DataError("gptfluence's array 'relative' is not of its examples", "fit it again")
+    return scale, UpdateRule(int(modal), anchored, rate, None if batch is None else int(batch), relative)
 
 
 def course_arrays(course: MeanTrajectory, sums: Float[Tensor, "factor step width"]) -> dict[str, np.ndarray]:

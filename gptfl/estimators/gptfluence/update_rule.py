@@ -1,12 +1,13 @@
 """How the factors of a step move the metric: the paper's form, and the forms anchored at "nothing changes"."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from gptfl.core import Unseen
 from gptfl.errors import DataError
 from gptfl.estimators.gptfluence.batches import IntervalCounts, interval_counts
 
@@ -34,7 +35,8 @@ class UpdateRule:
 
     ``modal`` is the usual number of examples in an interval, and ``batch`` that in a batch: since the loss of a batch is
     the mean over its examples, each counts by this over their number, so that the same batch written twice over is the
-    same. None where all count alike, as they once did. The paper's form multiplies the last scores by alpha;
+    same. None where all count alike, as they once did. ``relative`` is how much each example counts in the loss of a batch
+    beside the others, where that isn't the same. The paper's form multiplies the last scores by alpha;
     where an interval counts for another number of examples than usual, alpha is scaled by modal / number, so that a
     shorter one doesn't shrink the metric. ``anchored``, alpha and beta are what an example changes: the last score
     stays, alpha_1 is the deviation from 1, and a shorter interval just changes less.
@@ -48,6 +50,14 @@ class UpdateRule:
     anchored: bool = False
     rate: float | None = None
     batch: int | None = None
+    relative: Float[np.ndarray, " pool"] | None = field(default=None, compare=False)
+
+    def asked(self, unseen: Unseen | None) -> "UpdateRule":
+        """The law for the examples asked about; one that wasn't fitted counts as the mean of those that were."""
+        if unseen is None or self.relative is None:
+            return self
+        seen = unseen.pool_seen
+        return replace(self, relative=np.where(seen >= 0, self.relative[np.maximum(seen, 0)], 1.0))
 
     def counts(
         self,
@@ -61,10 +71,10 @@ class UpdateRule:
         Raises ``DataError`` where it does and ``rates`` aren't one finite number for each batch.
         """
         if self.rate is None:
-            return interval_counts(batches, steps, pool, None, self.batch)
+            return interval_counts(batches, steps, pool, None, self.batch, self.relative)
         if rates is None or rates.shape != batches.shape[:2] or not np.isfinite(rates).all():
             raise DataError("a step lacks its learning rate", "give a learning rate for every batch")
-        return interval_counts(batches, steps, pool, rates / self.rate, self.batch)
+        return interval_counts(batches, steps, pool, rates / self.rate, self.batch, self.relative)
 
     def motion(self, counts: IntervalCounts, dtype: torch.dtype = torch.float32) -> Coefficients:
         """The motion of each interval of these counts."""

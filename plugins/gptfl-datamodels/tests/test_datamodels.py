@@ -324,3 +324,21 @@ def test_a_simulator_of_before_answers_as_it_did() -> None:
             np.testing.assert_allclose(restored.predict(query).values, fitted.predict(query).values, rtol=1e-12)
         again = Datamodels().restore(restored.state())
         np.testing.assert_array_equal(again.predict(query).values, restored.predict(query).values)
+
+
+def test_examples_count_by_their_tokens_where_the_loss_is_a_mean_over_them() -> None:
+    data = recording()
+    pool = tuple(dataclasses.replace(one, weight=2 + 5 * place) for place, one in enumerate(data.pool))
+    tokens = np.array([one.weight for one in pool], dtype=float)
+    fitted = Datamodels(weighted=True).fit(dataclasses.replace(data, pool=pool))
+    run = data.fit_runs[0]
+    expected = np.zeros(len(pool))
+    for batch, rate in zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True):
+        there = batch[batch >= 0]
+        np.add.at(expected, there, rate * tokens[there] / tokens[there].sum())
+    columns = columns_of(fitted.batches_, len(pool))
+    seen = fitted._learned().forward(run.curriculum.steps).seen[0]
+    np.testing.assert_allclose(seen, expected[columns >= 0])
+    query = testing.make_query(data.fit_runs[:2])
+    again = Datamodels(weighted=True).restore(fitted.state())
+    np.testing.assert_array_equal(again.predict(query).values, fitted.predict(query).values)

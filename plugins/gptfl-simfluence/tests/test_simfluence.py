@@ -369,3 +369,9 @@ def test_a_simulator_of_before_counts_every_place_alike() -> None:
     assert np.abs(fitted.predict(smaller).values - expected).max() > 1e-3
     with pytest.raises(DataError, match="the usual batch of a simfluence-linear simulator is 0"):
         Simfluence().restore({**fitted.state(), "batch": np.array(0)})
+
+
+def test_examples_count_by_their_tokens_where_the_loss_is_a_mean_over_them() -> None:
+    tokens = np.array([1.0, 5.0, 2.0, 8.0])
+    found = count(np.array([[[0, 1, -1], [2, 3, 3]]]), 4, 3, tokens / tokens.mean())
+    np.testing.assert_allclose(found, [[3 * 1 / 6, 3 * 5 / 6, 3 * 2 / 18, 3 * 16 / 18]])

@@ -291,3 +291,17 @@ def test_steps_and_points_that_coincide_do_so_in_whole_numbers() -> None:
     points = Points(np.array([0, 1]), 7, products, np.ones((2, 1)), np.ones(2))
     changes = points.changes(np.zeros((49, 1), dtype=int), np.ones(49), interpolate=False)[:, 0]
     np.testing.assert_array_equal(changes, [-1.0] * 7 + [-5.0] * 42)
+
+
+def test_products_of_a_batch_count_by_the_examples_tokens() -> None:
+    """The recorded products are by an example's tokens over the pool's mean; a step divides by those of its batch."""
+    random = np.random.default_rng(2)
+    tokens, gradients = np.array([1.0, 9.0, 4.0]), random.normal(size=(1, 3, 2))
+    relative = tokens / tokens.mean()
+    points = Points(np.array([0]), 2, gradients * relative[:, None], np.ones((1, 3)), np.ones(1), relative)
+    batches, rates = np.array([[0, 1, 1], [2, -1, -1], [0, 2, -1]]), np.array([0.5, 2.0, 1.0])
+    expected = [
+        -rate * sum(tokens[i] * gradients[0, i] for i in batch if i >= 0) / sum(tokens[i] for i in batch if i >= 0)
+        for batch, rate in zip(batches, rates, strict=True)
+    ]
+    np.testing.assert_allclose(points.changes(batches, rates, interpolate=False), expected)

@@ -22,6 +22,7 @@ from gptfl.plugins import (
     number,
     one_of,
     presentation_weights,
+    relative_weights,
 )
 from gptfl_datamodels.dual import least_error, pieces_of
 from gptfl_datamodels.tally import Tally, columns_of
@@ -54,6 +55,7 @@ class Datamodels:
     pool_: int
     sign_: int
     clock_: Clock | None = None
+    relative_: Float[np.ndarray, " pool"] | None = None
     presentations_: bool = False
     """Whether it was fitted when each place in a batch counted alike, to batches of several sizes."""
     notes_: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ class Datamodels:
         self.steps_, self.intercept_ = average_run(runs, data.metric.name)
         self.batches_, self.rates_ = _stacked(runs)
         self.clock_, self.presentations_ = clock_of(runs), False
+        self.relative_ = relative_weights(data.pool)
         self.pool_, self.sign_ = len(data.pool), 1 if data.metric.higher_is_better else -1
         recorded = np.stack([average.resample(run.steps, data.recorded(run), self.steps_) for run in runs])
         rows = np.arange(len(self.steps_)) if self.steps == EVERY else np.array([len(self.steps_) - 1])
@@ -128,7 +131,9 @@ class Datamodels:
     ) -> Tally:
         """``steps`` are for how many recorded ones each step counts (None: 1)."""
         each = rates if self.weighted else np.ones(rates.shape) if steps is None else steps
-        weights = each if self.presentations_ else presentation_weights(batches, each)
+        weights = each if self.presentations_ else presentation_weights(batches, each, self.relative_)
+        if self.relative_ is not None:
+            weights = weights[:, :, None] * self.relative_[batches]
         return Tally(batches, weights, columns_of(self.batches_, self.pool_))
 
     def predict(self, query: Query) -> Prediction:
@@ -204,9 +209,11 @@ class Datamodels:
         columns = columns_of(self.batches_, self.pool_)
         result = np.zeros((self.pool_, self.weights_.shape[2]))
         taken = (self.batches_ >= 0).any(axis=2)
-        share = 1.0 if self.presentations_ else presentation_weights(self.batches_, taken.astype(float))[taken].mean()
+        share, each = 1.0, taken.astype(float)
+        if not self.presentations_:
+            share = presentation_weights(self.batches_, each, self.relative_)[taken].mean()
         result[columns >= 0] = self.sign_ * share * (end.T @ self.weights_[-1])
-        return result
+        return result if self.relative_ is None else result * self.relative_[:, None]
 
     def state(self) -> Mapping[str, np.ndarray]:
         """Everything in the class's annotations; ``pool`` is its size, ``sign`` 1 where more is better, else -1.
@@ -222,6 +229,7 @@ class Datamodels:
             "pool": np.array(self.pool_),
             "sign": np.array(self.sign_),
             "presentations": np.array(self.presentations_),
+            **({} if self.relative_ is None else {"relative": self.relative_}),
             **clock_arrays(self.clock_),
         }
 
@@ -246,6 +254,9 @@ class Datamodels:
         self.steps_, self.intercept_, self.weights_ = steps, intercept, weights
         self.batches_, self.rates_, self.pool_, self.sign_ = batches, rates, pool, int(state["sign"])
         self.clock_ = clock_from(self.name, state)
+        self.relative_ = state.get("relative")
+        if self.relative_ is not None and self.relative_.shape != (pool,):
+            raise DataError(f"{self.name}: its array 'relative' is not of the pool", "fit it again (gptfl fit)")
         if "presentations" in state:
             self.presentations_ = bool(state["presentations"])
             return self

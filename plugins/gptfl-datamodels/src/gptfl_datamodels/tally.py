@@ -16,7 +16,7 @@ class Tally:
     def __init__(
         self,
         batches: Int[np.ndarray, "run step batch"],
-        weights: Float[np.ndarray, "run step"],
+        weights: Float[np.ndarray, "run step"] | Float[np.ndarray, "run step batch"],
         columns: Int[np.ndarray, " pool"],
     ) -> None:
         self.members = np.where(batches >= 0, columns[np.maximum(batches, 0)], -1)
@@ -28,7 +28,9 @@ class Tally:
         """Count the batches up to a step that isn't before the last one asked for."""
         part = self.members[:, self.step : step]
         run, at, place = np.nonzero(part >= 0)
-        np.add.at(self.seen, (run, part[run, at, place]), self.weights[run, self.step + at])
+        each = self.weights[run, self.step + at]
+        each = each if each.ndim == 1 else each[np.arange(len(place)), place]
+        np.add.at(self.seen, (run, part[run, at, place]), each)
         self.step = max(self.step, step)
         return self
 

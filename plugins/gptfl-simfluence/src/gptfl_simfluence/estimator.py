@@ -8,7 +8,17 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.plugins import DataError, EstimatorTags, FitData, Prediction, Query, UsageError, number, one_of
+from gptfl.plugins import (
+    DataError,
+    EstimatorTags,
+    FitData,
+    Prediction,
+    Query,
+    UsageError,
+    number,
+    one_of,
+    relative_weights,
+)
 from gptfl_simfluence.descent import Descent
 from gptfl_simfluence.recurrence import Intervals, intervals_of, roll_out, usual_batch, usual_interval
 from gptfl_simfluence.ridge import Regression, free_running_errors
@@ -74,6 +84,7 @@ class Simfluence:
     def fit(self, data: FitData) -> Self:
         """Find alpha and beta in the way chosen. Raises ``DataError`` if no run has two recorded steps."""
         self.batch_ = usual_batch(data.fit_runs) if data.fit_runs else None
+        self.relative_ = relative_weights(data.pool)
         runs = [intervals_of(data, run, self.batch_) for run in data.fit_runs]
         if not sum(len(run.counts) for run in runs):
             raise DataError(f"{self.name} has no recorded run to learn from", "record runs with at least two steps")
@@ -146,7 +157,7 @@ class Simfluence:
                 "ask about the recording it was fitted on; it knows no other examples",
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            values = roll_out(query, self.interval_, self.alpha_, self.beta_, self.batch_)
+            values = roll_out(query, self.interval_, self.alpha_, self.beta_, self.batch_, self.relative_)
         if np.isinf(values).any() or np.isnan(values).sum() > np.isnan(query.first).sum() * len(query.steps):
             raise DataError(
                 f"a roll-out of {self.name} leaves all bounds", "ask for fewer steps, or fit with more strength"
@@ -170,6 +181,7 @@ class Simfluence:
             "strength": np.array(self.strength_),
             "exposures": self.exposures_,
             **({} if self.batch_ is None else {"batch": np.array(self.batch_)}),
+            **({} if self.relative_ is None else {"relative": self.relative_}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -186,6 +198,9 @@ class Simfluence:
         self.interval_, self.strength_ = int(state["interval"]), float(state["strength"])
         # Without it, the simulator is from before examples counted by their share of a batch.
         self.batch_ = int(state["batch"]) if "batch" in state else None
+        self.relative_ = state.get("relative")
+        if self.relative_ is not None and self.relative_.shape != alpha.shape[:1]:
+            raise DataError(f"the arrays of a {self.name} simulator do not fit each other", "fit it again")
         if self.batch_ is not None and self.batch_ < 1:
             raise DataError(f"the usual batch of a {self.name} simulator is {self.batch_}", "fit it again")
         return self

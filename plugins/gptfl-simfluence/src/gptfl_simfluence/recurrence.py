@@ -7,16 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.plugins import FitData, Query, Run, presentation_weights
+from gptfl.plugins import FitData, Query, Run, presentation_weights, relative_weights
 
 
 def count(
-    batches: Int[np.ndarray, "run step batch"], pool: int, usual: int | None = None
+    batches: Int[np.ndarray, "run step batch"],
+    pool: int,
+    usual: int | None = None,
+    relative: Float[np.ndarray, " pool"] | None = None,
 ) -> Float[np.ndarray, "run pool"]:
     """How often each pool example occurs in each run's batches; -1 is padding.
 
     With a ``usual`` number of examples in a batch, those of every batch together count as much as those of such a one,
-    since the loss of a batch is the mean over its examples.
+    since the loss of a batch is the mean over its examples; where it is one over tokens, each counts by them (``relative``).
     """
     flat = batches.reshape(len(batches), -1).astype(np.int64)
     rows = np.broadcast_to(np.arange(len(flat))[:, None], flat.shape)
@@ -24,8 +27,9 @@ def count(
     cells = rows[there] * pool + flat[there]
     weights = None
     if usual is not None:
-        each = presentation_weights(batches, np.full(batches.shape[:2], float(usual)))
+        each = presentation_weights(batches, np.full(batches.shape[:2], float(usual)), relative)
         weights = np.broadcast_to(each[:, :, None], batches.shape)[batches >= 0]
+        weights = weights if relative is None else weights * relative[batches[batches >= 0]]
     return np.bincount(cells, weights, len(flat) * pool).reshape(len(flat), pool).astype(np.float64)
 
 
@@ -58,7 +62,8 @@ def intervals_of(data: FitData, run: Run, usual: int | None = None) -> Intervals
     """Cut one recorded run at its recorded steps; batch t leads from step t to step t + 1."""
     batches = run.curriculum.batches
     ends = zip(run.steps[:-1], run.steps[1:], strict=True)
-    counts = [count(batches[None, start:stop], len(data.pool), usual)[0] for start, stop in ends]
+    relative = relative_weights(data.pool)
+    counts = [count(batches[None, start:stop], len(data.pool), usual, relative)[0] for start, stop in ends]
     return Intervals(np.array(counts).reshape(-1, len(data.pool)), data.recorded(run).astype(np.float64))
 
 
@@ -74,6 +79,7 @@ def roll_out(
     alpha: Float[np.ndarray, "pool test"],
     beta: Float[np.ndarray, "pool test"],
     usual: int | None = None,
+    relative: Float[np.ndarray, " pool"] | None = None,
 ) -> Float[np.ndarray, "run recorded test"]:
     """Step from the given first values by whole intervals, and by a part of one to a step in between.
 
@@ -83,8 +89,8 @@ def roll_out(
     current = query.first.astype(np.float64)
     for start in range(int(query.steps[0]), int(query.steps[-1]) + 1, interval):
         for column in np.flatnonzero((query.steps >= start) & (query.steps < start + interval)):
-            part = count(query.batches[:, start : query.steps[column]], len(alpha), usual)
+            part = count(query.batches[:, start : query.steps[column]], len(alpha), usual, relative)
             values[:, column] = advance(current, part, alpha, beta)
-        seen = count(query.batches[:, start : start + interval], len(alpha), usual)
+        seen = count(query.batches[:, start : start + interval], len(alpha), usual, relative)
         current = advance(current, seen, alpha, beta)
     return values

@@ -24,6 +24,8 @@ class Points:
     products: Float[np.ndarray, "point pool test"]
     itself: Float[np.ndarray, "point pool"]
     rates: Float[np.ndarray, " point"]
+    relative: Float[np.ndarray, " pool"] | None = None
+    """How much each training example counts in a batch, as its products do already; None where all count alike."""
 
     def changes(
         self, batches: Int[np.ndarray, "step batch"], rates: Float[np.ndarray, " step"], interpolate: bool
@@ -41,8 +43,10 @@ class Points:
         size = max(1, ENTRIES // max(1, batches.shape[1] * self.products.shape[2]))
         for start in range(0, length, size):
             part = slice(start, min(start + size, length))
-            weights = there[part] / np.maximum(there[part].sum(axis=1, keepdims=True), 1)
             members = np.where(there[part], batches[part], 0)
+            counted = there[part] * (1.0 if self.relative is None else self.relative[members])
+            whole = counted.sum(axis=1, keepdims=True)
+            weights = there[part] / np.where(whole > 0, whole, 1.0)
             mean = self._mean(left[part], members, weights)
             if interpolate:
                 towards = self._mean(right[part], members, weights)

@@ -7,7 +7,17 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.plugins import DataError, EstimatorTags, FitData, GradientProducts, Prediction, Query, flag, whole
+from gptfl.plugins import (
+    DataError,
+    EstimatorTags,
+    FitData,
+    GradientProducts,
+    Prediction,
+    Query,
+    flag,
+    relative_weights,
+    whole,
+)
 from gptfl_tracin.calibration import least_squares_scale, scale_note
 from gptfl_tracin.checks import check_loss, check_tests, dominance_notes, scale_of
 from gptfl_tracin.points import Points, mean_rates, spread_evenly
@@ -62,7 +72,9 @@ class FromReference:
         steps = gradients.steps[used].astype(np.int64)
         length = len(gradients.learning_rates)
         rates = mean_rates(steps, gradients.learning_rates)
-        self.points_ = Points(steps, length, products[used].copy(), itself[used].copy(), rates)
+        self.points_ = Points(
+            steps, length, products[used].copy(), itself[used].copy(), rates, relative_weights(data.pool)
+        )
         self.scale_ = 1.0
         self.notes_ = dominance_notes(self.name, self.points_) if self.preconditioned else ()
         if self.calibrate:
@@ -141,6 +153,7 @@ class FromReference:
             "itself": points.itself,
             "rates": points.rates,
             "scale": np.array(self.scale_),
+            **({} if points.relative is None else {"relative": points.relative}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -154,7 +167,10 @@ class FromReference:
         count = len(steps)
         if count == 0 or itself.shape != products.shape[:2] or not count == len(products) == len(rates):
             raise DataError(f"{self.name}: the shapes of its arrays don't agree", "fit it again (gptfl fit)")
-        self.points_ = Points(steps.astype(np.int64), int(state["length"]), products, itself, rates)
+        relative = state.get("relative")
+        if relative is not None and relative.shape != products.shape[1:2]:
+            raise DataError(f"{self.name}: the shapes of its arrays don't agree", "fit it again (gptfl fit)")
+        self.points_ = Points(steps.astype(np.int64), int(state["length"]), products, itself, rates, relative)
         self.scale_ = scale_of(self.name, state)
         return self
 

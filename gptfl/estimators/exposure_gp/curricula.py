@@ -1,0 +1,74 @@
+"""What runs have seen, and what is known of the examples in it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core.curriculum import presentation_weights
+from gptfl.estimators.exposure_gp.accumulation import Vectors
+
+RECENT = (3.0, 12.0)
+"""What was seen lately counts by itself, fading by a factor of e within so many steps: a fresh batch pulls hard, and
+much of it is soon undone by others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curricula:
+    """Batches (-1 is padding) and step sizes of several runs.
+
+    ``per`` is how many examples a batch is taken to have; None is as many as it has. ``relative`` is how much each
+    example that batches name counts in the loss of one (``relative_weights``); None where all count alike.
+    """
+
+    batches: Int[np.ndarray, "run step batch"]
+    learning_rates: Float[np.ndarray, "run step"]
+    per: int | None = None
+    relative: Float[np.ndarray, " example"] | None = None
+    unit: float = 1.0
+    """The weight of an example that counts 1."""
+
+    @property
+    def weights(self) -> Float[np.ndarray, "run step"]:
+        """How much seeing an example once at each step counts."""
+        if self.per is not None:
+            return self.learning_rates / self.per
+        return presentation_weights(self.batches, self.learning_rates, self.relative)
+
+    def of(self, runs: Int[np.ndarray, " kept"]) -> "Curricula":
+        """Some of the runs."""
+        return replace(self, batches=self.batches[runs], learning_rates=self.learning_rates[runs])
+
+    def like(
+        self,
+        batches: Int[np.ndarray, "other step batch"],
+        learning_rates: Float[np.ndarray, "other step"],
+        relative: Float[np.ndarray, " example"] | None = None,
+    ) -> "Curricula":
+        """Other runs, their examples counted in the same way; those of others count by ``relative``."""
+        relative = self.relative if relative is None else relative
+        return replace(self, batches=batches, learning_rates=learning_rates, relative=relative)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is known of the training examples that batches name.
+
+    ``own`` numbers those with an effect of their own (their place among the examples fitted, or beyond);
+    ``shared`` are vectors whose products are covariances of effects, ``recent`` (None: none) those of which what was
+    seen lately counts by itself as well; ``expected`` vectors with one entry a test example: the expected change for
+    a unit of step size.
+    """
+
+    own: Int[np.ndarray, " example"]
+    shared: tuple[Vectors, ...]
+    expected: tuple[Vectors, ...]
+    recent: Vectors | None = None
+    relative: Float[np.ndarray, " example"] | None = None
+    """How much each counts in the loss of a batch; their vectors count by it already."""
+
+    @property
+    def effects(self) -> tuple[tuple[Vectors, float | None], ...]:
+        """The vectors of every source but the examples' own, each with its reach."""
+        lately = () if self.recent is None else tuple((self.recent, reach) for reach in RECENT)
+        return (*((vectors, None) for vectors in self.shared), *lately)

@@ -1,0 +1,91 @@
+"""How the runs of a recording become batches where lengths in tokens matter, and what its examples keep of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gptfl.core import Example, TaskData
+from gptfl.core.packing import PACKINGS, Batching
+from gptfl.core.recording_settings import PER_TOKEN
+from gptfl.errors import UsageError
+from gptfl.options.recording import TrainingOptions
+from gptfl.recording.design import Design, choose_steps
+
+if TYPE_CHECKING:
+    from gptfl.training.trainer import RecordingTrainer, TrainerSettings
+
+MEASURED = 64
+"""Of so many runs it is counted how many rows their examples make."""
+
+
+def batching_of(training: TrainingOptions) -> Batching:
+    """What the options say of batches; lengths aren't known yet. Raises ``UsageError`` for what makes no sense."""
+    if training.packing is not None and training.packing not in PACKINGS:
+        cut = training.packing in ("wrapped", "bfd_split")
+        why = "cuts examples in two, so that what one of them does can't be told" if cut else "is unknown"
+        raise UsageError(f"{training.packing!r} {why}", f"use {' or '.join(PACKINGS)}", option="packing")
+    if training.packing is not None and training.group_by_length:
+        raise UsageError(
+            f"--group-by-length with --packing {training.packing}: packed rows are of about one length",
+            "leave one of them out",
+        )
+    return Batching(training.batch_size, training.packing, training.group_by_length, training.max_length)
+
+
+def with_lengths(batching: Batching, model: str, recipe: "TrainerSettings", data: TaskData) -> Batching:
+    """The same, now that it is known how many tokens each example has. Raises as the model's tokenizer does."""
+    if batching.plain:
+        return batching
+    from gptfl.training.load import load_tokenizer
+    from gptfl.training.tokenization import Tokenizer, training_rows
+
+    made, longest = load_tokenizer(model)
+    more: dict[str, Any] = {"end_token": recipe.end_token, "template": recipe.chat_template, "name": f"--model {model}"}
+    tokenizer = Tokenizer(made, recipe.max_length, longest, **more)
+    tokenizer.read(data.pool, "pool")
+    lengths = np.array([len(row.input_ids) + 1 for row in training_rows(tokenizer, data.pool)])
+    return replace(batching, width=tokenizer.max_length, lengths=lengths)
+
+
+def choose_batches(
+    training: TrainingOptions,
+    design: Design,
+    task: str,
+    model: str,
+    recipe: "TrainerSettings",
+    load: Callable[[], TaskData],
+) -> tuple[Batching, int]:
+    """How runs become batches, and how many steps they have; examples are loaded where their lengths matter.
+
+    Raises ``UsageError`` for what makes no sense.
+    """
+    batching, data = batching_of(training), None
+    if not batching.plain:
+        data = load()
+        batching = with_lengths(batching, model, recipe, data)
+    return batching, steps_of(design, training, batching, data, task)
+
+
+def steps_of(design: Design, training: TrainingOptions, batching: Batching, data: TaskData | None, task: str) -> int:
+    """How many steps a run has; with packed rows, of which subsets have different numbers, by their mean."""
+    rows = None
+    if batching.packing is not None and training.steps is None and data is not None:
+        pool = design.reserved(data.pool)
+        few = replace(design, runs=min(design.runs, MEASURED), repeats=0)
+        counts = [len(batching.rows(draw.members)) for draw in few.draws(pool, task)]
+        rows = int(np.ceil(np.mean(counts)))
+    return choose_steps(design, training.steps, training.epochs, training.batch_size, rows)
+
+
+def weighed(pool: Sequence[Example], trainer: "RecordingTrainer") -> tuple[Example, ...]:
+    """The examples with what later questions have to know of their tokens, by the recipe that they are trained by."""
+    recipe = trainer.recipe
+    sized, counted = recipe.packing is not None or recipe.group_by_length, recipe.loss_mean == PER_TOKEN
+    if not (sized or counted):
+        return tuple(pool)
+    return tuple(
+        replace(example, length=len(row.input_ids) + 1 if sized else None, weight=len(row.tokens) if counted else None)
+        for example, row in zip(pool, trainer.rows, strict=True)
+    )

@@ -1,0 +1,126 @@
+"""Examples that count by their tokens: what a step of training does, and what estimators make of it."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gptfl.core import Curriculum, Example, Features, FeatureSet, FitData, Query, Run, examples_fingerprint
+from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, presentation_weights, run_seed
+from gptfl.core.examples import relative_weights
+from gptfl.estimators.class_share import ClassShare
+from gptfl.estimators.exposure_gp.estimator import ExposureGp
+from gptfl.estimators.exposures import exposures
+from gptfl.estimators.gptfluence.batches import interval_counts
+from gptfl.estimators.gptfluence.update_rule import UpdateRule
+from gptfl.recording.batching import weighed
+from tests.synthetic import LOSS, examples
+from tests.training.test_trainer import RATE, make
+
+POOL, STEPS, BATCH = 24, 16, 3
+RECORDED = np.arange(0, STEPS + 1, 4)
+
+
+def test_a_step_of_training_counts_an_example_by_its_tokens(neox: Path) -> None:
+    trainer = make(neox, optimiser="sgd", momentum=0.0, weight_decay=0.0, loss_mean="tokens")
+    pool = weighed(trainer.pool, trainer)
+    assert [one.weight for one in pool] == [len(row.tokens) for row in trainer.rows]
+    assert len({one.weight for one in pool}) > 1
+    members = np.array([0, 1, 2, 5, -1])
+    relative = relative_weights(pool)
+    share = float(presentation_weights(members[None], np.array([RATE]), relative)[0])
+    trained = trainer.network.trainable
+    trainer.network.switch(training=True)
+    expected = [torch.zeros_like(weight) for weight in trained]
+    for member in members[:4]:
+        own = -trainer.network.log_probs(trainer.batch(members[members == member])).mean()
+        for total, one in zip(expected, torch.autograd.grad(own, trained), strict=True):
+            total -= share * relative[member] * one
+    before = [weight.detach().clone() for weight in trained]
+    trainer.step(trainer.optimiser(), trainer.pieces(members), RATE)
+    for weight, was, one in zip(trained, before, expected, strict=True):
+        torch.testing.assert_close(weight.detach() - was, one, atol=1e-7, rtol=1e-2)
+
+
+def test_where_examples_count_alike_nothing_is_kept(neox: Path) -> None:
+    trainer = make(neox)
+    assert weighed(trainer.pool, trainer) == trainer.pool
+    assert relative_weights(trainer.pool) is None
+    assert relative_weights([Example("a", "b", "c", weight=3), Example("d", "e", "f")]) is None
+
+
+def world(weights: np.ndarray, kind: str) -> tuple[FitData, list[Run], np.ndarray]:
+    """Runs that move linearly with their exposures by tokens: data to fit, runs to ask about, their true ends."""
+    random = np.random.default_rng(4)
+    train, tests = random.normal(size=(POOL, 4)), random.normal(size=(5, 4))
+    effects, rates, relative = -train @ tests.T / 2, linear_decay(1.0, STEPS), weights / weights.mean()
+    made = []
+    for index in range(20):
+        key = run_seed(7, index)
+        batches = fill_batches(draw_subset(POOL, 8, key), BATCH, STEPS, key)
+        seen = exposures(batches[None], rates[None], RECORDED, POOL, counts=relative)[0] / rates.sum()
+        values = 5.0 - 0.5 * (RECORDED / STEPS)[:, None] + seen @ effects
+        made.append(Run(index, key, "fit", Curriculum(batches, rates), RECORDED, {"loss": values}))
+    pool = tuple(replace(one, weight=int(w)) for one, w in zip(examples("train", POOL, 2), weights, strict=True))
+    test = examples("test", 5, 2)
+    # Recorded gradients count as they do in a step.
+    vectors = train * relative[:, None] if kind == "gradient" else train
+    one = FeatureSet(vectors.astype(np.float32), tests.astype(np.float32), kind)
+    features = Features("x", {}, examples_fingerprint(pool, test), {"raw-0" if kind == "gradient" else "text": one})
+    truth = np.stack([run.metrics["loss"] for run in made[14:]])
+    return FitData(pool, test, LOSS, tuple(made[:14]), features=features), made[14:], truth
+
+
+@pytest.mark.parametrize("kind", ["gradient", "embedding"])
+def test_exposure_gp_goes_by_tokens_where_it_knows_them(kind: str) -> None:
+    weights = np.random.default_rng(1).integers(1, 30, POOL)
+    data, asked, truth = world(weights, kind)
+    query = Query(
+        np.stack([run.curriculum.batches for run in asked]),
+        np.stack([run.curriculum.learning_rates for run in asked]),
+        RECORDED,
+        truth[:, 0],
+    )
+
+    def error(fitted: ExposureGp) -> float:
+        return float(np.square(fitted.predict(query).values - truth).mean())
+
+    knowing = ExposureGp(link="identity").fit(data)
+    alike = replace(data, pool=tuple(replace(one, weight=None) for one in data.pool))
+    assert error(knowing) < 0.1 * error(ExposureGp(link="identity").fit(alike))
+    again = ExposureGp(link="identity").restore(knowing.state())
+    np.testing.assert_allclose(again.predict(query).values, knowing.predict(query).values, rtol=1e-6)
+
+
+def test_class_share_counts_tokens_where_it_knows_them() -> None:
+    weights = np.random.default_rng(1).integers(1, 30, POOL)
+    data, asked, truth = world(weights, "gradient")
+    found = ClassShare(1.0).fit(data)
+    run = asked[0]
+    batches, rates = run.curriculum.batches[None], run.curriculum.learning_rates[None]
+    seen = exposures(batches, rates, RECORDED, POOL, counts=weights)[0, -1]
+    share = found._shares_of(run)[0, -1]
+    expected = [seen[found.classes_ == one].sum() / seen.sum() for one in range(share.shape[0])]
+    np.testing.assert_allclose(share, expected)
+    query = Query(batches, rates, RECORDED, truth[:1, 0])
+    again = ClassShare(1.0).restore(found.state())
+    np.testing.assert_array_equal(again.predict(query).values, found.predict(query).values)
+
+
+def test_gptfluence_counts_intervals_by_tokens() -> None:
+    random = np.random.default_rng(3)
+    batches, tokens = random.integers(-1, 6, (2, 7, 3)), np.array([1.0, 7.0, 2.0, 30.0, 4.0, 4.0])
+    steps = np.array([1, 3, 7])
+    found = interval_counts(batches, steps, 6, None, 3, tokens / tokens.mean())
+    expected = np.zeros((4, 6))
+    for run, (row, (begin, end)) in itertools.product(range(2), enumerate(itertools.pairwise(steps))):
+        for batch in batches[run, begin:end]:
+            there = batch[batch >= 0]
+            for member in there:
+                expected[2 * run + row, member] += 3 * tokens[member] / tokens[there].sum()
+    np.testing.assert_allclose(found.dense(6).numpy(), expected)
+    law = UpdateRule(6, batch=3, relative=tokens / tokens.mean())
+    np.testing.assert_allclose(law.counts(batches, None, steps, 6).dense(6).numpy(), expected)
