@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import study_targets
+from gptfl.api.writing import is_named, study_targets
 from gptfl.core import Progress, silent
 from gptfl.core.curriculum import RunStream, count_steps, generator, run_seed
 from gptfl.errors import DataError, UsageError
@@ -119,7 +119,8 @@ def relabel_study_with(
         notes=(*notes, *retrainer.notes),
     )
     keeping = ResultWriter(study)
-    keeping.draw("figure", lambda known: draw_study(known, picture), asked=asked.figure is not None)
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_study(known, picture), asked=is_named(asked.figure))
     keeping.write("output", lambda known: write_study(known, target))
     return keeping.settled()
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gptfl.core import Features, Progress, silent
+from gptfl.core import Dynamics, Features, MetricInfo, Progress, silent
 from gptfl.core.splits import Split
 from gptfl.errors import UsageError
 from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
@@ -13,6 +13,7 @@ from gptfl.features.lookup import FeatureLookup, choice_notes
 from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings_by_part
+from gptfl.recording.movement import LOSS, movement_of
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused
 from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
 from gptfl.scores.pointwise import squared_errors
@@ -73,6 +74,7 @@ def compare_held_out(recording: OpenedRecording, options: CompareOptions, progre
             *fold_notes,
             *run_notes,
             *_lone_note(held_out),
+            *_movement_notes(recording.dynamics, chosen),
             *dict.fromkeys(job.notes),
             *device_note(job.all_runs(), chosen),
             *binary_note(recording.dynamics, chosen),
@@ -81,6 +83,12 @@ def compare_held_out(recording: OpenedRecording, options: CompareOptions, progre
         observed=observed,
         ceiling=ceiling,
     )
+
+
+def _movement_notes(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:
+    """What to know where the runs hardly moved the loss that is compared."""
+    movement = movement_of(dynamics.runs) if metric.name == LOSS else None
+    return () if movement is None else movement.notes
 
 
 def _lone_note(held_out: HeldOut) -> tuple[str, ...]:

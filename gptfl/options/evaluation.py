@@ -115,6 +115,7 @@ class CompareOptions:
     table: TableOptions = TableOptions()
     output: File = option(None, "Also write the table to this .json, .csv or .tex file.", shown=False, panel=FILES)
     figure: Picture = common.figure()
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,8 @@ class VerifyOptions:
         shown="in the workspace",
         panel=FILES,
     )
-    figure: File = common.figure("beside it")
+    figure: Picture = common.figure("beside it")
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +174,7 @@ class PointOptions:
     as_csv: bool = common.as_csv()
     output: File = option(None, "Also write the table to this .json or .csv file.", shown=False, panel=FILES)
     figure: Picture = common.figure()
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

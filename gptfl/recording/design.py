@@ -30,6 +30,8 @@ from gptfl.plugins.interfaces import Plan
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
+POOL, SUBSET = "pool", "subset"
+"""Of what ``--epochs`` are passes."""
 GROUP_PART = 8
 """A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
 
@@ -182,14 +184,30 @@ def choose_design(
     return Design(name, runs, pool, subset_size, seed, reserve_pool, leave_out_size, repeats)
 
 
-def choose_steps(design: Design, steps: int | None, epochs: float | None, batch_size: int) -> int:
-    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``."""
+def choose_steps(
+    design: Design, steps: int | None, epochs: float | None, batch_size: int, epochs_of: str = SUBSET
+) -> int:
+    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``.
+
+    ``epochs_of`` says of what ``epochs`` are passes: the run's subset, or the whole pool.
+    """
     if epochs is None:
         usual = PAPER_EPOCHS if design.name == UNIFORM else CONTRAST_EPOCHS
         return count_steps(design.subset, batch_size, usual) if steps is None else steps
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
-    return count_steps(design.subset, batch_size, epochs)
+    return count_steps(design.pool if epochs_of == POOL else design.subset, batch_size, epochs)
+
+
+def choose_epochs_of(asked: str | None, epochs: float | None, own: bool) -> str:
+    """Of what epochs are passes: a recipe for ``own`` data is one for all of it. Raises ``UsageError``."""
+    if asked is None:
+        return POOL if own else SUBSET
+    if asked not in (POOL, SUBSET):
+        raise UsageError(f"is {asked}", f"use {POOL} or {SUBSET}", option="epochs_of")
+    if epochs is None:
+        raise UsageError(f"--epochs-of {asked} says of what --epochs are, and there are none", "give --epochs")
+    return asked
 
 
 def make_plans(draws: Sequence[Draw], batch_size: int, steps: int) -> list[Plan]:

@@ -13,6 +13,7 @@ from gptfl.core import Example, Progress, silent, user_path
 from gptfl.core.texts import json_text, shown_line
 from gptfl.errors import DataError
 from gptfl.options.rows import RowOptions
+from gptfl.options.signature import reports
 from gptfl.recording.source import read_template, request
 from gptfl.tasks.own_data import OwnData, leaks
 
@@ -53,6 +54,7 @@ class DataInspection:
     notes: tuple[str, ...]
 
 
+@reports
 def inspect_data(
     data: str | Path | None = None,
     *,

@@ -16,7 +16,7 @@ from gptfl.plugins.guards import make_executor, make_metric
 from gptfl.plugins.interfaces import Executor, Metric
 from gptfl.plugins.registry import Registry
 from gptfl.plugins.settings import utf8
-from gptfl.recording.design import Design, choose_design, choose_steps
+from gptfl.recording.design import POOL, Design, choose_design, choose_epochs_of, choose_steps
 from gptfl.recording.gradient_request import Request, check_size, read_request
 from gptfl.recording.recipe import check_optimiser, recipe_settings
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
@@ -62,6 +62,8 @@ class RecordingPlan:
     test: int
     """How many test examples there are."""
     steps: int
+    whole_steps: int | None
+    """How many steps the asked epochs of the whole pool take; None where none were asked for."""
     trainer: "TrainerSettings"
     device: str
     """The kind of device."""
@@ -149,7 +151,8 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         leave_out_size=asked.leave_out_size,
         repeats=asked.repeats,
     )
-    steps = choose_steps(design, training.steps, training.epochs, training.batch_size)
+    epochs_of = choose_epochs_of(training.epochs_of, training.epochs, own)
+    steps = choose_steps(design, training.steps, training.epochs, training.batch_size, epochs_of)
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
     reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
@@ -176,6 +179,9 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         design=design,
         test=test,
         steps=steps,
+        whole_steps=None
+        if training.epochs is None
+        else choose_steps(design, None, training.epochs, training.batch_size, POOL),
         trainer=replace(trainer, derivatives=gradients.own, **token_settings(options.rows, opened)),
         device=device,
         gradients=gradients,
