@@ -20,6 +20,7 @@ from gptfl.core import (
     silent,
     user_path,
 )
+from gptfl.core.display import Listed
 from gptfl.core.recording_settings import IMPORTED, UNKNOWN_RATE
 from gptfl.core.schedules import SCHEDULES, check_schedule
 from gptfl.core.texts import natural
@@ -54,7 +55,7 @@ OWN: Mapping[str, MetricInfo] = {metric.info.name: metric.info for metric in (Lo
 
 
 @dataclass(frozen=True, slots=True)
-class ImportResult:
+class ImportResult(Listed):
     """Where the recording lies and what was found.
 
     ``metrics`` counts what there is of each; ``batches`` what repeats among the batches. ``features`` is the file

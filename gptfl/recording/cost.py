@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gptfl.core.display import Listed
 from gptfl.designs.identification import Identification
 from gptfl.plugins.interfaces import Plan
 from gptfl.recording.gradient_request import GradientCost
@@ -23,7 +24,7 @@ TIMED_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class CostEstimate:
+class CostEstimate(Listed):
     """The cost of the runs that are left; seconds from timed steps, bytes from shapes.
 
     ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer

@@ -204,7 +204,7 @@ def choose_epochs_of(asked: str | None, epochs: float | None, own: bool) -> str:
     if asked is None:
         return POOL if own else SUBSET
     if asked not in (POOL, SUBSET):
-        raise UsageError(f"is {asked}", f"use {POOL} or {SUBSET}", option="epochs_of")
+        raise UsageError(f"{asked!r} is unknown", f"use {POOL} or {SUBSET}", option="epochs_of")
     if epochs is None:
         raise UsageError(f"--epochs-of {asked} says of what --epochs are, and there are none", "give --epochs")
     return asked

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptfl.core import Example, Progress, silent, user_path
+from gptfl.core.display import Listed
 from gptfl.core.texts import json_text, shown_line
 from gptfl.errors import DataError
 from gptfl.options.rows import RowOptions
@@ -46,7 +47,7 @@ class ShownExample:
 
 
 @dataclass(frozen=True, slots=True)
-class DataInspection:
+class DataInspection(Listed):
     """What was understood of data: rows of label and value, the first examples as they are learned, and notes."""
 
     rows: Rows
