@@ -68,7 +68,7 @@ def verify_with(
     source = opened or open_fitted(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
-    check_made_here(source)
+    check_made_here(source, options.model, options.recipe)
     asked = choice.ask(source, seed)
     target, picture = _targets(source, asked, options.output, options.figure)
     prediction = source.ask(asked.query)

@@ -232,7 +232,8 @@ def _rated(made: Assembly, lr: float | None, schedule: str | None, warmup: float
         }
     if not made.rates_known:
         made.notes.append(
-            "the learning rates are not known (--lr, --schedule): every step counts alike, as if it were the same in all"
+            ("some batches say their learning_rate and others don't, so that " if made.rates_given else "")
+            + "the learning rates are not known (--lr, --schedule): every step counts alike, as if it were the same in all"
         )
         return with_rates(made, None), {}
     peak = max(float(run.curriculum.learning_rates.max()) for run in made.runs)

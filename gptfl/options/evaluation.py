@@ -135,6 +135,13 @@ class VerifyOptions:
         complete="model",
         panel=FILES,
     )
+    recipe: File = option(
+        None,
+        "Of an imported recording, how its runs were trained: a YAML or JSON file of TRL, transformers, axolotl or "
+        "LLaMA-Factory, as gptfl collect takes it; needs --model.",
+        shown=False,
+        panel=FILES,
+    )
     data: File = common.data()
     device: str = common.device()
     executor: str = common.executor()
