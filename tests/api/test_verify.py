@@ -193,7 +193,7 @@ def test_an_imported_recording_is_verified_by_a_given_model_and_recipe(
     gptfl.fit("sure", workspace=tmp_path)
     subset = [example.id for example in made.pool[:5]]
     own = gptfl.verify(workspace=tmp_path, subset=subset, figure=False)
-    with pytest.raises(UsageError, match="--recipe .* is of imported recordings, and this one has its own"):
+    with pytest.raises(UsageError, match=r"--recipe .* is of imported recordings, and this one has its own"):
         gptfl.verify(workspace=tmp_path, subset=subset, recipe=recipe)
     dynamics = read_dynamics(made.path)
     settings = {"task": "imported", "layout": "gptdynamics", "learning_rate": 1e-2, "schedule": "cosine", "warmup": 1}
