@@ -49,21 +49,17 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
 
 def _later(plan: "CostEstimate") -> dict[str, str]:
     """Which trainings the recording can be asked about, beside those that it has."""
-    rows = {}
-    if plan.subset < plan.pool:
-        rows["exposures"] = (
-            f"a run sees each of its examples {plan.passes:.3g} times; a training on all {plan.pool} would, in as many "
-            f"steps, {plan.whole_passes:.3g} times"
-        )
-    asked = f"trainings of up to {plan.steps} steps"
+    asked = (
+        f"trainings of up to {plan.steps} steps, which are {plan.whole_passes:.3g} passes over all {plan.pool} examples"
+    )
     whole = plan.whole_steps
     if whole is not None and whole > plan.steps:
-        epochs = f"{whole * plan.batch_size / plan.pool:.3g} epochs of all {plan.pool}"
         asked += (
-            f". The recipe for the whole pool has {whole} ({epochs}), and what is longer than recorded is refused: "
-            "--epochs-of pool records as many"
+            f". The {whole * plan.batch_size / plan.pool:.3g} that the recipe has would be {whole} steps, and what is longer "
+            "than recorded is refused: --epochs-of pool records as many"
         )
-    return {**rows, "ask later": asked}
+    exposures = f"a run sees each of its {plan.subset} examples {plan.passes:.3g} times"
+    return {"exposures": exposures, "ask later": asked}
 
 
 GRADIENTS = (

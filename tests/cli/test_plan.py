@@ -60,12 +60,13 @@ def test_a_plan_of_too_few_runs_claims_nothing(tmp_path):
 def test_a_plan_says_what_can_be_asked_later(tmp_path):
     text = planned(tmp_path, "--runs", "2", "--epochs", "2")
     assert re.search(r"each run +3 steps of 4, 6 of 24 examples", text)
-    seen = (
-        r"exposures +a run sees each of its examples 2 times; a training on all 24 would, in as many steps, 0.5 times"
+    assert re.search(r"exposures +a run sees each of its 6 examples 2 times$", text, re.MULTILINE)
+    later = (
+        r"ask later +trainings of up to 3 steps, which are 0.5 passes over all 24 examples. The 2 that the recipe has would "
+        r"be 12 steps, and what is longer than recorded is refused: --epochs-of pool records as many"
     )
-    assert re.search(seen, text)
-    later = r"ask later +trainings of up to 3 steps. The recipe for the whole pool has 12 \(2 epochs of all 24\), and"
     assert re.search(later, text)
     whole = planned(tmp_path, "--runs", "2", "--epochs", "2", "--epochs-of", "pool")
     assert re.search(r"each run +12 steps of 4, 6 of 24 examples", whole)
-    assert re.search(r"ask later +trainings of up to 12 steps$", whole, re.MULTILINE)
+    assert re.search(r"exposures +a run sees each of its 6 examples 8 times$", whole, re.MULTILINE)
+    assert re.search(r"ask later .* 12 steps, which are 2 passes over all 24 examples$", whole, re.MULTILINE)
