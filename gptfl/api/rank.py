@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
 from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
@@ -14,9 +15,9 @@ from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import InfluenceTarget, check_how, influence_target
 from gptfl.influence.tokens import check_token_request, sketch_again, token_influence
 from gptfl.options.base import make
+from gptfl.options.common import Picture
 from gptfl.options.influence import RankOptions
 from gptfl.options.signature import takes
-from gptfl.report.pictures import check_picture
 from gptfl.report.ranking import check_table, draw_detection, write_table
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.outputs import ResultWriter, check_plain_target
@@ -77,25 +78,20 @@ def rank_with(
         title = f"{recording.stem}: influence on {subject.text}"
         flips = int(flipped.sum())
         draw = partial(draw_detection, picture, result.detections, flips, len(flipped), title)
-        keeping.draw("figure", lambda _: draw(), required=figure is not None)
+        keeping.draw("figure", lambda _: draw(), required=is_named(figure))
     if target is not None:
         keeping.write("output", lambda known: write_table(known, target, options.top, options.reverse))
     return keeping.settled()
 
 
-def _picture(
-    figure: str | Path | None, source: FittedSimulator, subject: InfluenceTarget, is_flipped: bool
-) -> Path | None:
+def _picture(figure: Picture, source: FittedSimulator, subject: InfluenceTarget, is_flipped: bool) -> Path | None:
     recording = source.recording
     if not is_flipped:
-        if figure is not None:
+        if is_named(figure):
             raise DataError(
                 f"{recording.path} has no flipped labels, and --figure {figure} would show how early they are found",
                 "leave out --figure, or record with gptfl collect --flip-labels",
             )
         return None
     name = f"{recording.stem}.{source.metric.name}.{safe_name(subject.name)}.flips.png"
-    path = recording.workspace.root / name if figure is None else user_path(figure)
-    check_picture(path)
-    check_plain_target(path, "--figure")
-    return path
+    return picture_at(figure, recording.workspace.root / name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import study_targets
+from gptfl.api.writing import is_named, study_targets
 from gptfl.core import Progress, silent
 from gptfl.core.curriculum import RunStream, generator, run_seed
 from gptfl.core.packing import Batching
@@ -121,7 +121,8 @@ def relabel_study_with(
         notes=(*notes, *retrainer.notes),
     )
     keeping = ResultWriter(result)
-    keeping.draw("figure", lambda known: draw_study(known, picture), required=study.figure is not None)
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_study(known, picture), required=is_named(study.figure))
     keeping.write("output", lambda known: write_study(known, target))
     return keeping.settled()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gptfl.api.writing import study_targets
+from gptfl.api.writing import is_named, study_targets
 from gptfl.core import Example, MetricInfo, Progress, silent
 from gptfl.evaluation.verify import check_made_here
 from gptfl.influence.greedy import SelectionSpec, class_quota
@@ -117,7 +117,8 @@ def select_study_with(
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
     keeping = ResultWriter(found)
-    keeping.draw("figure", lambda known: draw_selection_study(known, picture), required=study.figure is not None)
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
     keeping.write("output", lambda known: write_selection_study(known, target))
     return keeping.settled()
 

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, fingerprint, silent, user_path
 from gptfl.errors import UsageError
 from gptfl.options.base import make
-from gptfl.options.common import Ids, Picture
+from gptfl.options.common import Ids
 from gptfl.options.signature import takes
 from gptfl.options.simulation import NewExampleOptions, SimulateOptions, one_subset
 from gptfl.plugins.settings import utf8
-from gptfl.report.pictures import check_picture, save_figure
+from gptfl.report.pictures import save_figure
 from gptfl.report.simulation import figure_of_simulation
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by, overrides_of
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
@@ -24,7 +25,7 @@ from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted, with_new_examples
 from gptfl.store.kinds import PREDICTIONS
-from gptfl.store.outputs import ResultWriter, check_plain_target, check_target
+from gptfl.store.outputs import ResultWriter, check_target
 from gptfl.store.predictions import PredictionFile, write_predictions
 from gptfl.store.simulators import SimulatorFile
 
@@ -81,7 +82,7 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     plain = request.recorded is not None and against is None and source.new is None
     key = "" if plain else _key(source, request, other)
     target = user_path(output) if output is not None else source.output(key)
-    picture = _picture(figure, target)
+    picture = picture_at(figure, target.with_name(target.name.removesuffix(".h5") + ".png"))
     if output is not None:
         check_target(target, PREDICTIONS)
     count = len(request.labels)
@@ -105,7 +106,7 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     file = _file_of(result, source.found, settings | {"notes": list(result.notes)})
     keeping.write("predictions", lambda _: write_predictions(target, file))
     if picture is not None:
-        asked_for = isinstance(figure, str | Path)
+        asked_for = is_named(figure)
         keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), required=asked_for)
     return keeping.settled()
 
@@ -126,17 +127,6 @@ def simulate_many_with(
     )
     found = simulate_subsets(source, run.subset, run.orders, overrides, options.seed, progress)
     return replace(found, notes=(*found.notes, trust_of(source).note))
-
-
-def _picture(figure: Picture, target: Path) -> Path | None:
-    """Where the picture goes: to a path, beside the predictions, or nowhere."""
-    if figure is False:
-        return None
-    beside = target.with_name(target.name.removesuffix(".h5") + ".png")
-    picture = beside if figure is None or figure is True else user_path(figure)
-    check_picture(picture)
-    check_plain_target(picture, "--figure")
-    return picture
 
 
 def _key(source: FittedSimulator, request: SimulationRequest, other: Int[np.ndarray, " subset"] | None) -> str:

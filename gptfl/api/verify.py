@@ -6,17 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, fingerprint, silent, user_path
 from gptfl.errors import UsageError
 from gptfl.evaluation.verification import Verification
 from gptfl.evaluation.verify import TrainingPlan, check_made_here, verified
 from gptfl.options.base import make
+from gptfl.options.common import Picture
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.options.signature import takes
 from gptfl.plugins.guards import make_executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
-from gptfl.report.pictures import check_picture
 from gptfl.report.verification import draw_verification, write_verification
 from gptfl.simulation.counterfactual import SimulationRequest, asked_by
 from gptfl.simulation.reference import against_average
@@ -67,7 +68,7 @@ def verify_with(
     source = opened or open_fitted(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
-    check_made_here(source)
+    check_made_here(source, options.model, options.recipe)
     request = choice.ask(source, seed)
     target, picture = _targets(source, request, options.output, options.figure)
     prediction = source.ask(request.query)
@@ -90,14 +91,15 @@ def verify_with(
     found = verified(source, request, prediction, average, runs, seconds)
     found = replace(found, output=target, figure=picture)
     keeping = ResultWriter(found)
-    keeping.draw("figure", lambda known: draw_verification(known, picture), required=options.figure is not None)
+    if picture is not None:
+        keeping.draw("figure", lambda known: draw_verification(known, picture), required=is_named(options.figure))
     keeping.write("output", lambda known: write_verification(known, target))
     return keeping.settled()
 
 
 def _targets(
-    source: FittedSimulator, request: SimulationRequest, output: str | Path | None, figure: str | Path | None
-) -> tuple[Path, Path]:
+    source: FittedSimulator, request: SimulationRequest, output: str | Path | None, figure: Picture
+) -> tuple[Path, Path | None]:
     query = request.query
     key = fingerprint(query.batches, query.learning_rates, query.steps)
     beside = source.output(key)
@@ -105,8 +107,6 @@ def _targets(
     target = beside.with_name(f"{name}.json") if output is None else user_path(output)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    picture = target.with_suffix(".png") if figure is None else user_path(figure)
-    check_picture(picture)
+    picture = picture_at(figure, target.with_suffix(".png"))
     check_plain_target(target, "--output")
-    check_plain_target(picture, "--figure")
     return target, picture

@@ -16,6 +16,24 @@ from gptfl.store.outputs import ResultWriter, check_plain_target
 R = TypeVar("R")
 
 
+def is_named(figure: Picture) -> bool:
+    """Whether a picture was asked for by its path."""
+    return figure is not None and not isinstance(figure, bool)
+
+
+def picture_at(figure: Picture, usual: Path) -> Path | None:
+    """Where a picture goes: to a path, for True and None to the ``usual`` place, and for False nowhere.
+
+    Raises ``UsageError`` or ``DataError`` where it can't be written there.
+    """
+    if figure is False:
+        return None
+    picture = usual if figure is None or figure is True else user_path(figure)
+    check_picture(picture)
+    check_plain_target(picture, "--figure")
+    return picture
+
+
 def check_targets(output: File, figure: Picture, check_format: Callable[[Path], None]) -> None:
     """Raise ``UsageError`` or ``DataError`` for a table or a picture that can't be written there."""
     if output is not None:
@@ -39,25 +57,22 @@ def written(
     ``figure`` is a path, True or None for the ``usual`` place, or False for none. Raises ``NotKept`` as ``ResultWriter`` does.
     """
     table = None if output is None else user_path(output)
-    is_named = isinstance(figure, str | Path)
     picture = user_path(figure) if isinstance(figure, str | Path) else None if figure is False else usual
     places: dict[str, Any] = {"output": table, "figure": picture}
     keeping = ResultWriter(replace(result, **places))  # type: ignore[type-var]
     if picture is not None:
-        keeping.draw("figure", lambda known: draw(known, picture), required=is_named)
+        keeping.draw("figure", lambda known: draw(known, picture), required=is_named(figure))
     if table is not None:
         keeping.write("output", lambda known: write(known, table))
     return keeping.settled()
 
 
-def study_targets(name: str, recording: OpenedRecording, study: StudyOptions) -> tuple[Path, Path]:
+def study_targets(name: str, recording: OpenedRecording, study: StudyOptions) -> tuple[Path, Path | None]:
     """Where the numbers and the picture of a study go. Raises ``UsageError`` or ``DataError`` where they can't."""
     beside = recording.workspace.root / f"{recording.stem}.{name}"
     target = beside.with_name(f"{beside.name}.json") if study.output is None else user_path(study.output)
-    picture = beside.with_name(f"{beside.name}.png") if study.figure is None else user_path(study.figure)
     if target.suffix.lower() != ".json":
         raise UsageError(f"--output {target} is not a .json file", "end it in .json")
-    check_picture(picture)
+    picture = picture_at(study.figure, beside.with_name(f"{beside.name}.png"))
     check_plain_target(target, "--output")
-    check_plain_target(picture, "--figure")
     return target, picture

@@ -65,7 +65,8 @@ def with_options(*kinds: type) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def called(**given: Any) -> None:
             given.pop(CONFIG, None)
-            given.pop(RECIPE, None)
+            if RECIPE not in {place.name for place in ours}:
+                given.pop(RECIPE, None)
             printing = given.pop(PRINT_CONFIG, False)
             objects: list[Any] = [assemble(kind, (), _values(kind, given)) for kind in kinds]
             if printing:

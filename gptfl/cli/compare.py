@@ -2,6 +2,7 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.sweeping import check_runs_only, run_sweep
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
@@ -23,6 +24,7 @@ def command(options: CompareOptions) -> None:
     table = options.table
     if table.as_json + table.as_csv + table.as_latex > 1:
         raise UsageError("--json, --csv and --latex were given together", "choose one")
+    options = pictured(options)
     console.warn_of_problems()
     if options.sweep.sweep:
         run_sweep(options)

@@ -2,6 +2,7 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.sweeping import check_one_form, over_runs
 from gptfl.errors import UsageError
 from gptfl.options.evaluation import LearningCurveOptions
@@ -19,5 +20,6 @@ def command(options: LearningCurveOptions) -> None:
     for word in (word for words in options.counts for word in str(words).split(",")):
         if not word.strip().isdecimal():
             raise UsageError(f"{word!r} is no number of runs", "write for example gptfl learning-curve 2 3 5 10")
+    options = pictured(options)
     console.warn_of_problems()
     over_runs(options, options.as_json, options.as_csv)

@@ -47,23 +47,45 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
     return rows
 
 
-def _identified(plan: "CostEstimate") -> dict[str, str]:
-    """How well the design tells effects apart, as the share of their variance that it leaves."""
+def _later(plan: "CostEstimate") -> dict[str, str]:
+    """Which trainings the recording can be asked about, beside those that it has."""
+    asked = (
+        f"trainings of up to {plan.steps} steps, which are {plan.whole_passes:.3g} passes over all {plan.pool} examples"
+    )
+    whole = plan.whole_steps
+    if whole is not None and whole > plan.steps:
+        asked += (
+            f". The {whole * plan.batch_size / plan.pool:.3g} that the recipe has would be {whole} steps, and what is longer "
+            "than recorded is refused: --epochs-of pool records as many"
+        )
+    exposures = f"a run sees each of its {plan.subset} examples {plan.passes:.3g} times"
+    return {"exposures": exposures, "ask later": asked}
+
+
+GRADIENTS = (
+    "which the gradients tell beforehand and the runs correct (five runs of SST-2: 90% of what differs between runs)"
+)
+FEATURES = "as far as alike examples act alike, which gptfl featurize has to tell: --sketches, or an encoder of texts"
+
+
+def _told(plan: "CostEstimate") -> dict[str, str]:
+    """Which questions will be answered well, and which hardly."""
     found = plan.identifies
     if found is None:
         return {}
     rows = {
-        "identifies": f"{found.effects:.3g} of {found.examples - 1} effects in all, by {found.runs} runs to fit, where "
-        "nothing is known of the examples beforehand",
-        "  an example": f"{found.example:.0%} of what its effect may be stays open (as of a random group's)",
+        "well told": f"how trainings on other {plan.subset} of the {found.examples} examples end, and which examples help "
+        f"or hurt, {GRADIENTS if plan.follows_gradients else FEATURES}; gptfl compare says how well here",
+        "hardly told": f"the exact effect of one example: by itself, what {found.runs} runs to fit see tells "
+        f"{found.effects:.3g} of {found.examples - 1} differences between examples, {1 - found.example:.0%} of what one does",
     }
     if found.group is not None:
-        rows["  a group"] = f"{found.group:.0%} stays open of a group's that two runs to fit differ in"
-    if found.classes:
-        least, most = (f"{share:.0%}" for share in (min(found.classes.values()), max(found.classes.values())))
-        rows["  a class"] = (
-            f"{least if least == most else f'{least} to {most}'} stays open of a class's, against the rest"
+        rows["  a group"] = (
+            f"{1 - found.group:.0%} of what a group does that two runs to fit differ in is told by these"
         )
+    if found.classes:
+        least, most = (f"{1 - share:.0%}" for share in (max(found.classes.values()), min(found.classes.values())))
+        rows["  a class"] = f"{least if least == most else f'{least} to {most}'} of what a class does is told by these"
     return rows
 
 
@@ -90,7 +112,8 @@ def announce(plan: "CostEstimate") -> None:
             "file": f"about {console.human_bytes(plan.file_bytes)}",
             **_checkpoints(plan),
             **_gradients(plan),
-            **_identified(plan),
+            **_later(plan),
+            **_told(plan),
         }
     )
     for text in plan.notes:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.influence import RankOptions
@@ -29,6 +30,7 @@ def command(options: RankOptions) -> None:
 
     if options.as_csv and options.as_json:
         raise UsageError("--csv and --json were given together", "choose one")
+    options = pictured(options)
     console.warn_of_problems()
     with console.progress_bar() as progress:
         result, error = console.outcome(rank_with, options, progress=progress)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.options.influence import RelabelStudyOptions
 
@@ -23,6 +24,7 @@ def command(options: RelabelStudyOptions) -> None:
     """
     from gptfl.api.relabel_study import relabel_study_with
 
+    options = pictured(options)
     console.warn_of_problems()
     quiet = options.study.as_json and not options.study.dry_run
     with console.progress_bar() as progress:

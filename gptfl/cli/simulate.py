@@ -2,12 +2,12 @@
 
 import math
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
@@ -33,10 +33,7 @@ def command(options: SimulateOptions) -> None:
     if len(options.run.subset) > 1:
         _many(options)
         return
-    if options.no_picture:
-        if options.figure is not None:
-            raise UsageError(f"--figure {options.figure} and --no-picture were given together", "choose one")
-        options = replace(options, figure=False)
+    options = pictured(options)
     with console.progress_bar() as progress:
         result, error = console.outcome(simulate_with, options, progress=progress)
     if options.as_json:

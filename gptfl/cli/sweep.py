@@ -2,6 +2,7 @@
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.sweeping import check_one_form, over_settings
 from gptfl.errors import UsageError
 from gptfl.options.evaluation import GridOptions
@@ -16,5 +17,6 @@ def command(options: GridOptions) -> None:
     check_one_form(options)
     if not options.axes:
         raise UsageError("nothing says what to vary", "write for example gptfl sweep order=1,2,3")
+    options = pictured(options)
     console.warn_of_problems()
     over_settings(options, options.as_json, options.as_csv)

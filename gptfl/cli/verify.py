@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.options.evaluation import VerifyOptions
 
@@ -22,6 +23,7 @@ def command(options: VerifyOptions) -> None:
     """
     from gptfl.api.verify import verify_with
 
+    options = pictured(options)
     console.warn_of_problems()
     quiet = options.as_json and not options.dry_run
     with console.progress_bar() as progress:

@@ -6,8 +6,11 @@ when a result is first shown.
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import fields
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
+
+from gptfl.errors import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +34,28 @@ class Displayed:
 
     def _repr_html_(self) -> str:
         return str(_reports().html_of(self))
+
+
+class Listed:
+    """A small result that shows its fields, or its ``rows`` of label and value, in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        values = {one.name: getattr(self, one.name) for one in fields(cast("Any", self))}
+        notes = values.pop("notes", ())
+        rows = values.get("rows")
+        told = dict(rows) if isinstance(rows, list) else {name: _listed(value) for name, value in values.items()}
+        return html_rows(told) + "".join(f"<p>note: {escape(harmless(note))}</p>" for note in notes)
+
+
+def _listed(value: Any) -> str:
+    """A field in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_listed(one)}" for name, one in value.items())
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_listed, value))
+    return harmless(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
 def _reports() -> Any:

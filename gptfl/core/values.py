@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 
 _ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 """As json.dumps does, which makes an encoder at each call."""
+SHOWN = 100
+"""So many characters of what should be a path are shown."""
 
 
 class Progress(Protocol):
@@ -35,9 +37,14 @@ def silent(what: str, done: int, total: int, note: str = "") -> None:
 def user_path(given: str | Path) -> Path:
     """A path as it was given, ``~`` and ``~name`` being that user's home.
 
-    Where there is no such user, or no home is known, it is what it says, as in a shell.
+    Where there is no such user, or no home is known, it is what it says, as in a shell. Raises ``UsageError`` for what is
+    no path.
     """
-    path = Path(given)
+    try:
+        path = Path(given)
+    except TypeError:
+        text = " ".join(repr(given).split())
+        raise UsageError(f"{text[:SHOWN]}{'…' * (len(text) > SHOWN)} is no path", "give a text or a path") from None
     try:
         return path.expanduser()
     except RuntimeError:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gptfl.core import Features, MetricInfo, Progress, silent
+from gptfl.core import Dynamics, Features, MetricInfo, Progress, silent
 from gptfl.core.splits import Split
 from gptfl.errors import UsageError
 from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
@@ -14,6 +14,7 @@ from gptfl.features.lookup import FeatureLookup, choice_notes
 from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings_by_part
+from gptfl.recording.movement import LOSS, movement_of
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
 from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, score_rows
 from gptfl.scores.held_out import HeldOut
@@ -79,6 +80,7 @@ def compare_held_out(recording: OpenedRecording, options: CompareOptions, progre
             *fold_notes,
             *run_notes,
             *_lone_note(held_out),
+            *_movement_notes(recording.dynamics, chosen),
             *dict.fromkeys(job.notes),
             *device_note(job.all_runs(), chosen),
             *binary_note(recording.dynamics, chosen),
@@ -100,6 +102,12 @@ def _truth(options: CompareOptions, recording: OpenedRecording, metric: MetricIn
     learning = options.learning
     other = open_recording(options.truth, None, learning.every, learning.keep_diverged)
     return open_truth(other, recording, metric)
+
+
+def _movement_notes(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:
+    """What to know where the runs hardly moved the loss that is compared."""
+    movement = movement_of(dynamics.runs) if metric.name == LOSS else None
+    return () if movement is None else movement.notes
 
 
 def _lone_note(held_out: HeldOut) -> tuple[str, ...]:

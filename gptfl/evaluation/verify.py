@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import TEST, Prediction, Progress, Run, TaskData
+from gptfl.core import TEST, Prediction, Progress, Run, TaskData, user_path
 from gptfl.core.curriculum import recorded_steps, run_seed
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.evaluation.verification import Verification
+from gptfl.options.common import File
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Executor, Plan
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import with_texts
+from gptfl.recording.recipe import recipe_in_file
+from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, model_of, recipe_of
 from gptfl.scores import pointwise
@@ -31,18 +33,28 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import RecordingTrainer, TrainerSettings
 
 
-def check_made_here(source: FittedSimulator) -> None:
-    """Raise ``DataError`` for a recording that can't be trained on, for others trained its runs."""
-    if source.recording.dynamics.settings.own_run:
+def check_made_here(source: FittedSimulator, model: str | None = None, recipe: File = None) -> None:
+    """Raise ``DataError`` for a recording that can't be trained on, for others trained its runs.
+
+    An imported one can where model and recipe are given, and ``UsageError`` is raised for a recipe of any other.
+    """
+    settings = source.recording.dynamics.settings
+    if recipe is not None and not settings.imported:
+        raise UsageError(f"--recipe {recipe} is of imported recordings, and this one has its own", "leave it out")
+    if settings.own_run:
         raise DataError(
             f"{source.recording.path} was recorded while you trained: gptfl can't carry out your recipe",
             "train on the subset yourself, with the same GptflCallback or Recorder, and simulate it to compare",
         )
-    if source.recording.dynamics.settings.imported:
+    if settings.imported and (model is None or recipe is None):
         raise DataError(
             f"{source.recording.path} was imported: gptfl knows no model and no recipe to train it by",
-            "use a recording that gptfl collect made",
+            "give both to gptfl verify (--model, --recipe), or use a recording that gptfl collect made",
         )
+
+
+SAME_START = 0.02
+"""What the untrained model scores may be so far off what an import recorded, as half precision or padding makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +79,11 @@ class TrainingPlan:
     ) -> "TrainingPlan":
         """Prepare them. Raises ``DataError`` where the recording doesn't say how."""
         recording = source.recording
-        recipe = replace(recipe_of(recording.dynamics), derivatives=False, processes=1, shard=False)
+        recipe = replace(_recipe(recording, options), derivatives=False, processes=1, shard=False)
         if choice.overrides.learning_rate is not None:
             recipe = replace(recipe, learning_rate=choice.overrides.learning_rate)
-        _check_rates(recipe, request, recording.path)
+        by = "its settings" if options.recipe is None else f"--recipe {options.recipe}"
+        _check_rates(recipe, request, recording.path, by)
         pool, test = with_texts(recording.dynamics, options.data, recording.path)
         metric = make_metric(get_registry(), source.metric.name)
         metric.check(test)
@@ -126,12 +139,20 @@ class TrainingPlan:
         return trainer
 
 
-def _check_rates(recipe: "TrainerSettings", request: SimulationRequest, path: Path) -> None:
+def _recipe(recording: OpenedRecording, options: VerifyOptions) -> "TrainerSettings":
+    """How the recording's runs were trained: as it says itself, or of an imported one as ``--recipe`` does."""
+    if options.recipe is None:
+        return recipe_of(recording.dynamics)
+    return recipe_in_file(user_path(options.recipe), recording.dynamics, options.device, options.seed)
+
+
+def _check_rates(recipe: "TrainerSettings", request: SimulationRequest, path: Path, by: str) -> None:
     """Predicted and trained must be the same curriculum, its learning rates too."""
     rates = recipe.rates(request.recipe.steps)
     if not np.allclose(rates, request.query.learning_rates, rtol=1e-6):
         raise DataError(
-            f"the learning rates of the runs in {path} are not those that its settings give", "record it again"
+            f"the learning rates of the runs in {path} are not those of {by}",
+            "record it again, or for an imported one give the recipe that it was trained by",
         )
 
 
@@ -177,12 +198,34 @@ def verified(
             *source.notes,
             *source.recording.notes,
             *request.notes,
+            *_taken_note(source, request, recorded),
             *average.notes,
             *share_note(source.world, request.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(predicted[:, -1].mean(axis=0), source.metric),
             *beyond_note(predicted[:, -1].mean(axis=0), source.recording.dynamics, source.metric, int(steps[-1])),
         ),
+    )
+
+
+def _taken_note(
+    source: FittedSimulator, asked: SimulationRequest, recorded: Float[np.ndarray, "run asked test"]
+) -> tuple[str, ...]:
+    """That model and recipe of an imported recording are taken from the options, and whether the model bears it out."""
+    if not source.recording.dynamics.settings.imported:
+        return ()
+    taken = (
+        "nothing in an imported recording says its model and recipe: they are taken to be those of --model and --recipe"
+    )
+    if asked.query.steps[0] != 0:
+        return (taken,)
+    first = asked.query.first
+    off = float(np.nanmean(np.abs(recorded[:, 0] - first)) / max(float(np.nanmean(np.abs(first))), 1e-12))
+    if off <= SAME_START:
+        return (taken,)
+    return (
+        f"{taken}, but before any step this model's {source.metric.name} is {off:.0%} off what was recorded: another model, "
+        "or other tokens",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Features, Progress, silent, user_path
+from gptfl.core.display import Listed
 from gptfl.core.texts import natural
 from gptfl.encoders.gradients import Gradients
 from gptfl.errors import ResourceError, UsageError
@@ -30,7 +31,7 @@ WHY_SKETCHES = (
 
 
 @dataclass(frozen=True, slots=True)
-class FeaturizeResult:
+class FeaturizeResult(Listed):
     """Where the features are, how many numbers an example each set has, and how many rows were new.
 
     ``notes`` say what was cut or chosen on the way.

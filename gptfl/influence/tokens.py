@@ -40,7 +40,9 @@ def sets_of(sketches: TokenSketches, like: Vectors) -> dict[str, Float[np.ndarra
     for name, vectors in like.items():
         kind, _, step = name.partition("-")
         # Of what is divided on the pool's side alone, the test side is plain.
-        one = sketches.sketches.get(("raw" if kind == "preconditioned" else kind, int(step) if step.isdecimal() else -1))
+        one = sketches.sketches.get(
+            ("raw" if kind == "preconditioned" else kind, int(step) if step.isdecimal() else -1)
+        )
         if one is None:
             raise DataError(
                 f"the simulator was fitted to {name}, which is no set of gradient sketches",

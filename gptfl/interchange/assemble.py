@@ -34,6 +34,8 @@ class Assembly:
     runs: list[Run] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     rates_known: bool = True
+    rates_given: bool = False
+    """Whether all steps have a learning rate, and whether any has."""
     counts: dict[str, ImportCounts] = field(default_factory=dict)
     batches: Oddities = field(default_factory=Oddities)
     scored: set[int] = field(default_factory=set)
@@ -80,6 +82,7 @@ def assemble(
             gaps.append(files.name)
         made.batches += batches.odd
         made.rates_known &= batches.rates.keys() == batches.rows.keys()
+        made.rates_given |= bool(batches.rates)
         curriculum = Curriculum(batches.array(total, budget, files.batches), _rates(batches, total))
         index = len(made.runs)
         made.runs.append(Run(index, _seed(files.name, index), role_of(index), curriculum, steps, values))

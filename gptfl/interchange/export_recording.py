@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Dynamics, Progress, real_path, silent, user_path
+from gptfl.core.display import Listed
 from gptfl.core.texts import ID_RULE, id_problem, written_id
 from gptfl.errors import UsageError
 from gptfl.interchange.assemble import counted, listed
@@ -23,7 +24,7 @@ FORMATS = (RELEASED, *TABLES)
 
 
 @dataclass(frozen=True, slots=True)
-class ExportResult:
+class ExportResult(Listed):
     """Where the export lies, in which format, and what is in it; ``notes`` tell what it leaves out."""
 
     path: Path

@@ -20,6 +20,7 @@ from gptfl.core import (
     silent,
     user_path,
 )
+from gptfl.core.display import Listed
 from gptfl.core.recording_settings import IMPORTED, UNKNOWN_RATE
 from gptfl.core.schedules import SCHEDULES, check_schedule
 from gptfl.core.texts import natural
@@ -54,7 +55,7 @@ OWN: Mapping[str, MetricInfo] = {metric.info.name: metric.info for metric in (Lo
 
 
 @dataclass(frozen=True, slots=True)
-class ImportResult:
+class ImportResult(Listed):
     """Where the recording lies and what was found.
 
     ``metrics`` counts what there is of each; ``batches`` what repeats among the batches. ``features`` is the file
@@ -231,7 +232,8 @@ def _rated(made: Assembly, lr: float | None, schedule: str | None, warmup: float
         }
     if not made.rates_known:
         made.notes.append(
-            "the learning rates are not known (--lr, --schedule): every step counts alike, as if it were the same in all"
+            ("some batches say their learning_rate and others don't, so that " if made.rates_given else "")
+            + "the learning rates are not known (--lr, --schedule): every step counts alike, as if it were the same in all"
         )
         return with_rates(made, None), {}
     peak = max(float(run.curriculum.learning_rates.max()) for run in made.runs)

@@ -208,6 +208,11 @@ def assemble(
             single.setdefault(known[name].group, {})[name] = _given(known[name], value, f"{function}: {name}")
     parts: dict[str, Any] = {}
     for group in (*groups, *named.values()):
+        if not is_group(group):
+            raise UsageError(
+                f"{function}: {types.shown(group)} is no group of options",
+                "name the option that it is of, as in seed=3",
+            )
         if type(group) not in slots:
             raise TypeError(f"{function} takes no {type(group).__name__}")
         # A group is made without a look at its values.

@@ -82,6 +82,11 @@ def figure(shown: str = "in the workspace") -> Any:
     return option(None, "Picture to write.", shown=shown, panel=FILES)
 
 
+def no_picture() -> Any:
+    """Whether to draw none; Python has ``figure=False`` for it."""
+    return option(False, "Draw no picture.", flag="--no-picture", panel=FILES, shell=True)
+
+
 def executor() -> Any:
     """What trains."""
     return option(

@@ -121,6 +121,7 @@ class CompareOptions:
     table: TableOptions = TableOptions()
     output: File = option(None, "Also write the table to this .json, .csv or .tex file.", shown=False, panel=FILES)
     figure: Picture = common.figure()
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,13 @@ class VerifyOptions:
         complete="model",
         panel=FILES,
     )
+    recipe: File = option(
+        None,
+        "Of an imported recording, how its runs were trained: a YAML or JSON file of TRL, transformers, axolotl or "
+        "LLaMA-Factory, as gptfl collect takes it; needs --model.",
+        shown=False,
+        panel=FILES,
+    )
     data: File = common.data()
     device: str = common.device()
     executor: str = common.executor()
@@ -152,7 +160,8 @@ class VerifyOptions:
         shown="in the workspace",
         panel=FILES,
     )
-    figure: File = common.figure("beside it")
+    figure: Picture = common.figure("beside it")
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +187,7 @@ class PointOptions:
     as_csv: bool = common.as_csv()
     output: File = option(None, "Also write the table to this .json or .csv file.", shown=False, panel=FILES)
     figure: Picture = common.figure()
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

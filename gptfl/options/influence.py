@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option
-from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions
+from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions, Picture
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
 ASKED, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
@@ -86,12 +86,13 @@ class RankOptions:
     seed: int = common.seed("the random runs")
     inputs: InputOptions = InputOptions()
     output: File = option(None, "Also write the table to this .csv or .json file.", shown=False, panel=FILES)
-    figure: File = option(
+    figure: Picture = option(
         None,
         "Picture of how early flipped labels are found.",
         shown="in the workspace, if labels were flipped",
         panel=FILES,
     )
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,8 @@ class StudyOptions:
     seed: int = common.seed()
     as_json: bool = common.as_json()
     output: File = option(None, "JSON file of the numbers.", shown="in the workspace", panel=FILES)
-    figure: File = common.figure()
+    figure: Picture = common.figure()
+    no_picture: bool = common.no_picture()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,36 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import MISSING
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
+from gptfl.errors import UsageError
 from gptfl.options.base import places
 
 F = TypeVar("F", bound=Callable[..., Any])
+CALLED = ("progress", "announce")
+"""What functions call along the way."""
+
+
+def reports(function: F) -> F:
+    """Let a function show its progress in a notebook unless it is told how.
+
+    Raises ``UsageError`` for a ``progress`` or an ``announce`` that can't be called; None is not given.
+    """
+
+    @wraps(function)
+    def shown(*given: Any, **options: Any) -> Any:
+        for name in CALLED:
+            called = options.get(name)
+            if called is not None and not callable(called):
+                raise UsageError(f"{function.__name__}: {name} is {called!r}", "give a function, or leave it out")
+        if options.get("progress") is None:
+            from gptfl.core.notebook import usual_progress
+
+            options["progress"] = usual_progress()
+        return function(*given, **options)
+
+    return cast("F", shown)
 
 
 def takes(kind: type, without: Collection[str] = ()) -> Callable[[F], F]:
@@ -34,7 +59,8 @@ def takes(kind: type, without: Collection[str] = ()) -> Callable[[F], F]:
             if not (place.option.shell or place.name in own.parameters or place.name in without)
         ]
         rest = [one for one in named if one.kind is Parameter.KEYWORD_ONLY]
-        function.__signature__ = own.replace(parameters=[*ahead, *options, *rest])  # type: ignore[attr-defined]
-        return function
+        shown = reports(function) if "progress" in own.parameters else function
+        shown.__signature__ = own.replace(parameters=[*ahead, *options, *rest])  # type: ignore[attr-defined]
+        return shown
 
     return decorate

@@ -187,4 +187,4 @@ class SimulateOptions:
     inputs: SimulatorOptions = SimulatorOptions()
     output: File = option(None, "Predictions file to write.", shown="in the workspace", panel=FILES)
     figure: Picture = common.figure("beside it")
-    no_picture: bool = option(False, "Draw no picture.", flag="--no-picture", panel=FILES, shell=True)
+    no_picture: bool = common.no_picture()

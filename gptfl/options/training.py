@@ -33,7 +33,17 @@ class TrainingOptions:
     group_by_length: bool = option(
         False, "Make batches of examples of about one length, as trainers' group_by_length does."
     )
-    epochs: float | None = option(None, "Passes over the subset.", shown="uniform: 3; else 6", bound=POSITIVE)
+    epochs: float | None = option(
+        None, "Passes over the subset, or see --epochs-of.", shown="uniform: 3; else 6", bound=POSITIVE
+    )
+    epochs_of: str | None = option(
+        None,
+        "What --epochs are passes over: pool gives each run as many steps as a training on the whole pool, which can "
+        "then be asked about; subset gives passes over each run's own examples.",
+        metavar="pool|subset",
+        shown="pool for data of your own, else subset",
+        complete=("pool", "subset"),
+    )
     steps: int | None = option(None, "Optimiser steps, instead of --epochs.", shown=False, bound=at_least(1))
     lr: float | None = option(
         None,

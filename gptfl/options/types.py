@@ -83,8 +83,13 @@ def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
             return taken(kind, value)
         except TypeError:
             continue
+    raise UsageError(f"{where} is {shown(value)}", f"give {wanted(kinds)}")
+
+
+def shown(value: object) -> str:
+    """A value as messages show it."""
     text = " ".join(repr(value).split())
-    raise UsageError(f"{where} is {text if len(text) <= LONGEST else text[:LONGEST] + '…'}", f"give {wanted(kinds)}")
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def _is_true_or_false(value: Any) -> bool:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptfl.core import Example, TaskData
+from gptfl.core.curriculum import count_steps
 from gptfl.core.packing import PACKINGS, Batching
 from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import UsageError
 from gptfl.options.recording import TrainingOptions
-from gptfl.recording.design import Design, choose_steps
+from gptfl.recording.design import POOL, Design, choose_epochs_of, choose_steps
 
 if TYPE_CHECKING:
     from gptfl.training.trainer import RecordingTrainer, TrainerSettings
@@ -55,28 +56,44 @@ def choose_batches(
     task: str,
     model: str,
     recipe: "TrainerSettings",
+    own: bool,
     load: Callable[[], TaskData],
-) -> tuple[Batching, int]:
-    """How runs become batches, and how many steps they have; examples are loaded where their lengths matter.
+) -> tuple[Batching, int, int | None]:
+    """How runs become batches, how many steps they have, and how many the asked epochs of the whole pool would take.
 
-    Raises ``UsageError`` for what makes no sense.
+    Args:
+        training: the options of the training.
+        design: the design of the runs.
+        task: the name of the task, for messages.
+        model: the name of the model, whose tokenizer tells lengths.
+        recipe: how runs are trained.
+        own: whether these are data of one's own, for which a recipe is one for all of them.
+        load: loads the examples, where their lengths matter.
+
+    The last number is None where no epochs were asked for. Raises ``UsageError`` for what makes no sense.
     """
     batching, data = batching_of(training), None
     if not batching.plain:
         data = load()
         batching = with_lengths(batching, model, recipe, data)
-    return batching, steps_of(design, training, batching, data, task)
+    epochs_of = choose_epochs_of(training.epochs_of, training.epochs, own)
+    subset, pool = rows_of(design, training, batching, data, task)
+    rows = pool if training.epochs is not None and epochs_of == POOL else subset
+    steps = choose_steps(design, training.steps, training.epochs, training.batch_size, rows)
+    whole = None if training.epochs is None else count_steps(pool, training.batch_size, training.epochs)
+    return batching, steps, whole
 
 
-def steps_of(design: Design, training: TrainingOptions, batching: Batching, data: TaskData | None, task: str) -> int:
-    """How many steps a run has; with packed rows, of which subsets have different numbers, by their mean."""
-    rows = None
-    if batching.packing is not None and training.steps is None and data is not None:
-        pool = design.reserved(data.pool)
-        few = replace(design, runs=min(design.runs, MEASURED), repeats=0)
-        counts = [len(batching.rows(draw.members)) for draw in few.draws(pool, task)]
-        rows = int(np.ceil(np.mean(counts)))
-    return choose_steps(design, training.steps, training.epochs, training.batch_size, rows)
+def rows_of(
+    design: Design, training: TrainingOptions, batching: Batching, data: TaskData | None, task: str
+) -> tuple[int, int]:
+    """How many rows a subset and the whole pool have; of packed subsets, which differ in it, the mean."""
+    if batching.packing is None or training.steps is not None or data is None:
+        return design.subset, design.pool
+    pool = design.reserved(data.pool)
+    few = replace(design, runs=min(design.runs, MEASURED), repeats=0)
+    counts = [len(batching.rows(draw.members)) for draw in few.draws(pool, task)]
+    return int(np.ceil(np.mean(counts))), len(batching.rows(np.arange(len(pool))))
 
 
 def weighed(pool: Sequence[Example], trainer: "RecordingTrainer") -> tuple[Example, ...]:

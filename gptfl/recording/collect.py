@@ -15,6 +15,7 @@ from gptfl.plugins.interfaces import Executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.design import make_plans
 from gptfl.recording.launch import join_others, launch, starts_others
+from gptfl.recording.movement import movement_of
 from gptfl.recording.plan import RecordingPlan, plan_recording
 from gptfl.recording.reference_run import ReferenceJob
 from gptfl.recording.result import CollectResult
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from gptfl.recording.cost import Announce, CostEstimate
     from gptfl.training.checkpoints import CheckpointWriter
     from gptfl.training.distributed import ProcessGroup
-
-STILL = 0.01
-"""Below this share of its first value, a loss has hardly moved."""
 
 
 @takes(CollectOptions)
@@ -125,6 +123,7 @@ def _job(
         None,
         draws,
         reserved,
+        plan.whole_steps,
     )
     if plan.checkpoints is not None:
         job.keeper = _keeper(path.with_name(f"{plan.stem}.checkpoints"), plan.checkpoints, job.mark())
@@ -167,15 +166,8 @@ def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tu
         name: np.stack([run.metrics[name][[0, -1]] for run in recorded.runs]).astype(np.float64)
         for name in recorded.metrics
     }
-    for name, values in ends.items():
-        shift = np.abs(values[:, 1] - values[:, 0]).mean()
-        scale = np.abs(values[:, 0]).mean()
-        if name == "loss" and shift < STILL * scale:
-            notes += (
-                f"the {name} hardly moved ({shift / scale:.1%} on average): such runs differ by little, so that what single "
-                "examples do can't be told from chance, and nothing is said of trainings that do move it; "
-                f"try a --lr above {job.settings.learning_rate:g}, or more --steps",
-            )
+    movement = movement_of(recorded.runs)
+    notes += () if movement is None else movement.notes
     moved = {name: (float(values[:, 0].mean()), float(values[:, 1].mean())) for name, values in ends.items()}
     sketched = recorded.sketches is not None or (job.reference is not None and job.reference.sketches is not None)
     return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, sketched)

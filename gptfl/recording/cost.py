@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gptfl.core.display import Listed
 from gptfl.designs.identification import Identification
 from gptfl.plugins.interfaces import Plan
 from gptfl.recording.gradient_request import GradientCost
@@ -23,14 +24,15 @@ TIMED_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class CostEstimate:
+class CostEstimate(Listed):
     """The cost of the runs that are left; seconds from timed steps, bytes from shapes.
 
     ``generated`` is how often a run generates text, and ``seconds_per_generation`` what that takes if every answer
     is as long as it may be. ``seconds_per_derivative`` is what the derivatives along a run take at each recorded
     step, 0 where they aren't recorded; ``gradients`` and ``sketches`` tell of the reference run, and ``seconds`` leaves
     it out.
-    ``identifies`` tells what the design leaves unknown.
+    ``identifies`` tells what the design leaves unknown; ``follows_gradients`` says whether gradients of single examples are
+    recorded, too. ``whole_steps`` is how many steps the asked epochs of the whole pool take, None where none were asked for.
     """
 
     runs: int
@@ -63,6 +65,18 @@ class CostEstimate:
     gradients: GradientCost | None = None
     sketches: SketchCost | None = None
     identifies: Identification | None = None
+    follows_gradients: bool = False
+    whole_steps: int | None = None
+
+    @property
+    def passes(self) -> float:
+        """How often a run sees each of its examples."""
+        return self.steps * self.batch_size / self.subset
+
+    @property
+    def whole_passes(self) -> float:
+        """How often a training on the whole pool, of as many steps, sees each example."""
+        return self.steps * self.batch_size / self.pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ PAPER_SHARE = 128 / 200
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
 SMALL_SHARE = 0.05
 """The runs of leave-small lack so much of the pool unless told otherwise."""
+POOL, SUBSET = "pool", "subset"
+"""Of what ``--epochs`` are passes."""
 GROUP_PART = 8
 """A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
 
@@ -244,7 +246,7 @@ def choose_steps(
 ) -> int:
     """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``.
 
-    ``rows`` is how many rows a subset has, where that isn't one an example.
+    ``rows`` is how many rows an epoch has, where that isn't one for each example of a subset.
     """
     rows = design.subset if rows is None else rows
     if epochs is None:
@@ -253,6 +255,17 @@ def choose_steps(
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")
     return count_steps(rows, batch_size, epochs)
+
+
+def choose_epochs_of(asked: str | None, epochs: float | None, own: bool) -> str:
+    """Of what epochs are passes: a recipe for ``own`` data is one for all of it. Raises ``UsageError``."""
+    if asked is None:
+        return POOL if own else SUBSET
+    if asked not in (POOL, SUBSET):
+        raise UsageError(f"{asked!r} is unknown", f"use {POOL} or {SUBSET}", option="epochs_of")
+    if epochs is None:
+        raise UsageError(f"--epochs-of {asked} says of what --epochs are, and there are none", "give --epochs")
+    return asked
 
 
 def make_plans(draws: Sequence[Draw], batching: Batching | int, steps: int) -> list[Plan]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
+from gptfl.core.display import Listed
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, natural, shown_line
 from gptfl.errors import DataError
@@ -41,7 +42,7 @@ class ExampleRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Listed):
     """What a file says of itself, and rows of label and value that sum up what it holds."""
 
     path: Path

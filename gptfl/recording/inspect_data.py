@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptfl.core import Example, Progress, silent, user_path
+from gptfl.core.display import Listed
 from gptfl.core.texts import json_text, shown_line
 from gptfl.errors import DataError
 from gptfl.options.rows import RowOptions
+from gptfl.options.signature import reports
 from gptfl.recording.source import read_template, request
 from gptfl.tasks.own_data import OwnData, leaks
 
@@ -45,7 +47,7 @@ class ShownExample:
 
 
 @dataclass(frozen=True, slots=True)
-class DataInspection:
+class DataInspection(Listed):
     """What was understood of data: rows of label and value, the first examples as they are learned, and notes."""
 
     rows: Rows
@@ -53,6 +55,7 @@ class DataInspection:
     notes: tuple[str, ...]
 
 
+@reports
 def inspect_data(
     data: str | Path | None = None,
     *,

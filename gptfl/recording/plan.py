@@ -65,6 +65,8 @@ class RecordingPlan:
     """How many test examples there are."""
     steps: int
     batching: Batching
+    whole_steps: int | None
+    """How many steps the asked epochs of the whole pool take; None where none were asked for."""
     trainer: "TrainerSettings"
     device: str
     """The kind of device."""
@@ -153,8 +155,8 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         repeats=asked.repeats,
     )
     trainer = replace(trainer, **token_settings(options.rows, opened))
-    batching, steps = choose_batches(
-        training, design, task, examples.model, trainer, lambda: source.load(pool, test, execution.seed)
+    batching, steps, whole = choose_batches(
+        training, design, task, examples.model, trainer, own, lambda: source.load(pool, test, execution.seed)
     )
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
@@ -184,6 +186,7 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         test=test,
         steps=steps,
         batching=batching,
+        whole_steps=whole,
         trainer=replace(trainer, derivatives=gradients.own),
         device=device,
         gradients=gradients,

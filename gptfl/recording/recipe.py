@@ -1,7 +1,12 @@
 """The recipe of a recording's trainings: what its options say of step sizes, optimiser and loss, held together."""
 
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from gptfl.core import Dynamics
 from gptfl.core.recording_settings import (
     ADAM_8BIT,
     ADAMW,
@@ -13,8 +18,13 @@ from gptfl.core.recording_settings import (
     SGD,
 )
 from gptfl.core.schedules import check_schedule, polynomial
-from gptfl.errors import UsageError
+from gptfl.errors import DataError, UsageError
+from gptfl.options.base import check, places
+from gptfl.options.recipe import read_recipe
 from gptfl.options.recording import TrainingOptions
+
+if TYPE_CHECKING:
+    from gptfl.training.trainer import TrainerSettings
 
 MOMENTUM = {SGD: 0.0, MUON: 0.95}
 """What optimisers have of it unless told otherwise; the others have none."""
@@ -80,6 +90,44 @@ def check_quantised(training: TrainingOptions, shard: bool) -> None:
     if shard:
         raise UsageError(f"--shard with --quantize {asked}, which needs whole modules", "leave one of them out")
     check_quantise(asked)
+
+
+def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "TrainerSettings":
+    """How runs that others trained were trained, by their trainer's own file and the recording's step sizes.
+
+    ``seed`` draws what adapters begin with.
+
+    Raises ``DataError`` where these aren't known, and for what is no such file; ``UsageError`` for a recipe that gptfl can't
+    follow.
+    """
+    from gptfl.training.lora import parse_lora
+    from gptfl.training.models import pick_device
+    from gptfl.training.precision import resolve_precision
+    from gptfl.training.trainer import TrainerSettings
+
+    options = read_recipe(path).options
+    if dynamics.settings.lacks_rates:
+        raise DataError(
+            f"--recipe {path}: the learning rates of the recording are not known",
+            "import it again with --lr and --schedule, or with learning_rate in the lines of its batches",
+        )
+    names = {place.name for place in places(TrainingOptions)}
+    training = replace(TrainingOptions(), **{name: value for name, value in options.items() if name in names})
+    check(training)
+    # Every recorded step is measured, and those between where they are multiples of the same number.
+    every = int(np.gcd.reduce(np.concatenate([run.steps for run in dynamics.runs])))
+    rate = dynamics.settings.learning_rate if training.lr is None else training.lr
+    assert rate is not None
+    return TrainerSettings(
+        rate,
+        **recipe_settings(training, rate),
+        max_length=training.max_length,
+        precision=resolve_precision(options.get("precision", "auto"), pick_device(device).type),
+        record_every=max(1, every),
+        lora=None if training.lora is None else parse_lora(training.lora).text,
+        accumulate=options.get("accumulate", 1),
+        seed=seed,
+    )
 
 
 def check_optimiser(optimiser: str, shard: bool, reference: str | None) -> None:

@@ -52,6 +52,8 @@ class RecordingJob:
     draws: Sequence[Draw] = ()
     reserved: tuple[int, ...] = ()
     """What the plans were made from, and the places of the pool that only runs to test draw from."""
+    whole_steps: int | None = None
+    """How many steps the asked epochs of the whole pool take."""
     _present: frozenset[int] = frozenset()
     _recorded: Dynamics | None = None
     _is_read: bool = False
@@ -181,6 +183,7 @@ class RecordingJob:
             generated,
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
+        guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)
         if self.draws:
             rates = trainer.recipe.rates(known.steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))

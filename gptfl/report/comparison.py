@@ -17,6 +17,7 @@ from gptfl.errors import UsageError
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.report.plain import with_plain
 from gptfl.report.removals import removals_dict
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Comparison, ScoreRow, Value
@@ -176,7 +177,7 @@ def _scores_dict(scores: Mapping[str, Value]) -> dict[str, Any]:
 
 def to_json(comparison: Comparison) -> str:
     """The table as JSON; numbers that are not finite are null."""
-    return json_text(to_dict(comparison), indent=2) + "\n"
+    return json_text(with_plain(comparison, to_dict(comparison)), indent=2) + "\n"
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL
 from gptfl.report.cells import NumberScale
 from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.plain import with_plain
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
 
@@ -107,7 +108,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
         "figure": None if result.figure is None else str(result.figure),
         "notes": list(result.notes),
     }
-    return json_text(document, indent=2) + "\n"
+    return json_text(with_plain(result, document), indent=2) + "\n"
 
 
 def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:

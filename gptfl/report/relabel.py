@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gptfl.core.texts import json_text
 from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.plain import with_plain
 from gptfl.report.ranking import COLOURS, DASHES, RANDOM
 from gptfl.store.outputs import written_whole
 from gptfl.studies.results import RelabelStudy
@@ -43,7 +44,7 @@ def to_json(study: RelabelStudy) -> str:
         "figure": None if study.figure is None else str(study.figure),
         "notes": list(study.notes),
     }
-    return json_text(document, indent=2) + "\n"
+    return json_text(with_plain(study, document), indent=2) + "\n"
 
 
 def write_study(study: RelabelStudy, path: Path) -> None:

@@ -7,6 +7,7 @@ from rich.table import Table
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.selection import Selection
+from gptfl.report.plain import with_plain
 from gptfl.report.ranking import class_of, rich_table
 from gptfl.store.outputs import written_whole
 
@@ -60,7 +61,7 @@ def to_json(selection: Selection) -> str:
         "output": None if selection.output is None else str(selection.output),
         "notes": list(selection.notes),
     }
-    return json_text(document, indent=2) + "\n"
+    return json_text(with_plain(selection, document), indent=2) + "\n"
 
 
 def selection_table(selection: Selection, top: int | None) -> Table:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gptfl.core.texts import json_text
 from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.plain import with_plain
 from gptfl.report.ranking import COLOURS, RANDOM
 from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear
 from gptfl.store.outputs import written_whole
@@ -50,7 +51,7 @@ def to_json(study: SelectionStudy) -> str:
         "figure": None if study.figure is None else str(study.figure),
         "notes": list(study.notes),
     }
-    return json_text(document, indent=2) + "\n"
+    return json_text(with_plain(study, document), indent=2) + "\n"
 
 
 def _difference(study: SelectionStudy, metric: str, kind: SelectorResult, than: SelectorResult) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import harmless
 from gptfl.report.cells import NumberScale
 from gptfl.report.pictures import new_figure
+from gptfl.report.plain import with_plain
 from gptfl.simulation.outcome import Simulation
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
     marks = result.marks or ("",) * len(result.tests)
     texts = [shown_line(example.text) for example in result.examples] or [""] * len(result.tests)
     rows = zip(result.tests, result.final, truths, result.change, result.spread, marks, strict=True)
-    return {
+    told = {
         "estimator": result.estimator,
         "metric": result.metric.name,
         "higher_is_better": result.metric.higher_is_better,
@@ -258,6 +259,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
         "predictions": None if result.predictions is None else str(result.predictions),
         "picture": None if result.figure is None else str(result.figure),
     }
+    return with_plain(result, told)
 
 
 def _number(value: float) -> float | None:

@@ -15,6 +15,7 @@ from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING, NumberScale
 from gptfl.report.pictures import save_figure
+from gptfl.report.plain import with_plain
 from gptfl.report.simulation import LEVEL, simulation_figure
 from gptfl.store.outputs import written_whole
 
@@ -68,7 +69,7 @@ def to_json(found: Verification) -> str:
         "figure": None if found.figure is None else str(found.figure),
         "notes": list(found.notes),
     }
-    return json_text(document, indent=2) + "\n"
+    return json_text(with_plain(found, document), indent=2) + "\n"
 
 
 def write_verification(found: Verification, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Run
+from gptfl.core.display import Listed
 from gptfl.core.queries import query_for, same_steps, stacked
 from gptfl.core.splits import stored_split, usable_runs
 from gptfl.errors import DataError, GptflError
@@ -26,7 +27,7 @@ KEPT_TRUST = "trust"
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Listed):
     """``skill`` on ``runs`` held-out runs, None where it can't be told; ``text`` says it."""
 
     skill: float | None

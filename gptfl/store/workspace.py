@@ -53,7 +53,7 @@ class Workspace:
     @classmethod
     def resolve(cls, given: "Path | str | None" = None) -> "Workspace":
         """The workspace that was given, else that of GPTFL_WORKSPACE, else ./gptfl-work."""
-        root = user_path(given or os.environ.get(VARIABLE) or DEFAULT)
+        root = user_path((os.environ.get(VARIABLE) or DEFAULT) if given is None or given == "" else given)
         check_utf8(str(root), "the workspace")
         return cls(root)
 

@@ -9,6 +9,7 @@ import pytest
 import gptfl
 from gptfl.core.curriculum import run_seed
 from gptfl.errors import DataError, UsageError
+from gptfl.options.recipe import read_recipe
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Plan
 from gptfl.plugins.registry import build, get_registry
@@ -157,8 +158,59 @@ def test_an_imported_recording_has_no_model_to_train(space: Path) -> None:
     path.unlink()
     write_dynamics(path, replace(dynamics, settings=settings))
     gptfl.fit("sure", workspace=space, metric="loss")
-    with pytest.raises(DataError, match=r"own.dynamics.h5 was imported: gptfl knows no model .*: use a recording"):
+    with pytest.raises(
+        DataError, match=r"own.dynamics.h5 was imported: gptfl knows no model .*: give both to gptfl verify"
+    ):
         gptfl.verify(workspace=space, subset=ids(space))
+
+
+RECIPE = """
+learning_rate: 1.0e-2
+lr_scheduler_type: cosine
+warmup_steps: 1
+per_device_train_batch_size: 1
+gradient_accumulation_steps: 2
+max_steps: 4
+weight_decay: 0.01
+use_peft: true
+lora_r: 2
+lora_alpha: 4
+lora_dropout: 0.0
+lora_target_modules: [query_key_value]
+"""
+
+
+def test_an_imported_recording_is_verified_by_a_given_model_and_recipe(
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gptfl.plugins.registry._USED", [build([interval_estimator])])
+    recipe = tmp_path / "sft.yaml"
+    recipe.write_text(RECIPE)
+    made = gptfl.collect(
+        str(neox), "errands", workspace=tmp_path, name="own", runs=4, pool=12, test=4, subset_size=6, record_every=2,
+        **read_recipe(recipe).options,
+    )  # fmt: skip
+    gptfl.fit("sure", workspace=tmp_path)
+    subset = [example.id for example in made.pool[:5]]
+    own = gptfl.verify(workspace=tmp_path, subset=subset, figure=False)
+    with pytest.raises(UsageError, match=r"--recipe .* is of imported recordings, and this one has its own"):
+        gptfl.verify(workspace=tmp_path, subset=subset, recipe=recipe)
+    dynamics = read_dynamics(made.path)
+    settings = {"task": "imported", "layout": "gptdynamics", "learning_rate": 1e-2, "schedule": "cosine", "warmup": 1}
+    made.path.unlink()
+    write_dynamics(made.path, replace(dynamics, settings=settings))
+    gptfl.fit("sure", workspace=tmp_path)
+    with pytest.raises(DataError, match=r"was imported: .*\(--model, --recipe\)"):
+        gptfl.verify(workspace=tmp_path, subset=subset, model=str(neox))
+    found = gptfl.verify(workspace=tmp_path, subset=subset, model=str(neox), recipe=recipe, figure=False)
+    assert own is not None
+    assert found is not None
+    np.testing.assert_array_equal(found.recorded, own.recorded)
+    assert any("are taken to be those of --model and --recipe" in note for note in found.notes)
+    assert not any("another model" in note for note in found.notes)
+    recipe.write_text(RECIPE.replace("1.0e-2", "2.0e-2"))
+    with pytest.raises(DataError, match=r"the learning rates of the runs in .* are not those of --recipe"):
+        gptfl.verify(workspace=tmp_path, subset=subset, model=str(neox), recipe=recipe)
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,17 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "export": ("--to", "out"),
 }
 WORDS = {
-    "collect": "--few-runs --no-texts --no-dropout --packing bfd --quantize 4bit --lora r=2 --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7 "
+    "collect": "--few-runs --epochs-of pool --no-texts --no-dropout --packing bfd --quantize 4bit --lora r=2 --warmup 0.1 --clip-norm 1 --optimiser sgd --lr 5e-7 --metric loss --metric bleu --checkpoints 2 --data a/b --seed 7 "
     "--eval e.csv --eval-share 0.2 --fields prompt=q,target=a --loss-on last --no-end-token --revision r",
     "import": "--lr 0.1 --metric loss",
     "featurize": "--set a=1 --set b=x",
     "fit": "--metric loss --set order=2 --keep-diverged --unseen test --unseen-share 0.5",
-    "simulate": "--subset ids.txt --orders 3 --json",
-    "verify": "--drop ids.txt --dry-run",
+    "simulate": "--subset ids.txt --orders 3 --json --no-picture",
+    "verify": "--drop ids.txt --dry-run --no-picture",
     "compare": "--estimator gptfluence@tfidf-svd:order=2 --folds 3 --latex --sweep runs=2,3",
     "sweep": "order=1,2 every=1,2 --estimator gptfluence --folds 3",
     "learning-curve": "2 3 5 --estimator exposure-gp --held-out 4 --draws 2",
-    "rank": "--harmful --top 3 --simulator a.h5 --simulator b.h5",
+    "rank": "--harmful --top 3 --simulator a.h5 --simulator b.h5 --no-picture",
     "attribute": "--train t.csv --order o.csv --lr 0.1 --optimiser-state --on self --top 3 --harmful",
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--diversity 1.5 --cautious 1",

@@ -33,17 +33,40 @@ def planned(tmp_path, *options):
     return result.stdout
 
 
-def test_a_dry_run_says_how_well_a_design_tells_effects_apart(tmp_path):
+def test_a_dry_run_says_which_questions_will_be_answered_well(tmp_path):
     text = planned(tmp_path, "--design", "leave-out", "--runs", "12", "--reserve-pool", "6")
-    effects, of, runs = re.search(r"identifies +([\d.]+) of (\d+) effects in all, by (\d+) runs to fit", text).groups()
+    assert re.search(r"well told +how trainings on other 6 of the 18 examples end, .*gptfl featurize", text)
+    told = r"hardly told .* what (\d+) runs to fit see tells ([\d.]+) of (\d+) differences between examples, (\d+)% of"
+    runs, effects, of, example = re.search(told, text).groups()
     assert (int(of), int(runs)) == (17, 8)
     assert 0 < float(effects) < 7
-    example, group = (int(re.search(rf"{what} +(\d+)% .*stays? open", text)[1]) for what in ("an example", "a group"))
-    assert group < example == round(100 * (1 - float(effects) / 17))
-    assert re.search(r"a class +\d+% to \d+% stays open", text)
+    group = int(re.search(r"a group +(\d+)% of what a group does", text)[1])
+    assert int(example) == round(100 * float(effects) / 17) < group
+    assert re.search(r"a class +\d+% to \d+% of what a class does is told by these", text)
+
+
+def test_a_plan_with_gradients_says_what_they_are_worth(tmp_path):
+    text = planned(tmp_path, "--runs", "6", "--sketches", "--steps", "4", "--sketch-dimensions", "16")
+    assert "which the gradients tell beforehand and the runs correct" in text
+    assert "gptfl featurize" not in text
 
 
 def test_a_plan_of_too_few_runs_claims_nothing(tmp_path):
     text = planned(tmp_path, "--runs", "1")
     assert "each run" in text
-    assert "identifies" not in text
+    assert "told" not in text
+
+
+def test_a_plan_says_what_can_be_asked_later(tmp_path):
+    text = planned(tmp_path, "--runs", "2", "--epochs", "2")
+    assert re.search(r"each run +3 steps of 4, 6 of 24 examples", text)
+    assert re.search(r"exposures +a run sees each of its 6 examples 2 times$", text, re.MULTILINE)
+    later = (
+        r"ask later +trainings of up to 3 steps, which are 0.5 passes over all 24 examples. The 2 that the recipe has would "
+        r"be 12 steps, and what is longer than recorded is refused: --epochs-of pool records as many"
+    )
+    assert re.search(later, text)
+    whole = planned(tmp_path, "--runs", "2", "--epochs", "2", "--epochs-of", "pool")
+    assert re.search(r"each run +12 steps of 4, 6 of 24 examples", whole)
+    assert re.search(r"exposures +a run sees each of its 6 examples 8 times$", whole, re.MULTILINE)
+    assert re.search(r"ask later .* 12 steps, which are 2 passes over all 24 examples$", whole, re.MULTILINE)

@@ -11,7 +11,7 @@ from gptfl.api.compare import compare
 from gptfl.core import FIT, REPEAT, TEST, Example, RecordingSettings
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recording.cost import CostEstimate
-from gptfl.recording.design import choose_design, choose_steps
+from gptfl.recording.design import POOL, SUBSET, choose_design, choose_epochs_of, choose_steps
 from gptfl.simulation.unseen import hold_out_examples
 from gptfl.store.recordings import read_dynamics
 
@@ -42,6 +42,17 @@ def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps
     assert choose_steps(design, None, None, 4) == steps
     assert choose_steps(design, 7, None, 4) == 7
     assert choose_steps(design, None, 2.0, 4) == -(-2 * subset // 4)
+    assert choose_steps(design, None, 2.0, 4, POOL) == -(-2 * pool // 4)
+
+
+def test_epochs_are_of_the_pool_where_the_data_is_ones_own():
+    assert choose_epochs_of(None, None, own=False) == choose_epochs_of(None, 2.0, own=False) == SUBSET
+    assert choose_epochs_of(None, 2.0, own=True) == choose_epochs_of("pool", 2.0, own=False) == POOL
+    assert choose_epochs_of("subset", 2.0, own=True) == SUBSET
+    with pytest.raises(UsageError, match="epochs_of 'all' is unknown: use pool or subset"):
+        choose_epochs_of("all", 2.0, own=True)
+    with pytest.raises(UsageError, match="--epochs-of pool says of what --epochs are, and there are none"):
+        choose_epochs_of("pool", None, own=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""Pictures are asked for, and left out, alike in every command that draws one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from gptfl.api.writing import is_named, picture_at
+from gptfl.cli.commands import COMMANDS
+from gptfl.cli.picture import pictured
+from gptfl.errors import UsageError
+from gptfl.options.base import make, places
+from gptfl.options.evaluation import CompareOptions, GridOptions, LearningCurveOptions, VerifyOptions
+from gptfl.options.influence import RankOptions, RelabelStudyOptions, SelectStudyOptions
+from gptfl.options.simulation import SimulateOptions
+from tests.cli.conftest import Outcome
+
+DRAWING = (
+    CompareOptions, GridOptions, LearningCurveOptions, RankOptions, RelabelStudyOptions, SelectStudyOptions,
+    SimulateOptions, VerifyOptions,
+)  # fmt: skip
+NEEDED = {"select-study": ("--size", "2"), "sweep": ("order=1",), "learning-curve": ("2",), "verify": ("--drop", "i")}
+
+
+@pytest.mark.parametrize("kind", DRAWING)
+def test_python_takes_a_switch_and_the_command_line_a_flag(kind: type) -> None:
+    found = {place.name: place for place in places(kind)}
+    assert bool in get_args(found["figure"].type)
+    assert found["no_picture"].flag == "--no-picture"
+    given = {"size": 2} if kind is SelectStudyOptions else {}
+    asked = make(kind, figure=False, **given)
+    assert getattr(asked, "study", asked).figure is False
+    assert pictured(asked) == asked
+
+
+def test_every_command_with_a_figure_is_tried(gptfl: Callable[..., Outcome]) -> None:
+    named = [name for name in COMMANDS if "--figure" in gptfl(name, "--help").out]
+    assert len(named) == len(DRAWING)
+    for name in named:
+        refused = gptfl(name, *NEEDED.get(name, ()), "--figure", "a.png", "--no-picture")
+        assert refused.code == 2, name
+        assert "--figure a.png and --no-picture were given together: choose one" in refused.err
+
+
+def test_where_a_picture_goes(tmp_path: Path) -> None:
+    usual = tmp_path / "usual.png"
+    assert picture_at(None, usual) == picture_at(True, usual) == usual
+    assert picture_at(False, usual) is None
+    assert picture_at(str(tmp_path / "own.svg"), usual) == tmp_path / "own.svg"
+    assert [is_named(one) for one in (None, True, False, "a.png", Path("a.png"))] == [False] * 3 + [True] * 2
+    with pytest.raises(UsageError):
+        picture_at(tmp_path / "own.txt", usual)
+
+
+def test_a_verification_without_a_picture(gptfl: Callable[..., Outcome], study: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    listed = gptfl("inspect", str(next(study.glob("*.dynamics.h5"))), "--examples").out
+    ids.write_text("\n".join([line.split("\t")[0] for line in listed.splitlines() if "\tpool\t" in line][:4]))
+    found = gptfl("verify", "--workspace", str(study), "--subset", str(ids), "--no-picture")
+    assert found.code == 0, found.err
+    assert "picture" not in found.out
+    assert not list(study.glob("*.png"))
