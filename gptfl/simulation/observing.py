@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gptfl.core import user_path
-from gptfl.errors import DataError, PluginError, UsageError
+from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.plugins.registry import get_registry
 from gptfl.simulation.counterfactual import SimulationRequest
 from gptfl.simulation.simulator import FittedSimulator
@@ -91,6 +91,6 @@ def _able() -> list[str]:
         try:
             if registry.make("estimator", name).tags.conditions:
                 able.append(name)
-        except PluginError:  # one that can't be made can't be recommended either
+        except GptflError:  # one that can't be made can't be recommended either
             continue
     return able

@@ -42,7 +42,7 @@ def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps
     assert choose_steps(design, None, None, 4) == steps
     assert choose_steps(design, 7, None, 4) == 7
     assert choose_steps(design, None, 2.0, 4) == -(-2 * subset // 4)
-    assert choose_steps(design, None, 2.0, 4, POOL) == -(-2 * pool // 4)
+    assert choose_steps(design, None, 2.0, 4, pool) == -(-2 * pool // 4)
 
 
 def test_epochs_are_of_the_pool_where_the_data_is_ones_own():
