@@ -11,6 +11,7 @@ import pytest
 
 from gptfl.cli.commands import COMMANDS
 from gptfl.options.base import make
+from gptfl.options.files import to_json
 from gptfl.options.recording import CollectOptions
 from tests.cli.conftest import Outcome
 
@@ -149,7 +150,7 @@ def test_a_pipe_is_read_whatever_it_is_called(gptfl: Command, collected: list[Co
     outcome = gptfl("collect", "--config", "pipe", *NEEDED["collect"])
     writer.join()
     assert (outcome.code, outcome.err) == (0, "")
-    assert [one.runs for one in collected] == [7]
+    assert [to_json(one)["runs"] for one in collected] == [7]
 
 
 def test_printing_does_nothing(gptfl: Command, collected: list[CollectOptions]) -> None:
