@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from gptfl.options.base import Place, places
 from gptfl.options.files import is_stream, read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
-READERS = {".toml": tomllib.loads, ".json": parse_json}
+READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": parse_json}
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
