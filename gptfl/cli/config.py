@@ -2,17 +2,17 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, UsageError
 from gptfl.options.base import Place, places
-from gptfl.options.files import read_small, to_json
+from gptfl.options.files import is_stream, read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
-READERS = {".toml": tomllib.loads, ".json": parse_json}
+READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": parse_json}
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -20,17 +20,22 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
     Raises ``UsageError`` for another suffix, and ``DataError`` where it can't be read or holds no options by name.
     """
+    streamed = is_stream(path)
     reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    if reader is None and not streamed:
         raise UsageError(f"--config {path} is no .toml or .json file", f"end its name in {' or '.join(READERS)}")
     name = "give --config the name of one, as --print-config writes it"
     text = read_small(path, str(path), name, "give --config a file of options")
+    kind = path.suffix[1:]
+    if reader is None:
+        kind = "json" if text.lstrip().startswith("{") else "toml"
+        reader = READERS[f".{kind}"]
     try:
         found = reader(text)
     except JsonError as error:
         raise DataError(f"{path} {error}", "mend it there") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no {path.suffix[1:].upper()}: {error}", "mend it there") from error
+        raise DataError(f"{path} is no {kind.upper()}: {error}", "mend it there") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} holds no options by name", 'write for example {"runs": 6}')
     for key, value in found.items():

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gptfl import interruption
-from gptfl.cli.commands import group
+from gptfl.cli.commands import COMMANDS, group
 from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
 from gptfl.plugins.settings import check_utf8
 
@@ -166,5 +166,7 @@ def _show_usage(error: Any) -> int:
     given = [value for name, value in itertools.pairwise(sys.argv) if name in names]
     if given and given[-1] not in message:
         message += f", not {given[-1]!r}"
-    command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "gptfl"
+    # An option without its value is told without the command.
+    known = " ".join(["gptfl", *(word for word in sys.argv[1:2] if word in COMMANDS)])
+    command = error.ctx.command_path if getattr(error, "ctx", None) is not None else known
     return _refuse(f"{message}: see {command} --help", error.exit_code)

@@ -41,7 +41,7 @@ def show(found: "Selection", top: int) -> None:
     """Print what was selected and what is predicted of it."""
     import numpy as np
 
-    from gptfl.report.cells import NumberScale
+    from gptfl.report.cells import NumberScale, counted
     from gptfl.report.selection import selection_table
 
     console.say(
@@ -50,7 +50,7 @@ def show(found: "Selection", top: int) -> None:
     )
     name = f"{found.metric.name} at step {found.step}"
     scale = NumberScale.of(np.array([found.predicted, found.reference]))
-    pairs = {"predicted": f"{found.predicted:.4g} ({name}, mean of {found.orders} orders)"}
+    pairs = {"predicted": f"{found.predicted:.4g} ({name}, mean of {counted(found.orders, 'order')})"}
     for level, (low, high) in found.intervals.items():
         pairs[f"{level:.0%} interval"] = f"{scale.span(low, high)} (mean of the test examples' own)"
     pairs["average run"] = f"{found.reference:.4g}"

@@ -9,6 +9,7 @@ from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
+from gptfl.core import user_path
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
 from gptfl.options.simulation import SimulatedRunOptions, SimulateOptions
@@ -82,7 +83,7 @@ def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
     files = [Path(str(one)) for one in (*run.subset, run.drop, run.curriculum) if one is not None]
     if not files:
         return "gptfl simulate --subset ids.txt"
-    if untrainable or not all(file.expanduser().is_file() for file in files):
+    if untrainable or not all(user_path(file).is_file() for file in files):
         return "gptfl rank"
     return shlex.join(("gptfl", "verify", *typed(run)))
 

@@ -16,20 +16,31 @@ MAX_BYTES = 2**16
 
 
 def read_small(path: Path, called: str, name: str, give: str, encoding: str = "utf-8") -> str:
-    """The text of a file of options. Raises ``DataError``, in which it is ``called`` so, where it can't be read.
+    """The text of a file of options, a pipe or a device. Raises ``DataError``, ``called`` so, where it can't be read.
 
     ``name`` says how to name a file where there is none, ``give`` what to give instead of one that is too large.
     """
     try:
-        if not path.is_file():
+        if not path.is_file() and not is_stream(path):
             raise DataError(f"{called} is no file", name)
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise DataError(f"{called} is larger than {MAX_BYTES:,} bytes", give)
-        return path.read_text(encoding=encoding)
+        return data.decode(encoding)
     except OSError as error:
         raise DataError(f"{called} can't be read: {error.strerror or error}", "look at its rights") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{called} is not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether this is a pipe or a device, such as /dev/stdin, whose name tells nothing of what it holds."""
+    try:
+        # What the shell puts in the place of /dev/stdin may be a plain file.
+        return path.is_fifo() or path.is_char_device() or (path.is_file() and path.parts[:2] == ("/", "dev"))
+    except OSError:
+        return False
 
 
 def to_json(options: object, *, changed: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, UsageError
-from gptfl.options.files import read_small
+from gptfl.options.files import is_stream, read_small
 from gptfl.options.recipe_keys import (
     AXOLOTL,
     LLAMA_FACTORY,
@@ -101,7 +101,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES and not is_stream(path):
         raise UsageError(f"{path} is no YAML or JSON file", f"end its name in {', '.join(SUFFIXES)}", option="recipe")
     text = read_small(path, f"--recipe {path}", "give the name of one", "give a file of settings", "utf-8-sig")
     yaml = importlib.import_module("yaml")
@@ -135,11 +135,12 @@ def _load_yaml(yaml: Any, text: str) -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [(key.value, key.start_mark.line + 1) for key, _ in node.value if isinstance(key.value, str)]
             seen: set[str] = set()
-            for key, _ in node.value:
-                if key.value in seen and isinstance(key.value, str) and key.value != "<<":
-                    raise ValueError(f"has the key {key.value[:60]!r} twice, at line {key.start_mark.line + 1}")
-                seen |= {key.value} if isinstance(key.value, str) else set()
+            for name, line in names:
+                if name in seen and name != "<<":
+                    raise ValueError(f"has the key {name[:60]!r} twice, at line {line}")
+                seen.add(name)
             return super().construct_mapping(node, deep)
 
     loader = Loader(text)

@@ -78,11 +78,15 @@ class RecordingJob:
     def check_name(self, make_trainer: TrainerMaker) -> None:
         """Load a model that has another name than the recorded one, for only its weights tell whether it is that.
 
-        Raises ``DataError`` where it isn't. No other process has to take part.
+        So with one of the same name, whose weights were written after the recording. Raises ``DataError`` where it
+        isn't the recorded one. No other process has to take part.
         """
         existing = self._existing()
         known = self.settings
-        if existing is None or existing.settings.model == known.model or existing.settings.source == known.source:
+        if existing is None:
+            return
+        alike = existing.settings.model == known.model or existing.settings.source == known.source
+        if alike and not _is_newer(make_trainer.model, self.path):
             return
         from gptfl.training.load import load_model
 
@@ -259,14 +263,30 @@ def left_at(path: Path) -> str:
         return NONE_KEPT
 
 
+def _is_newer(model: str, recording: Path) -> bool:
+    """Whether weights in a model's folder were written after the recording."""
+    from gptfl.training.names import resolve_model
+
+    source = resolve_model(model)
+    if source.kind != "folder":
+        return False
+    try:
+        made = recording.stat().st_mtime_ns
+        return any(path.stat().st_mtime_ns > made for path in Path(source.location).glob("*.safetensors"))
+    except OSError:
+        return False
+
+
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
     notes = [*trainer.network.loaded.notes, *trainer.tokenizer.notes]
     recipe = trainer.recipe
     if recipe.lora:
-        where = f" in the top {recipe.train_layers} blocks" if recipe.train_layers else ""
+        top = "top block" if recipe.train_layers == 1 else f"top {recipe.train_layers} blocks"
+        where = f" in the {top}" if recipe.train_layers else ""
         notes.append(f"only adapters ({recipe.lora}){where} are trained")
     elif recipe.train_layers:
-        notes.append(f"only the top {recipe.train_layers} blocks and the final norm are trained")
+        top = "top block" if recipe.train_layers == 1 else f"top {recipe.train_layers} blocks"
+        notes.append(f"only the {top} and the final norm are trained")
     if recipe.processes > 1 and trainer.network.drops:
         notes.append("each process draws its own dropout: with another --processes the outcome would be another")
     return tuple(filter(None, notes))

@@ -79,7 +79,7 @@ def _read(
 def _with_id(row: TaskRow, number: int, field: str) -> TaskRow:
     if field != "id" and field in row.values:
         row = replace(row, values={**row.values, "id": row.values[field]})
-    return row.having(id=f"new-{number}" if row.values.get("id") is None else row.id(number))
+    return row.having(id=f"new-{number}" if row.values.get("id") in (None, "") else row.id(number))
 
 
 def _bare(row: TaskRow) -> TaskRow:

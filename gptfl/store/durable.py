@@ -238,15 +238,18 @@ def _exchange(one: Path, other: Path) -> bool:
     return False
 
 
+ELSEWHERE = "write elsewhere (--workspace, or the option that names the file)"
+
+
 def cannot_write(path: Path, error: OSError) -> ResourceError:
     """The error for a path that the system refuses to write to, with what to do about it."""
     why = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError(
-            f"{path} can't be written: {why}", "free some space or use another --workspace; what was there is kept"
+            f"{path} can't be written: {why}", f"free some space, or {ELSEWHERE}; what was there is kept"
         )
     if error.errno == errno.EROFS:
-        return ResourceError(f"{path} can't be written: {why}", "write elsewhere (--workspace, or --output for a file)")
+        return ResourceError(f"{path} can't be written: {why}", ELSEWHERE)
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-        return ResourceError(f"{path} can't be written: {why}", "clear the way or use another --workspace")
-    return ResourceError(f"{path} can't be written: {why}", "mend its permissions or use another --workspace")
+        return ResourceError(f"{path} can't be written: {why}", f"clear the way, or {ELSEWHERE}")
+    return ResourceError(f"{path} can't be written: {why}", f"mend its permissions, or {ELSEWHERE}")

@@ -1,6 +1,8 @@
 """Options from a file, and as one."""
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from gptfl.cli.commands import COMMANDS
 from gptfl.options.base import make
+from gptfl.options.files import to_json
 from gptfl.options.recording import CollectOptions
 from tests.cli.conftest import Outcome
 
@@ -138,6 +141,18 @@ def test_a_file_that_is_wrong_is_one_line(
     (line,) = outcome.err.strip().split("\n")
     for piece in pieces:
         assert piece in line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes of the file system")
+@pytest.mark.parametrize("text", ["runs = 7\n", '{"runs": 7}'])
+def test_a_pipe_is_read_whatever_it_is_called(gptfl: Command, collected: list[CollectOptions], text: str) -> None:
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_text(text, encoding="utf-8"))
+    writer.start()
+    outcome = gptfl("collect", "--config", "pipe", *NEEDED["collect"])
+    writer.join()
+    assert (outcome.code, outcome.err) == (0, "")
+    assert [to_json(one)["runs"] for one in collected] == [7]
 
 
 def test_printing_does_nothing(gptfl: Command, collected: list[CollectOptions]) -> None:

@@ -133,6 +133,7 @@ def test_overflow_is_one_note(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -
         (("collect", "--task", "errands"), "--model"),
         (("collect", "--model", "tiny", "--task", "errands", "--runs", "many"), "many"),
         (("colect",), "colect"),
+        (("collect", "--gradients"), "see gptfl collect --help"),
     ],
 )
 def test_usage_errors_exit_with_two(gptfl: Command, arguments: tuple[str, ...], piece: str) -> None:

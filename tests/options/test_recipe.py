@@ -1,6 +1,8 @@
 """Recipes of other trainers' files, as options."""
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,7 @@ def test_what_would_change_the_meaning_is_refused_by_name(line: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1}, ' * 9}]}}\n" for n in range(1, 9))
 BOMB = "learning_rate: &a0 [1]\n" + "".join(f"key{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 12))
 
 
@@ -213,6 +216,8 @@ def test_what_changes_nothing_is_listed_as_ignored(tmp_path: Path) -> None:
         ("a.yaml", "learning_rate: .nan", "learning_rate is NaN, and a number is expected"),
         ("a.yaml", "max_steps: .inf", "max_steps is Infinity, and a number is expected"),
         ("a.yaml", f"learning_rate: 1{'0' * 400}", "and a number is expected"),
+        ("a.yaml", "? [1, 2]\n: 3", "can't be read"),
+        ("a.yaml", MERGED, "aliases make more than 65,536 values"),
         ("a.yaml", BOMB, "aliases make more than 65,536 values"),
         ("a.yaml", "learning_rate: &a [*a]", "aliases make more than 65,536 values"),
         ("a.yaml", "output_dir: x", "has no key of a recipe"),
@@ -230,6 +235,15 @@ def test_a_file_that_is_no_recipe_is_refused_in_a_line(
     with pytest.raises(GptflError, match=problem) as caught:
         read_recipe(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes of the file system")
+def test_a_pipe_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text("learning_rate: 1.0e-3\n"))
+    writer.start()
+    assert read_recipe(tmp_path / "pipe").options["lr"] == 1e-3
+    writer.join()
 
 
 def test_a_step_has_the_examples_of_all_passes() -> None:

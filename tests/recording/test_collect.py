@@ -200,6 +200,24 @@ def test_the_weights_say_which_model_it_is(neox: Path, tmp_path: Path, monkeypat
         record(other, space, runs=4, name="own", dry_run=True)
 
 
+def test_weights_that_were_written_after_the_recording_are_looked_at(neox: Path, tmp_path: Path) -> None:
+    from tests.models import save_small
+
+    own = Path(shutil.copytree(neox, tmp_path / "own"))
+    weights = own / "model.safetensors"
+    path = record(own, tmp_path / "space", runs=1).path
+    later = path.stat().st_mtime + 10
+    os.utime(weights, (later, later))
+    assert record(own, tmp_path / "space", runs=1).recorded_now == 0
+    shutil.copy(save_small(tmp_path / "other", "gpt-neox", width=16) / "model.safetensors", weights)
+    os.utime(weights, (later, later))
+    with pytest.raises(DataError, match="the weights don't fit"):
+        record(own, tmp_path / "space", runs=1)
+    shutil.copy(tmp_path / "other" / "config.json", own)
+    with pytest.raises(DataError, match="other weights"):
+        record(own, tmp_path / "space", runs=1)
+
+
 def test_checkpoints_are_kept_when_the_model_has_moved(neox: Path, tmp_path: Path) -> None:
     record(neox, tmp_path, runs=1, name="own", checkpoints=2)
     moved = Path(shutil.copytree(neox, tmp_path / "moved"))

@@ -26,7 +26,10 @@ def written(path, *rows):
 
 def test_prompt_and_target_do_for_any_recording(tmp_path):
     train = written(
-        tmp_path / "a.jsonl", {"id": "x", "prompt": "p", "target": " t", "extra": 1}, {"prompt": "q", "target": " u"}
+        tmp_path / "a.jsonl",
+        {"id": "x", "prompt": "p", "target": " t", "extra": 1},
+        {"prompt": "q", "target": " u"},
+        {"id": "", "prompt": "q", "target": " v"},
     )
     test = written(
         tmp_path / "b.jsonl",
@@ -36,7 +39,11 @@ def test_prompt_and_target_do_for_any_recording(tmp_path):
     )
     for task in ("jsonl", "errands", "rte", "of a plugin that is gone", None):
         new = read_new_examples(train, test, of_task(task) if task else DYNAMICS, LOSS)
-        assert new.pool == (Example("x", "p", " t", fields={"extra": 1}), Example("new-1", "q", " u"))
+        assert new.pool == (
+            Example("x", "p", " t", fields={"extra": 1}),
+            Example("new-1", "q", " u"),
+            Example("new-2", "q", " v"),
+        )
         assert [(e.id, dict(e.fields)) for e in new.test] == [("y", {}), ("z", {}), ("w", {})]
         np.testing.assert_array_equal(new.first, [1.5, 2.0, np.nan])
     nothing = read_new_examples(None, None, DYNAMICS, LOSS)
