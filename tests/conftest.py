@@ -4,7 +4,9 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,14 @@ def models_loaded_once(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         from tests.models import loaded_once
 
         monkeypatch.setattr(models, "load_weights", loaded_once(models.load_weights))
+
+
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """A terminal that closes ends this process and those that it starts, even where nohup began the tests."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
 
 
 @pytest.fixture

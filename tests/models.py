@@ -18,7 +18,10 @@ def loaded_once(load: Callable[..., Any]) -> Callable[..., Any]:
     """``load_weights`` that gives a copy where these very files were loaded before, which takes a tenth of the time."""
 
     def load_or_copy(auto: Any, folder: Path, files: Any) -> Any:
-        stats = sorted((path.name, path.stat()) for path in folder.iterdir())
+        try:
+            stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+        except OSError:  # a file that isn't there
+            return load(auto, folder, files)
         key = (auto, folder, *((name, one.st_ino, one.st_mtime_ns, one.st_size) for name, one in stats))
         if key not in MODELS:
             MODELS[key] = load(auto, folder, files)
