@@ -1,7 +1,12 @@
 """What every test runs under: no network, a cache of its own, one thread."""
 
+import contextlib
 import gc
+import importlib
 import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +14,12 @@ import pytest
 from tests import zygote
 from tests.kernels import kernels
 
-# A garbage collection at every 700 new objects, which is Python's own choice, takes 7 % of the time.
+# A garbage collection at every 700 new objects, which is Python's own choice, takes 7 % of the time. While tests are
+# collected, nothing is garbage.
 gc.set_threshold(20_000, 20, 20)
+gc.disable()
+# Waiting until the disk has what was written takes minutes in all, and shows only in a power cut.
+os.fsync = lambda handle: os.fstat(handle) and None
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest_plugins = ["tests.models", "tests.recordings"]
 
 ROOT = Path(__file__).parents[1]
+LOADING = ("test_loading.py", "test_models.py", "test_architectures.py", "test_fuzz_models.py", "test_tiny.py")
+"""What tests how models are loaded, and so loads each anew."""
 NUMERIC = (
     "tests/api",
     "tests/encoders",
@@ -43,6 +54,15 @@ def pytest_report_header() -> str | None:
     return None if "PYTEST_XDIST_WORKER" in os.environ else kernels()
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Let every second worker begin with the last tests: the assertions that one has rewritten, the other reads."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if worker % 2 and session.config.args == session.config.getini("testpaths"):
+        for path in sorted((ROOT / "tests").rglob("test_*.py"), reverse=True):
+            with contextlib.suppress(pytest.skip.Exception):
+                importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what computes with floating point."""
     for item in items:
@@ -55,13 +75,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     Before any test computes, a copy of this process is set aside where tests start processes by it.
     """
-    if (
-        any("copied" in getattr(item, "fixturenames", ()) for item in session.items)
-        and not session.config.option.collectonly
-    ):
+    if session.config.option.collectonly or not session.items:
+        return
+    from gptfl.report import pictures
+
+    pictures.LAYOUT, pictures.DPI = None, 40
+    if any("copied" in getattr(item, "fixturenames", ()) for item in session.items):
         zygote.begin()
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:
@@ -77,6 +100,36 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(exist_ok=True)
     os.environ["GPTFL_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def models_loaded_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models whose files were loaded before are copied."""
+    models = sys.modules.get("gptfl.training.models")
+    if models is not None and request.path.name not in LOADING:
+        from tests.models import loaded_once
+
+        monkeypatch.setattr(models, "load_weights", loaded_once(models.load_weights))
+
+
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """A terminal that closes ends this process and those that it starts, even where nohup began the tests."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
+
+
+@pytest.fixture
+def laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures as users get them.
+
+    Other tests have them drawn in all their parts, but without room for texts, which takes most of the time, and small.
+    """
+    from gptfl.report import pictures
+
+    monkeypatch.setattr(pictures, "LAYOUT", "constrained")
+    monkeypatch.setattr(pictures, "DPI", 150)
 
 
 @pytest.fixture(scope="session")

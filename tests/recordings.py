@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from gptfl.plugins.registry import build
-from gptfl.store.features import write_features
-from gptfl.store.recordings import write_dynamics
-from tests import plugin_estimators
-from tests.synthetic import synthetic
+# The process that only hands out tests reads this file, too, so each fixture imports what it takes.
 
 
 @pytest.fixture
 def registry(monkeypatch):
     """gptfl's own parts and the test plugin's, whatever else is installed."""
+    from gptfl.plugins.registry import build
+    from tests import plugin_estimators
+
     built = build([plugin_estimators])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     return built
@@ -23,6 +22,10 @@ def registry(monkeypatch):
 @pytest.fixture(scope="session")
 def made_space(tmp_path_factory):
     """What ``space`` is a copy of: none may change it."""
+    from gptfl.store.features import write_features
+    from gptfl.store.recordings import write_dynamics
+    from tests.synthetic import synthetic
+
     folder = tmp_path_factory.mktemp("space")
     dynamics, features = synthetic(24)
     write_dynamics(folder / "syn.dynamics.h5", dynamics)

@@ -109,5 +109,8 @@ def test_the_python_of_the_tutorial_runs(
     page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
+    # Narrower sketches than by default, which tests/cli/test_demo.py takes.
+    monkeypatch.setattr("gptfl.recording.sketch_request.DIMENSIONS", 256)
+    monkeypatch.setattr("gptfl.training.gradient_sketches.WIDE", 2**13)
     exec(compile(code, "tutorial.md", "exec"), {})
     assert "mean-run 0.0" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from gptfl import testing
 from gptfl.plugins.registry import build
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.workspace import Workspace
+from tests import zygote
 
 SOURCE = Path(__file__).parent / "outsider"
 
@@ -40,12 +41,17 @@ def acme(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def gptfl(installed: Path, *arguments: str) -> str:
-    """What the command line prints with the outsider's distribution installed."""
+    """What the command line prints with the outsider's distribution installed.
+
+    What lists the parts is a new interpreter, and what computes with them a copy of one that has loaded torch.
+    """
     paths = [str(installed), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gptfl", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "gptfl", *arguments]
+    if arguments[0] == "plugins":
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    else:
+        done = zygote.run(command, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -69,6 +75,7 @@ def test_its_parts_keep_their_promises(acme: None) -> None:
     testing.check_estimator(AlikeRuns, sharpness=2.0)
 
 
+@pytest.mark.usefixtures("copied")
 def test_it_is_used_through_the_command_line(installed: Path, tmp_path: Path) -> None:
     dynamics = testing.make_dynamics(runs=20)
     write_dynamics(Workspace.resolve(tmp_path).dynamics_path("synthetic"), dynamics)

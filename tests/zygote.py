@@ -20,6 +20,7 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, NoReturn
 
 _LINK: list[socket.socket] = []
@@ -114,12 +115,23 @@ class Popen:
 
     def communicate(self) -> tuple[str | None, str | None]:
         """What it printed, once it has ended; one of the streams alone may be a pipe."""
+        if self.stdin is not None:
+            self.stdin.close()
         out, err = (None if one is None else one.read() for one in (self.stdout, self.stderr))
-        for one in (self.stdin, self.stdout, self.stderr):
+        for one in (self.stdout, self.stderr):
             if one is not None:
                 one.close()
         self.wait()
         return out, err
+
+
+def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """What ``subprocess.run`` gives of such a process whose output is captured as text."""
+    with TemporaryFile("w+", encoding="utf-8") as told:
+        process = Popen(command, stdout=subprocess.PIPE, stderr=told, **options)
+        out, _ = process.communicate()
+        told.seek(0)
+        return subprocess.CompletedProcess([*command], process.wait(), out, told.read())
 
 
 def _number(stream: int | IO[str] | None, place: int) -> int:
@@ -173,12 +185,18 @@ def _become(message: Mapping[str, Any], given: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(message["env"])
     os.chdir(message["cwd"])
+    here = [] if "-P" in message["command"] else [message["cwd"]]
+    more = [*here, *message["env"].get("PYTHONPATH", "").split(os.pathsep)]
+    sys.path[:0] = [one for one in more if one and one not in sys.path]
     warnings.resetwarnings()
     warnings.simplefilter("ignore", DeprecationWarning)
     gc.enable()
     import torch
 
+    from gptfl.plugins.registry import installed
+
     torch.set_num_threads(1)
+    installed.cache_clear()  # plugins are looked for along this process's path
     code = 0
     try:
         _run([one for one in message["command"] if one != "-P"])

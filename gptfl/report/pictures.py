@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
+LAYOUT = "constrained"
+"""How matplotlib makes room for texts."""
 
 
 def check_picture(path: Path) -> None:
@@ -25,22 +27,26 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=LAYOUT)
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a picture. Raises ``UsageError`` for another suffix, ``ResourceError`` if it can't be written."""
+    from matplotlib import rc_context
+
     check_picture(path)
     # The date left out, the same figure is the same file.
     kind = path.suffix[1:].lower()
     dated = {"pdf": "CreationDate", "svg": "Date"}.get(kind)
     with written_whole(path) as aside, any_script():
         layout = figure.get_layout_engine()
-        # Left to savefig, all is drawn in vain for the layout. Other kinds measure texts in their own way.
+        # Left to savefig, all is drawn in vain for the layout, even for one that only holds the place of another.
+        # Other kinds measure texts in their own way.
         if kind == "png" and layout is not None:
             figure.set_dpi(DPI)
             layout.execute(figure)
-            figure.set_layout_engine("none")
+            with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+                figure.set_layout_engine(None)
         figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})

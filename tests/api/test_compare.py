@@ -169,6 +169,7 @@ def test_different_grids_and_missing_values_are_compared(space):
     assert rows["class-share"].scores["skill"].value > 0.3
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_same_call_gives_the_same_table_and_picture(space):
     outputs = []
     for _ in range(2):

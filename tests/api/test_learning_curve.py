@@ -100,6 +100,7 @@ def fitting(gradients, dynamics):
     )
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_cost_is_that_of_the_runs_and_of_the_gradients(swept, tmp_path):
     plain = learning_curve([2], estimators=["exposure-gp"], workspace=swept, figure=tmp_path / "a.png")
     assert plain.run_seconds is None

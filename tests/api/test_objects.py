@@ -1,5 +1,6 @@
 """Recordings and simulators to hold: they answer as the commands do, and write nothing."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,19 @@ def recording(space: Path) -> gptfl.Recording:
     return gptfl.open_recording(space / "syn.dynamics.h5")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the simulator lies that every test has a copy of, once there is one."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def simulator(recording: gptfl.Recording) -> gptfl.Simulator:
+def simulator(recording: gptfl.Recording, kept: Path) -> gptfl.Simulator:
     """An exposure model fitted to it."""
-    return recording.fit("exposure-gp")
+    if not any(kept.iterdir()):
+        shutil.copy2(recording.fit("exposure-gp").path, kept)
+    (made,) = kept.iterdir()
+    return gptfl.open_simulator(shutil.copy2(made, recording.path.parent))
 
 
 def ids(recording: gptfl.Recording, count: int, start: int = 0) -> list[str]:
@@ -154,11 +164,13 @@ def test_what_can_not_be_asked_is_one_line(tmp_path: Path, recording: gptfl.Reco
         simulator.influence().plot()
 
 
-def test_a_simulator_keeps_its_trust(space: Path, simulator: gptfl.Simulator) -> None:
+def test_a_simulator_keeps_its_trust(recording: gptfl.Recording) -> None:
+    simulator = recording.fit("exposure-gp")
     opened = gptfl.open_simulator(simulator.path)
     kept = opened.opened.found.info["trust"]
     assert opened.trust.skill == kept["skill"]
     assert opened.trust.runs == kept["runs"]
+    assert simulator.trust.skill == kept["skill"]
     opened.opened.memo.clear()
     info = {**opened.opened.found.info, "trust": {"skill": "high", "runs": -1}}
     object.__setattr__(opened.opened.found, "info", info)

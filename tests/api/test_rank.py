@@ -266,6 +266,7 @@ def test_a_metric_to_be_high_turns_the_sign(tmp_path) -> None:
     np.testing.assert_allclose(signs[0], -signs[1])
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_flips_are_looked_for_where_influence_is_suspect(tmp_path, monkeypatch) -> None:
     space = write(tmp_path, FLIPPED)
     gptfl.fit("teller", workspace=space)

@@ -46,6 +46,7 @@ def recording(space: Path):
     return path, read_dynamics(path)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_every_point_is_a_plain_training_on_the_corrected_pool(space: Path) -> None:
     _, dynamics = recording(space)
     announced = []

@@ -50,6 +50,7 @@ def recording(space: Path) -> tuple[Path, Dynamics]:
     return path, read_dynamics(path)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_each_kind_is_plain_trainings_scored_on_what_was_set_apart(space: Path) -> None:
     _, dynamics = recording(space)
     announced: list = []

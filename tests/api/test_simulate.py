@@ -32,6 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_held_out_runs_are_simulated_by_the_simulator_made_last(made: Path) -> None:
     result = gptfl.simulate(workspace=made)
     tested = DYNAMICS.with_role("test")
@@ -105,6 +106,7 @@ def test_other_questions_get_other_files_and_the_same_one_its_own(made: Path, tm
     assert set(names) <= {path.name for path in found}
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_a_subset_in_several_orders(made: Path, tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("\n".join(POOL[:8]))
@@ -149,6 +151,7 @@ def test_batches_from_a_file(made: Path, tmp_path: Path) -> None:
     assert any("compared at step 5; the average recorded run goes on to step 18" in note for note in short.notes)
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_a_shorter_run_is_compared_at_its_own_last_step(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict = {}
     plain = simulation.simulation_figure

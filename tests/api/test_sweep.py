@@ -31,6 +31,7 @@ def test_each_point_is_a_comparison_of_its_own(swept):
     assert values[0] != values[1]
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_axes_multiply_and_every_changes_what_is_scored(swept, tmp_path):
     table, picture = tmp_path / "sweep.json", tmp_path / "sweep.png"
     found = sweep(

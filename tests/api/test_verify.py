@@ -88,6 +88,7 @@ def test_what_is_trained_is_what_was_predicted(space: Path) -> None:
     assert found.coverage[0.9].share == pytest.approx(inside.mean())
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_numbers_and_the_picture_are_kept(space: Path, tmp_path: Path) -> None:
     found = gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "told.json")
     assert found is not None

@@ -10,6 +10,7 @@ from gptfl.api import demo
 from tests.cli.conftest import Outcome
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
     gptfl: Callable[..., Outcome], quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ import pytest
 from gptfl.errors import DataError
 from gptfl.store.recordings import read_dynamics
 from tests.cli.conftest import Outcome
+from tests.zygote import Popen
 
 Command = Callable[..., Outcome]
 SMALL = ("--runs", "7", "--pool", "12", "--test", "6", "--subset-size", "6", "--batch-size", "3", "--steps", "4")
@@ -236,13 +237,14 @@ def test_a_full_disk_loses_nothing(study: Path, neox: Path) -> None:
     assert not list(study.glob(".*.part"))
 
 
-def test_ctrl_c_exits_with_130_and_keeps_the_finished_runs(neox: Path, tmp_path: Path) -> None:
+def test_ctrl_c_exits_with_130_and_keeps_the_finished_runs(neox: Path, tmp_path: Path, copied: type[Popen]) -> None:
     path = tmp_path / "errands-small-neox.dynamics.h5"
     command = [sys.executable, "-m", "gptfl", "collect", "--model", str(neox), "--task", "errands"]
     command += ["--runs", "600", "--pool", "12", "--test", "6", "--steps", "4", "-w", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Signals while an interpreter starts are for tests/cli/test_streams.py.
+    process = copied(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not path.exists() and time.monotonic() < deadline:
+    while not path.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

@@ -76,6 +76,7 @@ run()
 """
 
 
+@pytest.mark.usefixtures("hang_up")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_every_request_to_stop_ends_alike(name: str) -> None:
     number = getattr(signal, name)

@@ -27,6 +27,7 @@ from gptfl.recording.result import CollectResult
 from gptfl.recording.resume import KEPT, NONE_KEPT
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace
+from tests.zygote import Popen
 
 SMALL: dict[str, Any] = {"runs": 3, "pool": 12, "test": 5, "subset_size": 6, "batch_size": 3, "steps": 4, "lr": 1e-3}
 
@@ -380,14 +381,16 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_killed_recording_loses_no_finished_run_and_ends_the_same(neox: Path, tmp_path: Path) -> None:
+def test_a_killed_recording_loses_no_finished_run_and_ends_the_same(
+    neox: Path, tmp_path: Path, copied: type[Popen]
+) -> None:
     """Real processes are killed at random moments until the recording is complete."""
     whole = record(neox, tmp_path / "whole", runs=8)
     workspace = tmp_path / "killed"
     path = Workspace(workspace).dynamics_path("errands-small-neox")
     moments = random.Random(11)
     command = [sys.executable, "-c", NURSERY, str(neox), str(workspace)]
-    nursery = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    nursery = copied(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert nursery.stdin is not None
     assert nursery.stdout is not None
     nursery.stdout.readline()

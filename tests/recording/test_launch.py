@@ -29,7 +29,7 @@ from tests.zygote import Popen
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, copied: type[Popen]) -> None:
-    """Processes that needn't load torch anew: eight that do take minutes. Ctrl-C is tested on new ones."""
+    """Processes that needn't load torch anew: eight that do take minutes. A refusal comes from new ones."""
     monkeypatch.setattr(launching, "subprocess", SimpleNamespace(Popen=copied, PIPE=subprocess.PIPE))
 
 
@@ -86,7 +86,6 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
         record(neox, tmp_path / "two", metrics=("loss", "accuracy"), runs=7)
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_refusal_is_the_callers(tmp_path: Path) -> None:
     options = make(CollectOptions, model="pythia-411m", task="errands", workspace=tmp_path)
     with pytest.raises(DataError, match="unknown model 'pythia-411m': did you mean 'pythia-410m'") as caught:
@@ -104,15 +103,36 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 COLLECT = ("--task", "errands", "--runs", "600", "--pool", "12", "--test", "6", "--steps", "4", "--processes", "2")
 
 
-def test_ctrl_c_ends_all_processes_and_keeps_the_finished_runs(neox: Path, tmp_path: Path) -> None:
+# The command line, in a process that starts copies of itself in the place of new interpreters and notes their numbers.
+COPYING = """
+import subprocess
+from types import SimpleNamespace
+from gptfl.recording import launch
+from tests import zygote
+
+numbers = open("numbers", "w")
+def start(*given, **options):
+    process = zygote.Popen(*given, **options)
+    print(process.pid, file=numbers, flush=True)
+    return process
+
+zygote.begin()
+launch.subprocess = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE)
+from gptfl.__main__ import run
+run()
+"""
+
+
+def test_ctrl_c_ends_all_processes_and_keeps_the_finished_runs(neox: Path, tmp_path: Path, copied: type[Popen]) -> None:
     path = tmp_path / "errands-small-neox.dynamics.h5"
-    command = [sys.executable, "-m", "gptfl", "collect", "--model", str(neox), *COLLECT, "-w", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", COPYING, "collect", "--model", str(neox), *COLLECT, "-w", str(tmp_path)]
+    process = copied(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 200
         while not path.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
-        children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        children = [int(pid) for pid in (tmp_path / "numbers").read_text().split()]
+        assert all(map(_runs, children))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     finally:

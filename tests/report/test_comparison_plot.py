@@ -48,6 +48,7 @@ def test_picks_the_largest_and_typical_deviations():
     assert sizes[2] == pytest.approx(np.median(final), abs=0.1)
 
 
+@pytest.mark.usefixtures("laid_out")
 @pytest.mark.parametrize("noises", [{"a": 0.1, "b": 1000.0}, {"mean-run": 1.0}])
 def test_draws_a_picture_with_and_without_main_estimators(tmp_path, noises):
     draw_comparison(comparison(noises), tmp_path / "x.png")
@@ -55,6 +56,7 @@ def test_draws_a_picture_with_and_without_main_estimators(tmp_path, noises):
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 
+@pytest.mark.usefixtures("laid_out")
 @pytest.mark.parametrize("suffix", [".svg", ".pdf"])
 def test_other_formats_hold_no_date(tmp_path, suffix):
     made = comparison({"a": 0.1})
@@ -64,6 +66,7 @@ def test_other_formats_hold_no_date(tmp_path, suffix):
         draw_comparison(replace(made, notes=()), tmp_path / "x.txt")
 
 
+@pytest.mark.usefixtures("laid_out")
 def test_what_lies_beyond_the_edge_is_told_above_the_panel_as_the_table_writes_it(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(Axes, "set_title", lambda axes, text, **settings: titles.append(text))

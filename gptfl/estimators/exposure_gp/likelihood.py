@@ -112,11 +112,14 @@ def likeliest(products: Float[np.ndarray, "step part part"]) -> Float[np.ndarray
 
 def least_squares(products: Float[np.ndarray, "part part"]) -> Float[np.ndarray, " expected"]:
     """Non-negative least squares of the first part on the others, from their products with one another."""
-    from scipy.optimize import nnls  # takes as long to load as a simulation
-
     # What was expected of all runs alike says nothing of how they differ.
     unit = np.sqrt(np.diag(products)[1:])
     unit = np.where(unit > 0, unit, np.inf)
+    if len(unit) == 1:  # the usual case, and this is asked at every step of the search
+        ratio = np.maximum(products[1:, 0] / unit, 0.0) / (products[1, 1] / unit[0] ** 2 + 1e-9)
+        return np.asarray(ratio / unit)
+    from scipy.optimize import nnls  # takes as long to load as a simulation
+
     gram = products[1:, 1:] / unit[:, None] / unit[None]
     root = np.linalg.cholesky(gram + 1e-9 * len(gram) * np.eye(len(gram)))
     return np.asarray(nnls(root.T, np.linalg.solve(root, products[1:, 0] / unit))[0] / unit)

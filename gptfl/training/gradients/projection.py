@@ -27,6 +27,10 @@ WRITTEN = 2**22
 """Bytes of gradients that are written out at a time: what a processor's cache holds."""
 SIGNS = 2**20
 """Random signs that are drawn; every block reads its own from another place among them."""
+NARROW = 256
+"""Blocks of fewer numbers are added all at once: one by one, most of the time would go into asking for it."""
+FEW = 8
+"""So many blocks or fewer are added one by one, whatever their size."""
 
 
 def sketch(
@@ -133,9 +137,11 @@ def project(
     Gradients are written out some rows at a time, once for all. The projection of the fewest dimensions says into
     which blocks they are cut.
     """
-    divided = denominator is not None
     totals = [
-        [one.projection.signs.new_zeros(block.count, 2 * one.projection.dimensions) for _ in range(one.count(divided))]
+        [
+            one.projection.signs.new_zeros(block.count, 2 * one.projection.dimensions)
+            for _ in range(one.count(denominator is not None))
+        ]
         for one in wanted
     ]
     powers = sorted({power for one in wanted for power in one.powers})
@@ -146,19 +152,53 @@ def project(
         for rows, cuts, values in places.written(block.count):
             inverses = {} if denominator is None else {power: denominator(place, rows).pow(-power) for power in powers}
             for one, random, sums in zip(wanted, drawn, totals, strict=True):
-                signs = one.projection.signs
-                for begin, end, number in cuts:
-                    first, table, flip = random[number]
-                    some, turns = values[:, begin:end], signs[table : table + end - begin]
-                    bins = slice(first, first + end - begin)
-                    sums[0][:, bins].addcmul_(some, turns, value=flip)
-                    for total, power in zip(sums[1:], one.powers if divided else (), strict=True):
-                        total[:, bins].addcmul_(some, turns * inverses[power][begin:end], value=flip)
+                # The sums of the plain gradients come first.
+                factors = [None, *(inverses[power] for power in one.powers)] if inverses else [None]
+                # Where several threads add at once, the order of a sum isn't known, so other devices add block by block.
+                at_once = places.size < NARROW and len(cuts) > FEW and values.device.type == "cpu"
+                add = _add_at_once if at_once else _add_blocks
+                add(sums, values, factors, cuts, random, one.projection.signs)
     # Bins past the last are the first ones again.
     return [
         [total[:, : one.projection.dimensions] + total[:, one.projection.dimensions :] for total in sums]
         for one, sums in zip(wanted, totals, strict=True)
     ]
+
+
+def _add_blocks(
+    sums: Sequence[Tensor],
+    values: Tensor,
+    factors: Sequence[Tensor | None],
+    cuts: Sequence[tuple[int, int, int]],
+    random: Sequence[tuple[int, int, int]],
+    signs: Tensor,
+) -> None:
+    """Add numbers of each example, times the factors of a sum, to their bins in it, block by block."""
+    for begin, end, number in cuts:
+        first, table, flip = random[number]
+        some, turns = values[:, begin:end], signs[table : table + end - begin]
+        for total, factor in zip(sums, factors, strict=True):
+            each = turns if factor is None else turns * factor[begin:end]
+            total[:, first : first + end - begin].addcmul_(some, each, value=flip)
+
+
+def _add_at_once(
+    sums: Sequence[Tensor],
+    values: Tensor,
+    factors: Sequence[Tensor | None],
+    cuts: Sequence[tuple[int, int, int]],
+    random: Sequence[tuple[int, int, int]],
+    signs: Tensor,
+) -> None:
+    """The same, of all blocks in one pass; every bin's numbers are added in the same order."""
+    lengths = torch.tensor([end - begin for begin, end, _ in cuts])
+    drawn = torch.tensor([random[number] for _, _, number in cuts]).repeat_interleave(lengths, dim=0)
+    begins = torch.tensor([begin for begin, _, _ in cuts]).repeat_interleave(lengths)
+    within = torch.arange(len(begins)) - begins
+    bins = (drawn[:, 0] + within).expand(len(values), -1)
+    turns = signs[drawn[:, 1] + within] * drawn[:, 2]
+    for total, factor in zip(sums, factors, strict=True):
+        total.scatter_add_(1, bins, values * (turns if factor is None else turns * factor))
 
 
 class _Places:

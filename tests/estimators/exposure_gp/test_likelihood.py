@@ -105,6 +105,16 @@ def test_least_squares_from_products_are_those_from_the_parts():
     np.testing.assert_allclose(least_squares(parts @ parts.T), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_part_is_fitted_as_among_others_of_no_length(sign):
+    one, among = np.array([[9.0, sign], [sign, 4.0]]), np.zeros((3, 3))
+    among[:2, :2] = one
+    (scale,) = least_squares(one)
+    assert scale == pytest.approx(0.25 if sign > 0 else 0.0, rel=1e-8)
+    np.testing.assert_allclose(least_squares(among), [scale, 0.0], rtol=1e-8)
+    np.testing.assert_array_equal(least_squares(np.diag([1.0, 0.0])), [0.0])
+
+
 def test_what_is_expected_of_all_runs_alike_gets_no_scale():
     products = np.zeros((2, 3, 3))
     products[:, 0, 0] = 1.0

@@ -1,5 +1,7 @@
 """Sketches: what they estimate and how well, that blocks don't matter, that seeds do, and part of the weights."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -77,6 +79,20 @@ def test_the_size_of_blocks_changes_nothing(case: Case, monkeypatch: pytest.Monk
     again = sketches(case.tape, case.pool, 36, 5, case.denominator, memory=2**16, powers=(1.0, 0.5))
     for one, other in zip(whole, again, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dimensions", [5, 36, 200])
+def test_blocks_that_are_added_at_once_are_those_added_one_by_one(
+    case: Case, monkeypatch: pytest.MonkeyPatch, dimensions: int
+) -> None:
+    wanted = [Wanted(Projection(n, 5, case.network.trainable[0]), (1.0, 0.5)) for n in (dimensions, 3000)]
+    at_once = project(case.tape.record(case.pool), wanted, case.denominator)
+    monkeypatch.setattr(module, "NARROW", 0)
+    one_by_one = project(case.tape.record(case.pool), wanted, case.denominator)
+    for found, expected in zip(itertools.chain(*at_once), itertools.chain(*one_by_one), strict=True):
+        # The one rounds what it adds, the other only the sum.
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    assert torch.equal(at_once[0][0], one_by_one[0][0])
 
 
 def test_several_projections_in_one_pass_do_not_change_each_other(case: Case) -> None:
