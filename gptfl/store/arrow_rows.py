@@ -110,7 +110,6 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
 
 def _arrow_files(folder: Path) -> list[Path]:
     """The files that a saved data set says it is in. Raises ``DataError`` for any but Arrow files in the folder itself."""
-    names = []
     try:
         found = json.loads(read_plain(folder / STATE, BLOCK))
         if found.get("_indices_data_files"):
@@ -124,6 +123,8 @@ def _arrow_files(folder: Path) -> list[Path]:
                 f"{folder / STATE} names {shown(name)}",
                 "only .arrow files in the folder itself are read: save it again with save_to_disk",
             )
+        if names.count(name) > 1:
+            raise DataError(f"{folder / STATE} names {shown(name)} twice", "save it again with save_to_disk")
         if not (folder / name).is_file():
             raise DataError(
                 f"{folder} has no file {shown(name)}, which {STATE} names", "copy it there, or save it again"

@@ -5,7 +5,7 @@ from pathlib import Path
 from gptfl.errors import DataError
 from gptfl.store.safety import TRUST, is_trusted
 
-FREE_BYTES, RATIO = 64 * 2**20, 100
+FREE_BYTES, RATIO = 32 * 2**20, 50
 """A file may unpack to so many bytes, and beyond them to so many times its size; texts pack to a tenth, seldom further."""
 ROW_BYTES = 1024
 """A row counts as so many bytes more, since it takes about as much to hold one."""
