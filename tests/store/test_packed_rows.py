@@ -102,8 +102,13 @@ def test_rows_are_read_in_slices_that_fit(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(arrow_bounds, "PIECE", 100)
     values = [{"text": "x" * i, "l": [[i], []], "s": {"a": f"{i}"}, "m": [("k", i)], "n": None} for i in range(40)]
     kind = pa.schema(
-        [("text", pa.string()), ("l", pa.list_(pa.list_(pa.int8()))), ("s", pa.struct([("a", pa.string())]))]
-        + [("m", pa.map_(pa.string(), pa.int32())), ("n", pa.null())]
+        {
+            "text": pa.string(),
+            "l": pa.list_(pa.list_(pa.int8())),
+            "s": pa.struct({"a": pa.string()}),
+            "m": pa.map_(pa.string(), pa.int32()),
+            "n": pa.null(),
+        }
     )
     table = pa.Table.from_pylist(values, kind)
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
@@ -126,7 +131,7 @@ NAMES = ["../out.arrow", "/etc/passwd", "../saved/" + ARROW, "x.txt", "\0.arrow"
 def test_a_saved_data_set_is_in_its_own_folder(tmp_path: Path, name: Any) -> None:
     (tmp_path / "out.arrow").write_bytes(b"")
     folder = saved(tmp_path / "saved", pa.table({"text": ["a"]}), _data_files=[{"filename": name}])
-    with pytest.raises(DataError, match="only .arrow files in the folder itself are read"):
+    with pytest.raises(DataError, match=r"only .arrow files in the folder itself are read"):
         rows(folder)
 
 

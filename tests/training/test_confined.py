@@ -31,7 +31,7 @@ def answer(what: Any, *more: Any) -> str:
     if what == "long":
         return "x" * (confined.MAX_TEXT + 1)
     if what == "files":
-        return " ".join(sorted(os.readlink(f"/proc/self/fd/{one}")[:5] for one in os.listdir("/proc/self/fd")))
+        return " ".join(os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
     return repr((what, *more, os.getpid()))
 
 
@@ -41,7 +41,7 @@ def test_a_child_answers_many_times_and_after_it_ended() -> None:
     child = int(first.rstrip(")").rpartition(" ")[2])
     assert first == repr(("a", {"b": [1, "é\ud800"]}, None, child))
     assert child != os.getpid()
-    with pytest.raises(CallError, match="^ValueError: two lines$"):
+    with pytest.raises(CallError, match=r"^ValueError: two lines$"):
         call("raise")
     assert str(child) in call("a")
     for what, said in (
@@ -66,8 +66,8 @@ def test_copies_have_children_of_their_own() -> None:
 def test_a_child_holds_none_of_the_files_of_its_parent(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w"):
         opened = Confined(answer)("files").split()
-    assert opened.count("pipe:") == 2
-    assert not [one for one in opened if one.startswith(str(tmp_path)[:5])]
+    assert sum("pipe:" in one for one in opened) == 2
+    assert not [one for one in opened if one.startswith(str(tmp_path))]
 
 
 @pytest.mark.parametrize(
