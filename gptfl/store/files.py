@@ -175,6 +175,14 @@ def header_of(file: h5py.File) -> Header:
     )
 
 
+def inputs_of(file: h5py.File) -> dict[str, str]:
+    """The fingerprints of an open file's inputs, the part of its header that tells what it belongs to."""
+    inputs = hdf5.get_text(file, "inputs")
+    if not isinstance(inputs, dict) or not all(isinstance(word, str) for word in inputs.values()):
+        raise DataError(f"{hdf5.path_of(file)} is damaged: its header is malformed", "make it again")
+    return inputs
+
+
 def _are_mappings(texts: Mapping[str, Any]) -> bool:
     return all(isinstance(value, dict) for value in texts.values())
 
