@@ -95,11 +95,16 @@ def unwatched(watched: None) -> None:
 
 def test_a_program_of_its_own_gets_a_ctrl_c_that_was_swallowed(unwatched: None) -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), listening():
+
+    @listening()
+    def work() -> None:
         with contextlib.suppress(KeyboardInterrupt), listening():  # as a callback of C does
             signal.raise_signal(signal.SIGINT)
             done.append("not raised")
         done.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["end"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     check()
@@ -107,11 +112,16 @@ def test_a_program_of_its_own_gets_a_ctrl_c_that_was_swallowed(unwatched: None) 
 
 def test_a_unit_of_work_in_a_program_of_its_own_is_ended_first(unwatched: None) -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+
+    @uninterrupted()
+    def work() -> None:
         signal.raise_signal(signal.SIGINT)
         with uninterrupted():
             done.append("inner")
         done.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["inner", "end"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt):
@@ -121,9 +131,9 @@ def test_a_unit_of_work_in_a_program_of_its_own_is_ended_first(unwatched: None) 
 def test_an_error_in_a_unit_goes_before_and_handlers_of_others_stay(unwatched: None) -> None:
     def work() -> None:
         signal.raise_signal(signal.SIGINT)
-        raise ValueError
+        raise ValueError("wrong")
 
-    with pytest.raises(ValueError), uninterrupted():
+    with pytest.raises(ValueError, match="wrong"), uninterrupted():
         work()
     check()
     asked = []
