@@ -87,7 +87,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         RecursionError,
         yaml.YAMLError,
     ) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = "a value of it is not what its tag says"
+        if isinstance(error, ValueError | yaml.YAMLError):
+            said = " ".join(str(error).split())
+        elif isinstance(error, RecursionError):
+            said = "it is nested too deeply"
         raise DataError(f"--recipe {path} can't be read: {said}", "mend it there") from error
     if not isinstance(found, dict):
         raise DataError(f"--recipe {path} holds no settings by name", "write for example learning_rate: 2.0e-5")
