@@ -30,8 +30,10 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
 
     what = "Parquet file"
     with ExitStack() as opened:
-        packed = is_compressed(path)
-        stream: Any = opened.enter_context(_plain(path, limits) if packed else path.open("rb"))
+        if is_compressed(path):
+            stream: Any = opened.enter_context(_plain(path, limits))
+        else:
+            stream = opened.enter_context(path.open("rb"))
         unpacked = Unpacked(path, path.stat().st_size)
         with _readable(path, what):
             file = opened.enter_context(pyarrow.parquet.ParquetFile(stream))
@@ -92,7 +94,7 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
     What ``datasets`` would make of its description, which may name files anywhere, counts for nothing: the rows are in
     the Arrow files of the folder.
     """
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
     from gptfl.store.arrow_bounds import check_messages, text_columns
 
