@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,11 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
                 if one.physical_type == "BYTE_ARRAY"
             ]
             file = opened.enter_context(pyarrow.parquet.ParquetFile(stream, read_dictionary=shared))
-            batches = file.iter_batches(batch_size=BATCH, columns=names, use_threads=False)
+            # Each has dictionaries of its own, and lists of what is in two of them can't be read at once.
+            batches = chain.from_iterable(
+                file.iter_batches(BATCH, row_groups=[group], columns=names, use_threads=False)
+                for group in range(file.num_row_groups)
+            )
         yield from _rows(path, batches, limits, what, unpacked)
 
 

@@ -45,7 +45,7 @@ def shared(count: int, size: int) -> pa.Array:
 
 
 @pytest.mark.parametrize("how", ["gz", "zst"])
-@pytest.mark.parametrize(("kind", "unit"), [("jsonl", b'{"text":"a"}\n'), ("csv", b"text\n"), ("parquet", b"\0")])
+@pytest.mark.parametrize(("kind", "unit"), [("jsonl", b'{"text":"a"}\n'), ("csv", b"text\n"), ("parquet", bytes(100))])
 def test_a_small_file_does_not_become_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, unit: bytes, how: str
 ) -> None:
@@ -99,7 +99,7 @@ def test_pages_rows_and_columns_have_bounds(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_rows_are_read_in_slices_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow_bounds, "PIECE", 100)
+    monkeypatch.setattr(arrow_bounds, "PIECE", 400)
     values = [{"text": "x" * i, "l": [[i], []], "s": {"a": f"{i}"}, "m": [("k", i)], "n": None} for i in range(40)]
     kind = pa.schema(
         {
@@ -115,6 +115,25 @@ def test_rows_are_read_in_slices_that_fit(tmp_path: Path, monkeypatch: pytest.Mo
     read = [{**one, "m": [("k", i)]} for i, one in enumerate(rows(tmp_path / "a.parquet"))]
     assert read == values
     assert [one["text"] for one in rows(saved(tmp_path / "saved", table))] == [one["text"] for one in values]
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "zstd"])
+def test_nested_texts_are_read_from_dictionaries_and_pages_of_any_kind(
+    tmp_path: Path, version: str, codec: str
+) -> None:
+    values = [
+        {
+            "messages": [{"role": "user", "content": f"{i % 7}"}, {"role": "assistant", "content": "x" * (i % 90)}]
+            * (i % 3)
+        }
+        for i in range(700)
+    ]
+    pq.write_table(
+        pa.Table.from_pylist(values), tmp_path / "a.parquet", row_group_size=400, data_page_size=300,
+        dictionary_pagesize_limit=900, compression=codec, data_page_version=version, write_page_checksum=True,
+    )  # fmt: skip
+    assert rows(tmp_path / "a.parquet") == values
 
 
 def test_bytes_pictures_and_sounds_are_left_out(tmp_path: Path) -> None:
