@@ -11,6 +11,7 @@ from gptfl.options.base import Place, places
 from gptfl.options.files import read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
+MAX_PARTS = 32
 READERS = {".toml": tomllib.loads, ".json": json.loads}
 
 
@@ -24,6 +25,10 @@ def read_config(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"--config {path} is no .toml or .json file", f"end its name in {' or '.join(READERS)}")
     name = "give --config the name of one, as --print-config writes it"
     text = read_small(path, str(path), name, "give --config a file of options")
+    # tomllib would take long to read keys of very many parts, and no option has any.
+    toml = reader is tomllib.loads
+    if toml and any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.splitlines()):
+        raise DataError(f"{path} has a key of more than {MAX_PARTS} parts", "write one option a line")
     try:
         found = reader(text)
     except (ValueError, RecursionError) as error:

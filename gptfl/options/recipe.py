@@ -167,7 +167,10 @@ def translate(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
-    shown = json.dumps(value, default=str)
+    try:
+        shown = json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        shown = "of no end"
     return UsageError(
         f"{where}: {key} is {shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}…'}, and {why}", remedy
     )

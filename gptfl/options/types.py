@@ -73,7 +73,7 @@ def taken(kind: Any, value: Any) -> Any:
             return value
         if name in (str, Mapping) and isinstance(value, name):
             return value
-    raise TypeError(f"{value!r} is not {wanted([kind])}")
+    raise TypeError(f"{_shown(value)} is not {wanted([kind])}")
 
 
 def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
@@ -83,8 +83,15 @@ def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
             return taken(kind, value)
         except TypeError:
             continue
-    text = " ".join(repr(value).split())
+    text = " ".join(_shown(value).split())
     raise UsageError(f"{where} is {text if len(text) <= LONGEST else text[:LONGEST] + '…'}", f"give {wanted(kinds)}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        return f"{type(value).__name__} of no end"
 
 
 def _is_true_or_false(value: Any) -> bool:

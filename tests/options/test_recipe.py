@@ -220,7 +220,9 @@ def test_hostile_yaml_is_refused_in_a_line(name: str, tmp_path: Path) -> None:
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1" + "0" * 400, "[1]", "x" * 9000, "{a: 1}"])
+@pytest.mark.parametrize(
+    "value", [".inf", "-.inf", ".nan", "1" + "0" * 400, "[1]", "x" * 9000, "{a: 1}", ":".join(["59"] * 3000)]
+)
 def test_what_is_no_number_is_refused_shortly(value: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     for key in ("learning_rate", "max_steps", "per_device_train_batch_size"):
