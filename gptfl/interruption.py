@@ -66,13 +66,36 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _State.units += 1
+    with listening():
+        _State.units += 1
+        try:
+            yield
+        finally:
+            _State.units -= 1
+        if _State.units == 0:
+            check()
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Work in which a Ctrl-C could be lost, in a program that doesn't ``watch``: where it is, it is raised at the end.
+
+    A program that has a handler of its own keeps it.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    _State.asked = None
+    signal.signal(signal.SIGINT, _on_ctrl_c)
     try:
         yield
-    finally:
-        _State.units -= 1
-    if _State.units == 0:
         check()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _State.asked = None
 
 
 @contextmanager
@@ -89,6 +112,13 @@ def left_by(stop: BaseException) -> str:
     """What the work that an exception ended has left; the outermost block ``leaving`` knows best."""
     notes: Sequence[str] = getattr(stop, "__notes__", ())
     return notes[-1] if notes else NOTHING_LEFT
+
+
+def _on_ctrl_c(number: int, frame: FrameType | None) -> None:
+    again = _State.asked is not None
+    _State.asked = number
+    if _State.units == 0 or again:
+        raise Interrupted(signal.Signals(number).name)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gptfl import interruption
-from gptfl.interruption import NOTHING_LEFT, Interrupted, check, leaving, left_by, uninterrupted
+from gptfl.interruption import NOTHING_LEFT, Interrupted, check, leaving, left_by, listening, uninterrupted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of other systems differ")
 
@@ -85,3 +85,59 @@ def test_what_is_left_is_told_by_the_outermost_block() -> None:
         with pytest.raises(KeyboardInterrupt) as caught:
             work(*kept)
         assert left_by(caught.value) == expected
+
+
+@pytest.fixture
+def unwatched(watched: None) -> None:
+    """A program as most are: Python's own handler, and nobody who asks between units of work."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_program_of_its_own_gets_a_ctrl_c_that_was_swallowed(unwatched: None) -> None:
+    done = []
+
+    @listening()
+    def work() -> None:
+        with contextlib.suppress(KeyboardInterrupt), listening():  # as a callback of C does
+            signal.raise_signal(signal.SIGINT)
+            done.append("not raised")
+        done.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    check()
+
+
+def test_a_unit_of_work_in_a_program_of_its_own_is_ended_first(unwatched: None) -> None:
+    done = []
+
+    @uninterrupted()
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        with uninterrupted():
+            done.append("inner")
+        done.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["inner", "end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_error_in_a_unit_goes_before_and_handlers_of_others_stay(unwatched: None) -> None:
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"), uninterrupted():
+        work()
+    check()
+    asked = []
+    signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    with uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+    assert asked == [signal.SIGINT]

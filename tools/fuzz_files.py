@@ -38,7 +38,7 @@ TELLS = 250
 """Counts are printed after so many files."""
 NOTE = re.compile(r"(note|warning): .*|[a-z ]+: \d+ of \d+\b.*")
 """What a command may tell beside: notes, and how far it is."""
-CODES = (0, 2, 3, 4)
+CODES = (0, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,8 @@ def fault_of(code: int, out: str, err: str) -> str:
     strange = next((found for found in UNSAFE.findall(out + err) if found not in "\n\t"), None)
     if strange is not None:
         return f"a terminal would obey U+{ord(strange):04X}"
+    if code == 5 and "memory" in err:
+        return "memory ran out"
     if code not in CODES:
         return f"exit code {code}: {err[-300:]}"
     if code and (len(lines) != 1 or not lines[0].startswith("error: ") or len(lines[0]) > 1500):

@@ -1,6 +1,7 @@
 """Small whole files of every kind that gptfl reads, and seeded ways to make hostile ones of them: for fuzz_files.py."""
 
 import contextlib
+import gzip
 import json
 import shutil
 import zlib
@@ -19,6 +20,7 @@ BOMBS = True
 """Whether to make files that unpack to much, which take longer."""
 Reading = Callable[[Path], object]
 Harm = Callable[[Path, Random], None]
+ARROW = "data-00000-of-00001.arrow"
 RECORDING, FEATURES, SIMULATOR, PREDICTIONS = "a.dynamics.h5", "a.features.h5", "a.simulator.h5", "a.predictions.h5"
 
 
@@ -68,6 +70,7 @@ def make_base(folder: Path) -> None:
     (folder / "data").mkdir()
     for name in ("train.jsonl", "test.jsonl"):
         write_lines(folder / "data" / name, [json.dumps({**row, "choices": [" red", " blue"]}) for row in rows])
+    make_rows(folder)
     points = {f"{side}{step}": np.ones((count, 3)) for side, count in (("tr", 10), ("te", 4)) for step in (0, 4)}
     np.savez(folder / "sketches.npz", **points)
 
@@ -89,7 +92,50 @@ def make_small_base(folder: Path) -> None:
     gptfl.export(folder / "export", dynamics=folder / RECORDING)
     write_lines(folder / "ids.txt", [one.id for one in dynamics.pool[:5]])
     write_lines(folder / "test.txt", [one.id for one in dynamics.test[:2]])
+    make_rows(folder)
     np.savez(folder / "sketches.npz", tr0=np.ones((10, 3)), te0=np.ones((4, 3)))
+
+
+def make_rows(folder: Path) -> None:
+    """Data of one's own in every form, a chat template, and options in files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"Is it {number}?", "target": f" {number % 3}", "id": f"r{number}", "kind": number % 2}
+        for number in range(20)
+    ]
+    chats = [
+        {"messages": [{"role": "user", "content": one["prompt"]}, {"role": "assistant", "content": one["target"]}]}
+        for one in rows
+    ]
+    lines = "".join(f"{json.dumps(one)}\n" for one in rows)
+    (folder / "rows.jsonl").write_text(lines)
+    (folder / "rows.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    with pa.CompressedOutputStream(str(folder / "rows.jsonl.zst"), "zstd") as file:
+        file.write(lines.encode())
+    write_lines(folder / "rows.json", [json.dumps(rows, indent=1)])
+    write_lines(folder / "rows.csv", ["prompt,target,id,kind", *(",".join(map(str, one.values())) for one in rows)])
+    write_lines(folder / "chat.jsonl", map(json.dumps, chats))
+    pq.write_table(pa.Table.from_pylist(chats), folder / "rows.parquet", row_group_size=7)
+    saved = folder / "saved"
+    saved.mkdir()
+    with pa.ipc.new_stream(str(saved / ARROW), pa.Table.from_pylist(rows).schema) as arrow:
+        arrow.write_table(pa.Table.from_pylist(rows))
+    state = {"_data_files": [{"filename": ARROW}], "_fingerprint": "a", "_format_type": None, "_split": "train"}
+    write_lines(saved / "state.json", [json.dumps(state)])
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    write_lines(folder / "chat.jinja", [template])
+    recipe = {
+        "learning_rate": 1e-3,
+        "per_device_train_batch_size": 2,
+        "max_steps": 2,
+        "optim": "sgd",
+        "a": [1, {"b": 2}],
+    }
+    write_lines(folder / "recipe.json", [json.dumps(recipe)])
+    write_lines(folder / "recipe.yaml", [f"{key}: {json.dumps(value)}" for key, value in recipe.items()])
+    write_lines(folder / "options.toml", ["runs = 2", 'metric = ["loss"]', "lr = 1e-3", "steps = 2"])
 
 
 def lacking_in(folder: Path) -> list[str]:
@@ -208,6 +254,23 @@ def kinds() -> tuple[Kind, ...]:
             lambda path: read_sketches(path, 10, 4),
             ("import gptdynamics @export --sketches FILE",),
         ),
+        *_own_data(),
+    )
+
+
+def _own_data() -> tuple[Kind, ...]:
+    """Rows, chat templates and options, which other tools write."""
+    record = "collect --model @model --runs 2 --pool 2 --test 2 --steps 2 --lr 1e-3 --dry-run"
+    read = ("inspect --data FILE", "inspect --data FILE --json", f"{record} --data FILE")
+    names = ("rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.json", "rows.csv", "rows.parquet", "chat.jsonl")
+    saved = ("inspect --data DIR", f"{record} --data DIR")
+    options = "collect --model @model --task errands --pool 2 --test 2 --dry-run"
+    return (
+        *(Kind(name, None, read[:2] if name in ("chat.jsonl", "rows.parquet") else read) for name in names),
+        *(Kind(name, None, saved, "saved") for name in ("state.json", ARROW)),
+        Kind("chat.jinja", None, ("inspect --data @chat.jsonl --model @model --chat-template FILE",)),
+        *(Kind(name, None, (f"{options} --runs 2 --recipe FILE",)) for name in ("recipe.yaml", "recipe.json")),
+        Kind("options.toml", None, (f"{options} --config FILE",)),
     )
 
 
@@ -621,6 +684,100 @@ def archive_bomb(path: Path, random: Random) -> None:
         np.savez(path, **{f"te{index}": np.full((4, 1), np.nan) for index in range(3000)})
 
 
+# --- data of one's own ------------------------------------------------------------------------------------------------
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+TEMPLATES = (
+    *(
+        LOOP,
+        "{{ 'a' * 10 ** 11 }}",
+        "{{ 7 ** (10 ** 9) }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ lipsum(n=10 ** 8) }}",
+    ),
+    *("{{ ''.__class__.__mro__ }}", "{{ raise_exception('\x1b[31m') }}", "{% for %}", "{% include '/etc/passwd' %}"),
+    *(
+        "{{ m.content * 10000000 }}",
+        "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+        "{{ m.x.y }}",
+        "\x1b[31m",
+        "{{ ",
+    ),
+    "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+)
+
+
+def spoil_template(path: Path, random: Random) -> None:
+    """Put something into a chat template that runs long, takes much, looks around or is none."""
+    text = path.read_text(encoding="utf-8")
+    at = random.choice([0, len(text), text.index("{{ m.role"), random.randrange(len(text))])
+    path.write_text(text[:at] + random.choice(TEMPLATES) + text[at:], encoding="utf-8")
+
+
+def unpacked(path: Path) -> bytes:
+    """What a compressed file holds."""
+    import pyarrow as pa
+
+    if path.suffix == ".gz":
+        return gzip.decompress(path.read_bytes())
+    with pa.CompressedInputStream(str(path), "zstd") as file:
+        return bytes(file.read())
+
+
+def pack(path: Path, parts: Any) -> None:
+    """Compress as a file's name says."""
+    import pyarrow as pa
+
+    if path.suffix == ".gz":
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            file.writelines(parts)
+        return
+    with pa.CompressedOutputStream(str(path), "zstd") as stream:
+        for part in parts:
+            stream.write(part)
+
+
+def spoil_packed(path: Path, random: Random) -> None:
+    """Spoil what is compressed."""
+    inner = path.with_name("inner")
+    inner.write_bytes(unpacked(path))
+    random.choice((spoil_text, spoil_bytes))(inner, random)
+    pack(path, [inner.read_bytes()])
+    inner.unlink()
+
+
+def packed_bomb(path: Path, random: Random) -> None:
+    """Compress very much of one thing."""
+    unit = random.choice((b"\0", b" ", b"\n", b"{}\n", b"[", b'{"text": "a"}\n', b'"', unpacked(path)))
+    block = unit * (2**20 // len(unit))
+    pack(path, [block] * random.choice((64, 256)))
+
+
+def table_bomb(path: Path, random: Random) -> None:
+    """Rows that take little and are much: one long text shared, lists of nothing, very many rows, columns or groups."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["z" * 2**20]))
+    many = pa.ListArray.from_arrays([0, 10**7], pa.nulls(10**7, random.choice((pa.null(), pa.int8()))))
+    table = random.choice(
+        (
+            lambda: pa.table({"text": long}),
+            lambda: pa.table({"text": ["a"], "many": many}),
+            lambda: pa.table({"text": ["a"], "many": pa.ListArray.from_arrays([0, 50_000], long)}),
+            lambda: pa.table({"text": ["a"] * 10**6}),
+            lambda: pa.table({f"c{place}": ["a"] for place in range(5000)}),
+            lambda: pa.table({"text": ["y" * 2**20] * 200}),
+        )
+    )()
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, compression="zstd", row_group_size=random.choice((None, len(table))))
+        return
+    options = pa.ipc.IpcWriteOptions(compression=random.choice((None, "zstd")))
+    with pa.ipc.new_stream(str(path), table.schema, options=options) as file:
+        file.write_table(table)
+
+
 def harms(kind: Kind) -> tuple[tuple[str, Harm, int], ...]:
     """What may be done to a kind of file, by name, with how often."""
     anyone = (("bytes", spoil_bytes, 6), ("place", spoil_place, 1))
@@ -628,6 +785,12 @@ def harms(kind: Kind) -> tuple[tuple[str, Harm, int], ...]:
         return (*anyone, ("structure", spoil_object, 22), ("bomb", hdf5_bomb, 1))
     if kind.file.endswith(".npz"):
         return (*anyone, ("bomb", archive_bomb, 3))
+    if kind.file.endswith((".gz", ".zst")):
+        return (*anyone, ("text", spoil_packed, 6), ("bomb", packed_bomb, 2))
+    if kind.file.endswith((".parquet", ".arrow")):
+        return (*anyone, ("bomb", table_bomb, 3))
+    if kind.file.endswith(".jinja"):
+        return (*anyone, ("text", spoil_template, 12))
     return (*anyone, ("text", spoil_text, 12), ("bomb", text_bomb, 1))
 
 

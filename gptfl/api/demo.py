@@ -19,6 +19,7 @@ from gptfl.recording.collect import collect
 from gptfl.recording.resume import KEPT, NONE_KEPT, left_at
 from gptfl.scores.comparison import Comparison
 from gptfl.simulation.fit import fit
+from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Workspace, stem_for
 
@@ -146,7 +147,11 @@ def _subset(root: Path, recording: Path) -> Path:
     size = dynamics.settings.subset_size
     members = [one.id for one in dynamics.pool if one.fields.get("kind") != LEFT_OUT][:size]
     path = root / "ids.txt"
-    path.write_text(
-        "\n".join([f"# {len(members)} examples, none of them about a {LEFT_OUT}", *members, ""]), encoding="utf-8"
-    )
+    try:
+        with part_of(path) as aside:
+            lines = [f"# {len(members)} examples, none of them about a {LEFT_OUT}", *members, ""]
+            aside.write_text("\n".join(lines), encoding="utf-8")
+            put_in_place(aside, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     return path

@@ -12,6 +12,7 @@ from gptfl.options.base import Place, places
 from gptfl.options.files import is_stream, read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
+MAX_PARTS = 32
 READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": parse_json}
 
 
@@ -30,6 +31,10 @@ def read_config(path: Path) -> Mapping[str, Any]:
     if reader is None:
         kind = "json" if text.lstrip().startswith("{") else "toml"
         reader = READERS[f".{kind}"]
+    # tomllib would take long to read keys of very many parts, and no option has any.
+    toml = reader is tomllib.loads
+    if toml and any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.splitlines()):
+        raise DataError(f"{path} has a key of more than {MAX_PARTS} parts", "write one option a line")
     try:
         found = reader(text)
     except JsonError as error:

@@ -13,7 +13,7 @@ import typer
 
 from gptfl import interruption
 from gptfl.cli.commands import COMMANDS, group
-from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
+from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full, one_line
 from gptfl.plugins.settings import check_utf8
 
 INTERRUPTED = 130
@@ -146,7 +146,7 @@ def _interrupted(left: str) -> int:
     """Tell that a request to stop was followed, and what it left; returns the exit code."""
     from gptfl.cli import console
 
-    console.err.print(f"interrupted: {left}", style="red", soft_wrap=True)
+    console.err.print(f"interrupted: {one_line(left)}", markup=False, style="red", soft_wrap=True)
     return interruption.exit_code()
 
 

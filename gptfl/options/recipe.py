@@ -119,7 +119,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         RecursionError,
         yaml.YAMLError,
     ) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = "a value of it is not what its tag says"
+        if isinstance(error, ValueError | yaml.YAMLError):
+            said = " ".join(str(error).split())
+        elif isinstance(error, RecursionError):
+            said = "it is nested too deeply"
         raise DataError(f"--recipe {path} can't be read: {said}", "mend it there") from error
     if not isinstance(found, dict):
         raise DataError(f"--recipe {path} holds no settings by name", "write for example learning_rate: 2.0e-5")
@@ -280,7 +284,10 @@ def _is_true(value: Any) -> bool:
 
 
 def _refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
-    shown = json.dumps(value, default=str)
+    try:
+        shown = json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        shown = "of no end"
     return UsageError(
         f"{where}: {key} is {shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}…'}, and {why}", remedy
     )

@@ -73,7 +73,7 @@ def taken(kind: Any, value: Any) -> Any:
             return value
         if name in (str, Mapping) and isinstance(value, name):
             return value
-    raise TypeError(f"{value!r} is not {wanted([kind])}")
+    raise TypeError(f"{_shown(value)} is not {wanted([kind])}")
 
 
 def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
@@ -88,8 +88,15 @@ def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
 
 def shown(value: object) -> str:
     """A value as messages show it."""
-    text = " ".join(repr(value).split())
+    text = " ".join(_shown(value).split())
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        return f"{type(value).__name__} of no end"
 
 
 def _is_true_or_false(value: Any) -> bool:

@@ -20,9 +20,10 @@ from gptfl.recorder.trainer_recipe import check_loss, watch_clipping
 from gptfl.recorder.training_ids import ids_of_rows
 from gptfl.recorder.trl_rows import packs, test_rows
 from gptfl.store.durable import cannot_write, part_of, put_in_place
+from gptfl.store.jsonlines import read_plain
 
-STATE = "gptfl-run.json"
-"""The file in a checkpoint that the run goes on from."""
+STATE, MAX_STATE = "gptfl-run.json", 2**30
+"""The file in a checkpoint that the run goes on from, and its bytes at most."""
 
 
 class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
@@ -290,15 +291,16 @@ def _caller() -> tuple[Any, Path | None]:
 def _read_state(checkpoint: Path, step: int) -> dict[str, Any]:
     path = checkpoint / STATE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_plain(path, MAX_STATE))
+    except (DataError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path} can't be read, so the run's first {step} steps aren't known",
             "resume from a checkpoint that was saved with the callback, or begin the run anew",
         ) from error
-    if not isinstance(found, dict) or len(found.get("places", ())) != step:
+    places = found.get("places") if isinstance(found, dict) else None
+    if not isinstance(places, list) or len(places) != step:
         raise DataError(f"{path} is not of step {step}", "resume from a checkpoint that was saved with the callback")
-    return found
+    return dict(found)
 
 
 def _rate_of(optimizer: Any) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from gptfl.core import Dynamics, Example, GradientSketches, MetricInfo, Run, role_of
 from gptfl.core.recording_settings import OWN_RUN, RecordingSettings
 from gptfl.errors import DataError, UsageError
+from gptfl.interruption import uninterrupted
 from gptfl.store.recordings import (
     append_run,
     append_sketches,
@@ -96,7 +97,8 @@ class RunFile:
 
         Raises as ``read``, ``ResourceError`` if it can't be written.
         """
-        with self.space.lock(own.made_by):
+        # A Ctrl-C of the training that is recorded comes before or after.
+        with uninterrupted(), self.space.lock(own.made_by):
             found = self.read(own)
             index = 0 if found is None else max((one.index for one in found.runs), default=-1) + 1
             run = replace(run, index=index, role=role_of(index))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from gptfl.errors import DataError, UsageError
+from gptfl.errors import DataError, UsageError, harmless
 from gptfl.options.base import nearest
 from gptfl.recorder.forecast import Forecast
 from gptfl.recorder.rows import id_of
@@ -41,7 +41,7 @@ def say(line: str) -> None:
     # What transformers draws its bars with.
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    tqdm.write(f"gptfl: {line}")
+    tqdm.write(harmless(f"gptfl: {line}", kept="\t\n"))
 
 
 def rate_of(lr: Any) -> float:

@@ -116,11 +116,18 @@ class RunSoFar:
         """Go on from what ``state`` gave. Raises ``DataError`` where that is of another recording, or no such thing."""
         if not isinstance(state, Mapping) or state.get("version") != VERSION:
             raise DataError("the state to resume from is none of a Recorder's", "give what recorder.state_dict() gave")
-        if state["recording"] != self._mark():
+        if state.get("recording") != self._mark():
             raise DataError(
                 "the state to resume from is of a run with other examples, metrics or another every",
                 "give the Recorder what the run began with, or begin the run anew",
             )
+        try:
+            self._take(state)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError("the state to resume from is damaged", "begin the run anew") from error
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        """Raises one of many errors where a state isn't whole."""
         self.seed, self.before = int(state["seed"]), float(state["seconds"])
         self.places = [[int(place) for place in one] for one in state["places"]]
         self.rates = [float(one) for one in state["rates"]]
@@ -129,6 +136,20 @@ class RunSoFar:
         self.values = {
             name: [np.array(one, dtype=np.float32) for one in found] for name, found in state["values"].items()
         }
+        pool, shape = len(self.identity.pool), (len(self.identity.test),)
+        whole = (
+            len(self.rates) == len(self.places)
+            and all(one and min(one) >= 0 and max(one) < pool for one in self.places)
+            and self.measured == sorted(set(self.measured)) != []
+            and all(0 <= step <= len(self.places) for step in self.measured)
+            and set(self.values) == set(self.metrics)
+            and all(len(found) == len(self.measured) for found in self.values.values())
+            and all(one.shape == shape for found in self.values.values() for one in found)
+            and all(0 < step <= len(self.places) for step in self.losses)
+            and all(len(one) == len(self.places[step - 1]) for step, one in self.losses.items())
+        )
+        if not whole:
+            raise ValueError("its parts don't fit")
 
     def write_losses(self, path: Path, ids: Sequence[str]) -> None:
         """The training rows' own losses as a table: step, id, loss. Raises ``ResourceError`` if it can't be written."""

@@ -25,8 +25,8 @@ SHOWN = 5
 """Examples that are shown as they are learned."""
 MOST = 20_000
 """Examples of each side that are tokenized."""
-VALUES, FIELDS = 5, 50
-"""Values of a field that are named, and fields that are told of."""
+VALUES, FIELDS, NAME = 5, 50, 60
+"""Values of a field that are named, fields that are told of, and characters of a field's name."""
 OPEN, CLOSE = "\u27e6", "\u27e7"
 """What stands around the part of a text that is learned."""
 Rows = list[tuple[str, str]]
@@ -88,7 +88,7 @@ def inspect_data(
         ("to train on", f"{len(found.pool):,} examples"),
         ("to test on", f"{len(found.test):,} examples{', split off' if found.split_off else ''}"),
         *_turns(everyone),
-        *((f"field: {name}", value) for name, value in _fields(everyone)),
+        *((f"field: {shown_line(name[:NAME])}", value) for name, value in _fields(everyone)),
         ("the same text again", _number(len(everyone) - len({one.digest for one in everyone}) - len(shared))),
         ("to test on and in the pool", _number(len(shared))),
         ("characters", _spread([len(one.text) for one in everyone])),

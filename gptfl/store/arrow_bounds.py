@@ -20,7 +20,7 @@ PIECE = 16 * 2**20
 MAX_PAGE = 64 * 2**20
 PAGE_BYTES, VALUE_BYTES = 8192, 8
 """What a page counts as at least, for looking at it takes time, and a value, which is a pointer at least."""
-MAX_HEADER = 2**20
+MAX_HEADER, MAX_COLUMNS = 2**20, 4096
 DEPTH = 16
 _PLAIN = (
     *(types.is_null, types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_temporal),
@@ -85,6 +85,9 @@ def weight(array: Any) -> int:
         return own + int(pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0)
     if types.is_struct(kind):
         return own + sum(weight(one) for one in array.flatten())
+    if types.is_map(kind):
+        start, end = (array.offsets[place].as_py() for place in (0, -1))
+        return own + sum(weight(one.slice(start, end - start)) for one in (array.keys, array.items))
     if any(is_list(kind) for is_list in _LISTS):
         return own + weight(array.flatten())
     if any(is_text(kind) for is_text in (types.is_string, types.is_large_string, *_BYTES)):
@@ -138,6 +141,8 @@ def check_pages(metadata: Any, stream: IO[bytes], unpacked: Unpacked) -> None:
 
     Raises ``UnreadableError`` for a page that is damaged or too large, ``DataError`` for too much in all.
     """
+    if metadata.num_columns > MAX_COLUMNS:
+        raise UnreadableError(f"it has {metadata.num_columns:,} columns")
     unpacked.add(PAGE_BYTES * metadata.num_row_groups * metadata.num_columns)
     for group in range(metadata.num_row_groups):
         for place in range(metadata.num_columns):

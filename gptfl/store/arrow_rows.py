@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
 
     what = "Parquet file"
     with ExitStack() as opened:
-        packed = is_compressed(path)
-        stream: Any = opened.enter_context(_plain(path, limits) if packed else path.open("rb"))
+        if is_compressed(path):
+            stream: Any = opened.enter_context(_plain(path, limits))
+        else:
+            stream = opened.enter_context(path.open("rb"))
         unpacked = Unpacked(path, path.stat().st_size)
         with _readable(path, what):
             file = opened.enter_context(pyarrow.parquet.ParquetFile(stream))
@@ -49,7 +52,11 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
                 if one.physical_type == "BYTE_ARRAY"
             ]
             file = opened.enter_context(pyarrow.parquet.ParquetFile(stream, read_dictionary=shared))
-            batches = file.iter_batches(batch_size=BATCH, columns=names, use_threads=False)
+            # Each has dictionaries of its own, and lists of what is in two of them can't be read at once.
+            batches = chain.from_iterable(
+                file.iter_batches(BATCH, row_groups=[group], columns=names, use_threads=False)
+                for group in range(file.num_row_groups)
+            )
         yield from _rows(path, batches, limits, what, unpacked)
 
 
@@ -92,7 +99,7 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
     What ``datasets`` would make of its description, which may name files anywhere, counts for nothing: the rows are in
     the Arrow files of the folder.
     """
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
     from gptfl.store.arrow_bounds import check_messages, text_columns
 
@@ -110,7 +117,6 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
 
 def _arrow_files(folder: Path) -> list[Path]:
     """The files that a saved data set says it is in. Raises ``DataError`` for any but Arrow files in the folder itself."""
-    names = []
     try:
         found = json.loads(read_plain(folder / STATE, BLOCK))
         if found.get("_indices_data_files"):
@@ -124,6 +130,8 @@ def _arrow_files(folder: Path) -> list[Path]:
                 f"{folder / STATE} names {shown(name)}",
                 "only .arrow files in the folder itself are read: save it again with save_to_disk",
             )
+        if names.count(name) > 1:
+            raise DataError(f"{folder / STATE} names {shown(name)} twice", "save it again with save_to_disk")
         if not (folder / name).is_file():
             raise DataError(
                 f"{folder} has no file {shown(name)}, which {STATE} names", "copy it there, or save it again"

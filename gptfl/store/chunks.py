@@ -47,6 +47,11 @@ def read_array(dataset: h5py.h5d.DatasetID) -> np.ndarray:
     is_chunked = plan.get_layout() == h5py.h5d.CHUNKED
     if not is_chunked or dtype.kind not in "iuf" or not dataset.get_type().equal(native(dtype)):
         check_chunks(dataset)
+        if dataset.shape == () and dtype.kind == "S":
+            # By a short way, since every file has some texts.
+            value = np.empty((), dtype)
+            dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, value, mtype=dataset.get_type())
+            return value
         return np.asarray(h5py.Dataset(dataset)[()])
     shape, sizes = dataset.shape, plan.get_chunk()
     array = np.zeros(shape, dtype)

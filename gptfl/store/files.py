@@ -18,7 +18,7 @@ import h5py
 
 from gptfl.core.versions import installed_version
 from gptfl.errors import DataError, GptflError, ResourceError, is_memory_full
-from gptfl.interruption import uninterrupted
+from gptfl.interruption import listening, uninterrupted
 from gptfl.store import digests, hdf5, walked
 from gptfl.store.deferred import check_unchanged, raise_deferred
 from gptfl.store.durable import cannot_write, part_of, put_in_place
@@ -106,7 +106,7 @@ def open_file(
     """
     path = Path(path)
     size = check_signature(path)
-    with _opened(path, path, "r") as file, raise_deferred(file):
+    with listening(), _opened(path, path, "r") as file, raise_deferred(file):
         with _checked(file, path, kind):
             taken = _walk(file, path, size, max_bytes, skipped)
             check_unpacked(path, taken, size)
@@ -173,6 +173,14 @@ def header_of(file: h5py.File) -> Header:
         created=hdf5.get_word(file, "created"),
         **texts,
     )
+
+
+def inputs_of(file: h5py.File) -> dict[str, str]:
+    """The fingerprints of an open file's inputs, the part of its header that tells what it belongs to."""
+    inputs = hdf5.get_text(file, "inputs")
+    if not isinstance(inputs, dict) or not all(isinstance(word, str) for word in inputs.values()):
+        raise DataError(f"{hdf5.path_of(file)} is damaged: its header is malformed", "make it again")
+    return inputs
 
 
 def _are_mappings(texts: Mapping[str, Any]) -> bool:

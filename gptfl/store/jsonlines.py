@@ -1,5 +1,6 @@
 """Reads JSON lines of unknown origin: one object at a time, within limits, every problem told with its place."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +118,20 @@ def text_lines(path: Path, limits: Limits) -> Iterator[tuple[int, str]]:
 
 
 def _has_more_lines(path: Path, most: int) -> bool:
-    left = most
+    left, end = most, 0
     with path.open("rb") as file:
-        while left >= 0 and (block := file.read(_BLOCK)):
+        while left >= 0:
+            try:
+                # Holes take no room on the disk, and hold no line.
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA) if hasattr(os, "SEEK_DATA") else end
+            except OSError:  # there is nothing behind here
+                break
+            file.seek(start)
+            block = file.read(_BLOCK)
+            if not block:
+                break
             left -= block.count(b"\n")
+            end = start + len(block)
     return left < 0
 
 

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 
 from gptfl.errors import DataError
+from gptfl.store.unpacked import TRUST as TRUST
+from gptfl.store.unpacked import is_trusted as is_trusted
 
 MAX_BYTES = 4 * 2**30
 """All datasets of one file together, unpacked."""
@@ -26,9 +28,6 @@ FREE_BYTES, FREE_RATIO = 64 * 2**20, 16
 """A file may unpack to so many bytes, and beyond them to so many times its size: 4 MB can't unpack to 4 GB."""
 OBJECT_BYTES = 16 * 2**10
 """An array or group counts as so many bytes, which take as long to unpack as it takes to look at."""
-TRUST = "GPTFL_TRUST_FILES"
-"""The environment variable that lifts what is bounded in proportion to a file's size, and nothing else."""
-
 _OLD_GROUP = 1 << 17
 """The message of a symbol table, which takes several times as long to read."""
 _FILTERS: tuple[list[int], ...] = (
@@ -140,11 +139,6 @@ class Together:
 def lacking_among(declared: int, size: int) -> int:
     """By how many bytes a file of ``size`` bytes is too small to unpack to so many where it is one of many."""
     return lacking(declared + OBJECT_BYTES + FREE_BYTES, size)
-
-
-def is_trusted() -> bool:
-    """Whether the user takes files whatever they unpack to in proportion to their size."""
-    return os.environ.get(TRUST) == "1"
 
 
 def lacking(declared: int, size: int) -> int:

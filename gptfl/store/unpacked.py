@@ -1,14 +1,21 @@
 """How much a packed file of rows may unpack to: a small file can't become large."""
 
+import os
 from pathlib import Path
 
 from gptfl.errors import DataError
-from gptfl.store.safety import TRUST, is_trusted
 
-FREE_BYTES, RATIO = 64 * 2**20, 100
+TRUST = "GPTFL_TRUST_FILES"
+"""The environment variable that lifts what is bounded in proportion to a file's size, and nothing else."""
+FREE_BYTES, RATIO = 32 * 2**20, 50
 """A file may unpack to so many bytes, and beyond them to so many times its size; texts pack to a tenth, seldom further."""
 ROW_BYTES = 1024
 """A row counts as so many bytes more, since it takes about as much to hold one."""
+
+
+def is_trusted() -> bool:
+    """Whether the user takes files whatever they unpack to in proportion to their size."""
+    return os.environ.get(TRUST) == "1"
 
 
 class Unpacked:

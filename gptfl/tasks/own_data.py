@@ -307,7 +307,7 @@ def _understood(name: str, examples: Sequence[Example], reader: RowReader) -> st
         learned = f"; learned is {which.get(loss, f'each message whose {loss} is true')}"
     elif examples and not examples[0].prompt:
         learned = "; learned is the whole text"
-    kept = f"; other fields, kept: {', '.join(list(reader.kept)[:12])}" if reader.kept else ""
+    kept = f"; other fields, kept: {', '.join(one[:60] for one in list(reader.kept)[:12])}" if reader.kept else ""
     return f"{name}: {len(examples):,} rows of {_shape(reader)}{roles}{learned}{kept}"
 
 

@@ -14,6 +14,7 @@ from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pi
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
 from gptfl.training.tiny import build_tiny
+from gptfl.training.weight_files import check_folder
 
 
 def load_model(name: str, *, device: str = "cpu", progress: Progress = silent) -> LoadedModel:
@@ -43,6 +44,8 @@ def load_tokenizer(name: str, progress: Progress = silent) -> tuple[Any, int | N
     elif source.kind == "gguf":
         location = str(convert_gguf(progress))
     with quiet():
+        if source.kind != "hub":
+            check_folder(Path(location), where)
         tokenizer = read_tokenizer(location, source.kind == "hub", where)
         folder = Path(location)
         if source.kind == "hub":

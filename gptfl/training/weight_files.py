@@ -15,6 +15,9 @@ SUFFIX = ".safetensors"
 LFS = b"version https://git-lfs.github.com/spec/"
 MAX_INDEX, MAX_TEXT = 64 * 2**20, 256 * 2**20
 """Bytes of an index, and of any other file but weights that transformers may read whole."""
+MAX_TEMPLATE, MAX_VALUES = 2**20, 2**23
+"""Bytes of a chat template, and values of a file of JSON: twice what the largest vocabularies take."""
+TEMPLATES = "additional_chat_templates"
 READ_WHOLE = (".json", ".jsonl", ".txt", ".model", ".jinja", ".vocab", ".tiktoken")
 AGAIN = "get the whole file again, and compare sizes or checksums"
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
@@ -64,7 +67,7 @@ def read_weight_files(folder: Path, where: str) -> WeightFiles:
     Raises ``DataError``, naming the file, where there is none, the index names anything but safetensors files beside
     it, a file is missing, empty, cut or damaged, or a name comes twice.
     """
-    _check_folder(folder, where)
+    check_folder(folder, where)
     single, index = folder / SINGLE, folder / INDEX
     if _is_file(single):
         paths: tuple[Path, ...] = (single,)
@@ -130,20 +133,35 @@ def printable(text: str) -> str:
     return safe if len(safe) <= 160 else f"{safe[:157]}..."
 
 
-def _check_folder(folder: Path, where: str) -> None:
+def check_folder(folder: Path, where: str) -> None:
     """Raise ``DataError`` for what would be read without end or into all memory: pipes, devices, huge texts."""
     try:
-        for path in folder.iterdir():
+        templates = folder / TEMPLATES
+        for path in (*folder.iterdir(), *(templates.iterdir() if templates.is_dir() else ())):
             name = printable(path.name)
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise DataError(f"{where}: {name} is neither a file nor a folder", "take it away")
             if path.suffix not in READ_WHOLE or not path.is_file():
                 continue
             check_no_pointer(path, where)
-            if path.stat().st_size > MAX_TEXT:
-                raise DataError(f"{where}: {name} is larger than {MAX_TEXT:,} bytes", AGAIN)
+            most = MAX_TEMPLATE if path.suffix == ".jinja" else MAX_TEXT
+            if path.stat().st_size > most:
+                raise DataError(f"{where}: {name} is larger than {most:,} bytes", AGAIN)
+            if path.suffix == ".json" and _has_more_values(path):
+                raise DataError(f"{where}: {name} holds more than {MAX_VALUES:,} values", AGAIN)
     except OSError as error:
         raise DataError(f"{where} can't be read: {error.strerror or error}", "check its permissions") from error
+
+
+def _has_more_values(path: Path) -> bool:
+    """Whether a file of JSON would be many times its size in memory; what begins a value stands for one."""
+    left = MAX_VALUES
+    if path.stat().st_size <= left:
+        return False
+    with path.open("rb") as stream:
+        while left >= 0 and (block := stream.read(2**20)):
+            left -= sum(block.count(sign) for sign in (b",", b"[", b"{"))
+    return left < 0
 
 
 def _is_file(path: Path) -> bool:

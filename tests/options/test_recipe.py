@@ -269,3 +269,46 @@ def test_trainers_names_are_the_nearest_ones() -> None:
 def test_a_directory_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no file"):
         read_recipe(tmp_path / "x.json")
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+HOSTILE = {
+    "aliases": LAUGHS + "learning_rate: *a11",
+    "one that holds itself": "a: &a [*a]\nlearning_rate: *a",
+    "code": "learning_rate: !!python/object/apply:os.system ['id']",
+    "no whole number": "max_steps: !!int _",
+    "no truth": "bf16: !!bool x",
+    "no time": "learning_rate: !!timestamp x",
+    "no day": "learning_rate: 2001-99-99",
+    "too many digits": "max_steps: " + "9" * 6000,
+    "deep": "learning_rate: " + "[" * 30_000,
+    "two documents": "learning_rate: 1\n---\nlearning_rate: 2",
+    "no character": "learning_rate: \x00",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_yaml_is_refused_in_a_line(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(HOSTILE[name], encoding="utf-8")
+    with pytest.raises(DataError, match=r"recipe.yaml can't be read: .+: mend it there$") as caught:
+        read_recipe(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "value", [".inf", "-.inf", ".nan", "1" + "0" * 400, "[1]", "x" * 9000, "{a: 1}", ":".join(["59"] * 3000)]
+)
+def test_what_is_no_number_is_refused_shortly(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    for key in ("learning_rate", "max_steps", "per_device_train_batch_size"):
+        path.write_text(f"{key}: {value}")
+        with pytest.raises(UsageError, match=rf"{key} is .*, and a number is expected") as caught:
+            read_recipe(path)
+        assert len(str(caught.value)) < 400
+
+
+def test_aliases_are_followed(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("a: &rate 1.0e-3\nlearning_rate: *rate\nbase: &base {k: 1}\nmore: {<<: *base}\n")
+    assert read_recipe(path).options["lr"] == 1e-3

@@ -77,3 +77,12 @@ def test_messages_name_a_path_where_no_text_will_do() -> None:
     assert wanted([str, Path]) == "a text"
     assert wanted([Path, int]) == "a path or a whole number"
     assert wanted([str, Sequence[str]]) == "a text or a sequence"
+
+
+def test_values_of_no_end_are_refused_too() -> None:
+    nested: list[object] = []
+    for _ in range(5000):
+        nested = [nested]
+    for value in (10**6000, nested):
+        with pytest.raises(UsageError, match=r"^x is (int|list) of no end: give true or false$"):
+            read([bool], value, "x")

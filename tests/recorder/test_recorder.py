@@ -108,6 +108,40 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
     assert one.fingerprint == other.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("places", [[0], [99]]),
+        ("places", [[], [0]]),
+        ("places", 7),
+        ("rates", [0.1]),
+        ("rates", ["a", "b"]),
+        ("measured", []),
+        ("measured", [2, 0]),
+        ("measured", [0, 9]),
+        ("values", {"loss": [[1.0]]}),
+        ("values", {}),
+        ("losses", {"1": [1.0, 2.0, 3.0, 4.0, 5.0]}),
+        ("losses", [1]),
+        ("seed", None),
+        ("seconds", "x"),
+        ("recording", None),
+    ],
+)
+def test_a_damaged_state_is_told(tmp_path: Path, key: str, value: Any) -> None:
+    loop = Loop()
+    first = recorder(tmp_path, loop)
+    with first.run():
+        for batch, rate in zip(BATCHES[:2], RATES, strict=False):
+            first.step(batch, rate)
+        kept = json.loads(json.dumps(first.state_dict()))
+        first.step(BATCHES[2], RATES[2])
+    for state in ({**kept, key: value}, {name: one for name, one in kept.items() if name != key}):
+        with pytest.raises(DataError, match="the state to resume from is"):
+            first.begin(resume=state)
+    assert len(read_dynamics(first.path).runs) == 1
+
+
 def test_runs_are_appended_and_every_command_takes_them(tmp_path: Path) -> None:
     loop = Loop()
     random = np.random.default_rng(1)
