@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gptfl.cli.values import read_plainly
+
 COMMANDS: Mapping[str, str] = {
     "collect": "Record how fine-tuning on random subsets moves every test example's metrics.",
     "import": "Turn what others recorded into a recording that every other command takes; no model is needed.",
@@ -76,6 +78,11 @@ def group(guard: Guard) -> type[TyperGroup]:
         def __init__(self, **rest: Any) -> None:
             super().__init__(**{**rest, "commands": {}})
             self.commands: Any = _Loaded(guard)
+
+        def parse_args(self, ctx: Any, args: list[str]) -> Any:
+            # Not when it is made: Typer adds options for completion.
+            read_plainly(self.params)
+            return super().parse_args(ctx, args)
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(COMMANDS)
