@@ -31,9 +31,9 @@ Command = Callable[..., None]
 class Once(TyperCommand):
     """A command that refuses an option given twice where it takes one value: the last would hold, and nobody be told."""
 
-    def __init__(self, *args: Any, **rest: Any) -> None:
-        super().__init__(*args, **rest)
-        read_plainly(self.params)
+    def get_params(self, ctx: Any) -> Any:
+        """Its parameters, which read plain values themselves."""
+        return read_plainly(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words. Raises ``UsageError`` for an option that is given twice."""

@@ -79,10 +79,8 @@ def group(guard: Guard) -> type[TyperGroup]:
             super().__init__(**{**rest, "commands": {}})
             self.commands: Any = _Loaded(guard)
 
-        def parse_args(self, ctx: Any, args: list[str]) -> Any:
-            # Not when it is made: Typer adds options for completion.
-            read_plainly(self.params)
-            return super().parse_args(ctx, args)
+        def get_params(self, ctx: Any) -> Any:
+            return read_plainly(super().get_params(ctx))
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(COMMANDS)

@@ -64,9 +64,10 @@ class PlainArgument(TyperArgument):
         return _PlainValues(self.type_descriptor.annotation, super().get_runtime_param)
 
 
-def read_plainly(parameters: Sequence[Any]) -> None:
-    """Have these parameters of a command, which Typer made, read plain values themselves."""
+def read_plainly(parameters: list[Any]) -> list[Any]:
+    """The parameters of a command, of which those that Typer made read plain values themselves from now on."""
     for one in parameters:
         plain = {TyperOption: PlainOption, TyperArgument: PlainArgument}.get(type(one))
         if plain is not None:
             one.__class__ = plain
+    return parameters

@@ -43,10 +43,8 @@ def read(kind: type, word: str, plainly: bool, several: bool) -> Any:
     annotation: Any = list[kind] | None if several else kind | None  # type: ignore[valid-type]
 
     class Command(TyperCommand):
-        def __init__(self, *args: Any, **rest: Any) -> None:
-            super().__init__(*args, **rest)
-            if plainly:
-                read_plainly(self.params)
+        def get_params(self, ctx: Any) -> Any:
+            return read_plainly(super().get_params(ctx)) if plainly else super().get_params(ctx)
 
     app = typer.Typer()
 
@@ -75,4 +73,5 @@ def test_a_command_loads_no_pydantic() -> None:
         "print(sorted({'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("lr = 0.001\n[]\n"), done.stdout
+    assert "lr = 0.001\n" in done.stdout
+    assert done.stdout.endswith("\n[]\n")
