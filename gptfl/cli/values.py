@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -64,10 +64,14 @@ class PlainArgument(TyperArgument):
         return _PlainValues(self.type_descriptor.annotation, super().get_runtime_param)
 
 
+PLAIN: Mapping[type, type] = {TyperOption: PlainOption, TyperArgument: PlainArgument}
+"""What takes the place of each kind of parameter."""
+
+
 def read_plainly(parameters: list[Any]) -> list[Any]:
     """The parameters of a command, of which those that Typer made read plain values themselves from now on."""
     for one in parameters:
-        plain = {TyperOption: PlainOption, TyperArgument: PlainArgument}.get(type(one))
+        plain: type | None = PLAIN.get(type(one))
         if plain is not None:
             one.__class__ = plain
     return parameters

@@ -1,7 +1,7 @@
 """Pictures as files: named by a suffix that is one, written whole, the same bytes for the same numbers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gptfl.errors import UsageError
 from gptfl.report.cells import any_script
@@ -38,9 +38,13 @@ def save_figure(figure: "Figure", path: Path) -> None:
     dated = {"pdf": "CreationDate", "svg": "Date"}.get(kind)
     with written_whole(path) as aside, any_script():
         layout = figure.get_layout_engine()
-        # Left to savefig, all is drawn in vain for the layout. Other kinds measure texts in their own way.
-        if kind == "png" and layout is not None:
-            figure.set_dpi(DPI)
+        if kind != "png":
+            figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
+            return
+        # Left to savefig, all is drawn in vain, for the layout and once more. Other kinds measure texts in their own way.
+        figure.set_dpi(DPI)
+        if layout is not None:
             layout.execute(figure)
             figure.set_layout_engine("none")
-        figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
+        canvas: Any = figure.canvas
+        canvas.print_png(aside, metadata={})
