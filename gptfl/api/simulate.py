@@ -18,7 +18,6 @@ from gptfl.report.pictures import check_picture, save_figure
 from gptfl.report.simulation import figure_of_simulation
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by, overrides_of
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
-from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulate import answered, request_of
@@ -73,6 +72,8 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     )
     source = known
     if new.new_train is not None or new.new_test is not None:
+        from gptfl.simulation.new_examples import read_new_examples  # with all that reads examples
+
         examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
     request = request_of(source, choice, observe, seed)

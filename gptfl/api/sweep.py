@@ -97,7 +97,9 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
     recording = open_recording(inputs.dynamics, inputs.workspace)
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     _check_every(axes.get(EVERY, ()))
-    read: FeaturesRead = {(None, str(name)): find_features(recording, None, str(name)) for name in axes.get(ENCODER, ())}
+    read: FeaturesRead = {
+        (None, str(name)): find_features(recording, None, str(name)) for name in axes.get(ENCODER, ())
+    }
     points = []
     for number, point in enumerate(grid.points):
         progress("sweep", number, len(grid.points), shown(point))

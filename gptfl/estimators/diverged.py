@@ -110,7 +110,9 @@ def _medians(values: Float[np.ndarray, "run recorded"]) -> Float[np.ndarray, " r
     """The median over runs, NaN left out: numpy's own takes ten times as long where NaN may be among few numbers."""
     ordered = np.sort(values, axis=0)  # NaN comes last
     count = np.isfinite(values).sum(axis=0) + np.isinf(values).sum(axis=0)
-    below, above = (ordered[np.maximum(place, 0), np.arange(values.shape[1])] for place in ((count - 1) // 2, count // 2))
+    below, above = (
+        ordered[np.maximum(place, 0), np.arange(values.shape[1])] for place in ((count - 1) // 2, count // 2)
+    )
     return np.where(count > 0, (below + above) / 2.0, np.nan)
 
 

@@ -1,10 +1,12 @@
 """Pictures as files: named by a suffix that is one, written whole, the same bytes for the same numbers."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptfl.errors import UsageError
-from gptfl.report.cells import any_script
 from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
@@ -48,3 +50,11 @@ def save_figure(figure: "Figure", path: Path) -> None:
             figure.set_layout_engine("none")
         canvas: Any = figure.canvas
         canvas.print_png(aside, metadata={})
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Draw texts of any script without a warning for each letter that the font lacks; it is drawn as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from|Matplotlib currently does not support")
+        yield

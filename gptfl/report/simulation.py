@@ -14,7 +14,7 @@ from gptfl.core import MetricInfo
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import harmless
-from gptfl.report.cells import NumberScale
+from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import new_figure
 from gptfl.simulation.outcome import Simulation
 
