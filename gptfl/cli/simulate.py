@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.drawing import DrawingProcess
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
@@ -26,10 +27,6 @@ def command(options: SimulateOptions) -> None:
 
     Example: `gptfl simulate --subset ids.txt --orders 8`
     """
-    from gptfl.api.simulate import simulate_with
-    from gptfl.report.simulation import to_dict
-
-    console.warn_of_problems()
     if len(options.run.subset) > 1:
         _many(options)
         return
@@ -37,8 +34,14 @@ def command(options: SimulateOptions) -> None:
         if options.figure is not None:
             raise UsageError(f"--figure {options.figure} and --no-picture were given together", "choose one")
         options = replace(options, figure=False)
+    beside = DrawingProcess() if not options.no_picture and DrawingProcess.is_possible() else None
+    from gptfl.api.simulate import simulate_with
+    from gptfl.report.simulation import draw_simulation, to_dict
+
+    console.warn_of_problems()
+    draw = draw_simulation if beside is None else beside.draw
     with console.progress_bar() as progress:
-        result, error = console.outcome(simulate_with, options, progress=progress)
+        result, error = console.outcome(simulate_with, options, progress=progress, draw=draw)
     if options.as_json:
         for text in result.notes:
             console.note(text)
@@ -54,6 +57,7 @@ def _many(options: SimulateOptions) -> None:
     from gptfl.api.simulate import simulate_many_with
     from gptfl.report.display import many_table, many_to_dict
 
+    console.warn_of_problems()
     run = options.run
     others = {
         "--drop": run.drop,

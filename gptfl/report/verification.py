@@ -16,7 +16,7 @@ from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import save_figure
-from gptfl.report.simulation import LEVEL, simulation_figure
+from gptfl.report.simulation_plot import LEVEL, simulation_figure
 from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
