@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptfl.cli.loading import uncollected
 from gptfl.errors import GptflError, ResourceError
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ class DrawingProcess:
 def _serve(ours: "Connection", theirs: "Connection") -> None:
     ours.close()  # else the end of the command would go unnoticed
     try:
-        from gptfl.report.pictures import new_figure, save_figure
-        from gptfl.report.simulation_plot import simulation_figure
+        with uncollected():
+            from gptfl.report.pictures import new_figure, save_figure
+            from gptfl.report.simulation_plot import simulation_figure
 
-        new_figure(1, 1).add_subplot()
+            new_figure(1, 1).add_subplot()
         arguments, path = theirs.recv()
         save_figure(simulation_figure(**arguments), path)
     except EOFError:

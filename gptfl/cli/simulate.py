@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.drawing import DrawingProcess
+from gptfl.cli.loading import uncollected
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
@@ -35,10 +36,11 @@ def command(options: SimulateOptions) -> None:
             raise UsageError(f"--figure {options.figure} and --no-picture were given together", "choose one")
         options = replace(options, figure=False)
     beside = DrawingProcess() if not options.no_picture and DrawingProcess.is_possible() else None
-    from gptfl.api.simulate import simulate_with
-    from gptfl.report.simulation import draw_simulation, to_dict
+    with uncollected():
+        from gptfl.api.simulate import simulate_with
+        from gptfl.report.simulation import draw_simulation, to_dict
 
-    console.warn_of_problems()
+        console.warn_of_problems()
     draw = draw_simulation if beside is None else beside.draw
     with console.progress_bar() as progress:
         result, error = console.outcome(simulate_with, options, progress=progress, draw=draw)
