@@ -88,14 +88,14 @@ def listening() -> Iterator[None]:
     ):
         yield
         return
-    _State.asked = None
+    _State.pending = None
     signal.signal(signal.SIGINT, _on_ctrl_c)
     try:
         yield
         check()
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _State.asked = None
+        _State.pending = None
 
 
 @contextmanager
@@ -115,8 +115,8 @@ def left_by(stop: BaseException) -> str:
 
 
 def _on_ctrl_c(number: int, frame: FrameType | None) -> None:
-    again = _State.asked is not None
-    _State.asked = number
+    again = _State.pending is not None
+    _State.pending = number
     if _State.units == 0 or again:
         raise Interrupted(signal.Signals(number).name)
 

@@ -1,5 +1,6 @@
 """Asks a simulator what training on other examples, or in another order, would have done."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,9 @@ from gptfl.options.common import Ids
 from gptfl.options.signature import takes
 from gptfl.options.simulation import NewExampleOptions, SimulateOptions, one_subset
 from gptfl.plugins.settings import utf8
-from gptfl.report.pictures import save_figure
-from gptfl.report.simulation import figure_of_simulation
+from gptfl.report.simulation import draw_simulation
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by, overrides_of
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
-from gptfl.simulation.new_examples import read_new_examples
 from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import trust_of
 from gptfl.simulation.simulate import answered, request_of
@@ -62,8 +61,16 @@ def simulate(
     return simulate_with(make(SimulateOptions, *groups, **named, **options), progress=progress)
 
 
-def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> Simulation:
-    """``simulate`` with all options in one object, of which at most one says on which subset to train."""
+def simulate_with(
+    options: SimulateOptions,
+    *,
+    progress: Progress = silent,
+    draw: Callable[[Simulation, Path], None] = draw_simulation,
+) -> Simulation:
+    """``simulate`` with all options in one object, of which at most one says on which subset to train.
+
+    ``draw`` writes the picture.
+    """
     run, new, inputs, seed = options.run, options.new, options.inputs, options.seed
     against, observe, output, figure = options.against, options.observe, options.output, options.figure
     choice = asked_by(run)
@@ -74,6 +81,8 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     )
     source = known
     if new.new_train is not None or new.new_test is not None:
+        from gptfl.simulation.new_examples import read_new_examples  # with all that reads examples
+
         examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
     request = request_of(source, choice, observe, seed)
@@ -107,7 +116,7 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     keeping.write("predictions", lambda _: write_predictions(target, file))
     if picture is not None:
         asked_for = is_named(figure)
-        keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), required=asked_for)
+        keeping.draw("figure", lambda known: draw(known, picture), required=asked_for)
     return keeping.settled()
 
 

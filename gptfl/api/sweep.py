@@ -2,15 +2,15 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gptfl.api.compare import compare_with
 from gptfl.api.learning_curve import RUNS
 from gptfl.api.writing import check_targets, written
 from gptfl.core import Progress, silent
 from gptfl.errors import DataError, UsageError
-from gptfl.features.lookup import find_features
+from gptfl.evaluation.compare import compare_held_out
+from gptfl.features.lookup import FeaturesRead, find_features
 from gptfl.options.base import make, shared
 from gptfl.options.evaluation import CompareOptions, GridOptions
 from gptfl.options.signature import takes
@@ -54,7 +54,7 @@ class _Grid:
 
 
 def settings_of(point: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a combination is the estimator's own."""
+    """The axis values of a combination that are settings of the estimator."""
     return {axis: value for axis, value in point.items() if axis not in (EVERY, ENCODER)}
 
 
@@ -97,8 +97,9 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
     recording = open_recording(inputs.dynamics, inputs.workspace)
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     _check_every(axes.get(EVERY, ()))
-    for name in axes.get(ENCODER, ()):
-        find_features(recording, None, str(name))
+    read: FeaturesRead = {
+        (None, str(name)): find_features(recording, None, str(name)) for name in axes.get(ENCODER, ())
+    }
     points = []
     for number, point in enumerate(grid.points):
         progress("sweep", number, len(grid.points), shown(point))
@@ -109,14 +110,16 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
             "estimators": (estimator,),
             "metric": chosen.name,
             "settings": {**settings, estimator: own} if own else settings,
-            "output": None,
-            "figure": False,
         }
         if ENCODER in point:
             shared_options["encoder"] = str(point[ENCODER])
         if EVERY in point:
             shared_options["every"] = point[EVERY]
-        comparison = compare_with(make(CompareOptions, **shared_options), progress=progress)
+        compared = make(CompareOptions, **shared_options)
+        learning = compared.learning
+        # Each point's comparison has no notes of how the recording was found.
+        same = replace(recording, notes=(), every=learning.every, keep_diverged=learning.keep_diverged)
+        comparison = compare_held_out(same, compared, progress, read)
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
     result = Sweep(

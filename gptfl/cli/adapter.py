@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from gptfl.cli.config import read_config, written
 from gptfl.cli.trainer_flags import in_own_words
+from gptfl.cli.values import read_plainly
 from gptfl.errors import GptflError, UsageError
 from gptfl.options.base import Place, assemble, check_value, places
 from gptfl.options.files import read_values
@@ -29,6 +30,10 @@ Command = Callable[..., None]
 
 class Once(TyperCommand):
     """A command that refuses an option given twice where it takes one value: the last would hold, and nobody be told."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its parameters, which read plain values themselves."""
+        return read_plainly(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words. Raises ``UsageError`` for an option that is given twice."""

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gptfl.cli.values import read_plainly
+
 COMMANDS: Mapping[str, str] = {
     "collect": "Record how fine-tuning on random subsets moves every test example's metrics.",
     "import": "Turn what others recorded into a recording that every other command takes; no model is needed.",
@@ -77,6 +79,9 @@ def group(guard: Guard) -> type[TyperGroup]:
         def __init__(self, **rest: Any) -> None:
             super().__init__(**{**rest, "commands": {}})
             self.commands: Any = _Loaded(guard)
+
+        def get_params(self, ctx: Any) -> Any:
+            return read_plainly(super().get_params(ctx))
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(COMMANDS)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
+from gptfl.cli.drawing import DrawingProcess
+from gptfl.cli.loading import uncollected
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.core import user_path
@@ -27,16 +29,19 @@ def command(options: SimulateOptions) -> None:
 
     Example: `gptfl simulate --subset ids.txt --orders 8`
     """
-    from gptfl.api.simulate import simulate_with
-    from gptfl.report.simulation import to_dict
-
-    console.warn_of_problems()
     if len(options.run.subset) > 1:
         _many(options)
         return
     options = pictured(options)
+    beside = DrawingProcess() if not options.no_picture and DrawingProcess.is_possible() else None
+    with uncollected():
+        from gptfl.api.simulate import simulate_with
+        from gptfl.report.simulation import draw_simulation, to_dict
+
+        console.warn_of_problems()
+    draw = draw_simulation if beside is None else beside.draw
     with console.progress_bar() as progress:
-        result, error = console.outcome(simulate_with, options, progress=progress)
+        result, error = console.outcome(simulate_with, options, progress=progress, draw=draw)
     if options.as_json:
         for text in result.notes:
             console.note(text)
@@ -52,6 +57,7 @@ def _many(options: SimulateOptions) -> None:
     from gptfl.api.simulate import simulate_many_with
     from gptfl.report.display import many_table, many_to_dict
 
+    console.warn_of_problems()
     run = options.run
     others = {
         "--drop": run.drop,

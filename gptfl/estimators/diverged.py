@@ -88,7 +88,7 @@ def _by_metric(runs: Sequence[Run], metric: str, worse: float) -> list[tuple[int
             known = np.isfinite(away[place]) & (np.isfinite(away[others]).sum(axis=0) >= FEWEST - 1)
             if not known.any():
                 continue
-            common = float(np.nanmedian(away[others][:, known], axis=0).max())
+            common = float(_medians(away[others][:, known]).max())
             far = np.flatnonzero(known)[away[place, known] > max(FAR * reach, ODD * common)]
             if len(far) == 0 or reach == 0:
                 stuck = _stuck(found, place, np.flatnonzero(known), worse, max(STUCK * common, LEFT * reach))
@@ -106,6 +106,16 @@ def _by_metric(runs: Sequence[Run], metric: str, worse: float) -> list[tuple[int
     return diverged
 
 
+def _medians(values: Float[np.ndarray, "run recorded"]) -> Float[np.ndarray, " recorded"]:
+    """The median over runs, NaN left out: numpy's own takes ten times as long where NaN may be among few numbers."""
+    ordered = np.sort(values, axis=0)  # NaN comes last
+    count = np.isfinite(values).sum(axis=0) + np.isinf(values).sum(axis=0)
+    below, above = (
+        ordered[np.maximum(place, 0), np.arange(values.shape[1])] for place in ((count - 1) // 2, count // 2)
+    )
+    return np.where(count > 0, (below + above) / 2.0, np.nan)
+
+
 def _stuck(
     found: "_Distances", place: int, rows: Int[np.ndarray, " known"], worse: float, least: float
 ) -> tuple[int, float, float] | None:
@@ -115,8 +125,8 @@ def _stuck(
     must be off.
     """
     others = np.arange(len(found.means)) != place
-    middle = np.nanmedian(found.means[others][:, rows], axis=0)
-    apart = np.nanmedian(found.apart[others][:, rows], axis=0)
+    middle = _medians(found.means[others][:, rows])
+    apart = _medians(found.apart[others][:, rows])
     mean = found.means[place, rows]
     off = worse * (mean - middle)
     is_off = (off > least) & (found.apart[place, rows] < SAME * apart)
@@ -155,7 +165,7 @@ def _distances(runs: Sequence[Run], metric: str, grid: Int[np.ndarray, " grid"])
         enough = known.sum(axis=0) >= FEWEST
         # What no run knows has no median.
         middle = np.zeros(enough.shape)
-        middle[enough] = np.nanmedian(np.where(known, values, np.nan)[:, enough], axis=0)
+        middle[enough] = _medians(np.where(known, values, np.nan)[:, enough])
         judged = known & enough
         squares += np.where(judged, (np.where(known, values, 0.0) - middle) ** 2, 0.0).sum(axis=2)
         sums += np.where(judged, values, 0.0).sum(axis=2)

@@ -10,7 +10,7 @@ from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
 from gptfl.evaluation.order_noise import ceiling_of, device_note
 from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
 from gptfl.evaluation.truth import open_truth
-from gptfl.features.lookup import FeatureLookup, choice_notes
+from gptfl.features.lookup import FeatureLookup, FeaturesRead, choice_notes
 from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings_by_part
@@ -26,10 +26,13 @@ LONE = 2 / 3
 """A run that makes more than this share of mean-run's squared error is named."""
 
 
-def compare_held_out(recording: OpenedRecording, options: CompareOptions, progress: Progress = silent) -> Comparison:
+def compare_held_out(
+    recording: OpenedRecording, options: CompareOptions, progress: Progress = silent, read: FeaturesRead | None = None
+) -> Comparison:
     """Fit every estimator to the same runs and score what it predicts for the held-out ones; writes no table.
 
-    Of the options, those of files are not looked at. Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
+    Of the options, those of files are not looked at. Several comparisons of one recording may share the features that
+    were ``read``. Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
     """
     settings = read_settings_by_part(options.settings)
     observed, against, seed = options.observe or 0, options.against_estimator, options.seed
@@ -37,9 +40,9 @@ def compare_held_out(recording: OpenedRecording, options: CompareOptions, progre
     recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
-    shelf = FeatureLookup(recording, options.inputs.features, options.encoder)
+    lookup = FeatureLookup(recording, options.inputs.features, options.encoder, {} if read is None else read)
     entries, left_out = choose_estimators(
-        get_registry(), shelf, chosen, options.estimators, settings, calibrate=options.calibrate
+        get_registry(), lookup, chosen, options.estimators, settings, calibrate=options.calibrate
     )
     labels = [entry.label for entry in entries]
     if against is not None and against not in labels:

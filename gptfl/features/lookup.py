@@ -37,18 +37,23 @@ class FeatureChoice:
         return None if self.features is None else self.features.encoder
 
 
+FeaturesRead = dict[tuple[str | Path | None, str | None], tuple[Features | None, tuple[str, ...]]]
+"""What ``find_features`` found of one recording, by path and encoder."""
+
+
 @dataclass
 class FeatureLookup:
     """The features of a recording, each file read at most once.
 
-    ``path`` and ``encoder`` are what the user named for all estimators, if anything. Raises ``DataError`` where that
-    is missing or belongs to other examples, when made.
+    ``path`` and ``encoder`` are what the user named for all estimators, if anything. ``read`` is what was read so far;
+    lookups of one recording may share it. Raises ``DataError`` where what was named is missing or belongs to other
+    examples, when made.
     """
 
     recording: OpenedRecording
     path: str | Path | None = None
     encoder: str | None = None
-    read: dict[str | None, tuple[Features | None, tuple[str, ...]]] = field(default_factory=dict)
+    read: FeaturesRead = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.named:
@@ -87,15 +92,16 @@ class FeatureLookup:
         return FeatureChoice(found, notes, last=found is not None)
 
     def _by(self, encoder: str) -> tuple[Features | None, tuple[str, ...]]:
-        if encoder not in self.read:
-            self.read[encoder] = find_features(self.recording, None, encoder)
-        return self.read[encoder]
+        return self._found(None, encoder)
 
     def _all(self) -> tuple[Features | None, tuple[str, ...]]:
         """What was named for all, else what was made last."""
-        if None not in self.read:
-            self.read[None] = find_features(self.recording, self.path, self.encoder)
-        return self.read[None]
+        return self._found(self.path, self.encoder)
+
+    def _found(self, path: str | Path | None, encoder: str | None) -> tuple[Features | None, tuple[str, ...]]:
+        if (path, encoder) not in self.read:
+            self.read[path, encoder] = find_features(self.recording, path, encoder)
+        return self.read[path, encoder]
 
     def _others(self, estimator: Estimator, preferred: str) -> tuple[str, ...]:
         space, stem = self.recording.workspace, self.recording.stem

@@ -12,7 +12,6 @@ from gptfl.estimators.diverged import Divergence, diverged
 from gptfl.plugins.registry import get_registry, suggest
 from gptfl.store.recordings import read_dynamics
 from gptfl.store.workspace import Picked, Workspace, stem_of
-from gptfl.tasks.mixture import ExampleSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +134,8 @@ def with_texts(
             f"{path} keeps no texts and does not say where they came from (no {missing[0]!r})",
             "make a recording that keeps its texts",
         )
+    from gptfl.tasks.mixture import ExampleSource  # with all tasks, for recordings that keep no texts
+
     examples = ExampleSource.of_settings(get_registry(), settings, None if data is None else user_path(data))
     loaded = examples.load(settings.pool, settings.test, settings.seed)
     where = data or settings.data or settings.task

@@ -15,8 +15,9 @@ from rich.text import Text
 from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
-from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
+from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.report.number_scale import short_power
 from gptfl.report.plain import with_plain
 from gptfl.report.removals import removals_dict
 from gptfl.scores.bootstrap import METHOD

@@ -146,8 +146,8 @@ def _ceilings(comparison: Comparison) -> list[str]:
     ]
     shares = []
     for row in comparison.rows:
-        own = [(title, row.shares.get(score)) for score, title in (("skill", "skill"), ("lds", "LDS"))]
-        parts = [f"{_share(share)} of {title}" for title, share in own if share is not None and share.value > 0]
+        scores = [(title, row.shares.get(score)) for score, title in (("skill", "skill"), ("lds", "LDS"))]
+        parts = [f"{_share(share)} of {title}" for title, share in scores if share is not None and share.value > 0]
         if parts:
             shares.append(f"{row.estimator} {' and '.join(parts)}")
     return [*notes, f"Share of the ceiling: {'; '.join(shares)}."] if shares else notes

@@ -1,10 +1,12 @@
 """Pictures as files: named by a suffix that is one, written whole, the same bytes for the same numbers."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from gptfl.errors import UsageError
-from gptfl.report.cells import any_script
 from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
-LAYOUT = "constrained"
+LAYOUT: Literal["constrained"] = "constrained"
 """How matplotlib makes room for texts."""
 
 
@@ -34,7 +36,6 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a picture. Raises ``UsageError`` for another suffix, ``ResourceError`` if it can't be written."""
-    from matplotlib import rc_context
 
     check_picture(path)
     # The date left out, the same figure is the same file.
@@ -42,11 +43,21 @@ def save_figure(figure: "Figure", path: Path) -> None:
     dated = {"pdf": "CreationDate", "svg": "Date"}.get(kind)
     with written_whole(path) as aside, any_script():
         layout = figure.get_layout_engine()
-        # Left to savefig, all is drawn in vain for the layout, even for one that only holds the place of another.
-        # Other kinds measure texts in their own way.
-        if kind == "png" and layout is not None:
-            figure.set_dpi(DPI)
+        if kind != "png":
+            figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
+            return
+        # Left to savefig, all is drawn in vain, for the layout and once more. Other kinds measure texts in their own way.
+        figure.set_dpi(DPI)
+        if layout is not None:
             layout.execute(figure)
-            with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
-                figure.set_layout_engine(None)
-        figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
+            figure.set_layout_engine("none")
+        canvas: Any = figure.canvas
+        canvas.print_png(aside, metadata={})
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Draw texts of any script without a warning for each letter that the font lacks; it is drawn as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from|Matplotlib currently does not support")
+        yield

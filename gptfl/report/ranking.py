@@ -17,7 +17,7 @@ from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError, harmless
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL
-from gptfl.report.cells import NumberScale
+from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import new_figure, save_figure
 from gptfl.report.plain import with_plain
 from gptfl.scores.detection import Detection, perfect_shares

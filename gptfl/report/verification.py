@@ -13,10 +13,11 @@ from rich.text import Text
 from gptfl.core.texts import json_text, written_id
 from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
-from gptfl.report.cells import NOTHING, NumberScale
+from gptfl.report.cells import NOTHING
+from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import save_figure
 from gptfl.report.plain import with_plain
-from gptfl.report.simulation import LEVEL, simulation_figure
+from gptfl.report.simulation_plot import LEVEL, simulation_figure
 from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -10,19 +10,19 @@ from jaxtyping import Float
 from gptfl.core import Dynamics, Features, MetricInfo, Prediction, Progress, Query, silent, user_path
 from gptfl.core.holdout import TEST, TRAIN
 from gptfl.errors import DataError, PluginError, UsageError
-from gptfl.features.extend import beside
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, focused, open_recording, picked_note
-from gptfl.recording.trainers import measure_first
-from gptfl.simulation.new_examples import NewExamples
 from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.schedule import first_scores
 from gptfl.simulation.unseen import Scope, holdout_from_json, scope_of
 from gptfl.store.id_files import ExampleIndex
 from gptfl.store.simulators import SimulatorFile, read_simulator
 from gptfl.store.workspace import Picked, Workspace, stem_of
+
+if TYPE_CHECKING:
+    from gptfl.simulation.new_examples import NewExamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class FittedSimulator:
     pool: ExampleIndex
     notes: tuple[str, ...]
     scope: Scope
-    new: NewExamples | None = None
+    new: "NewExamples | None" = None
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What was worked out for one question and holds for the next."""
 
@@ -226,7 +226,7 @@ def _scope(
 
 def with_new_examples(
     source: FittedSimulator,
-    new: NewExamples,
+    new: "NewExamples",
     features: str | Path | None,
     model: str | None,
     progress: Progress = silent,
@@ -247,6 +247,8 @@ def with_new_examples(
             f"{estimator.name} looks along the recorded runs, which didn't measure new test examples",
             "leave out --new-test, or use another estimator",
         )
+    from gptfl.features.extend import beside  # with all that reads examples, for which few ask
+
     new = _with_first(source, new, model, progress)
     whole = _scope(source.recording, source.found, source.named, features, new=True)
     scope = Scope(
@@ -259,7 +261,7 @@ def with_new_examples(
     return replace(source, pool=ExampleIndex(scope.pool), scope=scope, new=new, memo={})
 
 
-def _with_first(source: FittedSimulator, new: NewExamples, model: str | None, progress: Progress) -> NewExamples:
+def _with_first(source: FittedSimulator, new: "NewExamples", model: str | None, progress: Progress) -> "NewExamples":
     missing = np.flatnonzero(np.isnan(new.first))
     if len(missing) == 0:
         return new
@@ -276,6 +278,8 @@ def _with_first(source: FittedSimulator, new: NewExamples, model: str | None, pr
         )
     first = new.first.copy()
     lacking = [new.test[place] for place in missing]
+    from gptfl.recording.trainers import measure_first
+
     first[missing] = measure_first(model, lacking, source.recording.dynamics, source.metric, progress)
     return replace(new, first=first)
 

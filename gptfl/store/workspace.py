@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import filelock
+from typing import TYPE_CHECKING
 
 from gptfl.core import real_path, user_path
 from gptfl.errors import DataError, GptflWarning, ResourceError
 from gptfl.plugins.settings import check_utf8
 from gptfl.store.durable import cannot_write, keeps_locks, made, remove_leftovers
 from gptfl.store.kinds import KINDS
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 VARIABLE = "GPTFL_WORKSPACE"
 DEFAULT = Path("gptfl-work")
@@ -152,9 +154,11 @@ class Workspace:
                     (root / _OWNER).unlink()
                 lock.release()
 
-    def _acquire(self, what: str) -> filelock.BaseFileLock:
+    def _acquire(self, what: str) -> "BaseFileLock":
+        import filelock  # takes long to load, and what only reads locks nothing
+
         owner = self.root / _OWNER
-        lock: filelock.BaseFileLock | None = None
+        lock: BaseFileLock | None = None
         wait = "wait for it, or use another --workspace"
         try:
             lock = filelock.FileLock(self.root / _LOCK, timeout=0)

@@ -10,7 +10,7 @@ import pytest
 import gptfl
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.registry import build
-from gptfl.report.simulation import simulation_figure
+from gptfl.report.simulation_plot import simulation_figure
 from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import write_dynamics

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gptfl.report.cells import NumberScale
+from gptfl.report.number_scale import NumberScale
 
 
 @pytest.mark.parametrize(
