@@ -12,9 +12,10 @@ import numpy as np
 from gptfl.core import Example, Progress, silent, user_path
 from gptfl.core.display import Listed
 from gptfl.core.texts import json_text, shown_line
-from gptfl.errors import DataError
+from gptfl.errors import DataError, UsageError
 from gptfl.options.rows import RowOptions
 from gptfl.options.signature import reports
+from gptfl.options.types import shown
 from gptfl.recording.source import read_template, request
 from gptfl.tasks.own_data import OwnData, leaks
 
@@ -77,6 +78,10 @@ def inspect_data(
 
     Raises as ``collect`` does for what can't be read.
     """
+    if rows is not None and not isinstance(rows, RowOptions):
+        raise UsageError(
+            f"inspect_data: rows is {shown(rows)}", "give a gptfl.options.rows.RowOptions, or single options"
+        )
     asked = RowOptions(**options) if rows is None else rows
     source = OwnData(request(None if data is None else user_path(data), asked))
     found = source.rows
