@@ -43,7 +43,7 @@ class Recording:
         self.path = user_path(path)
         self.collected = collected
         """What the call of ``gptfl.collect`` came to that this is from."""
-        self._workspace = workspace
+        self._workspace = None if workspace is None or workspace == "" else user_path(workspace)
 
     @cached_property
     def opened(self) -> OpenedRecording:

@@ -91,7 +91,7 @@ def simulate_with(
     plain = request.recorded is not None and against is None and source.new is None
     key = "" if plain else _key(source, request, other)
     target = user_path(output) if output is not None else source.output(key)
-    picture = picture_at(figure, target.with_name(target.name.removesuffix(".h5") + ".png"))
+    picture = picture_at(figure, target.parent / f"{target.name.removesuffix('.h5')}.png")
     if output is not None:
         check_target(target, PREDICTIONS)
     count = len(request.labels)

@@ -59,7 +59,7 @@ class Simulator:
         self.path = user_path(path)
         self.fitted = fitted
         """What the call of ``fit`` came to that this is from."""
-        self._where = (dynamics, workspace, features)
+        self._where = (_path(dynamics), _path(workspace), _path(features))
 
     @cached_property
     def opened(self) -> FittedSimulator:
@@ -291,8 +291,17 @@ def open_simulator(
     estimator: str | None = None,
     metric: str | None = None,
 ) -> Simulator:
-    """The simulator at a path, else the one made last that fits. Raises ``DataError`` where there is none."""
-    opened = open_fitted(path, dynamics, workspace, estimator, metric, features)
-    simulator = Simulator(opened.path, dynamics=dynamics, features=features, workspace=workspace)
+    """The simulator at a path, else the one made last that fits.
+
+    Raises ``DataError`` where there is none, and ``UsageError`` for what is no path.
+    """
+    where = {"dynamics": _path(dynamics), "features": _path(features), "workspace": _path(workspace)}
+    opened = open_fitted(path, where["dynamics"], where["workspace"], estimator, metric, where["features"])
+    simulator = Simulator(opened.path, **where)
     simulator.opened = opened
     return simulator
+
+
+def _path(given: str | Path | None) -> Path | None:
+    """A path that may be left out; an empty text is none, as in the environment."""
+    return None if given is None or given == "" else user_path(given)

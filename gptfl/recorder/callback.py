@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback
 from gptfl.core.recording_settings import PER_TOKEN
 from gptfl.errors import DataError, UsageError
 from gptfl.recorder.batches import number_batches, taken_places
-from gptfl.recorder.inputs import WatchOptions, check_names, say
+from gptfl.recorder.inputs import WatchOptions, check_names, check_text, listed, names_of, say
 from gptfl.recorder.measures import MARGIN, Measure, infos_of, measures_of
 from gptfl.recorder.own_losses import OwnLosses
 from gptfl.recorder.recorder import Recorder
@@ -76,14 +76,20 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         **more: Unpack[WatchOptions],
     ) -> None:
         check_names(more, type(self).__init__, "gptfl.GptflCallback")
-        self.id_column, self.ids, self.say = id_column, None if ids is None else list(ids), more.get("say", say)
-        self.given_pool = None if pool is None else list(pool)
-        self.given_test = None if test is None else list(test)
+        check_text(name, "name")
+        check_text(id_column, "id_column")
+        self.id_column, self.ids, self.say = (
+            id_column,
+            None if ids is None else listed(ids, "ids"),
+            more.get("say", say),
+        )
+        self.given_pool = None if pool is None else listed(pool, "pool")
+        self.given_test = None if test is None else listed(test, "test")
         self.measure, self.batch_size, self.own_losses = measure, batch_size, own_losses
         self.options: dict[str, Any] = {
             "name": name,
             "every": every,
-            "higher_is_better": tuple(higher_is_better),
+            "higher_is_better": tuple(names_of(higher_is_better, "higher_is_better")),
             "workspace": workspace,
             **more,
         }

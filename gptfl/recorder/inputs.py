@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from gptfl.errors import DataError, UsageError, harmless
 from gptfl.options.base import nearest
+from gptfl.options.types import shown
 from gptfl.recorder.forecast import Forecast
 from gptfl.recorder.rows import id_of
 from gptfl.recorder.sketch_wish import SketchOptions
@@ -56,6 +57,29 @@ def rate_of(lr: Any) -> float:
 def is_number(value: Any) -> bool:
     """Whether a value is a number, which a switch isn't."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def listed(given: Any, name: str) -> list[Any]:
+    """Several values as a list. Raises ``UsageError``, naming the argument, for what can't be gone through, and for a text."""
+    if isinstance(given, str | bytes | Mapping) or (
+        not isinstance(given, Iterable) and not hasattr(given, "__getitem__")
+    ):
+        raise UsageError(f"{name} is {shown(given)}", "give a sequence")
+    return list(given)
+
+
+def names_of(given: Any, name: str) -> list[str]:
+    """One text, or several. Raises ``UsageError``, naming the argument, for anything else."""
+    found = [given] if isinstance(given, str) else listed(given, name)
+    for one in found:
+        check_text(one, f"a part of {name}")
+    return found
+
+
+def check_text(given: Any, name: str) -> None:
+    """Raise ``UsageError``, naming the argument, for what is no text."""
+    if not isinstance(given, str):
+        raise UsageError(f"{name} is {shown(given)}", "give a text")
 
 
 def group_places(

@@ -13,7 +13,17 @@ from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
-from gptfl.recorder.inputs import WatchOptions, check_names, group_places, is_number, rate_of, say
+from gptfl.recorder.inputs import (
+    WatchOptions,
+    check_names,
+    check_text,
+    group_places,
+    is_number,
+    listed,
+    names_of,
+    rate_of,
+    say,
+)
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
@@ -85,15 +95,17 @@ class Recorder:
         self.every, self.say, self.stop_when = every, more.get("say", say), more.get("stop_when")
         if not (self.stop_when is None or callable(self.stop_when) or is_number(self.stop_when)):
             raise UsageError(f"stop_when={self.stop_when!r}", "give a function of the forecast, or a number")
+        check_text(name, "name")
+        check_text(id_column, "id_column")
         self.file = RunFile(name, workspace)
-        rows, pool = list(test), list(pool)
+        rows, pool = listed(test, "test"), listed(pool, "pool")
         self.pool = examples_of(pool, "training example", tokenizer, id_column, own_ids=False)
         self.test = examples_of(rows, "test example", tokenizer, id_column)
         self.places = {example.id: place for place, example in enumerate(self.pool)}
         self.model, self.tokenizer = model, tokenizer
         self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, optimiser, loss_mean)
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
-        self.metrics: dict[str, MetricInfo] = infos_of(self.measures, higher_is_better)
+        self.metrics: dict[str, MetricInfo] = infos_of(self.measures, names_of(higher_is_better, "higher_is_better"))
         self.groups = group_places(
             more.get("groups") or {}, {example.id: place for place, example in enumerate(self.test)}
         )

@@ -13,6 +13,8 @@ from gptfl.core import Example, Progress, silent, user_path
 from gptfl.core.display import Listed
 from gptfl.core.texts import json_text, shown_line
 from gptfl.errors import DataError
+from gptfl.options.base import assemble, shell_names
+from gptfl.options.common import InspectOptions
 from gptfl.options.rows import RowOptions
 from gptfl.options.signature import reports
 from gptfl.recording.source import read_template, request
@@ -21,6 +23,8 @@ from gptfl.tasks.own_data import OwnData, leaks
 if TYPE_CHECKING:
     from gptfl.training.tokenization import Tokenizer
 
+_NOT_OF_DATA = {"file", "examples", "command", *shell_names(InspectOptions)}
+"""The options of ``gptfl inspect`` that are of files of gptfl."""
 SHOWN = 5
 """Examples that are shown as they are learned."""
 MOST = 20_000
@@ -77,7 +81,8 @@ def inspect_data(
 
     Raises as ``collect`` does for what can't be read.
     """
-    asked = RowOptions(**options) if rows is None else rows
+    given = {"data": data, "model": model, "max_length": max_length, **options}
+    asked = assemble(InspectOptions, () if rows is None else (rows,), given, "inspect_data", _NOT_OF_DATA).rows
     source = OwnData(request(None if data is None else user_path(data), asked))
     found = source.rows
     everyone = (*found.pool, *found.test)

@@ -187,7 +187,8 @@ class Workspace:
 def runs_folder(recording: Path) -> Path:
     """Where the runs beside a recording lie; where it is a link, beside what it leads to."""
     place = real_path(recording) if recording.is_symlink() else recording
-    return place.with_name(f"{place.name}.runs")
+    # Not with_name, for a folder such as "." or "/" may be named by mistake, and has no name.
+    return place.parent / f"{place.name}.runs"
 
 
 def stem_for(task: str, model: str) -> str:
