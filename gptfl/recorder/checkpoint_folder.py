@@ -127,7 +127,7 @@ def _step_of(folder: Path, where: str) -> int:
     """The step of a checkpoint that is the folder itself, as its state tells."""
     if not (folder / STATE).is_file():
         raise DataError(f"{where} holds no checkpoint-N, and no {STATE}", "name the trainer's output folder")
-    step = read_json(folder / STATE, where, MAX_STATE).get("global_step")
+    step: Any = read_json(folder / STATE, where, MAX_STATE).get("global_step")
     if not _is_step(step):
         raise DataError(f"{where}: {STATE} has global_step = {shown(step)}", "name the trainer's output folder")
     return int(step)

@@ -85,17 +85,14 @@ class Sketcher:
             name=run.identity.model,
         )
 
-    @property
-    def active(self) -> bool:
-        """Whether the run at hand is sketched."""
-        return self._live is not None
-
     def look(self, run: RunSoFar, clip_factor: float | None = None) -> None:
         """Take the sketches of the step that was just taken, if it is one of the points."""
         if self._live is None:
             return
         if run.step:
-            self._live.clipped.append(1.0 if clip_factor is None else clip_factor)
+            # Of the steps before a run was resumed nothing is known.
+            missing = run.step - 1 - len(self._live.clipped)
+            self._live.clipped += [1.0 if clip_factor is None else clip_factor] * (1 + missing)
         took = self._live(run.step)
         if took is not None and run.step == self._live.points[0]:
             count = len(self._live.points)

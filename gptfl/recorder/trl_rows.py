@@ -35,6 +35,8 @@ def prepared(
     args = copy.copy(trainer.args)
     if not cut:
         args.max_length = None
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
     try:
         given = datasets.Dataset.from_list(
             [{**row, id_column: name} for row, name in zip(rows, ids, strict=True)],
@@ -49,6 +51,9 @@ def prepared(
             f"{type(trainer).__name__} can't prepare these rows ({type(error).__name__}: {said})",
             "give rows in the shape of its training set, or with input_ids and labels",
         ) from error
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
     return found
 
 

@@ -127,8 +127,24 @@ def check_alike(got: Dynamics, own: Dynamics, product: str) -> None:
     assert np.polyfit(told[1].ravel(), told[0].ravel(), 1)[0] == pytest.approx(1.0, abs=0.05)
 
 
-def test_checkpoints_tell_what_was_recorded_while_it_trained(whole: Finished, tmp_path: Path) -> None:
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The files of torch's that are opened, and whether only weights are read of them."""
+    plain, seen = torch.load, []
+
+    def spy(path: Any, *args: Any, **options: Any) -> Any:
+        seen.append((Path(path).name, options.get("weights_only")))
+        return plain(path, *args, **options)
+
+    monkeypatch.setattr(torch, "load", spy)
+    return seen
+
+
+def test_checkpoints_tell_what_was_recorded_while_it_trained(
+    whole: Finished, tmp_path: Path, opened: list[tuple[str, bool]]
+) -> None:
     found, got = whole.ask(tmp_path, order=whole.order, optimiser_state=True)
+    assert set(opened) == {("optimizer.pt", True)}
     own = whole.own()
     check_alike(got, own, "raw")
     check_alike(got, own, "preconditioned")
@@ -149,8 +165,11 @@ def test_checkpoints_tell_what_was_recorded_while_it_trained(whole: Finished, tm
     assert any("fitted to one run" in note for note in found.notes)
 
 
-def test_without_order_or_optimiser_every_example_counts_alike(whole: Finished, tmp_path: Path) -> None:
+def test_without_order_or_optimiser_every_example_counts_alike(
+    whole: Finished, tmp_path: Path, opened: list[tuple[str, bool]]
+) -> None:
     found, got = whole.ask(tmp_path, on="test:r13", output=tmp_path / "table.csv")
+    assert not opened
     (run,) = got.runs
     assert [sorted(batch) for batch in run.curriculum.batches.tolist()] == [list(range(12))] * 6
     assert got.sketches is not None
@@ -238,22 +257,6 @@ def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(
     with pytest.raises(GptflError, match=re.escape(message)) as found:
         gptfl.attribute(str(whole.model), folder, **given)
     assert "\n" not in str(found.value)
-
-
-def test_a_pickle_is_never_opened_unless_asked_for_and_then_without_code(
-    whole: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, seen = torch.load, []
-
-    def spy(path: Any, *args: Any, **options: Any) -> Any:
-        seen.append((Path(path).name, options.get("weights_only")))
-        return plain(path, *args, **options)
-
-    monkeypatch.setattr(torch, "load", spy)
-    whole.ask(tmp_path)
-    assert not seen
-    whole.ask(tmp_path, optimiser_state=True)
-    assert set(seen) == {("optimizer.pt", True)}
 
 
 @pytest.mark.parametrize(
