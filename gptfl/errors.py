@@ -78,8 +78,8 @@ class UsageError(GptflError):
             super().__init__(problem, remedy)
             return
         super().__init__(f"{flag or '--' + option.replace('_', '-')} {problem}", remedy)
-        told = GptflError(f"{option} {problem}", remedy)
-        self.args = (told.line,)
+        general = GptflError(f"{option} {problem}", remedy)
+        self.args = (general.line,)
 
 
 class DataError(GptflError):

@@ -26,7 +26,7 @@ class _State:
 
     process = 0
     units = 0
-    asked: int | None = None
+    pending: int | None = None
     """The signal that wasn't seen to yet."""
     last: int | None = None
 
@@ -34,7 +34,7 @@ class _State:
 def watch() -> None:
     """Turn the signals that ask to stop into ``Interrupted``, except those that the caller ignores (as nohup does)."""
     _State.process = os.getpid()
-    _State.asked, _State.last, _State.units = None, None, 0
+    _State.pending, _State.last, _State.units = None, None, 0
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
@@ -49,9 +49,9 @@ def unwatch() -> None:
 
 def check() -> None:
     """Raise ``Interrupted`` where a request to stop wasn't seen to; called between units of work."""
-    number = _State.asked
+    number = _State.pending
     if number is not None and threading.current_thread() is threading.main_thread():
-        _State.asked = None
+        _State.pending = None
         raise Interrupted(signal.Signals(number).name)
 
 
@@ -97,8 +97,8 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         return
-    again = _State.asked is not None
+    again = _State.pending is not None
     # Kept until it is seen to: were the exception lost, the next unit of work would not be begun.
-    _State.asked = _State.last = number
+    _State.pending = _State.last = number
     if _State.units == 0 or again:
         raise Interrupted(signal.Signals(number).name)

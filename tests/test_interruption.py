@@ -80,8 +80,8 @@ def test_what_is_left_is_told_by_the_outermost_block() -> None:
         with leaving(lambda: f"{kept[0]} of {len(done)}"):
             work(*kept[1:])
 
-    for kept, told in (((), NOTHING_LEFT), (("runs",), "runs of 1"), (("stages", "runs"), "stages of 1")):
+    for kept, expected in (((), NOTHING_LEFT), (("runs",), "runs of 1"), (("stages", "runs"), "stages of 1")):
         done.clear()
         with pytest.raises(KeyboardInterrupt) as caught:
             work(*kept)
-        assert left_by(caught.value) == told
+        assert left_by(caught.value) == expected

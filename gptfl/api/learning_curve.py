@@ -88,7 +88,7 @@ def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = s
     result = RunsSweep(
         recording=recording.path.name,
         metric=chosen,
-        asked=tuple(entry.label for entry in entries if entry.label not in ALWAYS),
+        estimators=tuple(entry.label for entry in entries if entry.label not in ALWAYS),
         held_out=held.names,
         fittable=len(rest),
         points=tuple(points),
@@ -170,8 +170,8 @@ def _split(group: Sequence[Run]) -> Split:
 def _group_notes(points: Sequence[RunsPoint], draws: int) -> tuple[str, ...]:
     if draws == 1:
         return ("each point is fitted to the first runs alone; --draws K averages over up to K groups of runs",)
-    told = ", ".join(f"{point.groups} of {point.runs}" for point in points)
-    return (f"groups of runs that were fitted to and averaged over: {told}",)
+    counts = ", ".join(f"{point.groups} of {point.runs}" for point in points)
+    return (f"groups of runs that were fitted to and averaged over: {counts}",)
 
 
 def _costs(

@@ -59,15 +59,15 @@ def rank_with(options: RankOptions, *, progress: Progress = silent) -> RankResul
     flipped = flipped_of(recording.dynamics.pool)
     picture = _picture(figure, first, subject, bool(flipped.any()))
     own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
-    asked = InfluenceRequest(subject, influence.how, own, options.inputs.features, influence.orders, options.seed)
-    result = rank_by(sources, asked, progress)
+    request = InfluenceRequest(subject, influence.how, own, options.inputs.features, influence.orders, options.seed)
+    result = rank_by(sources, request, progress)
     target = None if options.output is None else user_path(options.output)
     keeping = ResultWriter(replace(result, figure=picture, output=target))
     if picture is not None:
         title = f"{recording.stem}: influence on {subject.text}"
         flips = int(flipped.sum())
         draw = partial(draw_detection, picture, result.detections, flips, len(flipped), title)
-        keeping.draw("figure", lambda _: draw(), asked=figure is not None)
+        keeping.draw("figure", lambda _: draw(), required=figure is not None)
     if target is not None:
         keeping.write("output", lambda known: write_table(known, target, options.top, options.reverse))
     return keeping.settled()

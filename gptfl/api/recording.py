@@ -112,8 +112,8 @@ class Recording:
         """Embed its examples and write the features: ``gptfl.featurize`` of this recording."""
         from gptfl.features.featurize import featurize_with
 
-        asked = assemble(FeaturizeOptions, (), {"encoder": encoder, **options}, "featurize", _OWN)
-        return featurize_with(replace(asked, dynamics=self.path, workspace=self._workspace), progress=progress)
+        all_options = assemble(FeaturizeOptions, (), {"encoder": encoder, **options}, "featurize", _OWN)
+        return featurize_with(replace(all_options, dynamics=self.path, workspace=self._workspace), progress=progress)
 
     @takes(CompareOptions, _NOT_COMPARED)
     def compare(
@@ -133,10 +133,10 @@ class Recording:
 
         Raises as ``gptfl.compare`` does.
         """
-        asked = assemble(CompareOptions, groups, {"estimators": estimators, **options}, "compare", _NOT_COMPARED)
-        learning = asked.learning
+        all_options = assemble(CompareOptions, groups, {"estimators": estimators, **options}, "compare", _NOT_COMPARED)
+        learning = all_options.learning
         recording = replace(self.opened, every=learning.every, keep_diverged=learning.keep_diverged)
-        return compare_held_out(recording, asked, progress)
+        return compare_held_out(recording, all_options, progress)
 
     @takes(FitOptions, {*_OWN, "metrics"})
     def fit(
@@ -148,9 +148,9 @@ class Recording:
         **options: Any,
     ) -> Simulator:
         """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording."""
-        asked = fit_options(estimator, groups, metric, options, _OWN)
-        inputs = replace(asked.inputs, dynamics=self.path, workspace=self._workspace)
-        return fitted_simulator(replace(asked, inputs=inputs), progress)
+        all_options = fit_options(estimator, groups, metric, options, _OWN)
+        inputs = replace(all_options.inputs, dynamics=self.path, workspace=self._workspace)
+        return fitted_simulator(replace(all_options, inputs=inputs), progress)
 
     def __repr__(self) -> str:
         return f"Recording({str(self.path)!r})"
@@ -185,9 +185,9 @@ def collect(
     """
     from gptfl.recording.collect import record
 
-    asked = make(CollectOptions, *groups, model=model, task=task, **options)
-    result = record(asked, progress=progress, announce=announce)
-    return Recording(result.path, asked.output.workspace, result)
+    all_options = make(CollectOptions, *groups, model=model, task=task, **options)
+    result = record(all_options, progress=progress, announce=announce)
+    return Recording(result.path, all_options.output.workspace, result)
 
 
 def open_recording(path: str | Path | None = None, workspace: str | Path | None = None) -> Recording:

@@ -60,15 +60,15 @@ def relabel_study(
     Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
     where no label of the recording is flipped, its model or texts can't be had, or an estimator can't answer.
     """
-    asked = make(RelabelStudyOptions, *groups, simulators=simulators or None, **options)
-    return relabel_study_with(asked, progress=progress, announce=announce)
+    all_options = make(RelabelStudyOptions, *groups, simulators=simulators or None, **options)
+    return relabel_study_with(all_options, progress=progress, announce=announce)
 
 
 def relabel_study_with(
     options: RelabelStudyOptions, *, progress: Progress = silent, announce: Announce | None = None
 ) -> RelabelStudy | None:
     """``relabel_study`` with all options in one object."""
-    influence, asked, inputs, seed = options.influence, options.study, options.inputs, options.study.seed
+    influence, study, inputs, seed = options.influence, options.study, options.inputs, options.study.seed
     check_how(influence.how)
     points = _shares(options.shares)
     sources = open_sources(influence, inputs)
@@ -78,8 +78,8 @@ def relabel_study_with(
         raise DataError(
             f"{recording.path} has no flipped labels to correct", "record with gptfl collect --flip-labels 0.4"
         )
-    target, picture = study_targets("relabel-study", recording, asked)
-    runner = make_executor(get_registry(), asked.executor)
+    target, picture = study_targets("relabel-study", recording, study)
+    runner = make_executor(get_registry(), study.executor)
     retrainer = _retrainer(recording, options, progress)
     subject = influence_target(influence.on, recording.dynamics)
     own = measure_initial_metrics(recording, sources[0].metric, None, None, progress)
@@ -92,7 +92,7 @@ def relabel_study_with(
     retrainer.open()
     if announce is not None:
         announce(retrainer.estimate(distinct))
-    if asked.dry_run:
+    if study.dry_run:
         return None
     with recording.workspace.lock("gptfl relabel-study"):
         now = retrainer.carry_out(runner, distinct)
@@ -102,7 +102,7 @@ def relabel_study_with(
         for name in names
     }
     found = np.array([[[len(t.corrected) for t in row] for row in one] for one in trainings.values()]) / flipped.sum()
-    study = RelabelStudy(
+    result = RelabelStudy(
         recording=recording.path.name,
         on=subject.name,
         orders=tuple(trainings),
@@ -120,8 +120,8 @@ def relabel_study_with(
         figure=picture,
         notes=(*notes, *retrainer.notes),
     )
-    keeping = ResultWriter(study)
-    keeping.draw("figure", lambda known: draw_study(known, picture), asked=asked.figure is not None)
+    keeping = ResultWriter(result)
+    keeping.draw("figure", lambda known: draw_study(known, picture), required=study.figure is not None)
     keeping.write("output", lambda known: write_study(known, target))
     return keeping.settled()
 

@@ -41,21 +41,21 @@ def select(
     Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
     where files are missing or don't belong together, or the estimator can't tell what is asked.
     """
-    asked = make(SelectOptions, *groups, size=size, simulator=simulator, **options)
-    return select_with(asked, progress=progress)
+    all_options = make(SelectOptions, *groups, size=size, simulator=simulator, **options)
+    return select_with(all_options, progress=progress)
 
 
 def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selection:
     """``select`` with all options in one object."""
-    asked, inputs = options.selection, options.inputs
-    check_how(asked.how)
+    wanted, inputs = options.selection, options.inputs
+    check_how(wanted.how)
     source = open_fitted(
-        asked.simulator, inputs.dynamics, inputs.workspace, asked.estimator, asked.metric, inputs.features
+        wanted.simulator, inputs.dynamics, inputs.workspace, wanted.estimator, wanted.metric, inputs.features
     )
-    wish = SelectionSpec.of(asked)
-    subject = target_of(asked.on, source, wish)
+    wish = SelectionSpec.of(wanted)
+    subject = target_of(wanted.on, source, wish)
     target = _target(source, subject, wish, options.output)
-    selection = select_from(source, subject, wish, asked.how, inputs.features, asked.orders, options.seed, progress)
+    selection = select_from(source, subject, wish, wanted.how, inputs.features, wanted.orders, options.seed, progress)
     keeping = ResultWriter(replace(selection, output=target))
     keeping.write("output", lambda known: write_ids(known, target))
     return keeping.settled()

@@ -63,29 +63,29 @@ def select_study(
     Raises ``TypeError`` for a name that is no option, ``UsageError`` for options that make no sense, and ``DataError``
     where the recording was imported, its model or texts can't be had, or an estimator can't tell what is asked.
     """
-    asked = make(SelectStudyOptions, *groups, size=size, simulator=simulator, **options)
-    return select_study_with(asked, progress=progress, announce=announce)
+    all_options = make(SelectStudyOptions, *groups, size=size, simulator=simulator, **options)
+    return select_study_with(all_options, progress=progress, announce=announce)
 
 
 def select_study_with(
     options: SelectStudyOptions, *, progress: Progress = silent, announce: Announce | None = None
 ) -> SelectionStudy | None:
     """``select_study`` with all options in one object."""
-    asked, study, inputs, seed = options.selection, options.study, options.inputs, options.study.seed
-    check_how(asked.how)
+    selection, study, inputs, seed = options.selection, options.study, options.inputs, options.study.seed
+    check_how(selection.how)
     source = open_fitted(
-        asked.simulator, inputs.dynamics, inputs.workspace, asked.estimator, asked.metric, inputs.features
+        selection.simulator, inputs.dynamics, inputs.workspace, selection.estimator, selection.metric, inputs.features
     )
     check_made_here(source)
-    wish = SelectionSpec.of(asked)
-    subject = target_of(asked.on, source, wish)
+    wish = SelectionSpec.of(selection)
+    subject = target_of(selection.on, source, wish)
     class_quota(source.scope.pool, wish)
     halves = split_tests(source, subject, options.score_on, seed)
     target, picture = study_targets("select-study", source.recording, study)
     runner = make_executor(get_registry(), study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
-        source, halves, wish, options.rivals, asked.how, asked.orders, seed, inputs.features, progress
+        source, halves, wish, options.rivals, selection.how, selection.orders, seed, inputs.features, progress
     )
     drawn = drawn_of(source.scope.pool, wish.size, options.random_subsets, seed)
     kinds = {
@@ -106,7 +106,7 @@ def select_study_with(
         size=wish.size,
         kinds=tuple(_kind(name, trainings, retrainer) for name, trainings in kinds.items()),
         metrics={metric.info.name: metric.info for metric in retrainer.metrics},
-        asked=len(halves.asked),
+        targets=len(halves.targets),
         scored=tuple(source.scope.test[place].id for place in halves.scored),
         steps=retrainer.steps,
         trained=len(distinct),
@@ -117,7 +117,7 @@ def select_study_with(
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
     keeping = ResultWriter(found)
-    keeping.draw("figure", lambda known: draw_selection_study(known, picture), asked=study.figure is not None)
+    keeping.draw("figure", lambda known: draw_selection_study(known, picture), required=study.figure is not None)
     keeping.write("output", lambda known: write_selection_study(known, target))
     return keeping.settled()
 
@@ -148,12 +148,12 @@ def _retrainer(
     )
 
 
-def _metrics(asked: MetricInfo, scored: Sequence[Example]) -> tuple[Metric, ...]:
+def _metrics(metric: MetricInfo, scored: Sequence[Example]) -> tuple[Metric, ...]:
     """The metric selected for, and accuracy where the test examples have classes."""
     registry = get_registry()
-    first = make_metric(registry, asked.name)
+    first = make_metric(registry, metric.name)
     first.check(scored)
-    if asked.name == ALSO or not all(example.choices for example in scored):
+    if metric.name == ALSO or not all(example.choices for example in scored):
         return (first,)
     return (first, make_metric(registry, ALSO))
 

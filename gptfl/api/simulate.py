@@ -75,22 +75,22 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     if new.new_train is not None or new.new_test is not None:
         examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
-    asked = request_of(source, choice, observe, seed)
-    rival = None if against is None else source.pool.select(against, "--against")
+    request = request_of(source, choice, observe, seed)
+    other = None if against is None else source.pool.select(against, "--against")
     # Whatever asks for the same curricula against the same is the same question.
-    plain = asked.recorded is not None and against is None and source.new is None
-    key = "" if plain else _key(source, asked, rival)
+    plain = request.recorded is not None and against is None and source.new is None
+    key = "" if plain else _key(source, request, other)
     target = user_path(output) if output is not None else source.output(key)
     picture = _picture(figure, target)
     if output is not None:
         check_target(target, PREDICTIONS)
-    count = len(asked.labels)
-    progress("simulate", 0, count, asked.what)
-    result = answered(source, asked, against, run.orders, seed, trust_of(known))
-    progress("simulate", count, count, asked.what)
+    count = len(request.labels)
+    progress("simulate", 0, count, request.what)
+    result = answered(source, request, against, run.orders, seed, trust_of(known))
+    progress("simulate", count, count, request.what)
     result = replace(result, predictions=target, figure=picture)
     settings = {
-        "what": utf8(asked.what),
+        "what": utf8(request.what),
         "against": utf8(result.reference.what),
         "orders": run.orders,
         "seed": seed,
@@ -106,7 +106,7 @@ def simulate_with(options: SimulateOptions, *, progress: Progress = silent) -> S
     keeping.write("predictions", lambda _: write_predictions(target, file))
     if picture is not None:
         asked_for = isinstance(figure, str | Path)
-        keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), asked=asked_for)
+        keeping.draw("figure", lambda known: save_figure(figure_of_simulation(known), picture), required=asked_for)
     return keeping.settled()
 
 
@@ -139,15 +139,15 @@ def _picture(figure: Picture, target: Path) -> Path | None:
     return picture
 
 
-def _key(source: FittedSimulator, asked: SimulationRequest, rival: Int[np.ndarray, " subset"] | None) -> str:
-    query, new = asked.query, source.new
+def _key(source: FittedSimulator, request: SimulationRequest, other: Int[np.ndarray, " subset"] | None) -> str:
+    query, new = request.query, source.new
     added = (
         () if new is None else ([[e.id, e.digest] for e in new.pool], [[e.id, e.digest] for e in new.test], new.first)
     )
-    against = None if rival is None else rival.tolist()
+    against = None if other is None else other.tolist()
     # A question without observed scores keeps the key that it had before there were any.
-    told = () if query.observed is None else (query.first, query.observed)
-    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added, *told)
+    observed = () if query.observed is None else (query.first, query.observed)
+    return fingerprint(query.batches, query.learning_rates, query.steps, against, *added, *observed)
 
 
 def _check_new(choice: Counterfactual, new: NewExampleOptions) -> None:
@@ -163,7 +163,7 @@ def _check_new(choice: Counterfactual, new: NewExampleOptions) -> None:
 
 
 def _file_of(result: Simulation, found: SimulatorFile, settings: dict[str, Any]) -> PredictionFile:
-    query, prediction = result.asked.query, result.prediction
+    query, prediction = result.request.query, result.prediction
     return PredictionFile(
         estimator=result.estimator,
         metric=result.metric,

@@ -133,12 +133,14 @@ class Simulator:
         ``DataError`` where the estimator can't answer.
         """
         named = {"subset": one_subset(subset), **options}
-        asked = assemble(SimulateOptions, groups, named, "simulate", _NOT_OF_A_RUN)
-        choice = asked_by(asked.run)
+        all_options = assemble(SimulateOptions, groups, named, "simulate", _NOT_OF_A_RUN)
+        choice = asked_by(all_options.run)
         choice.check()
         source = self.opened
-        request = request_of(source, choice, asked.observe, asked.seed)
-        return answered(source, request, asked.against, asked.run.orders, asked.seed, trust_of(source))
+        request = request_of(source, choice, all_options.observe, all_options.seed)
+        return answered(
+            source, request, all_options.against, all_options.run.orders, all_options.seed, trust_of(source)
+        )
 
     @takes(SimulateOptions, _NOT_OF_MANY)
     def simulate_many(
@@ -154,9 +156,9 @@ class Simulator:
 
         Raises as ``simulate`` does.
         """
-        asked = assemble(SimulateOptions, groups, options, "simulate_many", _NOT_OF_MANY)
-        run = replace(asked.run, subset=many_subsets(subsets))
-        return simulate_many_with(replace(asked, run=run), progress=progress, opened=self.opened)
+        all_options = assemble(SimulateOptions, groups, options, "simulate_many", _NOT_OF_MANY)
+        run = replace(all_options.run, subset=many_subsets(subsets))
+        return simulate_many_with(replace(all_options, run=run), progress=progress, opened=self.opened)
 
     @takes(RankOptions, _NOT_OF_INFLUENCE)
     def influence(
@@ -181,11 +183,11 @@ class Simulator:
         from gptfl.influence.rank import InfluenceRequest, rank_by
         from gptfl.influence.targets import check_how, influence_target
 
-        asked = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
-        told = asked.influence
-        check_how(told.how)
-        subject = influence_target(told.on, self.opened.recording.dynamics)
-        request = InfluenceRequest(subject, told.how, None, self._where[2], told.orders, asked.seed)
+        all_options = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
+        influence = all_options.influence
+        check_how(influence.how)
+        subject = influence_target(influence.on, self.opened.recording.dynamics)
+        request = InfluenceRequest(subject, influence.how, None, self._where[2], influence.orders, all_options.seed)
         return rank_by([self.opened], request, progress)
 
     @takes(SelectOptions, _NOT_OF_SELECTION)
@@ -207,11 +209,13 @@ class Simulator:
         from gptfl.influence.targets import check_how
 
         made = assemble(SelectOptions, groups, {"size": size, **options}, "select", _NOT_OF_SELECTION)
-        asked = made.selection
-        check_how(asked.how)
-        spec = SelectionSpec.of(asked)
-        subject = target_of(asked.on, self.opened, spec)
-        return select_from(self.opened, subject, spec, asked.how, self._where[2], asked.orders, made.seed, progress)
+        selection = made.selection
+        check_how(selection.how)
+        spec = SelectionSpec.of(selection)
+        subject = target_of(selection.on, self.opened, spec)
+        return select_from(
+            self.opened, subject, spec, selection.how, self._where[2], selection.orders, made.seed, progress
+        )
 
     @takes(VerifyOptions, _NOT_OF_VERIFICATION)
     def verify(
@@ -235,9 +239,9 @@ class Simulator:
         """
         from gptfl.api.verify import verify_with
 
-        asked = assemble(VerifyOptions, groups, {"subset": subset, **options}, "verify", _NOT_OF_VERIFICATION)
-        check_fits(self.path, self.opened.found, asked.estimator, asked.metric)
-        found = verify_with(asked, announce=announce, progress=progress, opened=self.opened)
+        all_options = assemble(VerifyOptions, groups, {"subset": subset, **options}, "verify", _NOT_OF_VERIFICATION)
+        check_fits(self.path, self.opened.found, all_options.estimator, all_options.metric)
+        found = verify_with(all_options, announce=announce, progress=progress, opened=self.opened)
         if found is None:
             raise UsageError("dry_run trains nothing, so there is nothing to give back", "call gptfl.verify for it")
         return found

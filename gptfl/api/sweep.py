@@ -103,7 +103,7 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
     for number, point in enumerate(grid.points):
         progress("sweep", number, len(grid.points), shown(point))
         own = {**fixed, **settings_of(point)}
-        asked = shared(options, CompareOptions) | {
+        shared_options = shared(options, CompareOptions) | {
             "dynamics": recording.path,
             "workspace": recording.workspace.root,
             "estimators": (estimator,),
@@ -113,10 +113,10 @@ def sweep_with(options: GridOptions, *, progress: Progress = silent) -> Sweep:
             "figure": False,
         }
         if ENCODER in point:
-            asked["encoder"] = str(point[ENCODER])
+            shared_options["encoder"] = str(point[ENCODER])
         if EVERY in point:
-            asked["every"] = point[EVERY]
-        comparison = compare_with(make(CompareOptions, **asked), progress=progress)
+            shared_options["every"] = point[EVERY]
+        comparison = compare_with(make(CompareOptions, **shared_options), progress=progress)
         points.append(Point(point, row_of(comparison, estimator), comparison))
     progress("sweep", len(grid.points), len(grid.points))
     result = Sweep(

@@ -48,8 +48,8 @@ def verify(
     ``DataError`` where the recording was imported, its model or texts can't be had, the estimator can't answer or a
     training diverges.
     """
-    asked = make(VerifyOptions, *groups, simulator=simulator, **options)
-    return verify_with(asked, progress=progress, announce=announce)
+    all_options = make(VerifyOptions, *groups, simulator=simulator, **options)
+    return verify_with(all_options, progress=progress, announce=announce)
 
 
 def verify_with(
@@ -68,12 +68,12 @@ def verify_with(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
     check_made_here(source)
-    asked = choice.ask(source, seed)
-    target, picture = _targets(source, asked, options.output, options.figure)
-    prediction = source.ask(asked.query)
-    average = against_average(source, asked)
+    request = choice.ask(source, seed)
+    target, picture = _targets(source, request, options.output, options.figure)
+    prediction = source.ask(request.query)
+    average = against_average(source, request)
     runner = make_executor(get_registry(), options.executor)
-    training = TrainingPlan.of(source, asked, choice, options, progress)
+    training = TrainingPlan.of(source, request, choice, options, progress)
     if announce is not None or options.dry_run:
         guess = training.estimate()
         if announce is not None:
@@ -87,18 +87,18 @@ def verify_with(
         started = time.perf_counter()
         runs = training.carry_out(runner, progress)
         seconds = time.perf_counter() - started
-    found = verified(source, asked, prediction, average, runs, seconds)
+    found = verified(source, request, prediction, average, runs, seconds)
     found = replace(found, output=target, figure=picture)
     keeping = ResultWriter(found)
-    keeping.draw("figure", lambda known: draw_verification(known, picture), asked=options.figure is not None)
+    keeping.draw("figure", lambda known: draw_verification(known, picture), required=options.figure is not None)
     keeping.write("output", lambda known: write_verification(known, target))
     return keeping.settled()
 
 
 def _targets(
-    source: FittedSimulator, asked: SimulationRequest, output: str | Path | None, figure: str | Path | None
+    source: FittedSimulator, request: SimulationRequest, output: str | Path | None, figure: str | Path | None
 ) -> tuple[Path, Path]:
-    query = asked.query
+    query = request.query
     key = fingerprint(query.batches, query.learning_rates, query.steps)
     beside = source.output(key)
     name = beside.name.removesuffix(".predictions.h5") + ".verified"

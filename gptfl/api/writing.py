@@ -44,7 +44,7 @@ def written(
     places: dict[str, Any] = {"output": table, "figure": picture}
     keeping = ResultWriter(replace(result, **places))  # type: ignore[type-var]
     if picture is not None:
-        keeping.draw("figure", lambda known: draw(known, picture), asked=is_named)
+        keeping.draw("figure", lambda known: draw(known, picture), required=is_named)
     if table is not None:
         keeping.write("output", lambda known: write(known, table))
     return keeping.settled()

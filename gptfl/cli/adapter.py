@@ -18,7 +18,7 @@ from gptfl.errors import GptflError, UsageError
 from gptfl.options.base import Place, assemble, check_value, places
 from gptfl.options.files import read_values
 from gptfl.options.recipe import read_recipe
-from gptfl.options.recipe import typed as told
+from gptfl.options.recipe import typed as typed_options
 
 CONFIG, PRINT_CONFIG, RECIPE = "config", "print_config", "recipe"
 GIVEN = "gptfl.given"
@@ -172,7 +172,7 @@ def _recipe() -> inspect.Parameter:
             recipe = read_recipe(value)
             options = recipe.without(ctx.meta.get(GIVEN, ()))
             ignored = f"; ignored: {', '.join(recipe.ignored)}" if recipe.ignored else ""
-            console.note(f"recipe of {recipe.trainer}: {told(options)}{ignored}")
+            console.note(f"recipe of {recipe.trainer}: {typed_options(options)}{ignored}")
             ctx.default_map = {**{name: _typed(one) for name, one in options.items()}, **(ctx.default_map or {})}
         return value
 

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
 }
 """The first line of each command's help, so that ``gptfl --help`` loads none of them."""
 MARKUP: Any = "markdown"
+"""How the help of a command is printed: in panels. That of the group is plain, for panels take as long to load as all else."""
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -84,6 +85,11 @@ def group(guard: Guard) -> type[TyperGroup]:
             if cmd_name not in COMMANDS:
                 return None
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name], rich_markup_mode=MARKUP)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            """Every line in full; the group's own method cuts them."""
+            with formatter.section("Commands"):
+                formatter.write_dl(list(COMMANDS.items()))
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             """The command that is called, loaded."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gptfl import interruption
-from gptfl.cli.commands import MARKUP, group
+from gptfl.cli.commands import group
 from gptfl.errors import DataError, GptflError, GptflWarning, ResourceError, is_memory_full
 from gptfl.plugins.settings import check_utf8
 
@@ -64,7 +64,7 @@ app = typer.Typer(
     name="gptfl",
     cls=group(_stoppable),
     no_args_is_help=True,
-    rich_markup_mode=MARKUP,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Predict what fine-tuning a GPT model on other examples would have done, without running it.",
@@ -105,7 +105,7 @@ def run() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", GptflWarning)
             warnings.showwarning = _show_warning
-            _TOLD.clear()
+            _NOTED.clear()
             code = app(prog_name="gptfl", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer outside of a command, as while options are read
             code = _interrupted(interruption.NOTHING_LEFT)
@@ -120,8 +120,8 @@ def run() -> None:
     sys.exit(code or 0)
 
 
-_TOLD: set[str] = set()
-"""What was told of arithmetic already."""
+_NOTED: set[str] = set()
+"""The notes on arithmetic that were shown."""
 
 
 def _show_warning(
@@ -135,9 +135,9 @@ def _show_warning(
         console.note(str(message))
     elif issubclass(category, RuntimeWarning):
         note = f"some numbers are too large or none ({message}): look whether the files hold absurd values"
-        if not _TOLD:
+        if not _NOTED:
             console.note(note)
-        _TOLD.add(note)
+        _NOTED.add(note)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 

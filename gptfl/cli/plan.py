@@ -37,12 +37,12 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
             f"{console.human_bytes(cost.file_bytes)} of file"
         )
     if plan.sketches is not None:
-        told = plan.sketches
+        sketches = plan.sketches
         rows["sketches"] = (
-            f"{'along the same run' if plan.gradients else 'one reference run besides'}; {told.pool} + {told.test} "
-            f"gradients in {told.dimensions} dimensions at steps {', '.join(map(str, told.points))}: about "
-            f"{console.human_seconds(told.seconds)} ({console.human_seconds(told.per_example)} an example) and "
-            f"{console.human_bytes(told.memory_bytes)} of memory more, {console.human_bytes(told.file_bytes)} of file"
+            f"{'along the same run' if plan.gradients else 'one reference run besides'}; {sketches.pool} + {sketches.test} "
+            f"gradients in {sketches.dimensions} dimensions at steps {', '.join(map(str, sketches.points))}: about "
+            f"{console.human_seconds(sketches.seconds)} ({console.human_seconds(sketches.per_example)} an example) and "
+            f"{console.human_bytes(sketches.memory_bytes)} of memory more, {console.human_bytes(sketches.file_bytes)} of file"
         )
     return rows
 

@@ -46,7 +46,7 @@ def show(study: "SelectionStudy", as_json: bool) -> None:
         console.say(to_json(study).rstrip("\n"))
         return
     console.say(
-        f"{study.size} training examples of {study.recording} selected for {study.asked} test examples and scored on "
+        f"{study.size} training examples of {study.recording} selected for {study.targets} test examples and scored on "
         f"{len(study.scored)} others; {study.trained} trainings, {study.trained_now} of them new"
     )
     for metric in study.metrics:

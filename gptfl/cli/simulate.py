@@ -80,14 +80,14 @@ def _many(options: SimulateOptions) -> None:
     console.say(f"next: gptfl verify --subset {console.quoted(Path(names[found.order[0]]))}")
 
 
-def _next(asked: SimulatedRunOptions, untrainable: bool) -> str:
+def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
     """What to run next: the training of what was simulated, where it can be trained and its file read again."""
-    files = [Path(str(one)) for one in (*asked.subset, asked.drop, asked.curriculum) if one is not None]
+    files = [Path(str(one)) for one in (*run.subset, run.drop, run.curriculum) if one is not None]
     if not files:
         return "gptfl simulate --subset ids.txt"
     if untrainable or not all(file.expanduser().is_file() for file in files):
         return "gptfl rank"
-    return shlex.join(("gptfl", "verify", *typed(asked)))
+    return shlex.join(("gptfl", "verify", *typed(run)))
 
 
 def show(result: "Simulation") -> None:

@@ -31,8 +31,8 @@ def excerpts(examples: Sequence[Example], room: int = ROOM) -> list[str]:
 
 
 def _question(example: Example) -> str:
-    asked = [turn.content for turn in example.turns[: _last_target(example)] if turn.role == USER]
-    return shown_line(asked[-1] if asked else example.prompt)
+    user_turns = [turn.content for turn in example.turns[: _last_target(example)] if turn.role == USER]
+    return shown_line(user_turns[-1] if user_turns else example.prompt)
 
 
 def _last_target(example: Example) -> int:

@@ -40,10 +40,10 @@ def joined(first: Sequence[int], second: Sequence[int]) -> list[int]:
         for one, keys in zip(found, zip(first, second, strict=True), strict=True):
             for key in enumerate(keys):
                 least[key] = min(one, least.get(key, one))
-        told = [min(least[key] for key in enumerate(keys)) for keys in zip(first, second, strict=True)]
-        if told == found:
+        merged = [min(least[key] for key in enumerate(keys)) for keys in zip(first, second, strict=True)]
+        if merged == found:
             return found
-        found = told
+        found = merged
 
 
 def _parts(groups: Int[np.ndarray, " run"]) -> bool:

@@ -31,7 +31,7 @@ class HeldOutExamples:
         """The sides on which examples are set aside."""
         return SIDES[self.side]
 
-    def told(self, dynamics: Dynamics) -> str:
+    def described(self, dynamics: Dynamics) -> str:
         """What is set aside, in words."""
         parts = (("training", self.pool, dynamics.pool), ("test", self.test, dynamics.test))
         counts = [f"{len(places)} of {len(examples)} {noun} examples" for noun, places, examples in parts if places]

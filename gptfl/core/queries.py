@@ -140,8 +140,8 @@ def query_for(runs: Sequence[Run], metric: MetricInfo, observed: int = 0) -> Que
     first = np.stack([run.metrics[metric.name][0] for run in runs]).astype(np.float64)
     directions = sorted(set.intersection(*(set(run.derivatives) for run in runs)))
     derivatives = {name: np.stack([run.derivatives[name] for run in runs]) for name in directions}
-    told = np.stack([given_part(run, metric, observed) for run in runs]) if observed else None
-    return Query(batches, rates, runs[0].steps, first, derivatives=derivatives, observed=told)
+    known = np.stack([given_part(run, metric, observed) for run in runs]) if observed else None
+    return Query(batches, rates, runs[0].steps, first, derivatives=derivatives, observed=known)
 
 
 def given_part(run: Run, metric: MetricInfo, observed: int) -> Float[np.ndarray, "recorded test"]:

@@ -262,11 +262,11 @@ class RecordingSettings(Mapping[str, Any]):
             known = SETTINGS.get(key)
             if known is None or not known.identity or key in passed:
                 continue
-            was, asked = getattr(recorded, key), getattr(self, key)
-            if was != asked:
+            was, now = getattr(recorded, key), getattr(self, key)
+            if was != now:
                 # What every version wrote and this file lacks has no value to show.
                 lacking = key not in recorded and not known.null
-                return known.typed(None if lacking and not (known.left_out or known.later) else was), known.typed(asked)
+                return known.typed(None if lacking and not (known.left_out or known.later) else was), known.typed(now)
         return None
 
 

@@ -93,7 +93,7 @@ def parse_json(text: str, lenient: bool = False) -> Any:
     ``NaN``, ``Infinity`` and large numbers are taken: gptfl's own files may hold them.
     """
     decoder = _LENIENT if lenient else _STRICT
-    with _told(text):
+    with _json_errors(text):
         value = decoder.decode(text)
         _check_whole(text, value)
     return value
@@ -101,7 +101,7 @@ def parse_json(text: str, lenient: bool = False) -> Any:
 
 def parse_json_at(text: str, start: int) -> tuple[Any, int]:
     """The value of the JSON that begins at a place of a text, and the place behind it; raises as ``parse_json``."""
-    with _told(text):
+    with _json_errors(text):
         value, end = _STRICT.raw_decode(text, start)
         _check_whole(text[start:end], value)
     return value, end
@@ -113,7 +113,7 @@ def _check_whole(text: str, value: Any) -> None:
 
 
 @contextmanager
-def _told(text: str) -> Iterator[None]:
+def _json_errors(text: str) -> Iterator[None]:
     """Turn what the parser raises into a ``JsonError`` that says what is wrong."""
     try:
         yield

@@ -34,12 +34,12 @@ class Turn:
 
     def to_json(self) -> dict[str, Any]:
         """The turn as JSON; what is empty is left out."""
-        told: dict[str, Any] = {"role": self.role, "content": self.content}
+        fields: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.target:
-            told["target"] = True
+            fields["target"] = True
         if self.more:
-            told["more"] = dict(self.more)
-        return told
+            fields["more"] = dict(self.more)
+        return fields
 
     @classmethod
     def from_json(cls, value: Any) -> "Turn | None":

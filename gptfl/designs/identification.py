@@ -131,8 +131,8 @@ def identification(
     inverse = np.linalg.inv(gram + noise * np.eye(exposures.runs))
 
     def left(weights: Float[np.ndarray, " pool"]) -> float:
-        told = centring @ exposures.times(weights)
-        return float(1 - told @ inverse @ told / (weights @ weights))
+        centred = centring @ exposures.times(weights)
+        return float(1 - centred @ inverse @ centred / (weights @ weights))
 
     every = np.zeros(pool)
     every[open_] = 1.0

@@ -223,13 +223,13 @@ class ErrorSketch:
             chances = logs.exp()
             at = tokens[part, None]
             target = logits.gather(1, at)
-            told = [
+            errors = [
                 -logs.gather(1, at),
                 chances.gather(1, at),
                 -(chances * logs.clamp(min=-1e4)).sum(1, keepdim=True),
                 target - logits.scatter(1, at, -torch.inf).amax(1, keepdim=True),
             ]
-            statistics.index_add_(0, owners[part], torch.cat(told, 1) * weights[part, None])
+            statistics.index_add_(0, owners[part], torch.cat(errors, 1) * weights[part, None])
             chances.scatter_add_(1, at, -torch.ones_like(target))
             product = self._count(chances, 0) * self._count(hidden[part], 1)
             waves.index_add_(0, owners[part], product * weights[part, None])

@@ -177,15 +177,15 @@ def _divided(point: SketchPoint) -> set[str]:
     return ({BOTH} if split else set()) | ({POOL} if point.preconditioned is not None else set())
 
 
-def _rows(recorded: Sequence[Example], asked: Sequence[Example]) -> list[int]:
+def _rows(recorded: Sequence[Example], wanted: Sequence[Example]) -> list[int]:
     places = {(example.id, example.digest): place for place, example in enumerate(recorded)}
-    for example in asked:
+    for example in wanted:
         if (example.id, example.digest) not in places:
             raise DataError(
                 f"encoder gradients: example {example.id!r} is not of the recording",
                 "gradients of new examples can't be told without the model: use another encoder, such as answer-state",
             )
-    return [places[example.id, example.digest] for example in asked]
+    return [places[example.id, example.digest] for example in wanted]
 
 
 def _read_points(who: str, points: object) -> list[int] | None:

@@ -99,7 +99,7 @@ class MeanRun:
         if self.clock_ is not None:
             curriculum, none = run.curriculum, np.zeros((1, 0))
             query = Query(curriculum.batches[None], curriculum.learning_rates[None], run.steps, none)
-            inside &= np.isfinite(self.clock_.place(query, self.steps_).asked[0])
+            inside &= np.isfinite(self.clock_.place(query, self.steps_).requested[0])
         return np.asarray(inside)
 
     def _carried(
@@ -184,7 +184,7 @@ def timed(
     if clock is None:
         return [(np.arange(len(query.batches)), query.steps)]
     places = clock.place(query, grid).check()
-    return [(runs, places.asked[runs[0]]) for runs in places.groups()]
+    return [(runs, places.requested[runs[0]]) for runs in places.groups()]
 
 
 def begun(

@@ -122,12 +122,12 @@ class ClassShare:
             share = self._asked_shares(query, runs, classes)
             intercept = average.interpolate(self.steps_, self.intercept_, steps)
             slope = average.interpolate(self.steps_, self.slope_, steps)
-            told = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
-            values[np.ix_(runs, every, seen >= 0)] = told
+            predicted = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
+            values[np.ix_(runs, every, seen >= 0)] = predicted
             if query.unseen is not None and (seen < 0).any():
-                asked = replace(query, steps=steps, first=query.first[runs])
-                carried = self._carried(asked, query.unseen, share, intercept, slope)
-                values[np.ix_(runs, every, seen < 0)] = carried
+                part = replace(query, steps=steps, first=query.first[runs])
+                extrapolated = self._extrapolated(part, query.unseen, share, intercept, slope)
+                values[np.ix_(runs, every, seen < 0)] = extrapolated
         return Prediction(begun(values, self.clock_, query, self.steps_))
 
     def _counts_asked(self, query: Query) -> Float[np.ndarray, " pool"] | None:
@@ -140,29 +140,29 @@ class ClassShare:
 
     def _classes_asked(self, query: Query) -> Int[np.ndarray, " pool"]:
         """The class of every training example asked about. Raises ``DataError`` for one of no known class."""
-        asked = query.unseen
-        if asked is None:
+        unseen = query.unseen
+        if unseen is None:
             return self.classes_
-        named, known = self._known(asked)
-        classes = np.array([known.get(named.of(one), -1) for one in asked.pool], dtype=np.int64)
+        named, known = self._known(unseen)
+        classes = np.array([known.get(named.of(one), -1) for one in unseen.pool], dtype=np.int64)
         used = np.unique(query.batches[query.batches >= 0])
         for place in used[classes[used] < 0]:
             raise DataError(
-                f"class-share: training example {asked.pool[place].id!r} is of no class that it was fitted to",
+                f"class-share: training example {unseen.pool[place].id!r} is of no class that it was fitted to",
                 "give it choices and a label as the recording's, or use another estimator",
             )
         return np.maximum(classes, 0)
 
-    def _known(self, asked: Unseen) -> tuple[Classes, dict[Class | None, int]]:
+    def _known(self, unseen: Unseen) -> tuple[Classes, dict[Class | None, int]]:
         """The classes of the training examples fitted, and the number of each."""
-        fitted = [(one, place) for one, place in zip(asked.pool, asked.pool_seen, strict=True) if place >= 0]
+        fitted = [(one, place) for one, place in zip(unseen.pool, unseen.pool_seen, strict=True) if place >= 0]
         named = Classes(one for one, _ in fitted)
         return named, {named.of(one): int(self.classes_[place]) for one, place in fitted}
 
-    def _carried(
+    def _extrapolated(
         self,
         query: Query,
-        asked: Unseen,
+        unseen: Unseen,
         share: Float[np.ndarray, "run recorded class"],
         intercept: Float[np.ndarray, "recorded test"],
         slope: Float[np.ndarray, "recorded class test"],
@@ -172,11 +172,11 @@ class ClassShare:
                 "this class-share simulator was fitted before there were unseen test examples", "run gptfl fit again"
             )
         usual = average.interpolate(self.steps_, self.share_, query.steps)
-        new = np.flatnonzero(asked.test_seen < 0)
+        new = np.flatnonzero(unseen.test_seen < 0)
         base = extrapolated(intercept + np.einsum("sc,sct->st", usual, slope), query.first[:, new])
-        named, known = self._known(asked)
+        named, known = self._known(unseen)
         for column, place in enumerate(new):
-            kin = self.test_classes_ == known.get(named.of(asked.test[place]), -2)
+            kin = self.test_classes_ == known.get(named.of(unseen.test[place]), -2)
             own = slope[:, :, kin if kin.any() else slice(None)].mean(axis=2)
             base[:, :, column] += np.einsum("rsc,sc->rs", share - usual, own)
         return base

@@ -127,14 +127,14 @@ class Places:
     grid: Int[np.ndarray, " grid"]
 
     @property
-    def asked(self) -> Float[np.ndarray, "run asked"]:
+    def requested(self) -> Float[np.ndarray, "run asked"]:
         """The places of the steps asked about."""
         return self.of(self.at)
 
     @property
     def plain(self) -> Bool[np.ndarray, " run"]:
         """Whether each run's step sizes are those recorded: each step asked about stands for itself."""
-        return np.asarray((self.asked == self.steps).all(axis=1))
+        return np.asarray((self.requested == self.steps).all(axis=1))
 
     @property
     def still(self) -> Bool[np.ndarray, "run asked"]:
@@ -143,10 +143,10 @@ class Places:
 
     def groups(self) -> list[Int[np.ndarray, " run"]]:
         """The runs, those together that stand for the same places at the steps asked about."""
-        asked = self.asked
-        if len(asked) and (asked == asked[0]).all():
-            return [np.arange(len(asked))]
-        _, group = np.unique(asked, axis=0, return_inverse=True)
+        requested = self.requested
+        if len(requested) and (requested == requested[0]).all():
+            return [np.arange(len(requested))]
+        _, group = np.unique(requested, axis=0, return_inverse=True)
         return [np.flatnonzero(group.ravel() == number) for number in range(int(group.max(initial=-1)) + 1)]
 
     def repeated(self, runs: int) -> "Places":
@@ -157,7 +157,7 @@ class Places:
     def check(self) -> "Places":
         """Raise ``DataError`` for what lies beyond the recorded steps, or beyond what step sizes add up to there."""
         length, last = self.at.shape[1] - 1, int(self.grid[-1])
-        over = np.argwhere(np.isinf(self.asked))
+        over = np.argwhere(np.isinf(self.requested))
         if len(over) and int(self.steps[-1]) <= max(length, last):
             run, place = over[0]
             step = int(self.steps[place])
@@ -166,8 +166,8 @@ class Places:
                 f"runs to at most {self.most:.4g}, and the average run is known no farther",
                 "ask for smaller step sizes (--lr) or fewer steps (--steps, --epochs), or record such runs",
             )
-        asked = self.asked[:, 1:]
-        outside = (asked < self.grid[0]) | (asked > last) | (self.steps[1:] > max(length, last))
+        requested = self.requested[:, 1:]
+        outside = (requested < self.grid[0]) | (requested > last) | (self.steps[1:] > max(length, last))
         for step in self.steps[1:][outside.any(axis=0)]:
             raise DataError(
                 f"step {step} is outside steps {int(self.grid[0])} to {last}, where the average run is known",

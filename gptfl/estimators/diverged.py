@@ -78,7 +78,7 @@ def _by_metric(runs: Sequence[Run], metric: str, worse: float) -> list[tuple[int
     found = _distances(runs, metric, grid)
     away, means, reach = found.away, found.means, found.reach
     infinite = np.array([np.isinf(run.metrics[metric]).any() for run in runs])
-    told = []
+    diverged = []
     for place, run in enumerate(runs):
         others = np.arange(len(runs)) != place
         if infinite[place] and 2 * infinite.sum() < len(runs):
@@ -95,15 +95,15 @@ def _by_metric(runs: Sequence[Run], metric: str, worse: float) -> list[tuple[int
                 if stuck is not None:
                     row, value, middle = stuck
                     one = Divergence(run.index, run.name, metric, int(grid[row]), value, middle, stuck=True)
-                    told.append((run.index, one))
+                    diverged.append((run.index, one))
                 continue
             at = int(far[np.argmax(away[place, far])])
             step, value = int(grid[at]), float(means[place, at])
         beside = means[others, int(np.searchsorted(grid, step))]
         beside = beside[np.isfinite(beside)]
         middle = float(np.median(beside)) if len(beside) else float("nan")
-        told.append((run.index, Divergence(run.index, run.name, metric, step, value, middle)))
-    return told
+        diverged.append((run.index, Divergence(run.index, run.name, metric, step, value, middle)))
+    return diverged
 
 
 def _stuck(

@@ -53,19 +53,19 @@ def extrapolated_by_kernel(
         spread = np.var(known - known[0], axis=1, ddof=min(1, known.shape[1] - 1))
         return values, np.broadcast_to(spread[None, :, None], values.shape)
     line, given = np.stack([np.ones(known.shape[1]), known[0]], axis=1), [np.ones(first.shape), first]
-    told = _Regression.of(known, line, alike)
+    regression = _Regression.of(known, line, alike)
     if levels is not None and known.shape[1] >= ENOUGH:
         trend = np.column_stack([line, levels[0]])
         # Levels that are constant, or tell the same, are no plane.
         if np.linalg.matrix_rank(trend / np.maximum(np.abs(trend).max(axis=0), 1e-300)) == trend.shape[1]:
             plane = _Regression.of(known, trend, alike)
-            if plane.missed < told.missed:
-                told, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
-    asked = np.stack(given, axis=2)
-    within = np.clip(asked, *told.reach())
+            if plane.missed < regression.missed:
+                regression, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
+    predictors = np.stack(given, axis=2)
+    within = np.clip(predictors, *regression.reach())
     # What lies farther out is doubted by how far it does.
-    values, doubt = told.at(within, cosines)[0], told.at(asked, cosines)[1]
-    return values + (asked - within)[:, None, :, 1], doubt
+    values, doubt = regression.at(within, cosines)[0], regression.at(predictors, cosines)[1]
+    return values + (predictors - within)[:, None, :, 1], doubt
 
 
 @dataclass(frozen=True, slots=True)

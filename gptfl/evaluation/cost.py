@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import query_for, same_steps
 from gptfl.scores.comparison import Cost
-from gptfl.simulation.asking import predict_runs
 from gptfl.simulation.requirements import NamedEstimator
+from gptfl.simulation.run_predictions import predict_trajectories
 from gptfl.simulation.unseen import Scope
 
 REPEATS = 5
@@ -16,9 +16,7 @@ ENOUGH = 2.0
 """Seconds after which no further repetition is timed."""
 
 
-def measure_cost(
-    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
-) -> Cost:
+def measure_cost(named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None) -> Cost:
     """Time the fitted estimator's answers about these runs, and count their operations.
 
     Seconds are the median of up to five repetitions after one that isn't counted, over the number of
@@ -26,26 +24,24 @@ def measure_cost(
     those of PyTorch's matrix products while it predicts (twice the multiplications); None where neither tells.
     """
     trajectories = sum(run.metrics[metric.name].shape[1] for run in runs)
-    predict_runs(contender, runs, metric, scope)
+    predict_trajectories(named, runs, metric, scope)
     times: list[float] = []
     while len(times) < REPEATS and sum(times) < ENOUGH:
         started = time.perf_counter()
-        predict_runs(contender, runs, metric, scope)
+        predict_trajectories(named, runs, metric, scope)
         times.append(time.perf_counter() - started)
-    operations = _operations(contender, runs, metric, scope)
+    operations = _operations(named, runs, metric, scope)
     return Cost(statistics.median(times) / trajectories, None if operations is None else operations / trajectories)
 
 
-def _operations(
-    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None
-) -> float | None:
-    flops = getattr(contender.estimator, "flops", None)
+def _operations(named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None) -> float | None:
+    flops = getattr(named.estimator, "flops", None)
     if flops is not None:
         queries = [query_for([runs[place] for place in places], metric) for places in same_steps(runs)]
         return float(sum(flops(query if scope is None else scope.about(query)) for query in queries))
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        predict_runs(contender, runs, metric, scope)
+        predict_trajectories(named, runs, metric, scope)
     counted: int = counter.get_total_flops()
     return float(counted) if counted else None

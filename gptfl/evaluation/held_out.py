@@ -16,6 +16,7 @@ from gptfl.core.splits import (
     fold_splits,
     most_folds,
     stored_split,
+    taught_by_all,
     units_of,
     usable_runs,
 )
@@ -24,21 +25,27 @@ from gptfl.errors import DataError, PluginError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.evaluation.cost import measure_cost
 from gptfl.evaluation.specs import ComparedEstimator
+from gptfl.evaluation.truth import tested
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
-from gptfl.scores.comparison import HeldOut, Predictions
+from gptfl.scores.comparison import Predictions
 from gptfl.scores.coverage import Intervals
-from gptfl.simulation.asking import Answer, ask_runs, predict_runs
+from gptfl.scores.held_out import HeldOut
+from gptfl.scores.removals import find_removals
 from gptfl.simulation.fitting import FittedEstimator, fit_data, fit_or_load
+from gptfl.simulation.holdout import left_note, without_held_out
 from gptfl.simulation.requirements import NamedEstimator, refusal
+from gptfl.simulation.run_predictions import RunPrediction, predict_runs, predict_trajectories
 from gptfl.simulation.unseen import Scope, scope_of
-from gptfl.simulation.withholding import left_note, without
 
 
 @dataclass
 class HeldOutEvaluation:
-    """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress."""
+    """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress.
+
+    With ``truth``, all runs of the recording teach, and those of the other are held out.
+    """
 
     registry: Registry
     recording: OpenedRecording
@@ -48,6 +55,7 @@ class HeldOutEvaluation:
     fits: int = 0
     cost: bool = False
     observed: int = 0
+    truth: OpenedRecording | None = None
     splits: list[Split] = field(default_factory=list)
     tests: list[tuple[int, Run]] = field(default_factory=list)
     means: list[np.ndarray] = field(default_factory=list)
@@ -65,19 +73,30 @@ class HeldOutEvaluation:
         runs, aside = self.recording.dynamics.runs, self.recording.aside
         seen = None if aside is None else kept_places(len(self.recording.dynamics.test), aside.test)
         usable, notes = usable_runs(runs, self.metric, seen)
+        if self.truth is not None:
+            asked, more = usable_runs(tested(self.truth.dynamics.runs), self.metric)
+            split = taught_by_all(usable, asked)
+            check_fit_runs(split)
+            return [split], (*notes, *more)
         splits = divided(self.recording.dynamics, usable, folds)
         if aside is None:
             return splits, notes
-        told, more = usable_runs(runs, self.metric, self.scored)
-        asked = {run.index: of_tests(run, self.scored) for run in told}
+        usable, more = usable_runs(runs, self.metric, self.scored)
+        scored = {run.index: of_tests(run, self.scored) for run in usable}
         splits = [
-            replace(split, test=tuple(asked[run.index] for run in split.test if run.index in asked)) for split in splits
+            replace(split, test=tuple(scored[run.index] for run in split.test if run.index in scored))
+            for split in splits
         ]
         return splits, tuple(dict.fromkeys(notes + more))
 
     def all_runs(self) -> list[Run]:
-        """Every recorded run, cut to the test examples that count."""
-        return [of_tests(run, self.scored) for run in self.recording.dynamics.runs]
+        """Every run of the recording that is scored, cut to the test examples that count."""
+        return [of_tests(run, self.scored) for run in self.judged.dynamics.runs]
+
+    @property
+    def judged(self) -> OpenedRecording:
+        """The recording whose runs are held out."""
+        return self.recording if self.truth is None else self.truth
 
     def scope(self, estimator: Estimator, features: Features | None) -> Scope:
         """What the estimator is asked about."""
@@ -114,21 +133,21 @@ class HeldOutEvaluation:
         if tests:
             self.splits.append(replace(split, test=tuple(tests)))
             self.tests += [(split.fold, run) for run in tests]
-            contender = NamedEstimator(self.registry.find("estimator", anchor.name), anchor)
-            self.means += predict_runs(contender, tests, self.metric, self.scope(anchor, None))
+            named = NamedEstimator(self.registry.find("estimator", anchor.name), anchor)
+            self.means += predict_trajectories(named, tests, self.metric, self.scope(anchor, None))
 
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
         """What an estimator gets to see of a division, which is one of ``folds``."""
         whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
-        data = without(whole, self.recording.aside, estimator)
+        data = without_held_out(whole, self.recording.aside, estimator)
         self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
         return data
 
     def held_out(self) -> HeldOut:
         """All test runs of all divisions."""
         runs = [run for _, run in self.tests]
-        recorded_runs = [run for run in self.recording.dynamics.runs if run.role != REPEAT]
-        numbers = units_of(recorded_runs, together_in(self.recording.dynamics.settings))
+        recorded_runs = [run for run in self.judged.dynamics.runs if run.role != REPEAT]
+        numbers = units_of(recorded_runs, together_in(self.judged.dynamics.settings))
         units = dict(zip((run.index for run in recorded_runs), numbers, strict=True))
         scored = [self.recording.dynamics.test[place] for place in self.scored]
         steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
@@ -146,6 +165,11 @@ class HeldOutEvaluation:
             tasks=tasks_of(scored),
             given=given,
             together=np.array([units[run.index] for run in runs], dtype=np.int64),
+            removals=find_removals(
+                [run.curriculum.batches for run in runs],
+                [run.seed for run in runs],
+                np.array([fold for fold, _ in self.tests]),
+            ),
         )
 
     def outcome(self, entry: ComparedEstimator, splits: Sequence[Split] | None = None, note: str = "") -> Predictions:
@@ -156,21 +180,21 @@ class HeldOutEvaluation:
         splits = self.splits if splits is None else splits
         part = self.registry.find("estimator", entry.name)
         label, features = entry.label, entry.provision.features
-        answers: list[Answer] = []
+        answers: list[RunPrediction] = []
         fits: list[FittedEstimator] = []
         for number, split in enumerate(splits):
             fold = note or (f"fold {number + 1} of {len(splits)}" if len(splits) > 1 else "")
             self.progress("compare", self.done, self.fits, f"{label}, {fold}" if fold else label)
             self.done += 1
-            contender = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
-            estimator = contender.estimator
+            named = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
+            estimator = named.estimator
             try:
                 problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
                 if problem is not None:
                     raise problem
-                fitted = fit_or_load(contender, self.recording, self.data(split, features, estimator, len(splits)))
-                scope = self.scope(fitted.contender.estimator, features)
-                answers += ask_runs(fitted.contender, split.test, self.metric, scope, self.observed)
+                fitted = fit_or_load(named, self.recording, self.data(split, features, estimator, len(splits)))
+                scope = self.scope(fitted.named.estimator, features)
+                answers += predict_runs(fitted.named, split.test, self.metric, scope, self.observed)
             except (DataError, PluginError) as error:
                 self.done += len(splits) - number - 1
                 self.progress("compare", self.done, self.fits, f"{label} failed")
@@ -188,20 +212,20 @@ class HeldOutEvaluation:
         return Predictions(
             label,
             stacked([answer.values for answer in answers]),
-            settings=dict(fits[-1].contender.estimator.settings()),
+            settings=dict(fits[-1].named.estimator.settings()),
             seconds=sum(fitted.seconds for fitted in fits),
             reused=all(fitted.reused for fitted in fits),
             notes=tuple(dict.fromkeys(note for fitted in fits for note in fitted.notes)),
             name=entry.name,
-            oracle=fits[-1].contender.estimator.tags.oracle,
-            cost=measure_cost(fits[-1].contender, splits[-1].test, self.metric, scope) if self.cost else None,
+            oracle=fits[-1].named.estimator.tags.oracle,
+            cost=measure_cost(fits[-1].named, splits[-1].test, self.metric, scope) if self.cost else None,
             intervals=_intervals(answers),
-            conditions=fits[-1].contender.estimator.tags.conditions,
+            conditions=fits[-1].named.estimator.tags.conditions,
             encoder=entry.provision.encoder,
         )
 
 
-def _intervals(answers: Sequence[Answer]) -> Intervals:
+def _intervals(answers: Sequence[RunPrediction]) -> Intervals:
     """Bounds at the levels that were given for every run."""
     levels = set.intersection(*(set(answer.intervals) for answer in answers))
     return {
@@ -225,8 +249,8 @@ def folds_for(
     if not reserve:
         return _each_in_turn(dynamics) if folds is None and dynamics.settings.own_run else (folds, ())
     if aside is not None and aside.pool and aside.share is None:
-        told = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
-        return None, (told if folds is None else f"{told}; --folds {folds} changes nothing",)
+        note = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
+        return None, (note if folds is None else f"{note}; --folds {folds} changes nothing",)
     if folds is None:
         return None, (
             f"the runs held out have examples of a reserve of {reserve} that no run to fit has: "

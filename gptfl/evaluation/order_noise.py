@@ -9,7 +9,7 @@ from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import same_steps, stacked
 from gptfl.estimators.average import resample
 from gptfl.scores.ceiling import Ceiling, doubt, lds_ceiling, noise_draws, order_noise, quantiles, skill_ceiling
-from gptfl.scores.comparison import HeldOut
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import counted
 
 FEWEST_REPEATS = 3
@@ -58,13 +58,13 @@ def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut, seed:
     if not np.isfinite(skill):
         return None
     lds = lds_ceiling(at, held_out.recorded, held_out.peers)
-    told = lds if np.isfinite(lds) else None
+    finite_lds = lds if np.isfinite(lds) else None
     logs = noise_draws(values, _weights(grid, held_out), seed)
     unsure = doubt(at, held_out.recorded, held_out.mean_run, held_out.sampling, seed, logs)
     if unsure is None:
-        return Ceiling(skill, told, count, len(chosen))
-    intervals = quantiles(unsure.skill(), skill), None if told is None else quantiles(unsure.lds(), told)
-    return Ceiling(skill, told, count, len(chosen), *intervals, unsure)
+        return Ceiling(skill, finite_lds, count, len(chosen))
+    intervals = quantiles(unsure.skill(), skill), None if finite_lds is None else quantiles(unsure.lds(), finite_lds)
+    return Ceiling(skill, finite_lds, count, len(chosen), *intervals, unsure)
 
 
 def _weights(grid: Int[np.ndarray, " recorded"], held_out: HeldOut) -> Float[np.ndarray, "recorded test"]:

@@ -69,11 +69,13 @@ def parse_spec(spec: str, option: str = "--estimator") -> EstimatorSpec:
 
 def label_for(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The name, and in brackets each of the settings that isn't at its default."""
-    told = [_told(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value]
-    return f"{name} ({', '.join(told)})" if told else name
+    changed = [
+        _setting_label(key, value) for key, value in settings.items() if key not in defaults or defaults[key] != value
+    ]
+    return f"{name} ({', '.join(changed)})" if changed else name
 
 
-def _told(key: str, value: Any) -> str:
+def _setting_label(key: str, value: Any) -> str:
     if value is True:
         return key
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
@@ -96,9 +98,9 @@ def choose_estimators(
     tells so itself.
     """
     settings = settings or {}
-    asked = [parse_spec(spec) for spec in specs or ()]
+    parsed = [parse_spec(spec) for spec in specs or ()]
     rows = [EstimatorSpec(name, {}) for name in ALWAYS]
-    rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else asked
+    rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else parsed
     names = list(dict.fromkeys(row.name for row in rows))
     recording = shelf.recording
     sides = () if recording.aside is None else recording.aside.sides
@@ -107,7 +109,7 @@ def choose_estimators(
         raise UsageError(
             f"settings are given for {unused[0]!r}, which is not compared", f"compared: {', '.join(names)}"
         )
-    required = {*settings, *(one.name for one in asked)}
+    required = {*settings, *(one.name for one in parsed)}
     entries: dict[str, ComparedEstimator] = {}
     left_out: dict[str, str] = {}
     calibrated = False

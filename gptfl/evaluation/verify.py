@@ -50,7 +50,7 @@ class TrainingPlan:
     """The trainings that were asked about, and what carries them out."""
 
     source: FittedSimulator
-    asked: SimulationRequest
+    request: SimulationRequest
     plans: tuple[Plan, ...]
     maker: TrainerMaker
     recipe: "TrainerSettings"
@@ -60,7 +60,7 @@ class TrainingPlan:
     def of(
         cls,
         source: FittedSimulator,
-        asked: SimulationRequest,
+        request: SimulationRequest,
         choice: Counterfactual,
         options: VerifyOptions,
         progress: Progress,
@@ -70,28 +70,28 @@ class TrainingPlan:
         recipe = replace(recipe_of(recording.dynamics), derivatives=False, processes=1, shard=False)
         if choice.overrides.learning_rate is not None:
             recipe = replace(recipe, learning_rate=choice.overrides.learning_rate)
-        _check_rates(recipe, asked, recording.path)
+        _check_rates(recipe, request, recording.path)
         pool, test = with_texts(recording.dynamics, options.data, recording.path)
         metric = make_metric(get_registry(), source.metric.name)
         metric.check(test)
         plans = tuple(
             Plan(index, run_seed(options.seed, index), TEST, batches)
-            for index, batches in enumerate(asked.query.batches)
+            for index, batches in enumerate(request.query.batches)
         )
         name = model_of(recording, options.model)
         task = TaskData(recording.dynamics.settings.task, pool, test)
         maker = TrainerMaker(name, options.device, task, (metric,), recipe, progress)
-        return cls(source, asked, plans, maker, recipe, name)
+        return cls(source, request, plans, maker, recipe, name)
 
     def estimate(self) -> "CostEstimate":
         """What it will cost; the model is loaded for that."""
         from gptfl.recording.cost import Size, estimate
 
         trainer = self._trainer()
-        total = self.asked.recipe.steps
+        total = self.request.recipe.steps
         generates = trainer.evaluator.generator is not None
         every = self.recipe.generate_every or self.recipe.record_every
-        batches = self.asked.query.batches
+        batches = self.request.query.batches
         size = Size(
             runs=len(self.plans),
             runs_left=len(self.plans),
@@ -107,11 +107,11 @@ class TrainingPlan:
     def carry_out(self, executor: Executor, progress: Progress) -> list[Run]:
         """Train; the runs in order. Raises ``DataError`` where one diverges."""
         self._trainer()
-        each = self.asked.recipe.steps
+        each = self.request.recipe.steps
         total = each * len(self.plans)
 
         def on_step(index: int, done: int, steps: int) -> None:
-            progress("train", index * each + done, total, self.asked.labels[index])
+            progress("train", index * each + done, total, self.request.labels[index])
 
         runs = {run.index: run for run in executor.execute(self.maker, self.plans, on_step)}
         return [runs[plan.index] for plan in self.plans]
@@ -126,10 +126,10 @@ class TrainingPlan:
         return trainer
 
 
-def _check_rates(recipe: "TrainerSettings", asked: SimulationRequest, path: Path) -> None:
+def _check_rates(recipe: "TrainerSettings", request: SimulationRequest, path: Path) -> None:
     """Predicted and trained must be the same curriculum, its learning rates too."""
-    rates = recipe.rates(asked.recipe.steps)
-    if not np.allclose(rates, asked.query.learning_rates, rtol=1e-6):
+    rates = recipe.rates(request.recipe.steps)
+    if not np.allclose(rates, request.query.learning_rates, rtol=1e-6):
         raise DataError(
             f"the learning rates of the runs in {path} are not those that its settings give", "record it again"
         )
@@ -137,14 +137,14 @@ def _check_rates(recipe: "TrainerSettings", asked: SimulationRequest, path: Path
 
 def verified(
     source: FittedSimulator,
-    asked: SimulationRequest,
+    request: SimulationRequest,
     prediction: Prediction,
     average: Reference,
     runs: Sequence[Run],
     seconds: float,
 ) -> Verification:
     """What was predicted beside what training gave, scored; nothing is written."""
-    steps = asked.query.steps
+    steps = request.query.steps
     recorded = np.stack([_at(run, source.metric.name, steps) for run in runs])
     predicted = prediction.values.astype(np.float64)
     known = np.where(np.isfinite(average.values), recorded, np.nan)
@@ -155,8 +155,8 @@ def verified(
         recording=source.recording.path.name,
         estimator=source.found.estimator,
         metric=source.metric,
-        what=asked.what,
-        labels=asked.labels,
+        what=request.what,
+        labels=request.labels,
         tests=tuple(example.id for example in source.scope.test),
         steps=steps,
         predicted=predicted,
@@ -176,9 +176,9 @@ def verified(
         notes=(
             *source.notes,
             *source.recording.notes,
-            *asked.notes,
+            *request.notes,
             *average.notes,
-            *share_note(source.world, asked.query.batches),
+            *share_note(source.world, request.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(predicted[:, -1].mean(axis=0), source.metric),
             *beyond_note(predicted[:, -1].mean(axis=0), source.recording.dynamics, source.metric, int(steps[-1])),

@@ -90,10 +90,10 @@ class Embedding:
         self.embedded = sum(map(len, missing))
         fresh: Mapping[str, FeatureSet] = {}
         # An encoder never gets an empty side: one known row is then embedded again and left unused.
-        asked = [rows or [0] for rows in missing]
+        wanted = [rows or [0] for rows in missing]
         if self.embedded:
             self.progress("featurize", 0, self.embedded, self.name)
-            fresh = self._encode([self.pool[i] for i in asked[0]], [self.test[i] for i in asked[1]])
+            fresh = self._encode([self.pool[i] for i in wanted[0]], [self.test[i] for i in wanted[1]])
             self.progress("featurize", self.embedded, self.embedded, self.name)
         return {
             name: FeatureSet(

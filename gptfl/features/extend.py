@@ -54,14 +54,14 @@ def beside(
     if isinstance(encoder, UsesRecording):
         encoder.use_recording(recording.dynamics)
     # An encoder never gets an empty side.
-    asked = Embedding(part, encoder, pool or test, test or pool, progress)
-    if not same_identity(asked.identity, features.identity):
+    embedding = Embedding(part, encoder, pool or test, test or pool, progress)
+    if not same_identity(embedding.identity, features.identity):
         raise DataError(
             f"the encoder {name} is not the one any more that the features of {recording.stem} are by",
             f"run gptfl featurize --encoder {name} and gptfl fit again",
         )
     if encoder.tags.per_example:
-        made = {key: (one.train[: len(pool)], one.test[: len(test)]) for key, one in asked.sets().items()}
+        made = {key: (one.train[: len(pool)], one.test[: len(test)]) for key, one in embedding.sets().items()}
     else:
         placed = _placed(encoder, features, (*pool, *test), recording)
         made = {key: (vectors[: len(pool)], vectors[len(pool) :]) for key, vectors in placed.items()}

@@ -120,11 +120,11 @@ def choice_notes(provisions: Mapping[str, FeatureChoice]) -> tuple[str, ...]:
             last |= {provision.encoder} if provision.last else set()
     if len(by_encoder) < 2:
         return tuple(dict.fromkeys(note for provision in provisions.values() for note in provision.notes))
-    told = "; ".join(
+    choices = "; ".join(
         f"{', '.join(labels)} from {encoder}{' (made last)' if encoder in last else ''}"
         for encoder, labels in by_encoder.items()
     )
-    return (f"features: {told}; {HOW}",)
+    return (f"features: {choices}; {HOW}",)
 
 
 def find_features(

@@ -29,7 +29,7 @@ def vectors_of(source: FittedSimulator, features: str | Path | Features | None) 
     if source.found.features is None or isinstance(features, Features):
         yield VectorsInMemory(features if isinstance(features, Features) else None)
         return
-    blind = source.contender.estimator.tags.blind
+    blind = source.named.estimator.tags.blind
     with open_fitted_features(source.recording, source.found, blind, features) as reader:
         yield reader
 
@@ -62,7 +62,7 @@ def closed_form(
     The vectors are read in parts; never are all of them in memory. Raises ``DataError`` where they aren't to be
     found or the simulator knows nothing of a test example, and ``PluginError`` where the answer is ill-shaped.
     """
-    estimator, part = source.contender.estimator, source.contender.part
+    estimator, part = source.named.estimator, source.named.part
     if not isinstance(estimator, TellsInfluence):
         raise TypeError(f"{part.name} tells no influence in closed form")
     weights = target_weights(source, tests)

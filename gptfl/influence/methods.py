@@ -41,7 +41,7 @@ def compute_influence(
 
     Raises ``DataError`` where the estimator can't answer.
     """
-    estimator = source.contender.estimator
+    estimator = source.named.estimator
     sure = isinstance(estimator, TellsInfluence)
     if subject.tests is None or not sure:
         if how == CLOSED_FORM:
@@ -77,7 +77,7 @@ def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float
     Raises ``DataError`` where examples were set aside from the fit, ``PluginError`` where the answer is ill-shaped or
     not finite.
     """
-    part, estimator = source.contender.part, source.contender.estimator
+    part, estimator = source.named.part, source.named.estimator
     dynamics = source.recording.dynamics
     if source.recording.aside is not None:
         raise DataError(

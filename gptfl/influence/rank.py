@@ -41,16 +41,16 @@ class InfluenceRequest:
     seed: int
 
 
-def open_sources(asked: InfluenceOptions, inputs: InputOptions) -> list[FittedSimulator]:
+def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[FittedSimulator]:
     """The simulators that were named, else the one made last; all of the first one's recording and metric.
 
     Raises as ``open_fitted`` does where one is of another.
     """
-    wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in asked.simulators]
-    wanted += [(None, name) for name in asked.estimators]
+    wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in influence.simulators]
+    wanted += [(None, name) for name in influence.estimators]
     sources: list[FittedSimulator] = []
     read: dict[Path, OpenedRecording] = {}
-    dynamics, metric = inputs.dynamics, asked.metric
+    dynamics, metric = inputs.dynamics, influence.metric
     for path, name in wanted or [(None, None)]:
         source = open_fitted(path, dynamics, inputs.workspace, name, metric, inputs.features, read)
         sources.append(source)
@@ -58,11 +58,11 @@ def open_sources(asked: InfluenceOptions, inputs: InputOptions) -> list[FittedSi
     return sources
 
 
-def rank_by(sources: Sequence[FittedSimulator], asked: InfluenceRequest, progress: Progress) -> RankResult:
+def rank_by(sources: Sequence[FittedSimulator], request: InfluenceRequest, progress: Progress) -> RankResult:
     """The rankings by simulators of one recording, and how early they find flipped labels where there are some."""
-    first, subject = sources[0], asked.subject
+    first, subject = sources[0], request.subject
     pool = first.recording.dynamics.pool
-    rankings, notes = rankings_of(sources, asked, progress)
+    rankings, notes = rankings_of(sources, request, progress)
     result = RankResult(
         recording=first.recording.path.name,
         metric=first.metric,
@@ -76,12 +76,12 @@ def rank_by(sources: Sequence[FittedSimulator], asked: InfluenceRequest, progres
     flipped = flipped_of(pool)
     if not flipped.any():
         return result
-    found = _detections(rankings, subject, asked.own, first, flipped)
+    found = _detections(rankings, subject, request.own, first, flipped)
     return replace(result, flipped=flipped, detections=found | _itself(rankings, sources, subject, flipped))
 
 
 def rankings_of(
-    sources: Sequence[FittedSimulator], asked: InfluenceRequest, progress: Progress
+    sources: Sequence[FittedSimulator], request: InfluenceRequest, progress: Progress
 ) -> tuple[tuple[Ranking, ...], tuple[str, ...]]:
     """Each simulator's ranking, and what to tell of them."""
     notes: list[str] = []
@@ -90,14 +90,16 @@ def rankings_of(
     for source in sources:
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
-        told = compute_influence(
-            source, asked.subject, asked.how, asked.own, asked.features, asked.orders, asked.seed, progress
+        influence = compute_influence(
+            source, request.subject, request.how, request.own, request.features, request.orders, request.seed, progress
         )
-        half = None if told.spread is None else WIDTH * told.spread
-        low, high = (None, None) if half is None else (told.influence - half, told.influence + half)
-        rankings.append(Ranking(label, name, told.how, told.influence, told.step, source.path, low, high))
-        notes += [*source.notes, *source.recording.notes, *told.notes]
-        if told.step is not None:
+        half = None if influence.spread is None else WIDTH * influence.spread
+        low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)
+        rankings.append(
+            Ranking(label, name, influence.how, influence.influence, influence.step, source.path, low, high)
+        )
+        notes += [*source.notes, *source.recording.notes, *influence.notes]
+        if influence.step is not None:
             notes.append(f"trust in {label}: {trust_of(source).text}")
     return tuple(rankings), tuple(dict.fromkeys(notes))
 
@@ -138,5 +140,5 @@ def _itself(
     return {
         ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
-        if tells_itself(source.contender.estimator) and source.recording.aside is None
+        if tells_itself(source.named.estimator) and source.recording.aside is None
     }

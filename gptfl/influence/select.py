@@ -36,28 +36,28 @@ def select_from(
 
     Raises ``DataError`` where the estimator can't tell what is asked.
     """
-    told, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
-    asked = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
-    return _selection_of(source, subject, wish, told, chosen, asked, source.ask(asked.query))
+    influence, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
+    request = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
+    return _selection_of(source, subject, wish, influence, chosen, request, source.ask(request.query))
 
 
 def _selection_of(
     source: FittedSimulator,
     subject: InfluenceTarget,
     wish: SelectionSpec,
-    told: Influence,
+    influence_of_pool: Influence,
     chosen: list[int],
-    asked: SimulationRequest,
+    request: SimulationRequest,
     prediction: Prediction,
 ) -> Selection:
     """What a choice comes to; nothing is written."""
-    average: Reference = against_average(source, asked)
-    influence = told.influence[chosen]
-    half = None if told.spread is None else WIDTH * told.spread[chosen]
+    average: Reference = against_average(source, request)
+    influence = influence_of_pool.influence[chosen]
+    half = None if influence_of_pool.spread is None else WIDTH * influence_of_pool.spread[chosen]
     tests = slice(None) if subject.tests is None else subject.tests
     trust = trust_of(source)
     names, classes = Classes(source.scope.pool), classes_of(source.scope.pool)
-    final, step = prediction.values[:, -1, tests].mean(axis=0), int(asked.query.steps[-1])
+    final, step = prediction.values[:, -1, tests].mean(axis=0), int(request.query.steps[-1])
     dynamics = source.recording.dynamics
     return Selection(
         recording=source.recording.path.name,
@@ -65,7 +65,7 @@ def _selection_of(
         metric=source.metric,
         on=subject.name,
         subject=subject.text,
-        how=told.how,
+        how=influence_of_pool.how,
         pool=len(source.scope.pool),
         examples=tuple(source.scope.pool[place] for place in chosen),
         influence=influence,
@@ -82,15 +82,15 @@ def _selection_of(
         },
         novelty=None if prediction.novelty is None else float(prediction.novelty.mean()),
         imported=dynamics.settings.elsewhere,
-        orders=len(asked.labels),
+        orders=len(request.labels),
         simulator=source.path,
         notes=(
             *source.notes,
             *source.recording.notes,
-            *told.notes,
-            *asked.notes,
+            *influence_of_pool.notes,
+            *request.notes,
             *average.notes,
-            *share_note(source.world, asked.query.batches),
+            *share_note(source.world, request.query.batches),
             *novelty_note(prediction.novelty),
             *beyond_note(final, dynamics, source.metric, step, tests),
             OPTIMISTIC,

@@ -98,19 +98,21 @@ def chosen_of(
             f"--diversity {wish.diversity:g} goes by features, and {name} was fitted without any",
             "leave it out, or use an estimator that is fitted to features",
         )
-    told = compute_influence(source, subject, how, None, features, orders, seed, progress)
-    if wish.cautious and told.spread is None:
+    influence = compute_influence(source, subject, how, None, features, orders, seed, progress)
+    if wish.cautious and influence.spread is None:
         raise DataError(
-            f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {told.how})",
+            f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",
             f"leave it out, or use an estimator that tells influence in closed form, such as {FEW_RUNS}",
         )
-    worth = told.influence if told.spread is None else told.influence - wish.cautious * told.spread
+    worth = influence.influence if influence.spread is None else influence.influence - wish.cautious * influence.spread
     penalty = wish.diversity * float(worth.std())
     if not wish.diversity:
         chosen = select_greedily(worth, 0.0, wish, rooms, None)
-        return improve_by_swaps(source, subject, wish, rooms, told, SearchStart(chosen, worth), None, seed, progress)
+        return improve_by_swaps(
+            source, subject, wish, rooms, influence, SearchStart(chosen, worth), None, seed, progress
+        )
     with vectors_of(source, features) as vectors:
         chosen = select_greedily(worth, penalty, wish, rooms, vectors)
         return improve_by_swaps(
-            source, subject, wish, rooms, told, SearchStart(chosen, worth, penalty), vectors, seed, progress
+            source, subject, wish, rooms, influence, SearchStart(chosen, worth, penalty), vectors, seed, progress
         )

@@ -52,10 +52,10 @@ def measure_initial_metrics(
         )
     values = measure_first(model, pool, recording.dynamics, metric, progress)
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
-    told = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
+    content = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
     try:
         with written_whole(path) as aside:
-            aside.write_text(json_text(told, indent=2) + "\n", encoding="utf-8")
+            aside.write_text(json_text(content, indent=2) + "\n", encoding="utf-8")
     except ResourceError as error:  # what was asked for is there all the same
         warnings.warn(f"first scores are measured anew the next time: {error}", GptflWarning, stacklevel=2)
     return InitialMetrics(metric.name, values)
@@ -67,10 +67,10 @@ def _read(path: Path, dynamics: Dynamics, metric: str) -> InitialMetrics | None:
             return None
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "delete it")
-        told = parse_json(path.read_text(encoding="utf-8"), lenient=True)
-        if told["recording"] != dynamics.examples or told["metric"] != metric:
+        content = parse_json(path.read_text(encoding="utf-8"), lenient=True)
+        if content["recording"] != dynamics.examples or content["metric"] != metric:
             return None
-        values = np.array([float(told["values"][example.id]) for example in dynamics.pool])
+        values = np.array([float(content["values"][example.id]) for example in dynamics.pool])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__})", "delete it and measure again") from error
     if not np.isfinite(values).all():
@@ -80,7 +80,7 @@ def _read(path: Path, dynamics: Dynamics, metric: str) -> InitialMetrics | None:
 
 def pool_as_test(source: FittedSimulator, features: str | Path | Features | None) -> Scope:
     """The pool's examples on both sides. Raises ``DataError`` where the estimator can't predict them."""
-    recording, estimator = source.recording, source.contender.estimator
+    recording, estimator = source.recording, source.named.estimator
     if TEST not in estimator.tags.unseen:
         raise DataError(
             f"{source.found.estimator} can't tell influence on self: it predicts only the test examples that it was "

@@ -119,23 +119,23 @@ def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iter
     whole pool.
     """
     size = members_of_run(recipe, pool)
-    rivals = pool - size + 1
-    if rivals < 2:
+    candidates = pool - size + 1
+    if candidates < 2:
         raise DataError(
             f"--how replace: the recorded runs see all {pool} examples of the pool, and none is left to replace another",
             "use --how drop",
         )
     for order in range(orders):
         shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
-        for number, begin in enumerate(range(0, pool, rivals)):
+        for number, begin in enumerate(range(0, pool, candidates)):
             turned = np.roll(shuffled, -begin)
-            members = np.append(turned[rivals:], turned[0])
+            members = np.append(turned[candidates:], turned[0])
             batches = recipe.fill(members, run_seed(seed, order * pool + number))
             slot = np.full(pool + 1, EMPTY)  # the last is that of padding
             # The last of a run's members is the one whose places are taken.
             slot[members] = np.append(np.arange(size - 1), -1)
             template = slot[batches]
-            yield Replace(template, turned[rivals:], turned[:rivals], min(rivals, pool - begin))
+            yield Replace(template, turned[candidates:], turned[:candidates], min(candidates, pool - begin))
 
 
 def members_of_run(recipe: RunSchedule, pool: int) -> int:

@@ -47,7 +47,7 @@ def improve_by_swaps(
     subject: InfluenceTarget,
     wish: SelectionSpec,
     rooms: ClassQuota,
-    told: Influence,
+    influence: Influence,
     start: SearchStart,
     vectors: VectorSource | None,
     seed: int,
@@ -60,9 +60,9 @@ def improve_by_swaps(
     go, each time for as often as a run sees one of its examples, ``cautious`` standard deviations of every member's
     influence and ``penalty`` times every member's likeness to the member most like it.
     """
-    in_units = told.how != DERIVATIVE
+    in_units = influence.how != DERIVATIVE
     if wish.search == 0 or (not in_units and start.penalty > 0):
-        return told, start.chosen
+        return influence, start.chosen
     candidates = greatest(start.worth, min(len(start.worth), max(FEWEST, AS_MANY * wish.size)), _open(rooms))
     drawn = _drawn(source, wish.size, rooms, seed)
     eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
@@ -71,8 +71,8 @@ def improve_by_swaps(
     tests = slice(None) if subject.tests is None else subject.tests
     sign = 1.0 if source.metric.higher_is_better else -1.0
     # Closed-form influence is of seeing an example once; others are of all its places in a run.
-    times = recipe.seen / wish.size if told.how == CLOSED_FORM else 1.0
-    spread = np.zeros(len(start.worth)) if told.spread is None else wish.cautious * told.spread
+    times = recipe.seen / wish.size if influence.how == CLOSED_FORM else 1.0
+    spread = np.zeros(len(start.worth)) if influence.spread is None else wish.cautious * influence.spread
     alike = None
     if vectors is not None and start.penalty > 0:
         ways = directions(vectors, eligible, len(start.worth), wish)
@@ -100,13 +100,13 @@ def improve_by_swaps(
     before, after = float(values[0]), now
     lost = len(set(start.chosen) - set(chosen))
     if not lost:
-        return told, chosen
+        return influence, chosen
     note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
     if not spread.any() and alike is None:
         note += (
             f": {source.metric.name} was predicted to be {sign * before:.4g} with them and is {sign * after:.4g} now"
         )
-    return replace(told, notes=(*told.notes, note)), chosen
+    return replace(influence, notes=(*influence.notes, note)), chosen
 
 
 def search(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Dynamics, RecordingSettings, user_path
-from gptfl.designs.draws import REPEATS_FROM
+from gptfl.designs.draws import LEAVE_SMALL, REPEATS_FROM
 from gptfl.errors import DataError, GptflError
 from gptfl.options.base import make
 from gptfl.options.files import typed
@@ -46,15 +46,7 @@ KEPT: tuple[str, ...] = (
     "decode",
     "batch_size",
 )
-KEPT += (
-    "schedule",
-    "max_length",
-    "train_layers",
-    "accumulate",
-    "processes",
-    "shard",
-    "seed",
-)
+KEPT += ("schedule", "max_length", "train_layers", "accumulate", "processes", "shard", "seed")
 KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout", "packing", "quantize")
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
 KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision", "group_by_length")
@@ -203,7 +195,8 @@ def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
         )
 
     try:
-        usual, own = chosen(None), chosen(found["subset_size"])
+        usual = chosen(None)
+        own = usual if settings.design == LEAVE_SMALL else chosen(found["subset_size"])
     except GptflError:  # a design that this version doesn't know
         return found
     return {

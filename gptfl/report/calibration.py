@@ -50,14 +50,14 @@ def calibration_table(comparison: Comparison) -> Table | None:
 
 def calibration_lines(comparison: Comparison) -> list[str]:
     """The same as sentences, for notes under a table; nothing where no estimator gives intervals."""
-    told = []
+    lines = []
     for row in comparison.rows:
         parts = [
             f"{_share(one)} inside {percent(level)} (mean width {_width(one)})" for level, one in row.coverage.items()
         ]
         if parts:
-            told.append(f"{row.estimator} {', '.join(parts)}")
-    return [f"Predictive intervals, share of recorded points: {'; '.join(told)}."] if told else []
+            lines.append(f"{row.estimator} {', '.join(parts)}")
+    return [f"Predictive intervals, share of recorded points: {'; '.join(lines)}."] if lines else []
 
 
 def coverage_dict(coverage: Mapping[float, Coverage]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gptfl.errors import UsageError
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, short_power, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.report.removals import removals_dict
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Comparison, ScoreRow, Value
 from gptfl.store.outputs import written_whole
@@ -77,10 +78,10 @@ def cost_table(comparison: Comparison) -> Table | None:
 
 def _in_lines(row: ScoreRow, comparison: Comparison) -> str:
     """The label, a long name broken behind a hyphen and each setting on a line: rows have two lines anyway."""
-    name, bracket, told = row.estimator.partition(" (")
+    name, bracket, settings = row.estimator.partition(" (")
     mark = "".join(f" {one}" for one in marks(row, comparison))
     lines = (name + mark) if len(name + mark) <= LONGEST else name.replace("-", "-\n", 1) + mark
-    return lines + ("\n(" + told.replace(", ", ",\n ") if bracket else "")
+    return lines + ("\n(" + settings.replace(", ", ",\n ") if bracket else "")
 
 
 def _cell(row: ScoreRow, name: str) -> Text:
@@ -121,7 +122,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "seed": comparison.seed,
         **({} if comparison.unseen is None else {"unseen": dict(comparison.unseen)}),
         **({} if not comparison.observed else {"observed": comparison.observed}),
-        **({} if comparison.ceiling is None else {"ceiling": comparison.ceiling.told()}),
+        **({} if comparison.ceiling is None else {"ceiling": comparison.ceiling.to_json()}),
         "interval_method": METHOD,
         "estimators": [_row_dict(row, comparison) for row in comparison.rows],
         "left_out": dict(comparison.left_out),
@@ -147,6 +148,7 @@ def _row_dict(row: ScoreRow, comparison: Comparison) -> dict[str, Any]:
         "lds_reliable": row.lds_reliable,
         **({} if not row.skill_by_step else {"skill_by_step": {str(k): v for k, v in row.skill_by_step.items()}}),
         **({} if row.excess is None else {"excess": asdict(row.excess)}),
+        **({} if row.removals is None else {"removals": removals_dict(row.removals)}),
         **({} if comparison.ceiling is None else shares),
         **({} if not row.coverage else {"coverage": coverage_dict(row.coverage)}),
         **(

@@ -92,9 +92,9 @@ def _draw_trajectories(comparison: Comparison, shown: list[str], figure: "Figure
         axes.plot(steps, held.mean_run[run, known, test], color=MEAN_RUN, lw=1.6, label="mean-run")
         axes.plot(steps, held.recorded[run, known, test], color=RECORDED, lw=2.0, label="recorded")
         if held.given is not None:
-            told = np.isfinite(held.given[run, :, test])
-            points = held.given[run, told, test]
-            axes.plot(held.steps[run, told], points, color=RECORDED, ls="", marker="o", ms=3.5, label="observed")
+            observed = np.isfinite(held.given[run, :, test])
+            points = held.given[run, observed, test]
+            axes.plot(held.steps[run, observed], points, color=RECORDED, ls="", marker="o", ms=3.5, label="observed")
         for name, colour, dash in zip(shown, COLOURS, DASHES, strict=False):
             values = comparison.predicted[name][run, known, test]
             how = "oracle" if _row(comparison, name).oracle else "simulated"

@@ -33,8 +33,8 @@ def setting(comparison: Comparison) -> str:
 
 def _unseen(comparison: Comparison) -> str:
     counts = {"training": "train", "test": "test"}
-    told = [(noun, len((comparison.unseen or {}).get(side, ()))) for noun, side in counts.items()]
-    parts = [f"{count} unseen {noun} examples" for noun, count in told if count]
+    unseen = [(noun, len((comparison.unseen or {}).get(side, ()))) for noun, side in counts.items()]
+    parts = [f"{count} unseen {noun} examples" for noun, count in unseen if count]
     return f", {' and '.join(parts)}" if parts else ""
 
 
@@ -92,8 +92,8 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     notes += [f"{', '.join(names)} left out: {reason}" for reason, names in alike.items()]
     for row in comparison.rows:
         name = row.name or row.estimator
-        told = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in spanned(row.notes))
-        notes += [f"{row.estimator}{rest}" for rest in told]
+        texts = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in spanned(row.notes))
+        notes += [f"{row.estimator}{rest}" for rest in texts]
     return [*notes, *comparison.notes]
 
 
@@ -113,14 +113,14 @@ def _by_step(comparison: Comparison) -> list[str]:
         return []
     places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), STEPS_SHOWN)).round().astype(int))
     shown = [steps[place] for place in places]
-    told = [
+    skills = [
         f"{row.estimator} "
         + ", ".join(
             number("skill", row.skill_by_step[step]) if step in row.skill_by_step else NOTHING for step in shown
         )
         for row in rows
     ]
-    return [f"Skill at steps {', '.join(map(str, shown))}: {'; '.join(told)}."]
+    return [f"Skill at steps {', '.join(map(str, shown))}: {'; '.join(skills)}."]
 
 
 def _observed(comparison: Comparison) -> list[str]:
@@ -146,8 +146,8 @@ def _ceilings(comparison: Comparison) -> list[str]:
     ]
     shares = []
     for row in comparison.rows:
-        told = [(title, row.shares.get(score)) for score, title in (("skill", "skill"), ("lds", "LDS"))]
-        parts = [f"{_share(share)} of {title}" for title, share in told if share is not None and share.value > 0]
+        own = [(title, row.shares.get(score)) for score, title in (("skill", "skill"), ("lds", "LDS"))]
+        parts = [f"{_share(share)} of {title}" for title, share in own if share is not None and share.value > 0]
         if parts:
             shares.append(f"{row.estimator} {' and '.join(parts)}")
     return [*notes, f"Share of the ceiling: {'; '.join(shares)}."] if shares else notes
@@ -155,12 +155,12 @@ def _ceilings(comparison: Comparison) -> list[str]:
 
 def tops(ceiling: Ceiling) -> str:
     """The ceilings of skill and LDS with their intervals."""
-    told = [("skill", "skill", ceiling.skill, ceiling.skill_interval)]
+    ceilings = [("skill", "skill", ceiling.skill, ceiling.skill_interval)]
     if ceiling.lds is not None:
-        told.append(("lds", "LDS", ceiling.lds, ceiling.lds_interval))
+        ceilings.append(("lds", "LDS", ceiling.lds, ceiling.lds_interval))
     return ", ".join(
         f"{title} {number(score, value)} {spread(score, Value(value, interval=bounds))}".rstrip()
-        for score, title, value, bounds in told
+        for score, title, value, bounds in ceilings
     )
 
 
@@ -185,10 +185,10 @@ def _excesses(comparison: Comparison) -> list[str]:
         over = row.excess.over
         kind = "no clear difference" if not row.excess.clear else "more" if row.excess.more > 0 else "less"
         clear[kind].append(row.estimator)
-    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in clear.items() if names)
-    if not told:
+    excesses = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in clear.items() if names)
+    if not excesses:
         return []
-    return [f"Squared error beside that of {over}, by paired differences whose intervals exclude 0: {told}."]
+    return [f"Squared error beside that of {over}, by paired differences whose intervals exclude 0: {excesses}."]
 
 
 def label(row: ScoreRow, comparison: Comparison) -> str:

@@ -49,8 +49,8 @@ def _(result: Simulation) -> "pd.DataFrame":
         "value": result.values.astype(np.float64).ravel(),
         "reference": spread(result.reference.values),
     }
-    if result.asked.recorded is not None:
-        columns["recorded"] = spread(result.asked.recorded)
+    if result.request.recorded is not None:
+        columns["recorded"] = spread(result.request.recorded)
     for level, (low, high) in sorted(result.prediction.intervals.items()):
         columns |= {f"low_{level:g}": spread(low), f"high_{level:g}": spread(high)}
     return pd.DataFrame(columns)

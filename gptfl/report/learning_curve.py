@@ -70,8 +70,8 @@ def runs_table(sweep: RunsSweep) -> Table:
             cells = [label.replace(" (", "\n("), str(point.runs)]
             for name in SHOWN:
                 value = row.scores.get(name)
-                told = NOTHING if value is None else f"{number(name, value.value)}\n{spread(name, value)}"
-                cells.append(told.rstrip())
+                cell = NOTHING if value is None else f"{number(name, value.value)}\n{spread(name, value)}"
+                cells.append(cell.rstrip())
             table.add_row(*map(Text, (*cells, seconds(row))))
     return table
 
@@ -110,9 +110,9 @@ def runs_records(sweep: RunsSweep) -> list[dict[str, Any]]:
 
 def runs_json(sweep: RunsSweep) -> str:
     """The sweep for programs."""
-    told = {
+    document = {
         "recording": sweep.recording,
-        "estimators": list(sweep.asked),
+        "estimators": list(sweep.estimators),
         "axes": {"runs": [point.runs for point in sweep.points]},
         "metric": sweep.metric.name,
         "fittable_runs": sweep.fittable,
@@ -120,12 +120,12 @@ def runs_json(sweep: RunsSweep) -> str:
         "seed": sweep.seed,
         "run_seconds": sweep.run_seconds,
         "feature_seconds": dict(sweep.beside),
-        **({} if sweep.ceiling is None else {"ceiling": sweep.ceiling.told()}),
+        **({} if sweep.ceiling is None else {"ceiling": sweep.ceiling.to_json()}),
         "interval_method": METHOD,
         "points": runs_records(sweep),
         "notes": list(sweep.notes),
     }
-    return json_text(told, indent=2)
+    return json_text(document, indent=2)
 
 
 def runs_csv(sweep: RunsSweep) -> str:
@@ -165,7 +165,7 @@ def draw_runs_sweep(sweep: RunsSweep, path: Path) -> None:
 
 def _draw_panel(sweep: RunsSweep, name: str, over: str, panel: "Axes") -> None:
     lowest = 0.0
-    for count, label in enumerate(label for label in _labels(sweep) if label in sweep.asked):
+    for count, label in enumerate(label for label in _labels(sweep) if label in sweep.estimators):
         style = {
             "color": COLOURS[count % len(COLOURS)],
             "linestyle": DASHES[count // len(COLOURS) % len(DASHES)],
@@ -173,7 +173,7 @@ def _draw_panel(sweep: RunsSweep, name: str, over: str, panel: "Axes") -> None:
         }
         lowest = min(lowest, _draw_line(sweep, name, over, label, panel, **style))
     for label, style_of in zip(NAIVE, ("-", ":"), strict=True):
-        if label in _labels(sweep) and label not in sweep.asked:
+        if label in _labels(sweep) and label not in sweep.estimators:
             lowest = min(lowest, _draw_line(sweep, name, over, label, panel, color=MEAN_RUN, linestyle=style_of))
     top = None if sweep.ceiling is None else getattr(sweep.ceiling, name)
     if top is not None:
@@ -208,7 +208,7 @@ def _draw_line(sweep: RunsSweep, name: str, over: str, label: str, panel: "Axes"
     bounds = [_reach(value) for _, _, value in known]
     heights = [value.value for _, _, value in known]
     reach = [[low for low, _ in bounds], [high for _, high in bounds]]
-    naive = label not in sweep.asked
+    naive = label not in sweep.estimators
     panel.errorbar(at, heights, yerr=None if naive else reach, capsize=2, label=label, **style)
     return min(heights)
 

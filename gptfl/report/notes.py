@@ -13,11 +13,11 @@ def spanned(notes: Sequence[str]) -> list[str]:
     for note in notes:
         *parts, last = NUMBER.split(note)
         alike.setdefault((*parts[::2], last), []).append(parts[1::2])
-    told = []
+    notes_spanned = []
     for words, found in alike.items():
         ranges = []
         for column in zip(*found, strict=True):
             least, most = min(column, key=float), max(column, key=float)
             ranges.append(least if least == most else f"{least} to {most}")
-        told.append("".join(word + value for word, value in zip(words, (*ranges, ""), strict=True)))
-    return told
+        notes_spanned.append("".join(word + value for word, value in zip(words, (*ranges, ""), strict=True)))
+    return notes_spanned

@@ -74,7 +74,7 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) ->
 
 def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
     """Everything, the curves of flips found included."""
-    told = {
+    document = {
         "recording": result.recording,
         "metric": result.metric.name,
         "on": result.on,
@@ -102,7 +102,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
         "figure": None if result.figure is None else str(result.figure),
         "notes": list(result.notes),
     }
-    return json_text(told, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
 
 
 def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:

@@ -23,7 +23,7 @@ PERFECT_ORDER, RANDOM_ORDER = "perfect order", "random order"
 
 def to_json(study: RelabelStudy) -> str:
     """Everything, every repeat apart."""
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "recording": study.recording,
         "on": study.on,
         "pool": study.pool,
@@ -43,7 +43,7 @@ def to_json(study: RelabelStudy) -> str:
         "figure": None if study.figure is None else str(study.figure),
         "notes": list(study.notes),
     }
-    return json_text(told, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
 
 
 def write_study(study: RelabelStudy, path: Path) -> None:

@@ -31,7 +31,7 @@ def ids_text(selection: Selection) -> str:
 def to_json(selection: Selection) -> str:
     """Everything."""
     bounds = {"low": selection.low, "high": selection.high}
-    told = {
+    document = {
         "recording": selection.recording,
         "estimator": selection.estimator,
         "metric": selection.metric.name,
@@ -60,7 +60,7 @@ def to_json(selection: Selection) -> str:
         "output": None if selection.output is None else str(selection.output),
         "notes": list(selection.notes),
     }
-    return json_text(told, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
 
 
 def selection_table(selection: Selection, top: int | None) -> Table:

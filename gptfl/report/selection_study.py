@@ -24,11 +24,11 @@ RANDOM_KIND = "random"
 def to_json(study: SelectionStudy) -> str:
     """Everything, every training apart."""
     chosen, chance = study.kinds[0], study.kinds[-1]
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "recording": study.recording,
         "on": study.on,
         "size": study.size,
-        "asked": study.asked,
+        "asked": study.targets,
         "scored": list(study.scored),
         "steps": study.steps,
         "seed": study.seed,
@@ -50,7 +50,7 @@ def to_json(study: SelectionStudy) -> str:
         "figure": None if study.figure is None else str(study.figure),
         "notes": list(study.notes),
     }
-    return json_text(told, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
 
 
 def _difference(study: SelectionStudy, metric: str, kind: SelectorResult, than: SelectorResult) -> dict[str, Any]:

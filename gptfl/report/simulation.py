@@ -107,12 +107,12 @@ def figure_of_simulation(result: Simulation) -> "Figure":
         # Of what is 0 or 1 the prediction is the probability, and bounds would say it again more roughly.
         intervals={} if result.binary else result.prediction.intervals,
         reference=result.reference.values,
-        recorded=result.asked.recorded,
+        recorded=result.request.recorded,
         shown=shown,
-        title=f"{result.estimator}: {result.asked.what}",
+        title=f"{result.estimator}: {result.request.what}",
         against=result.reference.what,
         metric=result.metric,
-        observed=result.asked.query.observed,
+        observed=result.request.query.observed,
     )
 
 

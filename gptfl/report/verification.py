@@ -32,7 +32,7 @@ def to_json(found: Verification) -> str:
     """Everything, every training's trajectories among it; numbers that aren't known are null."""
     predicted, recorded, reference = found.finals()
     ours, truth, was = found.means()
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "recording": found.recording,
         "estimator": found.estimator,
         "metric": found.metric.name,
@@ -68,7 +68,7 @@ def to_json(found: Verification) -> str:
         "figure": None if found.figure is None else str(found.figure),
         "notes": list(found.notes),
     }
-    return json_text(told, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
 
 
 def write_verification(found: Verification, path: Path) -> None:

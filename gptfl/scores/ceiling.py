@@ -75,7 +75,7 @@ class Ceiling:
     lds_interval: Bounds | None = None
     doubt: Doubt | None = field(default=None, repr=False, compare=False)
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """JSON-able."""
         return {
             "skill": self.skill,
@@ -153,7 +153,7 @@ def noise_shares(
     rows = final_rows(recorded)
     truth = np.where(at_rows(counted(recorded), rows), at_rows(recorded, rows), np.nan)
     deviations = centred(truth, groups)
-    told = []
+    shares = []
     for test in range(deviations.shape[1]):
         known = np.isfinite(deviations[:, test])
         freedom = int(known.sum()) - len(np.unique(groups[known]))
@@ -162,8 +162,8 @@ def noise_shares(
             continue
         total = float((deviations[known, test] ** 2).sum()) / freedom
         if total > 0:
-            told.append(float(own.mean()) / total)
-    return np.array(told)
+            shares.append(float(own.mean()) / total)
+    return np.array(shares)
 
 
 def noise_draws(

@@ -75,12 +75,12 @@ def lds_draws(
     total = np.zeros(len(weights))
     count = np.zeros(len(weights))
     for test in range(truth.shape[1]):
-        told = np.isfinite(truth[:, test])
-        chosen = np.ascontiguousarray(weights[:, told].T)
-        varies = np.isfinite(weighted_spearman(truth[told, test], truth[told, test], chosen))
+        there = np.isfinite(truth[:, test])
+        chosen = np.ascontiguousarray(weights[:, there].T)
+        varies = np.isfinite(weighted_spearman(truth[there, test], truth[there, test], chosen))
         count += varies
-        if ours[told, test].any():
-            rho = weighted_spearman(ours[told, test], truth[told, test], chosen)
+        if ours[there, test].any():
+            rho = weighted_spearman(ours[there, test], truth[there, test], chosen)
             total += np.where(varies, np.nan_to_num(rho), 0.0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 

@@ -49,7 +49,7 @@ class RunsPoint:
 class RunsSweep(Displayed):
     """How well estimators predict the same held-out runs after having seen few or many others.
 
-    ``asked`` are the labels of the estimators that it is about, beside the naive ones. ``fittable`` is how many runs
+    ``estimators`` are the labels of those that it is about, beside the naive ones. ``fittable`` is how many runs
     there are to fit to: skill is against the mean of them all, at every point. ``run_seconds`` is what recording one
     run took on average, None where that isn't known; ``beside`` are the seconds that an estimator's features took, by
     its label. ``ceiling`` is there where runs were repeated in other orders.
@@ -57,7 +57,7 @@ class RunsSweep(Displayed):
 
     recording: str
     metric: MetricInfo
-    asked: tuple[str, ...]
+    estimators: tuple[str, ...]
     held_out: tuple[str, ...]
     fittable: int
     points: tuple[RunsPoint, ...]

@@ -78,19 +78,19 @@ def share_note(dynamics: Dynamics, batches: Int[np.ndarray, "run step batch"]) -
     classes, places = in_order(own), class_numbers(dynamics.pool)
     assert places is not None
     recorded = np.stack([_shares(places, run.curriculum.batches) for run in dynamics.runs])
-    asked = np.stack([_shares(places, one) for one in batches]).mean(axis=0)
+    shares = np.stack([_shares(places, one) for one in batches]).mean(axis=0)
     low, high = recorded.min(axis=0), recorded.max(axis=0)
-    beyond = np.maximum(low - asked, asked - high)
-    worst = max(range(len(beyond)), key=lambda place: (round(float(beyond[place]), 9), asked[place]))
+    beyond = np.maximum(low - shares, shares - high)
+    worst = max(range(len(beyond)), key=lambda place: (round(float(beyond[place]), 9), shares[place]))
     if beyond[worst] <= 0:
         return ()
     return (
-        f"{asked[worst]:.0%} of what is trained on {_told(dynamics, classes[worst])}, in the recorded "
+        f"{shares[worst]:.0%} of what is trained on {_class_name(dynamics, classes[worst])}, in the recorded "
         f"runs {low[worst]:.0%} to {high[worst]:.0%}: this extrapolates",
     )
 
 
-def _told(dynamics: Dynamics, one: Class) -> str:
+def _class_name(dynamics: Dynamics, one: Class) -> str:
     """A class by its choice, else by its number where no choices are kept."""
     task, number = one
     if number is None:
@@ -105,7 +105,7 @@ def _shares(places: Int[np.ndarray, " pool"], batches: Int[np.ndarray, "step bat
     return np.bincount(places[seen], minlength=int(places.max()) + 1) / max(len(seen), 1)
 
 
-def caveats(dynamics: Dynamics, recorded: RunSchedule, asked: Query, subset: int, is_rest: bool) -> tuple[str, ...]:
+def caveats(dynamics: Dynamics, recorded: RunSchedule, query: Query, subset: int, is_rest: bool) -> tuple[str, ...]:
     """What to tell of a question that reaches beyond what the recorded runs show.
 
     ``subset`` is how many examples the question is about; with ``is_rest`` they are what a drop leaves.
@@ -116,7 +116,7 @@ def caveats(dynamics: Dynamics, recorded: RunSchedule, asked: Query, subset: int
             "the rest of the pool fills the steps of what was dropped; the recorded runs, all of one length, show "
             "only what replacing examples by others does: a drop without replacement is an extrapolation"
         )
-    sizes = (asked.batches >= 0).sum(axis=2)
+    sizes = (query.batches >= 0).sum(axis=2)
     if recorded.subset is not None and subset != recorded.subset:
         was = recorded.seen / recorded.subset
         now = sizes.sum(axis=1).mean() / subset
@@ -126,7 +126,7 @@ def caveats(dynamics: Dynamics, recorded: RunSchedule, asked: Query, subset: int
         )
     runs = [run.curriculum for run in dynamics.runs]
     known = [(run.batches >= 0).sum(axis=1) for run in runs]
-    rates = np.where(sizes > 0, asked.learning_rates, 0.0)
+    rates = np.where(sizes > 0, query.learning_rates, 0.0)
     taken = [np.where(size > 0, run.learning_rates, 0.0) for size, run in zip(known, runs, strict=True)]
     scopes: list[tuple[str, str, str, ArrayLike, ArrayLike]] = [
         ("have", "has", "steps", [run.steps for run in runs], np.array([sizes.shape[1]])),

@@ -140,7 +140,7 @@ def ask_curriculum(source: FittedSimulator, path: str | Path, lr: float | None) 
 
 
 def _rates_note(source: FittedSimulator, overrides: Overrides) -> tuple[str, ...]:
-    ignored = source.contender.estimator.tags.ignores
+    ignored = source.named.estimator.tags.ignores
     if overrides.learning_rate is None or "learning rates" not in ignored:
         return ()
     return (f"{source.found.estimator} doesn't look at learning rates: --lr changes nothing",)

@@ -16,11 +16,11 @@ from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import choose_metric, focused, open_recording
 from gptfl.simulation.fitting import fit_data, fit_fresh, simulator_file, simulator_key
+from gptfl.simulation.holdout import left_note, without_held_out
 from gptfl.simulation.reference import trust_to_keep
 from gptfl.simulation.requirements import NamedEstimator, default_estimator, refusal, unmet_need
 from gptfl.simulation.simulator import in_memory
 from gptfl.simulation.unseen import hold_out_examples, holdout_notes
-from gptfl.simulation.withholding import left_note, without
 from gptfl.store.kinds import SIMULATOR
 from gptfl.store.outputs import check_target, check_writable
 from gptfl.store.simulators import write_simulator
@@ -95,28 +95,28 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     if estimator is None:
         estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
     part = get_registry().find("estimator", estimator)
-    contender = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
+    named = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
     aside = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
     recording = replace(recording, aside=aside)
     chosen, metric_notes = choose_metric(recording.dynamics, next(iter(options.metrics), None))
     recording = focused(recording, chosen)
-    provision = FeatureLookup(recording, inputs.features, encoder).provide(contender.estimator)
+    provision = FeatureLookup(recording, inputs.features, encoder).provide(named.estimator)
     found = provision.features
     sides = () if aside is None else aside.sides
-    problem = unmet_need(contender.estimator, recording, found, chosen) or refusal(contender.estimator, sides)
+    problem = unmet_need(named.estimator, recording, found, chosen) or refusal(named.estimator, sides)
     if problem is not None:
         raise problem
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split)
-    whole = fit_data(recording, split, chosen, found, seed, progress, contender.estimator)
-    data = without(whole, recording.aside, contender.estimator)
-    key = simulator_key(contender, recording, data)
+    whole = fit_data(recording, split, chosen, found, seed, progress, named.estimator)
+    data = without_held_out(whole, recording.aside, named.estimator)
+    key = simulator_key(named, recording, data)
     usual = recording.workspace.simulator_path(recording.stem, estimator, chosen.name, key)
     path = usual if output is None else user_path(output)
     check_writable(path)
-    fitted = fit_fresh(contender, recording, data)
+    fitted = fit_fresh(named, recording, data)
     whole_file = simulator_file(fitted, recording, data)
-    source = in_memory(recording, path, whole_file, fitted.contender, found)
+    source = in_memory(recording, path, whole_file, fitted.named, found)
     write_simulator(path, replace(whole_file, info={**whole_file.info, **trust_to_keep(source)}))
     return FitResult(
         path=path,
@@ -126,7 +126,7 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
         validation_runs=len(split.validation),
         seconds=fitted.seconds,
         key=fitted.key,
-        settings=dict(fitted.contender.estimator.settings()),
+        settings=dict(fitted.named.estimator.settings()),
         encoder=None if found is None else found.encoder,
         notes=(
             *which,

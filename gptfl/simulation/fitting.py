@@ -23,7 +23,7 @@ WORTH_KEEPING = 0.5
 class FittedEstimator:
     """A fitted estimator, and the key of all that determines it; ``seconds`` is what the fit took."""
 
-    contender: NamedEstimator
+    named: NamedEstimator
     key: str
     seconds: float
     reused: bool = False
@@ -49,12 +49,12 @@ def fit_data(
     )
 
 
-def simulator_key(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> str:
+def simulator_key(named: NamedEstimator, recording: OpenedRecording, data: FitData) -> str:
     """Fingerprint of everything that determines a fit, the provider's version included."""
-    owner = contender.part.owner
-    settings = dict(contender.estimator.settings())
+    owner = named.part.owner
+    settings = dict(named.estimator.settings())
     return fingerprint(
-        contender.part.name,
+        named.part.name,
         f"{OWN} {installed_version(OWN)}" if owner == OWN else owner,
         settings,
         data.metric.name,
@@ -69,22 +69,22 @@ def simulator_key(contender: NamedEstimator, recording: OpenedRecording, data: F
     )
 
 
-def fit_fresh(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
+def fit_fresh(named: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
     """Fit. Raises ``PluginError`` where a plugin breaks its promise."""
-    key = simulator_key(contender, recording, data)
+    key = simulator_key(named, recording, data)
     start = time.perf_counter()
-    estimator = contender.estimator.fit(data)
+    estimator = named.estimator.fit(data)
     seconds = time.perf_counter() - start
     notes = tuple(str(note) for note in getattr(estimator, "notes_", ()))
-    return FittedEstimator(NamedEstimator(contender.part, estimator), key, seconds, notes=notes)
+    return FittedEstimator(NamedEstimator(named.part, estimator), key, seconds, notes=notes)
 
 
 def simulator_file(fitted: FittedEstimator, recording: OpenedRecording, data: FitData) -> SimulatorFile:
     """What is kept of a fit. Raises ``PluginError`` where the estimator can't give its state."""
-    settings = dict(fitted.contender.estimator.settings())
-    state = dict(fitted.contender.estimator.state())
+    settings = dict(fitted.named.estimator.settings())
+    state = dict(fitted.named.estimator.state())
     return SimulatorFile(
-        estimator=fitted.contender.part.name,
+        estimator=fitted.named.part.name,
         settings=settings,
         state=state,
         metric=data.metric,
@@ -97,7 +97,7 @@ def simulator_file(fitted: FittedEstimator, recording: OpenedRecording, data: Fi
             "seed": data.seed,
             "every": recording.every,
             "kept_diverged": recording.keep_diverged,
-            "provider": fitted.contender.part.owner,
+            "provider": fitted.named.part.owner,
             "fit_runs": list(dict.fromkeys(run.index for run in data.fit_runs)),
             "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),
             "encoder": None if data.features is None else data.features.encoder,
@@ -107,11 +107,11 @@ def simulator_file(fitted: FittedEstimator, recording: OpenedRecording, data: Fi
     )
 
 
-def fit_or_load(contender: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
+def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData) -> FittedEstimator:
     """Take back the fit of the same key if the workspace has it, else fit, and keep what took long."""
-    key = simulator_key(contender, recording, data)
+    key = simulator_key(named, recording, data)
     space = recording.workspace
-    path = space.simulator_path(recording.stem, contender.part.name, data.metric.name, key)
+    path = space.simulator_path(recording.stem, named.part.name, data.metric.name, key)
     aside = path.parent / KEPT / path.name
     notes = []
     for candidate in (path, aside):
@@ -119,22 +119,22 @@ def fit_or_load(contender: NamedEstimator, recording: OpenedRecording, data: Fit
             try:
                 found = read_simulator(candidate)
                 if found.key == key:
-                    return _restored(contender, found)
+                    return _restored(named, found)
             except (DataError, ResourceError) as error:
-                notes.append(f"{contender.part.name} was fitted again, because {error.problem}")
-    fitted = fit_fresh(contender, recording, data)
+                notes.append(f"{named.part.name} was fitted again, because {error.problem}")
+    fitted = fit_fresh(named, recording, data)
     if fitted.seconds >= WORTH_KEEPING:
         try:
             write_simulator(aside, simulator_file(fitted, recording, data))
         except ResourceError as error:
             why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
             notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
-    return FittedEstimator(fitted.contender, key, fitted.seconds, notes=(*notes, *fitted.notes))
+    return FittedEstimator(fitted.named, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 
-def _restored(contender: NamedEstimator, found: SimulatorFile) -> FittedEstimator:
-    estimator = contender.estimator.restore(found.state)
+def _restored(named: NamedEstimator, found: SimulatorFile) -> FittedEstimator:
+    estimator = named.estimator.restore(found.state)
     notes = tuple(str(note) for note in found.info.get("notes", ()))
     return FittedEstimator(
-        NamedEstimator(contender.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes
+        NamedEstimator(named.part, estimator), found.key, float(found.info.get("seconds", 0.0)), True, notes
     )

@@ -23,7 +23,7 @@ SHOWN_STEPS = 12
 
 def check_observing(source: FittedSimulator, path: str | Path) -> None:
     """Raise ``DataError`` where the estimator doesn't go on from observed scores."""
-    if source.contender.estimator.tags.conditions:
+    if source.named.estimator.tags.conditions:
         return
     able = _able()
     better = f", or choose one that does with --estimator ({', '.join(able)})" if able else ""
@@ -33,7 +33,7 @@ def check_observing(source: FittedSimulator, path: str | Path) -> None:
     )
 
 
-def with_observed(source: FittedSimulator, asked: SimulationRequest, path: str | Path) -> SimulationRequest:
+def with_observed(source: FittedSimulator, request: SimulationRequest, path: str | Path) -> SimulationRequest:
     """The same question about a run that was begun: ``path`` holds its scores so far.
 
     A line is an object with ``step``, ``id`` (of a test example) and ``value``. Scores at the first step take the place
@@ -41,12 +41,12 @@ def with_observed(source: FittedSimulator, asked: SimulationRequest, path: str |
     file and line, for what is no score, is there twice, is of an unknown test example or at a step that isn't
     predicted at.
     """
-    if len(asked.labels) != 1:
+    if len(request.labels) != 1:
         raise UsageError(
-            f"--observe {path} is of one run, and {asked.what} are {len(asked.labels)} curricula",
+            f"--observe {path} is of one run, and {request.what} are {len(request.labels)} curricula",
             "name what it trains on with --curriculum, or with --subset or --drop and one order",
         )
-    query = asked.query
+    query = request.query
     places = {int(step): place for place, step in enumerate(query.steps)}
     tests = ExampleIndex(source.scope.test, "test set")
     found = np.full((len(query.steps), len(source.scope.test)), np.nan)
@@ -76,7 +76,7 @@ def with_observed(source: FittedSimulator, asked: SimulationRequest, path: str |
     last = int(query.steps[np.flatnonzero(known.any(axis=1))[-1]])
     examples = int(known.any(axis=0).sum())
     note = f"goes on from {int(known.sum())} recorded scores of {examples} test examples up to step {last}"
-    return replace(asked, query=replace(query, first=first, observed=found[None]), notes=(*asked.notes, note))
+    return replace(request, query=replace(query, first=first, observed=found[None]), notes=(*request.notes, note))
 
 
 def _listed(steps: list[int]) -> str:

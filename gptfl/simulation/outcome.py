@@ -78,7 +78,7 @@ class Simulation(Displayed):
     run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
     was recorded (see ``core.Prediction``).
 
-    ``asked`` are the curricula, and ``prediction`` is all that the estimator answered. ``predictions`` and ``figure``
+    ``request`` are the curricula, and ``prediction`` is all that the estimator answered. ``predictions`` and ``figure``
     are the files that it was written to, None where it wasn't; ``unkept`` says why.
     """
 
@@ -105,7 +105,7 @@ class Simulation(Displayed):
     trust: str
     simulator: Path
     dynamics: Path
-    asked: SimulationRequest
+    request: SimulationRequest
     prediction: Prediction
     predictions: Path | None = None
     figure: Path | None = None

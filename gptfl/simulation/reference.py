@@ -103,7 +103,7 @@ def _trust(skill: float, runs: int) -> Trust:
     return Trust(skill, runs, f"on the {of} this simulator has skill {skill:.2f} ({meaning})")
 
 
-def against_average(source: FittedSimulator, asked: SimulationRequest) -> Reference:
+def against_average(source: FittedSimulator, request: SimulationRequest) -> Reference:
     """The average recorded run as mean-run knows it: of the runs to fit and to validate.
 
     New test examples were never recorded; for these it is the mean of what the simulator itself predicts for the
@@ -111,7 +111,7 @@ def against_average(source: FittedSimulator, asked: SimulationRequest) -> Refere
     """
     split = stored_split(source.recording.dynamics.runs)
     grid, mean = _average(source)
-    steps = asked.query.steps
+    steps = request.query.steps
     known = (grid[0] <= steps) & (steps <= grid[-1])
     values = np.full((len(steps), mean.shape[1]), np.nan)
     # As mean-run interpolates, so that its own simulations change nothing.
@@ -164,12 +164,12 @@ def other_subset(
     source: FittedSimulator,
     against: Ids,
     members: Int[np.ndarray, " subset"],
-    asked: SimulationRequest,
+    request: SimulationRequest,
     orders: int,
     seed: int,
 ) -> Reference:
     """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
-    first = source.first(int(asked.recipe.grid[0]))
-    values = mean_over(source.ask(asked.recipe.query(asked.recipe.orders(members, orders, seed), first)).values)
+    first = source.first(int(request.recipe.grid[0]))
+    values = mean_over(source.ask(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"
-    return Reference(f"{name} ({len(members)} examples)", int(asked.query.steps[-1]), values, values[-1])
+    return Reference(f"{name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])

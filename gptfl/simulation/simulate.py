@@ -37,52 +37,52 @@ def request_of(
     source: FittedSimulator, choice: Counterfactual, observe: str | Path | None, seed: int
 ) -> SimulationRequest:
     """What is asked, with what was observed so far. Raises as ``choice.ask`` and ``with_observed`` do."""
-    asked = choice.ask(source, seed)
+    request = choice.ask(source, seed)
     if observe is None:
-        return asked
+        return request
     check_observing(source, observe)
-    return with_observed(source, asked, observe)
+    return with_observed(source, request, observe)
 
 
 def answered(
     source: FittedSimulator,
-    asked: SimulationRequest,
+    request: SimulationRequest,
     against: Ids | None,
     orders: int,
     seed: int,
     trust: Trust,
 ) -> Simulation:
     """What the simulator answers, held against the average recorded run or the subset ``against``; nothing is written."""
-    prediction = source.ask(asked.query)
+    prediction = source.ask(request.query)
     if against is None:
-        versus = against_average(source, asked)
+        versus = against_average(source, request)
     else:
-        versus = other_subset(source, against, source.pool.select(against, "--against"), asked, orders, seed)
-    return simulated(source, asked, prediction, versus, trust)
+        versus = other_subset(source, against, source.pool.select(against, "--against"), request, orders, seed)
+    return simulated(source, request, prediction, versus, trust)
 
 
 def simulated(
-    source: FittedSimulator, asked: SimulationRequest, prediction: Prediction, reference: Reference, trust: Trust
+    source: FittedSimulator, request: SimulationRequest, prediction: Prediction, reference: Reference, trust: Trust
 ) -> Simulation:
     """What a prediction comes to, held against ``reference``; nothing is written.
 
-    ``prediction`` is what ``source`` answers to ``asked``, and ``trust`` its skill on held-out runs.
+    ``prediction`` is what ``source`` answers to ``request``, and ``trust`` its skill on held-out runs.
     """
     tests = tuple(example.id for example in source.scope.test)
     marks = source.marks()
     last = prediction.values[:, -1].astype(np.float64)
     final = mean_over(last)
     # A run may lack the last score of some test examples.
-    recorded = None if asked.recorded is None else mean_over_runs(asked.recorded[:, -1:])[0]
+    recorded = None if request.recorded is None else mean_over_runs(request.recorded[:, -1:])[0]
     helped, hurt = most_changed(tests, final, reference.final, source.metric, recorded)
     return Simulation(
         estimator=source.found.estimator,
         metric=source.metric,
-        what=asked.what,
+        what=request.what,
         reference=reference,
-        labels=asked.labels,
+        labels=request.labels,
         tests=tests,
-        steps=asked.query.steps,
+        steps=request.query.steps,
         values=prediction.values,
         final=final,
         change=final - reference.final,
@@ -99,22 +99,22 @@ def simulated(
         trust=trust.text,
         simulator=source.path,
         dynamics=source.recording.path,
-        asked=asked,
+        request=request,
         prediction=prediction,
         notes=(
             *source.notes,
             *source.recording.notes,
-            *_unseen_notes(source, asked),
-            *asked.notes,
+            *_unseen_notes(source, request),
+            *request.notes,
             *reference.notes,
-            *share_note(source.world, asked.query.batches),
+            *share_note(source.world, request.query.batches),
             *novelty_note(prediction.novelty),
             *range_note(final, source.metric),
-            *(() if asked.recorded is not None else _beyond_note(source, final, int(asked.query.steps[-1]))),
-            *((trust.note,) if asked.recorded is None else ()),
+            *(() if request.recorded is not None else _beyond_note(source, final, int(request.query.steps[-1]))),
+            *((trust.note,) if request.recorded is None else ()),
         ),
         marks=marks if any(marks) else (),
-        groups=_groups(asked, prediction, marks),
+        groups=_groups(request, prediction, marks),
         intervals={
             level: (mean_over(low[:, -1]), mean_over(high[:, -1]))
             for level, (low, high) in sorted(prediction.intervals.items())
@@ -126,29 +126,29 @@ def simulated(
     )
 
 
-def _unseen_notes(source: FittedSimulator, asked: SimulationRequest) -> tuple[str, ...]:
+def _unseen_notes(source: FittedSimulator, request: SimulationRequest) -> tuple[str, ...]:
     """What of a question the simulator wasn't fitted to."""
     notes: tuple[str, ...] = ()
-    recording, batches = source.recording, asked.query.batches
+    recording, batches = source.recording, request.query.batches
     if recording.aside is not None:
-        notes += (f"the simulator was fitted without {recording.aside.told(recording.dynamics)}",)
+        notes += (f"the simulator was fitted without {recording.aside.described(recording.dynamics)}",)
     used = np.unique(batches[batches >= 0])
     strange = int((source.scope.pool_seen[used] < 0).sum())
     if strange:
         notes += (f"{strange} of the {len(used)} examples trained on are ones that the simulator was not fitted to",)
-    if asked.recorded is not None and source.new is not None:
+    if request.recorded is not None and source.new is not None:
         notes += ("what was recorded is of the recording's test examples, without the new ones",)
     return notes
 
 
-def _groups(asked: SimulationRequest, prediction: Prediction, marks: tuple[str, ...]) -> tuple[ExampleGroup, ...]:
+def _groups(request: SimulationRequest, prediction: Prediction, marks: tuple[str, ...]) -> tuple[ExampleGroup, ...]:
     """The scores of seen and of unseen test examples, where there are both held-out runs and something unseen."""
     groups = []
     for name, mark in (("seen", ""), ("unseen", "unseen")):
         places = np.array([place for place, one in enumerate(marks) if one == mark], dtype=np.int64)
-        if asked.recorded is None or "unseen" not in marks or len(places) == 0:
+        if request.recorded is None or "unseen" not in marks or len(places) == 0:
             continue
-        pair = prediction.values[:, :, places].astype(np.float64), asked.recorded[:, :, places].astype(np.float64)
+        pair = prediction.values[:, :, places].astype(np.float64), request.recorded[:, :, places].astype(np.float64)
         mse, rho = (pointwise.mean_and_std(score(*pair))[0] for score in _SCORES)
         groups.append(ExampleGroup(name, len(places), mse, rho))
     return tuple(groups)

@@ -36,7 +36,7 @@ class FittedSimulator:
     recording: OpenedRecording
     path: Path
     found: SimulatorFile
-    contender: NamedEstimator
+    named: NamedEstimator
     pool: ExampleIndex
     notes: tuple[str, ...]
     scope: Scope
@@ -77,7 +77,7 @@ class FittedSimulator:
         Raises ``PluginError`` as ``checked`` does.
         """
         query = self.scope.about(query)
-        return checked(self.contender.estimator.predict(query), query, self.contender.part.who)
+        return checked(self.named.estimator.predict(query), query, self.named.part.who)
 
 
 def check_fits(path: Path, found: SimulatorFile, estimator: str | None, metric: str | None) -> None:
@@ -135,15 +135,15 @@ def open_fitted(
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
     recording = replace(recording, aside=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
-    contender = _restored(found, path)
+    named = _restored(found, path)
     return FittedSimulator(
         recording,
         path,
         found,
-        contender,
+        named,
         ExampleIndex(recording.dynamics.pool),
         (*notes, *fit_notes(found)),
-        _scope(recording, found, contender, features),
+        _scope(recording, found, named, features),
     )
 
 
@@ -174,13 +174,13 @@ def in_memory(
     recording: OpenedRecording,
     path: Path,
     found: SimulatorFile,
-    contender: NamedEstimator,
+    named: NamedEstimator,
     features: Features | None,
 ) -> FittedSimulator:
     """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``."""
-    scope = scope_of(recording.dynamics, recording.aside, contender.estimator, features)
+    scope = scope_of(recording.dynamics, recording.aside, named.estimator, features)
     pool = ExampleIndex(recording.dynamics.pool)
-    return FittedSimulator(recording, path, found, contender, pool, fit_notes(found), scope)
+    return FittedSimulator(recording, path, found, named, pool, fit_notes(found), scope)
 
 
 def fit_notes(found: SimulatorFile) -> tuple[str, ...]:
@@ -199,29 +199,29 @@ def _fitted_to(recording: Path | None, space: Workspace, wanted: dict[str, str])
     if stem is None or not others or stem in others:
         return space.pick("simulator", stem, **wanted)
     listed = ", ".join(str(space.dynamics_path(other)) for other in others)
-    asked = "".join(f" --{name} {value}" for name, value in wanted.items())
+    conditions = "".join(f" --{name} {value}" for name, value in wanted.items())
     raise DataError(
         f"no such simulator was fitted to {recording}",
-        f"run gptfl fit{asked} first, or choose with --dynamics a recording that has one ({listed})",
+        f"run gptfl fit{conditions} first, or choose with --dynamics a recording that has one ({listed})",
     )
 
 
 def _scope(
     recording: OpenedRecording,
     found: SimulatorFile,
-    contender: NamedEstimator,
+    named: NamedEstimator,
     features: str | Path | None,
     new: bool = False,
 ) -> Scope:
     """What the simulator knows of its recording, with the features where there are examples that it wasn't fitted to."""
-    scope = scope_of(recording.dynamics, recording.aside, contender.estimator, None)
-    problem = refusal(contender.estimator, scope.sides)
+    scope = scope_of(recording.dynamics, recording.aside, named.estimator, None)
+    problem = refusal(named.estimator, scope.sides)
     if problem is not None:
         raise problem
     if found.features is None or not (scope.sides or new):
         return scope
-    known = fitted_features(recording, found, contender.estimator.tags.blind, features)
-    return scope_of(recording.dynamics, recording.aside, contender.estimator, known)
+    known = fitted_features(recording, found, named.estimator.tags.blind, features)
+    return scope_of(recording.dynamics, recording.aside, named.estimator, known)
 
 
 def with_new_examples(
@@ -237,7 +237,7 @@ def with_new_examples(
     answer about such examples, where a first score is missing and no model given, and where vectors or first
     scores can't be made as the recording's were.
     """
-    estimator = source.contender.estimator
+    estimator = source.named.estimator
     sides = tuple(side for side, some in ((TRAIN, new.pool), (TEST, new.test)) if some)
     problem = refusal(estimator, sides)
     if problem is not None:
@@ -248,7 +248,7 @@ def with_new_examples(
             "leave out --new-test, or use another estimator",
         )
     new = _with_first(source, new, model, progress)
-    whole = _scope(source.recording, source.found, source.contender, features, new=True)
+    whole = _scope(source.recording, source.found, source.named, features, new=True)
     scope = Scope(
         (*whole.pool, *new.pool),
         (*whole.test, *new.test),
@@ -275,16 +275,16 @@ def _with_first(source: FittedSimulator, new: NewExamples, model: str | None, pr
             "give first scores of that step in the field 'first' of each line",
         )
     first = new.first.copy()
-    asked = [new.test[place] for place in missing]
-    first[missing] = measure_first(model, asked, source.recording.dynamics, source.metric, progress)
+    lacking = [new.test[place] for place in missing]
+    first[missing] = measure_first(model, lacking, source.recording.dynamics, source.metric, progress)
     return replace(new, first=first)
 
 
 def _restored(found: SimulatorFile, path: Path) -> NamedEstimator:
     registry = get_registry()
     part = registry.find("estimator", found.estimator)
-    contender = NamedEstimator(part, registry.make("estimator", found.estimator, **found.settings))
+    named = NamedEstimator(part, registry.make("estimator", found.estimator, **found.settings))
     try:
-        return NamedEstimator(part, contender.estimator.restore(found.state))
+        return NamedEstimator(part, named.estimator.restore(found.state))
     except PluginError as error:
         raise PluginError(f"{path}: {error.problem}", error.remedy) from error

@@ -62,14 +62,14 @@ def _choose(side: str, examples: Sequence[Example], share: float | None, seed: i
     return chosen
 
 
-def holdout_from_json(told: object, dynamics: Dynamics, where: str) -> HeldOutExamples | None:
+def holdout_from_json(kept: object, dynamics: Dynamics, where: str) -> HeldOutExamples | None:
     """What a simulator's file keeps of it, as places again; None where nothing was set aside.
 
     Raises ``DataError``, naming ``where``, for what is malformed or not of this recording.
     """
-    if told is None:
+    if kept is None:
         return None
-    kept_of: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    kept_of: Mapping[str, Any] = kept if isinstance(kept, dict) else {}
     places: dict[str, tuple[int, ...]] = {}
     for side, examples in ((TRAIN, dynamics.pool), (TEST, dynamics.test)):
         ids = kept_of.get(side)
@@ -93,7 +93,7 @@ def holdout_notes(dynamics: Dynamics, aside: HeldOutExamples | None, features: F
     if aside is None:
         return ()
     share = "" if aside.share is None else f"share {aside.share:g}, "
-    notes: tuple[str, ...] = (f"set aside as unseen: {aside.told(dynamics)} ({share}seed {aside.seed})",)
+    notes: tuple[str, ...] = (f"set aside as unseen: {aside.described(dynamics)} ({share}seed {aside.seed})",)
     if features is not None and not _per_example(features.encoder):
         notes += (
             f"{features.encoder} fits its vectors to all texts together, also to those of the unseen examples; "
@@ -152,13 +152,13 @@ def scope_of(
     products = dynamics.known_products if aside is not None and "gradients" in estimator.tags.uses else None
     hidden = () if aside is None or estimator.tags.blind else aside.pool
     chosen = np.arange(test) if tests is None else tests
-    asked = tuple(dynamics.test[i] for i in chosen)
+    examples = tuple(dynamics.test[i] for i in chosen)
     return Scope(
         dynamics.pool,
-        asked,
+        examples,
         _seen(pool, hidden),
         _seen(test, () if aside is None else aside.test)[chosen],
-        None if features is None else features_at(features, dynamics.pool, asked, np.arange(pool), chosen),
+        None if features is None else features_at(features, dynamics.pool, examples, np.arange(pool), chosen),
         None if products is None else products.of_examples(np.arange(pool), chosen),
     )
 

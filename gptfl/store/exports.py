@@ -64,10 +64,10 @@ def _written(folder: Path) -> set[str]:
     """What the marker of a folder lists; nothing where there is no marker of an export."""
     marker = folder / MARKER
     try:
-        told = parse_json(read_plain(marker, MAX_MARKER).decode("utf-8"))
+        content = parse_json(read_plain(marker, MAX_MARKER).decode("utf-8"))
     except (DataError, ValueError):
         return set()
-    files = told.get("files") if isinstance(told, dict) and told.get("made_by") == MADE_BY else None
+    files = content.get("files") if isinstance(content, dict) and content.get("made_by") == MADE_BY else None
     return {name for name in files if isinstance(name, str)} if isinstance(files, list) else set()
 
 

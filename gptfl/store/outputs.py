@@ -105,7 +105,7 @@ class ResultWriter(Generic[R]):
 
     def __init__(self, result: R) -> None:
         self.result = result
-        self._asked: list[GptflError] = []
+        self._required: list[GptflError] = []
         self._beside: list[GptflError] = []
 
     def write(self, field: str, write: Callable[[R], object]) -> None:
@@ -113,28 +113,28 @@ class ResultWriter(Generic[R]):
         try:
             write(self.result)
         except ResourceError as error:
-            self._lose(field, error, asked=True)
+            self._lose(field, error, required=True)
 
-    def draw(self, field: str, draw: Callable[[R], object], asked: bool) -> None:
+    def draw(self, field: str, draw: Callable[[R], object], required: bool) -> None:
         """Draw the picture that ``field`` names. Whatever matplotlib stumbles over, the result stands."""
         try:
             draw(self.result)
         except GptflError as error:
-            self._lose(field, error, asked)
+            self._lose(field, error, required)
         except Exception as error:  # told with its type, so that it is no less a bug
             path = getattr(self.result, field)
             what = f"{path} can't be drawn ({type(error).__name__}: {error})"
-            self._lose(field, ResourceError(what, "the numbers stand without it"), asked)
+            self._lose(field, ResourceError(what, "the numbers stand without it"), required)
 
     def settled(self) -> R:
         """The result. Raises ``NotKept``, which has it, where what was asked for couldn't be written."""
-        told = tuple(str(error) for error in (*self._asked[1:], *self._beside))
-        result: R = replace(self.result, unkept=told)  # type: ignore[type-var]
-        for first in self._asked:
+        unkept = tuple(str(error) for error in (*self._required[1:], *self._beside))
+        result: R = replace(self.result, unkept=unkept)  # type: ignore[type-var]
+        for first in self._required:
             raise NotKept(first.problem, first.remedy, result) from first
         return result
 
-    def _lose(self, field: str, error: GptflError, asked: bool) -> None:
-        (self._asked if asked else self._beside).append(error)
+    def _lose(self, field: str, error: GptflError, required: bool) -> None:
+        (self._required if required else self._beside).append(error)
         nothing: dict[str, Any] = {field: None}
         self.result = replace(self.result, **nothing)  # type: ignore[type-var]

@@ -34,7 +34,7 @@ class _Waiting(io.RawIOBase):
 
     def __init__(self, handle: int, what: str) -> None:
         self.handle, self.what = handle, what
-        self.told = False
+        self.announced = False
 
     def readable(self) -> bool:
         """Always."""
@@ -51,8 +51,8 @@ class _Waiting(io.RawIOBase):
 
     def _wait(self) -> None:
         """Return when there is something to read, or the end."""
-        if not self.told and not select.select([self.handle], [], [], PATIENCE)[0]:
-            self.told = True
+        if not self.announced and not select.select([self.handle], [], [], PATIENCE)[0]:
+            self.announced = True
             text = f"waiting for what the {self.what} has to give (Ctrl-C ends that)"
             warnings.warn(text, GptflWarning, stacklevel=2)
         select.select([self.handle], [], [])

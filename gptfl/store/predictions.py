@@ -102,8 +102,8 @@ def _against(file: h5py.File, settings: Mapping[str, Any]) -> str:
     if "against" in file.attrs:
         return hdf5.get_word(file, "against")
     # Files from before the attribute say so in their settings alone.
-    told = settings.get("against")
-    return told if isinstance(told, str) else AVERAGE_RUN
+    against = settings.get("against")
+    return against if isinstance(against, str) else AVERAGE_RUN
 
 
 def _check(predictions: PredictionFile, where: str) -> None:

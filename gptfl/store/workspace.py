@@ -112,8 +112,8 @@ class Workspace:
         what = KINDS[f"gptfl-{kind}"]
         wanted = "".join(f" of {name} {value}" for name, value in conditions.items())
         wanted += f" for {stem}" if stem else ""
-        asked = "".join(f" --{name} {shlex.quote(value)}" for name, value in conditions.items())
-        raise DataError(f"no {what.noun}{wanted} in {self.shown}", f"run {what.made_by}{asked} first")
+        flags = "".join(f" --{name} {shlex.quote(value)}" for name, value in conditions.items())
+        raise DataError(f"no {what.noun}{wanted} in {self.shown}", f"run {what.made_by}{flags} first")
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:

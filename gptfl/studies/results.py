@@ -64,7 +64,7 @@ class SelectorResult:
 class SelectionStudy(Displayed):
     """Trainings on selected subsets, scored on test examples that no selection looked at.
 
-    The first of ``kinds`` is the selection studied, the last one random. ``asked`` counts the test examples selected
+    The first of ``kinds`` is the selection studied, the last one random. ``targets`` counts the test examples selected
     for; ``scored`` are the ids of those scored on, of which no estimator saw a recorded score. ``trained`` counts
     the trainings that differ, ``trained_now`` those of them that this call carried out.
     """
@@ -74,7 +74,7 @@ class SelectionStudy(Displayed):
     size: int
     kinds: tuple[SelectorResult, ...]
     metrics: Mapping[str, MetricInfo]
-    asked: int
+    targets: int
     scored: tuple[str, ...]
     steps: int
     trained: int

@@ -33,7 +33,7 @@ from gptfl.simulation.unseen import scope_of
 class TargetSplit:
     """The places of the test examples to choose for, of those to score on, and of all but the latter."""
 
-    asked: Int[np.ndarray, " asked"]
+    targets: Int[np.ndarray, " asked"]
     scored: Int[np.ndarray, " scored"]
     kept: Int[np.ndarray, " kept"]
 
@@ -54,8 +54,8 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
             f"give 1 to {len(tests) - 1}" if len(tests) > 1 else "name 2 test examples or more",
         )
     order = generator(seed, Stream.TARGET_SPLIT).permutation(len(tests))
-    scored, asked = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
-    return TargetSplit(asked, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
+    scored, targets = np.sort(tests[order[:count]]), np.sort(tests[order[count:]])
+    return TargetSplit(targets, scored, np.setdiff1d(np.arange(len(source.scope.test)), scored))
 
 
 def baseline_choices(
@@ -96,11 +96,11 @@ def baseline_choices(
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
         selectors.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
-    asked = InfluenceTarget("group", np.searchsorted(halves.kept, halves.asked))
+    target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
     for one in selectors:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
-        influence, chosen = chosen_of(fresh, asked, one.wish, one.how, fresh.scope.features, orders, seed, progress)
+        influence, chosen = chosen_of(fresh, target, one.wish, one.how, fresh.scope.features, orders, seed, progress)
         choices[one.label] = tuple(sorted(chosen))
         notes += (*fresh.notes, *influence.notes)
     return choices, tuple(dict.fromkeys(notes))
@@ -160,7 +160,7 @@ def known_features(source: FittedSimulator, given: str | Path | None) -> Feature
     """The features of the whole recording that a simulator was fitted on; None where it was fitted without."""
     if source.found.features is None:
         return None
-    return fitted_features(source.recording, source.found, source.contender.estimator.tags.blind, given)
+    return fitted_features(source.recording, source.found, source.named.estimator.tags.blind, given)
 
 
 def refitted(
@@ -176,15 +176,13 @@ def refitted(
     ``features`` are of the whole recording. Raises ``DataError`` where the recording lacks what the estimator needs.
     """
     part = registry.find("estimator", spec.name)
-    contender = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))
+    named = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))
     recording = _only(source.recording, tests)
-    problem = unmet_need(contender.estimator, recording, features, source.metric)
+    problem = unmet_need(named.estimator, recording, features, source.metric)
     if problem is not None:
         raise problem
     known: Features | None = None
-    if features is not None and (
-        "features" in contender.estimator.tags.requires or spec.name == source.found.estimator
-    ):
+    if features is not None and ("features" in named.estimator.tags.requires or spec.name == source.found.estimator):
         dynamics = recording.dynamics
         known = features_at(features, dynamics.pool, dynamics.test, np.arange(len(dynamics.pool)), tests)
     split = stored_split(recording.dynamics.runs)
@@ -197,9 +195,9 @@ def refitted(
         known,
         seed if type(seed) is int else 0,
         progress,
-        contender.estimator,
+        named.estimator,
     )
-    fitted = fit_fresh(contender, recording, data)
+    fitted = fit_fresh(named, recording, data)
     found = replace(
         source.found,
         estimator=spec.name,
@@ -208,9 +206,9 @@ def refitted(
         features=None if known is None else known.fingerprint,
         key=fitted.key,
     )
-    scope = scope_of(recording.dynamics, None, fitted.contender.estimator, None)
+    scope = scope_of(recording.dynamics, None, fitted.named.estimator, None)
     return FittedSimulator(
-        recording, source.path, found, fitted.contender, source.pool, fitted.notes, replace(scope, features=known)
+        recording, source.path, found, fitted.named, source.pool, fitted.notes, replace(scope, features=known)
     )
 
 

@@ -21,10 +21,10 @@ _STREAMS = {"pool": Stream.POOL_ROWS, "test": Stream.TEST_ROWS}
 class TooFewError(DataError):
     """A split has fewer rows than were asked for."""
 
-    def __init__(self, split: str, asked: int, found: int, place: str) -> None:
-        self.split, self.asked, self.found, self.place = split, asked, found, place
+    def __init__(self, split: str, requested: int, found: int, place: str) -> None:
+        self.split, self.requested, self.found, self.place = split, requested, found, place
         super().__init__(
-            f"--{split} {asked} is more than the {found} examples of {place}", f"use --{split} {found} or fewer"
+            f"--{split} {requested} is more than the {found} examples of {place}", f"use --{split} {found} or fewer"
         )
 
 

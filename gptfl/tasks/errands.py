@@ -119,8 +119,8 @@ class Errands:
             side.tolist() for side in np.array_split(generator(seed, Stream.ERRANDS_SIDES).permutation(len(known)), 2)
         )
         drawn = tuple(map(example, draw(pools, pool, "pool", seed, "task 'errands'")))
-        asked = tuple(map(example, draw(tests, test, "test", seed, "task 'errands'")))
-        return TaskData(self.name, drawn, asked, "made up by gptfl", "MIT")
+        tested = tuple(map(example, draw(tests, test, "test", seed, "task 'errands'")))
+        return TaskData(self.name, drawn, tested, "made up by gptfl", "MIT")
 
 
 STATEMENTS: tuple[str, ...] = (

@@ -124,7 +124,7 @@ class Mixture:
                 raise self._too_few(name, error) from error
             loaded.append(data)
         sides = [self._merged(side, [getattr(data, side) for data in loaded]) for side in ("pool", "test")]
-        source, licence = (self._told(part, loaded) for part in ("source", "licence"))
+        source, licence = (self._joined(part, loaded) for part in ("source", "licence"))
         return TaskData(self.name, sides[0], sides[1], source, licence)
 
     def sizes(self) -> tuple[int, int] | None:
@@ -163,18 +163,18 @@ class Mixture:
         number = len(self.tasks)
         if error.split == "pool":
             return DataError(
-                f"--per-task {error.asked} is more than the {error.found} pool examples of {error.place} (task {task!r})",
+                f"--per-task {error.requested} is more than the {error.found} pool examples of {error.place} (task {task!r})",
                 f"use --per-task {error.found} or fewer (--pool {error.found * number} in all)",
             )
         return DataError(
-            f"--test shared by {number} tasks makes {error.asked} each, more than the {error.found} of {error.place} "
+            f"--test shared by {number} tasks makes {error.requested} each, more than the {error.found} of {error.place} "
             f"(task {task!r})",
             f"use --test {error.found * number} or fewer",
         )
 
-    def _told(self, part: str, loaded: list[TaskData]) -> str:
-        told = [(name, getattr(data, part)) for name, data in zip(self.tasks, loaded, strict=True)]
-        return "; ".join(f"{name}: {text}" for name, text in told if text)
+    def _joined(self, part: str, loaded: list[TaskData]) -> str:
+        texts = [(name, getattr(data, part)) for name, data in zip(self.tasks, loaded, strict=True)]
+        return "; ".join(f"{name}: {text}" for name, text in texts if text)
 
 
 def sizes_of(task: Task) -> tuple[int, int] | None:

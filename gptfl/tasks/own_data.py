@@ -57,8 +57,8 @@ def row_reader(settings: Mapping[str, Any]) -> RowReader | None:
     """
     if SHAPE not in settings:
         return None
-    asked = settings.get("loss_on") or ASSISTANT
-    return RowReader(parse_fields(settings.get("fields")), asked, settings.get("chat_template") is not None)
+    learned = settings.get("loss_on") or ASSISTANT
+    return RowReader(parse_fields(settings.get("fields")), learned, settings.get("chat_template") is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ class OwnData:
     learning_rate: float = 2e-5
 
     def __post_init__(self) -> None:
-        asked = self.request
-        _check(asked)
-        parse_fields(asked.fields)
-        named = [path for path in (asked.data, asked.train) if path is not None]
-        self.name = (asked.dataset or "").rstrip("/").rpartition("/")[2] if not named else plain_name(named)
+        request = self.request
+        _check(request)
+        parse_fields(request.fields)
+        named = [path for path in (request.data, request.train) if path is not None]
+        self.name = (request.dataset or "").rstrip("/").rpartition("/")[2] if not named else plain_name(named)
 
     def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
         """Draw the examples. Raises ``DataError`` where there are fewer than asked for."""
@@ -122,17 +122,17 @@ class OwnData:
 
     def settings(self) -> dict[str, Any]:
         """What a recording keeps of how its rows were read, beside ``data``."""
-        asked = {name: getattr(self.request, name) for name in DATA_SETTINGS if name != "data"}
-        told = {name: value for name, value in asked.items() if value is not None}
+        requested = {name: getattr(self.request, name) for name in DATA_SETTINGS if name != "data"}
+        given = {name: value for name, value in requested.items() if value is not None}
         return {
-            **{name: utf8(value) if isinstance(value, Path) else value for name, value in told.items()},
+            **{name: utf8(value) if isinstance(value, Path) else value for name, value in given.items()},
             SHAPE: self.rows.shape,
         }
 
     @cached_property
     def rows(self) -> OwnRows:
         """All rows, read once. Raises ``DataError`` for what can't be read, naming its place."""
-        asked = self.request
+        request = self.request
         sources = self._sources()
         pool, reader, notes = self._read(sources[0])
         name = sources[0][0]
@@ -140,7 +140,7 @@ class OwnData:
             test, other, more = self._read(sources[1])
             shapes = (*notes, *more)
             return OwnRows(pool, test, name, sources[1][0], _shape(reader), _is_chat(reader, other), False, shapes)
-        share = EVAL_SHARE if asked.eval_share is None else asked.eval_share
+        share = EVAL_SHARE if request.eval_share is None else request.eval_share
         kept, aside = split_off(pool, share)
         if not kept or not aside:
             raise DataError(
@@ -148,40 +148,46 @@ class OwnData:
                 f"{len(aside)} to test on",
                 "give more rows, or a file of rows to test on (--eval FILE)",
             )
-        told = (
+        note = (
             f"{len(aside)} of these rows {'is' if len(aside) == 1 else 'are'} kept to test on, chosen by content "
             f"(--eval-share {share:g}; --eval FILE names others)"
         )
-        return OwnRows(kept, aside, name, name, _shape(reader), _is_chat(reader), True, (*notes, told))
+        return OwnRows(kept, aside, name, name, _shape(reader), _is_chat(reader), True, (*notes, note))
 
     def _sources(self) -> "tuple[_Named, _Named | None]":
-        asked = self.request
-        if asked.dataset is not None:
+        request = self.request
+        if request.dataset is not None:
             from gptfl.tasks.hub_rows import hub_sources
 
-            return hub_sources(asked.dataset, asked.dataset_config, asked.split, asked.eval_split, asked.revision)
-        if asked.data is not None:
-            train, test = find_sources(asked.data, "--data")
+            return hub_sources(
+                request.dataset, request.dataset_config, request.split, request.eval_split, request.revision
+            )
+        if request.data is not None:
+            train, test = find_sources(request.data, "--data")
         else:
-            assert asked.train is not None
-            train, test = one_source(asked.train, "--train"), None
-        if asked.eval is not None:
-            test = one_source(asked.eval, "--eval")
-        if test is not None and asked.eval_share is not None:
+            assert request.train is not None
+            train, test = one_source(request.train, "--train"), None
+        if request.eval is not None:
+            test = one_source(request.eval, "--eval")
+        if test is not None and request.eval_share is not None:
             raise UsageError(
-                f"--eval-share {asked.eval_share:g}, and there are rows to test on ({test.name})", "leave it out"
+                f"--eval-share {request.eval_share:g}, and there are rows to test on ({test.name})", "leave it out"
             )
         return _named(train), None if test is None else _named(test)
 
     def _read(self, source: "_Named") -> tuple[tuple[Example, ...], RowReader, tuple[str, ...]]:
         """The examples of a source, and what to tell of them."""
-        asked = self.request
-        reader = RowReader(parse_fields(asked.fields), asked.loss_on or ASSISTANT, asked.as_chat)
+        request = self.request
+        reader = RowReader(parse_fields(request.fields), request.loss_on or ASSISTANT, request.as_chat)
         name, rows = source
         examples, places = read_examples(rows(EXPECTED), reader)
         if not examples:
             raise DataError(f"{name} holds no rows", "give it at least one")
-        return examples, reader, (_told(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places))
+        return (
+            examples,
+            reader,
+            (_understood(name, examples, reader), *_marks(reader), *_duplicates(name, examples, places)),
+        )
 
 
 _Named = tuple[str, Callable[[str], Iterable[Row]]]
@@ -192,16 +198,16 @@ def _named(source: RowSource) -> _Named:
     return source.name, source.rows
 
 
-def _check(asked: DataRequest) -> None:
+def _check(request: DataRequest) -> None:
     """Raise ``UsageError`` for options of data that don't go together."""
-    ways = {"--data": asked.data, "--train": asked.train, "--dataset": asked.dataset}
+    ways = {"--data": request.data, "--train": request.train, "--dataset": request.dataset}
     given = [flag for flag, value in ways.items() if value is not None]
     if not given:
         only = {
-            "--eval": asked.eval,
-            "--eval-share": asked.eval_share,
-            "--fields": asked.fields,
-            "--loss-on": asked.loss_on,
+            "--eval": request.eval,
+            "--eval-share": request.eval_share,
+            "--fields": request.fields,
+            "--loss-on": request.loss_on,
         }
         flag = next((flag for flag, value in only.items() if value is not None), None)
         raise UsageError(
@@ -211,18 +217,18 @@ def _check(asked: DataRequest) -> None:
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} both say where the rows are", "give one of them")
     for flag, value in {
-        "--dataset-config": asked.dataset_config,
-        "--split": asked.split,
-        "--eval-split": asked.eval_split,
-        "--revision": asked.revision,
+        "--dataset-config": request.dataset_config,
+        "--split": request.split,
+        "--eval-split": request.eval_split,
+        "--revision": request.revision,
     }.items():
-        if value is not None and asked.dataset is None:
+        if value is not None and request.dataset is None:
             raise UsageError(f"{flag} {value} is of a data set of the Hub", "name it with --dataset")
-    if asked.dataset is not None and asked.eval is not None:
+    if request.dataset is not None and request.eval is not None:
         raise UsageError("--eval with --dataset", "name a split of it with --eval-split")
-    tests = {"--eval": asked.eval, "--eval-split": asked.eval_split}
+    tests = {"--eval": request.eval, "--eval-split": request.eval_split}
     flag = next((flag for flag, value in tests.items() if value is not None), None)
-    if flag and asked.eval_share is not None:
+    if flag and request.eval_share is not None:
         raise UsageError(f"--eval-share and {flag} both say what to test on", "give one of them")
 
 
@@ -285,7 +291,7 @@ def _is_chat(*readers: RowReader) -> bool:
     return any(reader.shape is not None and reader.shape.chat for reader in readers)
 
 
-def _told(name: str, examples: Sequence[Example], reader: RowReader) -> str:
+def _understood(name: str, examples: Sequence[Example], reader: RowReader) -> str:
     """What was understood of a source, in one line."""
     roles = f" ({', '.join(reader.roles)})" if reader.roles else ""
     learned = ""

@@ -204,8 +204,8 @@ def _alpaca(reader: RowReader, row: TaskRow, fields: Mapping[str, Any]) -> Examp
     instruction, output = (row.checked(row.values[name], reader.called(name)) for name in ("instruction", "output"))
     given, system = (row.any_text(name) if name in row.values else "" for name in ("input", "system"))
     if reader.shape is not None and reader.shape.chat:
-        asked = f"{instruction}\n\n{given}" if given.strip() else instruction
-        turns = [*([Turn("system", system)] if system.strip() else []), Turn("user", asked), Turn(ASSISTANT, output)]
+        prompt = f"{instruction}\n\n{given}" if given.strip() else instruction
+        turns = [*([Turn("system", system)] if system.strip() else []), Turn("user", prompt), Turn(ASSISTANT, output)]
         return reader.conversation(row, [(turn, {}) for turn in turns], fields)
     paired, part = (PAIRED, f"### Input:\n{given}\n\n") if given.strip() else ("", "")
     prompt = ALPACA.format(paired=paired, instruction=instruction, given=part)

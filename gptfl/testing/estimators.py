@@ -61,15 +61,15 @@ def check_estimator(
     data = _fit_data(
         dynamics, made, (features or make_features)(dynamics) if "features" in made.tags.requires else None
     )
-    asked = dynamics.with_role(TEST)
-    query = make_query(asked, data.metric.name)
+    held_out = dynamics.with_role(TEST)
+    query = make_query(held_out, data.metric.name)
     fitted = _check_fit(made, data, name)
     values = _check_prediction(fitted, query, name)
     again = factory(**settings).fit(data).predict(query)
     promises.require_equal(values, again.values, f"{name} fitted twice with the same seed predicts differently")
     _check_restore(factory, fitted, query, values, name)
     _check_curricula(fitted, query, values, name)
-    check_observed(fitted, query, asked, data.metric.name, name)
+    check_observed(fitted, query, held_out, data.metric.name, name)
     _check_sparse(factory, settings, data, query, name)
     check_unseen(lambda: factory(**settings), data, query, name)
     if "gradients" in made.tags.requires:

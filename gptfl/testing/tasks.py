@@ -46,9 +46,9 @@ def check_task(
     require(fewer.test == drawn.test[: test - 1], f"{name}: a smaller test set is not the beginning of a larger one")
     whole = made.load(None, None, 0)
     for side, most in (("pool", len(whole.pool)), ("test", len(whole.test))):
-        asked = {"pool": pool, "test": test, side: most + 1}
+        counts = {"pool": pool, "test": test, side: most + 1}
         promises.refuses(
-            lambda asked=asked: made.load(asked["pool"], asked["test"], 0),
+            lambda counts=counts: made.load(counts["pool"], counts["test"], 0),
             f"{name}: load() asked for {most + 1} {side} examples, one more than there are,",
         )
 

@@ -38,8 +38,8 @@ def check_unseen(make: Callable[[], Estimator], data: FitData, query: Query, nam
     pool = len(data.pool) - ("train" in sides and not made.tags.blind)
     test = len(data.test) - ("test" in sides)
     fitted = made.fit(_first_of(data, pool, test, cut=pool < len(data.pool)))
-    asked = _asked(data, np.arange(len(data.pool)), np.arange(len(data.test)), pool, test)
-    about = replace(query, unseen=asked)
+    unseen = _unseen_of(data, np.arange(len(data.pool)), np.arange(len(data.test)), pool, test)
+    about = replace(query, unseen=unseen)
     values = fitted.predict(about).values
     promises.require_finite(values, f"what {name} predicts with unseen examples")
     shape = (len(query.batches), len(query.steps), len(data.test))
@@ -65,14 +65,14 @@ def _check_order(
         batches=np.where(query.batches >= 0, last - query.batches, -1),
         first=query.first[:, back],
         derivatives={key: changes[..., back] for key, changes in query.derivatives.items()},
-        unseen=_asked(data, np.arange(last + 1)[::-1], back, *seen),
+        unseen=_unseen_of(data, np.arange(last + 1)[::-1], back, *seen),
     )
     promises.require_close(
         values[:, :, back], fitted.predict(turned).values, f"{name}: the order of the examples asked about matters"
     )
 
 
-def _asked(data: FitData, pool: np.ndarray, test: np.ndarray, pool_seen: int, test_seen: int) -> Unseen:
+def _unseen_of(data: FitData, pool: np.ndarray, test: np.ndarray, pool_seen: int, test_seen: int) -> Unseen:
     """The question about these places, of which the first so many were fitted."""
     examples = [data.pool[i] for i in pool], [data.test[i] for i in test]
     return Unseen(
@@ -86,12 +86,12 @@ def _asked(data: FitData, pool: np.ndarray, test: np.ndarray, pool_seen: int, te
 
 
 def _features(
-    features: Features | None, pool: np.ndarray, test: np.ndarray, trained: Sequence[Example], asked: Sequence[Example]
+    features: Features | None, pool: np.ndarray, test: np.ndarray, trained: Sequence[Example], wanted: Sequence[Example]
 ) -> Features | None:
     if features is None:
         return None
     sets = {name: FeatureSet(one.train[pool], one.test[test], one.kind) for name, one in features.sets.items()}
-    return Features(features.encoder, features.identity, examples_fingerprint(trained, asked), sets)
+    return Features(features.encoder, features.identity, examples_fingerprint(trained, wanted), sets)
 
 
 def _first_of(data: FitData, pool: int, test: int, cut: bool) -> FitData:

@@ -242,8 +242,8 @@ def test_cost_is_seconds_and_operations_a_trajectory(space, registry, monkeypatc
     assert found["gptfluence"].flops * runs * tests == pytest.approx(layers + pairs)
     counted, run = Counted(), dynamics.runs[3]
     counted.level = np.zeros(tests)
-    contender = NamedEstimator(registry.find("estimator", "recall"), counted)
-    assert measure_cost(contender, [run], dynamics.metrics["loss"]).flops == 7.0
+    named = NamedEstimator(registry.find("estimator", "recall"), counted)
+    assert measure_cost(named, [run], dynamics.metrics["loss"]).flops == 7.0
 
 
 def test_a_mixture_is_scored_on_each_task(space):

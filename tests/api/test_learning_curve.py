@@ -39,7 +39,7 @@ def test_skill_is_against_the_mean_of_all_runs_that_may_be_fitted_to(swept):
     np.testing.assert_allclose(skills(found, "mean-run"), [1 - error(n) / error(20) for n in (2, 5, 20)], atol=1e-6)
     assert found.held_out == ("run-0020", "run-0021", "run-0022", "run-0023")
     assert found.fittable == 20
-    assert found.asked == ("recall",)
+    assert found.estimators == ("recall",)
 
 
 def test_without_a_number_the_test_runs_are_held_out_and_repeats_never(swept):

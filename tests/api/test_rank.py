@@ -10,8 +10,8 @@ import gptfl
 from gptfl.core import Example, Query
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features import lookup
-from gptfl.features import vectors as reading_rows
-from gptfl.influence import simulated as influence
+from gptfl.features import vectors as feature_vectors
+from gptfl.influence import simulated as simulated_influence
 from gptfl.influence.simulated import drops, replacements, typical_recipe
 from gptfl.plugins.registry import build
 from gptfl.simulation.schedule import first_scores
@@ -19,7 +19,7 @@ from gptfl.simulation.simulator import open_fitted
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
-from tests import ranking_estimators as kin
+from tests import ranking_estimators
 from tests.synthetic import synthetic
 
 POOL, TEST = 14, 5
@@ -39,7 +39,7 @@ FLIPPED = replace(DYNAMICS, pool=tuple(flip(e) if i in FLIPS else e for i, e in 
 
 
 def use_kin(monkeypatch):
-    built = build([kin])
+    built = build([ranking_estimators])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
@@ -82,23 +82,23 @@ def loop(source, trial_of, reading):
 
     def final(batches):
         query = Query(batches[None], recipe.learning_rates[None], recipe.grid, first[None])
-        return reading(source.contender.estimator.predict(query).values[0, -1].astype(np.float64))
+        return reading(source.named.estimator.predict(query).values[0, -1].astype(np.float64))
 
     return trial_of(recipe, final)
 
 
 def dropped(recipe, final):
-    told = [[] for _ in range(POOL)]
+    changes = [[] for _ in range(POOL)]
     for trial in drops(recipe, POOL, 2, 5):
         for place in trial.due:
             assert place in trial.base
             without = [[-1 if one == place else one for one in batch] for batch in trial.base]
-            told[place].append(final(np.array(without)) - final(trial.base))
-    return np.array([np.mean(one) for one in told])
+            changes[place].append(final(np.array(without)) - final(trial.base))
+    return np.array([np.mean(one) for one in changes])
 
 
 def replaced(recipe, final):
-    told = [[] for _ in range(POOL)]
+    changes = [[] for _ in range(POOL)]
     for trial in replacements(recipe, POOL, 2, 5):
         names = [*trial.others, None]
 
@@ -109,14 +109,14 @@ def replaced(recipe, final):
         assert not set(ends) & set(trial.others.tolist())
         assert len(ends) + len(trial.others) == POOL
         for place in trial.due:
-            told[place].append(np.mean([end for other, end in ends.items() if other != place]) - ends[int(place)])
-    return np.array([np.mean(one) for one in told])
+            changes[place].append(np.mean([end for other, end in ends.items() if other != place]) - ends[int(place)])
+    return np.array([np.mean(one) for one in changes])
 
 
 @pytest.mark.parametrize(("how", "plainly"), [("drop", dropped), ("replace", replaced)])
-@pytest.mark.parametrize("numbers", [influence.MAX_NUMBERS, 200])
+@pytest.mark.parametrize("numbers", [simulated_influence.MAX_NUMBERS, 200])
 def test_batched_influences_are_those_of_a_plain_loop(space, monkeypatch, how, plainly, numbers) -> None:
-    monkeypatch.setattr(influence, "MAX_NUMBERS", numbers)
+    monkeypatch.setattr(simulated_influence, "MAX_NUMBERS", numbers)
     fitted = gptfl.fit("gptfluence", workspace=space, settings={"epochs": 30})
     source = open_fitted(fitted.path, None, space, None, None)
     for on, reading in (("mean", np.mean), (f"test:{TESTS[2]}", lambda values: values[2])):
@@ -131,14 +131,16 @@ def test_an_additive_simulator_gives_back_its_own_influences(space, how) -> None
     vectors = np.asarray(FEATURES.sets["vectors"].train, dtype=float)
     tests = np.asarray(FEATURES.sets["vectors"].test, dtype=float)
     for on, truth in (("mean", vectors @ tests.mean(axis=0)), ("self", (vectors**2).sum(axis=1))):
-        told = gptfl.rank(workspace=space, on=on, how=how, orders=40).rankings[0].influence
-        assert np.corrcoef(told, truth)[0, 1] > 0.9
+        influence = gptfl.rank(workspace=space, on=on, how=how, orders=40).rankings[0].influence
+        assert np.corrcoef(influence, truth)[0, 1] > 0.9
 
 
 def test_self_asks_about_the_pool_as_test_examples(space, monkeypatch) -> None:
     asked: list[Query] = []
-    predict = kin.Kin.predict
-    monkeypatch.setattr(kin.Kin, "predict", lambda self, query: asked.append(query) or predict(self, query))
+    predict = ranking_estimators.Kin.predict
+    monkeypatch.setattr(
+        ranking_estimators.Kin, "predict", lambda self, query: asked.append(query) or predict(self, query)
+    )
     gptfl.fit("kin", workspace=space)
     result = gptfl.rank(workspace=space, on="self", how="drop", orders=1)
     unseen = next(query.unseen for query in asked if query.unseen is not None)
@@ -157,14 +159,14 @@ def test_self_asks_about_the_pool_as_test_examples(space, monkeypatch) -> None:
 def test_own_first_scores_that_were_measured_are_taken(space) -> None:
     gptfl.fit("kin", workspace=space)
     values = dict(zip(IDS, np.linspace(1, 2, POOL).tolist(), strict=True))
-    told = {"recording": DYNAMICS.examples, "metric": "loss", "model": "m", "values": values}
+    content = {"recording": DYNAMICS.examples, "metric": "loss", "model": "m", "values": values}
     path = space / "syn.loss.first-scores.json"
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(content))
     assert not any("taken to start" in note for note in gptfl.rank(workspace=space, on="self").notes)
-    path.write_text(json.dumps({**told, "values": {}}))
+    path.write_text(json.dumps({**content, "values": {}}))
     with pytest.raises(DataError, match=r"first-scores.json is damaged \(KeyError\): delete it"):
         gptfl.rank(workspace=space, on="self")
-    path.write_text(json.dumps({**told, "recording": "another"}))
+    path.write_text(json.dumps({**content, "recording": "another"}))
     assert any("taken to start" in note for note in gptfl.rank(workspace=space, on="self").notes)
 
 
@@ -186,14 +188,14 @@ def test_what_an_estimator_says_itself_is_taken_by_default(space) -> None:
 @pytest.mark.parametrize("chunk", [3, 4096])
 def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, chunk) -> None:
     fitted = gptfl.fit("bayes", workspace=space)
-    monkeypatch.setattr(reading_rows, "CHUNK", chunk)
+    monkeypatch.setattr(feature_vectors, "CHUNK", chunk)
     # The features are only ever read in rows.
     monkeypatch.setattr(lookup, "read_features", None)
-    told = []
-    result = gptfl.rank(workspace=space, on=TESTS[1:4], progress=lambda *given: told.append(given))
+    expected = []
+    result = gptfl.rank(workspace=space, on=TESTS[1:4], progress=lambda *given: expected.append(given))
     ranking = result.rankings[0]
     assert (ranking.how, ranking.step) == ("closed-form", 8)
-    assert [one[1:3] for one in told] == [(min(stop, POOL), POOL) for stop in range(chunk, POOL + chunk, chunk)]
+    assert [one[1:3] for one in expected] == [(min(stop, POOL), POOL) for stop in range(chunk, POOL + chunk, chunk)]
     # The same Gaussian process by its kernel, a curriculum at a time: the average run against one example more.
     runs = [run for run in DYNAMICS.runs if run.role == "fit"]
     vectors = np.asarray(FEATURES.sets["vectors"].train, float)
@@ -205,12 +207,14 @@ def test_influence_in_closed_form_is_that_of_a_dense_loop(space, monkeypatch, ch
     rate = np.mean([run.curriculum.learning_rates for run in runs]) / runs[0].curriculum.batches.shape[1]
     values = np.stack([run.metrics["loss"][-1] for run in runs])
     inputs = (seen - seen.mean(axis=0)) @ vectors
-    gram = np.linalg.inv(inputs @ inputs.T * kin.PRIOR**2 + kin.NOISE**2 * np.eye(len(runs)))
+    gram = np.linalg.inv(
+        inputs @ inputs.T * ranking_estimators.PRIOR**2 + ranking_estimators.NOISE**2 * np.eye(len(runs))
+    )
     for place in range(POOL):
         moved = rate * (vectors[place] - vectors.mean(axis=0))
-        cross = inputs @ moved * kin.PRIOR**2
+        cross = inputs @ moved * ranking_estimators.PRIOR**2
         mean = (cross @ gram @ (values - values.mean(axis=0)))[1:4].mean()
-        spread = np.sqrt((moved @ moved * kin.PRIOR**2 - cross @ gram @ cross) / 3)
+        spread = np.sqrt((moved @ moved * ranking_estimators.PRIOR**2 - cross @ gram @ cross) / 3)
         assert ranking.influence[place] == pytest.approx(-mean, rel=1e-6, abs=1e-9)
         assert ranking.high[place] - ranking.influence[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
         assert ranking.influence[place] - ranking.low[place] == pytest.approx(1.6448536 * spread, rel=1e-4)
@@ -265,9 +269,11 @@ def test_a_metric_to_be_high_turns_the_sign(tmp_path) -> None:
 def test_flips_are_looked_for_where_influence_is_suspect(tmp_path, monkeypatch) -> None:
     space = write(tmp_path, FLIPPED)
     gptfl.fit("teller", workspace=space)
-    told = np.where(np.isin(np.arange(POOL), FLIPS), 2.0, 1.0)
-    monkeypatch.setattr(kin.Teller, "self_influence", lambda self: told)
-    monkeypatch.setattr(kin.Teller, "influence", lambda self: np.repeat(-told[:, None], TEST, axis=1))
+    influence = np.where(np.isin(np.arange(POOL), FLIPS), 2.0, 1.0)
+    monkeypatch.setattr(ranking_estimators.Teller, "self_influence", lambda self: influence)
+    monkeypatch.setattr(
+        ranking_estimators.Teller, "influence", lambda self: np.repeat(-influence[:, None], TEST, axis=1)
+    )
     for on in ("self", "mean"):
         result = gptfl.rank(workspace=space, on=on)
         assert result.detections["teller"].area == pytest.approx(1.0)
@@ -349,8 +355,8 @@ def test_examples_set_aside_from_the_fit_are_ranked_with_the_others(space) -> No
     vectors, tests = (np.asarray(one, float) for one in (FEATURES.sets["vectors"].train, FEATURES.sets["vectors"].test))
     gptfl.fit("teller", workspace=space, unseen="both")
     for on, truth in (("mean", vectors @ tests.mean(axis=0)), ("self", (vectors**2).sum(axis=1))):
-        told = gptfl.rank(workspace=space, on=on, how="replace", orders=40).rankings[0].influence
-        assert np.corrcoef(told, truth)[0, 1] > 0.9
+        influence = gptfl.rank(workspace=space, on=on, how="replace", orders=40).rankings[0].influence
+        assert np.corrcoef(influence, truth)[0, 1] > 0.9
         with pytest.raises(DataError, match=r"was fitted with examples set aside.*use --how replace"):
             gptfl.rank(workspace=space, on=on)
 

@@ -48,9 +48,13 @@ def recording(space: Path):
 
 def test_every_point_is_a_plain_training_on_the_corrected_pool(space: Path) -> None:
     _, dynamics = recording(space)
-    told = []
+    announced = []
     study = gptfl.relabel_study(
-        workspace=space, shares=(0.4,), repeats=2, progress=lambda *given: told.append(given), announce=told.append
+        workspace=space,
+        shares=(0.4,),
+        repeats=2,
+        progress=lambda *given: announced.append(given),
+        announce=announced.append,
     )
     assert study is not None
     assert (study.shares, study.steps, study.flips) == ((0.0, 0.4, 1.0), POOL * 4 * 2 // 5 // 2, 4)
@@ -73,9 +77,9 @@ def test_every_point_is_a_plain_training_on_the_corrected_pool(space: Path) -> N
         run = trainer.run(Plan(0, seed, "fit", batches), lambda *_: None)
         for name in ("accuracy", "loss"):
             assert study.values[name][2, 2, repeat] == pytest.approx(run.metrics[name][-1].mean(), rel=1e-5)
-    assert told[-1][:1] == ("retrain",)
-    assert told[-1][1] == told[-1][2]
-    estimates = [one for one in told if not isinstance(one, tuple)]
+    assert announced[-1][:1] == ("retrain",)
+    assert announced[-1][1] == announced[-1][2]
+    estimates = [one for one in announced if not isinstance(one, tuple)]
     assert estimates[0].runs == study.trained == study.trained_now
     stored = json.loads(study.output.read_text())
     assert stored["orders"][2]["loss"] == study.values["loss"][2].tolist()

@@ -11,7 +11,7 @@ from gptfl.plugins.registry import build
 from gptfl.report.selection import to_json
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
-from tests import ranking_estimators as kin
+from tests import ranking_estimators
 from tests.synthetic import synthetic
 
 DYNAMICS, FEATURES = synthetic(runs=12, pool=20, test=6, subset=8, batch_size=4, steps=8, every=2)
@@ -19,7 +19,7 @@ TESTS = [example.id for example in DYNAMICS.test]
 
 
 def use_kin(monkeypatch):
-    built = build([kin])
+    built = build([ranking_estimators])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
@@ -64,9 +64,9 @@ def test_the_subset_of_greatest_influence_is_what_simulate_takes(space: Path) ->
     assert found.reference == pytest.approx(simulated.reference.final[:3].mean())
     assert found.predicted < found.reference
     gptfl.simulate(workspace=space, subset=found.output)
-    told = json.loads(to_json(found))
-    assert [row["id"] for row in told["examples"]] == list(found.ids)
-    assert told["predicted"] == found.predicted
+    document = json.loads(to_json(found))
+    assert [row["id"] for row in document["examples"]] == list(found.ids)
+    assert document["predicted"] == found.predicted
     assert gptfl.select(8, workspace=space, on=on, orders=2, seed=5) is not None  # its own file is overwritten
 
 

@@ -52,15 +52,15 @@ def recording(space: Path) -> tuple[Path, Dynamics]:
 
 def test_each_kind_is_plain_trainings_scored_on_what_was_set_apart(space: Path) -> None:
     _, dynamics = recording(space)
-    told: list = []
-    study = gptfl.select_study(workspace=space, seed=3, announce=told.append, **BRIEF)
+    announced: list = []
+    study = gptfl.select_study(workspace=space, seed=3, announce=announced.append, **BRIEF)
     assert study is not None
     order = generator(3, 31).permutation(TEST)[:3]
     assert study.scored == tuple(dynamics.test[place].id for place in np.sort(order))
-    assert (study.asked, study.steps, study.trained, study.trained_now) == (3, 4, 6, 6)
+    assert (study.targets, study.steps, study.trained, study.trained_now) == (3, 4, 6, 6)
     assert [kind.name for kind in study.kinds] == ["selected by exposure-gp", "top of class-share", "random"]
     assert [len(kind.subsets) for kind in study.kinds] == [1, 1, 2]
-    assert told[0].runs == 6
+    assert announced[0].runs == 6
     scored = tuple(dynamics.test[place] for place in np.sort(order))
     metrics = tuple(make_metric(get_registry(), name) for name in ("loss", "accuracy"))
     recipe = replace(recipe_of(dynamics), record_every=4)
@@ -112,8 +112,8 @@ def test_what_is_chosen_knows_nothing_of_what_is_scored_on(space: Path) -> None:
     assert len(fresh.recording.dynamics.test) == 3
     weights = np.full((1, 3), 1 / 3)
     rows = {name: one.train for name, one in known.sets.items()}
-    told, _ = fresh.contender.estimator.influence_of(np.arange(POOL), rows, weights)
-    best = np.argsort(-told[:, 0], kind="stable")[:SIZE]
+    influence, _ = fresh.named.estimator.influence_of(np.arange(POOL), rows, weights)
+    best = np.argsort(-influence[:, 0], kind="stable")[:SIZE]
     assert set(again.kinds[0].subsets[0]) == {dynamics.pool[place].id for place in best}
 
 

@@ -19,7 +19,7 @@ from gptfl.store.recordings import read_dynamics, write_dynamics
 from gptfl.testing.synthetic import make_dynamics
 from gptfl.training.load import load_model
 from gptfl.training.trainer import RecordingTrainer
-from tests import interval_estimator as sure
+from tests import interval_estimator
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def made(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import shutil
 
-    built = build([sure])
+    built = build([interval_estimator])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     root = Path(shutil.copytree(made, tmp_path / "space"))
     gptfl.fit("sure", workspace=root, metric="loss")
@@ -51,13 +51,13 @@ def ids(space: Path, count: int = 5) -> list[str]:
 def test_what_is_trained_is_what_was_predicted(space: Path) -> None:
     dynamics = read_dynamics(space / "own.dynamics.h5")
     plans: list = []
-    told: list = []
+    announced: list = []
     found = gptfl.verify(
-        workspace=space, subset=ids(space), orders=2, announce=plans.append, progress=lambda *one: told.append(one)
+        workspace=space, subset=ids(space), orders=2, announce=plans.append, progress=lambda *one: announced.append(one)
     )
     assert found is not None
     assert (plans[0].runs, plans[0].steps, plans[0].recorded, plans[0].subset) == (2, 6, 4, 5)
-    assert told[-1][:3] == ("train", 12, 12)
+    assert announced[-1][:3] == ("train", 12, 12)
     simulated = gptfl.simulate(workspace=space, subset=ids(space), orders=2)
     stored = read_predictions(simulated.predictions)
     np.testing.assert_array_equal(found.predicted, simulated.values)
@@ -90,13 +90,13 @@ def test_what_is_trained_is_what_was_predicted(space: Path) -> None:
 def test_the_numbers_and_the_picture_are_kept(space: Path, tmp_path: Path) -> None:
     found = gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "told.json")
     assert found is not None
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert next(iter(told)) == "recording"
-    np.testing.assert_allclose(told["runs"][0]["recorded"], found.recorded[0])
-    np.testing.assert_allclose(told["runs"][0]["intervals"]["0.9"]["low"], found.intervals[0.9][0][0])
-    assert told["runs"][0]["batches"] == [list(batch) for batch in found.batches[0]]
-    assert told["recorded"] == pytest.approx(found.recorded[0, -1].mean())
-    assert {one["id"] for one in told["test"]} == set(found.tests)
+    document = json.loads((tmp_path / "told.json").read_text())
+    assert next(iter(document)) == "recording"
+    np.testing.assert_allclose(document["runs"][0]["recorded"], found.recorded[0])
+    np.testing.assert_allclose(document["runs"][0]["intervals"]["0.9"]["low"], found.intervals[0.9][0][0])
+    assert document["runs"][0]["batches"] == [list(batch) for batch in found.batches[0]]
+    assert document["recorded"] == pytest.approx(found.recorded[0, -1].mean())
+    assert {one["id"] for one in document["test"]} == set(found.tests)
     assert found.figure == tmp_path / "told.png"
     assert found.figure.read_bytes()[:4] == b"\x89PNG"
     again = gptfl.verify(workspace=space, subset=ids(space), output=tmp_path / "told.json")

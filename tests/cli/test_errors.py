@@ -91,11 +91,11 @@ def test_full_memory_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gptfl.training.trainer.RecordingTrainer.run", run_out)
     outcome = gptfl("collect", "--model", "tiny", "--task", "errands", *SMALL)
-    told = {"gpu": "Tried to allocate 30.00 MiB", "machine": "the system gave no more", **texts}[kind].rstrip(".")
+    reason = {"gpu": "Tried to allocate 30.00 MiB", "machine": "the system gave no more", **texts}[kind].rstrip(".")
     assert outcome.code == 5
     last = outcome.err.strip().split("\n")[-1]
     assert last.startswith("error: memory is full: ")
-    assert told in last
+    assert reason in last
     assert "; no run was finished, the same command begins anew: " in last
     assert "Process 8" not in outcome.err
     assert "Traceback" not in outcome.err
@@ -122,9 +122,9 @@ def test_overflow_is_one_note(gptfl: Command, monkeypatch: pytest.MonkeyPatch) -
         raise DataError("x", "y")
 
     monkeypatch.setattr("gptfl.recording.inspect.inspect", overflow)
-    told = gptfl("inspect", "x.h5").err.strip().split("\n")
-    assert len(told) == 2
-    assert told[0].startswith("note: some numbers are too large or none (overflow encountered")
+    lines = gptfl("inspect", "x.h5").err.strip().split("\n")
+    assert len(lines) == 2
+    assert lines[0].startswith("note: some numbers are too large or none (overflow encountered")
 
 
 @pytest.mark.parametrize(

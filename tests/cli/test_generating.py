@@ -34,10 +34,10 @@ def test_the_plan_tells_of_generation(gptfl: Command, neox: Path, writing: tuple
 
 
 def test_text_metrics_are_recorded_and_told(gptfl: Command, neox: Path, writing: tuple[str, ...]) -> None:
-    told = gptfl("collect", "--model", str(neox), *writing, *SMALL, "--metric", "bleu", "--decode", "nucleus")
-    assert told.code == 0
-    assert re.search(r"^bleu [\d.e-]+ → [\d.e-]+, mean of all runs", told.out, re.MULTILINE)
-    assert "nan" not in told.out
+    outcome = gptfl("collect", "--model", str(neox), *writing, *SMALL, "--metric", "bleu", "--decode", "nucleus")
+    assert outcome.code == 0
+    assert re.search(r"^bleu [\d.e-]+ → [\d.e-]+, mean of all runs", outcome.out, re.MULTILINE)
+    assert "nan" not in outcome.out
 
 
 @pytest.mark.parametrize("name", ["bleu", "rougeL"])

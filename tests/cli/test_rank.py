@@ -14,7 +14,7 @@ from gptfl.core import Example
 from gptfl.plugins.registry import build
 from gptfl.store.features import write_features
 from gptfl.store.recordings import read_dynamics, write_dynamics
-from tests import ranking_estimators as kin
+from tests import ranking_estimators
 from tests.cli.test_errors import refuses
 from tests.synthetic import synthetic
 
@@ -86,7 +86,7 @@ def test_csv_has_a_row_for_each_estimator_and_example(gptfl: Callable, flipped: 
 def test_intervals_of_influence_in_table_csv_and_json(
     gptfl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = build([kin])
+    built = build([ranking_estimators])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
     write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
@@ -106,21 +106,21 @@ def test_intervals_of_influence_in_table_csv_and_json(
     assert list(rows[0])[3:6] == ["influence", "low", "high"]
     assert all(float(row["low"]) < float(row["influence"]) < float(row["high"]) for row in rows[:14])
     assert {(row["low"], row["high"]) for row in rows[14:]} == {("", "")}
-    told = json.loads(gptfl("rank", "-w", str(tmp_path), *both, "--json", "--top", "1").out)
-    assert told["rankings"][0]["level"] == 0.9
-    assert {"low", "high"} <= told["rankings"][0]["examples"][0].keys()
-    assert "level" not in told["rankings"][1]
+    document = json.loads(gptfl("rank", "-w", str(tmp_path), *both, "--json", "--top", "1").out)
+    assert document["rankings"][0]["level"] == 0.9
+    assert {"low", "high"} <= document["rankings"][0]["examples"][0].keys()
+    assert "level" not in document["rankings"][1]
 
 
 def test_json_holds_the_curves(gptfl: Callable, flipped: Path) -> None:
-    told = json.loads(gptfl("rank", "-w", str(flipped), "--on", "test:test-1", "--how", "drop", "--json").out)
-    assert (told["on"], told["rankings"][0]["how"], told["flipped"]) == ("test:test-1", "drop", 5)
-    curve = told["detection"]["gptfluence"]
+    document = json.loads(gptfl("rank", "-w", str(flipped), "--on", "test:test-1", "--how", "drop", "--json").out)
+    assert (document["on"], document["rankings"][0]["how"], document["flipped"]) == ("test:test-1", "drop", 5)
+    curve = document["detection"]["gptfluence"]
     assert (curve["found"][0], curve["found"][-1], len(curve["found"])) == (0, pytest.approx(1), 15)
     found = np.array(curve["found"])
     raw = ((found[1:] + found[:-1]) / 2).mean()
     assert curve["area"] == pytest.approx(0.5 + (raw - 0.5) / (1 - 5 / 14))
-    assert told["figure"].endswith("made.loss.test-test-1.flips.png")
+    assert document["figure"].endswith("made.loss.test-test-1.flips.png")
 
 
 def test_first_scores_are_measured_once_with_the_recordings_model(gptfl: Callable, study: Path) -> None:

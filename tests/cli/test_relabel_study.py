@@ -35,9 +35,9 @@ def test_cost_first_then_the_tables(gptfl: Callable, study_of_flips: Path) -> No
     for name in ("class-share", "random order", "perfect order"):
         assert sum(line.startswith(name) for line in lines) == 2
     assert any(line.startswith("numbers: ") for line in lines)
-    told = json.loads(gptfl(*arguments, "--json").out)
-    assert told["shares"] == [0, 0.5, 1]
-    assert [one["order"] for one in told["orders"]] == ["class-share", "random order", "perfect order"]
+    document = json.loads(gptfl(*arguments, "--json").out)
+    assert document["shares"] == [0, 0.5, 1]
+    assert [one["order"] for one in document["orders"]] == ["class-share", "random order", "perfect order"]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_without_flips_there_is_nothing_to_study(gptfl: Callable, study: Path) -
 
 
 def test_ranking_finds_the_flips_that_collect_made(gptfl: Callable, study_of_flips: Path) -> None:
-    told = json.loads(gptfl("rank", "-w", str(study_of_flips), "--json").out)
-    assert told["flipped"] == 4
-    assert set(told["detection"]) == {"class-share"}
+    document = json.loads(gptfl("rank", "-w", str(study_of_flips), "--json").out)
+    assert document["flipped"] == 4
+    assert set(document["detection"]) == {"class-share"}

@@ -9,7 +9,7 @@ import gptfl as package
 from gptfl.plugins.registry import build
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
-from tests import ranking_estimators as kin
+from tests import ranking_estimators
 from tests.cli.test_errors import refuses
 from tests.synthetic import synthetic
 
@@ -17,7 +17,7 @@ DYNAMICS, FEATURES = synthetic(runs=10, pool=14, test=5, subset=6, batch_size=3,
 
 
 def use_kin(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build([kin])
+    built = build([ranking_estimators])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
@@ -55,8 +55,13 @@ def test_what_is_selected_is_shown_and_simulated(gptfl: Callable, space: Path) -
     assert f"ids: {ids}" in lines
     assert lines[-1] == f"next: gptfl verify --subset {ids}"
     assert "trust in bayes" in shown.err
-    told = json.loads(gptfl(*call, "--json").out)
-    assert (told["size"], told["max_share"], told["diversity"], len(told["examples"])) == (6, 0.5, 0.5, 6)
+    document = json.loads(gptfl(*call, "--json").out)
+    assert (document["size"], document["max_share"], document["diversity"], len(document["examples"])) == (
+        6,
+        0.5,
+        0.5,
+        6,
+    )
     simulated = gptfl("simulate", "-w", str(space), "--subset", str(ids))
     assert simulated.code == 0, simulated.err
     assert simulated.out.splitlines()[-1] == f"next: gptfl verify --subset {ids}"

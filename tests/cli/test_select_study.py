@@ -37,9 +37,9 @@ def test_cost_first_then_the_tables(gptfl: Callable, study: Path) -> None:
     for name in ("selected by gptfluence", "top of class-share", "random"):
         assert sum(line.startswith(name) for line in lines) == 2
     assert any(line.startswith("picture: ") for line in lines)
-    told = json.loads(gptfl(*call, "--json").out)
-    assert [len(one["values"]["loss"]) for one in told["kinds"]] == [2, 2, 2]
-    assert set(told["kinds"][0]["better_than_random"]["loss"]) == {"by", "interval", "clear"}
+    document = json.loads(gptfl(*call, "--json").out)
+    assert [len(one["values"]["loss"]) for one in document["kinds"]] == [2, 2, 2]
+    assert set(document["kinds"][0]["better_than_random"]["loss"]) == {"by", "interval", "clear"}
 
 
 @pytest.mark.parametrize(

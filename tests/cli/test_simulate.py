@@ -22,15 +22,15 @@ def test_held_out_runs_show_what_was_recorded(gptfl: Callable, tmp_path: Path) -
     head = next(line for line in shown.out.splitlines() if "test example " in line and "change" in line)
     assert head.split()[-4:] == ["recorded", "against", "change", "text"]
     assert "has skill" in shown.out
-    told = json.loads(gptfl("simulate", "--workspace", str(tmp_path), "--json").out)
-    assert isinstance(told["recorded"], float)
-    assert isinstance(told["skill"], float)
-    assert all(isinstance(row["recorded"], float) for row in told["test"])
+    document = json.loads(gptfl("simulate", "--workspace", str(tmp_path), "--json").out)
+    assert isinstance(document["recorded"], float)
+    assert isinstance(document["skill"], float)
+    assert all(isinstance(row["recorded"], float) for row in document["test"])
     ids = tmp_path / "ids.txt"
     ids.write_text("\n".join(example.id for example in DYNAMICS.pool[:4]))
     asked = gptfl("simulate", "--subset", str(ids), "--steps", "5", "--workspace", str(tmp_path), "--json")
-    told = json.loads(asked.out)
-    assert (told["recorded"], told["step"], told["against_step"]) == (None, 5, 5)
+    document = json.loads(asked.out)
+    assert (document["recorded"], document["step"], document["against_step"]) == (None, 5, 5)
     assert "trust: on the" in asked.err
 
 
@@ -62,10 +62,10 @@ def test_several_subsets_are_predicted_in_one_pass(gptfl: Callable, fitted: Path
     assert [line for line in shown.out.splitlines() if str(tmp_path / "6.txt") in line]
     assert shown.out.rstrip().splitlines()[-1].startswith("next: gptfl verify --subset")
     assert {path.name for path in fitted.iterdir()} == before
-    told = json.loads(gptfl(*asked, "--json").out)
-    assert [row["examples"] for row in told["subsets"]] == [4, 6]
+    document = json.loads(gptfl(*asked, "--json").out)
+    assert [row["examples"] for row in document["subsets"]] == [4, 6]
     alone = json.loads(gptfl(*asked[:3], *subsets(tmp_path, 6), "--no-picture", "--json").out)
-    assert told["subsets"][1]["predicted"] == pytest.approx(alone["predicted"], rel=1e-6)
+    assert document["subsets"][1]["predicted"] == pytest.approx(alone["predicted"], rel=1e-6)
     assert alone["picture"] is None
 
 
@@ -83,8 +83,8 @@ def test_what_goes_with_one_subset_is_refused(
 
 
 def test_a_picture_and_none_are_refused(gptfl: Callable, fitted: Path) -> None:
-    told = gptfl("simulate", "--workspace", str(fitted), "--figure", "a.png", "--no-picture")
-    refuses(told, 2, "error: --figure a.png and --no-picture were given together: choose one")
+    outcome = gptfl("simulate", "--workspace", str(fitted), "--figure", "a.png", "--no-picture")
+    refuses(outcome, 2, "error: --figure a.png and --no-picture were given together: choose one")
 
 
 def test_sweeps_and_learning_curves_are_commands(gptfl: Callable, fitted: Path, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ def test_from_sketches_to_a_fit(gptfl: Command, neox: Path, tmp_path: Path) -> N
     sketches = ("--sketches", "--sketch-points", "2", "--sketch-dimensions", "32", "--sketch-modules", "*mlp*")
     planned = done(*recorded, *sketches, "--dry-run")
     assert "one reference run besides; 12 + 4 gradients in 32 dimensions at steps 0, 4: about" in planned
-    told = done(*recorded, *sketches)
-    assert "gradient sketches at steps 0, 4 of a reference run added" in told
-    assert told.endswith("next: gptfl featurize")
+    printed = done(*recorded, *sketches)
+    assert "gradient sketches at steps 0, 4 of a reference run added" in printed
+    assert printed.endswith("next: gptfl featurize")
     # Without --sketches again, the recording still holds them.
     assert done(*recorded).endswith("next: gptfl featurize")
     shown = done("featurize", "--set", "dimensions=16")

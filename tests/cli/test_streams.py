@@ -26,7 +26,7 @@ def test_a_reader_that_leaves_is_no_failure(arguments: str, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("streams", "code", "told"),
+    ("streams", "code", "message"),
     [
         (">&-", 5, "error: stdout can't be written (it is closed): send it elsewhere"),
         (">/dev/full", 5, "error: stdout can't be written (No space left on device): send it elsewhere"),
@@ -35,11 +35,11 @@ def test_a_reader_that_leaves_is_no_failure(arguments: str, code: int) -> None:
         (">&- 2>&- <&-", 5, ""),
     ],
 )
-def test_what_can_not_be_printed_is_told_once(streams: str, code: int, told: str) -> None:
+def test_what_can_not_be_printed_is_told_once(streams: str, code: int, message: str) -> None:
     done = shell(f"{GPTFL} --version {streams}")
     assert done.returncode == code
-    assert done.stderr.startswith(told)
-    assert done.stderr.count("\n") == bool(told)
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == bool(message)
 
 
 def test_a_failure_is_told_rather_than_a_lost_stream() -> None:

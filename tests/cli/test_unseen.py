@@ -70,15 +70,15 @@ def test_a_simulator_tells_what_it_has_not_seen(gptfl: Command, made: Path) -> N
     assert "set aside as unseen: 3 of 12 test examples" in outcome.err
     kept = read_simulator(next(made.glob("*.simulator.h5"))).info["unseen"]
     assert (kept["side"], len(kept["test"]), kept["train"]) == ("test", 3, [])
-    told = as_json(gptfl, made)
-    unseen = [row["id"] for row in told["test"] if row["fitted"] == "unseen"]
+    document = as_json(gptfl, made)
+    unseen = [row["id"] for row in document["test"] if row["fitted"] == "unseen"]
     assert unseen == kept["test"]
-    assert {row["fitted"] for row in told["test"]} == {"seen", "unseen"}
-    predicted = read_predictions(Path(told["predictions"])).values
+    assert {row["fitted"] for row in document["test"]} == {"seen", "unseen"}
+    predicted = read_predictions(Path(document["predictions"])).values
     runs = np.stack([run.metrics["loss"] for run in recorded(made).with_role("test")])
-    places = [row["fitted"] == "unseen" for row in told["test"]]
+    places = [row["fitted"] == "unseen" for row in document["test"]]
     for name, chosen in (("unseen", np.array(places)), ("seen", ~np.array(places))):
-        group = told["groups"][name]
+        group = document["groups"][name]
         mine, theirs = predicted[:, :, chosen], runs[:, :, chosen]
         assert group["count"] == chosen.sum()
         assert group["mse"] == pytest.approx(pointwise.all_steps_mse(mine, theirs).mean())
@@ -90,9 +90,9 @@ def test_a_simulator_tells_what_it_has_not_seen(gptfl: Command, made: Path) -> N
 
 def test_nothing_is_marked_where_all_was_seen(gptfl: Command, made: Path) -> None:
     package.fit("mean-run", workspace=made)
-    told = as_json(gptfl, made)
-    assert {row["fitted"] for row in told["test"]} == {"seen"}
-    assert told["groups"] == {}
+    document = as_json(gptfl, made)
+    assert {row["fitted"] for row in document["test"]} == {"seen"}
+    assert document["groups"] == {}
 
 
 def test_an_unseen_training_example_is_told(gptfl: Command, made: Path) -> None:
@@ -110,9 +110,13 @@ def test_compare_scores_what_was_set_aside(gptfl: Command, made: Path) -> None:
         "compare", "--unseen", "both", "--unseen-share", "0.3", "--estimator", "gptfluence:epochs=5", "--json",
         "--workspace", str(made),
     )  # fmt: skip
-    told = json.loads(outcome.out)
-    assert (len(told["unseen"]["train"]), len(told["unseen"]["test"]), told["unseen"]["share"]) == (7, 4, 0.3)
-    assert all(row["scores"] for row in told["estimators"])
+    document = json.loads(outcome.out)
+    assert (len(document["unseen"]["train"]), len(document["unseen"]["test"]), document["unseen"]["share"]) == (
+        7,
+        4,
+        0.3,
+    )
+    assert all(row["scores"] for row in document["estimators"])
     table = gptfl("compare", "--unseen", "test", "--estimator", "gptfluence:epochs=5", "--workspace", str(made))
     assert "3 unseen test examples" in " ".join(table.out.split())
     refuses(
@@ -146,7 +150,7 @@ def test_copies_of_recorded_examples_are_simulated_like_them(
     ids = [example.id for example in dynamics.pool[:5]]
     (tmp_path / "old.txt").write_text("\n".join(ids))
     (tmp_path / "new.txt").write_text("\n".join(f"copy-{id}" for id in ids))
-    told = as_json(
+    document = as_json(
         gptfl,
         study,
         "--new-test",
@@ -159,11 +163,11 @@ def test_copies_of_recorded_examples_are_simulated_like_them(
         str(tmp_path / "new.txt"),
     )
     plain = as_json(gptfl, study, "--subset", str(tmp_path / "old.txt"))
-    assert [row["fitted"] for row in told["test"]] == ["seen"] * 6 + ["new"] * 6
-    assert [row["id"] for row in told["test"]][6:] == [f"copy-{e.id}" for e in dynamics.test]
+    assert [row["fitted"] for row in document["test"]] == ["seen"] * 6 + ["new"] * 6
+    assert [row["id"] for row in document["test"]][6:] == [f"copy-{e.id}" for e in dynamics.test]
     expected = [row["predicted"] for row in plain["test"]]
-    np.testing.assert_allclose([row["predicted"] for row in told["test"]], expected * 2, rtol=1e-4)
-    found = read_predictions(Path(told["predictions"]))
+    np.testing.assert_allclose([row["predicted"] for row in document["test"]], expected * 2, rtol=1e-4)
+    found = read_predictions(Path(document["predictions"]))
     first = np.mean([run.metrics["loss"][0] for run in dynamics.runs], axis=0)
     np.testing.assert_allclose(found.values[0, 0], np.tile(first, 2), rtol=1e-5)
     assert found.settings["new_test"] == [f"copy-{e.id}" for e in dynamics.test]
@@ -181,8 +185,8 @@ def test_first_scores_of_the_file_count_before_measured_ones(
     rows = as_rows(dynamics.test[:2])
     rows[0]["first"] = {"loss": 1.25}
     path = lines(tmp_path / "test.jsonl", *rows)
-    told = as_json(gptfl, study, "--new-test", path, "--model", str(neox))
-    first = read_predictions(Path(told["predictions"])).values[0, 0, 6:]
+    document = as_json(gptfl, study, "--new-test", path, "--model", str(neox))
+    first = read_predictions(Path(document["predictions"])).values[0, 0, 6:]
     measured = dynamics.runs[0].metrics["loss"][0, 1]
     np.testing.assert_allclose(first, [1.25, measured], rtol=1e-5)
     refuses(
@@ -260,9 +264,9 @@ def test_vectors_that_cannot_be_made_again_are_refused(gptfl: Command, made: Pat
     )
     # Whoever needs no vectors answers all the same.
     package.fit("mean-run", workspace=made)
-    told = as_json(gptfl, made, "--new-test", path, "--estimator", "mean-run")
-    assert (told["test"][-1]["id"], told["test"][-1]["fitted"]) == ("x", "new")
-    assert told["test"][-1]["change"] == pytest.approx(0.0)
+    document = as_json(gptfl, made, "--new-test", path, "--estimator", "mean-run")
+    assert (document["test"][-1]["id"], document["test"][-1]["fitted"]) == ("x", "new")
+    assert document["test"][-1]["change"] == pytest.approx(0.0)
 
 
 def test_an_encoder_of_other_settings_is_refused(gptfl: Command, study: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 import gptfl as package
 from gptfl.plugins.registry import build
 from gptfl.store.recordings import read_dynamics
-from tests import interval_estimator as sure
+from tests import interval_estimator
 
 
 @pytest.fixture
 def sure_study(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    built = build([sure])
+    built = build([interval_estimator])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     (recording,) = study.glob("*.dynamics.h5")
     package.fit("sure", dynamics=recording, metric="loss")
@@ -33,10 +33,10 @@ def test_verify_says_what_it_takes_and_what_it_came_to(gptfl: Callable, sure_stu
     for text in ("1 training of 4 steps of 3", "MSE", "final ρ", "skill", "inside 90 %", "changed most", "missed most"):
         assert text in shown.out
     assert shown.out.splitlines()[-1] == "next: gptfl rank"
-    told = json.loads(gptfl(*call, "--json").out)
-    assert len(told["runs"][0]["recorded"]) == len(told["steps"])
+    document = json.loads(gptfl(*call, "--json").out)
+    assert len(document["runs"][0]["recorded"]) == len(document["steps"])
     kept = json.loads(next(sure_study.glob("*.verified.json")).read_text())
-    assert kept["runs"] == told["runs"]
+    assert kept["runs"] == document["runs"]
 
 
 def test_verify_refuses_in_one_line(gptfl: Callable, sure_study: Path) -> None:
@@ -63,10 +63,10 @@ def test_simulate_shows_intervals_and_goes_on_from_scores(gptfl: Callable, sure_
     assert shown.out.splitlines()[-1] == f"next: gptfl verify --subset {ids}"
     changed = gptfl(*call, "--orders", "2", "--lr", "0.02", "--steps", "3").out.splitlines()[-1]
     assert changed == f"next: gptfl verify --subset {ids} --orders 2 --steps 3 --lr 0.02"
-    told = json.loads(gptfl(*call, "--observe", str(observed), "--json").out)
-    assert told["novelty"] == [0.25]
-    low, high = told["test"][0]["intervals"]["0.9"]
-    assert low < told["test"][0]["predicted"] < high
+    document = json.loads(gptfl(*call, "--observe", str(observed), "--json").out)
+    assert document["novelty"] == [0.25]
+    low, high = document["test"][0]["intervals"]["0.9"]
+    assert low < document["test"][0]["predicted"] < high
     observed.write_text("{}")
     refused = gptfl(*call, "--observe", str(observed))
     assert refused.code == 3

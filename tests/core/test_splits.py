@@ -121,11 +121,11 @@ def test_derivatives_of_rows_left_out_count_at_the_next_row_kept():
     run = synthetic(1)[0].runs[0]
     changes = np.random.default_rng(0).normal(size=run.metrics["loss"].shape)
     changes[0] = 0
-    told = np.cumsum(changes, axis=0)
+    summed = np.cumsum(changes, axis=0)
     run = replace(run, derivatives={"gradient": changes})
     for rows in ([0, 2, 5], [1, 2, 4], [3], []):
         cut = cut_run(run, np.array(rows, dtype=int))
-        expected = told[rows] - (told[rows[0]] if rows else 0)
+        expected = summed[rows] - (summed[rows[0]] if rows else 0)
         np.testing.assert_allclose(np.cumsum(cut.derivatives["gradient"], axis=0), expected, atol=1e-12)
         assert cut.derivatives["gradient"].shape == cut.metrics["loss"].shape
 

@@ -24,7 +24,7 @@ def sums(rates):
 def test_recorded_step_sizes_stand_for_themselves():
     np.testing.assert_allclose(CLOCK.least, sums(RATES))
     places = CLOCK.place(asked(np.stack([RATES, RATES * (1 + 1e-9)])), GRID)
-    np.testing.assert_array_equal(places.asked, np.stack([GRID, GRID]))
+    np.testing.assert_array_equal(places.requested, np.stack([GRID, GRID]))
     assert places.plain.all()
     assert not places.still.any()
 
@@ -32,9 +32,9 @@ def test_recorded_step_sizes_stand_for_themselves():
 @pytest.mark.parametrize("factor", [0.9, 0.5, 0.1])
 def test_a_slower_run_stands_where_the_recorded_sums_were_as_large(factor):
     places = CLOCK.place(asked(factor * RATES), GRID).check()
-    at_places = np.interp(places.asked[0], GRID, sums(RATES)[GRID])
+    at_places = np.interp(places.requested[0], GRID, sums(RATES)[GRID])
     np.testing.assert_allclose(at_places, factor * sums(RATES)[GRID])
-    assert (places.asked[0, 1:] < GRID[1:]).all()
+    assert (places.requested[0, 1:] < GRID[1:]).all()
     assert not places.plain.any()
     np.testing.assert_allclose(places.of(places.pace)[0, 1:], factor)
 
@@ -42,8 +42,8 @@ def test_a_slower_run_stands_where_the_recorded_sums_were_as_large(factor):
 def test_a_faster_run_stands_for_later_steps_and_is_refused_beyond_the_last():
     fast = np.array([1.5, 1.5, 0.5])
     places = CLOCK.place(asked(fast, [0, 1, 2, 3]), GRID).check()
-    assert (places.asked[0, 1:] > [1, 2, 3]).all()
-    np.testing.assert_allclose(np.interp(places.asked[0], GRID, sums(RATES)[GRID]), sums(fast))
+    assert (places.requested[0, 1:] > [1, 2, 3]).all()
+    np.testing.assert_allclose(np.interp(places.requested[0], GRID, sums(RATES)[GRID]), sums(fast))
     with pytest.raises(
         DataError, match=r"step sizes add up to 4.5 by step 3, those of the recorded runs to at most 4, "
     ):
@@ -54,13 +54,13 @@ def test_a_faster_run_stands_for_later_steps_and_is_refused_beyond_the_last():
 
 def test_more_and_smaller_steps_are_answered_as_far_as_they_add_up():
     places = CLOCK.place(asked(np.full(16, 0.25), [0, 8, 16]), GRID).check()
-    np.testing.assert_allclose(np.interp(places.asked[0], GRID, sums(RATES)[GRID]), [0, 2, 4])
+    np.testing.assert_allclose(np.interp(places.requested[0], GRID, sums(RATES)[GRID]), [0, 2, 4])
 
 
 def test_without_step_sizes_nothing_moves():
     for query in (asked(0 * RATES), asked(RATES, batches=np.full((1, 8, 2), -1))):
         places = CLOCK.place(query, GRID).check()
-        np.testing.assert_array_equal(places.asked, 0 * GRID[None])
+        np.testing.assert_array_equal(places.requested, 0 * GRID[None])
         assert places.still.all()
 
 
@@ -71,15 +71,17 @@ def test_sums_count_from_the_first_score():
     places = CLOCK.place(asked(rates, grid), grid)
     assert places.plain.all()
     slower = CLOCK.place(asked(rates * np.where(np.arange(8) < 2, 1, 0.5), grid), grid)
-    assert slower.asked[0, 0] == 2
-    np.testing.assert_allclose(np.interp(slower.asked[0], GRID, sums(RATES)[GRID]), 1.8 + (sums(RATES)[grid] - 1.8) / 2)
+    assert slower.requested[0, 0] == 2
+    np.testing.assert_allclose(
+        np.interp(slower.requested[0], GRID, sums(RATES)[GRID]), 1.8 + (sums(RATES)[grid] - 1.8) / 2
+    )
 
 
 def test_between_the_recorded_schedules_each_step_stands_for_itself():
     clock = Clock.of([Span(BATCHES, RATES, 0, 8), Span(BATCHES, 2 * RATES, 0, 8)])
     places = clock.place(asked(np.stack([RATES, 1.5 * RATES, 2 * RATES, 0.5 * RATES, 2.1 * RATES])), GRID)
     np.testing.assert_array_equal(places.plain, [True, True, True, False, False])
-    assert np.isinf(places.asked[4, -1])
+    assert np.isinf(places.requested[4, -1])
 
 
 def test_pieces_of_runs_count_along_what_was_recorded_of_them():

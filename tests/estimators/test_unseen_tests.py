@@ -87,11 +87,11 @@ def test_likeness_counts_as_far_as_it_tells():
     for effect, closer in ((effects, True), (np.zeros_like(effects), False)):
         values = (first[:, None] * (1 - 0.1 * np.arange(5)) + effect + 0.02 * random.normal(size=(60, 5))).T
         values[0] = first
-        told, variances = extrapolated_by_kernel(values[:, :40], alike, first[None, 40:], cosines)
+        predicted, variances = extrapolated_by_kernel(values[:, :40], alike, first[None, 40:], cosines)
         plain = extrapolated(values[:, :40], first[None, 40:])
-        errors = [np.square(one[0] - values[:, 40:])[1:].mean() for one in (told, plain)]
+        errors = [np.square(one[0] - values[:, 40:])[1:].mean() for one in (predicted, plain)]
         assert errors[0] < (0.05 if closer else 1.3) * errors[1]
-        share = (np.abs(told[0] - values[:, 40:]) < 1.645 * np.sqrt(variances[0]))[1:].mean()
+        share = (np.abs(predicted[0] - values[:, 40:]) < 1.645 * np.sqrt(variances[0]))[1:].mean()
         assert 0.75 <= share <= 1.0
 
 
@@ -143,8 +143,12 @@ def test_levels_are_used_where_they_tell_known_examples_from_the_others():
     # Levels that tell nothing are left aside, and so are those of few examples.
     noise = known + 0.5 * random.normal(size=known.shape) * (np.arange(3) > 0)[:, None]
     idle = random.normal(size=(24, 12))
-    told = extrapolated_by_kernel(noise - slopes @ level.T, alike, new, cosines, (idle, random.normal(size=(3, 12))))
-    np.testing.assert_array_equal(told[0], extrapolated_by_kernel(noise - slopes @ level.T, alike, new, cosines)[0])
+    predicted = extrapolated_by_kernel(
+        noise - slopes @ level.T, alike, new, cosines, (idle, random.normal(size=(3, 12)))
+    )
+    np.testing.assert_array_equal(
+        predicted[0], extrapolated_by_kernel(noise - slopes @ level.T, alike, new, cosines)[0]
+    )
     few = extrapolated_by_kernel(known[:, :6], alike[:6, :6], new, cosines[:, :6], (level[:6], new_level))
     np.testing.assert_array_equal(few[0], extrapolated_by_kernel(known[:, :6], alike[:6, :6], new, cosines[:, :6])[0])
 
@@ -154,8 +158,8 @@ def test_levels_that_are_no_plane_are_left_aside(level):
     random = np.random.default_rng(5)
     alike, cosines, _ = likenesses(12, 2)
     known, new = random.normal(size=(3, 12)), random.normal(size=(1, 2))
-    told = extrapolated_by_kernel(known, alike, new, cosines, (level, level[:2]))
-    np.testing.assert_array_equal(told[0], extrapolated_by_kernel(known, alike, new, cosines)[0])
+    predicted = extrapolated_by_kernel(known, alike, new, cosines, (level, level[:2]))
+    np.testing.assert_array_equal(predicted[0], extrapolated_by_kernel(known, alike, new, cosines)[0])
 
 
 def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch):
@@ -164,10 +168,10 @@ def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch
     alike, _, _ = likenesses(10, 1)
     known = random.normal(size=(3, 10))
     trend = np.stack([np.ones(10), known[0], random.normal(size=10)], axis=1)
-    told, looped = unseen_tests._Regression.of(known, trend, alike), 0.0
+    regression, looped = unseen_tests._Regression.of(known, trend, alike), 0.0
     for left in range(10):
         rest = np.delete(np.arange(10), left)
         other = unseen_tests._Regression.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
         values, _ = other.at(trend[None, [left]], alike[[left]][:, rest])
         looped += ((values[0, :, 0] - known[:, left]) ** 2).sum()
-    assert told.missed == pytest.approx(looped)
+    assert regression.missed == pytest.approx(looped)

@@ -23,13 +23,13 @@ from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
 from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import order_noise
 from gptfl.store.recordings import write_dynamics
-from tests import interval_estimator as sure
+from tests import interval_estimator
 from tests.synthetic import synthetic
 
 
 @pytest.fixture
 def space(made_space, tmp_path, monkeypatch):
-    built = build([sure])
+    built = build([interval_estimator])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
     shutil.copy2(made_space / "syn.dynamics.h5", tmp_path)
     return tmp_path
@@ -47,7 +47,7 @@ def printed(table, width=80):
 
 def fitted(runs):
     dynamics, _ = synthetic(24)
-    return sure.Sure().fit(FitData(dynamics.pool, dynamics.test, dynamics.metrics["loss"], tuple(runs)))
+    return interval_estimator.Sure().fit(FitData(dynamics.pool, dynamics.test, dynamics.metrics["loss"], tuple(runs)))
 
 
 def test_coverage_is_that_of_all_folds_together(space):
@@ -67,8 +67,8 @@ def test_coverage_is_that_of_all_folds_together(space):
         assert found.share == pytest.approx(np.mean(inside[level]))
         assert found.width == pytest.approx(np.mean(widths[level]))
     assert 0.8 < rows["sure"].coverage[0.9].share < 1
-    told = json.loads(to_json(comparison))
-    by_name = {row["estimator"]: row for row in told["estimators"]}
+    document = json.loads(to_json(comparison))
+    by_name = {row["estimator"]: row for row in document["estimators"]}
     assert by_name["sure"]["coverage"]["0.9"]["share"] == pytest.approx(np.mean(inside[0.9]))
     assert "coverage" not in by_name["unsure"]
     table = printed(calibration_table(comparison))
@@ -108,32 +108,32 @@ def test_a_mixture_has_the_coverage_of_each_task(space):
 def test_observed_scores_are_told_and_count_for_nobody(space):
     dynamics, _ = synthetic(24)
     plain = compare(workspace=space, estimators=["sure", "unsure"], figure=False)
-    told = compare(workspace=space, estimators=["sure", "unsure"], observe=2, figure=space / "told.png")
-    assert told.figure.read_bytes()[:4] == b"\x89PNG"
-    held = told.held_out
+    observed = compare(workspace=space, estimators=["sure", "unsure"], observe=2, figure=space / "told.png")
+    assert observed.figure.read_bytes()[:4] == b"\x89PNG"
+    held = observed.held_out
     tested = dynamics.with_role("test")
     truth = np.stack([run.metrics["loss"] for run in tested])
     np.testing.assert_array_equal(held.given[:, 1:3], truth[:, 1:3])
     assert np.isnan(held.given[:, [0, 3, 4, 5, 6]]).all()
     assert np.isnan(held.recorded[:, 1:3]).all()
     np.testing.assert_array_equal(held.recorded[:, 3:], truth[:, 3:])
-    rows = rows_of(told)
-    error = ((told.predicted["unsure"] - truth) ** 2)[:, 3:]
+    rows = rows_of(observed)
+    error = ((observed.predicted["unsure"] - truth) ** 2)[:, 3:]
     assert rows["unsure"].scores["mse"].value == pytest.approx(error.mean())
-    np.testing.assert_array_equal(told.predicted["unsure"], plain.predicted["mean-run"])
-    np.testing.assert_allclose(told.predicted["sure"][:, 2], truth[:, 2])
+    np.testing.assert_array_equal(observed.predicted["unsure"], plain.predicted["mean-run"])
+    np.testing.assert_allclose(observed.predicted["sure"][:, 2], truth[:, 2])
     assert rows["sure"].scores["skill"].value > rows["unsure"].scores["skill"].value == pytest.approx(0)
     assert rows["sure"].conditions
     assert not rows["mean-run"].conditions
-    text = printed(rich_table(told))
+    text = printed(rich_table(observed))
     assert "sure " in text
     assert "unsure ‡" in text
     assert "Observed: the first 2 recorded scores" in text.replace("\n", " ")
-    assert r"unsure \textdaggerdbl{}" in to_latex(told)
-    by_name = {row["estimator"]: row for row in json.loads(to_json(told))["estimators"]}
+    assert r"unsure \textdaggerdbl{}" in to_latex(observed)
+    by_name = {row["estimator"]: row for row in json.loads(to_json(observed))["estimators"]}
     assert by_name["sure"]["conditions"]
     assert not by_name["unsure"]["conditions"]
-    assert json.loads(to_json(told))["observed"] == 2
+    assert json.loads(to_json(observed))["observed"] == 2
     assert "conditions" not in to_json(plain)
 
 
@@ -158,8 +158,8 @@ def test_squared_errors_are_held_against_the_least_or_a_named_one(space):
     assert "more: persistence" in line
     assert "less: class-share" in line
     assert "no clear difference: unsure" in line
-    told = json.loads(to_json(named))["estimators"][0]["excess"]
-    assert set(told) == {"squared_error", "over", "more", "interval", "clear"}
+    document = json.loads(to_json(named))["estimators"][0]["excess"]
+    assert set(document) == {"squared_error", "over", "more", "interval", "clear"}
     with pytest.raises(UsageError, match=r"--against-estimator 'nobody' is not compared: name one of the rows: pers"):
         compare(workspace=space, against_estimator="nobody", figure=False)
 
@@ -198,9 +198,9 @@ def test_the_ceiling_comes_from_runs_on_one_subset_in_several_orders(space):
     assert ceiling.skill == pytest.approx(1 - noise[1:].sum() * comparison.runs / left)
     assert (ceiling.runs, ceiling.subsets) == (12, 4)
     row = rows_of(comparison)["class-share"]
-    told = json.loads(to_json(comparison))
-    assert told["ceiling"]["skill"] == ceiling.skill
-    shown = {one["estimator"]: one for one in told["estimators"]}["class-share"]
+    document = json.loads(to_json(comparison))
+    assert document["ceiling"]["skill"] == ceiling.skill
+    shown = {one["estimator"]: one for one in document["estimators"]}["class-share"]
     assert shown["skill_share"] == pytest.approx(row.scores["skill"].value / ceiling.skill)
     notes = " ".join(footnotes(comparison))
     assert "Order-noise ceiling: skill" in notes
@@ -208,7 +208,7 @@ def test_the_ceiling_comes_from_runs_on_one_subset_in_several_orders(space):
     low, high = ceiling.skill_interval
     assert low < ceiling.skill < high <= 1
     assert f"skill {ceiling.skill:.3f} [{low:.2f}, {high:.2f}]" in notes
-    assert told["ceiling"]["skill_interval"] == [low, high]
+    assert document["ceiling"]["skill_interval"] == [low, high]
     least, most = row.shares["skill"].interval
     assert least < shown["skill_share"] < most
     assert shown["skill_share_interval"] == [one if np.isfinite(one) else None for one in (least, most)]

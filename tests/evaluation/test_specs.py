@@ -188,10 +188,10 @@ def test_gradients_reach_only_what_requires_them_and_count_in_its_key(space, kno
         gradients = GradientProducts(0, np.array([0]), np.ones(3), products, products, own, own)
         full = replace(recording, dynamics=replace(recording.dynamics, gradients=gradients))
         for name in ("recall", "products"):
-            contender = NamedEstimator(known.find("estimator", name), known.make("estimator", name))
-            data = fit_data(full, *bare[1:], contender.estimator)
+            named = NamedEstimator(known.find("estimator", name), known.make("estimator", name))
+            data = fit_data(full, *bare[1:], named.estimator)
             assert data.gradients is (gradients if name == "products" else None)
-            fits[name, size] = simulator_key(contender, full, data)
+            fits[name, size] = simulator_key(named, full, data)
     assert fits["recall", 1.0] == fits["recall", 2.0]
     assert fits["products", 1.0] != fits["products", 2.0]
     recall = NamedEstimator(known.find("estimator", "recall"), known.make("estimator", "recall"))

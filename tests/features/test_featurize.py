@@ -7,8 +7,7 @@ from gptfl.core import Dynamics, Example, FeatureSet
 from gptfl.encoders import minilm
 from gptfl.errors import DataError, PluginError, ResourceError, UsageError
 from gptfl.features import embedding
-from gptfl.features import featurize as stage
-from gptfl.features.featurize import featurize
+from gptfl.features.featurize import default_encoder, featurize
 from gptfl.plugins import EncoderTags
 from gptfl.plugins.registry import get_registry
 from gptfl.store.features import read_features
@@ -140,7 +139,7 @@ def test_it_says_which_recording_it_took(tmp_path, recording):
 
 def test_without_a_name_it_is_minilm_or_an_error_that_names_the_choices(tmp_path, recording, monkeypatch):
     monkeypatch.setattr(minilm, "find_weights", lambda: tmp_path)
-    assert stage.default_encoder(sketched=False) == "minilm"
+    assert default_encoder(sketched=False) == "minilm"
     monkeypatch.undo()
     monkeypatch.setattr(minilm, "find_spec", lambda name: None)
     use_cache(monkeypatch, tmp_path)

@@ -196,15 +196,15 @@ def import_(name: str) -> list[str]:
     return shlex.split(f"import gptdynamics {IMPORT[name]} --name {name} --workspace archive")
 
 
-def on_recording(command: str, told: str) -> list[str]:
+def on_recording(command: str, options: str) -> list[str]:
     """The words of a command whose options begin with the name of a recording."""
-    recording, _, options = told.partition(" ")
+    recording, _, options = options.partition(" ")
     return [command, "--dynamics", f"archive/{recording}.dynamics.h5", *shlex.split(options)]
 
 
-def on_simulator(command: str, told: str, files: dict[str, str]) -> list[str]:
+def on_simulator(command: str, options: str, files: dict[str, str]) -> list[str]:
     """The words of a command whose options begin with the name of a simulator; ``files`` tells where each lies."""
-    simulator, _, options = told.partition(" ")
+    simulator, _, options = options.partition(" ")
     recording = f"archive/{simulator.partition('.')[0]}.dynamics.h5"
     return [command, "--simulator", files[simulator], "--dynamics", recording, *shlex.split(options)]
 

@@ -282,13 +282,13 @@ def refit(words: Sequence[str], versions: Mapping[str, str]) -> Refit:
 
     A key counts the version of what provides the estimator; ``versions`` are those to count.
     """
-    contender, recording, data = _stopped_at("fit", words)
-    part = contender.part
+    named, recording, data = _stopped_at("fit", words)
+    part = named.part
     provider = part.owner.split(" ")[0]
     if provider in versions and " " in part.owner:
-        contender = replace(contender, part=replace(part, owner=f"{provider} {versions[provider]}"))
-    with _counting(versions), patch.object(contender.estimator, "fit", _must_not_fit):
-        found = fit_or_load(contender, recording, data)
+        named = replace(named, part=replace(part, owner=f"{provider} {versions[provider]}"))
+    with _counting(versions), patch.object(named.estimator, "fit", _must_not_fit):
+        found = fit_or_load(named, recording, data)
     path = recording.workspace.simulator_path(recording.stem, part.name, data.metric.name, found.key)
     return Refit(found.key, str(path), found.reused)
 
@@ -397,7 +397,7 @@ def options() -> dict[str, dict[str, Any]]:
 def _option(parameter: Any) -> dict[str, Any]:
     default = parameter.default
     shown = getattr(parameter, "show_default", None)
-    told = {
+    known = {
         "flags": [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else [],
         "default": default if default is None or isinstance(default, bool | int | float | str | list) else str(default),
         "shown default": shown if isinstance(shown, str) else None,
@@ -408,7 +408,9 @@ def _option(parameter: Any) -> dict[str, Any]:
         "panel": getattr(parameter, "rich_help_panel", None),
         "help": parameter.help,
     }
-    return {key: value for key, value in told.items() if value not in (None, False, [])} | {"default": told["default"]}
+    return {key: value for key, value in known.items() if value not in (None, False, [])} | {
+        "default": known["default"]
+    }
 
 
 def _type(callback: Callable[..., None], name: str) -> str:

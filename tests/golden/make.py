@@ -45,14 +45,14 @@ def make_archive() -> None:
     """Run every command; pictures are left out."""
     ARCHIVE.mkdir()
     make_recordings()
-    for told in commands.FEATURIZE.values():
-        call(commands.on_recording("featurize", told))
-    for told in commands.FIT.values():
-        call(commands.on_recording("fit", told))
+    for options in commands.FEATURIZE.values():
+        call(commands.on_recording("featurize", options))
+    for options in commands.FIT.values():
+        call(commands.on_recording("fit", options))
     files = simulator_files()
     write_questions()
-    for name, told in commands.questions().items():
-        call([*commands.on_simulator("simulate", told, files), "--output", commands.answer(name)])
+    for name, options in commands.questions().items():
+        call([*commands.on_simulator("simulate", options, files), "--output", commands.answer(name)])
     make_tables(files)
     for path in ARCHIVE.rglob("*.png"):
         path.unlink()
@@ -78,29 +78,31 @@ def make_recordings() -> None:
 
 def make_exports() -> None:
     """Write recordings in the other formats."""
-    for target, told in commands.EXPORT.items():
-        call([*commands.on_recording("export", told), "--to", target])
+    for target, options in commands.EXPORT.items():
+        call([*commands.on_recording("export", options), "--to", target])
 
 
 def make_tables(files: dict[str, str]) -> None:
     """Everything that is no HDF5."""
-    for name, told in commands.COMPARE.items():
-        call([*commands.on_recording("compare", told), "--output", str(ARCHIVE / name)])
-    for name, told in commands.RANK.items():
-        call([*commands.on_simulator("rank", told, files), "--output", str(ARCHIVE / name)])
-    for name, told in commands.SELECT.items():
-        words = [*commands.on_simulator("select", told, files), "--output", str(ARCHIVE / name), "--json"]
+    for name, options in commands.COMPARE.items():
+        call([*commands.on_recording("compare", options), "--output", str(ARCHIVE / name)])
+    for name, options in commands.RANK.items():
+        call([*commands.on_simulator("rank", options, files), "--output", str(ARCHIVE / name)])
+    for name, options in commands.SELECT.items():
+        words = [*commands.on_simulator("select", options, files), "--output", str(ARCHIVE / name), "--json"]
         call(words, ARCHIVE / Path(name).with_suffix(".json"))
-    for name, told in commands.VERIFY.items():
-        call([*commands.on_simulator("verify", told, files), "--output", str(ARCHIVE / name), "--device", "cpu"])
-    for name, told in commands.STUDIES.items():
-        call([*commands.on_simulator(name, told, files), "--device", "cpu"])
+    for name, options in commands.VERIFY.items():
+        call([*commands.on_simulator("verify", options, files), "--output", str(ARCHIVE / name), "--device", "cpu"])
+    for name, options in commands.STUDIES.items():
+        call([*commands.on_simulator(name, options, files), "--device", "cpu"])
 
 
 def simulator_files() -> dict[str, str]:
     """Where the simulator of each fit lies: at the end of its name is its key."""
     made = {house.about_simulator(path)["key"]: str(path) for path in sorted(ARCHIVE.glob("*.simulator.h5"))}
-    return {name: made[house.key_of_fit(commands.on_recording("fit", told))] for name, told in commands.FIT.items()}
+    return {
+        name: made[house.key_of_fit(commands.on_recording("fit", options))] for name, options in commands.FIT.items()
+    }
 
 
 def write_questions() -> None:
@@ -161,7 +163,9 @@ def expected(files: dict[str, str]) -> dict[str, Any]:
 def usual_places(files: dict[str, str]) -> dict[str, str]:
     """Where the predictions for each question lie unless told otherwise."""
     asked = commands.questions()
-    return {name: house.predicted(commands.on_simulator("simulate", told, files))[0] for name, told in asked.items()}
+    return {
+        name: house.predicted(commands.on_simulator("simulate", options, files))[0] for name, options in asked.items()
+    }
 
 
 def inspected(path: str) -> dict[str, str]:
@@ -169,8 +173,8 @@ def inspected(path: str) -> dict[str, str]:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         house.run(["inspect", "--json", path])
-    told: dict[str, str] = json.loads(out.getvalue())
-    return told
+    document: dict[str, str] = json.loads(out.getvalue())
+    return document
 
 
 def write_json(name: str, value: Any) -> None:
@@ -185,11 +189,11 @@ def main() -> None:
         "--expected", action="store_true", help="only write the two JSON files, from the archive as it is"
     )
     parser.add_argument("--overwrite", action="store_true", help="make the archive anew, too")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     os.chdir(HERE)
     os.environ.pop("GPTFL_WORKSPACE", None)
-    if not told.expected:
-        if ARCHIVE.exists() and not told.overwrite:
+    if not arguments.expected:
+        if ARCHIVE.exists() and not arguments.overwrite:
             sys.exit(f"{HERE / ARCHIVE} is there, and is not made anew: it proves what was written once stays readable")
         shutil.rmtree(ARCHIVE, ignore_errors=True)
         make_archive()

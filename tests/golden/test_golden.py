@@ -94,7 +94,7 @@ def test_collect_finds_nothing_left_to_do(name: str, workspace: Path, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("name", "more", "told"),
+    ("name", "more", "message"),
     [
         ("plain", "--lr 1e-2", "--lr 0.001, not --lr 0.01"),
         ("plain", "--seed 7", "--seed 42, not --seed 7"),
@@ -106,8 +106,8 @@ def test_collect_finds_nothing_left_to_do(name: str, workspace: Path, capsys: py
         ("few-runs", "--design uniform --subset-size 4", "--design contrast, not --design uniform"),
     ],
 )
-def test_collect_refuses_what_would_be_another_recording(name: str, more: str, told: str, workspace: Path) -> None:
-    with pytest.raises(Exception, match=told):
+def test_collect_refuses_what_would_be_another_recording(name: str, more: str, message: str, workspace: Path) -> None:
+    with pytest.raises(Exception, match=message):
         house.run(commands.collect(name, more))
 
 
@@ -234,9 +234,9 @@ def test_select_gives_the_same_ids(name: str, workspace: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("command", commands.STUDIES)
 def test_finished_trainings_of_a_study_are_found_again(command: str, workspace: Path) -> None:
-    told = commands.STUDIES[command]
-    weights = json.loads(EXPECTED["settings"][told.partition(".")[0]])["weights"]
-    assert house.kept_study([*commands.on_simulator(command, told, FILES), "--device", "cpu"], weights) == []
+    options = commands.STUDIES[command]
+    weights = json.loads(EXPECTED["settings"][options.partition(".")[0]])["weights"]
+    assert house.kept_study([*commands.on_simulator(command, options, FILES), "--device", "cpu"], weights) == []
 
 
 @pytest.mark.parametrize("name", [*commands.COMPARE, *commands.RANK, *commands.SELECT, *commands.VERIFY])

@@ -27,9 +27,9 @@ def judge(members, batches):
 def found(budget, rooms, seed=0):
     start = list(range(SIZE))
     batches = np.stack([fill_batches(np.arange(SIZE), 2, 10, order) for order in range(2)])
-    told = []
-    result = search(judge, start, batches, np.arange(POOL - 2), rooms, budget, seed, lambda *g: told.append(g))
-    assert told[-1][1] == told[-1][2] >= budget
+    predicted = []
+    result = search(judge, start, batches, np.arange(POOL - 2), rooms, budget, seed, lambda *g: predicted.append(g))
+    assert predicted[-1][1] == predicted[-1][2] >= budget
     return result
 
 

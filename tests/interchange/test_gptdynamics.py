@@ -91,9 +91,9 @@ def test_the_target_is_split_from_the_end_of_the_input(
 
 def test_texts_tell_their_classes_only_where_a_line_says_so(tmp_path: Path) -> None:
     plain = {"id": "a", "input": "x yes", "target": "yes"}
-    told = {**plain, "choices": ["no", "yes"], "label": 1, "fields": {"from": "here"}}
+    classed = {**plain, "choices": ["no", "yes"], "label": 1, "fields": {"from": "here"}}
     assert not read_texts(lines(tmp_path / "t.json", [plain])).tells_classes
-    found = read_texts(lines(tmp_path / "t.json", [told]))
+    found = read_texts(lines(tmp_path / "t.json", [classed]))
     assert found.tells_classes
     assert (found.examples[0].choices, found.examples[0].label) == (("no", "yes"), 1)
     assert found.examples[0].fields == {"from": "here"}

@@ -13,7 +13,8 @@ from gptfl.report.cells import spread
 from gptfl.report.comparison import latex_escaped, rich_table, to_csv, to_json, to_latex, write_table
 from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Predictions, ScoreRow, Value, score_rows
+from gptfl.scores.comparison import SCORES, Comparison, Predictions, ScoreRow, Value, score_rows
+from gptfl.scores.held_out import HeldOut
 
 
 def comparison(runs=10, **changes):
@@ -62,9 +63,9 @@ def test_skill_is_told_at_some_steps_of_those_that_learn():
     (note,) = (note for note in footnotes(made) if note.startswith("Skill at steps "))
     good = made.rows[1].skill_by_step
     assert note == f"Skill at steps 1, 2, 3: good_one {', '.join(f'{good[step]:.3f}' for step in (1, 2, 3))}."
-    told = json.loads(to_json(made))["estimators"]
-    assert told[1]["skill_by_step"] == {str(step): value for step, value in good.items()}
-    assert "skill_by_step" not in told[2]
+    document = json.loads(to_json(made))["estimators"]
+    assert document[1]["skill_by_step"] == {str(step): value for step, value in good.items()}
+    assert "skill_by_step" not in document[2]
     many = replace(made.rows[1], skill_by_step={step: step / 100 for step in range(1, 41)})
     notes = " ".join(footnotes(replace(made, rows=(many,))))
     assert "Skill at steps 1, 14, 27, 40: good_one 0.010, 0.140, 0.270, 0.400." in notes
@@ -78,10 +79,10 @@ def test_a_share_whose_ceiling_may_be_nothing_has_one_end():
     notes = " ".join(footnotes(made))
     assert "Order-noise ceiling: skill 0.700 [-0.20, 0.90]." in notes
     assert "Share of the ceiling: good_one 90 % [75 or more] of skill." in notes
-    told = json.loads(to_json(made))
-    assert told["estimators"][1]["skill_share_interval"] == [0.75, None]
-    assert told["estimators"][1]["lds_share"] is None
-    assert "Fisher" in told["interval_method"]
+    document = json.loads(to_json(made))
+    assert document["estimators"][1]["skill_share_interval"] == [0.75, None]
+    assert document["estimators"][1]["lds_share"] is None
+    assert "Fisher" in document["interval_method"]
 
 
 def test_the_clear_best_is_told_apart_where_bold_is_not_shown():
@@ -229,8 +230,8 @@ def test_an_oracle_is_marked_in_every_format():
 def test_a_note_is_told_under_the_label_of_its_row():
     notes = ("good stopped after epoch 3", "it is tired")
     row = replace(comparison().rows[1], estimator="good (order=3)", name="good", notes=notes)
-    told = footnotes(replace(comparison(), rows=(row,), notes=()))
-    assert told[-2:] == ["good (order=3) stopped after epoch 3", "good (order=3): it is tired"]
+    notes = footnotes(replace(comparison(), rows=(row,), notes=()))
+    assert notes[-2:] == ["good (order=3) stopped after epoch 3", "good (order=3): it is tired"]
 
 
 def test_settings_in_a_label_take_a_line_each():

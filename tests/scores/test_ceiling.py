@@ -124,8 +124,8 @@ def test_a_share_of_what_may_be_nothing_has_no_upper_end():
 
 
 def test_a_ceiling_tells_its_intervals_for_files():
-    told = Ceiling(0.9, None, 12, 6, (0.8, 0.95), None, Doubt(np.zeros(2), 0.1, np.zeros(0))).told()
-    assert told == {
+    document = Ceiling(0.9, None, 12, 6, (0.8, 0.95), None, Doubt(np.zeros(2), 0.1, np.zeros(0))).to_json()
+    assert document == {
         "skill": 0.9,
         "skill_interval": [0.8, 0.95],
         "lds": None,

@@ -44,8 +44,8 @@ def test_ties_are_the_mean_over_their_orders() -> None:
     suspicion = np.array([1.0, 1.0, 1.0, 0.0])
     curves = []
     for order in itertools.permutations(range(3)):
-        told = flipped[[*order, 3]]
-        curves.append(np.append(0, np.cumsum(told)) / 2)
+        ordered = flipped[[*order, 3]]
+        curves.append(np.append(0, np.cumsum(ordered)) / 2)
     np.testing.assert_allclose(found_shares(suspicion, flipped), np.mean(curves, axis=0))
 
 

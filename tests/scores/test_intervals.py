@@ -67,9 +67,9 @@ def test_the_intervals_of_ceilings_hold_the_true_ones(intervals, subsets, orders
     random = np.random.default_rng(0)
     inside, width = np.zeros(2), 0.0
     for _ in range(TIMES):
-        told = intervals.ceiling_trial(random, noise, subsets=subsets, orders=orders, tests=6, draws=200)
-        inside += [low <= true <= high for true, (low, high) in told]
-        width += (told[0][1][1] - told[0][1][0]) / TIMES
+        trial = intervals.ceiling_trial(random, noise, subsets=subsets, orders=orders, tests=6, draws=200)
+        inside += [low <= true <= high for true, (low, high) in trial]
+        width += (trial[0][1][1] - trial[0][1][0]) / TIMES
     assert (inside / TIMES >= FEWEST).all()
     # As wide as chi-square with these degrees of freedom, at three ways to vary, would have it.
     assert 0.5 * noise < width < 12 * noise

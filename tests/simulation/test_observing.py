@@ -14,7 +14,7 @@ from gptfl.report.simulation import simulation_figure
 from gptfl.simulation.caveats import NOVEL, novelty_note
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import write_dynamics
-from tests import interval_estimator as sure
+from tests import interval_estimator
 from tests.synthetic import synthetic
 
 DYNAMICS, _ = synthetic(runs=10)
@@ -23,7 +23,7 @@ TESTS = [example.id for example in DYNAMICS.test]
 
 
 def use_sure(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build([sure])
+    built = build([interval_estimator])
     monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
@@ -68,8 +68,10 @@ def test_intervals_and_novelty_are_kept(space: Path) -> None:
 def test_a_far_question_is_said_to_be_one(space: Path) -> None:
     gptfl.fit("sure", workspace=space, settings={"novelty": 0.93})
     notes = gptfl.simulate(workspace=space, subset=POOL[:8]).notes
-    told = "this lies far from what was recorded: 93% of what these examples may do is left open by the recorded runs"
-    assert any(note.startswith(told) for note in notes)
+    expected = (
+        "this lies far from what was recorded: 93% of what these examples may do is left open by the recorded runs"
+    )
+    assert any(note.startswith(expected) for note in notes)
     assert novelty_note(None) == novelty_note(np.array([NOVEL, 0.1])) == ()
     assert novelty_note(np.array([0.1, 0.9]))[0].startswith("1 of 2 curricula lie")
 

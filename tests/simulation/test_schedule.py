@@ -77,15 +77,15 @@ def test_senseless_overrides_are_refused() -> None:
         late.with_steps(3, RecordingSettings())
 
 
-def told(recipe: RunSchedule, subset: int = 8, is_rest: bool = False) -> tuple[str, ...]:
+def caveats_of(recipe: RunSchedule, subset: int = 8, is_rest: bool = False) -> tuple[str, ...]:
     query = recipe.query(recipe.orders(np.arange(subset), 2, 0), np.zeros(8))
     return caveats(DYNAMICS, recorded_schedule(DYNAMICS, LOSS), query, subset, is_rest)
 
 
 def test_what_lies_beyond_the_recording_is_told() -> None:
     recorded = recorded_schedule(DYNAMICS, LOSS)
-    assert told(recorded) == ()
-    notes = told(recorded.with_steps(36, RecordingSettings(schedule="linear")), 4, True)
+    assert caveats_of(recorded) == ()
+    notes = caveats_of(recorded.with_steps(36, RecordingSettings(schedule="linear")), 4, True)
     assert len(notes) == 4
     assert "a drop without replacement is an extrapolation" in notes[0]
     assert "8 examples about 9 times each, this one sees 4 about 36 times" in notes[1]
@@ -108,7 +108,7 @@ def test_what_lies_beyond_the_recording_is_told() -> None:
     ],
 )
 def test_other_steps_batches_and_rates_are_told(overrides: Overrides, said: list[str]) -> None:
-    notes = told(adjusted(recorded_schedule(DYNAMICS, LOSS), SCHEDULED, 8, overrides))
+    notes = caveats_of(adjusted(recorded_schedule(DYNAMICS, LOSS), SCHEDULED, 8, overrides))
     assert len(notes) == len(said)
     assert all(part in note for part, note in zip(said, notes, strict=True))
 

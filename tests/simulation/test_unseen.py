@@ -17,9 +17,9 @@ from gptfl.estimators.gptfluence.estimator import GPTfluence
 from gptfl.plugins import EstimatorTags
 from gptfl.scores import pointwise
 from gptfl.simulation.fit import fit
+from gptfl.simulation.holdout import pieces, without_held_out
 from gptfl.simulation.requirements import refusal
 from gptfl.simulation.unseen import hold_out_examples, holdout_from_json, scope_of
-from gptfl.simulation.withholding import pieces, without
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator
@@ -39,7 +39,7 @@ def data_of(dynamics, features=None, gradients=None):
     return FitData(dynamics.pool, dynamics.test, LOSS, split.fit, split.validation, features, 7, gradients=gradients)
 
 
-def told(data: FitData) -> str:
+def digest(data: FitData) -> str:
     """Everything that an estimator can see."""
     runs = [run_fingerprint(run) for run in (*data.fit_runs, *data.validation_runs)]
     examples = [[e.id, e.digest, e.label] for e in (*data.pool, *data.test)]
@@ -175,11 +175,11 @@ def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
     dots = products(24, 8)
     others = replace(dots, raw=spoiled(dots.raw), preconditioned=spoiled(dots.preconditioned))
     for estimator in (Single(), MeanRun(), ClassShare()):
-        one = without(data_of(dynamics, features, dots), aside, estimator)
-        two = without(data_of(changed, rows, others), aside, estimator)
-        assert told(one) == told(two)
+        one = without_held_out(data_of(dynamics, features, dots), aside, estimator)
+        two = without_held_out(data_of(changed, rows, others), aside, estimator)
+        assert digest(one) == digest(two)
         assert len(one.test) == 8 - len(hidden)
-        assert told(one) != told(data_of(dynamics, features, dots))
+        assert digest(one) != digest(data_of(dynamics, features, dots))
 
 
 @settings(deadline=None, max_examples=25)
@@ -209,9 +209,9 @@ def test_nothing_of_steps_with_unseen_training_examples_reaches_a_fit(seed, ever
     train = np.where(hidden[:, None], random.normal(size=vectors.train.shape), vectors.train).astype(np.float32)
     rows = replace(features, sets={"vectors": replace(vectors, train=train)})
     other_runs = replace(dynamics, pool=pool, runs=tuple(changed(run) for run in dynamics.runs))
-    one = without(data_of(dynamics, features), aside, Single())
-    two = without(data_of(other_runs, rows), aside, Single())
-    assert told(one) == told(two)
+    one = without_held_out(data_of(dynamics, features), aside, Single())
+    two = without_held_out(data_of(other_runs, rows), aside, Single())
+    assert digest(one) == digest(two)
     for run in (*one.fit_runs, *one.validation_runs):
         assert run.curriculum.batches.max() < len(one.pool) == 24 - len(aside.pool)
         assert len(run.steps) >= 2
@@ -232,7 +232,7 @@ def test_a_fit_is_the_same_to_the_last_bit_whatever_unseen_examples_did():
     other = replace(features, sets={"vectors": replace(vectors, train=train, test=test)})
     for order, projection in ((1, "linear"), (3, "mlp")):
         states = [
-            made.fit(without(data_of(one, its), aside, made)).state()
+            made.fit(without_held_out(data_of(one, its), aside, made)).state()
             for one, its in ((dynamics, features), (replace(dynamics, runs=tuple(runs)), other))
             for made in [GPTfluence(epochs=20, order=order, projection=projection)]
         ]
@@ -245,24 +245,24 @@ def test_blind_estimators_keep_whole_runs_and_others_fit_pieces():
     whole = data_of(dynamics, features)
     aside = hold_out_examples(dynamics, "train", None, 3)
     for blind in (Persistence(), MeanRun(), ClassShare()):
-        assert told(without(whole, aside, blind)) == told(whole)
-    cut = without(whole, aside, Single())
+        assert digest(without_held_out(whole, aside, blind)) == digest(whole)
+    cut = without_held_out(whole, aside, Single())
     assert len(cut.fit_runs) > len(whole.fit_runs)
     assert any(run.steps[0] > 0 for run in cut.fit_runs)
-    assert without(whole, None, Single()) is whole
+    assert without_held_out(whole, None, Single()) is whole
 
 
 def test_no_interval_left_is_told():
     dynamics, _ = synthetic(8, every=9)
     with pytest.raises(DataError, match=r"one of the 20 training examples set aside was trained on: give a smaller"):
-        without(data_of(dynamics), hold_out_examples(dynamics, "train", 0.85, 3), Single())
+        without_held_out(data_of(dynamics), hold_out_examples(dynamics, "train", 0.85, 3), Single())
 
 
 def test_without_validation_all_pieces_of_the_last_run_are_held_out():
     dynamics, features = synthetic(8, every=1)
     data = replace(data_of(dynamics, features), validation_runs=())
     made = GPTfluence(epochs=3)
-    cut = without(data, hold_out_examples(dynamics, "train", 0.1, 5), made)
+    cut = without_held_out(data, hold_out_examples(dynamics, "train", 0.1, 5), made)
     fit_runs, held = made._split(cut)
     last = [run for run in cut.fit_runs if run.index == cut.fit_runs[-1].index]
     assert len(held) == len(last) > 1

@@ -80,8 +80,8 @@ def test_a_workspace_without_locks_is_held_by_a_file(
 
     monkeypatch.setattr("fcntl.flock", refuse)
     space = Workspace(tmp_path)
-    told = r"keeps no locks: \.lock\.soft there says that it is in use"
-    with pytest.warns(GptflWarning, match=told), space.lock("gptfl fit"):
+    message = r"keeps no locks: \.lock\.soft there says that it is in use"
+    with pytest.warns(GptflWarning, match=message), space.lock("gptfl fit"):
         assert (tmp_path / ".lock.soft").exists()
     assert not (tmp_path / ".lock.soft").exists()
     (tmp_path / ".lock.soft").write_text("1\nanother-host\n")

@@ -24,7 +24,7 @@ def fail(error: Exception) -> None:
 def test_what_can_be_written_is() -> None:
     seen = []
     keeping = ResultWriter(Result(1))
-    keeping.draw("figure", lambda known: seen.append(known.value), asked=False)
+    keeping.draw("figure", lambda known: seen.append(known.value), required=False)
     keeping.write("output", lambda known: seen.append(known.figure))
     assert keeping.settled() == Result(1)
     assert seen == [1, Path("a.png")]
@@ -32,15 +32,15 @@ def test_what_can_be_written_is() -> None:
 
 def test_a_lost_picture_is_told_and_the_rest_written() -> None:
     keeping = ResultWriter(Result(1))
-    keeping.draw("figure", lambda _: fail(ValueError("no such font")), asked=False)
+    keeping.draw("figure", lambda _: fail(ValueError("no such font")), required=False)
     keeping.write("output", lambda known: None)
-    told = "a.png can't be drawn (ValueError: no such font): the numbers stand without it"
-    assert keeping.settled() == Result(1, figure=None, unkept=(told,))
+    message = "a.png can't be drawn (ValueError: no such font): the numbers stand without it"
+    assert keeping.settled() == Result(1, figure=None, unkept=(message,))
 
 
 def test_what_was_asked_for_and_lost_is_an_error_that_has_the_result() -> None:
     keeping = ResultWriter(Result(1))
-    keeping.draw("figure", lambda _: fail(ResourceError("a.png can't be written", "x")), asked=True)
+    keeping.draw("figure", lambda _: fail(ResourceError("a.png can't be written", "x")), required=True)
     keeping.write("output", lambda _: fail(ResourceError("a.json can't be written", "y")))
     with pytest.raises(NotKept, match=r"a\.png can't be written: x") as caught:
         keeping.settled()

@@ -53,9 +53,9 @@ def test_a_pipe_that_nobody_writes_to_is_told_and_then_read(fifo: Path) -> None:
     later.start()
     with pytest.warns(
         GptflWarning, match=rf"waiting for what the pipe {fifo} has to give \(Ctrl-C ends that\)"
-    ) as told:
+    ) as warned:
         assert lines(fifo) == ["a", "bc"]
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 def test_what_comes_soon_is_read_without_a_word(fifo: Path) -> None:

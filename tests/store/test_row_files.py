@@ -69,7 +69,7 @@ def test_a_compressed_file_that_is_cut_or_none_is_told(tmp_path: Path, kind: str
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.json", '[{"a": 1},\n {"a": 2, "a": 3}]', 'item 2 (line 2) has the key "a" twice'),
         ("a.json", '[{"a": 1},\n {"a": 1e400}]', "item 2 (line 2) holds the number 1e400"),
@@ -97,12 +97,12 @@ def test_a_compressed_file_that_is_cut_or_none_is_told(tmp_path: Path, kind: str
         ("a.txt", "a", "no ending that says how its rows are written"),
     ],
 )
-def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, name: str, text: str | bytes, told: str) -> None:
+def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError) as caught:
-        read(path, Limits(200, 10_000_000, 1000) if "longer" in told else LIMITS)
-    assert told in str(caught.value)
+        read(path, Limits(200, 10_000_000, 1000) if "longer" in message else LIMITS)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert caught.value.remedy
 
@@ -111,13 +111,13 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, name: str, tex
 def test_limits_hold_for_every_kind_and_for_what_a_compressed_file_becomes(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path, kind, [{"prompt": "a" * 50, "target": "b"}] * 60)
     packed = compressed(path, "gz")
-    for one, limits, told in (
+    for one, limits, message in (
         (path, Limits(1000, 10**6, 40), "has more than 40"),
         (packed, Limits(1000, 10**6, 40), "has more than 40"),
         (path, Limits(1000, 300, 100), "is larger than 300 bytes"),
         (packed, Limits(1000, 300, 100), "is larger than 300 bytes"),
     ):
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             read(one, limits)
 
 

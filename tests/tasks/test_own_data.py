@@ -112,7 +112,7 @@ def test_tools_are_kept_for_the_template() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "asked", "told"),
+    ("row", "asked", "message"),
     [
         ({"question": "a", "answer": "b"}, {}, "f, line 7 has the fields question, answer, no shape"),
         ({"question": "a", "answer": "b"}, {}, "--fields prompt=question,target=answer"),
@@ -140,10 +140,10 @@ def test_tools_are_kept_for_the_template() -> None:
         ({"prompt": "a", "target": "b", "choices": ["c", "d"]}, {}, "not among the choices"),
     ],
 )
-def test_a_row_that_does_not_fit_is_one_line_with_its_place(row: Any, asked: dict[str, Any], told: str) -> None:
+def test_a_row_that_does_not_fit_is_one_line_with_its_place(row: Any, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         made(row, **asked)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("f, line 7")
     assert "\n" not in str(caught.value)
 
@@ -222,13 +222,13 @@ def test_folders(tmp_path: Path) -> None:
     assert own(data=hub / "train-00000-of-00002.jsonl").name == "train-00000-of-00002"
     (tmp_path / "empty").mkdir()
     write(tmp_path / "tests" / "test.jsonl", pairs(2))
-    for folder, told in (("empty", "holds no file of rows"), ("tests", "holds only rows to test on")):
-        with pytest.raises(DataError, match=told):
+    for folder, message in (("empty", "holds no file of rows"), ("tests", "holds only rows to test on")):
+        with pytest.raises(DataError, match=message):
             own(data=tmp_path / folder).load(None, None, 1)
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         ({}, "give --data FILE, or name a task"),
         ({"eval": Path("e")}, "--eval is given, and no rows to train on"),
@@ -239,13 +239,13 @@ def test_folders(tmp_path: Path) -> None:
         ({"data": Path("a"), "fields": "x"}, "--fields 'x'"),
     ],
 )
-def test_options_that_do_not_go_together(asked: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_options_that_do_not_go_together(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         own(**asked)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.jsonl", "", "a.jsonl holds no rows"),
         ("a.jsonl", '{"text": "x"}', "has 1 row, of which --eval-share 0.1 leaves 0 to train on"),
@@ -253,10 +253,10 @@ def test_options_that_do_not_go_together(asked: dict[str, Any], told: str) -> No
         ("a.jsonl", None, "does not exist"),
     ],
 )
-def test_files_of_nothing(tmp_path: Path, name: str, text: str | None, told: str) -> None:
+def test_files_of_nothing(tmp_path: Path, name: str, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         own(data=tmp_path / name).load(None, None, 1)
 
 

@@ -108,8 +108,8 @@ def test_a_bad_line_is_told_with_its_place_and_what_was_expected(tmp_path, line,
         Rte(folder).load(1, 1, 0)
     assert "train.jsonl, line 2" in str(caught.value)
     assert "\n" not in str(caught.value)
-    told = ("premise, hypothesis (texts) and label", "give every row an id of its own", "an id is a text without")
-    assert any(one in caught.value.remedy for one in told)
+    expected = ("premise, hypothesis (texts) and label", "give every row an id of its own", "an id is a text without")
+    assert any(one in caught.value.remedy for one in expected)
 
 
 def test_a_line_that_is_no_utf8(tmp_path):

@@ -302,11 +302,11 @@ def test_the_gradients_of_a_synthetic_recording_tell_exactly_what_happens(every:
     for run in dynamics.runs:
         values = run.metrics["loss"]
         np.testing.assert_allclose(values[0] + np.cumsum(run.derivatives["gradient"], axis=0), values, atol=1e-12)
-        told = values[0].copy()
+        predicted = values[0].copy()
         for step, (batch, rate) in enumerate(zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True)):
             point = max(k for k, start in enumerate(products.steps) if start <= step)
-            told -= rate * np.mean([products.raw[point, i] for i in batch], axis=0)
-        np.testing.assert_allclose(values[-1], told, atol=1e-12)
+            predicted -= rate * np.mean([products.raw[point, i] for i in batch], axis=0)
+        np.testing.assert_allclose(values[-1], predicted, atol=1e-12)
     assert np.isnan(products.preconditioned[0]).all()
     assert np.isfinite(products.preconditioned[1:]).all()
 
@@ -399,13 +399,15 @@ def telling(change: Callable[[Prediction], Prediction]) -> type:
 def bounding(change: Callable[[float, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> type:
     """A sure one whose intervals are changed."""
     return telling(
-        lambda told: dataclasses.replace(told, intervals={k: change(k, *both) for k, both in told.intervals.items()})
+        lambda prediction: dataclasses.replace(
+            prediction, intervals={k: change(k, *both) for k, both in prediction.intervals.items()}
+        )
     )
 
 
 def novelties(change: Callable[[np.ndarray], np.ndarray]) -> type:
     """A sure one whose novelty is changed."""
-    return telling(lambda told: dataclasses.replace(told, novelty=change(np.asarray(told.novelty))))
+    return telling(lambda prediction: dataclasses.replace(prediction, novelty=change(np.asarray(prediction.novelty))))
 
 
 LIARS = {
@@ -421,15 +423,15 @@ LIARS = {
     "deaf": (changed(Sure, predict=lambda self, query: Sure.predict(self, dataclasses.replace(query, observed=None))), "no closer to the observed"),
     "contrary": (changed(Sure, predict=lambda self, query: Sure.predict(self, query if query.observed is None else dataclasses.replace(query, observed=2 * query.observed))), "no closer to the observed"),
     "secretive": (changed(Sure, tags=EstimatorTags()), "heeds observed values all the same"),
-    "undone by NaN": (changed(Sure, predict=lambda self, query: _told_more(Sure.predict(self, query), query)), "when nothing was observed"),
+    "undone by NaN": (changed(Sure, predict=lambda self, query: _knows_more(Sure.predict(self, query), query)), "when nothing was observed"),
     "scribbles": (changed(Sure, predict=lambda self, query: _scribbled(query) or Sure.predict(self, query)), "changes the observed values"),
 }  # fmt: skip
 
 
-def _told_more(told: Prediction, query: Query) -> Prediction:
+def _knows_more(prediction: Prediction, query: Query) -> Prediction:
     if query.observed is not None and not np.isfinite(query.observed).any():
-        told.values[:, 1:] += 1.0
-    return told
+        prediction.values[:, 1:] += 1.0
+    return prediction
 
 
 def _scribbled(query: Query) -> None:

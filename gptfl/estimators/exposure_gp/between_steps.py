@@ -18,13 +18,13 @@ class Visit:
 
     place: int
     row: int
-    asked: States
+    requested: States
     fitted: States
 
 
-def at_rows(asked: Iterator[States], fitted: Iterator[States]) -> Iterator[Visit]:
+def at_rows(requested: Iterator[States], fitted: Iterator[States]) -> Iterator[Visit]:
     """Each recorded step, one after the other."""
-    for row, (theirs, ours) in enumerate(zip(asked, fitted, strict=True)):
+    for row, (theirs, ours) in enumerate(zip(requested, fitted, strict=True)):
         yield Visit(row, row, theirs, ours)
 
 
@@ -53,7 +53,7 @@ class Between:
 
     def visits(
         self,
-        asked: Iterator[States],
+        requested: Iterator[States],
         fitted: Iterator[States],
         members: Sequence[Int[np.ndarray, " run"]],
         common: Common,
@@ -65,7 +65,7 @@ class Between:
         """
         stops = _stops(fitted, members, common)
         left = right = next(stops)
-        for place, (effects, expected) in enumerate(asked):
+        for place, (effects, expected) in enumerate(requested):
             row, weight = int(self.rows[place]), float(self.weights[place])
             while right.row < min(row + 1, len(members) - 1):
                 left, right = right, next(stops)

@@ -63,7 +63,7 @@ class Calibration:
         return max(self.left_out_width, 1.0) if count < REFIT_RUNS[0] else self.left_out_width
 
     @property
-    def told(self) -> int:
+    def width_runs(self) -> int:
         """How many runs that don't belong together tell how wide intervals must be."""
         return len(np.unique(self.model.groups))
 
@@ -71,7 +71,7 @@ class Calibration:
     def freedom(self) -> float:
         """The degrees of freedom of intervals: few runs hardly tell how wide they must be."""
         few = len(self.model.even) < REFIT_RUNS[0] and self.model.floor
-        return float(self.told) if few else TRUST + self.told - 1.0
+        return float(self.width_runs) if few else TRUST + self.width_runs - 1.0
 
     def reach(self, levels: Sequence[float]) -> Float[np.ndarray, " level"]:
         """How many standard deviations intervals of these levels reach to each side: quantiles of Student's t."""
@@ -81,10 +81,10 @@ class Calibration:
 
     def doubts(self, who: str) -> tuple[str, ...]:
         """A line where these are very few."""
-        if self.told >= FEW or self.model.binary or not self.model.tells_width:
+        if self.width_runs >= FEW or self.model.binary or not self.model.tells_width:
             return ()
         return (
-            f"{who}: how wide intervals must be is told by {self.told} runs: those of 90 % hold about as many points on the "
+            f"{who}: how wide intervals must be is told by {self.width_runs} runs: those of 90 % hold about as many points on the "
             "mean over such recordings, and three in four of them or all on single ones",
         )
 
@@ -136,8 +136,8 @@ class Calibration:
             variance = np.maximum(look.signal + look.noise, 1e-300)
             apart = (model.even[out][:, rows] - look.mean) / np.sqrt(variance)
             # Where no other run has a value, there is nothing to predict from.
-            told = np.isfinite(recorded.values).any(axis=0)
-            found[out] = np.where(told, apart, np.nan)
+            known = np.isfinite(recorded.values).any(axis=0)
+            found[out] = np.where(known, apart, np.nan)
         return found
 
     @cached_property

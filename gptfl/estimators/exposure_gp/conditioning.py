@@ -70,13 +70,13 @@ def _gain(
 
 def _judged(parts: Sequence[LeftOut], rows: Int[np.ndarray, " known"]) -> Float[np.ndarray, " recorded"]:
     """By how much the errors that remain after going on from ``rows`` are larger than they should be, at each step."""
-    told = []
+    standardised = []
     for part in parts:
         gain, left = _gain(part.alike, rows)
         remaining = part.errors - np.einsum("to,rox->rtx", gain, part.errors[:, rows])
         remaining[:, left <= OWN] = np.nan
-        told.append(remaining / np.sqrt(np.maximum(left, OWN))[:, None])
-    remaining = np.concatenate(told)
+        standardised.append(remaining / np.sqrt(np.maximum(left, OWN))[:, None])
+    remaining = np.concatenate(standardised)
     counts = np.isfinite(remaining).any(axis=2).sum(axis=0)
     found = np.ones(remaining.shape[1])
     for step in np.flatnonzero(counts > 0):

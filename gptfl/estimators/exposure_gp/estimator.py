@@ -161,11 +161,11 @@ class ExposureGp:
         places = model.clock.place(query, grid).check()
         recorded = places.plain.all() and not model.sizes.other(query.batches).any()
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
-        asked = self._asked(query, min(rows, len(grid)) if recorded else len(grid))
+        requested = self._requested(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
-        told = view(model, query, places, asked, own, train)
-        mean, spread = told.mean, told.spread
-        beside = None if recorded else departure(query, places, model.clock, model.sizes, asked.centre, mean)
+        viewed = view(model, query, places, requested, own, train)
+        mean, spread = viewed.mean, viewed.spread
+        beside = None if recorded else departure(query, places, model.clock, model.sizes, requested.centre, mean)
         if beside is not None:
             spread = np.hypot(spread, beside / model.widening)
         observed = self._known_of(query)
@@ -190,7 +190,7 @@ class ExposureGp:
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
             one[run, place] = query.first[run]
             one[:, 0] = query.first
-        return Prediction(values, intervals, _novelty(told, beside))
+        return Prediction(values, intervals, _novelty(viewed, beside))
 
     def _known_of(self, query: Query) -> Float[np.ndarray, "run recorded test"] | None:
         """What is known of the asked runs themselves: scores observed, and first ones that differ by run.
@@ -211,12 +211,12 @@ class ExposureGp:
     def _observed(
         self, query: Query, places: Places, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
-        nearest = np.abs(self.steps_[:, None] - np.median(places.asked, axis=0)[None]).argmin(axis=0)
+        nearest = np.abs(self.steps_[:, None] - np.median(places.requested, axis=0)[None]).argmin(axis=0)
         judged, link = self.judged_, self.model_.link
         alike, parts = judged.over_steps[np.ix_(nearest, nearest)], [one.at(nearest) for one in judged.cross_fitted]
         return conditioned(mean, spread, link.to(observed), alike, parts)
 
-    def _asked(self, query: Query, rows: int) -> RequestedRuns:
+    def _requested(self, query: Query, rows: int) -> RequestedRuns:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
         model = self.model_
         seen = places_of(query, model.even.shape[2])
@@ -238,8 +238,8 @@ class ExposureGp:
             cosines = model.beside(vectors[~fitted])[0]
             ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
-            told = extrapolated_by_kernel(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
-            centre[:, :, ~fitted], doubt[:, :, ~fitted] = told
+            extrapolated = extrapolated_by_kernel(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
+            centre[:, :, ~fitted], doubt[:, :, ~fitted] = extrapolated
         products = None if model.products is None else products_of_asked(model.products, query.unseen, model.pool)
         return RequestedRuns(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
 
@@ -300,13 +300,13 @@ class ExposureGp:
         gradient vectors.
         """
         check_fitted(self)
-        told = self.model_.sources.itself()
-        if told is None:
+        influence = self.model_.sources.itself()
+        if influence is None:
             raise DataError(
                 "exposure-gp tells influence on the examples themselves from gradient features, and has none",
                 "use --how replace, or fit to features of the encoder gradients",
             )
-        return told
+        return influence
 
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""
@@ -329,12 +329,12 @@ class ExposureGp:
         return self
 
 
-def _novelty(told: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
+def _novelty(viewed: View, beside: Float[np.ndarray, "run recorded test"] | None) -> Float[np.ndarray, " run"]:
     """The variance left of what the examples do, as a share of what it was, at the last step over the test.
 
     What step sizes and batch sizes that weren't recorded do besides was open before, and is.
     """
-    left, before = told.left, told.before
+    left, before = viewed.left, viewed.before
     if beside is not None:
         more = (beside[:, -1] ** 2).sum(axis=1)
         left, before = left + more, before + more

@@ -196,12 +196,12 @@ def condition(
     Only those ``known`` count (None: all).
     """
     precision = precision_of(rows, columns, strength)
-    gaps, told = None, float(len(rows.values) * len(columns.noise))
+    gaps, freedom = None, float(len(rows.values) * len(columns.noise))
     if known is not None and not known.all():
         gaps = Gaps.of(known, deviations, rows.vectors, columns.vectors, precision)
-        deviations, told = gaps.filled(deviations), float(np.maximum(known.sum(axis=0) - 1, 0).sum())
+        deviations, freedom = gaps.filled(deviations), float(np.maximum(known.sum(axis=0) - 1, 0).sum())
     turned = rows.vectors.T @ deviations @ columns.vectors
-    variance = float((turned**2 * precision).sum() / max(told, 1.0))
+    variance = float((turned**2 * precision).sum() / max(freedom, 1.0))
     return Posterior(rows, columns, rows.vectors @ (turned * precision), max(variance, 1e-300), strength, gaps)
 
 

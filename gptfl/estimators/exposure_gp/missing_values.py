@@ -79,9 +79,9 @@ class Gaps:
         share = np.zeros((len(self.runs), found.shape[1]))
         if places is not None:
             share = (self.tests[:, None] == places[None]) / len(rows)
-        for asked in range(len(found)):
+        for row in range(len(found)):
             moved = share
             for cross, outputs in parts:
-                moved = moved + (((ours * cross[asked]) @ precision) * theirs) @ outputs.T
-            found[asked] = (solve_triangular(self.root, moved, lower=True) ** 2).sum(axis=0)
+                moved = moved + (((ours * cross[row]) @ precision) * theirs) @ outputs.T
+            found[row] = (solve_triangular(self.root, moved, lower=True) ** 2).sum(axis=0)
         return found

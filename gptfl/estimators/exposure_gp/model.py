@@ -30,7 +30,7 @@ from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
 from gptfl.estimators.exposure_gp.spread import means, rows_that_move
-from gptfl.estimators.exposure_gp.step_posterior import floored, shared_noise, solve, whole
+from gptfl.estimators.exposure_gp.step_posterior import covariances, floored, shared_noise, solve, whole
 from gptfl.estimators.threads import one_blas_thread
 
 FEWEST = 3
@@ -80,11 +80,11 @@ class ExposureModel:
         if hyper is None:
             rows = rows_that_move(len(recorded.steps), recorded.values)
             steps = list(self._complete(rows))
-            told = [self._once(step) for step in steps]
-            hyper, cost = choose(told, self.likeness, fitted is not None)
-            self.evidence = cost + self._units(rows, told)
+            distinct = [self._once(step) for step in steps]
+            hyper, cost = choose(distinct, self.likeness, fitted is not None)
+            self.evidence = cost + self._units(rows, distinct)
             if self.lack:
-                alone = [solve(step, hyper, self.likeness).strength for step in told]
+                alone = [solve(step, hyper, self.likeness).strength for step in distinct]
                 hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.likeness))
         self.hyper = hyper
 
@@ -110,11 +110,11 @@ class ExposureModel:
     def _units(self, rows: Sequence[int], steps: Sequence[Step]) -> float:
         """What minus the log-likelihood gains when it is told in the metric's units, so that scales compare."""
         slopes = means(np.log(self.link.slope(self.recorded.values[:, rows])))
-        told = [
+        gains = [
             (len(step.members) - 1) * (np.log(step.size) - slope).sum()
             for step, slope in zip(steps, slopes, strict=True)
         ]
-        return float(np.mean(told))
+        return float(np.mean(gains))
 
     def examples_of(
         self,
@@ -128,7 +128,7 @@ class ExposureModel:
     ) -> Examples:
         """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
 
-        ``scale_factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
+        ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
         (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted, ``relative``
         how much each of other training examples counts in a batch.
         """
@@ -139,7 +139,7 @@ class ExposureModel:
             return Examples(own, vectors, (), recent, relative)
         ends = self.sources.test_sides if test is None else test
         if self.products is None:
-            foretold = self.sources.expected(vectors, ends)
+            first_order = self.sources.expected(vectors, ends)
         else:
             fitted = np.arange(self.likeness.vectors.shape[0]) if seen is None else seen
             known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
@@ -147,11 +147,11 @@ class ExposureModel:
             if not known.whole:
                 train = {name: one.train for name, one in self.sources.sets.items()} if train is None else train
                 known = known.filled(self.sources.estimated(train, ends, known))
-            foretold = known.ways() + self.sources.expected(vectors, ends)
+            first_order = known.ways() + self.sources.expected(vectors, ends)
         # Gradients are of the loss: what lowers it raises a metric of which more is better.
         sign = -1.0 if self.higher else 1.0
-        told = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
-        expected = tuple(Vectors(one.points, one.rows * told) for one in foretold)
+        factors_of_tests = (sign * (self.hyper.factors if factors is None else factors)).astype(np.float32)
+        expected = tuple(Vectors(one.points, one.rows * factors_of_tests) for one in first_order)
         return Examples(own, vectors, expected, recent, relative)
 
     def _steps(self, rows: Sequence[int] | None = None) -> Iterator[Step]:
@@ -224,7 +224,7 @@ class ExposureModel:
         self,
         runs: Curricula,
         rows: int,
-        asked: RequestedRuns,
+        requested: RequestedRuns,
         own: Int[np.ndarray, " example"] | None = None,
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
         between: Between | None = None,
@@ -237,54 +237,64 @@ class ExposureModel:
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
-        others, fitted = asked.gradients is not None, asked.seen >= 0
-        factors = np.where(fitted, self.hyper.factors[asked.seen], 1.0) if others else self.hyper.factors
-        seen = asked.seen if others else None
-        given, ours_given = asked.products or (None, None)
-        asked_examples = self.examples_of(own, train, asked.gradients, factors, seen, given, runs.relative)
-        fitted_examples = self.examples_of(np.arange(self.pool), None, asked.gradients, factors, seen, ours_given)
+        others, seen = requested.gradients is not None, requested.seen
+        fitted = seen >= 0
+        asked_examples, fitted_examples = self._examples_for(requested, own, train, runs.relative)
         at_steps, at = (steps, None) if between is None else (between.steps, between.at)
         theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
-        if not others:
-            fitted_examples = replace(fitted_examples, expected=())
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         visited = self.solved[:rows]
 
-        def common_of(row: int, told_us: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
+        def common_of(row: int, base: list[Float[np.ndarray, "run test"]]) -> list[Float[np.ndarray, " test"]]:
             step = visited[row][0]
-            return [ones[step.members].mean(axis=0) for ones in told_us] if others else [*step.common[:, asked.seen]]
+            return [ones[step.members].mean(axis=0) for ones in base] if others else [*step.common[:, seen]]
 
         members = [step.members for step, _ in visited]
         visits = at_rows(theirs, ours) if between is None else between.visits(theirs, ours, members, common_of)
-        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(asked.seen))
+        shape = (len(runs.batches), rows if between is None else 2 * len(at_steps), len(seen))
         mean, signal, prior, noise, left = (np.empty(shape) for _ in range(5))
-        outputs, sizes = self._outputs(asked)
+        outputs, sizes = self._outputs(requested)
         for visit in visits:
-            row, place, (their, told), (our, told_us) = visit.row, visit.place, visit.asked, visit.fitted
+            row, place, (their, expected), (our, base) = visit.row, visit.place, visit.requested, visit.fitted
             step, posterior = visited[row]
-            cross, distance = self._related(step, their, our)
-            shared = self._shared(step, their[0], our[0], asked, outputs)
-            slopes = self.slopes[row][asked.seen]
+            cross, distance = covariances(step, self.hyper.weights, their, our)
+            shared = self._shared(step, their[0], our[0], requested, outputs)
+            slopes = self.slopes[row][seen]
             if not fitted.all():
-                slopes = np.where(fitted, slopes, self.link.slope(self.link.back(asked.centre[:, row])))
-            unit = np.where(fitted, step.size[asked.seen], step.reference * sizes * slopes)
-            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[asked.seen], 0.0)) * unit
-            common = common_of(row, told_us)
-            for scale, one, average in zip(self.hyper.scales, told, common, strict=True):
+                slopes = np.where(fitted, slopes, self.link.slope(self.link.back(requested.centre[:, row])))
+            unit = np.where(fitted, step.size[seen], step.reference * sizes * slopes)
+            moved = (posterior.mean(cross, outputs, shared) + np.where(fitted, posterior.shift[seen], 0.0)) * unit
+            for scale, one, average in zip(self.hyper.scales, expected, common_of(row, base), strict=True):
                 moved += scale * (one - average) * slopes
-            mean[:, place] = asked.centre[:, row] + moved
+            mean[:, place] = requested.centre[:, row] + moved
             ones = np.ones(len(sizes))
-            signal[:, place] = posterior.spread(cross, distance, outputs, ones, asked.seen, shared) * unit**2
+            signal[:, place] = posterior.spread(cross, distance, outputs, ones, seen, shared) * unit**2
             left[:, place] = (
                 posterior.spread(cross, distance, outputs, ones) * unit**2 if self.lack else signal[:, place]
             )
             prior[:, place] = posterior.variance * posterior.strength * distance[:, None] * unit**2
             alone = 1.0 - self.hyper.lack if self.lack else 1.0
             noise[:, place] = posterior.variance * unit**2 * alone * (1.0 + 1.0 / len(step.members))
-            if asked.doubt is not None:
-                noise[:, place] += asked.doubt[:, row]
+            if requested.doubt is not None:
+                noise[:, place] += requested.doubt[:, row]
         found = (mean, signal, noise, prior, left)
         return PosteriorPrediction(*(found if between is None else map(between.blended, found)))
+
+    def _examples_for(
+        self,
+        requested: RequestedRuns,
+        own: Int[np.ndarray, " example"],
+        train: Mapping[str, Float[np.ndarray, "example d"]] | None,
+        relative: Float[np.ndarray, " example"] | None,
+    ) -> tuple[Examples, Examples]:
+        """The training examples of asked runs, and those fitted, both with regard to the test examples asked about."""
+        test, (given, ours) = requested.gradients, requested.products or (None, None)
+        if test is None:
+            asked = self.examples_of(own, train, None, self.hyper.factors, None, given, relative)
+            return asked, replace(self.examples, expected=())
+        factors = np.where(requested.seen >= 0, self.hyper.factors[requested.seen], 1.0)
+        asked = self.examples_of(own, train, test, factors, requested.seen, given, relative)
+        return asked, self.examples_of(np.arange(self.pool), None, test, factors, requested.seen, ours)
 
     def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
         """Where the fitted runs have come to at the last recorded step, in each source of effects."""
@@ -296,24 +306,12 @@ class ExposureModel:
         """How many examples with effects of their own there are in all."""
         return max(self.pool, int(own.max(initial=-1)) + 1)
 
-    def _related(
-        self, step: Step, asked: Sequence[Float[np.ndarray, "asked d"]], fitted: Sequence[Float[np.ndarray, "run d"]]
-    ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
-        """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to."""
-        cross, distance = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
-        for weight, unit, one, all_ours in zip(self.hyper.weights, step.units, asked, fitted, strict=True):
-            ours = all_ours[step.members]
-            centre = ours.mean(axis=0)
-            cross += weight / unit * ((one - centre) @ (ours - centre).T)
-            distance += weight / unit * ((one - centre) ** 2).sum(axis=1)
-        return cross, distance
-
     def _shared(
         self,
         step: Step,
         theirs: Float[np.ndarray, "asked example"],
         fitted: Float[np.ndarray, "run example"],
-        asked: RequestedRuns,
+        requested: RequestedRuns,
         outputs: Float[np.ndarray, "asked column"],
     ) -> Shared | None:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
@@ -322,20 +320,22 @@ class ExposureModel:
         ours, weight, alike = fitted[step.members], self.hyper.lack, self.hyper.shared
         between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
-        known = asked.seen >= 0
-        told = alike * outputs
-        told[known] += (1.0 - alike) * self.likeness.vectors[asked.seen[known]]
-        return Shared(weight * (between - within.mean(axis=0)), weight * apart, told)
+        known = requested.seen >= 0
+        columns = alike * outputs
+        columns[known] += (1.0 - alike) * self.likeness.vectors[requested.seen[known]]
+        return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns)
 
-    def _outputs(self, asked: RequestedRuns) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
+    def _outputs(
+        self, requested: RequestedRuns
+    ) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
-        likeness, fitted = self.likeness, asked.seen >= 0
+        likeness, fitted = self.likeness, requested.seen >= 0
         signal = self.hyper.alike * np.maximum(likeness.values, 0.0) + (1.0 - self.hyper.alike)
-        outputs, sizes = np.empty((len(asked.seen), len(signal))), np.ones(len(asked.seen))
-        outputs[fitted] = likeness.vectors[asked.seen[fitted]] * signal
-        sizes[fitted] = likeness.sizes[asked.seen[fitted]]
+        outputs, sizes = np.empty((len(requested.seen), len(signal))), np.ones(len(requested.seen))
+        outputs[fitted] = likeness.vectors[requested.seen[fitted]] * signal
+        sizes[fitted] = likeness.sizes[requested.seen[fitted]]
         if not fitted.all():
-            cosines, sizes[~fitted] = self.beside(asked.vectors[~fitted])  # type: ignore[index]
+            cosines, sizes[~fitted] = self.beside(requested.vectors[~fitted])  # type: ignore[index]
             outputs[~fitted] = self.hyper.alike * cosines @ likeness.vectors
         return outputs, sizes
 

@@ -33,17 +33,17 @@ def view(
     model: ExposureModel,
     query: Query,
     places: Places,
-    asked: RequestedRuns,
+    requested: RequestedRuns,
     own: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]] | None,
 ) -> View:
     """What is expected of the asked runs: those of recorded step sizes at their steps, others by where they come to."""
     if places.plain.all():
-        return _plain(model, query, asked, own, train)
+        return _plain(model, query, requested, own, train)
     found: list[tuple[Int[np.ndarray, " run"], View]] = []
     plain, other = np.flatnonzero(places.plain), np.flatnonzero(~places.plain)
     if len(plain):
-        found.append((plain, _plain(model, _some(query, plain), _of(asked, plain), own, train)))
+        found.append((plain, _plain(model, _some(query, plain), _of(requested, plain), own, train)))
     _, group = np.unique(places.at[other], axis=0, return_inverse=True)
     grid = model.recorded.steps
     for number in range(int(group.max()) + 1):
@@ -51,7 +51,7 @@ def view(
         between = Between.of(query.steps, places.at[runs[0]], grid)
         rows = min(int(between.rows.max()) + 2, len(grid))
         curricula = _curricula(model, _some(query, runs))
-        look = model.look(curricula, rows, _of(asked, runs), own, train, between)
+        look = model.look(curricula, rows, _of(requested, runs), own, train, between)
         spread = np.sqrt(look.signal + look.noise)
         found.append((runs, View(look.mean, spread, _last(look.open), _last(look.prior))))
     order = np.argsort(np.concatenate([runs for runs, _ in found]))
@@ -64,13 +64,13 @@ def view(
 def _plain(
     model: ExposureModel,
     query: Query,
-    asked: RequestedRuns,
+    requested: RequestedRuns,
     own: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]] | None,
 ) -> View:
     grid = model.recorded.steps
     rows = min(int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1, len(grid))
-    look = model.look(_curricula(model, query), rows, asked, own, train)
+    look = model.look(_curricula(model, query), rows, requested, own, train)
     mean, spread = (at_steps(grid[:rows], one, query.steps) for one in (look.mean, np.sqrt(look.signal + look.noise)))
     return View(mean, spread, _last(look.open), _last(look.prior))
 
@@ -103,6 +103,8 @@ def _some(query: Query, runs: Int[np.ndarray, " some"]) -> Query:
     return replace(query, batches=query.batches[runs], learning_rates=query.learning_rates[runs])
 
 
-def _of(asked: RequestedRuns, runs: Int[np.ndarray, " some"]) -> RequestedRuns:
+def _of(requested: RequestedRuns, runs: Int[np.ndarray, " some"]) -> RequestedRuns:
     """The same test examples asked about of some runs."""
-    return replace(asked, centre=asked.centre[runs], doubt=None if asked.doubt is None else asked.doubt[runs])
+    return replace(
+        requested, centre=requested.centre[runs], doubt=None if requested.doubt is None else requested.doubt[runs]
+    )

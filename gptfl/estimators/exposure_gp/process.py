@@ -272,13 +272,13 @@ def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tu
         near = share_of(place[-1]) if lack else 0.0
         return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)), near)
 
-    def told(place: Float[np.ndarray, " parameter"]) -> Weighed:
+    def weighed(place: Float[np.ndarray, " parameter"]) -> Weighed:
         given = hyper(place, np.zeros(0))
         cols = columns(likeness.values, likeness.vectors, given.alike, given.shared)
         return weigh(evidence, given.weights, cols.signal, cols.noise, given.lack)
 
     def slopes(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " parameter"]]:
-        found, given = told(place), hyper(place, np.zeros(0))
+        found, given = weighed(place), hyper(place, np.zeros(0))
         slope = found.weights * given.weights
         if alike:
             noise = given.alike * others @ found.noise * given.shared * (1.0 - given.shared)
@@ -290,7 +290,7 @@ def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tu
         return float(found.cost + 0.5 * (away**2).sum()), slope + away / SPREAD
 
     best = minimize(slopes, centre, jac=True, method="L-BFGS-B", bounds=[(one - REACH, one + REACH) for one in centre])
-    return hyper(best.x, told(best.x).scales), float(best.fun)
+    return hyper(best.x, weighed(best.x).scales), float(best.fun)
 
 
 def evidence_of(step: Step, likeness: SimilarityKernel) -> Evidence:

@@ -80,8 +80,8 @@ def departure(
     def course(at: Float[np.ndarray, "run asked"]) -> Float[np.ndarray, "run asked test"]:
         return between_rows(grid, centre, np.clip(at, grid[0], grid[-1]))
 
-    shape = places.asked.shape
-    here = course(places.asked)
+    shape = places.requested.shape
+    here = course(places.requested)
     by_steps = course(np.broadcast_to(query.steps.astype(np.float64), shape))
     moved = np.abs(here - course(np.broadcast_to(float(first), shape)))
     apart = np.minimum(np.abs(by_steps - here), moved)

@@ -42,7 +42,7 @@ def recorded_of(runs: Sequence[Run], data: FitData) -> tuple[RecordedRuns, tuple
             f"there is no step at which {data.metric.name} is known for every test example in the runs to fit",
             "record more runs, or another metric",
         )
-    kept, notes = _told(kept, len(runs))
+    kept, notes = _with_known_start(kept, len(runs))
     kept, more = _different(kept)
     notes += more
     if len(kept) < 2:
@@ -75,19 +75,19 @@ def _scored(run: Run, data: FitData) -> _Kept:
     return _Kept(run, run.steps[rows], values[rows])
 
 
-def _told(kept: list[_Kept], count: int) -> tuple[list[_Kept], tuple[str, ...]]:
+def _with_known_start(kept: list[_Kept], count: int) -> tuple[list[_Kept], tuple[str, ...]]:
     """The runs of which it is known what led to their first score."""
     begin = min(int(one.steps[0]) for one in kept)
 
-    def told(one: _Kept) -> bool:
+    def is_known(one: _Kept) -> bool:
         before = one.run.curriculum.batches[begin : int(one.steps[0])]
         return not len(before) or bool((before >= 0).any())
 
     notes: tuple[str, ...] = ()
     if len(kept) < count:
         notes += (f"{WHO}: left out {count - len(kept)} of {count} runs, which have no score",)
-    lost = [one.run.name for one in kept if not told(one)]
-    kept = [one for one in kept if told(one)]
+    lost = [one.run.name for one in kept if not is_known(one)]
+    kept = [one for one in kept if is_known(one)]
     if lost:
         notes += (
             f"{WHO}: left out {len(lost)} of {count} runs or pieces of runs: they begin after step {begin}, and it isn't "

@@ -34,10 +34,10 @@ def factors_of(steps: Sequence[Step], hyper: Hyper) -> Float[np.ndarray, " test"
         if variance > 0.0:
             weight = weight + precision @ turned**2 / (variance * len(steps))
             pull = pull + precision @ (turned * left) / (variance * len(steps))
-    told = weight > 0.0
-    if not told.any():
+    informed = weight > 0.0
+    if not informed.any():
         return np.ones(len(weight))
-    slopes, doubts = pull[told] / weight[told], 1.0 / weight[told]
+    slopes, doubts = pull[informed] / weight[informed], 1.0 / weight[informed]
 
     def cost(place: float) -> float:
         precision = 1.0 / (np.exp(2.0 * place) + doubts)
@@ -48,5 +48,5 @@ def factors_of(steps: Sequence[Step], hyper: Hyper) -> Float[np.ndarray, " test"
     spread = np.exp(2.0 * minimize_scalar(cost, bounds=(-6.0, 2.0), method="bounded").x)
     precision = 1.0 / (spread + doubts)
     found = np.ones(len(weight))
-    found[told] += spread * precision * (slopes - (precision @ slopes) / precision.sum())
+    found[informed] += spread * precision * (slopes - (precision @ slopes) / precision.sum())
     return found

@@ -47,11 +47,11 @@ def solve(step: Step, hyper: Hyper, likeness: SimilarityKernel, strength: float 
     rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack), step.groups)
     cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
     left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
-    told = left
+    complete = left
     if step.known is not None:
         gaps = condition(rows, cols, left, known=step.known).gaps
-        told = left if gaps is None else gaps.filled(left)
-    return condition(rows, cols, left, strength_of(rows, cols, told) if strength is None else strength, step.known)
+        complete = left if gaps is None else gaps.filled(left)
+    return condition(rows, cols, left, strength_of(rows, cols, complete) if strength is None else strength, step.known)
 
 
 def whole(step: Step, likeness: SimilarityKernel, alike: bool) -> Step:
@@ -89,12 +89,31 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
     ]
     cols = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
 
-    def told(odds: float) -> float:
+    def cost_of(odds: float) -> float:
         found = weigh(evidence, hyper.weights, cols.signal, cols.noise, share_of(odds)).cost
         return float(found + 0.5 * ((odds - CENTRE_LACK) / SPREAD) ** 2)
 
     bounds = (CENTRE_LACK - REACH, CENTRE_LACK + REACH)
-    return share_of(float(minimize_scalar(told, bounds=bounds, method="bounded", options={"xatol": 0.01}).x))
+    return share_of(float(minimize_scalar(cost_of, bounds=bounds, method="bounded", options={"xatol": 0.01}).x))
+
+
+def covariances(
+    step: Step,
+    weights: Float[np.ndarray, " source"],
+    asked: Sequence[Float[np.ndarray, "asked d"]],
+    fitted: Sequence[Float[np.ndarray, "run d"]],
+) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
+    """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to.
+
+    ``asked`` and ``fitted`` are their states in each source of effects, ``weights`` how much each source counts.
+    """
+    cross, variances = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
+    for weight, unit, theirs, everyone in zip(weights, step.units, asked, fitted, strict=True):
+        ours = everyone[step.members]
+        centre = ours.mean(axis=0)
+        cross += weight / unit * ((theirs - centre) @ (ours - centre).T)
+        variances += weight / unit * ((theirs - centre) ** 2).sum(axis=1)
+    return cross, variances
 
 
 def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) -> float:
@@ -105,12 +124,12 @@ def strength_of(rows: Rows, cols: Columns, left: Float[np.ndarray, "run test"]) 
         return 1.0
     squares = (rows.vectors.T @ left @ cols.vectors) ** 2
 
-    def told(place: float) -> float:
+    def cost_of(place: float) -> float:
         precision = precision_of(rows, cols, float(np.exp(place)))
         found = cost(float((squares * precision).sum()), float(np.log(precision).sum()), *squares.shape)
         return float(found * squares.shape[1] + 0.5 * (place / STRENGTH) ** 2)
 
-    return float(np.exp(minimize_scalar(told, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 0.02}).x))
+    return float(np.exp(minimize_scalar(cost_of, bounds=(-5.0, 3.0), method="bounded", options={"xatol": 0.02}).x))
 
 
 def floored(

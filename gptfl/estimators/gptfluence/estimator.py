@@ -283,7 +283,7 @@ class GPTfluence:
         """
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
-        sides = self.sides_ if query.unseen is None else self._asked(query.unseen)
+        sides = self.sides_ if query.unseen is None else self._sides_of(query.unseen)
         law, first = self.law_.asked(query.unseen), query.first / self.scale_
         clock = None if self.course_ is None else self.clock_
         grid = query.steps if self.course_ is None else self.course_[0].grid
@@ -297,18 +297,18 @@ class GPTfluence:
         values = self.scale_ * rollout(train, test, query.batches, query.steps, first, law, rates=rates, push=push)
         return Prediction(begun(values, clock, query, grid))
 
-    def _asked(self, asked: Unseen) -> VectorSides:
+    def _sides_of(self, unseen: Unseen) -> VectorSides:
         if self.standards_ is None:
             raise DataError(
                 "this gptfluence simulator was fitted before there were unseen examples and can't place their vectors",
                 "run gptfl fit again",
             )
-        vectors = chosen_set(asked.features, self.feature_set, len(asked.pool), len(asked.test))
+        vectors = chosen_set(unseen.features, self.feature_set, len(unseen.pool), len(unseen.test))
         train, test = self.standards_
         return replace(
             self.sides_,
-            train=train.beside(self.sides_.train, vectors.train, asked.pool_seen),
-            test=test.beside(self.sides_.test, vectors.test, asked.test_seen),
+            train=train.beside(self.sides_.train, vectors.train, unseen.pool_seen),
+            test=test.beside(self.sides_.test, vectors.test, unseen.test_seen),
         )
 
     def state(self) -> Mapping[str, np.ndarray]:

@@ -172,7 +172,7 @@ def pushes(
         if places.plain[runs[0]]:
             found[runs] = pushed(runs, query.steps)
         else:
-            found[runs] = pushed(runs, places.asked[runs[0]], (sizes[runs], totals[runs]))
+            found[runs] = pushed(runs, places.requested[runs[0]], (sizes[runs], totals[runs]))
     return found
 
 

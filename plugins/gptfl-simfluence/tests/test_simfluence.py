@@ -288,10 +288,10 @@ def test_the_epoch_with_the_best_validation_roll_out_is_kept(monkeypatch: pytest
     for run in data.validation_runs:
         values = fitted.predict(testing.make_query([run])).values[0]
         errors.append((values - data.recorded(run))[1:] ** 2)
-    told = [float(note.split()[-1]) for _, _, _, note in reports[:-1]]
-    assert len(told) < 200
-    assert np.mean(errors) == pytest.approx(min(told), rel=1e-3)
-    best = int(np.argmin(told))
+    reported = [float(note.split()[-1]) for _, _, _, note in reports[:-1]]
+    assert len(reported) < 200
+    assert np.mean(errors) == pytest.approx(min(reported), rel=1e-3)
+    best = int(np.argmin(reported))
     assert fitted.notes_ == (f"simfluence-linear is taken from epoch {best}, the best of {best + 3} on validation",)
     again = Simfluence("linear", **{**how, "epochs": best}).fit(dataclasses.replace(data, validation_runs=()))
     np.testing.assert_array_equal(again.alpha_, fitted.alpha_)

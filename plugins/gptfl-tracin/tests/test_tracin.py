@@ -156,11 +156,11 @@ def test_calibration_is_least_squares_on_the_training_runs() -> None:
     calibrated = GradDot(calibrate=True).fit(data)
     above = below = 0.0
     for run in data.fit_runs + data.validation_runs:
-        told = plain.predict(testing.make_query([run])).values[0]
+        predicted = plain.predict(testing.make_query([run])).values[0]
         for row in range(1, len(run.steps)):
             for j in range(len(data.test)):
-                above += (told[row, j] - told[0, j]) * (data.recorded(run)[row, j] - data.recorded(run)[0, j])
-                below += (told[row, j] - told[0, j]) ** 2
+                above += (predicted[row, j] - predicted[0, j]) * (data.recorded(run)[row, j] - data.recorded(run)[0, j])
+                below += (predicted[row, j] - predicted[0, j]) ** 2
     assert calibrated.scale_ == pytest.approx(above / below)
     values = calibrated.predict(query()).values
     first = query().first[:, None]
@@ -236,52 +236,52 @@ def test_a_setting_that_makes_no_sense_is_told(factory: Any, settings: dict[str,
         factory(**settings)
 
 
-def told(error: type[GptflError], match: str) -> Any:
+def raised(error: type[GptflError], match: str) -> Any:
     return pytest.raises(error, match=match)
 
 
 @pytest.mark.parametrize("estimator", [TracInCP(), GradDot()])
 def test_what_the_recording_lacks_is_told(estimator: FromReference) -> None:
-    with told(DataError, "needs gradients, which the recording doesn't hold: .* --gradients reference$"):
+    with raised(DataError, "needs gradients, which the recording doesn't hold: .* --gradients reference$"):
         estimator.fit(fit_data(gradients=None))
-    with told(DataError, "predicts loss only, not accuracy"):
+    with raised(DataError, "predicts loss only, not accuracy"):
         estimator.fit(fit_data(metric=dataclasses.replace(LOSS, name="accuracy")))
     empty = dataclasses.replace(products_of(), raw=np.full((4, 10, 5), np.nan))
-    with told(DataError, "finds no point with gradient products"):
+    with raised(DataError, "finds no point with gradient products"):
         estimator.fit(fit_data(gradients=empty))
 
 
 def test_what_cannot_be_answered_is_told() -> None:
-    with told(DataError, "checkpoints is 9, and the recording has 3 that it can go by: give at most 3"):
+    with raised(DataError, "checkpoints is 9, and the recording has 3 that it can go by: give at most 3"):
         TracInCP(checkpoints=9).fit(fit_data())
     nothing = dataclasses.replace(products_of(), raw=np.zeros((4, 10, 5)))
-    with told(DataError, "foretells no change of the runs to fit"):
+    with raised(DataError, "foretells no change of the runs to fit"):
         TracInCP(calibrate=True).fit(fit_data(gradients=nothing))
     fitted = TracInCP().fit(fit_data())
-    with told(DataError, "a pool of 10, asked about example number 10"):
+    with raised(DataError, "a pool of 10, asked about example number 10"):
         fitted.predict(dataclasses.replace(query(), batches=np.full((2, 12, 3), 10)))
-    with told(DataError, "knows 5 test examples, asked about 4"):
+    with raised(DataError, "knows 5 test examples, asked about 4"):
         fitted.predict(dataclasses.replace(query(), first=query().first[:, :4]))
-    with told(DataError, "about step 20 of 12 batches"):
+    with raised(DataError, "about step 20 of 12 batches"):
         fitted.predict(dataclasses.replace(query(), steps=np.array([0, 20])))
-    with told(DataError, "isn't fitted"):
+    with raised(DataError, "isn't fitted"):
         TracInCP().predict(query())
-    with told(DataError, "'products' is missing or ill-shaped"):
+    with raised(DataError, "'products' is missing or ill-shaped"):
         TracInCP().restore({**fitted.state(), "products": np.zeros(3)})
-    with told(DataError, "shapes of its arrays don't agree"):
+    with raised(DataError, "shapes of its arrays don't agree"):
         TracInCP().restore({**fitted.state(), "rates": np.zeros(9)})
 
 
 def test_own_run_says_that_it_explains_recorded_runs_only() -> None:
     fitted = OwnRun().fit(fit_data())
-    with told(DataError, "explains recorded runs only, .* or use tracin-cp for other curricula"):
+    with raised(DataError, "explains recorded runs only, .* or use tracin-cp for other curricula"):
         fitted.predict(dataclasses.replace(query(), derivatives={}))
     one = {"update": query().derivatives["update"]}
-    with told(DataError, "along the gradient were not recorded: set direction to update"):
+    with raised(DataError, "along the gradient were not recorded: set direction to update"):
         fitted.predict(dataclasses.replace(query(), derivatives=one))
-    with told(DataError, "have gaps"):
+    with raised(DataError, "have gaps"):
         fitted.predict(dataclasses.replace(query(), derivatives={"gradient": np.full((2, 13, 5), np.nan)}))
-    with told(DataError, "don't fit the runs"):
+    with raised(DataError, "don't fit the runs"):
         fitted.predict(dataclasses.replace(query(), derivatives={"gradient": np.zeros((2, 3, 5))}))
 
 

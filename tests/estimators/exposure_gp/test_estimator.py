@@ -139,9 +139,9 @@ def test_intervals_cover_what_they_say(settings):
     shares = {0.5: [], 0.9: []}
     for seed in range(6):
         data, runs = world(runs=14, asked=30, noise=0.1, seed=seed)
-        told = ExposureGp(**settings).fit(data).predict(question(runs))
+        predicted = ExposureGp(**settings).fit(data).predict(question(runs))
         for level, found in shares.items():
-            found.append(covered(told, recorded(runs), level))
+            found.append(covered(predicted, recorded(runs), level))
     assert 0.8 <= np.mean(shares[0.9]) <= 0.97
     assert 0.38 <= np.mean(shares[0.5]) <= 0.68
 
@@ -150,8 +150,8 @@ def test_intervals_of_unseen_test_examples_doubt_the_mean_that_was_carried_over(
     shares, widths = [], []
     for seed in range(6):
         data, runs = world(runs=14, asked=20, test=30, seed=seed)
-        told = ExposureGp().fit(of_first(data, tests=20)).predict(about(question(runs), data, tests=20))
-        low, high = told.intervals[0.9]
+        predicted = ExposureGp().fit(of_first(data, tests=20)).predict(about(question(runs), data, tests=20))
+        low, high = predicted.intervals[0.9]
         truth = recorded(runs)
         shares.append(((truth >= low) & (truth <= high))[:, 1:, 20:].mean())
         widths.append((high - low)[:, 1:, 20:].mean() / (high - low)[:, 1:, :20].mean())
@@ -254,8 +254,8 @@ def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_els
     asked = about(question(runs), sketched, pool, tests)
     # Where sketches are exact, it makes no difference whether the strangers' products are given.
     plain = fitted.predict(asked).values
-    told = fitted.predict(replace(asked, unseen=replace(asked.unseen, gradients=products))).values
-    np.testing.assert_allclose(plain, told, rtol=1e-4, atol=1e-5)
+    predicted = fitted.predict(replace(asked, unseen=replace(asked.unseen, gradients=products))).values
+    np.testing.assert_allclose(plain, predicted, rtol=1e-4, atol=1e-5)
     # Where they say nothing, the given ones still tell.
     silent = replace(
         sketched.features,
@@ -416,17 +416,17 @@ def test_beyond_all_that_was_recorded_intervals_reach_back_to_it():
     batches, rates = np.zeros((POOL, STEPS, BATCH), dtype=int), np.tile(linear_decay(1.0, STEPS), (POOL, 1))
     batches += np.arange(POOL)[:, None, None]
     first = np.tile(data.fit_runs[0].metrics["loss"][0], (POOL, 1))
-    told = fitted.predict(Query(batches, rates, RECORDED, first))
+    predicted = fitted.predict(Query(batches, rates, RECORDED, first))
     known = recorded(data.fit_runs)
     least, most = known.min(axis=(0, 1)), known.max(axis=(0, 1))
-    below, above = told.values < least, told.values > most
+    below, above = predicted.values < least, predicted.values > most
     assert below.any()
     assert above.any()
-    low, high = told.intervals[0.9]
+    low, high = predicted.intervals[0.9]
     assert (high[below] >= np.broadcast_to(least, high.shape)[below]).all()
     assert (low[above] <= np.broadcast_to(most, low.shape)[above]).all()
     # Those of 50 % take the scale as it is.
-    assert (told.intervals[0.5][1][below] < np.broadcast_to(least, high.shape)[below]).any()
+    assert (predicted.intervals[0.5][1][below] < np.broadcast_to(least, high.shape)[below]).any()
 
 
 def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
@@ -477,12 +477,12 @@ def test_everything_stays_within_the_range_of_the_metric(metric, link):
         replace(run, metrics={metric.name: np.clip(3 * run.metrics[metric.name], metric.low, metric.high)})
         for run in data.fit_runs
     )
-    told = ExposureGp(link=link).fit(replace(data, fit_runs=steep)).predict(question(runs, metric.name))
-    for values in (told.values, *told.intervals[0.5], *told.intervals[0.9]):
+    predicted = ExposureGp(link=link).fit(replace(data, fit_runs=steep)).predict(question(runs, metric.name))
+    for values in (predicted.values, *predicted.intervals[0.5], *predicted.intervals[0.9]):
         assert np.isfinite(values).all()
         assert (values >= metric.low).all()
         assert (values <= metric.high).all()
-    (wide_low, wide_high), (low, high) = told.intervals[0.9], told.intervals[0.5]
+    (wide_low, wide_high), (low, high) = predicted.intervals[0.9], predicted.intervals[0.5]
     assert (wide_low <= low).all()
     assert (low <= high).all()
     assert (high <= wide_high).all()
@@ -518,17 +518,17 @@ def test_of_zeros_and_ones_the_probability_is_told():
         data, held, chances = zeros_and_ones(seed)
         fitted = ExposureGp().fit(data)
         assert fitted.model_.binary
-        told = fitted.predict(question(held, "accuracy"))
-        values = told.values[:, 1:]
+        predicted = fitted.predict(question(held, "accuracy"))
+        values = predicted.values[:, 1:]
         assert ((values > 0) & (values < 1)).all()
         brier.append(np.square(values - chances[:, 1:]).mean())
         average = np.stack([run.metrics["accuracy"] for run in data.fit_runs]).mean(axis=0)
         plain.append(np.square(average[1:] - chances[:, 1:]).mean())
-        low, high = told.intervals[0.9]
+        low, high = predicted.intervals[0.9]
         assert set(np.unique(low)) | set(np.unique(high)) <= {0.0, 1.0}
-        inside.append(covered(told, recorded(held, "accuracy"), 0.9))
+        inside.append(covered(predicted, recorded(held, "accuracy"), 0.9))
         chosen.append((low == high)[:, 1:].mean())
-        np.testing.assert_array_equal(told.intervals[0.5][0][:, 1:], (values >= 0.5))
+        np.testing.assert_array_equal(predicted.intervals[0.5][0][:, 1:], (values >= 0.5))
     assert np.mean(brier) < np.mean(plain) + 0.002
     assert np.mean(inside) > 0.9
     assert np.mean(chosen) > 0.0
@@ -547,15 +547,15 @@ def test_runs_that_do_not_differ_give_no_intervals_and_say_so():
     same = tuple(replace(run, metrics=data.fit_runs[0].metrics) for run in data.fit_runs)
     for alike in (same, tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)):
         fitted = ExposureGp().fit(replace(data, fit_runs=alike))
-        told = fitted.predict(question(runs))
-        assert told.intervals == {}
+        predicted = fitted.predict(question(runs))
+        assert predicted.intervals == {}
         assert fitted.notes_[-1] == (
             "exposure-gp: the 5 runs to fit don't differ in what they saw or in what was recorded, and nothing says how "
             "far others may: predictions have no intervals"
         )
         again = ExposureGp().restore(fitted.state()).predict(question(runs))
         assert again.intervals == {}
-        np.testing.assert_array_equal(told.values, again.values)
+        np.testing.assert_array_equal(predicted.values, again.values)
 
 
 def test_a_step_at_which_runs_happen_not_to_differ_has_a_width():
@@ -854,10 +854,10 @@ def test_runs_that_end_early_count_for_as_long_as_they_last():
         for run in data.fit_runs[:4]
     )
     mixed = ExposureGp().fit(replace(data, fit_runs=(*short, *data.fit_runs[4:])))
-    told, whole = mixed.predict(question(runs)), ExposureGp().fit(data).predict(question(runs))
+    predicted, whole = mixed.predict(question(runs)), ExposureGp().fit(data).predict(question(runs))
     assert mixed.model_.solved[2][0].members.tolist() == list(range(8))
     assert mixed.model_.solved[3][0].members.tolist() == [4, 5, 6, 7]
-    widths = [(one.intervals[0.9][1] - one.intervals[0.9][0])[:, -1].mean() for one in (told, whole)]
+    widths = [(one.intervals[0.9][1] - one.intervals[0.9][0])[:, -1].mean() for one in (predicted, whole)]
     assert widths[0] > widths[1]
 
 
@@ -874,9 +874,9 @@ def test_gaps_in_a_recording_are_bridged(share):
     fitted = ExposureGp().fit(replace(data, fit_runs=holed))
     query = question(runs)
     query = replace(query, steps=np.union1d(query.steps[:1], fitted.steps_))
-    told = fitted.predict(query)
-    assert np.isfinite(told.values).all()
-    assert np.isfinite(told.intervals[0.9]).all()
+    predicted = fitted.predict(query)
+    assert np.isfinite(predicted.values).all()
+    assert np.isfinite(predicted.intervals[0.9]).all()
 
 
 def test_a_gap_that_all_runs_have_is_bridged():
@@ -894,12 +894,12 @@ def test_a_gap_that_all_runs_have_is_bridged():
 def test_runs_of_the_same_curriculum_are_no_trouble(settings):
     data, runs = world(runs=4)
     same = tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)
-    told = ExposureGp(**settings).fit(replace(data, fit_runs=same)).predict(question(runs))
-    assert np.isfinite(told.values).all()
-    assert (told.values < 20).all()
+    predicted = ExposureGp(**settings).fit(replace(data, fit_runs=same)).predict(question(runs))
+    assert np.isfinite(predicted.values).all()
+    assert (predicted.values < 20).all()
     flat = tuple(replace(run, metrics={"loss": np.full_like(run.metrics["loss"], 2.0)}) for run in data.fit_runs)
-    told = ExposureGp(**settings).fit(replace(data, fit_runs=flat)).predict(question(runs))
-    np.testing.assert_allclose(told.values[:, 1:], 2.0)
+    predicted = ExposureGp(**settings).fit(replace(data, fit_runs=flat)).predict(question(runs))
+    np.testing.assert_allclose(predicted.values[:, 1:], 2.0)
 
 
 DAMAGE = {
@@ -947,9 +947,9 @@ def test_a_question_about_the_first_step_alone_is_answered_with_it():
     data, runs = world(runs=4)
     query = question(runs)
     query = Query(query.batches, query.learning_rates, query.steps[:1], query.first)
-    told = ExposureGp().fit(data).predict(query)
-    np.testing.assert_array_equal(told.values[:, 0], query.first)
-    assert (told.novelty == 0).all()
+    predicted = ExposureGp().fit(data).predict(query)
+    np.testing.assert_array_equal(predicted.values[:, 0], query.first)
+    assert (predicted.novelty == 0).all()
 
 
 def test_a_simulator_fitted_before_predicts_what_it_did():
@@ -958,11 +958,11 @@ def test_a_simulator_fitted_before_predicts_what_it_did():
         sample = dict(kept)
     state = {name.removeprefix("state/"): array for name, array in sample.items() if name.startswith("state/")}
     restored = ExposureGp().restore(state)
-    told = restored.predict(Query(*(sample[name] for name in ("batches", "learning_rates", "steps", "first"))))
-    np.testing.assert_allclose(told.values, sample["values"], rtol=1e-6)
-    for bound, name in zip(told.intervals[0.9], ("low", "high"), strict=True):
+    predicted = restored.predict(Query(*(sample[name] for name in ("batches", "learning_rates", "steps", "first"))))
+    np.testing.assert_allclose(predicted.values, sample["values"], rtol=1e-6)
+    for bound, name in zip(predicted.intervals[0.9], ("low", "high"), strict=True):
         np.testing.assert_allclose(bound, sample[name], rtol=1e-6)
-    np.testing.assert_allclose(told.novelty, sample["novelty"], rtol=1e-6)
+    np.testing.assert_allclose(predicted.novelty, sample["novelty"], rtol=1e-6)
     assert "rules" not in restored.state()
     with pytest.raises(DataError, match="predicts by rules 7"):
         ExposureGp().restore({**state, "rules": np.array(7)})
@@ -980,7 +980,7 @@ def test_few_runs_widen_intervals_by_how_many_of_them_do_not_belong_together():
     np.testing.assert_allclose(wide / narrow, 0.8164966 / 0.7406971, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("count", "told"), [(2, True), (4, True), (5, False)])
-def test_very_few_runs_are_said_to_tell_little_of_the_width(count, told):
+@pytest.mark.parametrize(("count", "message"), [(2, True), (4, True), (5, False)])
+def test_very_few_runs_are_said_to_tell_little_of_the_width(count, message):
     notes = ExposureGp().fit(world(runs=count)[0]).notes_
-    assert any(f"how wide intervals must be is told by {count} runs: " in note for note in notes) == told
+    assert any(f"how wide intervals must be is told by {count} runs: " in note for note in notes) == message

@@ -56,24 +56,24 @@ def test_expected_changes_are_minus_the_products_with_the_last_test_gradients_of
     expected = sources.expected(sources.of_fitted(), sources.test_sides)
     assert len(expected) == 4
     for path in ("raw", "preconditioned"):
-        found = [same(told, sources, path, sources.sets[f"{path}-24"].test) for told in expected]
+        found = [same(vectors, sources, path, sources.sets[f"{path}-24"].test) for vectors in expected]
         assert sum(found) == 2
 
 
-def same(told, sources, path, test):
+def same(vectors, sources, path, test):
     """Whether these are the products of a path's training gradients, at its points, with the test gradients."""
-    sets = [sources.sets.get(f"{path}-{point}") for point in told.points]
+    sets = [sources.sets.get(f"{path}-{point}") for point in vectors.points]
     if None in sets:
         return False
     looped = [[[-float(np.dot(one, other)) for other in test] for one in each.train] for each in sets]
-    return np.allclose(told.rows, looped, atol=1e-5)
+    return np.allclose(vectors.rows, looped, atol=1e-5)
 
 
 def test_a_loss_falls_where_gradients_align():
     one = Sides(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]), True)
     sources = Sources.of({"raw-0": one})
-    for told in sources.expected(sources.of_fitted(), sources.test_sides):
-        assert told.rows[0, 0].tolist() == [-2.0, 2.0, 0.0]
+    for vectors in sources.expected(sources.of_fitted(), sources.test_sides):
+        assert vectors.rows[0, 0].tolist() == [-2.0, 2.0, 0.0]
 
 
 def test_gradients_split_between_the_sides_say_best_how_alike_test_examples_are():
@@ -84,12 +84,12 @@ def test_gradients_split_between_the_sides_say_best_how_alike_test_examples_are(
     fitted = sources.of_fitted()
     recent = sources.recent(fitted)
     np.testing.assert_allclose(recent.rows[1], sets["split-24"].train, atol=1e-6)
-    told = [
+    correlations = [
         one
         for one in sources.expected(fitted, sources.test_sides)
         if same(one, sources, "split", sets["split-24"].test)
     ]
-    assert len(told) == 2
+    assert len(correlations) == 2
 
 
 def test_levels_are_the_lengths_of_raw_test_gradients_along_the_run():

@@ -71,7 +71,7 @@ def dense(made, asked, row):
     """At a step: means, the signal's covariance over (run, test example), and the noise; variances as in the model."""
     members = np.flatnonzero(np.isfinite(made.even[:, row]).all(axis=1))
     curricula = made.recorded.curricula
-    ours, told = states(made, Curricula(curricula.batches[members], curricula.learning_rates[members]), row)
+    ours, expected = states(made, Curricula(curricula.batches[members], curricula.learning_rates[members]), row)
     theirs, asked_told = states(made, asked, row)
     step, posterior = made.solved[row]
     count, hyper = len(members), made.hyper
@@ -89,7 +89,9 @@ def dense(made, asked, row):
     full += np.kron((1 - hyper.lack) * np.eye(count) + shared[:count, :count], noise)
     inverse = basis @ np.linalg.inv(basis.T @ full @ basis) @ basis.T
     slope = made.slopes[row]
-    means = [sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope for told_ in (told, asked_told)]
+    means = [
+        sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope for told_ in (expected, asked_told)
+    ]
     even = made.even[members, row]
     left = (even - even.mean(axis=0) - means[0] + means[0].mean(axis=0)) / step.size
     # Covariances of what asked runs have beyond the mean of the fitted ones.

@@ -31,13 +31,13 @@ def world(seed=0):
         random.uniform(0.5, 1.0, size=(RUNS, STEPS)),
     )
     gradients, tests = random.normal(size=(POOL, 4)), random.normal(size=(TEST, 4))
-    told = Vectors(np.array([0]), random.normal(size=(1, POOL, TEST)))
-    examples = Examples(np.arange(POOL), (Vectors(np.array([0]), gradients[None]),), (told,))
+    expected = Vectors(np.array([0]), random.normal(size=(1, POOL, TEST)))
+    examples = Examples(np.arange(POOL), (Vectors(np.array([0]), gradients[None]),), (expected,))
     likeness = SimilarityKernel.of(tests, TEST)
     seen = exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
     root = np.linalg.cholesky(0.8 * likeness.cosines + 0.2 * np.eye(TEST))
     effects = (0.05 * random.normal(size=(POOL, TEST)) + 0.2 * gradients @ random.normal(size=(4, TEST))) @ root.T
-    values = 3.0 + seen @ (effects + 0.1 * told.rows[0])
+    values = 3.0 + seen @ (effects + 0.1 * expected.rows[0])
     values[:, 1:] += 0.1 * random.normal(size=values[:, 1:].shape)
     return runs, examples, likeness, values
 
@@ -72,9 +72,9 @@ def test_steps_hold_centred_states_of_the_runs_recorded_there():
     assert np.trace(step.covariances[1]) == pytest.approx(len(members) - 1)
     there = values[members, 2]
     np.testing.assert_allclose(step.deviations * step.size, there - there.mean(axis=0), atol=1e-12)
-    told = seen @ examples.expected[0].rows[0]
-    np.testing.assert_allclose(step.common[0], told.mean(axis=0))
-    np.testing.assert_allclose(step.expected[0] * step.size, told - told.mean(axis=0), atol=1e-12)
+    expected = seen @ examples.expected[0].rows[0]
+    np.testing.assert_allclose(step.common[0], expected.mean(axis=0))
+    np.testing.assert_allclose(step.expected[0] * step.size, expected - expected.mean(axis=0), atol=1e-12)
 
 
 def test_sizes_lie_between_what_was_found_and_what_was_expected_by_the_number_of_runs():

@@ -19,7 +19,7 @@ CENTRE = np.stack([3 - 0.1 * GRID, 2 + 0.05 * GRID, np.ones(5)], axis=1)
 def beside(batches, rates, mean=0.0, steps=GRID):
     query = Query(batches[None], rates[None], steps, np.zeros((1, 3)))
     places = CLOCK.place(query, GRID).check()
-    here = np.stack([np.interp(places.asked[0], GRID, one) for one in CENTRE.T], axis=1)[None]
+    here = np.stack([np.interp(places.requested[0], GRID, one) for one in CENTRE.T], axis=1)[None]
     return departure(query, places, CLOCK, SIZES, CENTRE[None], here + mean)
 
 

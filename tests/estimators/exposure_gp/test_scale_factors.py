@@ -52,7 +52,7 @@ def test_factors_are_those_of_a_ridge_regression_with_the_likeliest_spread():
 
     slopes, doubts = pull / weight, 1 / weight
 
-    def told(place):
+    def cost(place):
         # The density of what each regression finds, around a common mean that is the likeliest one.
         covariance = np.diag(np.exp(2 * place) + doubts)
         inverse = np.linalg.inv(covariance)
@@ -60,7 +60,7 @@ def test_factors_are_those_of_a_ridge_regression_with_the_likeliest_spread():
         density = 0.5 * np.linalg.slogdet(covariance)[1] + 0.5 * away @ inverse @ away
         return density + 0.5 * ((place - np.log(TYPICAL)) / DOUBT) ** 2
 
-    spread = np.exp(2 * minimize_scalar(told, bounds=(-6, 2), method="bounded").x)
+    spread = np.exp(2 * minimize_scalar(cost, bounds=(-6, 2), method="bounded").x)
     kept = 1 / (spread + doubts)
     expected = 1 + spread * kept * (slopes - kept @ slopes / kept.sum())
     np.testing.assert_allclose(factors_of([step], HYPER), expected, rtol=1e-6)

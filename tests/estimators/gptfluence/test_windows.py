@@ -74,8 +74,8 @@ def test_the_rolled_error_is_that_of_a_plain_loop(order: int, length: int | None
     rows = [pushes[a, b] for grid in windows.grids for a, b in pairwise(grid)]
     push = torch.from_numpy(np.stack(rows).astype(np.float32))
     for given in (None, push):
-        told = (lambda a, b, z: 0.0) if given is None else (lambda a, b, z: float(pushes[a, b, z]))
-        expected, known = plain_error(train, test, runs, order, law, length, told)
+        offset = (lambda a, b, z: 0.0) if given is None else (lambda a, b, z: float(pushes[a, b, z]))
+        expected, known = plain_error(train, test, runs, order, law, length, offset)
         assert int(windows.known.sum()) == known
         assert float(rolled_error(train, test, windows, given)) == pytest.approx(expected, rel=1e-4)
 

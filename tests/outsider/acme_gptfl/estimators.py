@@ -42,11 +42,11 @@ class AlikeRuns:
                 f"alike-runs knows runs of {self.steps_[-1]} steps, asked about step {query.steps[-1]}",
                 "ask for fewer steps",
             )
-        asked = _profile(query.batches, self.vectors_, query.steps)
-        values = np.empty((*asked.shape[:2], query.first.shape[1]))
+        profile = _profile(query.batches, self.vectors_, query.steps)
+        values = np.empty((*profile.shape[:2], query.first.shape[1]))
         for column, step in enumerate(query.steps):
             known = max(0, int(np.searchsorted(self.steps_, step, side="right")) - 1)
-            away = asked[:, None, column] - self.profiles_[None, :, known]
+            away = profile[:, None, column] - self.profiles_[None, :, known]
             likeness = np.exp(-self.sharpness * np.linalg.norm(away, axis=-1))
             likeness /= likeness.sum(axis=1, keepdims=True)
             values[:, column] = query.first + likeness @ self.changes_[:, known]

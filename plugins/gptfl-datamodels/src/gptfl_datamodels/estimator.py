@@ -149,8 +149,8 @@ class Datamodels:
             values[runs, 1:] = average.interpolate(self.steps_, self.intercept_, places[1:])
             for part in np.array_split(runs, -(-len(runs) // size)):
                 steps = None if passed is None else np.diff(np.minimum(passed[part], self.steps_[-1]))
-                asked = self._tally(query.batches[part], query.learning_rates[part], steps)
-                values[part, 1:] += self._deviations(asked, query.steps[1:], places[1:])
+                tally = self._tally(query.batches[part], query.learning_rates[part], steps)
+                values[part, 1:] += self._deviations(tally, query.steps[1:], places[1:])
         return Prediction(begun(values, self.clock_, query, self.steps_))
 
     def flops(self, query: Query) -> float:
@@ -161,14 +161,14 @@ class Datamodels:
         return 2.0 * runs * recorded * learned * (pool + tests) + average.FLOPS * recorded * tests
 
     def _deviations(
-        self, asked: Tally, steps: Int[np.ndarray, " recorded"], places: Float[np.ndarray, " recorded"]
+        self, tally: Tally, steps: Int[np.ndarray, " recorded"], places: Float[np.ndarray, " recorded"]
     ) -> Float[np.ndarray, "run recorded test"]:
         """At some steps, by the functions of the recorded steps that they stand for."""
-        result = np.zeros((len(asked.seen), len(steps), self.weights_.shape[2]))
+        result = np.zeros((len(tally.seen), len(steps), self.weights_.shape[2]))
         if self.steps == FINAL:
             end = self._learned().forward(int(self.steps_[-1])).seen
             for row, step in enumerate(steps):
-                result[:, row] = (asked.forward(int(step)).seen @ end.T) @ self.weights_[0]
+                result[:, row] = (tally.forward(int(step)).seen @ end.T) @ self.weights_[0]
             return result
         before, after = self._learned(), self._learned()
         for row, (step, at) in enumerate(zip(steps, places, strict=True)):
@@ -176,7 +176,7 @@ class Datamodels:
             right = min(left + 1, len(self.steps_) - 1)
             low, high = int(self.steps_[left]), int(self.steps_[right])
             share = (at - low) / max(high - low, 1)
-            seen = asked.forward(int(step)).seen
+            seen = tally.forward(int(step)).seen
             for learned, place, weight in ((before, left, 1.0 - share), (after, right, share)):
                 if weight:
                     ours = learned.forward(int(self.steps_[place])).seen

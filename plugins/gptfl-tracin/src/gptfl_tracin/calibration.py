@@ -19,8 +19,8 @@ def least_squares_scale(
     predicted change is 0, or none was recorded.
     """
     product = square = 0.0
-    for foretold, values in zip(predicted, recorded, strict=True):
-        changes, truth = foretold[1:] - foretold[0], values[1:] - values[0]
+    for trajectory, values in zip(predicted, recorded, strict=True):
+        changes, truth = trajectory[1:] - trajectory[0], values[1:] - values[0]
         known = np.isfinite(truth) & np.isfinite(changes)
         product += float((changes[known] * truth[known]).sum())
         square += float((changes[known] ** 2).sum())

@@ -40,8 +40,8 @@ class OwnRun:
         self.scale_, self.notes_ = 1.0, ()
         if self.calibrate:
             runs = data.fit_runs + data.validation_runs
-            told = [np.cumsum(self._changes(run.derivatives), axis=0) for run in runs]
-            self.scale_ = least_squares_scale(self.name, told, [data.recorded(run) for run in runs])
+            first_order = [np.cumsum(self._changes(run.derivatives), axis=0) for run in runs]
+            self.scale_ = least_squares_scale(self.name, first_order, [data.recorded(run) for run in runs])
             self.notes_ = (scale_note(self.name, self.scale_),)
         return self
 

@@ -79,8 +79,10 @@ class FromReference:
         self.notes_ = dominance_notes(self.name, self.points_) if self.preconditioned else ()
         if self.calibrate:
             runs = data.fit_runs + data.validation_runs
-            told = [self._trajectory(run.curriculum.batches, run.curriculum.learning_rates, run.steps) for run in runs]
-            self.scale_ = least_squares_scale(self.name, told, [data.recorded(run) for run in runs])
+            trajectories = [
+                self._trajectory(run.curriculum.batches, run.curriculum.learning_rates, run.steps) for run in runs
+            ]
+            self.scale_ = least_squares_scale(self.name, trajectories, [data.recorded(run) for run in runs])
             self.notes_ += (scale_note(self.name, self.scale_),)
         return self
 
@@ -111,8 +113,10 @@ class FromReference:
                 "give a batch for every step",
             )
         runs = zip(query.batches, query.learning_rates, strict=True)
-        told = [self._trajectory(batches, rates, query.steps) for batches, rates in runs]
-        return Prediction(query.first[:, None, :] + np.array(told).reshape(len(told), len(query.steps), tests))
+        trajectories = [self._trajectory(batches, rates, query.steps) for batches, rates in runs]
+        return Prediction(
+            query.first[:, None, :] + np.array(trajectories).reshape(len(trajectories), len(query.steps), tests)
+        )
 
     def flops(self, query: Query) -> float:
         """Adding up the products of every example seen, then scaling and adding up the steps."""

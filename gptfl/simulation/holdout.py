@@ -15,7 +15,7 @@ from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Estimator
 
 
-def without(data: FitData, aside: HeldOutExamples | None, estimator: Estimator) -> FitData:
+def without_held_out(data: FitData, aside: HeldOutExamples | None, estimator: Estimator) -> FitData:
     """What the estimator may be fitted to when these examples are set aside.
 
     Pool, batches, test examples, metrics, features and gradients are those of the others alone, renumbered; runs

@@ -1,4 +1,4 @@
-"""Asks a fitted estimator about runs."""
+"""Predictions of a fitted estimator for recorded runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ from gptfl.simulation.unseen import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RunPrediction:
     """What an estimator predicts for one run: its trajectories, and their lower and upper bounds by level."""
 
     values: Float[np.ndarray, "recorded test"]
     intervals: Mapping[float, tuple[Float[np.ndarray, "recorded test"], Float[np.ndarray, "recorded test"]]]
 
 
-def ask_runs(
-    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None, observed: int = 0
-) -> list[Answer]:
+def predict_runs(
+    named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None, observed: int = 0
+) -> list[RunPrediction]:
     """What a fitted estimator predicts for these runs' curricula.
 
-    ``scope`` says which examples the runs are about, where these aren't just those fitted. An estimator that
-    goes on from them is told the first ``observed`` recorded scores after the start of each run. Raises ``PluginError`` where the answer has the
-    wrong shape or isn't finite.
+    ``scope`` says which examples the runs are about, where these aren't just those fitted. An estimator that goes on from
+    recorded scores gets the first ``observed`` ones after the start of each run. Raises ``PluginError`` where the
+    prediction has the wrong shape or isn't finite.
     """
-    given = observed if contender.estimator.tags.conditions else 0
-    answers: list[Answer] = [Answer(np.empty((0, 0)), {})] * len(runs)
+    given = observed if named.estimator.tags.conditions else 0
+    predictions: list[RunPrediction] = [RunPrediction(np.empty((0, 0)), {})] * len(runs)
     for places in same_steps(runs):
         query = query_for([runs[place] for place in places], metric, given)
         query = query if scope is None else scope.about(query)
-        prediction = checked(contender.estimator.predict(query), query, contender.part.who)
+        prediction = checked(named.estimator.predict(query), query, named.part.who)
         values = prediction.values.astype(np.float64)
         for row, place in enumerate(places):
             bounds = {level: (low[row], high[row]) for level, (low, high) in prediction.intervals.items()}
-            answers[place] = Answer(values[row], bounds)
-    return answers
+            predictions[place] = RunPrediction(values[row], bounds)
+    return predictions
 
 
-def predict_runs(
-    contender: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
+def predict_trajectories(
+    named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
 ) -> list[Float[np.ndarray, "recorded test"]]:
-    """The trajectories of ``ask_runs`` alone."""
-    return [answer.values for answer in ask_runs(contender, runs, metric, scope)]
+    """The trajectories of ``predict_runs`` alone."""
+    return [prediction.values for prediction in predict_runs(named, runs, metric, scope)]
