@@ -109,7 +109,7 @@ class Batching:
     def rows(self, subset: Int[np.ndarray, " subset"]) -> list[list[int]]:
         """The packed rows of a subset, as places in the pool; those of the whole data are in its order."""
         ordered = np.unique(subset)
-        return [ordered[row].tolist() for row in pack(self._of(ordered), self.width)]
+        return [ordered[row].tolist() for row in pack(self._of(ordered).tolist(), self.width)]
 
     def steps(self, subset: Int[np.ndarray, " subset"], epochs: float) -> int:
         """How many steps it takes to see every example ``epochs`` times."""

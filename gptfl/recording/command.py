@@ -46,19 +46,10 @@ KEPT: tuple[str, ...] = (
     "decode",
     "batch_size",
 )
-KEPT += (
-    "schedule",
-    "max_length",
-    "train_layers",
-    "accumulate",
-    "processes",
-    "shard",
-    "seed",
-)
-KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout")
-KEPT += ("packing", "group_by_length", "quantize")
+KEPT += ("schedule", "max_length", "train_layers", "accumulate", "processes", "shard", "seed")
+KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean", "dropout", "packing", "quantize")
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
-KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision")
+KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision", "group_by_length")
 """Options that a recording keeps under their own names."""
 COLLECTED = (
     "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of "
@@ -214,9 +205,7 @@ def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
         "subset_size": _unless(own.subset, usual.subset),
         "leave_out_size": _unless(found["leave_out_size"], own.swapped),
         # How many steps a pass over packed rows has, only the rows tell.
-        "steps": found["steps"]
-        if settings.packing
-        else _unless(found["steps"], choose_steps(own, None, None, settings.batch_size)),
+        "steps": _unless(found["steps"], settings.packing or choose_steps(own, None, None, settings.batch_size)),
     }
 
 

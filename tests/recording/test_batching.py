@@ -82,7 +82,7 @@ def test_a_packed_recording_says_what_was_in_each_step_and_is_asked_about_in_kin
     assert rows_in(found, orders[0])
     longer = adjusted(recipe, found, len(members), Overrides(epochs=4), 1, members)
     assert longer.steps == Batching(2, "bfd", width=WIDTH, lengths=lengths).steps(members, 4)
-    assert collect("tiny", "errands", **more, workspace=tmp_path).new_runs == 0
+    assert collect("tiny", "errands", **more, workspace=tmp_path).runs == 2
 
 
 @pytest.mark.usefixtures("quick_tiny")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from gptfl.errors import DataError, GptflError, ResourceError, UsageError
+from gptfl.errors import DataError, ResourceError, UsageError
 from gptfl.options.recording import TrainingOptions
 from gptfl.recording.recipe import check_quantised
 from gptfl.training.quantised import check_quantise
@@ -75,24 +75,20 @@ def test_adapters_alone_are_trained_and_their_gradients_can_be_taken_apart(adapt
     assert not np.array_equal(run.metrics["loss"][0], run.metrics["loss"][-1])
 
 
-def test_eight_bits_work_or_are_refused_in_a_line(neox: Path) -> None:
+def test_eight_bits_are_trained_through(neox: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    try:
-        trainer = make(neox, lora=LORA, quantize="8bit")
-    except GptflError as error:
-        assert "--quantize 8bit" in error.problem
-        assert "\n" not in str(error)
-        return
+    whole, trainer = make(neox, lora=LORA), make(neox, lora=LORA, quantize="8bit")
     loss, gradients = losses(trainer)
-    assert torch.isfinite(loss)
+    assert float(loss) == pytest.approx(float(losses(whole)[0]), rel=0.2)
     assert any(bool(one.abs().max() > 0) for one in gradients)
 
 
-def test_derivatives_along_a_run_are_refused(neox: Path) -> None:
+def test_derivatives_along_a_run_are_those_of_the_weights_that_4_bits_stand_for(neox: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    with pytest.raises(DataError, match="derivatives along a run can't be taken") as caught:
-        make(neox, lora=LORA, quantize="4bit", derivatives=True)
-    assert "\n" not in str(caught.value)
+    trainer = make(neox, lora=LORA, quantize="4bit", derivatives=True)
+    run = trainer.run(plan(3), lambda done, total: None)
+    changes = np.diff(run.metrics["loss"], axis=0)
+    np.testing.assert_allclose(run.derivatives["update"][1:], changes, atol=0.1 * np.abs(changes).max())
 
 
 def test_a_model_without_linear_modules_of_torchs_is_refused(tmp_path: Path) -> None:

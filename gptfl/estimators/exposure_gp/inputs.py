@@ -76,10 +76,10 @@ class Sources:
         """
 
         def row(name: str) -> Float[np.ndarray, "example d"]:
-            found = (train[name] - self.centres[name]).astype(np.float32)
-            if relative is None or _is_point(name, self.sets[name]):
-                return found
-            return np.asarray(found * relative[:, None].astype(np.float32))
+            found = np.asarray((train[name] - self.centres[name]).astype(np.float32))
+            if relative is not None and not _is_point(name, self.sets[name]):
+                found *= relative[:, None].astype(np.float32)
+            return found
 
         return tuple(
             Vectors(np.array([step for step, _ in points]), np.stack([row(name) for _, name in points]))

@@ -97,11 +97,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         runs = replace(runs, per=per or None)
     else:
         runs, scales = _of_presentations(runs, scales)
-    if "relative" in state:
-        relative, unit = state["relative"], float(state["unit"])
-        if relative.shape != (pool,) or not (np.isfinite(relative) & (relative > 0)).all() or not 0 < unit < np.inf:
-            raise ValueError("how much examples count is not of the examples")
-        runs = replace(runs, relative=relative, unit=unit)
+    runs = _counting(runs, state, pool)
     for key, one in sets.items():
         if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
             raise ValueError(f"feature set {key!r} is not of the examples")
@@ -148,6 +144,16 @@ def errors_of(state: Mapping[str, np.ndarray], model: ExposureModel) -> Float[np
     ):
         raise ValueError("errors are not of the runs")
     return errors
+
+
+def _counting(runs: Curricula, state: Mapping[str, np.ndarray], pool: int) -> Curricula:
+    """The runs, their examples counting as a state says. Raises ``ValueError`` where that isn't of the examples."""
+    if "relative" not in state:
+        return runs
+    relative, unit = state["relative"], float(state["unit"])
+    if relative.shape != (pool,) or not (np.isfinite(relative) & (relative > 0)).all() or not 0 < unit < np.inf:
+        raise ValueError("how much examples count is not of the examples")
+    return replace(runs, relative=relative, unit=unit)
 
 
 def _of_presentations(

@@ -75,7 +75,7 @@ def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool, poo
     batch = float(array_of(state, "batch", 0)) if "batch" in state else None
     if batch is not None and (batch < 1 or batch != int(batch)):
         raise DataError(f"gptfluence's usual batch {batch} is out of range", "fit it again")
-    relative = array_of(state, "relative", 1).astype(np.float64) if "relative" in state else None
+    relative = None if "relative" not in state else array_of(state, "relative", 1).double().numpy()
     if relative is not None and (len(relative) != pool or not (relative > 0).all()):
         raise DataError("gptfluence's array 'relative' is not of its examples", "fit it again")
     return scale, UpdateRule(int(modal), anchored, rate, None if batch is None else int(batch), relative)
