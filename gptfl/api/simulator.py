@@ -295,9 +295,9 @@ def open_simulator(
 
     Raises ``DataError`` where there is none, and ``UsageError`` for what is no path.
     """
-    where = {"dynamics": _path(dynamics), "features": _path(features), "workspace": _path(workspace)}
-    opened = open_fitted(path, where["dynamics"], where["workspace"], estimator, metric, where["features"])
-    simulator = Simulator(opened.path, **where)
+    recording, vectors, folder = _path(dynamics), _path(features), _path(workspace)
+    opened = open_fitted(path, recording, folder, estimator, metric, vectors)
+    simulator = Simulator(opened.path, dynamics=recording, features=vectors, workspace=folder)
     simulator.opened = opened
     return simulator
 
