@@ -159,7 +159,7 @@ def _check_chunk(stream: IO[bytes], at: int, size: int, values: int, unpacked: U
         stream.seek(at)
         header = _Header(stream.read(min(MAX_HEADER, 2**12)))
         try:
-            found = header.fields()
+            found: dict[int, int] | None = header.fields()
         except IndexError:  # minima and maxima of long texts may be in it
             stream.seek(at)
             header = _Header(stream.read(MAX_HEADER))

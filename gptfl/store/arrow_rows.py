@@ -99,7 +99,7 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
     What ``datasets`` would make of its description, which may name files anywhere, counts for nothing: the rows are in
     the Arrow files of the folder.
     """
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
 
     from gptfl.store.arrow_bounds import check_messages, text_columns
 
