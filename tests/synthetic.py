@@ -1,9 +1,12 @@
 """Seeded recordings of no model at all, in which both classes and single examples matter."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gptfl.core import Curriculum, Dynamics, Example, Features, FeatureSet, MetricInfo, Run, role_of
 from gptfl.core.curriculum import draw_subset, fill_batches, linear_decay, recorded_steps, run_seed
+from gptfl.designs.draws import Draw
 from gptfl.estimators.exposures import exposures
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
@@ -38,11 +41,13 @@ def synthetic(
     example_effect: float = 1.0,
     noise: float = 0.005,
     seed: int = 0,
+    drawn: Sequence[Draw] | None = None,
 ) -> tuple[Dynamics, Features]:
     """A recording and the features that determine it.
 
     A test example's loss falls along a curve of its own, common to all runs; exposure to a training
-    example moves it by the product of their hidden vectors (the features) and by its class.
+    example moves it by the product of their hidden vectors (the features) and by its class. ``drawn`` are its runs, where
+    they aren't of the uniform design.
     """
     random = np.random.default_rng(seed)
     pool_vectors, test_vectors = random.normal(size=(pool, 6)), random.normal(size=(test, 6))
@@ -53,9 +58,12 @@ def synthetic(
     influence = example_effect * pool_vectors @ test_vectors.T / 6 + class_effect * by_class[labels]
     recorded = recorded_steps(steps, every)
     made = []
-    for index in range(runs):
-        key = run_seed(seed, index)
-        batches = fill_batches(draw_subset(pool, subset, key), batch_size, steps, key)
+    for place in range(runs if drawn is None else len(drawn)):
+        index, key = (place, run_seed(seed, place)) if drawn is None else (drawn[place].index, drawn[place].seed)
+        if drawn is None:
+            batches = fill_batches(draw_subset(pool, subset, key), batch_size, steps, key)
+        else:
+            batches = drawn[place].batches(batch_size, steps)
         rates = linear_decay(1.0, steps)
         seen = exposures(batches[None], rates[None], recorded, pool)[0] / rates.sum()
         curve = 1 - np.exp(-3 * recorded / steps)

@@ -18,6 +18,7 @@ def command(options: CompareOptions) -> None:
     from gptfl.report.calibration import calibration_table
     from gptfl.report.comparison import cost_table, rich_table, to_csv, to_json, to_latex
     from gptfl.report.footnotes import footnotes
+    from gptfl.report.removals import removal_table
 
     table = options.table
     if table.as_json + table.as_csv + table.as_latex > 1:
@@ -37,7 +38,7 @@ def command(options: CompareOptions) -> None:
             console.settle(result.unkept, error)
             return
     show_table(rich_table(result))
-    for extra in (calibration_table(result), cost_table(result)):
+    for extra in (removal_table(result), calibration_table(result), cost_table(result)):
         if extra is not None:
             show_table(extra)
     console.say_paths(picture=result.figure)

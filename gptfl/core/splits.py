@@ -32,6 +32,12 @@ def stored_split(runs: Sequence[Run]) -> Split:
     return Split(0, *(tuple(run for run in runs if run.role == role) for role in (FIT, VALIDATION, TEST)))
 
 
+def taught_by_all(runs: Sequence[Run], test: Sequence[Run]) -> Split:
+    """All runs but repeats teach, those validate that do by their role, and other runs are tested."""
+    validation = tuple(run for run in runs if run.role == VALIDATION)
+    return Split(0, tuple(run for run in runs if run.role in (FIT, TEST)), validation, tuple(test))
+
+
 def fold_splits(runs: Sequence[Run], folds: int, together: int = 1) -> list[Split]:
     """``folds`` divisions that test every run once: fold k tests the runs whose index is k modulo ``folds``.
 

@@ -5,7 +5,7 @@ every beginning of a recording is about balanced.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Int
@@ -15,8 +15,11 @@ from gptfl.core.curriculum import RunStream, draw_subset, fill_batches, generato
 from gptfl.designs.dealing import Dealer
 
 UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED = "uniform", "contrast", "leave-out", "balanced", "repeat"
-DESIGNS = (UNIFORM, CONTRAST, LEAVE_OUT, BALANCED, REPEATED)
-TOGETHER: Mapping[str, int] = {LEAVE_OUT: 2, REPEATED: 4}
+LEAVE_SMALL = "leave-small"
+DESIGNS = (UNIFORM, CONTRAST, LEAVE_OUT, LEAVE_SMALL, BALANCED, REPEATED)
+ORDERS = 2
+"""In how many orders each training set of the design leave-small is run; all sets have the same orders."""
+TOGETHER: Mapping[str, int] = {LEAVE_OUT: 2, LEAVE_SMALL: ORDERS, REPEATED: 4}
 """How many consecutive runs of a design belong together: they share a role, and a fold."""
 REPEATS_FROM = 1_000_000
 """Where the indices of repeats begin; other runs are fewer."""
@@ -24,12 +27,16 @@ EVERY_DEVICE = 4
 """Of so many repeats the last one is the same curriculum again; the others are other orders of their subset."""
 
 
+NONE: Int[np.ndarray, " none"] = np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class DesignLayout:
     """What determines the examples of every run.
 
     ``reserved`` are the places of the pool that only runs to test draw from. ``classes`` numbers the class of each
-    pool example, for the balanced design. ``swapped`` is the size of the group that a pair of leave-out runs differs in.
+    pool example, for the balanced design. ``swapped`` is the size of the group that a pair of leave-out runs differs in,
+    or that a run of leave-small lacks. ``planted`` are the places of one group that leave-small takes out as a whole.
     """
 
     design: str
@@ -39,6 +46,7 @@ class DesignLayout:
     reserved: Int[np.ndarray, " reserved"]
     classes: Int[np.ndarray, " pool"] | None = None
     swapped: int = 0
+    planted: Int[np.ndarray, " planted"] | None = None
 
     @property
     def others(self) -> Int[np.ndarray, " other"]:
@@ -55,7 +63,8 @@ class DesignLayout:
 class Draw:
     """One run: its examples, the seed of their order (and of dropout), and its role.
 
-    Each of ``swaps`` is a member and the example that takes all its places in the batches.
+    Each of ``swaps`` is a member and the example that takes all its places in the batches. ``without`` are examples
+    whose places in the batches stay empty: the order is that of the members and these together.
     """
 
     index: int
@@ -63,14 +72,34 @@ class Draw:
     role: str
     members: Int[np.ndarray, " subset"]
     swaps: Int[np.ndarray, "swapped 2"]
+    without: Int[np.ndarray, " without"] = field(default_factory=lambda: NONE)
 
     def batches(self, batch_size: int, steps: int) -> Int[np.ndarray, "step batch"]:
-        """The run's curriculum."""
+        """The run's curriculum; -1 is an empty place."""
+        if len(self.without):
+            whole = fill_batches(np.union1d(self.members, self.without), batch_size, steps, self.seed)
+            return leave_empty(whole, self.without)
         batches = fill_batches(self.members, batch_size, steps, self.seed)
         swapped = batches.copy()
         for member, other in self.swaps:
             swapped[batches == member] = other
         return swapped
+
+
+def leave_empty(
+    batches: Int[np.ndarray, "step batch"], without: Int[np.ndarray, " without"]
+) -> Int[np.ndarray, "step batch"]:
+    """The batches with the places of these examples empty (-1), and everything else where it was.
+
+    What is left of a batch counts for the whole of it, since its loss is a mean. A batch of which nothing would be left
+    has the example that comes next in the order, or came first, so that every step trains.
+    """
+    stream = np.where(np.isin(batches, without), -1, batches).reshape(-1)
+    kept = np.flatnonzero(stream >= 0)
+    begins = np.flatnonzero((stream.reshape(batches.shape) < 0).all(axis=1)) * batches.shape[1]
+    following = kept[np.searchsorted(kept, begins) % len(kept)]
+    stream[begins] = stream[following]
+    return stream.reshape(batches.shape)
 
 
 def draws_reserved(unit: int) -> bool:
@@ -92,6 +121,8 @@ def role_in(unit: int, reserve: bool) -> str:
 
 def draw_runs(layout: DesignLayout, runs: int) -> list[Draw]:
     """The first ``runs`` runs of a recording."""
+    if layout.design == LEAVE_SMALL:
+        return _draw_leave_small(layout, runs)
     together = TOGETHER.get(layout.design, 1)
     dealer = Dealer(layout.pool, layout.classes if layout.design == BALANCED else None)
     drawn: list[Draw] = []
@@ -105,6 +136,40 @@ def draw_runs(layout: DesignLayout, runs: int) -> list[Draw]:
             drawn.append(replace(base, index=first + 1, swaps=swaps))
         elif layout.design == REPEATED:
             drawn += [_again(base, first + place, place == together - 1, layout.seed) for place in range(1, together)]
+    return drawn[:runs]
+
+
+def _draw_leave_small(layout: DesignLayout, runs: int) -> list[Draw]:
+    """The whole pool, then the pool less one group after the other, each in the same ``ORDERS`` orders.
+
+    Every example is left out about as often as any other. The second set lacks the planted examples, where there are
+    some, and the third as many of the others.
+    """
+    pool, dealer = layout.others, Dealer(layout.pool)
+    planted = NONE if layout.planted is None else layout.planted
+    drawn: list[Draw] = []
+    for unit in range(-(-runs // ORDERS)):
+        random = generator(run_seed(layout.seed, unit), RunStream.DEALING)
+        if unit == 0:
+            without = NONE
+        elif unit == 1 and len(planted):
+            without = planted
+        elif unit == 2 and len(planted):
+            without = dealer.deal(np.setdiff1d(pool, planted), len(planted), random)
+        else:
+            without = dealer.deal(pool, layout.swapped, random)
+        members = np.setdiff1d(pool, without)
+        drawn += [
+            Draw(
+                unit * ORDERS + order,
+                run_seed(layout.seed, order),
+                role_in(unit, False),
+                members,
+                np.empty((0, 2), dtype=np.int64),
+                np.sort(without),
+            )
+            for order in range(ORDERS)
+        ]
     return drawn[:runs]
 
 

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gptfl.core import Features, Progress, silent
+from gptfl.core import Features, MetricInfo, Progress, silent
 from gptfl.core.splits import Split
 from gptfl.errors import UsageError
 from gptfl.evaluation.held_out import HeldOutEvaluation, folds_for
 from gptfl.evaluation.order_noise import ceiling_of, device_note
 from gptfl.evaluation.specs import ComparedEstimator, choose_estimators
+from gptfl.evaluation.truth import open_truth
 from gptfl.features.lookup import FeatureLookup, FeaturesRead, choice_notes
 from gptfl.options.evaluation import CompareOptions
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings_by_part
-from gptfl.recording.recording import OpenedRecording, choose_metric, focused
-from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, HeldOut, score_rows
+from gptfl.recording.recording import OpenedRecording, choose_metric, focused, open_recording
+from gptfl.scores.comparison import FEWEST_CLEAR, Comparison, score_rows
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import squared_errors
 from gptfl.simulation.caveats import binary_note
 from gptfl.simulation.unseen import hold_out_examples, holdout_notes
@@ -47,8 +49,11 @@ def compare_held_out(
             f"--against-estimator {against!r} is not compared",
             f"name one of the rows: {', '.join(labels)}",
         )
-    folds, fold_notes = folds_for(recording.dynamics, recording.aside, options.folds)
-    job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress, cost=options.cost, observed=observed)
+    truth = None if options.truth is None else _truth(options, recording, chosen)
+    folds, fold_notes = (None, ()) if truth else folds_for(recording.dynamics, recording.aside, options.folds)
+    job = HeldOutEvaluation(
+        get_registry(), recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
+    )
     splits, run_notes = job.divide(folds)
     _check_observed(observed, splits)
     job.hold_out(splits)
@@ -71,6 +76,7 @@ def compare_held_out(
         notes=(
             *recording.notes,
             *metric_notes,
+            *(() if truth is None else (f"held out: all runs of {truth.path}", *truth.notes)),
             *choice_notes({entry.label: entry.provision for entry in entries}),
             *_aside_notes(recording, entries),
             *fold_notes,
@@ -84,6 +90,19 @@ def compare_held_out(
         observed=observed,
         ceiling=ceiling,
     )
+
+
+def _truth(options: CompareOptions, recording: OpenedRecording, metric: MetricInfo) -> OpenedRecording:
+    """The recording that ``--truth`` names. Raises as ``open_truth``, and ``UsageError`` with what divides runs."""
+    for flag, given in (("--folds", options.folds), ("--unseen", options.learning.unseen)):
+        if given is not None:
+            raise UsageError(
+                f"{flag} {given} with --truth: all runs of the recording teach, and those of the other are scored",
+                "give one of them",
+            )
+    learning = options.learning
+    other = open_recording(options.truth, None, learning.every, learning.keep_diverged)
+    return open_truth(other, recording, metric)
 
 
 def _lone_note(held_out: HeldOut) -> tuple[str, ...]:

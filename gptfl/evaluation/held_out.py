@@ -16,6 +16,7 @@ from gptfl.core.splits import (
     fold_splits,
     most_folds,
     stored_split,
+    taught_by_all,
     units_of,
     usable_runs,
 )
@@ -24,11 +25,14 @@ from gptfl.errors import DataError, PluginError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.evaluation.cost import measure_cost
 from gptfl.evaluation.specs import ComparedEstimator
+from gptfl.evaluation.truth import tested
 from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
-from gptfl.scores.comparison import HeldOut, Predictions
+from gptfl.scores.comparison import Predictions
 from gptfl.scores.coverage import Intervals
+from gptfl.scores.held_out import HeldOut
+from gptfl.scores.removals import find_removals
 from gptfl.simulation.fitting import FittedEstimator, fit_data, fit_or_load
 from gptfl.simulation.holdout import left_note, without_held_out
 from gptfl.simulation.requirements import NamedEstimator, refusal
@@ -38,7 +42,10 @@ from gptfl.simulation.unseen import Scope, scope_of
 
 @dataclass
 class HeldOutEvaluation:
-    """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress."""
+    """The divisions of the runs, and what is learned on each; ``fits`` is how many there are to make, for progress.
+
+    With ``truth``, all runs of the recording teach, and those of the other are held out.
+    """
 
     registry: Registry
     recording: OpenedRecording
@@ -48,6 +55,7 @@ class HeldOutEvaluation:
     fits: int = 0
     cost: bool = False
     observed: int = 0
+    truth: OpenedRecording | None = None
     splits: list[Split] = field(default_factory=list)
     tests: list[tuple[int, Run]] = field(default_factory=list)
     means: list[np.ndarray] = field(default_factory=list)
@@ -65,6 +73,11 @@ class HeldOutEvaluation:
         runs, aside = self.recording.dynamics.runs, self.recording.aside
         seen = None if aside is None else kept_places(len(self.recording.dynamics.test), aside.test)
         usable, notes = usable_runs(runs, self.metric, seen)
+        if self.truth is not None:
+            asked, more = usable_runs(tested(self.truth.dynamics.runs), self.metric)
+            split = taught_by_all(usable, asked)
+            check_fit_runs(split)
+            return [split], (*notes, *more)
         splits = divided(self.recording.dynamics, usable, folds)
         if aside is None:
             return splits, notes
@@ -77,8 +90,13 @@ class HeldOutEvaluation:
         return splits, tuple(dict.fromkeys(notes + more))
 
     def all_runs(self) -> list[Run]:
-        """Every recorded run, cut to the test examples that count."""
-        return [of_tests(run, self.scored) for run in self.recording.dynamics.runs]
+        """Every run of the recording that is scored, cut to the test examples that count."""
+        return [of_tests(run, self.scored) for run in self.judged.dynamics.runs]
+
+    @property
+    def judged(self) -> OpenedRecording:
+        """The recording whose runs are held out."""
+        return self.recording if self.truth is None else self.truth
 
     def scope(self, estimator: Estimator, features: Features | None) -> Scope:
         """What the estimator is asked about."""
@@ -128,8 +146,8 @@ class HeldOutEvaluation:
     def held_out(self) -> HeldOut:
         """All test runs of all divisions."""
         runs = [run for _, run in self.tests]
-        recorded_runs = [run for run in self.recording.dynamics.runs if run.role != REPEAT]
-        numbers = units_of(recorded_runs, together_in(self.recording.dynamics.settings))
+        recorded_runs = [run for run in self.judged.dynamics.runs if run.role != REPEAT]
+        numbers = units_of(recorded_runs, together_in(self.judged.dynamics.settings))
         units = dict(zip((run.index for run in recorded_runs), numbers, strict=True))
         scored = [self.recording.dynamics.test[place] for place in self.scored]
         steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
@@ -147,6 +165,11 @@ class HeldOutEvaluation:
             tasks=tasks_of(scored),
             given=given,
             together=np.array([units[run.index] for run in runs], dtype=np.int64),
+            removals=find_removals(
+                [run.curriculum.batches for run in runs],
+                [run.seed for run in runs],
+                np.array([fold for fold, _ in self.tests]),
+            ),
         )
 
     def outcome(self, entry: ComparedEstimator, splits: Sequence[Split] | None = None, note: str = "") -> Predictions:

@@ -9,7 +9,7 @@ from gptfl.core import MetricInfo, Run
 from gptfl.core.queries import same_steps, stacked
 from gptfl.estimators.average import resample
 from gptfl.scores.ceiling import Ceiling, doubt, lds_ceiling, noise_draws, order_noise, quantiles, skill_ceiling
-from gptfl.scores.comparison import HeldOut
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import counted
 
 FEWEST_REPEATS = 3

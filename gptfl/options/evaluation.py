@@ -90,6 +90,12 @@ class CompareOptions:
     calibrate: bool = option(
         False, "Multiply what gradient estimators such as tracin-cp foretell by a number fitted to the runs to fit."
     )
+    truth: File = option(
+        None,
+        "Fit to all runs, and score on those of this other recording of the same examples and model, such as one of "
+        "--design leave-small.",
+        shown=False,
+    )
     learning: LearningOptions = LearningOptions()
     sweep: SweepOptions = SweepOptions()
     cost: bool = option(

@@ -87,9 +87,10 @@ class DesignOptions:
         "Which examples each run is trained on. uniform: drawn anew for each run (the paper's). contrast: few "
         "examples many times, such that runs differ much and all examples come about equally often. balanced: "
         "contrast with as many examples of each class in every run, the same in all. leave-out: pairs of runs, "
-        "the second with other examples in the places of a group. repeat: each subset in three orders, and one of "
+        "the second with other examples in the places of a group. leave-small:SHARE: the whole pool, and the pool less "
+        "random groups of that share, all in the same two orders. repeat: each subset in three orders, and one of "
         "them twice.",
-        metavar="NAME",
+        metavar="NAME[:SHARE]",
         shown="uniform, with --few-runs contrast",
     )
     repeats: int = option(
@@ -108,9 +109,9 @@ class DesignOptions:
     )
     leave_out_size: int | None = option(
         None,
-        "How many examples the runs of a leave-out pair differ in.",
+        "How many examples the runs of a leave-out pair differ in, or a run of leave-small lacks.",
         metavar="N",
-        shown="an eighth of the subset",
+        shown="an eighth of the subset; leave-small: 5 % of the pool",
         bound=at_least(1),
     )
     pool: int | None = option(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gptfl.core import Dynamics, RecordingSettings, user_path
-from gptfl.designs.draws import REPEATS_FROM
+from gptfl.designs.draws import LEAVE_SMALL, REPEATS_FROM
 from gptfl.errors import DataError, GptflError
 from gptfl.options.base import make
 from gptfl.options.files import typed
@@ -203,7 +203,8 @@ def _sizes(settings: RecordingSettings, pool: int) -> dict[str, Any]:
         )
 
     try:
-        usual, own = chosen(None), chosen(found["subset_size"])
+        usual = chosen(None)
+        own = usual if settings.design == LEAVE_SMALL else chosen(found["subset_size"])
     except GptflError:  # a design that this version doesn't know
         return found
     return {

@@ -1,5 +1,6 @@
 """The design of a recording: what its options leave open decided, the steps, and the runs that come of it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from gptfl.designs.draws import (
     BALANCED,
     DESIGNS,
     LEAVE_OUT,
+    LEAVE_SMALL,
     REPEATED,
     REPEATS_FROM,
     UNIFORM,
@@ -26,10 +28,13 @@ from gptfl.designs.draws import (
 from gptfl.designs.identification import Identification, contrast_subset, identification
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.interfaces import Plan
+from gptfl.tasks.label_noise import flipped_of
 
 PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
+SMALL_SHARE = 0.05
+"""The runs of leave-small lack so much of the pool unless told otherwise."""
 GROUP_PART = 8
 """A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
 
@@ -61,6 +66,8 @@ class Design:
             raise UsageError(
                 f"is {self.reserve}", "give 0, or 2 or more, so that runs can differ in it", option="reserve_pool"
             )
+        if self.name == LEAVE_SMALL:
+            self._check_small_group()
         if self.reserve and rest < self.subset:
             raise UsageError(
                 f"--reserve-pool {self.reserve} leaves {max(rest, 0)} of --pool {self.pool}, too few for --subset-size "
@@ -71,6 +78,18 @@ class Design:
         if self.name == LEAVE_OUT:
             self._check_group(rest)
         return self
+
+    def _check_small_group(self) -> None:
+        size, most = self.swapped or 0, self.pool // 2
+        if self.reserve:
+            raise UsageError(
+                f"--reserve-pool {self.reserve} with --design leave-small: its runs are trained on the whole pool",
+                "leave it out",
+            )
+        if not 1 <= size <= most:
+            raise UsageError(
+                f"--design leave-small leaves {size} of --pool {self.pool} out", f"take 1 to {most}, half of the pool"
+            )
 
     def _check_repeats(self) -> None:
         if self.repeats and self.name == REPEATED:
@@ -133,7 +152,10 @@ class Design:
         classes = class_numbers(pool) if self.name == BALANCED else None
         if self.name == BALANCED:
             self._check_classes(classes, pool, task)
-        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0)
+        planted = np.flatnonzero(flipped_of(pool)) if self.name == LEAVE_SMALL else None
+        if planted is not None and len(planted) > len(pool) // 2:
+            planted = None  # what is left would be another data set, not this one less a few rows
+        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0, planted)
 
     def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
         if classes is None:
@@ -155,6 +177,28 @@ class Design:
         return runs + draw_repeats(runs, self.repeats, self.seed)
 
 
+def read_name(name: str) -> tuple[str, float | None]:
+    """A design and the share of the pool that follows its name, as in ``leave-small:0.05`` or ``leave-small:5%``.
+
+    Raises ``UsageError`` for a share that is none.
+    """
+    own, colon, text = name.partition(":")
+    if not colon or own != LEAVE_SMALL:
+        return name, None
+    percent = text.endswith("%")
+    try:
+        share = float(text.removesuffix("%")) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 0.5:
+        raise UsageError(
+            f"leaves {text!r} of the pool out",
+            f"give a share above 0, up to 0.5, as in {LEAVE_SMALL}:0.05 or {LEAVE_SMALL}:5%",
+            option="design",
+        )
+    return own, share
+
+
 def choose_design(
     name: str,
     runs: int,
@@ -167,10 +211,22 @@ def choose_design(
     repeats: int,
 ) -> Design:
     """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
+    asked, (name, share) = name, read_name(name)
     if name not in DESIGNS:
         raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
-    if leave_out_size is not None and name != LEAVE_OUT:
+    if leave_out_size is not None and name not in (LEAVE_OUT, LEAVE_SMALL):
         raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
+    if name == LEAVE_SMALL:
+        if subset_size is not None:
+            raise UsageError(
+                f"--subset-size {subset_size} with --design leave-small: its runs are trained on the whole pool, less a group",
+                f"leave it out, or say how much to leave out: --design {LEAVE_SMALL}:0.05",
+            )
+        if leave_out_size is not None and share is not None:
+            raise UsageError(f"--design {asked} and --leave-out-size {leave_out_size}", "give one of them")
+        if leave_out_size is None:
+            leave_out_size = max(1, round((SMALL_SHARE if share is None else share) * pool))
+        return Design(name, runs, pool, pool, seed, reserve_pool, leave_out_size, repeats)
     if subset_size is None:
         subset_size = max(1, round(PAPER_SHARE * (pool - max(0, reserve_pool))))
         if name != UNIFORM:
@@ -185,7 +241,7 @@ def choose_design(
 def choose_steps(design: Design, steps: int | None, epochs: float | None, batch_size: int) -> int:
     """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``."""
     if epochs is None:
-        usual = PAPER_EPOCHS if design.name == UNIFORM else CONTRAST_EPOCHS
+        usual = PAPER_EPOCHS if design.name in (UNIFORM, LEAVE_SMALL) else CONTRAST_EPOCHS
         return count_steps(design.subset, batch_size, usual) if steps is None else steps
     if steps is not None:
         raise UsageError("--epochs and --steps both say how long to train", "give one of them")

@@ -18,6 +18,7 @@ from gptfl.report.calibration import calibration_lines, coverage_cells, coverage
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
 from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
 from gptfl.report.number_scale import short_power
+from gptfl.report.removals import removals_dict
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, Comparison, ScoreRow, Value
 from gptfl.store.outputs import written_whole
@@ -148,6 +149,7 @@ def _row_dict(row: ScoreRow, comparison: Comparison) -> dict[str, Any]:
         "lds_reliable": row.lds_reliable,
         **({} if not row.skill_by_step else {"skill_by_step": {str(k): v for k, v in row.skill_by_step.items()}}),
         **({} if row.excess is None else {"excess": asdict(row.excess)}),
+        **({} if row.removals is None else {"removals": removals_dict(row.removals)}),
         **({} if comparison.ceiling is None else shares),
         **({} if not row.coverage else {"coverage": coverage_dict(row.coverage)}),
         **(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gptfl.core import MetricInfo
 from gptfl.core.display import Displayed
@@ -14,7 +14,9 @@ from gptfl.scores import bootstrap, pointwise
 from gptfl.scores.ceiling import Ceiling
 from gptfl.scores.coverage import Coverage, Intervals, coverages
 from gptfl.scores.excess import Excess, excesses
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable, lds, lds_draws
+from gptfl.scores.removals import RemovalScores, removal_scores
 from gptfl.scores.sampling import Sampling
 
 FEWEST_CLEAR = 6
@@ -29,62 +31,6 @@ PER_RUN: Mapping[str, Callable[..., Float[np.ndarray, " run"]]] = {
     "mae": pointwise.all_steps_mae,
     "rho": pointwise.final_spearman,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The runs that test: what was recorded, and what the average training run predicts.
-
-    ``folds`` numbers the fold that held each run out; ``mean_run`` is fitted on the training runs
-    of that fold; ``steps`` is padded with -1 and the arrays with NaN where a run has fewer steps.
-    ``tasks`` names the task of each test example of a mixture. ``given`` are recorded values that the estimators were
-    told beside the first, NaN elsewhere; they are not among those ``recorded``, so that no score counts them.
-    ``together`` numbers the groups of runs that belong together (``core.groups_of``), which the bootstrap draws as
-    one; None where each run is its own.
-    """
-
-    names: tuple[str, ...]
-    tests: tuple[str, ...]
-    folds: Int[np.ndarray, " run"]
-    steps: Int[np.ndarray, "run recorded"]
-    recorded: Float[np.ndarray, "run recorded test"]
-    mean_run: Float[np.ndarray, "run recorded test"]
-    tasks: tuple[str, ...] = ()
-    given: Float[np.ndarray, "run recorded test"] | None = None
-    together: Int[np.ndarray, " run"] | None = None
-
-    def places(self) -> dict[str, Int[np.ndarray, " part"]]:
-        """The places of each task's test examples, in order of first appearance; nothing outside a mixture."""
-        own = np.array(self.tasks)
-        return {task: np.flatnonzero(own == task) for task in dict.fromkeys(self.tasks)}
-
-    def at(self, places: Int[np.ndarray, " part"]) -> "HeldOut":
-        """The same runs with these test examples only."""
-        return replace(
-            self,
-            tests=tuple(self.tests[place] for place in places),
-            recorded=self.recorded[:, :, places],
-            mean_run=self.mean_run[:, :, places],
-            tasks=(),
-            given=None if self.given is None else self.given[:, :, places],
-        )
-
-    @property
-    def sampling(self) -> Sampling:
-        """How the bootstrap draws these runs."""
-        units = np.arange(len(self.names)) if self.together is None else self.together
-        return Sampling(units, self.peers, len(self.tests))
-
-    @property
-    def independent(self) -> int:
-        """How many groups of runs there are, which is how many runs where each is its own."""
-        return len(np.unique(self.sampling.units))
-
-    @property
-    def peers(self) -> Int[np.ndarray, " run"]:
-        """Numbers the groups that LDS compares within: runs of the same fold that end at the same step."""
-        last = self.steps[np.arange(len(self.steps)), pointwise.final_rows(self.recorded)]
-        return np.unique(np.stack([self.folds, last]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +108,8 @@ class ScoreRow:
     encoder: str | None = None
     shares: Mapping[str, Value] = field(default_factory=dict)
     skill_by_step: Mapping[int, float] = field(default_factory=dict)
+    removals: RemovalScores | None = None
+    """How far it is right about what leaving groups of examples out changes, where held-out runs show that."""
 
     def of_tasks(self) -> "dict[str, ScoreRow]":
         """The same row with the scores on one task only, for each; nothing is marked best there."""
@@ -174,6 +122,7 @@ class ScoreRow:
                 excess=None,
                 shares={},
                 skill_by_step={},
+                removals=None,
                 coverage=self.coverage_by_task.get(task, {}),
                 coverage_by_task={},
             )
@@ -284,6 +233,9 @@ def score_rows(
                 predicted[outcome.estimator], held_out.recorded, held_out.mean_run, held_out.steps
             )
             row = replace(row, scores=own.values, best=best, by_task=own.by_task, shares=shares, skill_by_step=at)
+            if held_out.removals is not None:
+                changes = removal_scores(held_out.removals, predicted[outcome.estimator], held_out.recorded, seed)
+                row = replace(row, removals=changes)
         rows.append(row)
     return tuple(rows)
 

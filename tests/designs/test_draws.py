@@ -1,5 +1,7 @@
 """Designs: what every run is trained on, that beginnings are balanced and more runs change none of the first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,15 @@ from hypothesis import strategies as st
 
 from gptfl.core import FIT, REPEAT, TEST, role_of
 from gptfl.core.curriculum import draw_subset, fill_batches, run_seed
-from gptfl.designs.draws import DESIGNS, REPEATS_FROM, DesignLayout, draw_repeats, draw_runs, draws_reserved
+from gptfl.designs.draws import (
+    DESIGNS,
+    REPEATS_FROM,
+    DesignLayout,
+    draw_repeats,
+    draw_runs,
+    draws_reserved,
+    leave_empty,
+)
 
 NONE = np.array([], dtype=np.int64)
 RESERVED = np.array([1, 2, 5, 8, 13, 14, 20, 21])
@@ -18,7 +28,11 @@ def layout(design, pool=36, subset=8, seed=5, reserved=NONE, swapped=2):
 
 
 def seen(run):
-    return set(run.batches(4, 2 * len(run.members)).ravel().tolist())
+    return seen_in(run.batches(4, 2 * len(run.members)))
+
+
+def seen_in(batches):
+    return set(batches[batches >= 0].tolist())
 
 
 @given(st.integers(2, 40), st.integers(0, 2**40), st.integers(1, 12), st.data())
@@ -90,7 +104,45 @@ def test_leave_out_pairs_differ_in_the_group_alone(reserved):
             assert {*dropped, *new} <= set(RESERVED)
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+def test_leave_small_runs_have_the_whole_pool_less_a_group_in_the_same_orders():
+    made = draw_runs(layout("leave-small", swapped=4), 20)
+    wholes = [run.batches(4, 27) for run in made[:2]]
+    assert all(seen_in(whole) == set(range(36)) for whole in wholes)
+    assert not np.array_equal(*wholes)
+    left = []
+    for first, second in zip(made[2::2], made[3::2], strict=True):
+        assert first.role == second.role
+        assert set(first.without) == set(second.without)
+        left.append(set(first.without))
+        for run, whole in zip((first, second), wholes, strict=True):
+            batches = run.batches(4, 27)
+            np.testing.assert_array_equal(batches < 0, np.isin(whole, run.without))
+            np.testing.assert_array_equal(batches[batches >= 0], whole[batches >= 0])
+            assert seen_in(batches) == set(range(36)) - set(run.without)
+    # Nine groups of four are the pool: each example is left out once.
+    assert set.union(*left) == set(range(36))
+    assert all(len(group) == 4 for group in left)
+
+
+def test_a_batch_that_loses_all_its_examples_has_the_one_that_comes_next():
+    whole = np.array([[0, 1], [2, 3], [4, 5]])
+    np.testing.assert_array_equal(leave_empty(whole, np.array([0, 1, 2])), [[3, -1], [-1, 3], [4, 5]])
+    # After the last one comes the first.
+    np.testing.assert_array_equal(leave_empty(whole, np.array([4, 5])), [[0, 1], [2, 3], [0, -1]])
+    alone = np.array([[0], [1], [2]])
+    np.testing.assert_array_equal(leave_empty(alone, np.array([1])), [[0], [2], [2]])
+
+
+def test_leave_small_takes_a_planted_group_out_as_a_whole_and_then_as_many_others():
+    planted = np.array([3, 4, 11, 30, 31])
+    made = draw_runs(replace(layout("leave-small"), planted=planted), 12)
+    assert set(made[2].without) == set(made[3].without) == set(planted)
+    assert len(made[4].without) == 5
+    assert not set(made[4].without) & set(planted)
+    assert all(len(run.without) == 2 for run in made[6:])
+
+
+@pytest.mark.parametrize("design", sorted(set(DESIGNS) - {"leave-small"}))
 def test_only_runs_to_test_draw_from_the_reserve(design):
     made = [run for run in draw_runs(layout(design, reserved=RESERVED), 72) if run.role != REPEAT]
     for run in made:

@@ -31,6 +31,7 @@ def choose(name: str = "contrast", runs: int = 8, pool: int = 200, **changed: An
         ("balanced", 1000, 0, 32, 48),
         ("leave-out", 60, 0, 10, 15),
         ("repeat", 3, 0, 1, 2),
+        ("leave-small", 200, 0, 200, 150),
     ],
 )
 def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps):
@@ -56,6 +57,23 @@ def test_what_is_left_open_is_the_designs_own(name, pool, reserve, subset, steps
         ({"repeats": 1, "name": "repeat"}, "--repeats 1 adds to other designs.*: leave it out and raise --runs"),
         ({"runs": 10**6 + 1}, "runs is 1000001: a recording holds at most 1,000,000"),
         ({"leave_out_size": 3}, "--leave-out-size 3 is for --design leave-out: add that, or leave it out"),
+        (
+            {"name": "leave-small", "subset_size": 9},
+            "--subset-size 9 with --design leave-small: its runs are trained on",
+        ),
+        (
+            {"name": "leave-small:x"},
+            "design leaves 'x' of the pool out: give a share above 0, up to 0.5, as in leave-s",
+        ),
+        ({"name": "leave-small:60%"}, "design leaves '60%' of the pool out: give a share above 0, up to 0.5"),
+        ({"name": "leave-small:nan"}, "design leaves 'nan' of the pool out: give a share above 0"),
+        ({"name": "contrast:0.1"}, "design 'contrast:0.1' is unknown"),
+        ({"name": "leave-small:0.1", "leave_out_size": 3}, "--design leave-small:0.1 and --leave-out-size 3: give one"),
+        (
+            {"name": "leave-small", "leave_out_size": 101},
+            "--design leave-small leaves 101 of --pool 200 out: take 1 to 100",
+        ),
+        ({"name": "leave-small", "reserve_pool": 4}, "--reserve-pool 4 with --design leave-small"),
         ({"name": "leave-out", "leave_out_size": 0}, "--leave-out-size is 0: give 1 to 16, half of --subset-size 32"),
         ({"name": "leave-out", "leave_out_size": 17}, "--leave-out-size is 17: give 1 to 16"),
         ({"name": "leave-out", "subset_size": 1}, "--subset-size 1 has no group to leave out: give at least 2"),
@@ -67,6 +85,13 @@ def test_designs_that_make_no_sense_are_refused_in_one_line(changed, message):
     with pytest.raises(UsageError, match=message) as caught:
         choose(**changed)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "size"), [("leave-small", 10), ("leave-small:0.01", 2), ("leave-small:2.5%", 5)])
+def test_the_share_that_leave_small_leaves_out_follows_its_name(name, size):
+    design = choose(name)
+    assert (design.name, design.swapped) == ("leave-small", size)
+    assert choose("leave-small", leave_out_size=size).swapped == size
 
 
 def marked(count: int, **fields: Any) -> list[Example]:

@@ -13,7 +13,8 @@ from gptfl.report.cells import spread
 from gptfl.report.comparison import latex_escaped, rich_table, to_csv, to_json, to_latex, write_table
 from gptfl.report.footnotes import footnotes
 from gptfl.scores.ceiling import Ceiling
-from gptfl.scores.comparison import SCORES, Comparison, HeldOut, Predictions, ScoreRow, Value, score_rows
+from gptfl.scores.comparison import SCORES, Comparison, Predictions, ScoreRow, Value, score_rows
+from gptfl.scores.held_out import HeldOut
 
 
 def comparison(runs=10, **changes):

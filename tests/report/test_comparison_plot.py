@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from gptfl.core import MetricInfo
 from gptfl.errors import UsageError
 from gptfl.report.comparison_plot import draw_comparison, main_estimators, telling_trajectories
-from gptfl.scores.comparison import Comparison, HeldOut, Predictions, score_rows
+from gptfl.scores.comparison import Comparison, Predictions, score_rows
+from gptfl.scores.held_out import HeldOut
 
 
 def comparison(noises, runs=6):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gptfl.scores.bootstrap import draw_weights, interval, scale_of, skill_draws
-from gptfl.scores.comparison import HeldOut, Predictions, score_rows
+from gptfl.scores.comparison import Predictions, score_rows
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import squared_errors
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gptfl.scores import pointwise
-from gptfl.scores.comparison import HeldOut, Predictions, score_rows
+from gptfl.scores.comparison import Predictions, score_rows
+from gptfl.scores.held_out import HeldOut
 from gptfl.scores.pointwise import mean_over_parts
 
 TASKS = ("b", "a", "b", "b", "a")

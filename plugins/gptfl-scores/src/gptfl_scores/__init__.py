@@ -1,0 +1,1 @@
+"""Influence scores computed elsewhere, as an estimator for gptfl."""
