@@ -39,7 +39,7 @@ WHERE = {
     "recording": "gptfl.recording.collect._carry_out",
     "fit": "gptfl.simulation.fit.fit_fresh",
     "predictions": "gptfl.api.simulate.write_predictions",
-    "picture": "gptfl.api.simulate.save_figure",
+    "picture": "gptfl.report.simulation.save_figure",
     "table": "gptfl.api.compare.written",
     "version": "gptfl.simulation.fitting.installed_version",
     "executor": "gptfl.executors.Local.execute",
