@@ -291,9 +291,9 @@ def open_simulator(
 
     Raises ``DataError`` where there is none, and ``UsageError`` for what is no path.
     """
-    where = {"dynamics": _path(dynamics), "features": _path(features), "workspace": _path(workspace)}
-    opened = open_fitted(path, where["dynamics"], where["workspace"], estimator, metric, where["features"])
-    simulator = Simulator(opened.path, **where)
+    dynamics, features, workspace = _path(dynamics), _path(features), _path(workspace)
+    opened = open_fitted(path, dynamics, workspace, estimator, metric, features)
+    simulator = Simulator(opened.path, dynamics=dynamics, features=features, workspace=workspace)
     simulator.opened = opened
     return simulator
 

@@ -22,6 +22,7 @@ from gptfl.options.rows import RowOptions
 WHAT, DESIGN = "What to record", "Runs"
 RECIPE = "Fine-tuning (defaults: the paper's)"
 WRITING = "Generated text (--metric bleu, rougeL)"
+FEWER = "200, or all if there are fewer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +115,12 @@ class DesignOptions:
         bound=at_least(1),
     )
     pool: int | None = option(
-        None,
-        "Training examples that runs draw from, of all tasks.",
-        shown="200, or all if there are fewer",
-        bound=at_least(1),
+        None, "Training examples that runs draw from, of all tasks.", shown=FEWER, bound=at_least(1)
     )
     per_task: int | None = option(
         None, "Training examples of each task, instead of --pool.", shown=False, bound=at_least(1)
     )
-    test: int | None = option(
-        None,
-        "Test examples that are measured, of all tasks.",
-        shown="200, or all if there are fewer",
-        bound=at_least(1),
-    )
+    test: int | None = option(None, "Test examples that are measured, of all tasks.", shown=FEWER, bound=at_least(1))
     subset_size: int | None = option(
         None,
         "Examples of each run.",
@@ -168,13 +161,10 @@ class TrainingOptions:
 
     PANEL: ClassVar = RECIPE
     batch_size: int = option(4, "Examples a step.", bound=at_least(1))
-    epochs: float | None = option(
-        None, "Passes over the subset, or see --epochs-of.", shown="uniform: 3; else 6", bound=POSITIVE
-    )
+    epochs: float | None = option(None, "Passes over the data.", shown="uniform: 3; else 6", bound=POSITIVE)
     epochs_of: str | None = option(
         None,
-        "What --epochs are passes over: pool gives each run as many steps as a training on the whole pool, which can "
-        "then be asked about; subset gives passes over each run's own examples.",
+        "Of what --epochs are passes: of the pool (a run has as many steps as a training on all of it) or its subset.",
         metavar="pool|subset",
         shown="pool for data of your own, else subset",
         complete=("pool", "subset"),
