@@ -32,7 +32,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def spelt(function: Callable[..., Any]) -> list[str]:
     """The parameters that a function spells itself."""
-    code = function.__code__
+    code = inspect.unwrap(function).__code__
     flags = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
     return list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + flags])
 

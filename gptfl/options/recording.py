@@ -17,6 +17,7 @@ from gptfl.options.training import TrainingOptions as TrainingOptions
 
 WHAT, DESIGN = "What to record", "Runs"
 WRITING = "Generated text (--metric bleu, rougeL)"
+FEWER = "200, or all if there are fewer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,20 +111,12 @@ class DesignOptions:
         bound=at_least(1),
     )
     pool: int | None = option(
-        None,
-        "Training examples that runs draw from, of all tasks.",
-        shown="200, or all if there are fewer",
-        bound=at_least(1),
+        None, "Training examples that runs draw from, of all tasks.", shown=FEWER, bound=at_least(1)
     )
     per_task: int | None = option(
         None, "Training examples of each task, instead of --pool.", shown=False, bound=at_least(1)
     )
-    test: int | None = option(
-        None,
-        "Test examples that are measured, of all tasks.",
-        shown="200, or all if there are fewer",
-        bound=at_least(1),
-    )
+    test: int | None = option(None, "Test examples that are measured, of all tasks.", shown=FEWER, bound=at_least(1))
     subset_size: int | None = option(
         None,
         "Examples of each run.",

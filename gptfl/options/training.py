@@ -33,13 +33,10 @@ class TrainingOptions:
     group_by_length: bool = option(
         False, "Make batches of examples of about one length, as trainers' group_by_length does."
     )
-    epochs: float | None = option(
-        None, "Passes over the subset, or see --epochs-of.", shown="uniform: 3; else 6", bound=POSITIVE
-    )
+    epochs: float | None = option(None, "Passes over the data.", shown="uniform: 3; else 6", bound=POSITIVE)
     epochs_of: str | None = option(
         None,
-        "What --epochs are passes over: pool gives each run as many steps as a training on the whole pool, which can "
-        "then be asked about; subset gives passes over each run's own examples.",
+        "Of what --epochs are passes: of the pool (a run has as many steps as a training on all of it) or its subset.",
         metavar="pool|subset",
         shown="pool for data of your own, else subset",
         complete=("pool", "subset"),

