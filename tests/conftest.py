@@ -113,11 +113,13 @@ def models_loaded_once(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def hang_up() -> Iterator[None]:
-    """A terminal that closes ends this process and those that it starts, even where nohup began the tests."""
-    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def heeded() -> Iterator[None]:
+    """Requests to stop reach this process and those that it starts, even where nohup or ``&`` began the tests."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    former = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGHUP, former)
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

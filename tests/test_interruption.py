@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of other sys
 
 
 @pytest.fixture(autouse=True)
-def watched(hang_up: None) -> Iterator[None]:
+def watched(heeded: None) -> Iterator[None]:
     former = {number: signal.getsignal(number) for number in interruption.SIGNALS}
     interruption.watch()
     yield

@@ -68,7 +68,8 @@ class Popen:
         self.returncode: int | None = None
         self._waiting = threading.Lock()
         ends = [os.pipe() if one == subprocess.PIPE else None for one in (stdin, stdout, stderr)]
-        places = (stdin, stdout, stderr)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        places = [nowhere if one == subprocess.DEVNULL else one for one in (stdin, stdout, stderr)]
         given = [
             ends[place][0 if place == 0 else 1] if ends[place] else _number(places[place], place)  # type: ignore[index]
             for place in range(3)
@@ -79,6 +80,7 @@ class Popen:
         socket.send_fds(_LINK[0], [len(text).to_bytes(4, "big")], [*given, theirs.fileno()])
         _LINK[0].sendall(text)
         theirs.close()
+        os.close(nowhere)
         for place, pair in enumerate(ends):
             if pair:
                 os.close(pair[0 if place == 0 else 1])

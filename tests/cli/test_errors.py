@@ -229,7 +229,9 @@ def test_a_full_disk_loses_nothing(study: Path, neox: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     command = [sys.executable, "-m", "gptfl", "featurize", "--encoder", "tfidf-svd", "-w", str(study)]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
+    # Bytecode would be cut off, too, and break every later process.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, preexec_fn=small_files)
     assert done.returncode == 5, done.stderr
     assert os.strerror(errno.EFBIG).lower() in done.stderr.lower() or "room" in done.stderr or "space" in done.stderr
     assert "Traceback" not in done.stderr

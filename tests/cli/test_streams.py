@@ -76,7 +76,7 @@ run()
 """
 
 
-@pytest.mark.usefixtures("hang_up")
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_every_request_to_stop_ends_alike(name: str) -> None:
     number = getattr(signal, name)
@@ -105,6 +105,7 @@ run()
 """
 
 
+@pytest.mark.usefixtures("heeded")
 def test_a_request_to_stop_while_libraries_are_loaded_is_one_line() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", LOADS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
