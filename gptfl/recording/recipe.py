@@ -126,6 +126,8 @@ def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "T
         record_every=max(1, every),
         lora=None if training.lora is None else parse_lora(training.lora).text,
         accumulate=options.get("accumulate", 1),
+        # As of rows that are no conversations, which say what they end with themselves.
+        end_token=options.get("end_token") or None,
         seed=seed,
     )
 
