@@ -1,7 +1,7 @@
 """Pictures as files: named by a suffix that is one, written whole, the same bytes for the same numbers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gptfl.errors import UsageError
 from gptfl.report.cells import any_script
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
-LAYOUT = "constrained"
+LAYOUT: Literal["constrained"] | None = "constrained"
 """How matplotlib makes room for texts."""
 
 
