@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
-LAYOUT: Literal["constrained"] = "constrained"
+LAYOUT: Literal["constrained"] | None = "constrained"
 """How matplotlib makes room for texts."""
 
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from gptfl.store.recordings import read_dynamics
 from gptfl.tasks.classification import GLUE, GLUE_REVISION, Rte
 from gptfl.training.evaluation import Evaluator
-from gptfl.training.trainer import RecordingTrainer
 from tests.cli.conftest import Outcome
 from tests.hub import MODEL_REVISION, PYTHIA, add_file, add_parquet, use_cache
 from tests.models import save_small
@@ -25,31 +23,21 @@ def short_rows(count: int, first: int) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def seldom_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the 3072 steps every 8th is trained, and of the values every 24th is measured; the others are the last ones.
-
-    That all are computed is seen in recordings of fewer runs.
-    """
-    measure, train = Evaluator.measure, RecordingTrainer.step
-    measured, trained = itertools.count(), itertools.count()
+def seldom_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is trained; of the test examples' values every 24th is measured, and the others are the last measured."""
+    measure = Evaluator.measure
+    calls = itertools.count()
     last: dict[str, np.ndarray] = {}
-    losses: list[torch.Tensor] = []
 
-    def seldom_measured(self: Evaluator, generate: bool = True) -> dict[str, np.ndarray]:
-        if next(measured) % 24 == 0:
+    def measured(self: Evaluator, generate: bool = True) -> dict[str, np.ndarray]:
+        if next(calls) % 24 == 0:
             last.update(measure(self, generate))
         return {name: values.copy() for name, values in last.items()}
 
-    def seldom_trained(self: RecordingTrainer, *given: Any) -> torch.Tensor:
-        if next(trained) % 8 == 0:
-            losses[:] = [train(self, *given)]
-        return losses[0]
-
-    monkeypatch.setattr(Evaluator, "measure", seldom_measured)
-    monkeypatch.setattr(RecordingTrainer, "step", seldom_trained)
+    monkeypatch.setattr(Evaluator, "measure", measured)
 
 
-@pytest.mark.usefixtures("seldom_computed")
+@pytest.mark.usefixtures("seldom_measured")
 def test_collect_and_simulate_from_names_alone(
     gptfl: Callable[..., Outcome],
     tmp_path: Path,
