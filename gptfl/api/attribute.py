@@ -17,7 +17,7 @@ from gptfl.options.defaults import FEW_RUNS, ON_GRADIENTS
 from gptfl.options.influence import InfluenceOptions, RankOptions
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions, FitOptions
-from gptfl.recorder.attribute import Training, record_training
+from gptfl.recorder.attribute import FinishedTraining, record_training
 from gptfl.report.ranking import check_table
 from gptfl.simulation.fit import fit_with
 from gptfl.store.outputs import check_plain_target
@@ -53,7 +53,7 @@ def attribute_with(options: AttributeOptions, *, progress: Progress = silent) ->
     if options.output is not None:
         check_table(Path(options.output))
         check_plain_target(user_path(options.output), "--output")
-    training = Training.read(options)
+    training = FinishedTraining.read(options)
     subject = influence_target(options.on, Dynamics(training.examples.pool, training.examples.test, {}, ()))
     test = check_token_request(subject, 1) if options.tokens else None
     path, notes, sketched = record_training(training, progress, test)

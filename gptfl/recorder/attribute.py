@@ -42,7 +42,7 @@ MOST_SHARES = 5 * 10**7
 
 
 @dataclass(frozen=True)
-class Training:
+class FinishedTraining:
     """A finished training as far as its files tell of it."""
 
     options: AttributeOptions
@@ -54,7 +54,7 @@ class Training:
     notes: tuple[str, ...]
 
     @classmethod
-    def read(cls, options: AttributeOptions) -> "Training":
+    def read(cls, options: AttributeOptions) -> "FinishedTraining":
         """What is known before any model is loaded.
 
         Raises ``UsageError`` and ``DataError`` for options and files that make no sense together.
@@ -117,7 +117,7 @@ class Training:
 
 
 def record_training(
-    training: Training, progress: Progress, test: int | None = None
+    training: FinishedTraining, progress: Progress, test: int | None = None
 ) -> tuple[Path, tuple[str, ...], TokenSketches | None]:
     """Measure every checkpoint, sketch gradients there, and write the recording: where, and what to tell.
 
@@ -145,7 +145,7 @@ def _check_place(path: Path) -> None:
 
 
 def _measured(
-    training: Training, progress: Progress, test: int | None
+    training: FinishedTraining, progress: Progress, test: int | None
 ) -> tuple[Dynamics, GradientSketches, tuple[str, ...], TokenSketches | None]:
     """The recording and its sketches, what to tell, and the sketches of a test example's tokens."""
     from gptfl.recorder.checkpoint_weights import denominator_of_file, weights_of
@@ -186,7 +186,7 @@ def _measured(
     )
 
 
-def _trainer(training: Training, progress: Progress) -> tuple["RecordingTrainer", tuple[str, ...]]:
+def _trainer(training: FinishedTraining, progress: Progress) -> tuple["RecordingTrainer", tuple[str, ...]]:
     """A trainer of what the training trained, at the weights before it, and what to tell."""
     from gptfl.recorder.checkpoint_weights import changed_names, weights_of
     from gptfl.training.load import load_model
@@ -223,7 +223,9 @@ def _trainer(training: Training, progress: Progress) -> tuple["RecordingTrainer"
     return trainer, notes
 
 
-def _dynamics(training: Training, values: Float[np.ndarray, "recorded test"], trainer: "RecordingTrainer") -> Dynamics:
+def _dynamics(
+    training: FinishedTraining, values: Float[np.ndarray, "recorded test"], trainer: "RecordingTrainer"
+) -> Dynamics:
     steps = np.array([0, *training.found.steps], dtype=np.int64)
     curriculum = Curriculum(training.batches, training.rates)
     run = Run(0, training.options.seed, FIT, curriculum, steps, {LOSS: values.astype(np.float32)})
@@ -235,7 +237,7 @@ def _dynamics(training: Training, values: Float[np.ndarray, "recorded test"], tr
     )
 
 
-def _settings(training: Training, model: str) -> RecordingSettings:
+def _settings(training: FinishedTraining, model: str) -> RecordingSettings:
     examples = training.examples
     return RecordingSettings.of(
         {

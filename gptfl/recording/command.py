@@ -51,10 +51,7 @@ KEPT += ("warmup", "clip_norm", "optimiser", "weight_decay", "decay", "loss_mean
 KEPT += ("texts", "train", "eval", "eval_share", "fields", "loss_on", "end_token")
 KEPT += ("dataset", "dataset_config", "split", "eval_split", "revision", "group_by_length")
 """Options that a recording keeps under their own names."""
-COLLECTED = (
-    "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of "
-    "--chat-template"
-)
+COLLECTED = "how many runs were asked for (--runs are the recorded ones), --checkpoints, --executor and the file of --chat-template"
 IMPORTED = "the whole path of the folder, --train-texts and --test-texts"
 
 
@@ -78,7 +75,7 @@ def command_of(path: str | Path) -> MadeBy:
     kind = read_header(path).kind
     if kind == kinds.DYNAMICS:
         dynamics = read_dynamics(path)
-        if dynamics.settings.own_run and dynamics.settings.get("made_by") == "gptfl attribute":
+        if dynamics.settings.get("made_by") == "gptfl attribute":
             raise DataError(f"{path} was made from checkpoints that it doesn't name", "run gptfl attribute again")
         if dynamics.settings.own_run:
             raise DataError(f"{path} was recorded while you trained: no command makes it", "run your training again")

@@ -684,7 +684,10 @@ def blank(curriculum, steps):
 
 
 BROKEN = {
-    "one run": (lambda data: replace(data, fit_runs=data.fit_runs[:1]), "1 of the 1 runs to fit can be told"),
+    "one run": (
+        lambda data: replace(data, fit_runs=data.fit_runs[:1], metric=replace(data.metric, name="other")),
+        "there is one run to fit, and gradients are of the loss alone, not of other: give --metric loss",
+    ),
     "no run": (lambda data: replace(data, fit_runs=()), "there is no run to fit"),
     "no features": (lambda data: replace(data, features=None), "needs the examples' vectors: run `gptfl featurize`"),
     "pool": (
