@@ -1,6 +1,7 @@
 """Scores from elsewhere: first order in a plain loop, every format, ids, and what can't be read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,23 @@ def test_predictions_are_those_of_a_plain_loop(recorded, tmp_path, sign, factor)
     for run, values in zip(dynamics.with_role(TEST), first.predict(query).values, strict=True):
         expected = run.metrics["loss"][0] + factor * 0.7 * by_loop(matrix, run, steps)
         np.testing.assert_allclose(values, expected, rtol=1e-9)
+
+
+def test_where_tokens_are_counted_an_example_has_its_share_of_a_batch(recorded, tmp_path):
+    dynamics, matrix = recorded
+    tokens = 1 + np.arange(POOL) % 5
+    pool = tuple(replace(one, weight=int(count)) for one, count in zip(dynamics.pool, tokens, strict=True))
+    counted = replace(dynamics, pool=pool)
+    fitted = Scores(saved(tmp_path, matrix), scale=1.0, anchor="first").fit(data_of(counted))
+    query = query_of(dynamics)
+    for run, values in zip(dynamics.with_role(TEST), fitted.predict(query).values, strict=True):
+        expected, rows = run.metrics["loss"][0].copy(), [run.metrics["loss"][0]]
+        for members, rate in zip(run.curriculum.batches, run.curriculum.learning_rates, strict=True):
+            expected = expected - rate * (tokens[members] @ matrix[members]) / tokens[members].sum()
+            rows.append(expected)
+        np.testing.assert_allclose(values, np.stack(rows)[query.steps], rtol=1e-9)
+    again = Scores(**fitted.settings()).restore(fitted.state())
+    np.testing.assert_array_equal(again.predict(query).values, fitted.predict(query).values)
 
 
 def test_the_fitted_scale_is_least_squares(recorded, tmp_path):

@@ -19,6 +19,7 @@ from gptfl.plugins import (
     number,
     one_of,
     presentation_weights,
+    relative_weights,
     text,
 )
 from gptfl_scores.matching import matched
@@ -58,6 +59,8 @@ class Scores:
     """1 where a positive score raises the metric, else -1."""
     better_: int
     scale_: float
+    relative_: Float[np.ndarray, " pool"] | None = None
+    """How much each training example counts in a batch, where the loss is a mean over tokens; None where all count alike."""
     notes_: tuple[str, ...] = ()
 
     def __init__(
@@ -108,6 +111,7 @@ class Scores:
         matrix = read_matrix(Path(self.file).expanduser())
         named = None if self.ids is None else read_ids(Path(self.ids).expanduser())
         self.scores_ = matched(self.file, matrix, named, self.rows, data.pool, data.test)
+        self.relative_ = relative_weights(data.pool)
         self.better_ = 1 if data.metric.higher_is_better else -1
         self.direction_ = self.better_ * (1 if self.sign == HELPS else -1)
         runs = training_runs(data)
@@ -173,8 +177,10 @@ class Scores:
     ) -> Float[np.ndarray, "step_and_end test"]:
         """What step sizes times mean scores of the batches add up to before each step, from 0 on."""
         there = batches >= 0
-        weights = presentation_weights(batches, rates)[:, None] * there
         members = np.where(there, batches, 0)
+        weights = presentation_weights(batches, rates, self.relative_)[:, None] * there
+        if self.relative_ is not None:
+            weights = weights * self.relative_[members]
         result = np.zeros((len(batches) + 1, self.scores_.shape[1]))
         size = max(1, ENTRIES // max(1, batches.shape[1] * self.scores_.shape[1]))
         for start in range(0, len(batches), size):
@@ -201,6 +207,7 @@ class Scores:
             "scale": np.array(self.scale_),
             "direction": np.array(self.direction_),
             "better": np.array(self.better_),
+            **({} if self.relative_ is None else {"relative": self.relative_}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -213,6 +220,9 @@ class Scores:
             raise DataError(f"{self.name}: its array {name!r} is missing or ill-shaped", "fit it again (gptfl fit)")
         if state["scores"].shape[1] != state["usual"].shape[1] or not np.isfinite(state["scale"]):
             raise DataError(f"{self.name}: its arrays don't agree", "fit it again (gptfl fit)")
+        self.relative_ = state.get("relative")
+        if self.relative_ is not None and self.relative_.shape != state["scores"].shape[:1]:
+            raise DataError(f"{self.name}: its array 'relative' is not of the pool", "fit it again (gptfl fit)")
         self.scores_, self.usual_ = state["scores"], state["usual"]
         self.scale_, self.notes_ = float(state["scale"]), ()
         self.direction_, self.better_ = int(state["direction"]), int(state["better"])
