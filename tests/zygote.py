@@ -111,9 +111,13 @@ class Popen:
 
     def kill(self) -> None:
         """End it by SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it hasn't ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
 
     def communicate(self) -> tuple[str | None, str | None]:
         """What it printed, once it has ended; one of the streams alone may be a pipe."""

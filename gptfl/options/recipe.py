@@ -1,7 +1,6 @@
 """Recipes as other trainers have them, as options: their files, and their names on a command line."""
 
 import importlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,10 +20,10 @@ from gptfl.options.recipe_keys import (
     SCHEDULES,
     TRL,
 )
+from gptfl.options.recipe_parts import bits, is_true, packing, refusal, rows
 from gptfl.options.recording import ExecutionOptions
 from gptfl.options.rows import RowOptions
 from gptfl.options.training import TrainingOptions
-from gptfl.options.types import LONGEST
 
 SUFFIXES = (".yaml", ".yml", ".json")
 GROUPS: Mapping[str, Any] = {"training": TrainingOptions, "execution": ExecutionOptions, "rows": RowOptions}
@@ -204,7 +203,7 @@ def translate(given: Mapping[str, Any], where: str, trainer: str = "") -> dict[s
     """Trainers' settings as options; ``where`` says in messages from what. Raises ``UsageError`` for what can't be followed."""
     for key, refused in REFUSED.items():
         if key in given and not refused.is_usual(given[key]):
-            raise _refusal(where, key, given[key], refused.why, refused.remedy)
+            raise refusal(where, key, given[key], refused.why, refused.remedy)
     reader = _Reader(given, where)
     found = {**reader.batch(), **reader.length(), **reader.steps(), **reader.optimiser(), **reader.adapters()}
     found |= {
@@ -215,82 +214,9 @@ def translate(given: Mapping[str, Any], where: str, trainer: str = "") -> dict[s
     if reader.has("model"):
         found["model"] = str(reader.value("model"))
     for key, precision in (("bf16", "bf16"), ("fp16", "fp16")):
-        if _is_true(given.get(key)):
+        if is_true(given.get(key)):
             found["precision"] = precision
     return found
-
-
-def packing(given: Mapping[str, Any], where: str, trainer: str) -> dict[str, Any]:
-    """``--packing``, where examples are packed so that they don't see one another, and ``--group-by-length``."""
-    found: dict[str, Any] = {}
-    key = next((key for key in ("neat_packing", "sample_packing", "packing") if _is_true(given.get(key))), None)
-    if key == "packing" and trainer == "LLaMA-Factory":
-        why = "the examples of a row would see one another"
-        raise _refusal(where, key, True, why, "add neat_packing: true, which keeps them apart")
-    strategy = given.get("packing_strategy", "bfd")
-    if key is not None and strategy != "bfd":
-        why = "it cuts examples in two, so that what one of them does can't be told"
-        raise _refusal(where, "packing_strategy", strategy, why, "use bfd")
-    if key is not None:
-        found["packing"] = "bfd"
-    order = given.get("train_sampling_strategy", "random")
-    if order not in ("random", "group_by_length"):
-        why = "batches are drawn at random, or by length"
-        raise _refusal(where, "train_sampling_strategy", order, why, "use random or group_by_length")
-    # Packed rows are of about one length.
-    if key is None and (order == "group_by_length" or _is_true(given.get("group_by_length"))):
-        found["group_by_length"] = True
-    return found
-
-
-def rows(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What of data of one's own a trainer's settings say: the field of plain texts, and what of chats is learned."""
-    found: dict[str, Any] = {}
-    if _is_true(given.get("assistant_only_loss")):
-        found["loss_on"] = "assistant"
-    field = given.get("dataset_text_field", "text")
-    if not isinstance(field, str) or not field:
-        raise _refusal(where, "dataset_text_field", field, "the name of a field is expected", "write one")
-    return found if field == "text" else {**found, "fields": f"text={field}"}
-
-
-def bits(given: Mapping[str, Any], where: str, lora: bool) -> dict[str, Any]:
-    """``--quantize``, of which adapters alone can be trained."""
-    known = {4: "4bit", 8: "8bit"}
-    asked = {
-        key: known[number] for key, number in (("load_in_4bit", 4), ("load_in_8bit", 8)) if _is_true(given.get(key))
-    }
-    if given.get("quantization_bit"):
-        number = given["quantization_bit"]
-        if str(number) not in ("4", "8"):
-            raise _refusal(where, "quantization_bit", number, "weights are kept in 4 or 8 bits", "use 4 or 8")
-        asked["quantization_bit"] = known[int(number)]
-    if given.get("adapter") == "qlora" and not asked:
-        asked["adapter"] = "4bit"
-    if not asked:
-        return {}
-    key, kept = next(iter(asked.items()))
-    for name in ("bnb_4bit_quant_type", "quantization_type"):
-        if given.get(name, "nf4") != "nf4":
-            raise _refusal(where, name, given[name], "gptfl keeps 4 bits as nf4", "use nf4")
-    if not lora:
-        why = "over weights in few bits adapters alone can be trained"
-        raise _refusal(where, key, given[key], why, "add adapters (LoRA), or leave it out")
-    return {"quantize": kept}
-
-
-def _is_true(value: Any) -> bool:
-    return value is True or str(value).lower() == "true"
-
-
-def _refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
-    try:
-        shown = json.dumps(value, default=str)
-    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
-        shown = "of no end"
-    return UsageError(
-        f"{where}: {key} is {shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}…'}, and {why}", remedy
-    )
 
 
 class _Reader:
@@ -319,20 +245,20 @@ class _Reader:
                 raise ValueError
             return found
         except (TypeError, ValueError, OverflowError):
-            raise _refusal(self.where, key, value, "a number is expected", "write one, as in 2.0e-5") from None
+            raise refusal(self.where, key, value, "a number is expected", "write one, as in 2.0e-5") from None
 
     def whole(self, option: str, key: str | None = None) -> int:
         found = self.number(option, key)
         if found != int(found):
             key = key or self.keys[option]
-            raise _refusal(self.where, key, self.given[key], "a whole number is expected", "write one")
+            raise refusal(self.where, key, self.given[key], "a whole number is expected", "write one")
         return int(found)
 
     def word(self, option: str, known: Mapping[str, str]) -> str:
         value = str(self.value(option))
         if value.lower() not in known:
             words = ", ".join(known)
-            raise _refusal(
+            raise refusal(
                 self.where, self.keys[option], value, f"gptfl follows {words}", f"use one, or give --{option}"
             )
         return known[value.lower()]
@@ -380,11 +306,11 @@ class _Reader:
         """``--lora``, where adapters are trained."""
         given, where = self.given, self.where
         if given.get("stage", "sft") != "sft":
-            raise _refusal(where, "stage", given["stage"], "gptfl fine-tunes on targets alone", "use stage: sft")
+            raise refusal(where, "stage", given["stage"], "gptfl fine-tunes on targets alone", "use stage: sft")
         kind = given.get("finetuning_type", given.get("adapter", "lora" if given.get("use_peft") else "full"))
         if kind not in ("lora", "qlora", "full", ""):
             key = "finetuning_type" if "finetuning_type" in given else "adapter"
-            raise _refusal(where, key, kind, "gptfl trains all weights or LoRA", "use lora, or --train-layers K")
+            raise refusal(where, key, kind, "gptfl trains all weights or LoRA", "use lora, or --train-layers K")
         if kind not in ("lora", "qlora"):
             return {}
         rank = next((key for key in ("lora_r", "lora_rank") if key in given), None)

@@ -29,12 +29,44 @@ class WatchOptions(SketchOptions, total=False):
     model_name: str | None
 
 
-def check_names(given: Mapping[str, Any], function: Callable[..., Any], who: str) -> None:
+class LoopOptions(WatchOptions, total=False):
+    """The same of a loop that gptfl knows nothing of, and how it trains, which sketches follow."""
+
+    optimiser: Any
+    loss_mean: str | None
+
+
+def check_names(given: Mapping[str, Any], function: Callable[..., Any], who: str, options: Any = WatchOptions) -> None:
     """Raise ``TypeError`` for a name that is no option of how a run is watched."""
     for name in given:
-        if name not in WatchOptions.__annotations__:
-            known = [*inspect.signature(function).parameters, *WatchOptions.__annotations__]
+        if name not in options.__annotations__:
+            known = [*inspect.signature(function).parameters, *options.__annotations__]
             raise TypeError(f"{who} has no option {name!r}: {nearest(name, known)}")
+
+
+def check_count(value: Any, name: str, of: str = "") -> None:
+    """Raise ``UsageError`` for what is no whole number from 1 on, ``of`` such things."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name}={value!r}", f"give a whole number{of}, at least 1")
+
+
+def check_texts(**given: Any) -> None:
+    """Raise ``UsageError`` for what is no text, naming the argument."""
+    for name, value in given.items():
+        check_text(value, name)
+
+
+def stop_of(more: WatchOptions) -> Stop | None:
+    """When to stop. Raises ``UsageError`` for what is neither a function nor a number."""
+    stop = more.get("stop_when")
+    if not (stop is None or callable(stop) or is_number(stop)):
+        raise UsageError(f"stop_when={stop!r}", "give a function of the forecast, or a number")
+    return stop
+
+
+def name_of(model: Any) -> str:
+    """What a model calls itself, if it does."""
+    return getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
 
 
 def say(line: str) -> None:

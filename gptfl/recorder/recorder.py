@@ -11,19 +11,10 @@ from jaxtyping import Int
 
 from gptfl.core import Dynamics, MetricInfo
 from gptfl.errors import DataError, GptflError, UsageError
+from gptfl.recorder import inputs
 from gptfl.recorder.file import Identity, RunFile
 from gptfl.recorder.forecast import Course, Forecast, Forecaster, planned_batches, usual_rates, usual_steps
-from gptfl.recorder.inputs import (
-    WatchOptions,
-    check_names,
-    check_text,
-    group_places,
-    is_number,
-    listed,
-    names_of,
-    rate_of,
-    say,
-)
+from gptfl.recorder.inputs import LoopOptions, check_names, listed, names_of
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
@@ -83,36 +74,27 @@ class Recorder:
         workspace: str | Path | None = None,
         batch_size: int = 8,
         id_column: str = "id",
-        optimiser: Any = None,
-        loss_mean: str | None = None,
-        **more: Unpack[WatchOptions],
+        **more: Unpack[LoopOptions],
     ) -> None:
-        check_names(more, type(self).__init__, self.made_by)
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise UsageError(f"every={every!r}", "give a whole number of steps, at least 1")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise UsageError(f"batch_size={batch_size!r}", "give a whole number, at least 1")
-        self.every, self.say, self.stop_when = every, more.get("say", say), more.get("stop_when")
-        if not (self.stop_when is None or callable(self.stop_when) or is_number(self.stop_when)):
-            raise UsageError(f"stop_when={self.stop_when!r}", "give a function of the forecast, or a number")
-        check_text(name, "name")
-        check_text(id_column, "id_column")
+        check_names(more, type(self).__init__, self.made_by, LoopOptions)
+        inputs.check_count(every, "every", " of steps")
+        inputs.check_count(batch_size, "batch_size")
+        inputs.check_texts(name=name, id_column=id_column)
+        self.every, self.say, self.stop_when = every, more.get("say", inputs.say), inputs.stop_of(more)
         self.file = RunFile(name, workspace)
         rows, pool = listed(test, "test"), listed(pool, "pool")
         self.pool = examples_of(pool, "training example", tokenizer, id_column, own_ids=False)
         self.test = examples_of(rows, "test example", tokenizer, id_column)
         self.places = {example.id: place for place, example in enumerate(self.pool)}
         self.model, self.tokenizer = model, tokenizer
-        self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, optimiser, loss_mean)
+        training = more.get("optimiser"), more.get("loss_mean")
+        self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, *training)
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, names_of(higher_is_better, "higher_is_better"))
-        self.groups = group_places(
-            more.get("groups") or {}, {example.id: place for place, example in enumerate(self.test)}
-        )
+        tests = {example.id: place for place, example in enumerate(self.test)}
+        self.groups = inputs.group_places(more.get("groups") or {}, tests)
         self.wants_forecast, self.simulator = more.get("forecast", True), more.get("simulator")
-        self.model_name = (
-            more.get("model_name") or getattr(getattr(model, "config", None), "_name_or_path", "") or "own"
-        )
+        self.model_name = more.get("model_name") or inputs.name_of(model)
         self.forecast: Forecast | None = None
         """The last forecast of the run; None where there is none."""
         self.should_stop = False
@@ -210,7 +192,7 @@ class Recorder:
         id that isn't in the pool.
         """
         run = self._running()
-        rate = rate_of(lr)
+        rate = inputs.rate_of(lr)
         places = self._places(ids)
         if not len(places):
             raise DataError(f"step {run.step + 1} has no ids", "give the ids of the examples in its batch")

@@ -145,19 +145,23 @@ def _carry_out(
     if not left and not job.lacks_gradients():
         job.check_name(make_trainer)
         job.merge()
-        return _result(job, 0, None, (f"all {len(job.plans)} runs are recorded already",))
+        return _result(job, 0, None, (_all_recorded(job),))
     trainer = make_trainer()
     left = make_trainer.group.told(job.left_by(trainer))
     guess = job.estimate(trainer, left, announce)
     again = job.again(left)
     if left:
         job.record(runner, make_trainer, left, progress)
-    notes: tuple[str, ...] = () if left else (f"all {len(job.plans)} runs are recorded already",)
+    notes: tuple[str, ...] = () if left else (_all_recorded(job),)
     notes += job.record_reference(trainer, progress)
     if again:
         which = "1 recorded run was" if again == 1 else f"{again} recorded runs were"
         notes += (f"{which} carried out again for checkpoints that were missing",)
     return _result(job, len(left) - again, guess, notes)
+
+
+def _all_recorded(job: RecordingJob) -> str:
+    return "the run is recorded already" if len(job.plans) == 1 else f"all {len(job.plans)} runs are recorded already"
 
 
 def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tuple[str, ...]) -> CollectResult:

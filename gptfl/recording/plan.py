@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from gptfl.core import RecordingSettings, TaskData
 from gptfl.core.curriculum import check_seed, recorded_steps
 from gptfl.core.packing import Batching
-from gptfl.core.recording_settings import DECODINGS, SETTINGS
+from gptfl.core.recording_settings import SETTINGS
 from gptfl.core.schedules import check_warmup
 from gptfl.designs.draws import CONTRAST, UNIFORM
-from gptfl.errors import UsageError
 from gptfl.options.base import check, check_one
 from gptfl.options.recording import CollectOptions, TrainingOptions
 from gptfl.plugins.guards import make_executor, make_metric
@@ -20,11 +19,11 @@ from gptfl.plugins.settings import utf8
 from gptfl.recording.batching import choose_batches
 from gptfl.recording.design import Design, choose_design
 from gptfl.recording.gradient_request import Request, check_size, read_request
+from gptfl.recording.plan_checks import check_generation, check_name, check_recording_size, check_together
 from gptfl.recording.recipe import check_optimiser, check_quantised, recipe_settings
 from gptfl.recording.sketch_request import SketchRequest, read_sketch_request
 from gptfl.recording.source import count_examples, open_source, token_settings
-from gptfl.store.safety import MAX_BYTES
-from gptfl.store.workspace import safe_name, stem_for
+from gptfl.store.workspace import stem_for
 from gptfl.tasks.label_noise import check_share
 from gptfl.tasks.mixture import ExampleSource, task_names
 from gptfl.tasks.own_data import LORA_RATE, OwnData
@@ -260,94 +259,3 @@ def _checkpoints(asked: str | int | None, steps: int, every: int) -> tuple[int, 
     from gptfl.training.checkpoints import checkpoint_steps
 
     return checkpoint_steps(str(asked), recorded_steps(steps, every).tolist())
-
-
-def check_name(name: str | None) -> None:
-    """Raise ``UsageError`` for what can't begin the name of a file."""
-    if name is not None and name != safe_name(name):
-        raise UsageError(
-            f"--name {name!r} can't begin the names of files",
-            f"take at most 80 letters, digits, dots, underscores and hyphens, such as {safe_name(name)!r}",
-        )
-
-
-def check_recording_size(
-    runs: int, repeats: int, steps: int, batch_size: int, every: int, test: int, metrics: int
-) -> None:
-    """Refuse what no file can hold, before anything of that size is made."""
-    measured = steps // every + 2
-    size = (runs + max(0, repeats)) * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
-    if size > MAX_BYTES:
-        raise UsageError(
-            f"--runs {runs}{f' and --repeats {repeats}' if repeats else ''} of {steps} steps, each of --batch-size "
-            f"{batch_size}, measured {measured} times on --test {test} examples, make a recording of "
-            f"{size / 2**30:.3g} GiB, and gptfl reads up to {MAX_BYTES / 2**30:g} GiB",
-            "lower --runs, --steps (or --epochs), --batch-size or --test, or raise --record-every",
-        )
-
-
-def check_generation(
-    generates: bool, decode: str, every: int | None, tokens: int | None, record_every: int
-) -> int | None:
-    """How often to generate; None is at every recorded step.
-
-    Raises ``UsageError`` for an unknown way of decoding, for an interval that meets steps which aren't recorded,
-    and for options that would change nothing because no metric (``generates``) reads generated text.
-    """
-    if decode not in DECODINGS:
-        raise UsageError(f"{decode!r} is unknown", f"use {' or '.join(DECODINGS)}", option="decode")
-    given = {"--generate-every": every, "--generate-tokens": tokens, "--decode": decode if decode != "greedy" else None}
-    flag, value = next(((flag, value) for flag, value in given.items() if value is not None), ("", None))
-    if not generates and flag:
-        raise UsageError(
-            f"{flag} {value} changes nothing: no metric reads generated text",
-            "leave it out, or add --metric bleu or --metric rougeL",
-        )
-    if every is None or every == record_every:
-        return None
-    if every % record_every:
-        raise UsageError(
-            f"--generate-every {every} is no multiple of --record-every {record_every}",
-            f"give {record_every * max(1, round(every / record_every))}, or another multiple",
-        )
-    return every
-
-
-def check_together(
-    processes: int,
-    shard: bool,
-    device: str,
-    precision: str,
-    executor: str,
-    generates: bool,
-    along: str | None,
-) -> None:
-    """Raise ``UsageError`` where options of one process don't go with several, or the other way about.
-
-    ``along`` is the option, if any, that asks for gradients of single examples.
-    """
-    from gptfl.training.distributed import started_size
-
-    started = started_size()
-    if started > 1 and processes not in (1, started):
-        raise UsageError(f"--processes {processes}, and {started} were started", "leave --processes out")
-    if max(processes, started) == 1:
-        if shard:
-            raise UsageError("--shard spreads a model over several processes", "give --processes, at least 2")
-        return
-    many = f"--processes {max(processes, started)}"
-    if device.startswith("cuda:"):
-        raise UsageError(f"{many} with --device {device}: each process takes a GPU of its own", "use --device cuda")
-    if executor != "local":
-        raise UsageError(f"{many} with --executor {executor}", "leave one of them out")
-    if along is not None:
-        raise UsageError(
-            f"{many} with {along}: gradients of single examples are taken by one process", "leave one of them out"
-        )
-    if shard and precision == "fp16":
-        raise UsageError("--shard with --precision fp16: its loss scale needs whole gradients", "use bf16 or fp32")
-    if shard and generates:
-        raise UsageError(
-            "--shard with a --metric of generated text, which needs the whole model in each process",
-            "leave --shard or that --metric out",
-        )

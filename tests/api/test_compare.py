@@ -114,7 +114,9 @@ def test_no_held_out_run_says_what_to_do(space):
     with pytest.raises(DataError, match=r"no usable run is held out .* or give --folds 3$"):
         compare(workspace=space, estimators=[])
     write_dynamics(space / "syn.dynamics.h5", synthetic(1)[0])
-    with pytest.raises(DataError, match=r"there is one usable run, and nothing of it can be held out .* gptfl fit and gptfl rank tell$"):
+    with pytest.raises(
+        DataError, match=r"there is one usable run, and nothing of it can be held out .* gptfl fit and gptfl rank tell$"
+    ):
         compare(workspace=space, estimators=[])
 
 

@@ -36,7 +36,7 @@ def test_tokens_add_up_to_the_example(study: Path, neox: Path) -> None:
     assert "".join(found.tokens.tokens).strip() == example.target.strip()
     assert found.tokens.influence.shape == (12, len(found.tokens.tokens))
     # First order says of the whole example what it says of its tokens on average.
-    estimator: Any = gptfl.open_simulator(workspace=study).opened.contender.estimator
+    estimator: Any = gptfl.open_simulator(workspace=study).opened.named.estimator
     assert estimator.products is False
     model = estimator.model_
     place = dynamics.test.index(example)

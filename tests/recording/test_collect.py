@@ -223,7 +223,7 @@ def test_checkpoints_are_kept_when_the_model_has_moved(neox: Path, tmp_path: Pat
     record(neox, tmp_path, runs=1, name="own", checkpoints=2)
     moved = Path(shutil.copytree(neox, tmp_path / "moved"))
     again = record(moved, tmp_path, runs=1, name="own", checkpoints=2)
-    assert (again.recorded_now, again.notes) == (0, ("all 1 runs are recorded already",))
+    assert (again.recorded_now, again.notes[0]) == (0, "the run is recorded already")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from gptfl.plugins.interfaces import Observation
 from gptfl.recording.collect import collect
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.inspect import inspect
-from gptfl.recording.plan import check_generation
+from gptfl.recording.plan_checks import check_generation
 from gptfl.recording.recording import focused, open_recording
 from gptfl.recording.result import CollectResult
 from gptfl.store.recordings import read_dynamics, write_dynamics

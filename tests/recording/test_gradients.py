@@ -38,7 +38,7 @@ def test_products_can_be_added_to_a_finished_recording(neox: Path, tmp_path: Pat
 
     before = added.path.read_bytes()
     again = record(neox, tmp_path / "a", gradients="reference")
-    assert again.notes == ("all 3 runs are recorded already",)
+    assert again.notes[0] == "all 3 runs are recorded already"
     assert added.path.read_bytes() == before
     more = record(neox, tmp_path / "a", runs=4)
     assert more.recorded_now == 1

@@ -21,7 +21,7 @@ from gptfl.options.recording import CollectOptions
 from gptfl.recording import launch as launching
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.launch import launch
-from gptfl.recording.plan import check_together
+from gptfl.recording.plan_checks import check_together
 from gptfl.store.recordings import read_dynamics
 from tests.recording.test_collect import record, same_recording
 from tests.zygote import Popen

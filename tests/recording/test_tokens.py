@@ -116,7 +116,7 @@ def test_losses_are_those_of_the_whole_texts_tokens(tmp_path: Path) -> None:
     pairs = [("Answer:", " no")] * 4 + [("Answer:</s>", " no"), ("Answer: ", "no"), (long, " no")]
     made = record(tmp_path / "llama", tmp_path, pairs)
     assert made.estimate is not None
-    assert "do not fit into 12 tokens, all that the model reads" in made.estimate.notes[0]
+    assert "1 prompt does not fit into 12 tokens, all that the model reads" in made.estimate.notes[0]
     dynamics = read_dynamics(made.path)
     for got, one in zip(dynamics.runs[0].metrics["loss"][0], dynamics.test, strict=True):
         ids = tokenizer.encode(one.text)
