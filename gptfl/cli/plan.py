@@ -73,9 +73,12 @@ def _told(plan: "CostEstimate") -> dict[str, str]:
     found = plan.identifies
     if found is None:
         return {}
+    trainings = f"other {plan.subset} of the {found.examples} examples"
+    if plan.left_out is not None:
+        trainings = f"all {found.examples} examples but another {plan.left_out}"
     rows = {
-        "well told": f"how trainings on other {plan.subset} of the {found.examples} examples end, and which examples help "
-        f"or hurt, {GRADIENTS if plan.follows_gradients else FEATURES}; gptfl compare says how well here",
+        "well told": f"how trainings on {trainings} end, and which examples help or hurt, "
+        f"{GRADIENTS if plan.follows_gradients else FEATURES}; gptfl compare says how well here",
         "hardly told": f"the exact effect of one example: by itself, what {found.runs} runs to fit see tells "
         f"{found.effects:.3g} of {found.examples - 1} differences between examples, {1 - found.example:.0%} of what one does",
     }
@@ -89,6 +92,13 @@ def _told(plan: "CostEstimate") -> dict[str, str]:
     return rows
 
 
+def _subsets(plan: "CostEstimate") -> str:
+    """What runs are trained on."""
+    if plan.left_out is None:
+        return f"{plan.subset} of {plan.pool} examples"
+    return f"all {plan.pool} examples, or all but {plan.left_out}"
+
+
 def announce(plan: "CostEstimate") -> None:
     """Print what a recording will be and cost, and what its design will tell."""
     recorded = plan.runs - plan.runs_left
@@ -97,7 +107,7 @@ def announce(plan: "CostEstimate") -> None:
     console.show_pairs(
         {
             "runs": f"{plan.runs}" + (f" ({recorded} recorded already)" if recorded else ""),
-            "each run": f"{plan.steps} steps of {plan.batch_size}, {plan.subset} of {plan.pool} examples, "
+            "each run": f"{plan.steps} steps of {plan.batch_size}, {_subsets(plan)}, "
             f"measured {plan.recorded} times on {plan.test} test examples",
             **_generation(plan),
             "training": f"{trained} of {console.human_count(plan.parameters)} parameters, "

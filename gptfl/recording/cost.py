@@ -67,6 +67,8 @@ class CostEstimate(Listed):
     identifies: Identification | None = None
     follows_gradients: bool = False
     whole_steps: int | None = None
+    left_out: int | None = None
+    """How many of the pool some runs lack, where they are trained on the whole pool but for these."""
 
     @property
     def passes(self) -> float:

@@ -16,7 +16,7 @@ from gptfl.core import (
     without_texts,
 )
 from gptfl.core.curriculum import recorded_steps
-from gptfl.designs.draws import Draw
+from gptfl.designs.draws import LEAVE_SMALL, Draw
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Executor, Metric, Plan
 from gptfl.recording.batching import weighed
@@ -188,6 +188,8 @@ class RecordingJob:
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)
+        if known.design == LEAVE_SMALL:
+            guess = replace(guess, left_out=known.leave_out_size)
         if self.draws:
             rates = trainer.recipe.rates(known.steps)
             guess = replace(guess, identifies=identify(self.draws, self.plans, rates, self.data.pool, self.reserved))

@@ -214,3 +214,17 @@ def test_collect_refuses_before_it_makes_anything(
     with pytest.raises(error, match=message):
         record(neox, tmp_path, **changed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_of_leave_small_says_what_its_runs_lack(
+    neox: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from gptfl.cli.plan import announce
+
+    plans: list[Any] = []
+    asked: dict[str, Any] = {"design": "leave-small:25%", "subset_size": None, "runs": 4}
+    record(neox, tmp_path, **asked, announce=plans.append)
+    announce(plans[0])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "all 24 examples, or all but 6" in shown
+    assert "how trainings on all 24 examples but another 6 end" in shown
