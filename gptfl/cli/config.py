@@ -6,14 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, UsageError
 from gptfl.options.base import Place, places
 from gptfl.options.files import is_stream, read_small, to_json
 from gptfl.plugins.settings import check_utf8
 
 MAX_PARTS = 32
-READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": parse_json}
+
+
+def _read_json(text: str) -> Any:
+    from gptfl.core.texts import parse_json  # with all of core, which a command without --config may load later
+
+    return parse_json(text)
+
+
+READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": _read_json}
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -35,6 +42,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     toml = reader is tomllib.loads
     if toml and any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.splitlines()):
         raise DataError(f"{path} has a key of more than {MAX_PARTS} parts", "write one option a line")
+    from gptfl.core.texts import JsonError
+
     try:
         found = reader(text)
     except JsonError as error:

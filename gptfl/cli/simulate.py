@@ -11,7 +11,6 @@ from gptfl.cli.drawing import DrawingProcess
 from gptfl.cli.loading import uncollected
 from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
-from gptfl.core import user_path
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
 from gptfl.options.simulation import SimulatedRunOptions, SimulateOptions
@@ -86,6 +85,8 @@ def _many(options: SimulateOptions) -> None:
 
 def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
     """What to run next: the training of what was simulated, where it can be trained and its file read again."""
+    from gptfl.core import user_path
+
     files = [Path(str(one)) for one in (*run.subset, run.drop, run.curriculum) if one is not None]
     if not files:
         return "gptfl simulate --subset ids.txt"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, UsageError
 from gptfl.options.files import is_stream, read_small
 from gptfl.options.recipe_keys import (
@@ -104,6 +103,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"{path} is no YAML or JSON file", f"end its name in {', '.join(SUFFIXES)}", option="recipe")
     text = read_small(path, f"--recipe {path}", "give the name of one", "give a file of settings", "utf-8-sig")
     yaml = importlib.import_module("yaml")
+    from gptfl.core.texts import JsonError, parse_json  # with all of core, which commands without a recipe load later
+
     try:
         found = parse_json(text) if path.suffix.lower() == ".json" else _load_yaml(yaml, text)
     except JsonError as error:

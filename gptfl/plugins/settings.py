@@ -10,7 +10,6 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import UsageError
 
 PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
@@ -34,6 +33,8 @@ def _is_escaped(text: str) -> bool:
 
 def parse_value(text: str) -> Any:
     """A value as users write it: JSON, or True, False or None as Python has them, else the text itself."""
+    from gptfl.core.texts import JsonError, parse_json  # with all of core, which takes longer to load than gptfl --help
+
     if text in PYTHON:
         return PYTHON[text]
     try:
