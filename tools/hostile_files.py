@@ -260,7 +260,7 @@ def kinds() -> tuple[Kind, ...]:
 
 def _own_data() -> tuple[Kind, ...]:
     """Rows, chat templates and options, which other tools write."""
-    record = "collect --model @model --runs 2 --pool 2 --test 2 --steps 2 --lr 1e-3 --dry-run"
+    record = "collect --model @model --runs 2 --pool 2 --test 1 --steps 2 --lr 1e-3 --dry-run"
     read = ("inspect --data FILE", "inspect --data FILE --json", f"{record} --data FILE")
     names = ("rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.json", "rows.csv", "rows.parquet", "chat.jsonl")
     saved = ("inspect --data DIR", f"{record} --data DIR")
