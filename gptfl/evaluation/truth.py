@@ -8,6 +8,7 @@ from jaxtyping import Int
 
 from gptfl.core import REPEAT, Example, MetricInfo, Run
 from gptfl.core.runs import of_tests
+from gptfl.core.values import real_path
 from gptfl.errors import DataError, UsageError
 from gptfl.recording.recording import OpenedRecording, choose_metric, focused
 
@@ -19,7 +20,7 @@ def open_truth(truth: OpenedRecording, recording: OpenedRecording, metric: Metri
     of this recording's. Raises ``DataError`` where the two aren't of the same examples or model, or the other lacks the
     metric, and ``UsageError`` where they are one file.
     """
-    if truth.path.resolve() == recording.path.resolve():
+    if real_path(truth.path) == real_path(recording.path):
         raise UsageError(f"--truth {truth.path} is the recording that is fitted", "name another, or use --folds")
     ours, theirs = recording.dynamics.settings, truth.dynamics.settings
     if ours.weights is not None and theirs.weights is not None and ours.weights != theirs.weights:

@@ -123,6 +123,6 @@ def plain_name(paths: Sequence[Path]) -> str:
         resolved = path.resolve()
         if path.is_dir():
             return resolved.name
-    except (OSError, ValueError):  # told when it is read
+    except (OSError, ValueError, RuntimeError):  # a circle of links, among others: told when it is read
         return own
     return resolved.parent.name if _split_of(path.name) == own.lower() and resolved.parent.name else own

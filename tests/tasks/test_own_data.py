@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import gptfl
 from gptfl.core import Example
 from gptfl.errors import DataError, GptflError, ResourceError, UsageError
 from gptfl.tasks import hub_rows
@@ -309,3 +310,10 @@ def test_every_refusal_is_one_of_ours(tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text(text)
         with pytest.raises(GptflError):
             own(data=tmp_path / "a.jsonl").load(None, None, 1)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "folder"])
+def test_a_circle_of_links_is_no_file_of_rows(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(tmp_path / name)
+    with pytest.raises(DataError, match="does not exist"):
+        gptfl.inspect_data(data=tmp_path / name)
