@@ -107,3 +107,8 @@ def presentation_weights(
 def recorded_steps(steps: int, every: int) -> Int[np.ndarray, " recorded"]:
     """Step 0, every ``every``-th step and the last one."""
     return np.unique(np.append(np.arange(0, steps + 1, every), steps)).astype(np.int64)
+
+
+def spread_points(steps: int, count: int) -> Int[np.ndarray, " point"]:
+    """``count`` steps from 0 to the last, evenly spaced; one is step 0."""
+    return np.unique(np.linspace(0, steps, count).round().astype(np.int64))

@@ -20,6 +20,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, recipe_of
+from gptfl.simulation.schedule import batching_in
 from gptfl.simulation.simulator import FittedSimulator
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ def sketch_again(
     from gptfl.training.token_gradients import sketch_tokens, token_texts
 
     open_ = np.array([i for i, one in enumerate(dynamics.pool) if one.fields.get(RESERVED) is not True])
-    drawn = reference_plan(len(open_), dynamics.settings.batch_size, dynamics.settings.steps, sketches.seed)
-    plan = replace(drawn, batches=open_[drawn.batches])
+    settings = dynamics.settings
+    plan = reference_plan(open_, batching_in(dynamics) or settings.batch_size, settings.steps, sketches.seed)
     setup = SketchSetup.of(trainer, sketches.dimensions, sketches.modules)
     found: dict[tuple[str, int], np.ndarray] = {}
     points = {int(step): place for place, step in enumerate(sketches.steps)}

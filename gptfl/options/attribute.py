@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gptfl.options import common
 from gptfl.options.base import RATE, at_least, option
-from gptfl.options.common import FILES, PRECISE, RESULT, File
+from gptfl.options.common import FILES, PRECISE, File
 from gptfl.options.rows import RowOptions
 
 TRAINING = "The finished training"
@@ -53,12 +53,7 @@ class AttributeOptions:
         "read of it.",
         panel=TRAINING,
     )
-    max_length: int = option(
-        2048,
-        "Tokens of prompt and target; longer prompts lose their beginning.",
-        panel=TRAINING,
-        bound=at_least(1),
-    )
+    max_length: int = common.max_length(TRAINING)
     rows: RowOptions = RowOptions()
     test: int | None = option(None, "Test examples that are measured.", shown="all", panel=ASKED, bound=at_least(1))
     on: str | Sequence[str] = option(
@@ -72,25 +67,15 @@ class AttributeOptions:
         "With --on test:ID, also tell which examples moved which token of its target, to first order.",
         panel=ASKED,
     )
-    top: int | None = option(
-        None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT, bound=at_least(1)
-    )
-    reverse: bool = option(
-        False, "Most harmful (lowest influence) first.", flag=("--harmful", "--reverse"), panel=RESULT
-    )
+    top: int | None = common.top()
+    reverse: bool = common.harmful()
     as_csv: bool = common.as_csv()
     as_json: bool = common.as_json()
     sketch_points: int = option(
         4, "At how many of the checkpoints gradients are sketched.", metavar="N", panel=PRECISE, bound=at_least(1)
     )
     sketch_dimensions: int = option(8192, "Numbers of a sketch.", metavar="N", panel=PRECISE, bound=at_least(1))
-    sketch_modules: str | None = option(
-        None,
-        "Sketch only the gradients of trained weights whose name fits this pattern, as in '*mlp*'.",
-        metavar="PATTERN",
-        shown="all trained weights",
-        panel=PRECISE,
-    )
+    sketch_modules: str | None = common.sketch_modules(PRECISE)
     device: str = common.device()
     seed: int = common.seed("the sketches")
     workspace: File = common.workspace()

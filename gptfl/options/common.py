@@ -87,6 +87,35 @@ def no_picture() -> Any:
     return option(False, "Draw no picture.", flag="--no-picture", panel=FILES, shell=True)
 
 
+def max_length(panel: str | None = None) -> Any:
+    """How long an example may be."""
+    help_ = "Tokens of prompt and target; longer prompts lose their beginning."
+    return option(2048, help_, panel=panel, bound=at_least(1))
+
+
+def sketch_modules(panel: str | None = None) -> Any:
+    """Which weights' gradients are sketched."""
+    return option(
+        None,
+        "Sketch only the gradients of trained weights whose name fits this pattern, as in '*mlp*'.",
+        metavar="PATTERN",
+        shown="all trained weights",
+        panel=panel,
+    )
+
+
+def top() -> Any:
+    """How much of a ranking to show."""
+    bound = at_least(1, "give 1 or more")
+    return option(None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT, bound=bound)
+
+
+def harmful() -> Any:
+    """From which end a ranking is shown."""
+    flag = ("--harmful", "--reverse")
+    return option(False, "Most harmful (lowest influence) first.", flag=flag, panel=RESULT)
+
+
 def executor() -> Any:
     """What trains."""
     return option(

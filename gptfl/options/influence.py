@@ -63,12 +63,8 @@ class RankOptions:
     """What ``gptfl rank`` orders, and what it shows of that."""
 
     influence: InfluenceOptions = InfluenceOptions()
-    top: int | None = option(
-        None, "How many to show.", metavar="N", shown="10, files all", panel=RESULT, bound=at_least(1, "give 1 or more")
-    )
-    reverse: bool = option(
-        False, "Most harmful (lowest influence) first.", flag=("--harmful", "--reverse"), panel=RESULT
-    )
+    top: int | None = common.top()
+    reverse: bool = common.harmful()
     as_csv: bool = common.as_csv()
     as_json: bool = common.as_json()
     model: str | None = option(

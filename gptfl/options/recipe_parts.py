@@ -68,10 +68,20 @@ def bits(given: Mapping[str, Any], where: str, lora: bool) -> dict[str, Any]:
 
 
 def is_true(value: Any) -> bool:
+    """Whether a value of a recipe is true, which YAML of some tools has as a text."""
     return value is True or str(value).lower() == "true"
 
 
 def refusal(where: str, key: str, value: Any, why: str, remedy: str) -> UsageError:
+    """The error for a key that can't be followed.
+
+    Args:
+        where: the file, as messages call it.
+        key: the key.
+        value: what it has there.
+        why: why that can't be followed.
+        remedy: what to do instead.
+    """
     try:
         shown = json.dumps(value, default=str)
     except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists

@@ -188,12 +188,7 @@ class GradientOptions:
         shown="8192",
         bound=at_least(1),
     )
-    sketch_modules: str | None = option(
-        None,
-        "Sketch only the gradients of trained weights whose name fits this pattern, as in '*mlp*'.",
-        metavar="PATTERN",
-        shown="all trained weights",
-    )
+    sketch_modules: str | None = common.sketch_modules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gptfl.options import common
 from gptfl.options.base import (
     DECAYING,
     POSITIVE,
@@ -95,9 +96,7 @@ class TrainingOptions:
     dropout: bool = option(
         True, "Train with the dropout of the model and its adapters, or without any.", flag="--dropout/--no-dropout"
     )
-    max_length: int = option(
-        2048, "Tokens of prompt and target; longer prompts lose their beginning.", bound=at_least(1)
-    )
+    max_length: int = common.max_length()
     quantize: str | None = option(
         None,
         "With --lora, keep the weights that aren't trained in so many bits: 4bit (QLoRA) or 8bit; needs the package "

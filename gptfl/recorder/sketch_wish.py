@@ -6,6 +6,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
+from gptfl.core.curriculum import spread_points
 from gptfl.errors import UsageError
 from gptfl.recording.sketch_request import DIMENSIONS, POINTS, SketchRequest
 from gptfl.store.safety import MAX_BYTES
@@ -68,7 +69,7 @@ class SketchWish:
                 "say it, recorder.run(steps=...), or name the steps",
             )
         elif self.at == AUTO:
-            found = tuple(np.unique(np.linspace(0, steps, min(POINTS, steps + 1)).round().astype(int)).tolist())
+            found = tuple(spread_points(steps, min(POINTS, steps + 1)).tolist())
         else:
             found = tuple(range(0, steps + 1, int(self.at)))
         size = SketchRequest(len(found), self.dimensions, self.modules).bytes(pool, test)

@@ -143,37 +143,14 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     usual = LORA_RATE if own and training.lora is not None else opened.learning_rate
     trainer, device = _trainer(options, usual, metrics)
     pool, test, notes = count_examples(asked, len(names), opened)
-    design = choose_design(
-        preset.design if asked.design is None else asked.design,
-        preset.runs if asked.runs is None else asked.runs,
-        pool,
-        execution.seed,
-        subset_size=asked.subset_size,
-        reserve_pool=asked.reserve_pool,
-        leave_out_size=asked.leave_out_size,
-        repeats=asked.repeats,
-    )
+    design = _design(options, preset, pool)
     trainer = replace(trainer, **token_settings(options.rows, opened))
     batching, steps, whole = choose_batches(
         training, design, task, examples.model, trainer, own, lambda: source.load(pool, test, execution.seed)
     )
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
-    reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
-    check_optimiser(trainer.optimiser, execution.shard, reference)
-    check_quantised(training, execution.shard)
-    check_recording_size(design.runs, asked.repeats, steps, training.batch_size, asked.record_every, test, len(metrics))
-    design.check()
-    along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
-    check_together(
-        execution.processes,
-        execution.shard,
-        execution.device,
-        trainer.precision,
-        execution.executor,
-        reads_text(metrics),
-        along or (None if sketches is None else sketches.option),
-    )
+    _check(options, design, steps, test, metrics, trainer, gradients, sketches)
     return RecordingPlan(
         options=options,
         task=task,
@@ -198,6 +175,50 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
 def reads_text(metrics: Sequence[Metric]) -> bool:
     """Whether any of these metrics reads generated text."""
     return any("generated" in metric.needs for metric in metrics)
+
+
+def _design(options: CollectOptions, preset: Preset, pool: int) -> Design:
+    """The design that the options ask for, or else the preset's."""
+    asked = options.design
+    return choose_design(
+        preset.design if asked.design is None else asked.design,
+        preset.runs if asked.runs is None else asked.runs,
+        pool,
+        options.execution.seed,
+        subset_size=asked.subset_size,
+        reserve_pool=asked.reserve_pool,
+        leave_out_size=asked.leave_out_size,
+        repeats=asked.repeats,
+    )
+
+
+def _check(
+    options: CollectOptions,
+    design: Design,
+    steps: int,
+    test: int,
+    metrics: Sequence[Metric],
+    trainer: "TrainerSettings",
+    gradients: Request,
+    sketches: SketchRequest | None,
+) -> None:
+    """Raise ``UsageError`` for what doesn't go together, now that it is decided."""
+    asked, training, execution = options.design, options.training, options.execution
+    reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
+    check_optimiser(trainer.optimiser, execution.shard, reference)
+    check_quantised(training, execution.shard)
+    check_recording_size(design.runs, asked.repeats, steps, training.batch_size, asked.record_every, test, len(metrics))
+    design.check()
+    along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
+    check_together(
+        execution.processes,
+        execution.shard,
+        execution.device,
+        trainer.precision,
+        execution.executor,
+        reads_text(metrics),
+        along or (None if sketches is None else sketches.option),
+    )
 
 
 def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metric]) -> "tuple[TrainerSettings, str]":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gptfl.core import Dynamics, Progress
-from gptfl.core.curriculum import run_seed
+from gptfl.core.curriculum import run_seed, spread_points
 from gptfl.core.packing import Batching
 from gptfl.errors import DataError
 from gptfl.recording.gradient_request import GradientCost, products_bytes
@@ -65,8 +65,6 @@ class ReferenceJob:
         return self._spread(0 if self.sketches is None else self.sketches.points)
 
     def _spread(self, count: int) -> tuple[int, ...]:
-        from gptfl.training.reference_run import spread_points
-
         return tuple(spread_points(self.steps, count).tolist()) if count else ()
 
     def plan(self) -> "Plan":

@@ -29,11 +29,6 @@ TOLERANCE = 1e-2
 ROLE = "reference"
 
 
-def spread_points(steps: int, count: int) -> Int[np.ndarray, " point"]:
-    """``count`` steps from 0 to the last, evenly spaced; one is step 0."""
-    return np.unique(np.linspace(0, steps, count).round().astype(np.int64))
-
-
 def reference_plan(pool: Int[np.ndarray, " open"] | int, batching: Batching | int, steps: int, seed: int) -> Plan:
     """A run that goes through the whole pool, or these of its places, in random order, again and again."""
     batching = Batching(batching) if isinstance(batching, int) else batching

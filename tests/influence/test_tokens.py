@@ -78,3 +78,19 @@ def test_sketches_become_the_vectors_of_the_sets_that_were_fitted() -> None:
     np.testing.assert_array_equal(found["preconditioned-4"], raw)
     with pytest.raises(GptflError, match="fitted to minilm, which is no set of gradient sketches"):
         sets_of(told, {"minilm": np.zeros((2, 8))})
+
+
+@pytest.mark.parametrize("batching", [{"group_by_length": True}, {"packing": "bfd", "max_length": 64}])
+def test_the_reference_run_is_trained_again_in_batches_of_its_own_kind(
+    batching: dict[str, Any], neox: Path, tmp_path: Path
+) -> None:
+    gptfl.collect(
+        str(neox), "errands", workspace=tmp_path, runs=3, pool=12, test=4, subset_size=6, batch_size=2, steps=4, lr=1e-2,
+        design="contrast", sketches=True, sketch_points=2, sketch_dimensions=256, name="s", **batching,
+    )  # fmt: skip
+    gptfl.featurize("gradients", workspace=tmp_path)
+    gptfl.fit("exposure-gp", workspace=tmp_path)
+    test = read_dynamics(tmp_path / "s.dynamics.h5").test[0]
+    found = gptfl.rank(on=f"test:{test.id}", tokens=True, model=str(neox), workspace=tmp_path)
+    assert found.tokens is not None
+    assert np.isfinite(found.tokens.influence).all()

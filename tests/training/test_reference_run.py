@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gptfl.core.curriculum import linear_decay
+from gptfl.core.curriculum import linear_decay, spread_points
 from gptfl.errors import DataError
-from gptfl.training.reference_run import Followed, Setup, along_reference, reference_plan, spread_points
+from gptfl.training.reference_run import Followed, Setup, along_reference, reference_plan
 from gptfl.training.trainer import RecordingTrainer
 from tests.training.test_trainer import POOL, RATE, TEST, make
 
