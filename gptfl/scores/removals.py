@@ -86,14 +86,14 @@ class RemovalScores:
 def find_removals(
     batches: Sequence[Int[np.ndarray, "step batch"]], seeds: Sequence[int], folds: Int[np.ndarray, " run"]
 ) -> Removals | None:
-    """The pairs among runs whose curricula are the same but for places that are empty in one; None where there are few.
+    """The pairs among runs whose curricula are the same but for places of a group; None where there are few groups.
 
-    Both runs of a pair have one seed and were held out by the same fold.
+    Both runs of a pair have one seed and were held out by the same fold; that with it has the most of its places filled.
     """
+    filled = [int((one >= 0).sum()) for one in batches]
     wholes: dict[tuple[int, int], int] = {}
-    for place, one in enumerate(batches):
-        if (one >= 0).all():
-            wholes.setdefault((int(folds[place]), int(seeds[place])), place)
+    for place in sorted(range(len(batches)), key=lambda place: -filled[place]):
+        wholes.setdefault((int(folds[place]), int(seeds[place])), place)
     numbers: dict[bytes, int] = {}
     groups: list[Int[np.ndarray, " group"]] = []
     pairs = []

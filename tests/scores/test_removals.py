@@ -41,6 +41,13 @@ def test_pairs_are_found_by_what_is_left_of_the_batches():
     assert [tuple(pair) for pair in removals.pairs.tolist()] == expected
 
 
+def test_batches_of_several_sizes_are_padded_and_pairs_all_the_same():
+    runs, batches, removals = leave_small()
+    padded = [np.pad(one, ((0, 0), (0, 2)), constant_values=-1) for one in batches]
+    found = find_removals(padded, [run.seed for run in runs], np.zeros(16, dtype=int))
+    np.testing.assert_array_equal(found.pairs, removals.pairs)
+
+
 def test_runs_of_other_orders_folds_or_groups_are_no_pairs():
     runs, batches, _ = leave_small()
     seeds = [run.seed for run in runs]
