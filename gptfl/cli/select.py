@@ -41,7 +41,7 @@ def show(found: "Selection", top: int) -> None:
     """Print what was selected and what is predicted of it."""
     import numpy as np
 
-    from gptfl.report.cells import counted
+    from gptfl.core.texts import counted
     from gptfl.report.number_scale import NumberScale
     from gptfl.report.selection import selection_table
 

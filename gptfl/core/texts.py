@@ -175,10 +175,16 @@ def natural(name: str) -> list[tuple[str, int]]:
     return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name, re.ASCII)]
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of a thing: 1 run, 2 runs."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 __all__ = (
     "ID_RULE",
     "UNSAFE",
     "JsonError",
+    "counted",
     "finite",
     "harmless",
     "id_on",

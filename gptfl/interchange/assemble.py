@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum, Example, Progress, Run, role_of
 from gptfl.core.recording_settings import UNKNOWN_RATE
+from gptfl.core.texts import counted
 from gptfl.errors import harmless
 from gptfl.interchange.gptdynamics import Batches, Budget, Oddities, RunFiles, longest, read_batches, read_scores
 
@@ -171,8 +172,3 @@ def listed(names: "Sequence[str] | map[str]") -> str:
     """The first few of some names."""
     names = [harmless(name) for name in names]
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def counted(count: int, noun: str) -> str:
-    """2 -> "2 runs"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -6,9 +6,9 @@ from typing import Any
 
 from gptfl.core import Dynamics, Progress, real_path, silent, user_path
 from gptfl.core.display import Listed
-from gptfl.core.texts import ID_RULE, id_problem, written_id
+from gptfl.core.texts import ID_RULE, counted, id_problem, written_id
 from gptfl.errors import UsageError
-from gptfl.interchange.assemble import counted, listed
+from gptfl.interchange.assemble import listed
 from gptfl.interchange.gptdynamics_writer import folder_names, write_run, write_texts
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS
 from gptfl.options.base import make

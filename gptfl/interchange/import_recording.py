@@ -23,13 +23,12 @@ from gptfl.core import (
 from gptfl.core.display import Listed
 from gptfl.core.recording_settings import IMPORTED, UNKNOWN_RATE
 from gptfl.core.schedules import SCHEDULES, check_schedule
-from gptfl.core.texts import natural
+from gptfl.core.texts import counted, natural
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.interchange.assemble import (
     Assembly,
     ImportCounts,
     assemble,
-    counted,
     listed,
     only_scored,
     with_classes,

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from gptfl.errors import harmless
 from gptfl.options.defaults import PAPER
 from gptfl.report.cells import number
-from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.scores.comparison import Comparison, ScoreRow
 from gptfl.scores.lds import final_deviations
 from gptfl.scores.pointwise import at_rows, final_rows
@@ -159,4 +158,4 @@ def _tidy(axes: "Axes") -> None:
 
 def _short(text: str, width: int = 24) -> str:
     # A dollar sign would start mathematics.
-    return harmless(text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")
+    return drawn_text(text if len(text) <= width else text[: width - 1] + "…")

@@ -9,12 +9,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.core.texts import json_text
-from gptfl.report.cells import NOTHING, TITLES, counted, csv_of, number, seconds, spread
+from gptfl.core.texts import counted, json_text
+from gptfl.report.cells import NOTHING, TITLES, csv_of, number, seconds, spread
 from gptfl.report.comparison import LONGEST
 from gptfl.report.comparison_plot import COLOURS, DASHES, MARKERS, MEAN_RUN
 from gptfl.report.footnotes import tops
-from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.sweep import check_sweep_format
 from gptfl.scores.bootstrap import METHOD
 from gptfl.scores.comparison import SCORES, ScoreRow, Value
@@ -152,7 +152,8 @@ def runs_sweep_figure(sweep: RunsSweep) -> "Figure":
             _draw_panel(sweep, name, axis, panels[line][column])
     panels[0][0].legend(fontsize=8)
     figure.suptitle(
-        f"{sweep.metric.name} of {counted(len(sweep.held_out), 'held-out run')} by runs fitted to\n{sweep.recording}",
+        f"{sweep.metric.name} of {counted(len(sweep.held_out), 'held-out run')} by runs fitted to\n"
+        f"{drawn_text(sweep.recording)}",
         fontsize=10,
     )
     return figure

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gptfl.errors import UsageError
+from gptfl.errors import UsageError, harmless
 from gptfl.store.outputs import written_whole
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ def check_picture(path: Path) -> None:
     """Raise ``UsageError`` unless the suffix names a kind of picture."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path} has no known suffix for a picture", f"end it in {', '.join(SUFFIXES)}")
+
+
+def drawn_text(text: str) -> str:
+    """A text as matplotlib draws it: a dollar sign would start mathematics, and nothing in it is left to be obeyed."""
+    return harmless(text).replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> "Figure":

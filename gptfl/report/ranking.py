@@ -14,11 +14,11 @@ from rich.text import Text
 from gptfl.core import Example, word_of
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
-from gptfl.errors import UsageError, harmless
+from gptfl.errors import UsageError
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL
 from gptfl.report.number_scale import NumberScale
-from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
@@ -188,7 +188,7 @@ def detection_figure(detections: Mapping[str, Detection], flips: int, total: int
     axes.plot(axis, perfect_shares(flips, total), color="#000000", lw=1.0, ls=(0, (1, 2)), label="perfect order (1)")
     axes.plot(axis, axis, color=RANDOM, lw=1.4, label="random order (0.5)")
     for number, (name, one) in enumerate(detections.items()):
-        label = f"{_plain(name)} ({one.area:.2f})"
+        label = f"{drawn_text(name)} ({one.area:.2f})"
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
         axes.plot(one.checked, one.found, color=colour, ls=dash, lw=1.9, label=label)
     axes.set_xlabel("share of training examples checked")
@@ -201,7 +201,7 @@ def detection_figure(detections: Mapping[str, Detection], flips: int, total: int
     axes.grid(alpha=0.25, lw=0.6)
     axes.legend(fontsize=8, frameon=False, loc="lower right", title="area under the curve in brackets")
     axes.get_legend().get_title().set_fontsize(8)  # type: ignore[union-attr]
-    axes.set_title(_plain(title), fontsize=10)
+    axes.set_title(drawn_text(title), fontsize=10)
     return figure
 
 
@@ -228,11 +228,6 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
 
 def _cell(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
-
-
-def _plain(text: str) -> str:
-    # A dollar sign would start mathematics.
-    return harmless(text).replace("$", r"\$")
 
 
 __all__: Sequence[str] = (

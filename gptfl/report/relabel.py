@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
-from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
 from gptfl.report.ranking import COLOURS, DASHES, RANDOM
 from gptfl.store.outputs import written_whole
@@ -87,7 +87,7 @@ def study_figure(study: RelabelStudy) -> "Figure":
                 colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
                 number += 1
             mean = rows.mean(axis=1)
-            axes.plot(study.shares, mean, color=colour, ls=dash, lw=1.8, marker="o", ms=3.5, label=_plain(name))
+            axes.plot(study.shares, mean, color=colour, ls=dash, lw=1.8, marker="o", ms=3.5, label=drawn_text(name))
             if study.repeats > 1:
                 spread = rows.std(axis=1, ddof=1)
                 axes.fill_between(study.shares, mean - spread, mean + spread, color=colour, alpha=0.12, lw=0)
@@ -99,15 +99,10 @@ def study_figure(study: RelabelStudy) -> "Figure":
         axes.grid(alpha=0.25, lw=0.6)
     panels[0].legend(fontsize=8, frameon=False)
     shared = f"{study.flips} of {study.pool} labels flipped, {study.repeats} trainings a point"
-    figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
+    figure.suptitle(drawn_text(f"{study.recording}: {shared}"), fontsize=10)
     return figure
 
 
 def draw_study(study: RelabelStudy, path: Path) -> None:
     """Write ``study_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
     save_figure(study_figure(study), path)
-
-
-def _plain(text: str) -> str:
-    # A dollar sign would start mathematics.
-    return text.replace("$", r"\$")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text
-from gptfl.report.pictures import new_figure, save_figure
+from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
 from gptfl.report.ranking import COLOURS, RANDOM
 from gptfl.scores.bootstrap import UNPAIRED_METHOD, is_clear
@@ -102,22 +102,17 @@ def selection_study_figure(study: SelectionStudy) -> "Figure":
             across = place + 0.3 * (np.arange(len(values)) / max(1, len(values) - 1) - 0.5) * (len(values) > 1)
             axes.scatter(across, values, s=16, color=colour, alpha=0.7, lw=0)
             axes.hlines(values.mean(), place - 0.28, place + 0.28, color=colour, lw=2)
-        axes.set_xticks(range(len(study.kinds)), [_plain(kind.name).replace(" ", "\n", 2) for kind in study.kinds])
+        axes.set_xticks(range(len(study.kinds)), [drawn_text(kind.name).replace(" ", "\n", 2) for kind in study.kinds])
         axes.tick_params(axis="x", labelsize=8)
         axes.set_xlim(-0.6, len(study.kinds) - 0.4)
         axes.set_ylabel(f"{metric} at step {study.steps} ({'higher' if info.higher_is_better else 'lower'} is better)")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25, lw=0.6)
     shared = f"{study.size} examples to train on, {len(study.scored)} unseen test examples"
-    figure.suptitle(_plain(f"{study.recording}: {shared}"), fontsize=10)
+    figure.suptitle(drawn_text(f"{study.recording}: {shared}"), fontsize=10)
     return figure
 
 
 def draw_selection_study(study: SelectionStudy, path: Path) -> None:
     """Write ``selection_study_figure``. Raises ``UsageError`` for a suffix that names no picture, ``ResourceError`` if it can't be written."""
     save_figure(selection_study_figure(study), path)
-
-
-def _plain(text: str) -> str:
-    # A dollar sign would start mathematics.
-    return text.replace("$", r"\$")

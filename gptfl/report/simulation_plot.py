@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo
-from gptfl.errors import harmless
-from gptfl.report.pictures import new_figure
+from gptfl.report.pictures import drawn_text, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +81,7 @@ def simulation_figure(
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
-    figure.suptitle(_plain(title), fontsize=10)
+    figure.suptitle(drawn_text(title), fontsize=10)
     return figure
 
 
@@ -95,7 +94,7 @@ def _draw(
     *,
     spread: bool,
 ) -> None:
-    axes.plot(steps, reference, color=REFERENCE, lw=1.8, ls=(0, (5, 1.5)), label=_plain(against), zorder=2)
+    axes.plot(steps, reference, color=REFERENCE, lw=1.8, ls=(0, (5, 1.5)), label=drawn_text(against), zorder=2)
     mean = curves.mean(axis=0)
     if spread and len(curves) > 1:
         around = curves.std(axis=0, ddof=1)
@@ -110,9 +109,4 @@ def _one(values: Trajectories, place: int | None) -> Float[np.ndarray, "run reco
 
 
 def _short(text: str, width: int = 24) -> str:
-    return _plain(text if len(text) <= width else text[: width - 1] + "…")
-
-
-def _plain(text: str) -> str:
-    # A dollar sign would start mathematics.
-    return harmless(text).replace("$", r"\$")
+    return drawn_text(text if len(text) <= width else text[: width - 1] + "…")
