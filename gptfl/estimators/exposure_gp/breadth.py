@@ -15,7 +15,7 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.accumulation import accumulated_counts
 from gptfl.estimators.exposure_gp.curricula import Curricula
 
-SHARE = 0.04
+SHARE = 0.06
 """By so much of how far the average run has come, a run may end elsewhere for each factor of e in the number of examples:
 one standard deviation (``docs/exposure-gp.md``, "Other numbers of examples than recorded")."""
 ROUNDING = 0.1
