@@ -38,8 +38,8 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return found
 
 
-def read(path: Path, **asked: Any) -> None:
-    with open_file(path, SIMULATOR, **asked):
+def read(path: Path, **options: Any) -> None:
+    with open_file(path, SIMULATOR, **options):
         pass
 
 
