@@ -50,8 +50,8 @@ def load_tokenizer(name: str, progress: Progress = silent) -> tuple[Any, int | N
         folder = Path(location)
         if source.kind == "hub":
             instead = "pass a local folder"
-            asked = {"revision": "main", "repo_type": "model", "where": where, "instead": instead}
-            folder = fetch_file(location, CONFIG, **asked).parent
+            request = {"revision": "main", "repo_type": "model", "where": where, "instead": instead}
+            folder = fetch_file(location, CONFIG, **request).parent
         with blamed(f"{where}: {CONFIG} can't be read", "save it beside the weights with save_pretrained"):
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     return tokenizer, longest_input(config)

@@ -245,10 +245,10 @@ def build_folder(target: Path) -> Iterator[Path]:
     Raises ``ResourceError`` naming GPTFL_CACHE where the system refuses to make or fill it.
     """
     try:
-        with part_of(target, folder=True) as aside:
-            yield aside
+        with part_of(target, folder=True) as part:
+            yield part
             if not is_built(target):  # else another process finished first: its folder serves as well
-                put_folder_in_place(aside, target)
+                put_folder_in_place(part, target)
     except Exception as error:
         if not _is_systems(error):
             raise
