@@ -65,9 +65,9 @@ def main() -> None:
         groups = [taken[start : start + arguments.group] for start in (3, arguments.runs - arguments.group)]
         middles = [[statistics.median(column) for column in zip(*group, strict=True)] for group in groups]
         for number, (sent, spent) in zip((4, arguments.runs - arguments.group + 1), middles, strict=True):
-            told = f"runs {number} to {number + arguments.group - 1}, the median"
+            label = f"runs {number} to {number + arguments.group - 1}, the median"
             print(
-                f"| {told} | {sent:,.0f} | {_ratio(sent, middles[0][0])} | {spent:.1f} | {spent / middles[0][1]:.2f} |"
+                f"| {label} | {sent:,.0f} | {_ratio(sent, middles[0][0])} | {spent:.1f} | {spent / middles[0][1]:.2f} |"
             )
         sent, began = written(), time.process_time()
         merge_runs(path)

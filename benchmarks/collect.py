@@ -138,19 +138,19 @@ def generation(trainer: RecordingTrainer) -> None:
         return out[0, len(ids[index]) :].tolist()  # type: ignore[no-any-return]
 
     together()
-    asked = [index for index in sorted(answers) if answers[index]]
-    plain(asked[0])
+    answered = [index for index in sorted(answers) if answers[index]]
+    plain(answered[0])
     found: dict[int, list[int]] = {}
     fast, slow = [], 0.0
     for start in range(ROUNDS):  # in turn, so that a slow moment of the machine hits both
-        part = asked[start::ROUNDS]
+        part = answered[start::ROUNDS]
         fast.append(seconds(together))
         slow += seconds(lambda part=part: found.update((index, plain(index)) for index in part))  # type: ignore[misc]
     tokens = sum(map(len, answers.values()))
-    same = sum(found[index] == answers[index] for index in asked)
+    same = sum(found[index] == answers[index] for index in answered)
     print(f"{tokens} tokens after {len(answers)} prompts, at most {generator.prompts.limit} each")
     print(f"generating, batched      {tokens / statistics.mean(fast):8.1f} tokens a second")
-    print(f"one prompt at a time     {tokens / slow:8.1f} tokens a second ({same} of {len(asked)} answers the same)")
+    print(f"one prompt at a time     {tokens / slow:8.1f} tokens a second ({same} of {len(answered)} answers the same)")
     print(f"speed: batched / one at a time = {slow / statistics.mean(fast):.2f}   (target >= 4)")
 
 

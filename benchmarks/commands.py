@@ -80,8 +80,8 @@ def main() -> None:
         print(f"python -c pass               {seconds(arguments.repeats, sys.executable, '-c', 'pass'):.2f} s")
         print(f"gptfl --help                 {seconds(arguments.repeats, *command, '--help'):.2f} s")
         for estimator, simulator in fitted.items():
-            asked = (*command, "simulate", "--simulator", str(simulator), "--subset", str(ids))
-            took = seconds(arguments.repeats, *asked)
+            simulate = (*command, "simulate", "--simulator", str(simulator), "--subset", str(ids))
+            took = seconds(arguments.repeats, *simulate)
             print(f"gptfl simulate, {estimator:12s} {took:.2f} s")
 
 

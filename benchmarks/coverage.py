@@ -17,7 +17,7 @@ from gptfl.testing.synthetic import make_examples
 
 LOSS = MetricInfo("loss", higher_is_better=False, low=0.0)
 POOL, TEST, SUBSET, BATCH, STEPS = 36, 12, 9, 4, 24
-ASKED = 12
+QUERIED = 12
 LAWS = ("linear", "bent", "own", "classes", "noisy")
 """Effects add up; they saturate and hang together; mostly each example's own; by class; little but noise."""
 
@@ -77,9 +77,9 @@ def query_of(runs: tuple[Run, ...], observed: int = 0) -> tuple[Query, np.ndarra
     return replace(query, observed=given), truth
 
 
-def inside(data: FitData, asked: tuple[Run, ...], observed: int = 0) -> dict[float, tuple[float, float]]:
+def inside(data: FitData, queried: tuple[Run, ...], observed: int = 0) -> dict[float, tuple[float, float]]:
     """By level, the share of recorded points inside, those told left out, and the mean width on the logarithm."""
-    query, truth = query_of(asked, observed)
+    query, truth = query_of(queried, observed)
     found = ExposureGp().fit(data).predict(query)
     rest = slice(observed + 1, None)
     return {
@@ -96,7 +96,7 @@ def cells(seeds: int, fit: int, *, every: int = 3, observed: int = 0) -> Iterato
     for law in LAWS:
         rows = []
         for seed in range(seeds):
-            whole = recording(law, fit + ASKED, seed, every=every)
+            whole = recording(law, fit + QUERIED, seed, every=every)
             rows.append(inside(replace(whole, fit_runs=whole.fit_runs[:fit]), whole.fit_runs[fit:], observed))
         yield law, {level: np.array([row[level] for row in rows]) for level in rows[0]}
 
@@ -106,11 +106,11 @@ def show(title: str, found: Iterator[tuple[str, dict[float, np.ndarray]]]) -> No
     rows = list(found)
     every = {level: np.concatenate([one[level] for _, one in rows]) for level in rows[0][1]}
     for law, one in [*rows, ("all", every)]:
-        told = "  ".join(
+        text = "  ".join(
             f"{level:.0%}: inside {values[:, 0].mean():.3f} (least {values[:, 0].min():.2f}), width {np.median(values[:, 1]):.3g}"
             for level, values in sorted(one.items())
         )
-        print(f"{title} {law:8s} {told}", flush=True)
+        print(f"{title} {law:8s} {text}", flush=True)
 
 
 def pairs(seeds: int, runs: int = 16, folds: int = 4) -> None:
@@ -123,11 +123,11 @@ def pairs(seeds: int, runs: int = 16, folds: int = 4) -> None:
                 fold = (np.arange(runs) // 2 if together else np.arange(runs)) % folds
                 for number in range(folds):
                     kept = tuple(run for run, own in zip(whole.fit_runs, fold, strict=True) if own != number)
-                    asked = tuple(run for run, own in zip(whole.fit_runs, fold, strict=True) if own == number)
-                    for level, (share, _) in inside(replace(whole, fit_runs=kept), asked).items():
+                    queried = tuple(run for run, own in zip(whole.fit_runs, fold, strict=True) if own == number)
+                    for level, (share, _) in inside(replace(whole, fit_runs=kept), queried).items():
                         shares.setdefault(level, []).append(share)
-        told = "  ".join(f"{level:.0%}: inside {np.mean(one):.3f}" for level, one in sorted(shares.items()))
-        print(f"pairs {'together' if together else 'apart'}: {told}", flush=True)
+        text = "  ".join(f"{level:.0%}: inside {np.mean(one):.3f}" for level, one in sorted(shares.items()))
+        print(f"pairs {'together' if together else 'apart'}: {text}", flush=True)
 
 
 def main() -> None:
@@ -142,8 +142,8 @@ def main() -> None:
         for count in given.runs:
             show(f"{count:2d} runs", cells(given.seeds, count))
     elif given.study == "observe":
-        for told in given.told:
-            show(f"{told:2d} told", cells(given.seeds, 12, every=1, observed=told))
+        for observed in given.told:
+            show(f"{observed:2d} told", cells(given.seeds, 12, every=1, observed=observed))
     else:
         pairs(given.seeds)
 

@@ -79,7 +79,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = {True: Path(folder) / "with.h5", False: Path(folder) / "without.h5"}
         # Whole recordings, and the many small arrays of short ones.
-        for told, recording in (("", dynamics), (", runs of one step", _short(dynamics))):
+        for label, recording in (("", dynamics), (", runs of one step", _short(dynamics))):
             times: dict[tuple[str, bool], list[float]] = {}
             for _ in range(arguments.turns):
                 for kept, path in paths.items():
@@ -89,9 +89,9 @@ def main() -> None:
                         times.setdefault(("reading", kept), []).append(seconds(partial(read_dynamics, path)))
             for what in ("writing", "reading"):
                 one, other = (statistics.median(times[what, kept]) for kept in (True, False))
-                print(f"| {what}{told} | {one:.3f} s | {other:.3f} s | {one / other:.2f} |")
+                print(f"| {what}{label} | {one:.3f} s | {other:.3f} s | {one / other:.2f} |")
             one, other = (path.stat().st_size for path in paths.values())
-            print(f"| bytes{told} | {one:,} | {other:,} | {one / other:.3f} |")
+            print(f"| bytes{label} | {one:,} | {other:,} | {one / other:.3f} |")
 
 
 def _short(dynamics: Dynamics) -> Dynamics:

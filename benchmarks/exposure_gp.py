@@ -66,12 +66,12 @@ def recording(arguments: argparse.Namespace) -> tuple[FitData, Query]:
         tuple(Example(f"{side}-{n}", f"{side} {n}", "yes") for n in range(count))
         for side, count in (("pool", arguments.pool), ("test", arguments.test))
     ]
-    asked = runs[arguments.runs :][: arguments.asked]
+    queried = runs[arguments.runs :][: arguments.asked]
     query = Query(
-        np.stack([run.curriculum.batches for run in asked]),
-        np.stack([run.curriculum.learning_rates for run in asked]),
+        np.stack([run.curriculum.batches for run in queried]),
+        np.stack([run.curriculum.learning_rates for run in queried]),
         steps,
-        np.stack([run.metrics["loss"][0] for run in asked]),
+        np.stack([run.metrics["loss"][0] for run in queried]),
     )
     return FitData(examples[0], examples[1], LOSS, tuple(runs[: arguments.runs]), features=features), query
 
@@ -90,10 +90,12 @@ def measure(arguments: argparse.Namespace, answer: Connection) -> None:
     estimator.fit(data)
     fitted, memory = time.process_time(), peak() - before
     values = estimator.predict(query).values
-    asked = time.process_time()
+    predicting = time.process_time()
     estimator.predict(query)
     again = time.process_time()
-    answer.send((fitted - start, asked - fitted, again - asked, memory, peak() - before, before, values.nbytes / MIB))
+    answer.send(
+        (fitted - start, predicting - fitted, again - predicting, memory, peak() - before, before, values.nbytes / MIB)
+    )
 
 
 def main() -> None:

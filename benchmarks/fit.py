@@ -104,9 +104,9 @@ def plain_fit(data: FitData, learning_rate: float, seconds: float, goal: float) 
     decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min((n + 1) / 200, 1.0) * (1 - n / total))
     spent, done, due, mark = 0.0, 0, 0.0, time.perf_counter()
     while True:
-        for seen, asked, before, after in loader:
+        for seen, queried, before, after in loader:
             ours = project(seen.flatten(0, 1), parameters, "train").unflatten(1, seen.shape[:2]).sum(dim=2)
-            alpha, beta = (ours * project(asked, parameters, "test")).sum(dim=2)
+            alpha, beta = (ours * project(queried, parameters, "test")).sum(dim=2)
             error = (alpha * before + beta - after).square().mean()
             optimiser.zero_grad()
             error.backward()

@@ -18,10 +18,10 @@ Trial = tuple[float, float, np.ndarray, int, bootstrap.Scale]
 """The true value, the score, its draws, their degrees of freedom and its scale."""
 
 
-def related(random: np.random.Generator, runs: int, tests: int, alike: float) -> np.ndarray:
-    """Normal values [run, test] whose test examples correlate by ``alike``."""
+def related(random: np.random.Generator, runs: int, tests: int, correlation: float) -> np.ndarray:
+    """Normal values [run, test] whose test examples correlate by ``correlation``."""
     common = random.normal(size=(runs, 1))
-    return np.asarray(np.sqrt(alike) * common + np.sqrt(1 - alike) * random.normal(size=(runs, tests)))
+    return np.asarray(np.sqrt(correlation) * common + np.sqrt(1 - correlation) * random.normal(size=(runs, tests)))
 
 
 def lds_trial(
@@ -31,7 +31,7 @@ def lds_trial(
     runs: int = 24,
     folds: int = 1,
     tests: int = 12,
-    alike: float = 0.5,
+    correlation: float = 0.5,
     together: int = 1,
     draws: int = 500,
 ) -> Trial:
@@ -40,9 +40,9 @@ def lds_trial(
 
     def values() -> np.ndarray:
         if together == 1:
-            return related(random, runs, tests, alike)
-        shared = related(random, runs // together, tests, alike)[units]
-        return np.asarray(np.sqrt(0.8) * shared + np.sqrt(0.2) * related(random, runs, tests, alike))
+            return related(random, runs, tests, correlation)
+        shared = related(random, runs // together, tests, correlation)[units]
+        return np.asarray(np.sqrt(0.8) * shared + np.sqrt(0.2) * related(random, runs, tests, correlation))
 
     ours = values()
     truth = pearson * ours + np.sqrt(1 - pearson**2) * values()
@@ -137,12 +137,12 @@ def lines(times: int) -> Iterator[str]:
     """The table, line by line."""
     yield "LDS: true value, runs, folds, correlation of test examples: percentiles -> as used"
     for runs, folds, together in ((10, 1, 1), (16, 4, 1), (24, 1, 1), (24, 4, 1), (24, 4, 2), (48, 4, 1)):
-        for alike, pearson in itertools.product((0.0, 0.5, 0.95), (0.0, 0.5, 0.9, 0.98)):
-            shape = {"runs": runs, "folds": folds, "alike": alike, "together": together}
+        for correlation, pearson in itertools.product((0.0, 0.5, 0.95), (0.0, 0.5, 0.9, 0.98)):
+            shape = {"runs": runs, "folds": folds, "alike": correlation, "together": together}
             ours, plain = holds(lambda r, p=pearson, s=shape: lds_trial(r, p, **s), times)  # type: ignore[misc]
             pairs = " (pairs)" if together == 2 else ""
             true = 6 / np.pi * np.arcsin(pearson / 2)
-            yield f"  {true:.2f} {runs:3}{pairs} {folds} {alike:.2f}: {plain:.2f} -> {ours:.2f}"
+            yield f"  {true:.2f} {runs:3}{pairs} {folds} {correlation:.2f}: {plain:.2f} -> {ours:.2f}"
     yield "skill: true value, runs, ways to vary: percentiles -> as used"
     for runs, factors, left in itertools.product((8, 16, 24, 48), (1, 3, 10), (0.07, 0.5, 1.2)):
         shape = {"runs": runs, "factors": factors}
@@ -159,9 +159,9 @@ def lines(times: int) -> Iterator[str]:
     ):
         random, inside, width = np.random.default_rng(0), np.zeros(2), 0.0
         for _ in range(times):
-            told = ceiling_trial(random, noise, subsets=subsets, orders=orders, factors=factors, uneven=uneven)
-            inside += [low <= true <= high for true, (low, high) in told]
-            width += told[0][1][1] - told[0][1][0]
+            trials = ceiling_trial(random, noise, subsets=subsets, orders=orders, factors=factors, uneven=uneven)
+            inside += [low <= true <= high for true, (low, high) in trials]
+            width += trials[0][1][1] - trials[0][1][0]
         skill, lds = inside / times
         yield f"  {1 - noise:.2f} {subsets}x{orders} {factors:2} {uneven:.1f}: {skill:.2f}, {lds:.2f} ({width / times:.2f})"
 

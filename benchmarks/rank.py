@@ -44,8 +44,8 @@ class Linear:
         return Prediction(np.repeat(query.first[:, None], len(query.steps), axis=1))
 
     def influence_of(self, places, vectors, weights):
-        told = RATE * (vectors["vectors"].astype(np.float32) @ (self.slopes_ @ weights.T.astype(np.float32)))
-        return told, np.full(told.shape, RATE)
+        influence = RATE * (vectors["vectors"].astype(np.float32) @ (self.slopes_ @ weights.T.astype(np.float32)))
+        return influence, np.full(influence.shape, RATE)
 
     def state(self):
         return {"slopes": self.slopes_}

@@ -86,12 +86,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    asked = problem(arguments)
-    rollout(**{**asked, "batches": asked["batches"][:9], "first": asked["first"][:9]})  # libraries warm up
+    inputs = problem(arguments)
+    rollout(**{**inputs, "batches": inputs["batches"][:9], "first": inputs["first"][:9]})  # libraries warm up
     before = peak()
-    values = rollout(**asked, max_bytes=arguments.max_mib << 20)
+    values = rollout(**inputs, max_bytes=arguments.max_mib << 20)
     held = peak() - before
-    seconds = timed(lambda: rollout(**asked, max_bytes=arguments.max_mib << 20), arguments.repeats)[0]
+    seconds = timed(lambda: rollout(**inputs, max_bytes=arguments.max_mib << 20), arguments.repeats)[0]
     print(
         f"{arguments.curricula} curricula x {arguments.steps} steps x {arguments.test} test examples, "
         f"{arguments.dimensions}-d, pool {arguments.pool}, {arguments.threads} threads"
@@ -104,10 +104,10 @@ def main() -> None:
     runs = max(1, arguments.slice // arguments.test)
     tests = min(arguments.slice, arguments.test)
     part = {
-        **asked,
-        "test": asked["test"][:, :tests],
-        "batches": asked["batches"][:runs],
-        "first": asked["first"][:runs, :tests],
+        **inputs,
+        "test": inputs["test"][:, :tests],
+        "batches": inputs["batches"][:runs],
+        "first": inputs["first"][:runs, :tests],
     }
     torch.set_num_threads(1)  # each product of the loop is far too small for two
     loop, plain = timed(lambda: plain_loop(**part), 3)

@@ -11,10 +11,10 @@ import numpy as np
 from gptfl.core.curriculum import draw_subset, fill_batches, generator, linear_decay, recorded_steps, run_seed
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.process import Curricula
-from gptfl.estimators.exposure_gp.single_run import Foretold, OneRun, SingleRun
+from gptfl.estimators.exposure_gp.single_run import OneRun, SingleRun, UnitEffects
 
 POOL, TEST, BATCH = 60, 12, 4
-ASKED = 8
+QUERIED = 8
 LAWS: dict[str, dict[str, float]] = {
     "first order": {"own": 0.1},
     "half": {"own": 1.0},
@@ -34,7 +34,7 @@ class Made:
     """A recorded run, what first order foretells, what examples do in truth at the end, and other runs with theirs."""
 
     run: OneRun
-    foretold: Foretold
+    unit_effects: UnitEffects
     truth: np.ndarray
     others: Curricula
     values: np.ndarray
@@ -47,8 +47,8 @@ def made(law: str, seed: int, steps: int, every: int, ordered: bool = True) -> M
     train, tests = random.normal(size=(POOL, 6)) + 0.6, random.normal(size=(TEST, 6)) + 0.6
     products = -(train @ tests.T) / 6
     spread = products.std(axis=0)
-    alike = (tests @ tests.T) / np.outer(*[np.linalg.norm(tests, axis=1)] * 2)
-    root = np.linalg.cholesky(0.7 * alike + 0.3 * np.eye(TEST))
+    correlation = (tests @ tests.T) / np.outer(*[np.linalg.norm(tests, axis=1)] * 2)
+    root = np.linalg.cholesky(0.7 * correlation + 0.3 * np.eye(TEST))
     effects = given["scale"] * products + given["own"] * given["scale"] * spread * (
         random.normal(size=(POOL, TEST)) @ root.T
     )
@@ -57,7 +57,7 @@ def made(law: str, seed: int, steps: int, every: int, ordered: bool = True) -> M
     begin = random.uniform(2.0, 4.0, size=TEST)
     drift = given["drift"] * (1.0 - np.exp(-3.0 * grid / steps))[:, None] * random.uniform(0.5, 1.5, size=TEST)
     batches, values = [], []
-    for index in range(1 + ASKED):
+    for index in range(1 + QUERIED):
         key = run_seed(seed, index)
         drawn = fill_batches(draw_subset(POOL, POOL // 2 if index else POOL, key), BATCH, steps, key)
         each = np.zeros((steps, POOL))
@@ -68,7 +68,7 @@ def made(law: str, seed: int, steps: int, every: int, ordered: bool = True) -> M
         batches.append(drawn)
         values.append(begin - drift + moved + noise)
     weight = float(np.average(left[::-1], weights=rates))
-    curricula = Curricula(np.stack(batches), np.tile(rates, (1 + ASKED, 1)))
+    curricula = Curricula(np.stack(batches), np.tile(rates, (1 + QUERIED, 1)))
     recorded = curricula.of(np.array([0]))
     if not ordered:  # every example a little in each step
         recorded = Curricula(np.tile(np.arange(POOL), (1, steps, 1)), rates[None])
@@ -76,9 +76,9 @@ def made(law: str, seed: int, steps: int, every: int, ordered: bool = True) -> M
     vectors = Vectors(np.array([0]), products[None].astype(np.float32))
     return Made(
         one,
-        Foretold(vectors, vectors, alike),
+        UnitEffects(vectors, vectors, correlation),
         weight * effects,
-        curricula.of(np.arange(1, 1 + ASKED)),
+        curricula.of(np.arange(1, 1 + QUERIED)),
         np.stack(values[1:]),
     )
 
@@ -89,7 +89,7 @@ def inside(found: Made) -> tuple[float, float, float, float]:
 
     from gptfl.estimators.exposure_gp.single_run import FREEDOM
 
-    single = SingleRun.of(found.run, found.foretold)
+    single = SingleRun.of(found.run, found.unit_effects)
     mean, spread = single.influence(np.arange(POOL), np.eye(TEST))
     curricula = found.run.curricula
     filled = (curricula.batches >= 0).any(axis=2)

@@ -17,7 +17,7 @@ import torch
 from gptfl.plugins.registry import get_registry
 from gptfl.training.gradient_sketches import POWERS, WIDE
 from gptfl.training.gradients.blocks import Arrangement, Weights, all_products
-from gptfl.training.gradients.projection import Projection, Wanted, sketch_each, sketches
+from gptfl.training.gradients.projection import Projection, ProjectionRequest, sketch_each, sketches
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.load import load_model
@@ -71,10 +71,13 @@ def main() -> None:
         return sketches(tape, side, given.dimensions, 1, denominator, MEMORY, powers=POWERS)
 
     like = network.trainable[0]
-    wanted = [Wanted(Projection(given.dimensions, 1, like), POWERS), Wanted(Projection(WIDE, 2, like), POWERS[1:])]
+    requests = [
+        ProjectionRequest(Projection(given.dimensions, 1, like), POWERS),
+        ProjectionRequest(Projection(WIDE, 2, like), POWERS[1:]),
+    ]
 
     def wider() -> object:
-        return sketch_each(tape, side, wanted, denominator, MEMORY)
+        return sketch_each(tape, side, requests, denominator, MEMORY)
 
     passes, sketched, widely = (timed(work, len(side), given.repeats) for work in (plain, both, wider))
     print(f"{given.task}: {statistics.mean(side.lengths):.1f} tokens an example")
@@ -85,7 +88,7 @@ def main() -> None:
     arrangement = Arrangement.fit(*halves, Weights.measured(tape, side), MEMORY)
     exact = all_products(tape, *halves, denominator, arrangement)
     left, right = (sketches(tape, half, given.dimensions, 1, denominator, MEMORY, powers=POWERS) for half in halves)
-    ours, theirs = (sketch_each(tape, half, wanted, denominator, MEMORY)[1] for half in halves)
+    ours, theirs = (sketch_each(tape, half, requests, denominator, MEMORY)[1] for half in halves)
     for name, one, other, products in (
         ("plain", left[0], right[0], exact.raw),
         ("preconditioned, one side divided", left[1], right[0], exact.divided),
@@ -95,8 +98,10 @@ def main() -> None:
     ):
         if products is not None:
             error = float((one @ other.T - products).square().mean().sqrt() / products.std())
-            alike = np.corrcoef((one @ other.T).flatten(), products.flatten())[0, 1]
-            print(f"products ({name}): error {error:.4f} of their spread, correlation with the exact ones {alike:.4f}")
+            correlation = np.corrcoef((one @ other.T).flatten(), products.flatten())[0, 1]
+            print(
+                f"products ({name}): error {error:.4f} of their spread, correlation with the exact ones {correlation:.4f}"
+            )
 
 
 if __name__ == "__main__":

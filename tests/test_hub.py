@@ -9,7 +9,7 @@ from gptfl.hub import explained, fetch_file, require_hub
 from gptfl.training.hub_models import fetch_model
 from tests.hub import add_file, use_cache
 
-ASK = {"revision": "2" * 40, "repo_type": "model", "where": "--model x", "instead": "pass a folder"}
+REQUEST = {"revision": "2" * 40, "repo_type": "model", "where": "--model x", "instead": "pass a folder"}
 
 
 @pytest.fixture
@@ -26,19 +26,19 @@ def online(monkeypatch, endpoint):
 
 def test_a_cached_file_is_taken_without_asking_the_network(cache):
     add_file(cache, "a/b", "2" * 40, "config.json", repo_type="model").write_text("{}")
-    assert fetch_file("a/b", "config.json", **ASK).read_text() == "{}"
+    assert fetch_file("a/b", "config.json", **REQUEST).read_text() == "{}"
 
 
 def test_offline_it_says_so_and_what_to_do_instead(cache):
     with pytest.raises(ResourceError, match="--model x: a/b is not in the cache, and HF_HUB_OFFLINE is set") as caught:
-        fetch_file("a/b", "config.json", **ASK)
+        fetch_file("a/b", "config.json", **REQUEST)
     assert "pass a folder" in caught.value.remedy
 
 
-def test_a_hub_out_of_reach_is_told_after_one_try(cache, monkeypatch):
+def test_a_hub_out_of_reach_is_reported_after_one_try(cache, monkeypatch):
     online(monkeypatch, "http://127.0.0.1:9")
     with pytest.raises(ResourceError, match=r"can't be reached .*: check the network, .* or pass a folder"):
-        fetch_file("a/b", "config.json", **ASK)
+        fetch_file("a/b", "config.json", **REQUEST)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_the_hub_refuses_is_one_line(cache, monkeypatch, hub, status, code,
     handler.status, handler.code = status, code
     online(monkeypatch, endpoint)
     with pytest.raises(kind, match=problem) as caught:
-        fetch_file("a/b", "config.json", **ASK)
+        fetch_file("a/b", "config.json", **REQUEST)
     assert str(caught.value).startswith("--model x: a/b/config.json")
     assert "\n" not in str(caught.value)
 

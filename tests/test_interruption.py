@@ -70,7 +70,7 @@ def test_what_the_caller_ignores_stays_ignored() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
-def test_what_is_left_is_told_by_the_outermost_block() -> None:
+def test_what_is_left_is_reported_by_the_outermost_block() -> None:
     done: list[str] = []
 
     def work(*kept: str) -> None:
@@ -136,8 +136,8 @@ def test_an_error_in_a_unit_goes_before_and_handlers_of_others_stay(unwatched: N
     with pytest.raises(ValueError, match="wrong"), uninterrupted():
         work()
     check()
-    asked = []
-    signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    signals = []
+    signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
     with uninterrupted():
         signal.raise_signal(signal.SIGINT)
-    assert asked == [signal.SIGINT]
+    assert signals == [signal.SIGINT]

@@ -89,7 +89,7 @@ def test_a_loop_is_spelled_as_one_and_carried_out_for_every_value(pages: ModuleT
     )
 
 
-def test_a_place_that_the_page_lacks_is_told(pages: ModuleType, tmp_path: Path) -> None:
+def test_a_place_that_the_page_lacks_is_reported(pages: ModuleType, tmp_path: Path) -> None:
     page = pages.Page(tmp_path / "a.md", tmp_path / "a", (pages.Study("new", ("gptfl demo",)),))
     with pytest.raises(SystemExit, match=r"a\.md has no place for 'new'"):
         page.with_tables("# Nothing\n")

@@ -133,11 +133,11 @@ class Popen:
 
 def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
     """What ``subprocess.run`` gives of such a process whose output is captured as text."""
-    with TemporaryFile("w+", encoding="utf-8") as told:
-        process = Popen(command, stdout=subprocess.PIPE, stderr=told, **options)
+    with TemporaryFile("w+", encoding="utf-8") as stderr:
+        process = Popen(command, stdout=subprocess.PIPE, stderr=stderr, **options)
         out, _ = process.communicate()
-        told.seek(0)
-        return subprocess.CompletedProcess([*command], process.wait(), out, told.read())
+        stderr.seek(0)
+        return subprocess.CompletedProcess([*command], process.wait(), out, stderr.read())
 
 
 def _number(stream: int | IO[str] | None, place: int) -> int:

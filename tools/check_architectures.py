@@ -141,11 +141,11 @@ def some_rows(words: int = WORDS) -> list[TokenRow]:
     random = np.random.default_rng(8)
     rows = []
     for length in LENGTHS:
-        asked = min(3, length - 1)
+        targets = min(3, length - 1)
         ids = random.integers(5, words, length)
-        positions = np.arange(length - asked, length)
-        tokens = np.array([*ids[length - asked + 1 :], 7])
-        rows.append(TokenRow(tuple(ids.tolist()), positions, tokens, np.zeros(asked, dtype=np.int64)))
+        positions = np.arange(length - targets, length)
+        tokens = np.array([*ids[length - targets + 1 :], 7])
+        rows.append(TokenRow(tuple(ids.tolist()), positions, tokens, np.zeros(targets, dtype=np.int64)))
     return rows
 
 

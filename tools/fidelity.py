@@ -151,9 +151,9 @@ def headline(found: Mapping[str, Any]) -> str:
         if row is None or row["error"]:
             continue
         top = result.get("ceiling") or {}
-        told = [cell(key, row["scores"].get(key), False) for key in ("skill", "lds")]
+        cells = [cell(key, row["scores"].get(key), False) for key in ("skill", "lds")]
         rows.append(
-            [title(name), *told, *(ceiling(key, top) for key in ("skill", "lds")), *shares(row, top), inside(row)]
+            [title(name), *cells, *(ceiling(key, top) for key in ("skill", "lds")), *shares(row, top), inside(row)]
         )
     head = ["", "skill", "LDS", "ceiling: skill", "LDS", "share: skill", "LDS", "inside 90 %"]
     return table([OURS, *head[1:]], rows)
@@ -191,11 +191,11 @@ def bounds(score: str, top: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def shares(row: Mapping[str, Any], top: Mapping[str, Any]) -> list[str]:
     """The shares of the ceilings of skill and LDS in per cent, with their intervals."""
-    told = []
+    texts = []
     for score in ("skill", "lds"):
         share = row.get(f"{score}_share")
         if share is None or share <= 0:
-            told.append(NOTHING)
+            texts.append(NOTHING)
             continue
         if f"{score}_share_interval" in row:
             kept = row[f"{score}_share_interval"]
@@ -204,8 +204,8 @@ def shares(row: Mapping[str, Any], top: Mapping[str, Any]) -> list[str]:
             value = row["scores"][score]["value"]
             low, high = row["scores"][score]["interval"] or (value, value)
             kept = None if own is None else [low / own[1], high / own[0] if own[0] > 0 else None]
-        told.append(f"{share:.0%}" + ("" if kept is None else f" {in_percent(kept)}"))
-    return told
+        texts.append(f"{share:.0%}" + ("" if kept is None else f" {in_percent(kept)}"))
+    return texts
 
 
 def in_percent(kept: Sequence[float | None]) -> str:
@@ -272,14 +272,14 @@ def in_full(found: Mapping[str, Any]) -> str:
 
 def by_folds(found: Mapping[str, Any]) -> str:
     """A line a recording, a column a number of runs to fit."""
-    told: dict[str, dict[int, str]] = {}
+    row_of: dict[str, dict[int, str]] = {}
     for name, result in found.items():
         row = next(row for row in result["estimators"] if row["estimator"] == OURS)
         fitted = result["runs"]["fit"] + result["runs"]["validation"]
         scores = " / ".join(number(key, (row["scores"].get(key) or {}).get("value")) for key in ("skill", "lds"))
-        told.setdefault(title(name).rpartition(",")[0], {})[fitted] = scores
-    counts = sorted({count for row in told.values() for count in row})
-    rows = [[recording, *(row.get(count, NOTHING) for count in counts)] for recording, row in told.items()]
+        row_of.setdefault(title(name).rpartition(",")[0], {})[fitted] = scores
+    counts = sorted({count for row in row_of.values() for count in row})
+    rows = [[recording, *(row.get(count, NOTHING) for count in counts)] for recording, row in row_of.items()]
     return table(["skill / LDS, by runs to fit", *map(str, counts)], rows)
 
 
@@ -315,11 +315,11 @@ def by_runs(found: Mapping[str, Any]) -> str:
 
 def one_point(point: Mapping[str, Any]) -> str:
     """Skill and LDS at a number of runs, with their spread over groups of runs."""
-    told = []
+    texts = []
     for key in ("skill", "lds"):
         spread = point[f"{key}_std"]
-        told.append(number(key, point[key]) + (f" ± {spread:.2g}" if spread and point[key] > -99 else ""))
-    return " / ".join(told)
+        texts.append(number(key, point[key]) + (f" ± {spread:.2g}" if spread and point[key] > -99 else ""))
+    return " / ".join(texts)
 
 
 def detections(found: Mapping[str, Any]) -> str:
@@ -330,7 +330,7 @@ def detections(found: Mapping[str, Any]) -> str:
         for order, one in result["detection"].items():
             areas.setdefault(order, {}).setdefault(share, []).append(one["area"])
     rows = [[order, *(spread_of(by_share.get(share, [])) for share in FLIPPED)] for order, by_share in areas.items()]
-    return table(["area (0.5 random, 1 perfect)", *(f"{told} flipped" for told in FLIPPED.values())], rows)
+    return table(["area (0.5 random, 1 perfect)", *(f"{text} flipped" for text in FLIPPED.values())], rows)
 
 
 def spread_of(values: Sequence[float]) -> str:
@@ -347,11 +347,11 @@ def selections(found: Mapping[str, Any]) -> str:
         for metric in result["kinds"][0]["values"]:
             for kind in result["kinds"]:
                 better = kind["better_than_random"].get(metric)
-                told = NOTHING
+                text = NOTHING
                 if better is not None:
                     low, high = better["interval"]
-                    told = f"{better['by']:+.3g} [{low:.2g}, {high:.2g}]" + ("" if better["clear"] else " (not clear)")
-                rows.append([title(name), metric, kind["kind"], spread_of(kind["values"][metric]), told])
+                    text = f"{better['by']:+.3g} [{low:.2g}, {high:.2g}]" + ("" if better["clear"] else " (not clear)")
+                rows.append([title(name), metric, kind["kind"], spread_of(kind["values"][metric]), text])
     return table(["recording", "metric", "trained on", "mean ± sd (trainings)", "better than random by"], rows)
 
 

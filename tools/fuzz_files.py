@@ -64,15 +64,15 @@ def memory(field: str) -> int:
 @contextlib.contextmanager
 def measured() -> Iterator[dict[str, Any]]:
     """Seconds of the processor, which other programs don't lengthen, and the peak of memory that a block takes."""
-    told: dict[str, Any] = {}
+    costs: dict[str, Any] = {}
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, started = memory("VmRSS"), time.process_time()
     try:
-        yield told
+        yield costs
     finally:
-        told["seconds"] = time.process_time() - started
-        told["extra"] = max(0, memory("VmHWM") - before)
+        costs["seconds"] = time.process_time() - started
+        costs["extra"] = max(0, memory("VmHWM") - before)
 
 
 @contextlib.contextmanager
@@ -161,27 +161,27 @@ def try_file(number: int, seed: int, base: Path, usual: dict[str, float], only: 
         template = random.choice(kind.commands)
         reading = 0.0
         if kind.read is not None:
-            with measured() as told:
+            with measured() as costs:
                 error, fault = read_by(kind.read, path)
-            made.append((kind.read.__name__, error, fault, told, 0.0))
-            reading = told["seconds"]
+            made.append((kind.read.__name__, error, fault, costs, 0.0))
+            reading = costs["seconds"]
         words = hostile_files.as_command(template, kind, base, Path(folder), path)
-        with measured() as told:
+        with measured() as costs:
             code, out, err = run_command(words, Path(folder))
         error = err.strip()[-300:] if code else ""
-        made.append((template, error, fault_of(code, out, err), told, usual.get(template, 0.0) + READS * reading))
+        made.append((template, error, fault_of(code, out, err), costs, usual.get(template, 0.0) + READS * reading))
         hostile_files.free(path.parent)
     return [
-        Outcome(number, kind.file, harm, what, error, fault or costly(told, normal), **told)
-        for what, error, fault, told, normal in made
+        Outcome(number, kind.file, harm, what, error, fault or costly(costs, normal), **costs)
+        for what, error, fault, costs, normal in made
     ]
 
 
-def costly(told: dict[str, Any], usual: float) -> str:
+def costly(costs: dict[str, Any], usual: float) -> str:
     """Whether a reading took too long or too much."""
-    if told["seconds"] > SLOW + usual:
-        return f"slow: {told['seconds']:.1f} s"
-    return f"fat: {told['extra'] >> 20} MiB" if told["extra"] > FAT else ""
+    if costs["seconds"] > SLOW + usual:
+        return f"slow: {costs['seconds']:.1f} s"
+    return f"fat: {costs['extra'] >> 20} MiB" if costs["extra"] > FAT else ""
 
 
 def usual_seconds(base: Path) -> dict[str, float]:
@@ -192,11 +192,11 @@ def usual_seconds(base: Path) -> dict[str, float]:
             with tempfile.TemporaryDirectory() as folder:
                 scratch = Path(folder)
                 path = hostile_files.make_whole(kind, base, scratch)
-                with measured() as told:
+                with measured() as costs:
                     code, out, err = run_command(hostile_files.as_command(template, kind, base, scratch, path), scratch)
                 if code or fault_of(code, out, err):
                     raise SystemExit(f"gptfl {template} does not take the whole {kind.file}: {err or out}")
-                taken[template] = told["seconds"]
+                taken[template] = costs["seconds"]
     return taken
 
 
@@ -211,9 +211,9 @@ def outcomes(
         if child == 0:
             serve(writing, base, usual, list(reversed(waiting)), seed, only)
         os.close(writing)
-        with os.fdopen(reading, "r", encoding="utf-8") as told:
+        with os.fdopen(reading, "r", encoding="utf-8") as lines:
             while waiting:
-                line = told.readline() if is_told(told, child) else None
+                line = lines.readline() if has_line(lines, child) else None
                 if not line:
                     os.kill(child, signal.SIGKILL)
                     _, status = os.waitpid(child, 0)
@@ -227,10 +227,10 @@ def outcomes(
             os.waitpid(child, 0)
 
 
-def is_told(told: IO[str], child: int) -> bool:
+def has_line(lines: IO[str], child: int) -> bool:
     """Wait for a child to tell of a file; False where it hangs. One that gets little of the processor doesn't."""
     began = before = processor_seconds(child)
-    while not select.select([told], [], [], HANGS)[0]:
+    while not select.select([lines], [], [], HANGS)[0]:
         now = processor_seconds(child)
         if now - began > HANGS or now - before < HANGS / 1000:
             return False
@@ -251,8 +251,8 @@ def serve(writing: int, base: Path, usual: dict[str, float], numbers: Sequence[i
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         for number in numbers:
-            told = [asdict(one) for one in try_file(number, seed, base, usual, only)]
-            os.write(writing, (json.dumps(told) + "\n").encode())
+            tried = [asdict(one) for one in try_file(number, seed, base, usual, only)]
+            os.write(writing, (json.dumps(tried) + "\n").encode())
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -290,17 +290,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only kinds whose file has this in its name")
     parser.add_argument("--base", type=Path, help="a folder of whole files, filled where it is missing or empty")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a child of a process with threads may hang
     for number in (signal.SIGINT, signal.SIGTERM):  # also where it was started in the background
         signal.signal(number, signal.default_int_handler)
     tried = []
     with tempfile.TemporaryDirectory() as made:
-        base = ready_base(asked.base or Path(made) / "base")
+        base = ready_base(arguments.base or Path(made) / "base")
         usual = usual_seconds(base)
-        numbers = range(asked.first, asked.first + asked.files)
+        numbers = range(arguments.first, arguments.first + arguments.files)
         with contextlib.suppress(KeyboardInterrupt):  # what was tried by then counts
-            for one in outcomes(base, usual, numbers, asked.seed, asked.only):
+            for one in outcomes(base, usual, numbers, arguments.seed, arguments.only):
                 tried.append(one)
                 if one.number % TELLS == 0 and len(tried) > 1 and tried[-2].number != one.number:
                     print(f"before {one.number}: {summary(tried[:-1])}", flush=True)

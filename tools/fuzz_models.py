@@ -59,55 +59,55 @@ def make_base(folder: Path) -> Path:
 def renamed(change: Callable[[int, str], str | None]) -> Change:
     """Give each weight another name, or leave it out."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         def rename(tensors: dict[str, Any]) -> dict[str, Any]:
             named = {change(place, name): value for place, (name, value) in enumerate(tensors.items())}
             return {name: value for name, value in named.items() if name is not None}
 
         altered(rename)(folder)
 
-    return carry_out
+    return apply
 
 
 def altered(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Change:
     """Change the tensors of the file."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         from safetensors.torch import load_file, save_file
 
         save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
 
-    return carry_out
+    return apply
 
 
 def cut(change: Callable[[bytes], bytes], name: str = WEIGHTS) -> Change:
     """Change the bytes of a file."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         content = (folder / name).read_bytes()
         (folder / name).unlink()
         (folder / name).write_bytes(change(content))
 
-    return carry_out
+    return apply
 
 
 def text(name: str, content: str) -> Change:
     """Write a file."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
-    return carry_out
+    return apply
 
 
 def config(**values: Any) -> Change:
     """Set values of config.json."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         known = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         (folder / CONFIG).write_text(json.dumps({**known, **values}), encoding="utf-8")
 
-    return carry_out
+    return apply
 
 
 def without(name: str) -> Change:
@@ -118,11 +118,11 @@ def without(name: str) -> Change:
 def as_folder(name: str) -> Change:
     """Put a folder in a file's place."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         (folder / name).unlink()
         (folder / name).mkdir()
 
-    return carry_out
+    return apply
 
 
 def sharded(
@@ -134,7 +134,7 @@ def sharded(
 ) -> Change:
     """Spread the weights over two files with an index."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         from safetensors.torch import load_file, save_file
 
         tensors = load_file(folder / WEIGHTS)
@@ -149,30 +149,30 @@ def sharded(
         (folder / INDEX).write_text(json.dumps(made), encoding="utf-8")
         after(folder)
 
-    return carry_out
+    return apply
 
 
 def both(first: Change, second: Change) -> Change:
     """One change after the other."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         first(folder)
         second(folder)
 
-    return carry_out
+    return apply
 
 
 def of(family: str, kind: str = "LMHeadModel", **values: Any) -> Change:
     """Another architecture in the folder, with the same tokenizer."""
 
-    def carry_out(folder: Path) -> None:
+    def apply(folder: Path) -> None:
         import transformers
 
         size = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["vocab_size"]
         made = getattr(transformers, f"{family}Config")(vocab_size=size, **values)
         getattr(transformers, f"{family}{kind}")(made).save_pretrained(folder)
 
-    return carry_out
+    return apply
 
 
 def quantised(method: str, **more: Any) -> Change:
@@ -449,8 +449,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="cases to try; all by default")
     parser.add_argument("--seconds", type=float, default=300.0, help="when to stop")
-    asked = parser.parse_args()
-    tried = list(outcomes(asked.names or [*TAKEN, *REFUSED], asked.seconds))
+    arguments = parser.parse_args()
+    tried = list(outcomes(arguments.names or [*TAKEN, *REFUSED], arguments.seconds))
     for one in tried:
         print(
             f"{'FAULT ' + one.fault if one.fault else 'ok':8} {one.seconds:5.2f} s  {one.name}: {one.error or 'taken'}"

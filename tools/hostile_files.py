@@ -51,11 +51,11 @@ def make_base(folder: Path) -> None:
         sketch_dimensions=8, gradients="own",
     ).path  # fmt: skip
     features = gptfl.featurize("gradients", dynamics=recording, output=folder / FEATURES).path
-    asked = {"dynamics": recording, "metric": "loss"}
-    fitted = gptfl.fit("exposure-gp", **asked, features=features, output=folder / SIMULATOR)
+    inputs = {"dynamics": recording, "metric": "loss"}
+    fitted = gptfl.fit("exposure-gp", **inputs, features=features, output=folder / SIMULATOR)
     gptfl.simulate(dynamics=recording, simulator=fitted.path, features=features, output=folder / PREDICTIONS)
     states = gptfl.featurize("answer-state", dynamics=recording, output=folder / "b.features.h5").path
-    gptfl.fit("exposure-gp", **asked, features=states, output=folder / "b.simulator.h5")
+    gptfl.fit("exposure-gp", **inputs, features=states, output=folder / "b.simulator.h5")
     gptfl.export(folder / "export", dynamics=recording)
     examples = gptfl.inspect(recording, examples=True).examples
     pool = [one.id for one in examples if one.role == "pool"]
@@ -168,7 +168,7 @@ def kinds() -> tuple[Kind, ...]:
     known = f"--dynamics @{RECORDING} --simulator @{SIMULATOR} --features @{FEATURES}"
     hostile = f"--dynamics FILE --simulator @{SIMULATOR} --features @{FEATURES}"
     save = "--output out/x --figure out/x.png"
-    ask = f"simulate {known} {save}"
+    question = f"simulate {known} {save}"
     new = f"simulate --dynamics @{RECORDING} --simulator @b.simulator.h5 --features @b.features.h5 {save}"
     return (
         Kind(
@@ -223,15 +223,15 @@ def kinds() -> tuple[Kind, ...]:
             "ids.txt",
             None,
             (
-                f"{ask} --subset FILE",
-                f"{ask} --drop FILE",
-                f"{ask} --subset @ids.txt --against FILE",
+                f"{question} --subset FILE",
+                f"{question} --drop FILE",
+                f"{question} --subset @ids.txt --against FILE",
                 f"verify {known} --subset FILE --dry-run --model @model",
             ),
         ),
         Kind("test.txt", None, (f"rank {known} --on group:FILE --output out/x.csv",)),
-        Kind("batches.jsonl", None, (f"{ask} --curriculum FILE",)),
-        Kind("scores.jsonl", None, (f"{ask} --subset @ids.txt --observe FILE",)),
+        Kind("batches.jsonl", None, (f"{question} --curriculum FILE",)),
+        Kind("scores.jsonl", None, (f"{question} --subset @ids.txt --observe FILE",)),
         Kind(
             "new.jsonl",
             None,

@@ -95,9 +95,16 @@ def contents(path: Path) -> str:
     if path.name == SIMULATOR:
         made = read_simulator(path)
         return fingerprint(made.key, *(part for name in sorted(made.state) for part in (name, made.state[name])))
-    told = read_predictions(path)
-    bounds = (bound for level in sorted(told.intervals) for bound in told.intervals[level])
-    return fingerprint(list(told.labels), told.batches, told.steps, told.values, told.reference, *bounds)
+    predictions = read_predictions(path)
+    bounds = (bound for level in sorted(predictions.intervals) for bound in predictions.intervals[level])
+    return fingerprint(
+        list(predictions.labels),
+        predictions.batches,
+        predictions.steps,
+        predictions.values,
+        predictions.reference,
+        *bounds,
+    )
 
 
 def prepare() -> None:
@@ -218,14 +225,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     with tempfile.TemporaryDirectory() as made:
         base = Path(made) / "base"
         base.mkdir()
         taken = make_base(base)
         tried = []
-        for one in outcomes(base, taken, asked.kills, asked.seed, Path(made)):
+        for one in outcomes(base, taken, arguments.kills, arguments.seed, Path(made)):
             tried.append(one)
             print(f"{'FAULT ' + one.fault if one.fault else 'ok':8} {one.stage}, killed {one.kills} times", flush=True)
     faults = sum(bool(one.fault) for one in tried)

@@ -248,7 +248,7 @@ def side_by_side(
         for result in found.values():
             row = next((row for row in result["estimators"] if label(row) == name and not row["error"]), None)
             known = {} if row is None else row["scores"]
-            told = [number(key, known[key]["value"]) if key in known else NOTHING for key in scores]
-            cells.append(" / ".join(told) if known else NOTHING)
+            numbers = [number(key, known[key]["value"]) if key in known else NOTHING for key in scores]
+            cells.append(" / ".join(numbers) if known else NOTHING)
         rows.append([name, *cells])
     return table([" / ".join(SCORES[key] for key in scores), *(title(name) for name in found)], rows)

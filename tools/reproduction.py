@@ -94,8 +94,8 @@ def corrections(found: Mapping[str, Any]) -> str:
     parts = []
     for metric in ("found", "accuracy", "loss"):
         rows = [[one["order"], *(mean_of(values) for values in one[metric])] for one in result["orders"]]
-        told = "share of flips corrected" if metric == "found" else metric
-        parts.append(table([f"{told}, by share checked", *(f"{share:.0%}" for share in result["shares"])], rows))
+        label = "share of flips corrected" if metric == "found" else metric
+        parts.append(table([f"{label}, by share checked", *(f"{share:.0%}" for share in result["shares"])], rows))
     return "\n\n".join(parts)
 
 

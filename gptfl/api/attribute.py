@@ -59,8 +59,8 @@ def attribute_with(options: AttributeOptions, *, progress: Progress = silent) ->
     path, notes, sketched = record_training(training, progress, test)
     inputs = {"dynamics": path, "workspace": options.workspace}
     features = featurize_with(make(FeaturizeOptions, encoder=ON_GRADIENTS, **inputs), progress=progress)
-    asked = make(FitOptions, estimator=FEW_RUNS, features=features.path, seed=options.seed, **inputs)
-    fitted = fit_with(asked, progress=progress)
+    fit_options = make(FitOptions, estimator=FEW_RUNS, features=features.path, seed=options.seed, **inputs)
+    fitted = fit_with(fit_options, progress=progress)
     ranked = rank_with(
         RankOptions(
             influence=InfluenceOptions(simulators=(fitted.path,), on=options.on),

@@ -148,10 +148,10 @@ def _subset(root: Path, recording: Path) -> Path:
     members = [one.id for one in dynamics.pool if one.fields.get("kind") != LEFT_OUT][:size]
     path = root / "ids.txt"
     try:
-        with part_of(path) as aside:
+        with part_of(path) as part:
             lines = [f"# {len(members)} examples, none of them about a {LEFT_OUT}", *members, ""]
-            aside.write_text("\n".join(lines), encoding="utf-8")
-            put_in_place(aside, path)
+            part.write_text("\n".join(lines), encoding="utf-8")
+            put_in_place(part, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     return path

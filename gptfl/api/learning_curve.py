@@ -66,8 +66,8 @@ def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = s
     recording = open_recording(inputs.dynamics, inputs.workspace, options.every, options.keep_diverged)
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
-    shelf = FeatureLookup(recording, inputs.features, options.encoder)
-    entries, _ = choose_estimators(get_registry(), shelf, chosen, options.estimators or COMPARED, settings)
+    lookup = FeatureLookup(recording, inputs.features, options.encoder)
+    entries, _ = choose_estimators(get_registry(), lookup, chosen, options.estimators or COMPARED, settings)
     job = HeldOutEvaluation(get_registry(), recording, chosen, seed, progress)
     usable, run_notes = usable_runs(recording.dynamics.runs, chosen)
     rest, tests = _parted(usable, held_out, together_in(recording.dynamics.settings))
@@ -99,7 +99,7 @@ def learning_curve_with(options: LearningCurveOptions, *, progress: Progress = s
         notes=(
             *recording.notes,
             *metric_notes,
-            *choice_notes({entry.label: entry.provision for entry in entries}),
+            *choice_notes({entry.label: entry.feature_choice for entry in entries}),
             *run_notes,
             *dict.fromkeys(job.notes),
             *_group_notes(points, draws),
@@ -182,9 +182,9 @@ def _costs(
     if not known:
         return None, {}, (f"{recording.path.name} doesn't tell how long its runs took: no panel over the cost",)
     beside = {
-        entry.label: entry.provision.features.seconds
+        entry.label: entry.feature_choice.features.seconds
         for entry in entries
-        if entry.provision.features is not None and entry.provision.features.seconds is not None
+        if entry.feature_choice.features is not None and entry.feature_choice.features.seconds is not None
     }
     exact = recording.dynamics.gradients is not None
     silent_rows = [entry.label for entry in entries if _is_unpriced(entry, entry.label in beside, exact)]
@@ -200,7 +200,7 @@ def _is_unpriced(entry: ComparedEstimator, priced: bool, exact: bool) -> bool:
     ``priced`` says that what its features took is known, ``exact`` that the recording has gradient products, whose
     seconds aren't kept.
     """
-    features = entry.provision.features
+    features = entry.feature_choice.features
     vectors = features is not None and any(one.kind == "gradient" for one in features.sets.values())
     estimator = get_registry().make("estimator", entry.name, **entry.settings)
     # Who takes products without requiring them takes them beside gradient vectors alone.

@@ -95,7 +95,7 @@ def relabel_study_with(
     if study.dry_run:
         return None
     with recording.workspace.lock("gptfl relabel-study"):
-        now = retrainer.carry_out(runner, distinct)
+        now = retrainer.train(runner, distinct)
     names = [metric.info.name for metric in retrainer.metrics]
     values = {
         name: np.array([[[retrainer.result(t)[name] for t in row] for row in one] for one in trainings.values()])

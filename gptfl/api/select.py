@@ -47,23 +47,30 @@ def select(
 
 def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selection:
     """``select`` with all options in one object."""
-    wanted, inputs = options.selection, options.inputs
-    check_how(wanted.how)
+    selection_options, inputs = options.selection, options.inputs
+    check_how(selection_options.how)
     source = open_fitted(
-        wanted.simulator, inputs.dynamics, inputs.workspace, wanted.estimator, wanted.metric, inputs.features
+        selection_options.simulator,
+        inputs.dynamics,
+        inputs.workspace,
+        selection_options.estimator,
+        selection_options.metric,
+        inputs.features,
     )
-    wish = SelectionSpec.of(wanted)
-    subject = target_of(wanted.on, source, wish)
-    target = _target(source, subject, wish, options.output)
-    selection = select_from(source, subject, wish, wanted.how, inputs.features, wanted.orders, options.seed, progress)
+    spec = SelectionSpec.of(selection_options)
+    subject = target_of(selection_options.on, source, spec)
+    target = _target(source, subject, spec, options.output)
+    selection = select_from(
+        source, subject, spec, selection_options.how, inputs.features, selection_options.orders, options.seed, progress
+    )
     keeping = ResultWriter(replace(selection, output=target))
     keeping.write("output", lambda known: write_ids(known, target))
     return keeping.settled()
 
 
-def _target(source: FittedSimulator, subject: InfluenceTarget, wish: SelectionSpec, output: str | Path | None) -> Path:
+def _target(source: FittedSimulator, subject: InfluenceTarget, spec: SelectionSpec, output: str | Path | None) -> Path:
     name = f"{source.recording.stem}.{source.found.estimator}.{source.metric.name}.{safe_name(subject.name)}"
-    own = source.recording.workspace.root / f"{name}.{wish.size}.ids.txt"
+    own = source.recording.workspace.root / f"{name}.{spec.size}.ids.txt"
     path = own if output is None else user_path(output)
     if path.suffix.lower() != ".txt":
         raise UsageError(f"--output {path} is not a .txt file", "end it in .txt")

@@ -77,17 +77,17 @@ def select_study_with(
         selection.simulator, inputs.dynamics, inputs.workspace, selection.estimator, selection.metric, inputs.features
     )
     check_made_here(source)
-    wish = SelectionSpec.of(selection)
-    subject = target_of(selection.on, source, wish)
-    class_quota(source.scope.pool, wish)
+    spec = SelectionSpec.of(selection)
+    subject = target_of(selection.on, source, spec)
+    class_quota(source.scope.pool, spec)
     halves = split_tests(source, subject, options.score_on, seed)
     target, picture = study_targets("select-study", source.recording, study)
     runner = make_executor(get_registry(), study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
-        source, halves, wish, options.rivals, selection.how, selection.orders, seed, inputs.features, progress
+        source, halves, spec, options.rivals, selection.how, selection.orders, seed, inputs.features, progress
     )
-    drawn = drawn_of(source.scope.pool, wish.size, options.random_subsets, seed)
+    drawn = drawn_of(source.scope.pool, spec.size, options.random_subsets, seed)
     kinds = {
         name: [Training(repeat, (), places) for repeat in range(options.repeats)] for name, places in choices.items()
     }
@@ -99,11 +99,11 @@ def select_study_with(
     if study.dry_run:
         return None
     with source.recording.workspace.lock("gptfl select-study"):
-        now = retrainer.carry_out(runner, distinct)
+        now = retrainer.train(runner, distinct)
     found = SelectionStudy(
         recording=source.recording.path.name,
         on=subject.name,
-        size=wish.size,
+        size=spec.size,
         kinds=tuple(_kind(name, trainings, retrainer) for name, trainings in kinds.items()),
         metrics={metric.info.name: metric.info for metric in retrainer.metrics},
         targets=len(halves.targets),

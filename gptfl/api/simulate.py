@@ -17,7 +17,7 @@ from gptfl.options.signature import takes
 from gptfl.options.simulation import NewExampleOptions, SimulateOptions, one_subset
 from gptfl.plugins.settings import utf8
 from gptfl.report.simulation import draw_simulation
-from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, asked_by, overrides_of
+from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, counterfactual_of, overrides_of
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
 from gptfl.simulation.outcome import Simulation
 from gptfl.simulation.reference import trust_of
@@ -73,7 +73,7 @@ def simulate_with(
     """
     run, new, inputs, seed = options.run, options.new, options.inputs, options.seed
     against, observe, output, figure = options.against, options.observe, options.output, options.figure
-    choice = asked_by(run)
+    choice = counterfactual_of(run)
     choice.check()
     _check_new(choice, new)
     known = open_fitted(
@@ -115,8 +115,8 @@ def simulate_with(
     file = _file_of(result, source.found, settings | {"notes": list(result.notes)})
     keeping.write("predictions", lambda _: write_predictions(target, file))
     if picture is not None:
-        asked_for = is_named(figure)
-        keeping.draw("figure", lambda known: draw(known, picture), required=asked_for)
+        is_required = is_named(figure)
+        keeping.draw("figure", lambda known: draw(known, picture), required=is_required)
     return keeping.settled()
 
 

@@ -19,7 +19,7 @@ from gptfl.options.evaluation import VerifyOptions
 from gptfl.options.influence import RankOptions, SelectOptions
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FitOptions, SimulateOptions, many_subsets, one_subset
-from gptfl.simulation.counterfactual import asked_by
+from gptfl.simulation.counterfactual import counterfactual_of
 from gptfl.simulation.fit import FitResult, fit_options, fit_with
 from gptfl.simulation.many import SubsetSimulations
 from gptfl.simulation.outcome import Simulation
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from gptfl.recording.cost import Announce
 
 
-_ASKED = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
-_NOT_OF_MANY = all_but(SimulateOptions, *_ASKED)
-_NOT_OF_A_RUN = all_but(SimulateOptions, *_ASKED, "subset", "drop", "curriculum", "against", "observe")
+_OF_A_SUBSET = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
+_NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
+_NOT_OF_A_RUN = all_but(SimulateOptions, *_OF_A_SUBSET, "subset", "drop", "curriculum", "against", "observe")
 _NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed")
 _SELECTED = ("size", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
 _NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
@@ -134,7 +134,7 @@ class Simulator:
         """
         named = {"subset": one_subset(subset), **options}
         all_options = assemble(SimulateOptions, groups, named, "simulate", _NOT_OF_A_RUN)
-        choice = asked_by(all_options.run)
+        choice = counterfactual_of(all_options.run)
         choice.check()
         source = self.opened
         request = request_of(source, choice, all_options.observe, all_options.seed)

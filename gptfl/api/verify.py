@@ -19,7 +19,7 @@ from gptfl.plugins.guards import make_executor
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.report.verification import draw_verification, write_verification
-from gptfl.simulation.counterfactual import SimulationRequest, asked_by
+from gptfl.simulation.counterfactual import SimulationRequest, counterfactual_of
 from gptfl.simulation.reference import against_average
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target, check_writable
@@ -61,7 +61,7 @@ def verify_with(
     opened: FittedSimulator | None = None,
 ) -> Verification | None:
     """``verify`` with all options in one object; ``opened`` is the simulator where it was read already."""
-    choice, seed, inputs = asked_by(options.run), options.seed, options.inputs
+    choice, seed, inputs = counterfactual_of(options.run), options.seed, options.inputs
     choice.check()
     if not choice.given():
         raise UsageError("nothing says what to train on", "give --subset, --drop or --curriculum")
@@ -69,9 +69,9 @@ def verify_with(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
     check_made_here(source, options.model, options.recipe)
-    request = choice.ask(source, seed)
+    request = choice.request(source, seed)
     target, picture = _targets(source, request, options.output, options.figure)
-    prediction = source.ask(request.query)
+    prediction = source.predict(request.query)
     average = against_average(source, request)
     runner = make_executor(get_registry(), options.executor)
     training = TrainingPlan.of(source, request, choice, options, progress)
@@ -86,7 +86,7 @@ def verify_with(
     # What is written elsewhere needs nothing of a workspace that others may only read.
     with space.lock("gptfl verify") if target.parent == space.root else nullcontext():
         started = time.perf_counter()
-        runs = training.carry_out(runner, progress)
+        runs = training.train(runner, progress)
         seconds = time.perf_counter() - started
     found = verified(source, request, prediction, average, runs, seconds)
     found = replace(found, output=target, figure=picture)

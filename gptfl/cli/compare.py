@@ -32,8 +32,8 @@ def command(options: CompareOptions) -> None:
     check_runs_only(options.sweep, False)
     with console.progress_bar() as progress:
         result, error = console.outcome(compare_with, options, progress=progress)
-    for wanted, render in ((table.as_json, to_json), (table.as_csv, to_csv), (table.as_latex, to_latex)):
-        if wanted:
+    for is_chosen, render in ((table.as_json, to_json), (table.as_csv, to_csv), (table.as_latex, to_latex)):
+        if is_chosen:
             for text in footnotes(result):
                 console.note(text)
             console.say(render(result).rstrip())

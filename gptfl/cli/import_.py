@@ -40,8 +40,8 @@ def _tell(result: "ImportResult") -> None:
     rows = {}
     for metric, found in result.metrics.items():
         rows[metric] = (
-            f"{found.scores:,} scores of {found.runs} runs, {found.missing:,} missing, {found.odd.repeats:,} repeated"
-            + (f" ({found.odd.differing:,} with another value)" if found.odd.differing else "")
+            f"{found.scores:,} scores of {found.runs} runs, {found.missing:,} missing, {found.duplicates.repeats:,} repeated"
+            + (f" ({found.duplicates.differing:,} with another value)" if found.duplicates.differing else "")
         )
     odd = result.batches
     rows["batches"] = f"{odd.repeats:,} repeated" + (

@@ -49,17 +49,17 @@ def _gradients(plan: "CostEstimate") -> dict[str, str]:
 
 def _later(plan: "CostEstimate") -> dict[str, str]:
     """Which trainings the recording can be asked about, beside those that it has."""
-    asked = (
+    answered = (
         f"trainings of up to {plan.steps} steps, which are {plan.whole_passes:.3g} passes over all {plan.pool} examples"
     )
     whole = plan.whole_steps
     if whole is not None and whole > plan.steps:
-        asked += (
+        answered += (
             f". The {whole * plan.batch_size / plan.pool:.3g} that the recipe has would be {whole} steps, and what is longer "
             "than recorded is refused: --epochs-of pool records as many"
         )
     exposures = f"a run sees each of its {plan.subset} examples {plan.passes:.3g} times"
-    return {"exposures": exposures, "ask later": asked}
+    return {"exposures": exposures, "ask later": answered}
 
 
 GRADIENTS = (
@@ -68,7 +68,7 @@ GRADIENTS = (
 FEATURES = "as far as alike examples act alike, which gptfl featurize has to tell: --sketches, or an encoder of texts"
 
 
-def _told(plan: "CostEstimate") -> dict[str, str]:
+def _identified(plan: "CostEstimate") -> dict[str, str]:
     """Which questions will be answered well, and which hardly."""
     found = plan.identifies
     if found is None:
@@ -123,7 +123,7 @@ def announce(plan: "CostEstimate") -> None:
             **_checkpoints(plan),
             **_gradients(plan),
             **_later(plan),
-            **_told(plan),
+            **_identified(plan),
         }
     )
     for text in plan.notes:

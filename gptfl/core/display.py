@@ -45,8 +45,8 @@ class Listed:
         values = {one.name: getattr(self, one.name) for one in fields(cast("Any", self))}
         notes = values.pop("notes", ())
         rows = values.get("rows")
-        told = dict(rows) if isinstance(rows, list) else {name: _listed(value) for name, value in values.items()}
-        return html_rows(told) + "".join(f"<p>note: {escape(harmless(note))}</p>" for note in notes)
+        listed = dict(rows) if isinstance(rows, list) else {name: _listed(value) for name, value in values.items()}
+        return html_rows(listed) + "".join(f"<p>note: {escape(harmless(note))}</p>" for note in notes)
 
 
 def _listed(value: Any) -> str:

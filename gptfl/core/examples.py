@@ -191,8 +191,8 @@ def classes_of(examples: Sequence[Example]) -> list[Class] | None:
     classes = [one for example in examples if (one := found.of(example)) is not None]
     if len(classes) < len(examples):
         return None
-    told_apart = len({task for task, _ in classes}) > 1 or all(number is not None for _, number in classes)
-    return classes if told_apart else None
+    are_distinct = len({task for task, _ in classes}) > 1 or all(number is not None for _, number in classes)
+    return classes if are_distinct else None
 
 
 def class_numbers(examples: Sequence[Example]) -> Int[np.ndarray, " example"] | None:

@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 from gptfl.core.runs import Run
 
-ALIKE = 0.5
+OVERLAP = 0.5
 """Two curricula that name the same example at so many of their places are a pair: one was made from the other."""
 LONE, MOST = 3, 2 / 3
 """A group of more runs than the first, and of more than the second's share of all, is no group."""
@@ -69,8 +69,8 @@ def _pairs(batches: Sequence[Int[np.ndarray, "step batch"]]) -> list[tuple[int, 
             own, others = rows[number], rows[number + 1 :]
             filled = ((own >= 0) | (others >= 0)).sum(axis=1)
             same = ((own == others) & (own >= 0)).sum(axis=1)
-            alike = np.flatnonzero((same >= ALIKE * filled) & (filled > 0))
-            found += [(places[number], places[number + 1 + int(other)]) for other in alike]
+            overlapping = np.flatnonzero((same >= OVERLAP * filled) & (filled > 0))
+            found += [(places[number], places[number + 1 + int(other)]) for other in overlapping]
     return found
 
 

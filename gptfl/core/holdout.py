@@ -43,6 +43,6 @@ class HeldOutExamples:
         return {"side": self.side, "share": self.share, "seed": self.seed, **ids}
 
 
-def kept_places(count: int, aside: Sequence[int]) -> Int[np.ndarray, " kept"]:
+def kept_places(count: int, held_out: Sequence[int]) -> Int[np.ndarray, " kept"]:
     """The places that aren't set aside."""
-    return np.setdiff1d(np.arange(count), np.asarray(aside, dtype=np.int64))
+    return np.setdiff1d(np.arange(count), np.asarray(held_out, dtype=np.int64))

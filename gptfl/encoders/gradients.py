@@ -94,10 +94,10 @@ class Gradients:
                 f"encoder gradients: dimensions is {self.dimensions}, and the sketches have {found.dimensions}",
                 f"give at most {found.dimensions}, or leave it out",
             )
-        self._side = self._settle(found)
+        self._side = self._chosen_side(found)
         self._recording = recording
 
-    def _settle(self, found: GradientSketches) -> str:
+    def _chosen_side(self, found: GradientSketches) -> str:
         """Which sides are divided in the sets. Raises ``DataError`` where that wasn't sketched."""
         if self.divided == NONE:
             return NONE
@@ -177,15 +177,15 @@ def _divided(point: SketchPoint) -> set[str]:
     return ({BOTH} if split else set()) | ({POOL} if point.preconditioned is not None else set())
 
 
-def _rows(recorded: Sequence[Example], wanted: Sequence[Example]) -> list[int]:
+def _rows(recorded: Sequence[Example], requested: Sequence[Example]) -> list[int]:
     places = {(example.id, example.digest): place for place, example in enumerate(recorded)}
-    for example in wanted:
+    for example in requested:
         if (example.id, example.digest) not in places:
             raise DataError(
                 f"encoder gradients: example {example.id!r} is not of the recording",
                 "gradients of new examples can't be told without the model: use another encoder, such as answer-state",
             )
-    return [places[example.id, example.digest] for example in wanted]
+    return [places[example.id, example.digest] for example in requested]
 
 
 def _read_points(who: str, points: object) -> list[int] | None:

@@ -88,7 +88,7 @@ class MeanRun:
                 self.steps_, self.mean_, steps[1:]
             )[:, seen[seen >= 0]]
             if (seen < 0).any():
-                values[np.ix_(runs, np.arange(len(steps)), seen < 0)] = self._carried(
+                values[np.ix_(runs, np.arange(len(steps)), seen < 0)] = self._extrapolated(
                     steps, query.first[np.ix_(runs, seen < 0)]
                 )
         return Prediction(begun(values, self.clock_, query, self.steps_))
@@ -102,7 +102,7 @@ class MeanRun:
             inside &= np.isfinite(self.clock_.place(query, self.steps_).requested[0])
         return np.asarray(inside)
 
-    def _carried(
+    def _extrapolated(
         self, steps: Float[np.ndarray, " recorded"], first: Float[np.ndarray, "run new"]
     ) -> Float[np.ndarray, "run recorded new"]:
         # The first step is given, and may lie before those at which the average run is known.

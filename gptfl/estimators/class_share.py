@@ -97,7 +97,7 @@ class ClassShare:
         batches, rates = curriculum.batches[None], curriculum.learning_rates[None]
         return shares(exposures(batches, rates, self.steps_, len(self.classes_), self.classes_, self.counts_))
 
-    def _asked_shares(
+    def _queried_shares(
         self, query: Query, runs: Int[np.ndarray, " some"], classes: Int[np.ndarray, " pool"]
     ) -> Float[np.ndarray, "some recorded class"]:
         # One entry more, which no batch names, keeps every class in even where no asked example is of it.
@@ -105,13 +105,13 @@ class ClassShare:
         batches, rates = query.batches[runs], query.learning_rates[runs]
         if self.clock_ is None:  # fitted when each place in a batch counted alike, however many there were
             rates = rates * (batches >= 0).sum(axis=2)
-        return shares(exposures(batches, rates, query.steps, len(classes), groups, self._counts_asked(query)))
+        return shares(exposures(batches, rates, query.steps, len(classes), groups, self._queried_counts(query)))
 
     def predict(self, query: Query) -> Prediction:
         """Mean-run plus the shares' part. Raises ``DataError`` beyond the recorded steps."""
         check_fitted(self)
         seen = places_of(query, self.intercept_.shape[1])
-        classes = self._classes_asked(query)
+        classes = self._queried_classes(query)
         if int(query.batches.max(initial=-1)) >= len(classes):
             raise DataError(
                 "class-share: a batch holds an example whose class it doesn't know", "use examples of the pool"
@@ -119,7 +119,7 @@ class ClassShare:
         values, there = np.empty((len(query.first), len(query.steps), len(seen))), seen[seen >= 0]
         every = np.arange(len(query.steps))
         for runs, steps in timed(self.clock_, query, self.steps_):
-            share = self._asked_shares(query, runs, classes)
+            share = self._queried_shares(query, runs, classes)
             intercept = average.interpolate(self.steps_, self.intercept_, steps)
             slope = average.interpolate(self.steps_, self.slope_, steps)
             predicted = intercept[:, there] + np.einsum("rsc,sct->rst", share, slope[:, :, there])
@@ -130,15 +130,15 @@ class ClassShare:
                 values[np.ix_(runs, every, seen < 0)] = extrapolated
         return Prediction(begun(values, self.clock_, query, self.steps_))
 
-    def _counts_asked(self, query: Query) -> Float[np.ndarray, " pool"] | None:
+    def _queried_counts(self, query: Query) -> Float[np.ndarray, " pool"] | None:
         """How much each training example asked about counts in a batch; one of which that isn't known as the mean."""
-        asked = query.unseen
-        if asked is None or self.counts_ is None:
+        unseen = query.unseen
+        if unseen is None or self.counts_ is None:
             return self.counts_
         usual = float(self.counts_.mean())
-        return np.array([usual if one.weight is None else one.weight for one in asked.pool], dtype=np.float64)
+        return np.array([usual if one.weight is None else one.weight for one in unseen.pool], dtype=np.float64)
 
-    def _classes_asked(self, query: Query) -> Int[np.ndarray, " pool"]:
+    def _queried_classes(self, query: Query) -> Int[np.ndarray, " pool"]:
         """The class of every training example asked about. Raises ``DataError`` for one of no known class."""
         unseen = query.unseen
         if unseen is None:

@@ -166,11 +166,11 @@ def _distances(runs: Sequence[Run], metric: str, grid: Int[np.ndarray, " grid"])
         # What no run knows has no median.
         middle = np.zeros(enough.shape)
         middle[enough] = _medians(np.where(known, values, np.nan)[:, enough])
-        judged = known & enough
-        squares += np.where(judged, (np.where(known, values, 0.0) - middle) ** 2, 0.0).sum(axis=2)
-        sums += np.where(judged, values, 0.0).sum(axis=2)
-        powers += np.where(judged, values, 0.0).clip(-LARGEST, LARGEST) ** 2 @ np.ones(values.shape[2])
-        count += judged.sum(axis=2)
+        compared = known & enough
+        squares += np.where(compared, (np.where(known, values, 0.0) - middle) ** 2, 0.0).sum(axis=2)
+        sums += np.where(compared, values, 0.0).sum(axis=2)
+        powers += np.where(compared, values, 0.0).clip(-LARGEST, LARGEST) ** 2 @ np.ones(values.shape[2])
+        count += compared.sum(axis=2)
         reach += np.where(enough, middle**2, 0.0).sum(axis=1)
         common += enough.sum(axis=1)
     with np.errstate(invalid="ignore"):

@@ -34,7 +34,7 @@ WEIGHTS = tuple(10.0**power for power in np.arange(-3.0, 3.5, 0.5))
 
 def extrapolated_by_kernel(
     known: Float[np.ndarray, "recorded test"],
-    alike: Float[np.ndarray, "test test"],
+    kernel: Float[np.ndarray, "test test"],
     first: Float[np.ndarray, "run new"],
     cosines: Float[np.ndarray, "new test"],
     levels: tuple[Float[np.ndarray, "test k"], Float[np.ndarray, "new k"]] | None = None,
@@ -53,12 +53,12 @@ def extrapolated_by_kernel(
         spread = np.var(known - known[0], axis=1, ddof=min(1, known.shape[1] - 1))
         return values, np.broadcast_to(spread[None, :, None], values.shape)
     line, given = np.stack([np.ones(known.shape[1]), known[0]], axis=1), [np.ones(first.shape), first]
-    regression = _Regression.of(known, line, alike)
+    regression = _Regression.of(known, line, kernel)
     if levels is not None and known.shape[1] >= ENOUGH:
         trend = np.column_stack([line, levels[0]])
         # Levels that are constant, or tell the same, are no plane.
         if np.linalg.matrix_rank(trend / np.maximum(np.abs(trend).max(axis=0), 1e-300)) == trend.shape[1]:
-            plane = _Regression.of(known, trend, alike)
+            plane = _Regression.of(known, trend, kernel)
             if plane.missed < regression.missed:
                 regression, given = plane, [*given, *(np.broadcast_to(one, first.shape) for one in levels[1].T)]
     predictors = np.stack(given, axis=2)
@@ -85,12 +85,12 @@ class _Regression:
         cls,
         known: Float[np.ndarray, "recorded test"],
         trend: Float[np.ndarray, "test k"],
-        alike: Float[np.ndarray, "test test"],
+        kernel: Float[np.ndarray, "test test"],
     ) -> "_Regression":
         """Learn from the known ones; ``missed`` is the squared error of telling each from the others."""
-        ones = np.eye(len(alike))
-        weight = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * alike + ones))
-        inverse = np.linalg.inv(weight * alike + ones)
+        ones = np.eye(len(kernel))
+        weight = min(WEIGHTS, key=lambda weight: _restricted(known[1:].T, trend, weight * kernel + ones))
+        inverse = np.linalg.inv(weight * kernel + ones)
         lines = inverse @ trend
         slopes = np.linalg.solve(trend.T @ lines, lines.T @ known.T)
         rest = inverse @ known.T - lines @ slopes

@@ -37,7 +37,7 @@ def compare_held_out(
     settings = read_settings_by_part(options.settings)
     observed, against, seed = options.observe or 0, options.against_estimator, options.seed
     unseen, share = options.learning.unseen, options.learning.unseen_share
-    recording = replace(recording, aside=hold_out_examples(recording.dynamics, unseen, share, seed))
+    recording = replace(recording, held_out=hold_out_examples(recording.dynamics, unseen, share, seed))
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
     lookup = FeatureLookup(recording, options.inputs.features, options.encoder, {} if read is None else read)
@@ -51,7 +51,7 @@ def compare_held_out(
             f"name one of the rows: {', '.join(labels)}",
         )
     truth = None if options.truth is None else _truth(options, recording, chosen)
-    folds, fold_notes = (None, ()) if truth else folds_for(recording.dynamics, recording.aside, options.folds)
+    folds, fold_notes = (None, ()) if truth else folds_for(recording.dynamics, recording.held_out, options.folds)
     job = HeldOutEvaluation(
         get_registry(), recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
     )
@@ -78,8 +78,8 @@ def compare_held_out(
             *recording.notes,
             *metric_notes,
             *(() if truth is None else (f"held out: all runs of {truth.path}", *truth.notes)),
-            *choice_notes({entry.label: entry.provision for entry in entries}),
-            *_aside_notes(recording, entries),
+            *choice_notes({entry.label: entry.feature_choice for entry in entries}),
+            *_holdout_notes(recording, entries),
             *fold_notes,
             *run_notes,
             *_lone_note(held_out),
@@ -88,7 +88,7 @@ def compare_held_out(
             *device_note(job.all_runs(), chosen),
             *binary_note(recording.dynamics, chosen),
         ),
-        unseen=None if recording.aside is None else recording.aside.to_json(recording.dynamics),
+        unseen=None if recording.held_out is None else recording.held_out.to_json(recording.dynamics),
         observed=observed,
         ceiling=ceiling,
     )
@@ -125,11 +125,13 @@ def _lone_note(held_out: HeldOut) -> tuple[str, ...]:
     )
 
 
-def _aside_notes(recording: OpenedRecording, entries: Sequence[ComparedEstimator]) -> tuple[str, ...]:
+def _holdout_notes(recording: OpenedRecording, entries: Sequence[ComparedEstimator]) -> tuple[str, ...]:
     """What is set aside, and what of it any of the features may know."""
     by_encoder: dict[str | None, Features | None] = {None: None}
-    by_encoder |= {entry.provision.encoder: entry.provision.features for entry in entries}
-    notes_of_each = (holdout_notes(recording.dynamics, recording.aside, features) for features in by_encoder.values())
+    by_encoder |= {entry.feature_choice.encoder: entry.feature_choice.features for entry in entries}
+    notes_of_each = (
+        holdout_notes(recording.dynamics, recording.held_out, features) for features in by_encoder.values()
+    )
     return tuple(dict.fromkeys(note for notes in notes_of_each for note in notes))
 
 

@@ -65,21 +65,21 @@ class HeldOutEvaluation:
     @property
     def scored(self) -> np.ndarray:
         """The places of the test examples that count: the unseen ones where some are set aside, else all."""
-        aside = self.recording.aside
-        return np.array(aside.test) if aside and aside.test else np.arange(len(self.recording.dynamics.test))
+        held_out = self.recording.held_out
+        return np.array(held_out.test) if held_out and held_out.test else np.arange(len(self.recording.dynamics.test))
 
     def divide(self, folds: int | None) -> tuple[list[Split], tuple[str, ...]]:
         """The divisions of the usable runs; runs that test are cut to the test examples that count."""
-        runs, aside = self.recording.dynamics.runs, self.recording.aside
-        seen = None if aside is None else kept_places(len(self.recording.dynamics.test), aside.test)
+        runs, held_out = self.recording.dynamics.runs, self.recording.held_out
+        seen = None if held_out is None else kept_places(len(self.recording.dynamics.test), held_out.test)
         usable, notes = usable_runs(runs, self.metric, seen)
         if self.truth is not None:
-            asked, more = usable_runs(tested(self.truth.dynamics.runs), self.metric)
-            split = taught_by_all(usable, asked)
+            truth_runs, more = usable_runs(tested(self.truth.dynamics.runs), self.metric)
+            split = taught_by_all(usable, truth_runs)
             check_fit_runs(split)
             return [split], (*notes, *more)
         splits = divided(self.recording.dynamics, usable, folds)
-        if aside is None:
+        if held_out is None:
             return splits, notes
         usable, more = usable_runs(runs, self.metric, self.scored)
         scored = {run.index: of_tests(run, self.scored) for run in usable}
@@ -91,16 +91,16 @@ class HeldOutEvaluation:
 
     def all_runs(self) -> list[Run]:
         """Every run of the recording that is scored, cut to the test examples that count."""
-        return [of_tests(run, self.scored) for run in self.judged.dynamics.runs]
+        return [of_tests(run, self.scored) for run in self.truth_recording.dynamics.runs]
 
     @property
-    def judged(self) -> OpenedRecording:
+    def truth_recording(self) -> OpenedRecording:
         """The recording whose runs are held out."""
         return self.recording if self.truth is None else self.truth
 
     def scope(self, estimator: Estimator, features: Features | None) -> Scope:
         """What the estimator is asked about."""
-        return scope_of(self.recording.dynamics, self.recording.aside, estimator, features, self.scored)
+        return scope_of(self.recording.dynamics, self.recording.held_out, estimator, features, self.scored)
 
     def hold_out(self, splits: Sequence[Split]) -> None:
         """Add divisions. Raises ``DataError`` where no test run of them has a score that can be compared."""
@@ -139,15 +139,15 @@ class HeldOutEvaluation:
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
         """What an estimator gets to see of a division, which is one of ``folds``."""
         whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
-        data = without_held_out(whole, self.recording.aside, estimator)
+        data = without_held_out(whole, self.recording.held_out, estimator)
         self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")
         return data
 
     def held_out(self) -> HeldOut:
         """All test runs of all divisions."""
         runs = [run for _, run in self.tests]
-        recorded_runs = [run for run in self.judged.dynamics.runs if run.role != REPEAT]
-        numbers = units_of(recorded_runs, together_in(self.judged.dynamics.settings))
+        recorded_runs = [run for run in self.truth_recording.dynamics.runs if run.role != REPEAT]
+        numbers = units_of(recorded_runs, together_in(self.truth_recording.dynamics.settings))
         units = dict(zip((run.index for run in recorded_runs), numbers, strict=True))
         scored = [self.recording.dynamics.test[place] for place in self.scored]
         steps = np.full((len(runs), max(len(run.steps) for run in runs)), -1, dtype=np.int64)
@@ -179,7 +179,7 @@ class HeldOutEvaluation:
         """
         splits = self.splits if splits is None else splits
         part = self.registry.find("estimator", entry.name)
-        label, features = entry.label, entry.provision.features
+        label, features = entry.label, entry.feature_choice.features
         answers: list[RunPrediction] = []
         fits: list[FittedEstimator] = []
         for number, split in enumerate(splits):
@@ -189,7 +189,7 @@ class HeldOutEvaluation:
             named = NamedEstimator(part, self.registry.make("estimator", entry.name, **entry.settings))
             estimator = named.estimator
             try:
-                problem = refusal(estimator, () if self.recording.aside is None else self.recording.aside.sides)
+                problem = refusal(estimator, () if self.recording.held_out is None else self.recording.held_out.sides)
                 if problem is not None:
                     raise problem
                 fitted = fit_or_load(named, self.recording, self.data(split, features, estimator, len(splits)))
@@ -205,7 +205,7 @@ class HeldOutEvaluation:
                     name=entry.name,
                     oracle=estimator.tags.oracle,
                     conditions=estimator.tags.conditions,
-                    encoder=entry.provision.encoder,
+                    encoder=entry.feature_choice.encoder,
                 )
             fits.append(fitted)
         self.progress("compare", self.done, self.fits, label)
@@ -221,7 +221,7 @@ class HeldOutEvaluation:
             cost=measure_cost(fits[-1].named, splits[-1].test, self.metric, scope) if self.cost else None,
             intervals=_intervals(answers),
             conditions=fits[-1].named.estimator.tags.conditions,
-            encoder=entry.provision.encoder,
+            encoder=entry.feature_choice.encoder,
         )
 
 
@@ -238,7 +238,7 @@ def _intervals(answers: Sequence[RunPrediction]) -> Intervals:
 
 
 def folds_for(
-    dynamics: Dynamics, aside: HeldOutExamples | None, folds: int | None
+    dynamics: Dynamics, held_out: HeldOutExamples | None, folds: int | None
 ) -> tuple[int | None, tuple[str, ...]]:
     """The number of folds to take, and what to tell of it.
 
@@ -248,8 +248,8 @@ def folds_for(
     reserve = dynamics.settings.reserve_pool
     if not reserve:
         return _each_in_turn(dynamics) if folds is None and dynamics.settings.own_run else (folds, ())
-    if aside is not None and aside.pool and aside.share is None:
-        note = f"held out: the runs that draw from the {len(aside.pool)} reserved examples, which no run to fit has"
+    if held_out is not None and held_out.pool and held_out.share is None:
+        note = f"held out: the runs that draw from the {len(held_out.pool)} reserved examples, which no run to fit has"
         return None, (note if folds is None else f"{note}; --folds {folds} changes nothing",)
     if folds is None:
         return None, (

@@ -26,13 +26,13 @@ _NEXT = re.compile(r",(?=\s*[A-Za-z_][\w-]*=)")
 class ComparedEstimator:
     """One row to be: the estimator's registered name, the settings given, and a label that no other row has.
 
-    ``provision`` are the features that it works from.
+    ``feature_choice`` are the features that it works from.
     """
 
     label: str
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    provision: FeatureChoice = field(default=FeatureChoice(), compare=False, repr=False)
+    feature_choice: FeatureChoice = field(default=FeatureChoice(), compare=False, repr=False)
 
 
 class EstimatorSpec(NamedTuple):
@@ -83,7 +83,7 @@ def _setting_label(key: str, value: Any) -> str:
 
 def choose_estimators(
     registry: Registry,
-    shelf: FeatureLookup,
+    lookup: FeatureLookup,
     metric: MetricInfo,
     specs: Sequence[str] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -91,7 +91,7 @@ def choose_estimators(
 ) -> tuple[tuple[ComparedEstimator, ...], dict[str, str]]:
     """The rows to be, and the estimators left out with the reason.
 
-    ``shelf`` has the features that they work from. ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
+    ``lookup`` has the features that they work from. ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
     estimator's name to settings for each of its rows; what a spec says itself goes before. ``calibrate`` sets the
     setting of that name in every row that has it and doesn't say otherwise. What was named must work: for those
     every problem is raised, before any work, but that an estimator can't answer about unseen examples: that row
@@ -102,8 +102,8 @@ def choose_estimators(
     rows = [EstimatorSpec(name, {}) for name in ALWAYS]
     rows += [EstimatorSpec(name, {}) for name in registry.names("estimator")] if specs is None else parsed
     names = list(dict.fromkeys(row.name for row in rows))
-    recording = shelf.recording
-    sides = () if recording.aside is None else recording.aside.sides
+    recording = lookup.recording
+    sides = () if recording.held_out is None else recording.held_out.sides
     unused = sorted(settings.keys() - set(names))
     if unused:
         raise UsageError(
@@ -124,12 +124,12 @@ def choose_estimators(
         except GptflError as error:
             problem = error
         else:
-            provision = shelf.provide(estimator, encoder)
-            problem = unmet_need(estimator, recording, provision.features, metric)
+            feature_choice = lookup.provide(estimator, encoder)
+            problem = unmet_need(estimator, recording, feature_choice.features, metric)
             if problem is None and name not in required:
                 problem = refusal(estimator, sides)
         if problem is None:
-            entries[label] = ComparedEstimator(label, name, given, provision)
+            entries[label] = ComparedEstimator(label, name, given, feature_choice)
             calibrated = calibrated or CALIBRATE in given
         elif name in required:
             raise problem

@@ -33,7 +33,7 @@ def open_truth(truth: OpenedRecording, recording: OpenedRecording, metric: Metri
     pool = _places(truth.dynamics.pool, recording.dynamics.pool, "pool", truth, recording)
     tests = _places(recording.dynamics.test, truth.dynamics.test, "test", recording, truth)
     kept = focused(truth, chosen)
-    runs = tuple(_told_in(of_tests(run, tests), pool) for run in kept.dynamics.runs)
+    runs = tuple(_renumbered(of_tests(run, tests), pool) for run in kept.dynamics.runs)
     dynamics = replace(kept.dynamics, pool=recording.dynamics.pool, test=recording.dynamics.test, runs=runs)
     return replace(kept, dynamics=replace(dynamics, gradients=None, sketches=None))
 
@@ -43,7 +43,7 @@ def tested(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.role != REPEAT]
 
 
-def _told_in(run: Run, places: Int[np.ndarray, " pool"]) -> Run:
+def _renumbered(run: Run, places: Int[np.ndarray, " pool"]) -> Run:
     """The run with its batches as places of another pool."""
     batches = run.curriculum.batches
     moved = np.where(batches >= 0, places[np.maximum(batches, 0)], -1)
@@ -51,17 +51,21 @@ def _told_in(run: Run, places: Int[np.ndarray, " pool"]) -> Run:
 
 
 def _places(
-    wanted: Sequence[Example], there: Sequence[Example], side: str, asks: OpenedRecording, has: OpenedRecording
+    required: Sequence[Example],
+    there: Sequence[Example],
+    side: str,
+    requiring: OpenedRecording,
+    holding: OpenedRecording,
 ) -> Int[np.ndarray, " wanted"]:
     """Where the examples wanted are among those there. Raises ``DataError`` where one isn't, or has another content."""
     known = {example.id: (place, example.digest) for place, example in enumerate(there)}
     places = []
-    for example in wanted:
+    for example in required:
         place, digest = known.get(example.id, (-1, ""))
         if place < 0 or digest != example.digest:
             how = "isn't in" if place < 0 else "has another content in"
             raise DataError(
-                f"{side} example {example.id!r} of {asks.path.name} {how} {has.path.name}",
+                f"{side} example {example.id!r} of {requiring.path.name} {how} {holding.path.name}",
                 "record both on the same examples: the same data, --pool, --test and --seed",
             )
         places.append(place)

@@ -117,7 +117,7 @@ class TrainingPlan:
         )
         return estimate(trainer, self.plans[0], size, ())
 
-    def carry_out(self, executor: Executor, progress: Progress) -> list[Run]:
+    def train(self, executor: Executor, progress: Progress) -> list[Run]:
         """Train; the runs in order. Raises ``DataError`` where one diverges."""
         self._trainer()
         each = self.request.recipe.steps
@@ -209,7 +209,7 @@ def verified(
 
 
 def _taken_note(
-    source: FittedSimulator, asked: SimulationRequest, recorded: Float[np.ndarray, "run asked test"]
+    source: FittedSimulator, request: SimulationRequest, recorded: Float[np.ndarray, "run asked test"]
 ) -> tuple[str, ...]:
     """That model and recipe of an imported recording are taken from the options, and whether the model bears it out."""
     if not source.recording.dynamics.settings.imported:
@@ -217,9 +217,9 @@ def _taken_note(
     taken = (
         "nothing in an imported recording says its model and recipe: they are taken to be those of --model and --recipe"
     )
-    if asked.query.steps[0] != 0:
+    if request.query.steps[0] != 0:
         return (taken,)
-    first = asked.query.first
+    first = request.query.first
     off = float(np.nanmean(np.abs(recorded[:, 0] - first)) / max(float(np.nanmean(np.abs(first))), 1e-12))
     if off <= SAME_START:
         return (taken,)

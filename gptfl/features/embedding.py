@@ -90,10 +90,10 @@ class Embedding:
         self.embedded = sum(map(len, missing))
         fresh: Mapping[str, FeatureSet] = {}
         # An encoder never gets an empty side: one known row is then embedded again and left unused.
-        wanted = [rows or [0] for rows in missing]
+        rows_to_encode = [rows or [0] for rows in missing]
         if self.embedded:
             self.progress("featurize", 0, self.embedded, self.name)
-            fresh = self._encode([self.pool[i] for i in wanted[0]], [self.test[i] for i in wanted[1]])
+            fresh = self._encode([self.pool[i] for i in rows_to_encode[0]], [self.test[i] for i in rows_to_encode[1]])
             self.progress("featurize", self.embedded, self.embedded, self.name)
         return {
             name: FeatureSet(

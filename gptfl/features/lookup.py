@@ -13,7 +13,7 @@ from gptfl.core.holdout import kept_places
 from gptfl.core.queries import features_at
 from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Estimator
-from gptfl.recording.recording import OpenedRecording, picked_note
+from gptfl.recording.recording import OpenedRecording, others_note
 from gptfl.store.features import FeatureReader, check_features, check_numbers, open_features, read_features
 from gptfl.store.simulators import SimulatorFile
 
@@ -116,21 +116,21 @@ class FeatureLookup:
         )
 
 
-def choice_notes(provisions: Mapping[str, FeatureChoice]) -> tuple[str, ...]:
+def choice_notes(choices: Mapping[str, FeatureChoice]) -> tuple[str, ...]:
     """What to tell of the features of all rows, by their labels: where they differ, who works from which."""
     by_encoder: dict[str, list[str]] = {}
     last = set()
-    for label, provision in provisions.items():
-        if provision.encoder is not None:
-            by_encoder.setdefault(provision.encoder, []).append(label)
-            last |= {provision.encoder} if provision.last else set()
+    for label, choice in choices.items():
+        if choice.encoder is not None:
+            by_encoder.setdefault(choice.encoder, []).append(label)
+            last |= {choice.encoder} if choice.last else set()
     if len(by_encoder) < 2:
-        return tuple(dict.fromkeys(note for provision in provisions.values() for note in provision.notes))
-    choices = "; ".join(
+        return tuple(dict.fromkeys(note for choice in choices.values() for note in choice.notes))
+    sources = "; ".join(
         f"{', '.join(labels)} from {encoder}{' (made last)' if encoder in last else ''}"
         for encoder, labels in by_encoder.items()
     )
-    return (f"features: {choices}; {HOW}",)
+    return (f"features: {sources}; {HOW}",)
 
 
 def find_features(
@@ -153,8 +153,8 @@ def find_features(
                 f"{space.shown} holds no features of {stem} by the encoder {encoder!r}",
                 f"run gptfl featurize --encoder {encoder} first",
             )
-        picked = space.pick("features", stem, **conditions)
-        path, notes = picked.path, picked_note(picked, "features file", "--encoder")
+        latest = space.latest("features", stem, **conditions)
+        path, notes = latest.path, others_note(latest, "features file", "--encoder")
     found = read_features(path)
     check_features(found, recording.dynamics, path)
     check_numbers(found, path)
@@ -203,9 +203,11 @@ def open_fitted_features(
 
 def _fitted_rows(recording: OpenedRecording, blind: bool) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " test"]]:
     """The places of the examples that a simulator was fitted to."""
-    dynamics, aside = recording.dynamics, recording.aside
-    hidden = () if blind or aside is None else aside.pool
-    return kept_places(len(dynamics.pool), hidden), kept_places(len(dynamics.test), () if aside is None else aside.test)
+    dynamics, held_out = recording.dynamics, recording.held_out
+    hidden = () if blind or held_out is None else held_out.pool
+    return kept_places(len(dynamics.pool), hidden), kept_places(
+        len(dynamics.test), () if held_out is None else held_out.test
+    )
 
 
 def _feature_paths(recording: OpenedRecording, found: SimulatorFile, given: str | Path | None) -> list[Path]:

@@ -58,24 +58,24 @@ class ClassQuota:
         return np.asarray(self.most - taken)
 
 
-def class_quota(pool: Sequence[Example], wish: SelectionSpec) -> ClassQuota:
+def class_quota(pool: Sequence[Example], spec: SelectionSpec) -> ClassQuota:
     """How many examples of each class may be picked.
 
     Raises ``DataError`` where the examples have no classes, and ``UsageError`` where the classes have too few
     examples to give as many as are wanted.
     """
-    if wish.max_share is None:
-        return ClassQuota(np.zeros(len(pool), dtype=np.int64), wish.size)
+    if spec.max_share is None:
+        return ClassQuota(np.zeros(len(pool), dtype=np.int64), spec.size)
     classes = class_numbers(pool)
-    flag = f"--max-share-per-class {wish.max_share:g}"
+    flag = f"--max-share-per-class {spec.max_share:g}"
     if classes is None:
         raise DataError(
             f"{flag}: the recording's training examples have no classes{lack_of_classes(pool)}", "leave it out"
         )
-    most = math.floor(wish.max_share * wish.size + ROUNDING)
+    most = math.floor(spec.max_share * spec.size + ROUNDING)
     there = int(np.minimum(np.bincount(classes), most).sum())
-    if there < wish.size:
-        raise UsageError(f"{flag} leaves {there} of the --size {wish.size} examples", "give a larger share")
+    if there < spec.size:
+        raise UsageError(f"{flag} leaves {there} of the --size {spec.size} examples", "give a larger share")
     return ClassQuota(classes, most)
 
 
@@ -93,9 +93,9 @@ def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: ClassQuota) -
 
 
 def select_greedily(
-    worth: Float[np.ndarray, " pool"],
+    utility: Float[np.ndarray, " pool"],
     penalty: float,
-    wish: SelectionSpec,
+    spec: SelectionSpec,
     rooms: ClassQuota,
     vectors: VectorSource | None,
 ) -> list[int]:
@@ -107,13 +107,13 @@ def select_greedily(
 
     Raises ``UsageError`` where the vectors of too many examples would have to be held.
     """
-    chosen = greatest(worth, wish.size, rooms)
+    chosen = greatest(utility, spec.size, rooms)
     if penalty == 0 or vectors is None:
         return chosen
     # Of the plain choice one that fits is always left, so that nothing of less worth than its least, less the
     # greatest penalty, is ever picked.
-    eligible = np.flatnonzero(worth >= worth[chosen[-1]] - penalty)
-    return _apart(worth, eligible, directions(vectors, eligible, len(worth), wish), penalty, wish.size, rooms)
+    eligible = np.flatnonzero(utility >= utility[chosen[-1]] - penalty)
+    return _apart(utility, eligible, directions(vectors, eligible, len(utility), spec), penalty, spec.size, rooms)
 
 
 def similarity(
@@ -125,27 +125,27 @@ def similarity(
 
 
 def _apart(
-    worth: Float[np.ndarray, " pool"],
+    utility: Float[np.ndarray, " pool"],
     eligible: Int[np.ndarray, " eligible"],
     ways: list[Float[np.ndarray, "eligible d"]],
     penalty: float,
     size: int,
     rooms: ClassQuota,
 ) -> list[int]:
-    alike = np.zeros(len(eligible))
+    closest = np.zeros(len(eligible))
     open_ = np.ones(len(eligible), dtype=bool)
     chosen: list[int] = []
     for _ in range(size):
         may = open_ & (rooms.left(chosen)[rooms.classes[eligible]] > 0)
-        best = int(np.argmax(np.where(may, worth[eligible] - penalty * alike, -np.inf)))
+        best = int(np.argmax(np.where(may, utility[eligible] - penalty * closest, -np.inf)))
         chosen.append(int(eligible[best]))
         open_[best] = False
-        alike = np.maximum(alike, similarity(ways, [one[best : best + 1] for one in ways])[:, 0])
+        closest = np.maximum(closest, similarity(ways, [one[best : best + 1] for one in ways])[:, 0])
     return chosen
 
 
 def directions(
-    vectors: VectorSource, places: Int[np.ndarray, " eligible"], pool: int, wish: SelectionSpec
+    vectors: VectorSource, places: Int[np.ndarray, " eligible"], pool: int, spec: SelectionSpec
 ) -> list[Float[np.ndarray, "eligible d"]]:
     """The centred vectors of the examples at ascending places in each set, of length 1 (0 where one is the mean).
 
@@ -154,7 +154,7 @@ def directions(
     held = len(places) * sum(one.shape[1] * 4 for one in vectors.rows(0, 1).values())
     if held > MAX_BYTES:
         raise UsageError(
-            f"--diversity {wish.diversity:g} leaves {len(places)} examples to choose from, whose vectors take "
+            f"--diversity {spec.diversity:g} leaves {len(places)} examples to choose from, whose vectors take "
             f"{held / 2**30:.1f} GiB",
             "give a smaller --diversity",
         )

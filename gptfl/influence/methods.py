@@ -79,7 +79,7 @@ def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float
     """
     part, estimator = source.named.part, source.named.estimator
     dynamics = source.recording.dynamics
-    if source.recording.aside is not None:
+    if source.recording.held_out is not None:
         raise DataError(
             f"{source.path} was fitted with examples set aside, and tells no influence of or on those",
             "use --how replace, or fit without --unseen",

@@ -46,12 +46,12 @@ def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[Fitt
 
     Raises as ``open_fitted`` does where one is of another.
     """
-    wanted: list[tuple[str | Path | None, str | None]] = [(path, None) for path in influence.simulators]
-    wanted += [(None, name) for name in influence.estimators]
+    named: list[tuple[str | Path | None, str | None]] = [(path, None) for path in influence.simulators]
+    named += [(None, name) for name in influence.estimators]
     sources: list[FittedSimulator] = []
     read: dict[Path, OpenedRecording] = {}
     dynamics, metric = inputs.dynamics, influence.metric
-    for path, name in wanted or [(None, None)]:
+    for path, name in named or [(None, None)]:
         source = open_fitted(path, dynamics, inputs.workspace, name, metric, inputs.features, read)
         sources.append(source)
         dynamics, metric = source.recording.path, source.metric.name
@@ -140,5 +140,5 @@ def _itself(
     return {
         ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
-        if tells_itself(source.named.estimator) and source.recording.aside is None
+        if tells_itself(source.named.estimator) and source.recording.held_out is None
     }

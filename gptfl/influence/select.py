@@ -11,7 +11,7 @@ from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import Selection, chosen_of
 from gptfl.influence.targets import Influence, InfluenceTarget
 from gptfl.simulation.caveats import beyond_note, novelty_note, share_note
-from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, ask_subset
+from gptfl.simulation.counterfactual import AS_RECORDED, SimulationRequest, subset_request
 from gptfl.simulation.outcome import Reference
 from gptfl.simulation.reference import against_average, trust_of
 from gptfl.simulation.simulator import FittedSimulator
@@ -25,7 +25,7 @@ OPTIMISTIC = (
 def select_from(
     source: FittedSimulator,
     subject: InfluenceTarget,
-    wish: SelectionSpec,
+    spec: SelectionSpec,
     how: str | None,
     features: str | Path | None,
     orders: int,
@@ -36,15 +36,15 @@ def select_from(
 
     Raises ``DataError`` where the estimator can't tell what is asked.
     """
-    influence, chosen = chosen_of(source, subject, wish, how, features, orders, seed, progress)
-    request = ask_subset(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
-    return _selection_of(source, subject, wish, influence, chosen, request, source.ask(request.query))
+    influence, chosen = chosen_of(source, subject, spec, how, features, orders, seed, progress)
+    request = subset_request(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
+    return _selection_of(source, subject, spec, influence, chosen, request, source.predict(request.query))
 
 
 def _selection_of(
     source: FittedSimulator,
     subject: InfluenceTarget,
-    wish: SelectionSpec,
+    spec: SelectionSpec,
     influence_of_pool: Influence,
     chosen: list[int],
     request: SimulationRequest,
@@ -96,6 +96,6 @@ def _selection_of(
             OPTIMISTIC,
             f"trust in {source.found.estimator}: {trust.text}",
         ),
-        wish=asdict(wish),
+        criteria=asdict(spec),
         class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
     )

@@ -56,7 +56,7 @@ class Selection(Displayed):
     """How much of what the examples may do the recorded runs leave open, where the estimator tells: 0 nothing, 1 all."""
     imported: bool = False
     """Whether the recording was imported, and nothing can be trained by its recipe."""
-    wish: Mapping[str, float | None] = field(default_factory=dict)
+    criteria: Mapping[str, float | None] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     """The class of each example, where the pool's examples have classes."""
 
@@ -71,9 +71,9 @@ class Selection(Displayed):
         return dict(Counter(self.class_names).most_common())
 
 
-def target_of(on: str | Sequence[str], source: FittedSimulator, wish: SelectionSpec) -> InfluenceTarget:
+def target_of(on: str | Sequence[str], source: FittedSimulator, spec: SelectionSpec) -> InfluenceTarget:
     """What is to become better. Raises ``UsageError`` and ``DataError`` as ``influence_target`` and ``SelectionSpec.check`` do."""
-    wish.check(len(source.scope.pool))
+    spec.check(len(source.scope.pool))
     subject = influence_target(on, source.recording.dynamics)
     if subject.itself:
         raise UsageError("--on self names no test examples to train for", "use --on mean, test:ID or group:FILE")
@@ -83,7 +83,7 @@ def target_of(on: str | Sequence[str], source: FittedSimulator, wish: SelectionS
 def chosen_of(
     source: FittedSimulator,
     subject: InfluenceTarget,
-    wish: SelectionSpec,
+    spec: SelectionSpec,
     how: str | None,
     features: str | Path | Features | None,
     orders: int,
@@ -91,28 +91,30 @@ def chosen_of(
     progress: Progress,
 ) -> tuple[Influence, list[int]]:
     """The influence of every example and the places of those chosen: the greatest first, then exchanged."""
-    rooms = class_quota(source.scope.pool, wish)
+    rooms = class_quota(source.scope.pool, spec)
     name = source.found.estimator
-    if wish.diversity and source.found.features is None:
+    if spec.diversity and source.found.features is None:
         raise DataError(
-            f"--diversity {wish.diversity:g} goes by features, and {name} was fitted without any",
+            f"--diversity {spec.diversity:g} goes by features, and {name} was fitted without any",
             "leave it out, or use an estimator that is fitted to features",
         )
     influence = compute_influence(source, subject, how, None, features, orders, seed, progress)
-    if wish.cautious and influence.spread is None:
+    if spec.cautious and influence.spread is None:
         raise DataError(
-            f"--cautious {wish.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",
+            f"--cautious {spec.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",
             f"leave it out, or use an estimator that tells influence in closed form, such as {FEW_RUNS}",
         )
-    worth = influence.influence if influence.spread is None else influence.influence - wish.cautious * influence.spread
-    penalty = wish.diversity * float(worth.std())
-    if not wish.diversity:
-        chosen = select_greedily(worth, 0.0, wish, rooms, None)
+    utility = (
+        influence.influence if influence.spread is None else influence.influence - spec.cautious * influence.spread
+    )
+    penalty = spec.diversity * float(utility.std())
+    if not spec.diversity:
+        chosen = select_greedily(utility, 0.0, spec, rooms, None)
         return improve_by_swaps(
-            source, subject, wish, rooms, influence, SearchStart(chosen, worth), None, seed, progress
+            source, subject, spec, rooms, influence, SearchStart(chosen, utility), None, seed, progress
         )
     with vectors_of(source, features) as vectors:
-        chosen = select_greedily(worth, penalty, wish, rooms, vectors)
+        chosen = select_greedily(utility, penalty, spec, rooms, vectors)
         return improve_by_swaps(
-            source, subject, wish, rooms, influence, SearchStart(chosen, worth, penalty), vectors, seed, progress
+            source, subject, spec, rooms, influence, SearchStart(chosen, utility, penalty), vectors, seed, progress
         )

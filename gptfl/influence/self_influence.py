@@ -54,8 +54,8 @@ def measure_initial_metrics(
     rows = {example.id: float(value) for example, value in zip(recording.dynamics.pool, values, strict=True)}
     content = {"recording": recording.dynamics.examples, "metric": metric.name, "model": model, "values": rows}
     try:
-        with written_whole(path) as aside:
-            aside.write_text(json_text(content, indent=2) + "\n", encoding="utf-8")
+        with written_whole(path) as part:
+            part.write_text(json_text(content, indent=2) + "\n", encoding="utf-8")
     except ResourceError as error:  # what was asked for is there all the same
         warnings.warn(f"first scores are measured anew the next time: {error}", GptflWarning, stacklevel=2)
     return InitialMetrics(metric.name, values)

@@ -180,7 +180,7 @@ def simulated(
 
     def final(batches: Int[np.ndarray, "run step batch"]) -> Float[np.ndarray, "run test"]:
         nonlocal done
-        values = source.ask(recipe.query(batches, first)).values[:, -1]
+        values = source.predict(recipe.query(batches, first)).values[:, -1]
         done += len(batches)
         progress("rank", done, total, f"{source.found.estimator}, --how {how}")
         return values

@@ -34,18 +34,18 @@ class SearchStart:
     """The places chosen by their worth, the worth of every example, and what likeness to another one takes off it."""
 
     chosen: list[int]
-    worth: Float[np.ndarray, " pool"]
+    utility: Float[np.ndarray, " pool"]
     penalty: float = 0.0
 
 
-Judge = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset order step batch"]], np.ndarray]
+Objective = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset order step batch"]], np.ndarray]
 """How good each of some subsets is: members of each, and their curricula."""
 
 
 def improve_by_swaps(
     source: FittedSimulator,
     subject: InfluenceTarget,
-    wish: SelectionSpec,
+    spec: SelectionSpec,
     rooms: ClassQuota,
     influence: Influence,
     start: SearchStart,
@@ -61,48 +61,48 @@ def improve_by_swaps(
     influence and ``penalty`` times every member's likeness to the member most like it.
     """
     in_units = influence.how != DERIVATIVE
-    if wish.search == 0 or (not in_units and start.penalty > 0):
+    if spec.search == 0 or (not in_units and start.penalty > 0):
         return influence, start.chosen
-    candidates = greatest(start.worth, min(len(start.worth), max(FEWEST, AS_MANY * wish.size)), _open(rooms))
-    drawn = _drawn(source, wish.size, rooms, seed)
+    candidates = greatest(start.utility, min(len(start.utility), max(FEWEST, AS_MANY * spec.size)), _open(rooms))
+    drawn = _drawn(source, spec.size, rooms, seed)
     eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
     first = source.first(int(recipe.grid[0]))
     tests = slice(None) if subject.tests is None else subject.tests
     sign = 1.0 if source.metric.higher_is_better else -1.0
     # Closed-form influence is of seeing an example once; others are of all its places in a run.
-    times = recipe.seen / wish.size if influence.how == CLOSED_FORM else 1.0
-    spread = np.zeros(len(start.worth)) if influence.spread is None else wish.cautious * influence.spread
-    alike = None
+    times = recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0
+    spread = np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread
+    overlap = None
     if vectors is not None and start.penalty > 0:
-        ways = directions(vectors, eligible, len(start.worth), wish)
-        alike = start.penalty * similarity(ways, ways)
-        np.fill_diagonal(alike, 0.0)
+        ways = directions(vectors, eligible, len(start.utility), spec)
+        overlap = start.penalty * similarity(ways, ways)
+        np.fill_diagonal(overlap, 0.0)
 
-    def judge(
+    def objective(
         members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
     ) -> Float[np.ndarray, " subset"]:
         flat = batches.reshape(-1, *batches.shape[2:])
-        ends = source.ask(recipe.query(flat, first)).values[:, -1, tests].astype(np.float64).mean(axis=1)
+        ends = source.predict(recipe.query(flat, first)).values[:, -1, tests].astype(np.float64).mean(axis=1)
         cost = spread[members].sum(axis=1)
-        if alike is not None:
+        if overlap is not None:
             rows = np.searchsorted(eligible, members)
-            cost = cost + np.array([alike[np.ix_(one, one)].max(axis=1).sum() for one in rows])
+            cost = cost + np.array([overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
         return np.asarray(sign * ends.reshape(len(members), -1).mean(axis=1) - times * cost)
 
-    starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, wish.search // ORDERS)]
+    starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
-    values = judge(np.stack(starts), batches)
+    values = objective(np.stack(starts), batches)
     best = int(np.argmax(values))
-    budget = wish.search - len(starts) * ORDERS
+    budget = spec.search - len(starts) * ORDERS
     first_members = start.chosen if best == 0 else starts[best].tolist()
-    chosen, now = search(judge, first_members, batches[best], eligible, rooms, budget, seed, progress)
+    chosen, now = search(objective, first_members, batches[best], eligible, rooms, budget, seed, progress)
     before, after = float(values[0]), now
     lost = len(set(start.chosen) - set(chosen))
     if not lost:
         return influence, chosen
     note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
-    if not spread.any() and alike is None:
+    if not spread.any() and overlap is None:
         note += (
             f": {source.metric.name} was predicted to be {sign * before:.4g} with them and is {sign * after:.4g} now"
         )
@@ -110,7 +110,7 @@ def improve_by_swaps(
 
 
 def search(
-    judge: Judge,
+    objective: Objective,
     chosen: list[int],
     batches: Int[np.ndarray, "order step batch"],
     eligible: Int[np.ndarray, " eligible"],
@@ -127,7 +127,7 @@ def search(
     """
     random = generator(seed, Stream.SWAPS)
     members = np.array(chosen)
-    now = float(judge(members[None], batches[None])[0])
+    now = float(objective(members[None], batches[None])[0])
     spent, moved = len(batches), True
     while moved and spent < budget:
         moved = False
@@ -141,7 +141,7 @@ def search(
             tried = np.repeat(members[None], len(others), axis=0)
             tried[:, turn] = others
             trials = np.where(batches == members[turn], others[:, None, None, None], batches)
-            values = judge(tried, trials)
+            values = objective(tried, trials)
             spent += len(trials) * len(batches)
             progress("search", min(spent, budget), budget, "exchanging examples")
             best = int(np.argmax(values))

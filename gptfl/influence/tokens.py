@@ -79,7 +79,7 @@ def token_influence(source: FittedSimulator, test: int, sketches: TokenSketches)
             f"{source.found.estimator} tells no influence by token", "use --estimator exposure-gp, fitted to gradients"
         )
     place = int(source.scope.test_seen[test])
-    if source.recording.aside is not None or place < 0:
+    if source.recording.held_out is not None or place < 0:
         raise DataError(f"{source.path} was fitted with examples set aside", "fit without --unseen")
     with vectors_of(source, None) as vectors:
         train = vectors.rows(0, len(source.scope.pool))

@@ -10,7 +10,7 @@ from gptfl.core import Curriculum, Example, Progress, Run, role_of
 from gptfl.core.recording_settings import UNKNOWN_RATE
 from gptfl.core.texts import counted
 from gptfl.errors import harmless
-from gptfl.interchange.gptdynamics import Batches, Budget, Oddities, RunFiles, longest, read_batches, read_scores
+from gptfl.interchange.gptdynamics import Batches, Budget, Duplicates, RunFiles, longest, read_batches, read_scores
 
 MOST_CLASSES = 10
 """Targets of up to so many different texts, each of them met again in the pool, are taken for classes."""
@@ -25,7 +25,7 @@ class ImportCounts:
     runs: int = 0
     scores: int = 0
     missing: int = 0
-    odd: Oddities = field(default_factory=Oddities)
+    duplicates: Duplicates = field(default_factory=Duplicates)
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Assembly:
     rates_given: bool = False
     """Whether all steps have a learning rate, and whether any has."""
     counts: dict[str, ImportCounts] = field(default_factory=dict)
-    batches: Oddities = field(default_factory=Oddities)
+    batches: Duplicates = field(default_factory=Duplicates)
     scored: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -75,13 +75,13 @@ def assemble(
             values[name][np.searchsorted(steps, one.steps)] = one.values
             made.scored.update(one.named.tolist())
             made.counts[name].runs += 1
-            made.counts[name].odd += one.odd
+            made.counts[name].duplicates += one.duplicates
         total = longest(batches, scores.values())
         if total > max(batches.rows):
             late.append(files.name)
         elif len(batches.rows) < total:
             gaps.append(files.name)
-        made.batches += batches.odd
+        made.batches += batches.duplicates
         made.rates_known &= batches.rates.keys() == batches.rows.keys()
         made.rates_given |= bool(batches.rates)
         curriculum = Curriculum(batches.array(total, budget, files.batches), _rates(batches, total))

@@ -46,7 +46,7 @@ class Budget:
 
 
 @dataclass
-class Oddities:
+class Duplicates:
     """What repeats in a file: how often, and in how many cases with another value (the last one counts)."""
 
     repeats: int = 0
@@ -57,8 +57,8 @@ class Oddities:
         if self.repeats > MAX_REPEATS + different:
             raise line.wrong(f"{self.repeats:,} entries so far were there before", "give each step once")
 
-    def __add__(self, other: "Oddities") -> "Oddities":
-        return Oddities(self.repeats + other.repeats, self.differing + other.differing)
+    def __add__(self, other: "Duplicates") -> "Duplicates":
+        return Duplicates(self.repeats + other.repeats, self.differing + other.differing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Batches:
 
     rows: dict[int, list[int]] = field(default_factory=dict)
     rates: dict[int, float] = field(default_factory=dict)
-    odd: Oddities = field(default_factory=Oddities)
+    duplicates: Duplicates = field(default_factory=Duplicates)
 
     def array(self, steps: int, budget: Budget, path: Path) -> Int[np.ndarray, "step batch"]:
         """Steps 1 to ``steps``, padded with -1; a step without a batch is all padding."""
@@ -95,7 +95,7 @@ class Scores:
     steps: Int[np.ndarray, " recorded"]
     values: Float[np.ndarray, "recorded test"]
     named: Int[np.ndarray, " named"]
-    odd: Oddities
+    duplicates: Duplicates
 
 
 def find_runs(folder: Path) -> tuple[list[RunFiles], list[str]]:
@@ -141,8 +141,8 @@ def read_batches(path: Path, places: Mapping[str, int], budget: Budget) -> Batch
         row = [_place(line, one, places, "--train-texts", BATCH_FORM) for one in ids]
         budget.take(len(row) * 8, path)
         if step in found.rows:
-            found.odd += Oddities(1, int(found.rows[step] != row))
-            found.odd.check(len(found.rows), line)
+            found.duplicates += Duplicates(1, int(found.rows[step] != row))
+            found.duplicates.check(len(found.rows), line)
         found.rows[step] = row
         rate = line.values.get("learning_rate")
         if rate is not None:
@@ -165,10 +165,10 @@ def read_scores(path: Path, places: Mapping[str, int], metric: str, budget: Budg
         place = _place(line, line.values.get("id"), places, "--test-texts", SCORE_FORM)
         named.add(place)
         table.put(place, *_trajectory(line, metric))
-        table.odd.check(table.values.size, line)
+        table.duplicates.check(table.values.size, line)
     order = np.argsort(np.array(list(table.rows), dtype=np.int64))
     steps = np.array(list(table.rows), dtype=np.int64)[order]
-    return Scores(steps, table.values[order], np.array(sorted(named), dtype=np.int64), table.odd)
+    return Scores(steps, table.values[order], np.array(sorted(named), dtype=np.int64), table.duplicates)
 
 
 class _Table:
@@ -176,16 +176,16 @@ class _Table:
 
     def __init__(self, tests: int, path: Path, budget: Budget) -> None:
         self.rows: dict[int, int] = {}
-        self.path, self.budget, self.odd = path, budget, Oddities()
+        self.path, self.budget, self.duplicates = path, budget, Duplicates()
         self.values = self._empty(1, tests)
 
-    def put(self, test: int, scores: Mapping[int, float], odd: Oddities) -> None:
+    def put(self, test: int, scores: Mapping[int, float], duplicates: Duplicates) -> None:
         rows = [self.rows.setdefault(step, len(self.rows)) for step in scores]
         while len(self.values) < len(self.rows):
             self.values = np.concatenate([self.values, self._empty(len(self.values), self.values.shape[1])])
         old, new = self.values[rows, test], np.fromiter(scores.values(), np.float32, len(scores))
         known = ~np.isnan(old)
-        self.odd += odd + Oddities(int(known.sum()), int((known & (old != new)).sum()))
+        self.duplicates += duplicates + Duplicates(int(known.sum()), int((known & (old != new)).sum()))
         self.values[rows, test] = new
 
     def _empty(self, rows: int, tests: int) -> Float[np.ndarray, "row test"]:
@@ -193,14 +193,14 @@ class _Table:
         return np.full((rows, tests), np.nan, dtype=np.float32)
 
 
-def _trajectory(line: Line, metric: str) -> tuple[dict[int, float], Oddities]:
+def _trajectory(line: Line, metric: str) -> tuple[dict[int, float], Duplicates]:
     """Scores by step."""
     key = f"{metric}_trajectory" if f"{metric}_trajectory" in line.values else "loss_trajectory"
     entries = line.values.get(key)
     if not isinstance(entries, list):
         raise line.wrong(f'"{key}" is {line.what(key)}, not a list', f"expected {SCORE_FORM}")
     scores: dict[int, float] = {}
-    odd = Oddities()
+    duplicates = Duplicates()
     for entry in entries:
         if not isinstance(entry, dict):
             raise line.wrong(f"{shown(entry)} is no score", f"expected {SCORE_FORM}")
@@ -208,9 +208,9 @@ def _trajectory(line: Line, metric: str) -> tuple[dict[int, float], Oddities]:
         step = _step(line, entry.get("step"), 0, SCORE_FORM)
         score = _number(line, entry.get(name), name, step)
         if step in scores:
-            odd += Oddities(1, int(np.float32(scores[step]) != np.float32(score)))
+            duplicates += Duplicates(1, int(np.float32(scores[step]) != np.float32(score)))
         scores[step] = score
-    return scores, odd
+    return scores, duplicates
 
 
 def _step(line: Line, value: Any, least: int, form: str) -> int:

@@ -34,7 +34,7 @@ from gptfl.interchange.assemble import (
     with_classes,
     with_rates,
 )
-from gptfl.interchange.gptdynamics import SCORES, Oddities, RunFiles, find_runs
+from gptfl.interchange.gptdynamics import SCORES, Duplicates, RunFiles, find_runs
 from gptfl.interchange.sketch_archive import ENCODER, features_of, products_of, read_sketches
 from gptfl.interchange.texts import TEST_TEXTS, TRAIN_TEXTS, read_texts
 from gptfl.metrics import Accuracy, Bleu, Loss, RougeL
@@ -68,7 +68,7 @@ class ImportResult(Listed):
     pool: int
     test: int
     metrics: Mapping[str, ImportCounts]
-    batches: Oddities = field(default_factory=Oddities)
+    batches: Duplicates = field(default_factory=Duplicates)
     features: Path | None = None
     sets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -51,15 +51,15 @@ def _points(archive: zipfile.ZipFile, path: Path, pool: int, test: int) -> list[
     wide = shapes[f"te{steps[0]}"][-1:]
     for name, shape in shapes.items():
         if name.endswith("_scale"):
-            wanted: tuple[int, ...] = ()
+            expected: tuple[int, ...] = ()
         else:
-            wanted = ((test if name.startswith("te") else pool), *wide)
+            expected = ((test if name.startswith("te") else pool), *wide)
             rest = {f"te{_step(name)}", f"tr{_step(name)}"} - members.keys()
             if rest:
                 raise DataError(f"--sketches {path} has {name!r} without {min(rest)!r}", f"expected {LAYOUT}")
-        if shape != wanted:
+        if shape != expected:
             raise DataError(
-                f"--sketches {path}: {name!r} has shape {shape}, not {wanted}",
+                f"--sketches {path}: {name!r} has shape {shape}, not {expected}",
                 f"the texts are of {pool} training and {test} test examples; sketch the same, in the same order",
             )
     points = []

@@ -10,7 +10,7 @@ from gptfl.options.common import FILES, PRECISE, File
 from gptfl.options.rows import RowOptions
 
 TRAINING = "The finished training"
-ASKED = "Which influence"
+INFLUENCE = "Which influence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +55,17 @@ class AttributeOptions:
     )
     max_length: int = common.max_length(TRAINING)
     rows: RowOptions = RowOptions()
-    test: int | None = option(None, "Test examples that are measured.", shown="all", panel=ASKED, bound=at_least(1))
+    test: int | None = option(None, "Test examples that are measured.", shown="all", panel=INFLUENCE, bound=at_least(1))
     on: str | Sequence[str] = option(
         "mean",
         "Influence on what: mean (of all test examples), test:ID, or group:FILE (test ids, one a line).",
         complete=("mean", "test:", "group:"),
-        panel=ASKED,
+        panel=INFLUENCE,
     )
     tokens: bool = option(
         False,
         "With --on test:ID, also tell which examples moved which token of its target, to first order.",
-        panel=ASKED,
+        panel=INFLUENCE,
     )
     top: int | None = common.top()
     reverse: bool = common.harmful()

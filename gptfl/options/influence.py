@@ -10,7 +10,7 @@ from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option
 from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions, Picture
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
-ASKED, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
+INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
 
 
 def how_option() -> Any:
@@ -21,7 +21,7 @@ def how_option() -> Any:
         "tells it, with an interval) or derivative (the same to first order, without one).",
         shown="closed-form or derivative where there is one, else replace",
         complete=("replace", "drop", "closed-form", "derivative"),
-        panel=ASKED,
+        panel=INFLUENCE,
     )
 
 
@@ -42,11 +42,15 @@ class InfluenceOptions:
         "Influence on what: mean (of all test examples), self (the example's own metric), test:ID, "
         "or group:FILE (test ids, one a line).",
         complete=("mean", "self", "test:", "group:"),
-        panel=ASKED,
+        panel=INFLUENCE,
     )
     how: str | None = how_option()
     orders: int = option(
-        4, "Random runs that each example is tried in.", metavar="K", panel=ASKED, bound=at_least(1, "give 1 or more")
+        4,
+        "Random runs that each example is tried in.",
+        metavar="K",
+        panel=INFLUENCE,
+        bound=at_least(1, "give 1 or more"),
     )
     data: File = common.data()
     simulators: tuple[str | Path, ...] = option(
@@ -77,7 +81,7 @@ class RankOptions:
         False,
         "With --on test:ID, also tell which examples moved which token of its target, to first order; trains the "
         "reference run of the sketches again, with --model.",
-        panel=ASKED,
+        panel=INFLUENCE,
     )
     seed: int = common.seed("the random runs")
     inputs: InputOptions = InputOptions()

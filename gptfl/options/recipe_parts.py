@@ -45,19 +45,19 @@ def rows(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 def bits(given: Mapping[str, Any], where: str, lora: bool) -> dict[str, Any]:
     """``--quantize``, of which adapters alone can be trained."""
     known = {4: "4bit", 8: "8bit"}
-    asked = {
+    quantisation = {
         key: known[number] for key, number in (("load_in_4bit", 4), ("load_in_8bit", 8)) if is_true(given.get(key))
     }
     if given.get("quantization_bit"):
         number = given["quantization_bit"]
         if str(number) not in ("4", "8"):
             raise refusal(where, "quantization_bit", number, "weights are kept in 4 or 8 bits", "use 4 or 8")
-        asked["quantization_bit"] = known[int(number)]
-    if given.get("adapter") == "qlora" and not asked:
-        asked["adapter"] = "4bit"
-    if not asked:
+        quantisation["quantization_bit"] = known[int(number)]
+    if given.get("adapter") == "qlora" and not quantisation:
+        quantisation["adapter"] = "4bit"
+    if not quantisation:
         return {}
-    key, kept = next(iter(asked.items()))
+    key, kept = next(iter(quantisation.items()))
     for name in ("bnb_4bit_quant_type", "quantization_type"):
         if given.get(name, "nf4") != "nf4":
             raise refusal(where, name, given[name], "gptfl keeps 4 bits as nf4", "use nf4")

@@ -9,7 +9,7 @@ from gptfl.options.base import POSITIVE, at_least, is_group, option, share
 from gptfl.options.common import FILES, PRECISE, File, Ids, InputOptions, Picture, Settings
 from gptfl.options.defaults import FEW_RUNS, PAPER
 
-ASKED, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
+RUN, CHANGED, NEW = "The run to predict", "Changes to the recorded recipe", "Examples that the recording lacks"
 
 
 def encoder_option() -> Any:
@@ -92,7 +92,7 @@ class FitOptions:
 class CounterfactualOptions:
     """What a run that was never recorded trains on, and how."""
 
-    PANEL: ClassVar = ASKED
+    PANEL: ClassVar = RUN
     subset: Ids | None = option(None, "File of pool ids to train on, one a line.", shown=False)
     drop: Ids | None = option(None, "File of pool ids to leave out of the whole pool.", shown=False)
     curriculum: File = option(None, "File of batches, one JSON list of ids a line.", shown=False)
@@ -168,14 +168,12 @@ class SimulateOptions:
     """What ``gptfl simulate`` predicts."""
 
     run: SimulatedRunOptions = SimulatedRunOptions()
-    against: Ids | None = option(
-        None, "File of pool ids to compare with.", shown="the average recorded run", panel=ASKED
-    )
+    against: Ids | None = option(None, "File of pool ids to compare with.", shown="the average recorded run", panel=RUN)
     observe: File = option(
         None,
         "JSON lines of scores recorded of this very run so far, with step, id and value; goes on from there.",
         shown=False,
-        panel=ASKED,
+        panel=RUN,
     )
     new: NewExampleOptions = NewExampleOptions()
     estimator: str | None = option(

@@ -45,7 +45,7 @@ def plain(kind: Any) -> tuple[type, ...]:
     return tuple(one for one in found if one is not bool or found == [bool])
 
 
-def wanted(kinds: Iterable[Any]) -> str:
+def expected(kinds: Iterable[Any]) -> str:
     """What to give, in words; who may give a text may give a path."""
     names = [get_origin(one) or one for one in kinds]
     return " or ".join(WORDS[one] for one in names if not (one is Path and str in names))
@@ -73,7 +73,7 @@ def taken(kind: Any, value: Any) -> Any:
             return value
         if name in (str, Mapping) and isinstance(value, name):
             return value
-    raise TypeError(f"{_shown(value)} is not {wanted([kind])}")
+    raise TypeError(f"{_shown(value)} is not {expected([kind])}")
 
 
 def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
@@ -83,7 +83,7 @@ def read(kinds: Sequence[Any], value: Any, where: str) -> Any:
             return taken(kind, value)
         except TypeError:
             continue
-    raise UsageError(f"{where} is {shown(value)}", f"give {wanted(kinds)}")
+    raise UsageError(f"{where} is {shown(value)}", f"give {expected(kinds)}")
 
 
 def shown(value: object) -> str:

@@ -110,20 +110,20 @@ def whole(
 
     Raises ``UsageError`` naming all three and what is allowed.
     """
-    wanted = f"a whole number{_range(low, high)}" + (f", or {also}" if also else "")
+    expected = f"a whole number{_range(low, high)}" + (f", or {also}" if also else "")
     number = value
     if isinstance(value, str):
         try:
             number = int(value)
         except ValueError:
-            _refuse(who, setting, value, wanted)
+            _refuse(who, setting, value, expected)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not hasattr(number, "__index__"):
-        _refuse(who, setting, value, wanted)
+        _refuse(who, setting, value, expected)
     found = int(number.__index__())
     if (low is not None and found < low) or (high is not None and found > high):
-        _refuse(who, setting, value, wanted)
+        _refuse(who, setting, value, expected)
     return found
 
 
@@ -148,20 +148,20 @@ def number(
 
     Raises ``UsageError`` naming all three and what is allowed.
     """
-    wanted = "a positive number" if positive else f"a number{_range(low, high)}"
+    expected = "a positive number" if positive else f"a number{_range(low, high)}"
     if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__float__")):
-        _refuse(who, setting, value, wanted)
+        _refuse(who, setting, value, expected)
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
-        _refuse(who, setting, value, wanted)
+        _refuse(who, setting, value, expected)
     if (
         not math.isfinite(found)
         or (positive and found <= 0)
         or (low is not None and found < low)
         or (high is not None and found > high)
     ):
-        _refuse(who, setting, value, wanted)
+        _refuse(who, setting, value, expected)
     return found
 
 
@@ -208,5 +208,5 @@ def _range(low: float | None, high: float | None) -> str:
     return f" of at most {high}" if low is None else f" from {low} to {high}"
 
 
-def _refuse(who: str, setting: str, value: object, wanted: str) -> NoReturn:
-    raise UsageError(f"{who}: {setting} is {reprlib.repr(value)}", f"give {wanted}")
+def _refuse(who: str, setting: str, value: object, expected: str) -> NoReturn:
+    raise UsageError(f"{who}: {setting} is {reprlib.repr(value)}", f"give {expected}")

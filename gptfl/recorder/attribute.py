@@ -104,8 +104,8 @@ class FinishedTraining:
     @property
     def sketched(self) -> SketchRequest:
         """What of sketches is asked for."""
-        asked = self.options
-        return SketchRequest(len(self.points), asked.sketch_dimensions, asked.sketch_modules)
+        options = self.options
+        return SketchRequest(len(self.points), options.sketch_dimensions, options.sketch_modules)
 
     @property
     def name(self) -> str:
@@ -129,13 +129,13 @@ def record_training(
     space = Workspace.resolve(training.options.workspace)
     path = space.dynamics_path(training.name)
     _check_place(path)
-    dynamics, sketches, notes, told = _measured(training, progress, test)
+    dynamics, sketches, notes, counted_sketches = _measured(training, progress, test)
     with space.lock(MADE_BY):
         _check_place(path)
         path.unlink(missing_ok=True)
         write_dynamics(path, dynamics)
         append_sketches(path, sketches)
-    return path, (*training.notes, *notes), told
+    return path, (*training.notes, *notes), counted_sketches
 
 
 def _check_place(path: Path) -> None:
@@ -158,8 +158,8 @@ def _measured(
     network = trainer.network
     with advised(trainer, SKETCHES["--sketches"]):
         setup = SketchSetup.of(trainer, options.sketch_dimensions, options.sketch_modules)
-    told = counting(progress, "sketches", "examples", len(training.points), len(setup.pool) + len(setup.test))
-    sketching = Sketching(examples.pool, trainer.evaluator.test, options.seed, setup, told)
+    on_examples = counting(progress, "sketches", "examples", len(training.points), len(setup.pool) + len(setup.test))
+    sketching = Sketching(examples.pool, trainer.evaluator.test, options.seed, setup, on_examples)
     values, parts = [], {}
     for number, step in enumerate((0, *found.steps)):
         folder, denominator = found.folders.get(step), None

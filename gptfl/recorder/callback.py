@@ -158,9 +158,9 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             return
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
         try:
-            with part_of(path) as aside:
-                aside.write_text(json.dumps(self.recorder.state_dict()), encoding="utf-8")
-                put_in_place(aside, path)
+            with part_of(path) as part:
+                part.write_text(json.dumps(self.recorder.state_dict()), encoding="utf-8")
+                put_in_place(part, path)
         except OSError as error:
             raise cannot_write(path, error) from error
 
@@ -223,7 +223,7 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             id_column=self.id_column,
             **self.options,
         )
-        if recorder.sketcher.wish is not None:
+        if recorder.sketcher.spec is not None:
             check_loss(trainer)
             recorder.sketcher.collate, recorder.sketcher.loss_mean = trainer.data_collator, PER_TOKEN
             recorder.sketcher.rows = (test_rows(trainer, pool, self.id_column), test)
@@ -251,7 +251,7 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         self._restore.append(lambda: trainer.__dict__.pop("get_batch_samples", None))
         if self._losses is not None:
             self._restore.append(self._losses.remove)
-        if self.recorder is not None and self.recorder.sketcher.wish is not None:
+        if self.recorder is not None and self.recorder.sketcher.spec is not None:
             self._restore.append(watch_clipping(trainer, self._shortened))
 
     def _shortened(self, factor: float) -> None:
@@ -270,9 +270,9 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
         if recorder.forecast is not None and recorder.forecast.step == run.step:
             logs |= recorder.forecast.logs()
         # To log takes back the wish to log, which the trainer may have for the same step.
-        wanted = self.trainer.control.should_log
+        should_log = self.trainer.control.should_log
         self.trainer.log(logs)
-        self.trainer.control.should_log = wanted
+        self.trainer.control.should_log = should_log
 
 
 class _CallbackRecorder(Recorder):

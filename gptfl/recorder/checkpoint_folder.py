@@ -90,18 +90,18 @@ class CheckpointFolders:
         if not known:
             raise DataError(f"{self.where}: {STATE} of the last checkpoint logs no learning rate", "give it with --lr")
         steps = sorted(known)
-        told = np.interp(np.arange(1, last + 1), steps, [known[step] for step in steps])
-        return np.asarray(told), f"the learning rates that {STATE} logs at {len(steps)} steps"
+        interpolated = np.interp(np.arange(1, last + 1), steps, [known[step] for step in steps])
+        return np.asarray(interpolated), f"the learning rates that {STATE} logs at {len(steps)} steps"
 
     def lora(self) -> str | None:
         """The adapters as ``--lora`` writes them, None for whole models. Raises ``DataError`` for others than plain LoRA."""
         if self.adapter is None:
             return None
-        told = self.adapter
+        config = self.adapter
         for name, usual in (("peft_type", "LORA"), ("bias", "none")):
-            if told.get(name, usual) != usual:
+            if config.get(name, usual) != usual:
                 raise DataError(
-                    f"{self.where}: {ADAPTER} has {name} = {shown(told[name])}", f"gptfl reads {name} = {usual}"
+                    f"{self.where}: {ADAPTER} has {name} = {shown(config[name])}", f"gptfl reads {name} = {usual}"
                 )
         for name in (
             "use_dora",
@@ -111,9 +111,9 @@ class CheckpointFolders:
             "rank_pattern",
             "alpha_pattern",
         ):
-            if told.get(name):
-                raise DataError(f"{self.where}: {ADAPTER} has {name} = {shown(told[name])}", "gptfl reads plain LoRA")
-        targets, rank, alpha = (told.get(name) for name in ("target_modules", "r", "lora_alpha"))
+            if config.get(name):
+                raise DataError(f"{self.where}: {ADAPTER} has {name} = {shown(config[name])}", "gptfl reads plain LoRA")
+        targets, rank, alpha = (config.get(name) for name in ("target_modules", "r", "lora_alpha"))
         if not isinstance(targets, list) or not all(isinstance(one, str) and one for one in targets) or not targets:
             raise DataError(f"{self.where}: {ADAPTER} has target_modules = {shown(targets)}", "list them by name")
         if type(rank) is not int or type(alpha) not in (int, float):

@@ -77,11 +77,11 @@ class RunFile:
         _same_examples(found.pool, own.pool, f"{where} was recorded with another pool", "pool")
         _same_examples(found.test, own.test, f"{where} was recorded with another test set", "test")
         recorded = {**found.settings}
-        asked = own.settings()
+        expected = own.settings()
         for key, flag in (("metrics", "metrics"), ("record_every", "every")):
-            if recorded.get(key) != asked[key]:
+            if recorded.get(key) != expected[key]:
                 raise DataError(
-                    f"{where} was recorded with {flag}={recorded.get(key)}, not {asked[key]}",
+                    f"{where} was recorded with {flag}={recorded.get(key)}, not {expected[key]}",
                     f"give {flag}={recorded.get(key)}, or {ANOTHER}",
                 )
         was = recorded.get("model_fingerprint")
@@ -113,12 +113,12 @@ class RunFile:
         return run
 
 
-def _same_examples(recorded: Sequence[Example], asked: Sequence[Example], problem: str, name: str) -> None:
+def _same_examples(recorded: Sequence[Example], given: Sequence[Example], problem: str, name: str) -> None:
     """Raise ``DataError`` unless these are the same examples in the same order."""
     remedy = f"give the {name} of the earlier runs, in their order, or {ANOTHER}"
-    if len(recorded) != len(asked):
-        raise DataError(f"{problem}: {len(recorded)} examples, not {len(asked)}", remedy)
-    for was, one in zip(recorded, asked, strict=True):
+    if len(recorded) != len(given):
+        raise DataError(f"{problem}: {len(recorded)} examples, not {len(given)}", remedy)
+    for was, one in zip(recorded, given, strict=True):
         if was.id != one.id:
             raise DataError(f"{problem}: {was.id!r} is there where this run has {one.id!r}", remedy)
         if was.digest != one.digest:

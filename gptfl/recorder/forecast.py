@@ -25,7 +25,7 @@ ALONGSIDE = 200
 _ORDER = 41
 """The random stream of the order in which a run's examples are taken to come."""
 
-Asked = Callable[[Query], Prediction]
+Predictor = Callable[[Query], Prediction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,8 @@ class Forecast:
         return self.groups[0].high
 
     def __str__(self) -> str:
-        told = [f"{one.name or self.metric} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})" for one in self.groups]
-        return (
-            f"step {self.step} of {self.end}: will end at {', '.join(told)}; 90 % bands, from {self.runs} earlier runs"
-        )
+        levels = [f"{one.name or self.metric} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})" for one in self.groups]
+        return f"step {self.step} of {self.end}: will end at {', '.join(levels)}; 90 % bands, from {self.runs} earlier runs"
 
     def logs(self) -> dict[str, float]:
         """What trackers get: ``gptfl/forecast``, ``_low`` and ``_high``, and the same with ``/NAME`` for each group."""
@@ -127,11 +125,11 @@ class Forecaster:
         self.metric = metric
         self.groups = {ALL: np.arange(len(earlier.test)), **groups}
         if simulator is None:
-            self.ask, self.runs = _fitted_to_groups(earlier, metric, tuple(self.groups.values()))
+            self.predict, self.runs = _fitted_to_groups(earlier, metric, tuple(self.groups.values()))
             self.columns = self._with_groups
         else:
             source = open_fitted(simulator, path, None, None, metric.name)
-            self.ask, self.runs = source.ask, len(source.found.info.get("fit_runs", ()))
+            self.predict, self.runs = source.predict, len(source.found.info.get("fit_runs", ()))
             self.columns = lambda values: values
 
     def _with_groups(self, values: np.ndarray) -> np.ndarray:
@@ -140,13 +138,13 @@ class Forecaster:
     def forecast(self, course: Course) -> Forecast:
         """Where the run will end. Raises ``DataError`` where the earlier runs tell nothing of such a run."""
         query = course.query(self.columns)
-        told = self.ask(query)
-        if LEVEL not in told.intervals:
+        prediction = self.predict(query)
+        if LEVEL not in prediction.intervals:
             raise DataError(
                 "nothing tells how wide a band must be, as where earlier runs don't differ in what they saw",
                 "record more runs, on other draws of the pool",
             )
-        ends = [told.values[0, -1], *(bound[0, -1] for bound in told.intervals[LEVEL])]
+        ends = [prediction.values[0, -1], *(bound[0, -1] for bound in prediction.intervals[LEVEL])]
         found = []
         for number, (name, members) in enumerate(self.groups.items()):
             now = float(np.nanmean(course.values[-1, members]))
@@ -165,7 +163,7 @@ def _widened(values: np.ndarray, groups: Sequence[Int[np.ndarray, " member"]]) -
 
 def _fitted_to_groups(
     earlier: Dynamics, metric: MetricInfo, groups: Sequence[Int[np.ndarray, " member"]]
-) -> tuple[Asked, int]:
+) -> tuple[Predictor, int]:
     """What a group's mean will be is learned from group means, whose errors no sum of single intervals tells."""
     bad = {one.index for one in diverged(earlier.runs, earlier.metrics)}
     runs = [
@@ -185,11 +183,11 @@ def _fitted_to_groups(
     with part.blamed("fit"):
         estimator = made.fit(FitData(earlier.pool, test, metric, tuple(runs)))
 
-    def ask(query: Query) -> Prediction:
+    def predict(query: Query) -> Prediction:
         with part.blamed("predict"):
             return checked(estimator.predict(query), query, part.who)
 
-    return ask, len(runs)
+    return predict, len(runs)
 
 
 def planned_batches(

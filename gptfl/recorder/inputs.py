@@ -13,7 +13,7 @@ from gptfl.options.base import nearest
 from gptfl.options.types import shown
 from gptfl.recorder.forecast import Forecast
 from gptfl.recorder.rows import id_of
-from gptfl.recorder.sketch_wish import SketchOptions
+from gptfl.recorder.sketch_spec import SketchOptions
 
 Stop = Callable[[Forecast], bool] | float
 

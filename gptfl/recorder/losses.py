@@ -70,19 +70,19 @@ class LossMeter:
 
 def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The mean loss over the labels of each row; NaN for a row without any."""
-    each, wanted = label_losses(logits, labels)
-    return each.sum(dim=1) / wanted.sum(dim=1)
+    each, is_label = label_losses(logits, labels)
+    return each.sum(dim=1) / is_label.sum(dim=1)
 
 
 def label_losses(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of each label but the first, (row, token - 1), 0 where there is no label; and where there is one."""
-    wanted = labels[:, 1:] != IGNORED
+    is_label = labels[:, 1:] != IGNORED
     found = torch.nn.functional.cross_entropy(
-        logits[:, :-1][wanted].float(), labels[:, 1:][wanted], reduction="none"
+        logits[:, :-1][is_label].float(), labels[:, 1:][is_label], reduction="none"
     ).double()
-    each = torch.zeros(wanted.shape, dtype=torch.float64, device=found.device)
-    each[wanted] = found
-    return each, wanted
+    each = torch.zeros(is_label.shape, dtype=torch.float64, device=found.device)
+    each[is_label] = found
+    return each, is_label
 
 
 def _padded(

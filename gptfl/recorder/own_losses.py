@@ -12,7 +12,7 @@ class OwnLosses:
     def __init__(self, model: Any) -> None:
         self._found: list[float] = []
         self._missing = False
-        self._told = False
+        self._has_said = False
         self._hook = model.register_forward_hook(self._look, with_kwargs=True)
 
     def remove(self) -> None:
@@ -34,9 +34,9 @@ class OwnLosses:
         found, self._found = self._found, []
         if len(found) == rows and not self._missing:
             return found
-        if not self._told:
+        if not self._has_said:
             say("own_losses: this trainer gives no loss for each row, so none are recorded (no extra pass is made)")
-            self._told = True
+            self._has_said = True
         self._missing = False
         return None
 

@@ -18,7 +18,7 @@ from gptfl.recorder.inputs import LoopOptions, check_names, listed, names_of
 from gptfl.recorder.measures import Measure, Measured, infos_of, measures_of, numbers_of
 from gptfl.recorder.rows import examples_of, id_of
 from gptfl.recorder.run import RunSoFar
-from gptfl.recorder.sketch_wish import SketchWish
+from gptfl.recorder.sketch_spec import SketchSpec
 from gptfl.recorder.sketcher import Sketcher
 
 Rates = Callable[[int], float] | Sequence[float]
@@ -88,7 +88,7 @@ class Recorder:
         self.places = {example.id: place for place, example in enumerate(self.pool)}
         self.model, self.tokenizer = model, tokenizer
         training = more.get("optimiser"), more.get("loss_mean")
-        self.sketcher = Sketcher(SketchWish.of(more), (pool, rows), self.say, *training)
+        self.sketcher = Sketcher(SketchSpec.of(more), (pool, rows), self.say, *training)
         self.measures = measures_of(measure, model, tokenizer, rows, self.test, batch_size)
         self.metrics: dict[str, MetricInfo] = infos_of(self.measures, names_of(higher_is_better, "higher_is_better"))
         tests = {example.id: place for place, example in enumerate(self.test)}

@@ -154,13 +154,13 @@ class RunSoFar:
     def write_losses(self, path: Path, ids: Sequence[str]) -> None:
         """The training rows' own losses as a table: step, id, loss. Raises ``ResourceError`` if it can't be written."""
         try:
-            with part_of(path) as aside:
-                with aside.open("w", encoding="utf-8", newline="") as file:
+            with part_of(path) as part:
+                with part.open("w", encoding="utf-8", newline="") as file:
                     table = csv.writer(file)
                     table.writerow(["step", "id", "loss"])
                     for step, losses in sorted(self.losses.items()):
                         pairs = zip(self.places[step - 1], losses, strict=True)
                         table.writerows([step, ids[place], repr(loss)] for place, loss in pairs)
-                put_in_place(aside, path)
+                put_in_place(part, path)
         except OSError as error:
             raise cannot_write(path, error) from error

@@ -7,7 +7,7 @@ from gptfl.core import Example, GradientSketches
 from gptfl.errors import UsageError
 from gptfl.recorder.rows import Collate, token_rows
 from gptfl.recorder.run import RunSoFar
-from gptfl.recorder.sketch_wish import SketchWish
+from gptfl.recorder.sketch_spec import SketchSpec
 
 if TYPE_CHECKING:
     from gptfl.recorder.sketches import LiveSketches
@@ -22,19 +22,19 @@ class Sketcher:
 
     def __init__(
         self,
-        wish: SketchWish | None,
+        spec: SketchSpec | None,
         rows: tuple[Sequence[Any], Sequence[Any]],
         say: Callable[[str], None],
         optimiser: Any = None,
         loss_mean: str | None = None,
     ) -> None:
-        if wish is None and (optimiser is not None or loss_mean is not None):
+        if spec is None and (optimiser is not None or loss_mean is not None):
             raise UsageError(
                 "optimiser and loss_mean say how to sketch gradients, and none are asked for",
                 "leave them out, or give sketches_at='auto'",
             )
-        self.wish, self.say = wish, say
-        self.rows = ((), ()) if wish is None else rows
+        self.spec, self.say = spec, say
+        self.rows = ((), ()) if spec is None else rows
         self.collate: Collate | None = None
         self.optimiser, self.loss_mean = optimiser, loss_mean
         self._live: LiveSketches | None = None
@@ -52,9 +52,9 @@ class Sketcher:
         Raises ``UsageError`` where steps or the recipe aren't known, and ``DataError`` where it can't be followed.
         """
         self._live = None
-        if self.wish is None:
+        if self.spec is None:
             return
-        points = self.wish.points(run.planned, *map(len, examples))
+        points = self.spec.points(run.planned, *map(len, examples))
         if there:
             self.say("the recording has gradient sketches of an earlier run, and none are taken of this one")
             return
@@ -79,8 +79,8 @@ class Sketcher:
             self.optimiser,
             points,
             seed=run.seed,
-            dimensions=self.wish.dimensions,
-            modules=self.wish.modules,
+            dimensions=self.spec.dimensions,
+            modules=self.spec.modules,
             loss_mean=self.loss_mean,
             name=run.identity.model,
         )

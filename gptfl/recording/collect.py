@@ -58,8 +58,8 @@ def collect(
     where data, model or an existing recording don't fit or a run diverges, ``PluginError`` for an unknown name, and
     ``ResourceError`` where disk, network or another process is in the way.
     """
-    asked = make(CollectOptions, *groups, model=model, task=task, **options)
-    return record(asked, progress=progress, announce=announce)
+    all_options = make(CollectOptions, *groups, model=model, task=task, **options)
+    return record(all_options, progress=progress, announce=announce)
 
 
 def record(
@@ -89,14 +89,14 @@ def record(
         return CollectResult(path, plan.design.runs, 0, None)
     if options.output.dry_run:
         job, make_trainer = _job(plan, examples, group, path, progress)
-        left = group.told(job.left())
+        left = group.broadcast(job.left())
         trainer = make_trainer()
         job.left_by(trainer)
         return CollectResult(path, plan.design.runs, 0, job.estimate(trainer, left, announce))
     with leaving(lambda: left_at(path)), space.lock("gptfl collect"):
         # What is recorded is read under the lock, so that nothing is added to it meanwhile.
         job, make_trainer = _job(plan, examples, group, path, progress)
-        return _carry_out(job, plan.executor, make_trainer, announce, progress)
+        return _execute(job, plan.executor, make_trainer, announce, progress)
 
 
 def _job(
@@ -126,14 +126,23 @@ def _job(
         plan.whole_steps,
     )
     if plan.checkpoints is not None:
-        job.keeper = _keeper(path.with_name(f"{plan.stem}.checkpoints"), plan.checkpoints, job.mark())
+        job.checkpoint_writer = _checkpoint_writer(
+            path.with_name(f"{plan.stem}.checkpoints"), plan.checkpoints, job.mark()
+        )
     maker = TrainerMaker(
-        options.examples.model, options.execution.device, examples, plan.metrics, recipe, progress, group, job.keeper
+        options.examples.model,
+        options.execution.device,
+        examples,
+        plan.metrics,
+        recipe,
+        progress,
+        group,
+        job.checkpoint_writer,
     )
     return job, maker
 
 
-def _carry_out(
+def _execute(
     job: RecordingJob,
     runner: Executor,
     make_trainer: TrainerMaker,
@@ -141,13 +150,13 @@ def _carry_out(
     progress: Progress,
 ) -> CollectResult:
     """Record what is left; the model is loaded only if something is."""
-    left = make_trainer.group.told(job.left())
+    left = make_trainer.group.broadcast(job.left())
     if not left and not job.lacks_gradients():
         job.check_name(make_trainer)
         job.merge()
         return _result(job, 0, None, (_all_recorded(job),))
     trainer = make_trainer()
-    left = make_trainer.group.told(job.left_by(trainer))
+    left = make_trainer.group.broadcast(job.left_by(trainer))
     guess = job.estimate(trainer, left, announce)
     again = job.again(left)
     if left:
@@ -177,7 +186,7 @@ def _result(job: RecordingJob, new: int, guess: "CostEstimate | None", notes: tu
     return CollectResult(job.path, len(recorded.runs), new, guess, notes, moved, sketched)
 
 
-def _keeper(folder: Path, steps: tuple[int, ...], recording: str) -> "CheckpointWriter":
+def _checkpoint_writer(folder: Path, steps: tuple[int, ...], recording: str) -> "CheckpointWriter":
     from gptfl.training.checkpoints import CheckpointWriter
 
     return CheckpointWriter(folder, steps, recording)

@@ -147,11 +147,11 @@ def _lora(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        asked = parse_lora(text)
+        lora = parse_lora(text)
     except GptflError:  # of another version
         return text
-    usual = Lora(asked.r).text.split(",")
-    return ",".join(one for place, one in enumerate(asked.text.split(",")) if place == 0 or one not in usual)
+    usual = Lora(lora.r).text.split(",")
+    return ",".join(one for place, one in enumerate(lora.text.split(",")) if place == 0 or one not in usual)
 
 
 def _recipe(settings: RecordingSettings) -> dict[str, Any]:
@@ -262,13 +262,15 @@ def _featurized(path: Path) -> MadeBy:
     features = read_features(path)
     dynamics, recording, unknown = _recording(path, features.examples)
     kept = dict(features.identity)
-    settled = {} if recording is None else _settled(features.encoder, recording)
-    settings = _settings("encoder", features.encoder, {key: kept[key] for key in kept if settled.get(key) != kept[key]})
+    defaults = {} if recording is None else _defaults_for(features.encoder, recording)
+    settings = _settings(
+        "encoder", features.encoder, {key: kept[key] for key in kept if defaults.get(key) != kept[key]}
+    )
     made = make(FeaturizeOptions, encoder=features.encoder, settings=settings, dynamics=dynamics)
     return MadeBy(("featurize", *typed(made)), f"{unknown}--data and --output")
 
 
-def _settled(name: str, recording: Dynamics) -> Mapping[str, Any]:
+def _defaults_for(name: str, recording: Dynamics) -> Mapping[str, Any]:
     """What an encoder that reads no texts would settle its settings to for a recording; of others a model tells."""
     registry = get_registry()
     if name not in registry.names("encoder"):
@@ -289,7 +291,7 @@ def _settled(name: str, recording: Dynamics) -> Mapping[str, Any]:
 def _fitted(path: Path) -> MadeBy:
     simulator = read_simulator(path)
     info, unseen = simulator.info, simulator.info.get("unseen")
-    aside = unseen if isinstance(unseen, dict) else {}
+    held_out = unseen if isinstance(unseen, dict) else {}
     dynamics, recording, unknown = _recording(path, simulator.examples)
     metric = simulator.metric.name
     is_usual = metric == "loss" if recording is None else metric == _usual_metric(recording)
@@ -301,8 +303,8 @@ def _fitted(path: Path) -> MadeBy:
         settings=_settings("estimator", simulator.estimator, simulator.settings),
         every=info.get("every", 1),
         keep_diverged=bool(info.get("kept_diverged", False)),
-        unseen=aside.get("side"),
-        unseen_share=aside.get("share"),
+        unseen=held_out.get("side"),
+        unseen_share=held_out.get("share"),
         seed=info.get("seed", 42),
         dynamics=dynamics,
     )

@@ -111,7 +111,7 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
     trained = sum(p.numel() for p in network.trainable)
     whole = sum(p.numel() for p in network.model.parameters())
     parts = trainer.group.size if trainer.group.shard else 1
-    points = 0 if trainer.keeper is None else len(trainer.keeper.steps)
+    points = 0 if trainer.checkpoint_writer is None else len(trainer.checkpoint_writer.steps)
     hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
     hidden += sum(b.hidden.numel() for b in trainer.evaluator.batches if b.hidden is not None)
     recipe = trainer.recipe
@@ -182,7 +182,7 @@ def _time_evaluation(trainer: RecordingTrainer) -> float:
             spent += seconds
             tokens += batch.inputs.shape[0] * batch.inputs.shape[1]
         enough = spent > TIMED_SECONDS
-        if trainer.group.told(enough) if trainer.group.shard else enough:
+        if trainer.group.broadcast(enough) if trainer.group.shard else enough:
             break
     return spent * mine / tokens
 

@@ -214,7 +214,7 @@ def choose_design(
     repeats: int,
 ) -> Design:
     """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
-    asked, (name, share) = name, read_name(name)
+    given, (name, share) = name, read_name(name)
     if name not in DESIGNS:
         raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
     if leave_out_size is not None and name not in (LEAVE_OUT, LEAVE_SMALL):
@@ -226,7 +226,7 @@ def choose_design(
                 f"leave it out, or say how much to leave out: --design {LEAVE_SMALL}:0.05",
             )
         if leave_out_size is not None and share is not None:
-            raise UsageError(f"--design {asked} and --leave-out-size {leave_out_size}", "give one of them")
+            raise UsageError(f"--design {given} and --leave-out-size {leave_out_size}", "give one of them")
         if leave_out_size is None:
             leave_out_size = max(1, round((SMALL_SHARE if share is None else share) * pool))
         return Design(name, runs, pool, pool, seed, reserve_pool, leave_out_size, repeats)
@@ -257,15 +257,15 @@ def choose_steps(
     return count_steps(rows, batch_size, epochs)
 
 
-def choose_epochs_of(asked: str | None, epochs: float | None, own: bool) -> str:
+def choose_epochs_of(given: str | None, epochs: float | None, own: bool) -> str:
     """Of what epochs are passes: a recipe for ``own`` data is one for all of it. Raises ``UsageError``."""
-    if asked is None:
+    if given is None:
         return POOL if own else SUBSET
-    if asked not in (POOL, SUBSET):
-        raise UsageError(f"{asked!r} is unknown", f"use {POOL} or {SUBSET}", option="epochs_of")
+    if given not in (POOL, SUBSET):
+        raise UsageError(f"{given!r} is unknown", f"use {POOL} or {SUBSET}", option="epochs_of")
     if epochs is None:
-        raise UsageError(f"--epochs-of {asked} says of what --epochs are, and there are none", "give --epochs")
-    return asked
+        raise UsageError(f"--epochs-of {given} says of what --epochs are, and there are none", "give --epochs")
+    return given
 
 
 def make_plans(draws: Sequence[Draw], batching: Batching | int, steps: int) -> list[Plan]:

@@ -41,8 +41,8 @@ def read_request(gradients: str | None, points: int | None, steps: int, metrics:
             f"give 1 to {steps + 1}: a run of {steps} steps has no more points",
             option="gradient_points",
         )
-    wanted = (min(POINTS, steps + 1) if points is None else points) if reference else 0
-    return Request(wanted, gradients in ("own", "both"))
+    reference_points = (min(POINTS, steps + 1) if points is None else points) if reference else 0
+    return Request(reference_points, gradients in ("own", "both"))
 
 
 def check_size(points: int, pool: int, test: int) -> None:

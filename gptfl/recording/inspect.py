@@ -117,8 +117,8 @@ def _beside(path: Path) -> Rows:
     count = len(run_files(path))
     if not count:
         return []
-    told = "1 of the runs lies" if count == 1 else f"{count} of the runs lie"
-    return [("beside the file", f"{told} in {runs_folder(path).name} until gptfl collect merges them")]
+    text = "1 of the runs lies" if count == 1 else f"{count} of the runs lie"
+    return [("beside the file", f"{text} in {runs_folder(path).name} until gptfl collect merges them")]
 
 
 def _of_run(path: Path) -> Rows:
@@ -145,11 +145,11 @@ def _gradients(dynamics: Dynamics) -> Rows:
         steps = ", ".join(map(str, found.steps.tolist()))
         divided = "raw and preconditioned" if np.isfinite(found.preconditioned).any() else "raw"
         rows.append(("gradients", f"{pool} x {test} products at steps {steps} of a reference run, {divided}"))
-    told = dynamics.sketches
-    if told is not None:
-        steps = ", ".join(map(str, told.steps.tolist()))
-        of = f"weights like {told.modules}" if told.modules else "all trained weights"
-        rows.append(("sketches", f"{told.dimensions} dimensions at steps {steps} of a reference run, of {of}"))
+    sketches = dynamics.sketches
+    if sketches is not None:
+        steps = ", ".join(map(str, sketches.steps.tolist()))
+        of = f"weights like {sketches.modules}" if sketches.modules else "all trained weights"
+        rows.append(("sketches", f"{sketches.dimensions} dimensions at steps {steps} of a reference run, of {of}"))
     return rows
 
 

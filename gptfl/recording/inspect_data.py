@@ -82,12 +82,12 @@ def inspect_data(
     Raises as ``collect`` does for what can't be read.
     """
     given = {"data": data, "model": model, "max_length": max_length, **options}
-    asked = assemble(InspectOptions, () if rows is None else (rows,), given, "inspect_data", _NOT_OF_DATA).rows
-    source = OwnData(request(None if data is None else user_path(data), asked))
+    row_options = assemble(InspectOptions, () if rows is None else (rows,), given, "inspect_data", _NOT_OF_DATA).rows
+    source = OwnData(request(None if data is None else user_path(data), row_options))
     found = source.rows
     everyone = (*found.pool, *found.test)
     shared = {one.digest for one in found.pool} & {one.digest for one in found.test}
-    told: Rows = [
+    rows_shown: Rows = [
         ("data", found.pool_name if found.split_off else f"{found.pool_name}, {found.test_name}"),
         ("shape", found.shape),
         ("to train on", f"{len(found.pool):,} examples"),
@@ -100,16 +100,16 @@ def inspect_data(
     ]
     notes = [*found.notes, *leaks(found.pool, found.test)]
     if model is None:
-        return DataInspection(told, tuple(_as_read(one) for one in found.pool[:SHOWN]), tuple(notes))
+        return DataInspection(rows_shown, tuple(_as_read(one) for one in found.pool[:SHOWN]), tuple(notes))
     from gptfl.training.load import load_tokenizer
     from gptfl.training.tokenization import Tokenizer
 
     made, longest = load_tokenizer(model, progress)
-    template = None if asked.chat_template is None else read_template(asked.chat_template)
+    template = None if row_options.chat_template is None else read_template(row_options.chat_template)
     name = f"--model {model}"
-    tokenizer = Tokenizer(made, max_length, longest, end_token=asked.end_token, template=template, name=name)
+    tokenizer = Tokenizer(made, max_length, longest, end_token=row_options.end_token, template=template, name=name)
     lengths, refused = _tokenize(tokenizer, found.pool, found.test, progress)
-    told += [
+    rows_shown += [
         ("tokens", _spread([tokens for tokens, _ in lengths])),
         ("tokens learned", _spread([learned for _, learned in lengths])),
         (f"at --max-length {tokenizer.max_length}", _cut(tokenizer, refused)),
@@ -119,7 +119,7 @@ def inspect_data(
     if len(lengths) + len(refused) < len(everyone):
         notes.append(f"tokens are of the first {MOST:,} examples of each side")
     shown = tuple(_as_fed(tokenizer, one) for one in found.pool[:SHOWN])
-    return DataInspection(told, shown, (*notes, *tokenizer.notes))
+    return DataInspection(rows_shown, shown, (*notes, *tokenizer.notes))
 
 
 def _turns(examples: Sequence[Example]) -> Rows:
@@ -178,8 +178,8 @@ def _tokenize(
 def _cut(tokenizer: "Tokenizer", refused: Sequence[str]) -> str:
     counts = tokenizer.counts
     cut, lost = counts.cut + counts.ended, counts.lost + counts.lost_ends
-    told = f"{cut:,} of {counts.examples:,} are cut ({lost:,} tokens)" if cut else "nothing is cut"
-    return f"{told}; {len(refused):,} don't fit" if refused else told
+    text = f"{cut:,} of {counts.examples:,} are cut ({lost:,} tokens)" if cut else "nothing is cut"
+    return f"{text}; {len(refused):,} don't fit" if refused else text
 
 
 def _as_read(example: Example) -> ShownExample:
@@ -201,13 +201,13 @@ def _as_fed(tokenizer: "Tokenizer", example: Example) -> ShownExample:
     except DataError:
         return _as_read(example)
     ids = (*row.input_ids, int(row.tokens[-1]))
-    asked = np.isin(np.arange(len(ids)), row.positions + 1)
-    edges = [0, *(np.flatnonzero(np.diff(asked)) + 1).tolist(), len(ids)]
+    is_target = np.isin(np.arange(len(ids)), row.positions + 1)
+    edges = [0, *(np.flatnonzero(np.diff(is_target)) + 1).tolist(), len(ids)]
     decode = tokenizer.tokenizer.decode
     parts = [
         (
             decode(list(ids[start:end]), skip_special_tokens=False, clean_up_tokenization_spaces=False),
-            bool(asked[start]),
+            bool(is_target[start]),
         )
         for start, end in itertools.pairwise(edges)
     ]

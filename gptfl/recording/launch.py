@@ -151,8 +151,8 @@ def launch(
                 progress(*word["given"])
             elif word["kind"] == "estimate":
                 given = word["given"]
-                told = given["identifies"] and Identification(**given["identifies"])
-                estimate = CostEstimate(**{**given, "notes": tuple(given["notes"]), "identifies": told})
+                identification = given["identifies"] and Identification(**given["identifies"])
+                estimate = CostEstimate(**{**given, "notes": tuple(given["notes"]), "identifies": identification})
                 if announce is not None:
                     announce(estimate)
             elif word["kind"] == "result":

@@ -64,13 +64,13 @@ def movement_of(runs: Sequence[Run]) -> Movement | None:
         return None
     means = np.mean([mean for mean, _ in curves], axis=0)
     early, late = float(means[0] - means[1]), float(means[2] - means[3])
-    told = early > 0 and late > 0 and min(len(run.steps) for run in runs) > len(THIRDS)
+    has_pace = early > 0 and late > 0 and min(len(run.steps) for run in runs) > len(THIRDS)
     ends = [float(mean[-1]) for mean, _ in curves]
     return Movement(
         first=float(means[0]),
         last=float(means[-1]),
         shift=float(np.mean([shift for _, shift in curves])),
-        pace=late / early if told else None,
+        pace=late / early if has_pace else None,
         apart=float(np.std(ends, ddof=1)) if len(ends) > 1 else 0.0,
     )
 

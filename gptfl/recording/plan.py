@@ -88,8 +88,8 @@ class RecordingPlan:
 
     def settings(self, examples: TaskData, trainer: "TrainerSettings") -> RecordingSettings:
         """What the recording keeps of how it was made; ``trainer`` knows how many processes there are."""
-        asked = self.options
-        data = asked.examples.data
+        options = self.options
+        data = options.examples.data
         settings = {
             "task": self.task,
             "data": None if data is None else utf8(data),
@@ -99,14 +99,14 @@ class RecordingPlan:
             "test": self.test,
             "subset_size": self.design.subset,
             **self.design.settings,
-            "batch_size": asked.training.batch_size,
+            "batch_size": options.training.batch_size,
             "steps": self.steps,
-            "seed": asked.execution.seed,
+            "seed": options.execution.seed,
             "device": self.device,
             "metrics": [metric.info.name for metric in self.metrics],
-            "texts": asked.output.texts,
+            "texts": options.output.texts,
             "instructions": self.source.instructions,
-            "flip_labels": asked.examples.flip_labels,
+            "flip_labels": options.examples.flip_labels,
             "data_source": examples.source,
             "licence": examples.licence,
             **trainer.to_json(),
@@ -124,7 +124,12 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
 
     Raises ``UsageError`` for options that make no sense, alone or together, and ``PluginError`` for unknown names.
     """
-    examples, asked, training, execution = options.examples, options.design, options.training, options.execution
+    examples, design_options, training, execution = (
+        options.examples,
+        options.design,
+        options.training,
+        options.execution,
+    )
     check(options)
     check_seed(execution.seed)
     check_name(options.output.name)
@@ -139,10 +144,10 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     metrics = tuple(make_metric(registry, metric) for metric in dict.fromkeys(examples.metrics))
     executor = make_executor(registry, execution.executor)
     model = resolve_model(examples.model)
-    preset = FEW_RUNS if asked.few_runs else PAPER
+    preset = FEW_RUNS if design_options.few_runs else PAPER
     usual = LORA_RATE if own and training.lora is not None else opened.learning_rate
     trainer, device = _trainer(options, usual, metrics)
-    pool, test, notes = count_examples(asked, len(names), opened)
+    pool, test, notes = count_examples(design_options, len(names), opened)
     design = _design(options, preset, pool)
     trainer = replace(trainer, **token_settings(options.rows, opened))
     batching, steps, whole = choose_batches(
@@ -167,7 +172,7 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
         device=device,
         gradients=gradients,
         sketches=sketches,
-        checkpoints=_checkpoints(options.output.checkpoints, steps, asked.record_every),
+        checkpoints=_checkpoints(options.output.checkpoints, steps, design_options.record_every),
         notes=notes,
     )
 
@@ -179,16 +184,16 @@ def reads_text(metrics: Sequence[Metric]) -> bool:
 
 def _design(options: CollectOptions, preset: Preset, pool: int) -> Design:
     """The design that the options ask for, or else the preset's."""
-    asked = options.design
+    design_options = options.design
     return choose_design(
-        preset.design if asked.design is None else asked.design,
-        preset.runs if asked.runs is None else asked.runs,
+        preset.design if design_options.design is None else design_options.design,
+        preset.runs if design_options.runs is None else design_options.runs,
         pool,
         options.execution.seed,
-        subset_size=asked.subset_size,
-        reserve_pool=asked.reserve_pool,
-        leave_out_size=asked.leave_out_size,
-        repeats=asked.repeats,
+        subset_size=design_options.subset_size,
+        reserve_pool=design_options.reserve_pool,
+        leave_out_size=design_options.leave_out_size,
+        repeats=design_options.repeats,
     )
 
 
@@ -203,11 +208,13 @@ def _check(
     sketches: SketchRequest | None,
 ) -> None:
     """Raise ``UsageError`` for what doesn't go together, now that it is decided."""
-    asked, training, execution = options.design, options.training, options.execution
+    design_options, training, execution = options.design, options.training, options.execution
     reference = "--gradients reference" if gradients.points else None if sketches is None else sketches.option
     check_optimiser(trainer.optimiser, execution.shard, reference)
     check_quantised(training, execution.shard)
-    check_recording_size(design.runs, asked.repeats, steps, training.batch_size, asked.record_every, test, len(metrics))
+    check_recording_size(
+        design.runs, design_options.repeats, steps, training.batch_size, design_options.record_every, test, len(metrics)
+    )
     design.check()
     along = f"--gradients {options.gradients.gradients}" if options.gradients.gradients else None
     check_together(
@@ -259,24 +266,26 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
 def _gradients(
     options: CollectOptions, preset: Preset, design: Design, test: int, steps: int, metrics: Sequence[Metric]
 ) -> tuple[Request, SketchRequest | None]:
-    asked = options.gradients
-    wanted = read_request(asked.gradients, asked.gradient_points, steps, [metric.info.name for metric in metrics])
-    check_size(wanted.points, design.pool, test)
+    gradient_options = options.gradients
+    gradient_request = read_request(
+        gradient_options.gradients, gradient_options.gradient_points, steps, [metric.info.name for metric in metrics]
+    )
+    check_size(gradient_request.points, design.pool, test)
     sketches = read_sketch_request(
-        "--sketches" if asked.sketches else preset.sketching,
-        asked.sketch_points,
-        asked.sketch_dimensions,
-        asked.sketch_modules,
+        "--sketches" if gradient_options.sketches else preset.sketching,
+        gradient_options.sketch_points,
+        gradient_options.sketch_dimensions,
+        gradient_options.sketch_modules,
         steps=steps,
         pool=design.pool,
         test=test,
     )
-    return wanted, sketches
+    return gradient_request, sketches
 
 
-def _checkpoints(asked: str | int | None, steps: int, every: int) -> tuple[int, ...] | None:
-    if asked is None:
+def _checkpoints(requested: str | int | None, steps: int, every: int) -> tuple[int, ...] | None:
+    if requested is None:
         return None
     from gptfl.training.checkpoints import checkpoint_steps
 
-    return checkpoint_steps(str(asked), recorded_steps(steps, every).tolist())
+    return checkpoint_steps(str(requested), recorded_steps(steps, every).tolist())

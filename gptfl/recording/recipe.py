@@ -77,19 +77,19 @@ def check_quantised(training: TrainingOptions, shard: bool) -> None:
     """Raise where weights can't be kept in few bits: for want of adapters (``UsageError``) or of a package (``ResourceError``)."""
     from gptfl.training.quantised import check_quantise
 
-    asked = training.quantize
-    if asked is None:
+    bits = training.quantize
+    if bits is None:
         return
-    if asked not in QUANTISED:
-        raise UsageError(f"{asked!r} is unknown", f"use {' or '.join(QUANTISED)}", option="quantize")
+    if bits not in QUANTISED:
+        raise UsageError(f"{bits!r} is unknown", f"use {' or '.join(QUANTISED)}", option="quantize")
     if training.lora is None:
         raise UsageError(
-            f"--quantize {asked} without --lora: over weights in few bits adapters alone can be trained",
+            f"--quantize {bits} without --lora: over weights in few bits adapters alone can be trained",
             "add --lora r=8, or leave --quantize out",
         )
     if shard:
-        raise UsageError(f"--shard with --quantize {asked}, which needs whole modules", "leave one of them out")
-    check_quantise(asked)
+        raise UsageError(f"--shard with --quantize {bits}, which needs whole modules", "leave one of them out")
+    check_quantise(bits)
 
 
 def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "TrainerSettings":

@@ -11,14 +11,14 @@ from gptfl.errors import DataError, UsageError
 from gptfl.estimators.diverged import Divergence, diverged
 from gptfl.plugins.registry import get_registry, suggest
 from gptfl.store.recordings import read_dynamics
-from gptfl.store.workspace import Picked, Workspace, stem_of
+from gptfl.store.workspace import FoundFile, Workspace, stem_of
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedRecording:
     """A recording that was read, where its other files lie, and what was chosen on the way.
 
-    ``aside`` are the examples that fits to it don't see. ``keep_diverged`` keeps runs that diverged, which ``focused``
+    ``held_out`` are the examples that fits to it don't see. ``keep_diverged`` keeps runs that diverged, which ``focused``
     leaves out otherwise.
     """
 
@@ -28,7 +28,7 @@ class OpenedRecording:
     workspace: Workspace
     notes: tuple[str, ...] = ()
     every: int = 1
-    aside: HeldOutExamples | None = None
+    held_out: HeldOutExamples | None = None
     keep_diverged: bool = False
 
 
@@ -47,8 +47,8 @@ def open_recording(
         raise UsageError(f"is {every}", "give at least 1", option="every")
     if dynamics is None:
         space = Workspace.resolve(workspace)
-        picked = space.pick("dynamics")
-        path, notes = picked.path, picked_note(picked, "recording", "--dynamics")
+        latest = space.latest("dynamics")
+        path, notes = latest.path, others_note(latest, "recording", "--dynamics")
     else:
         path, notes = user_path(dynamics), ()
         space = Workspace(path.parent) if workspace is None else Workspace.resolve(workspace)
@@ -106,12 +106,12 @@ def choose_metric(dynamics: Dynamics, name: str | None = None) -> tuple[MetricIn
     raise DataError(f"the recording has the metrics {listed or 'none'}", "choose one with --metric")
 
 
-def picked_note(picked: Picked, noun: str, flag: str) -> tuple[str, ...]:
+def others_note(latest: FoundFile, noun: str, flag: str) -> tuple[str, ...]:
     """What to tell where there was more than one file to take; nothing where there was one."""
-    if not picked.others:
+    if not latest.others:
         return ()
-    others = ", ".join(path.name for path in picked.others[:5]) + (", ..." if len(picked.others) > 5 else "")
-    return (f"took {picked.path.name}, the {noun} made last; choose another with {flag} (also there: {others})",)
+    others = ", ".join(path.name for path in latest.others[:5]) + (", ..." if len(latest.others) > 5 else "")
+    return (f"took {latest.path.name}, the {noun} made last; choose another with {flag} (also there: {others})",)
 
 
 def with_texts(

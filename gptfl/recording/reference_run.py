@@ -183,8 +183,8 @@ class ReferenceJob:
 
         setup = self._set_up_sketches(trainer)
         total = len(self.sketch_points), len(setup.pool) + len(setup.test)
-        told = counting(progress, "sketches", "examples", *total)
-        return Sketching(trainer.pool, trainer.evaluator.test, plan.seed, setup, told)
+        on_examples = counting(progress, "sketches", "examples", *total)
+        return Sketching(trainer.pool, trainer.evaluator.test, plan.seed, setup, on_examples)
 
     def _set_up(self, trainer: "RecordingTrainer") -> "Setup":
         from gptfl.training.reference_run import Setup

@@ -48,7 +48,7 @@ class RecordingJob:
     plans: list[Plan]
     texts: bool
     reference: ReferenceJob | None = None
-    keeper: "CheckpointWriter | None" = None
+    checkpoint_writer: "CheckpointWriter | None" = None
     draws: Sequence[Draw] = ()
     reserved: tuple[int, ...] = ()
     """What the plans were made from, and the places of the pool that only runs to test draw from."""
@@ -65,7 +65,11 @@ class RecordingJob:
         """
         existing = self._existing()
         self._present = frozenset() if existing is None else frozenset(run.index for run in existing.runs)
-        done = {index for index in self._present if self.keeper is None or not self.keeper.missing(index)}
+        done = {
+            index
+            for index in self._present
+            if self.checkpoint_writer is None or not self.checkpoint_writer.missing(index)
+        }
         return [plan for plan in self.plans if plan.index not in done]
 
     def left_by(self, trainer: "RecordingTrainer") -> list[Plan]:
@@ -85,8 +89,8 @@ class RecordingJob:
         known = self.settings
         if existing is None:
             return
-        alike = existing.settings.model == known.model or existing.settings.source == known.source
-        if alike and not _is_newer(make_trainer.model, self.path):
+        is_same_model = existing.settings.model == known.model or existing.settings.source == known.source
+        if is_same_model and not _is_newer(make_trainer.model, self.path):
             return
         from gptfl.training.load import load_model
 
@@ -144,9 +148,9 @@ class RecordingJob:
             raise DataError(f"{self.path} was imported and can't be continued", "record under another --name")
         differing = self.settings.difference(existing.settings)
         if differing is not None:
-            was, asked = differing
+            was, now = differing
             raise DataError(
-                f"{self.path} was recorded with {was}, not {asked}",
+                f"{self.path} was recorded with {was}, not {now}",
                 "record under another --name, or ask for the same settings to go on",
             )
         if existing.examples != self.dynamics(()).examples:
@@ -202,8 +206,8 @@ class RecordingJob:
                 guess = replace(guess, sketches=self.reference.sketch_cost(trainer, 0.0 if products else per_step))
         if announce is not None:
             announce(guess)
-        if self.keeper is not None:
-            self.keeper.check_room(guess.checkpoint_bytes)
+        if self.checkpoint_writer is not None:
+            self.checkpoint_writer.check_room(guess.checkpoint_bytes)
         return guess
 
     def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
@@ -224,11 +228,15 @@ class RecordingJob:
             for run in executor.execute(make_trainer, left, on_step):
                 self.keep(run)
         except DivergedError as error:
-            aside = self.path.with_name(self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5")
-            write_dynamics(aside, self.dynamics((error.run,)))
+            diverged_path = self.path.with_name(
+                self.path.name.removesuffix(".dynamics.h5") + f".{error.run.name}.diverged.h5"
+            )
+            write_dynamics(diverged_path, self.dynamics((error.run,)))
             self.merge()
             kept = f"; the finished runs are in {self.path}" if self.path.exists() else ""
-            raise DataError(error.problem, f"{error.remedy}; the run up to there is in {aside}{kept}") from error
+            raise DataError(
+                error.problem, f"{error.remedy}; the run up to there is in {diverged_path}{kept}"
+            ) from error
         self.merge()
 
     def keep(self, run: Run) -> None:
@@ -299,14 +307,14 @@ def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerM
     from gptfl.training.trainer import DivergedError
 
     group = make_trainer.group
-    left = group.told(job.plans)
+    left = group.broadcast(job.plans)
     if not left and not dry_run:
         return
     trainer = make_trainer()
     if dry_run:
         job.estimate(trainer, left, None)
         return
-    left = group.told(job.plans)
+    left = group.broadcast(job.plans)
     job.estimate(trainer, left, None)
     with contextlib.suppress(DivergedError):  # the first process knows as much, and tells
         for _ in executor.execute(make_trainer, left, lambda index, done, total: None):

@@ -35,12 +35,12 @@ class SketchRequest:
             options = f"--sketch-points {len(found.steps)} --sketch-dimensions {found.dimensions}"
             options += f" --sketch-modules '{found.modules}'" if found.modules else ""
             raise DataError(
-                f"{where} has gradient sketches {_told(*has)}, not {_told(tuple(steps), self.dimensions, self.modules)}",
+                f"{where} has gradient sketches {_described(*has)}, not {_described(tuple(steps), self.dimensions, self.modules)}",
                 f"ask for {options}, or record under another --name",
             )
 
 
-def _told(steps: Sequence[int], dimensions: int, modules: str | None) -> str:
+def _described(steps: Sequence[int], dimensions: int, modules: str | None) -> str:
     of = f"weights like {modules!r}" if modules else "all trained weights"
     return f"of {of} at steps {', '.join(map(str, steps))} in {dimensions} dimensions"
 

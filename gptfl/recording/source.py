@@ -39,22 +39,23 @@ def open_source(registry: Registry, examples: DataOptions, rows: RowOptions) -> 
 
 def request(data: Path | None, rows: RowOptions) -> DataRequest:
     """Which rows of one's own are meant."""
-    asked = {one.name: getattr(rows, one.name) for one in fields(DataRequest) if hasattr(rows, one.name)}
+    given = {one.name: getattr(rows, one.name) for one in fields(DataRequest) if hasattr(rows, one.name)}
     for name in ("train", "eval"):
-        asked[name] = None if asked[name] is None else user_path(asked[name])
-    return DataRequest(data=data, **asked, as_chat=rows.chat_template is not None)
+        given[name] = None if given[name] is None else user_path(given[name])
+    return DataRequest(data=data, **given, as_chat=rows.chat_template is not None)
 
 
-def count_examples(asked: DesignOptions, tasks: int, source: Task | Mixture) -> tuple[int, int, tuple[str, ...]]:
+def count_examples(options: DesignOptions, tasks: int, source: Task | Mixture) -> tuple[int, int, tuple[str, ...]]:
     """How large the pool and the test set are, and a line where there are fewer or more examples than usual."""
-    if asked.per_task is not None and asked.pool is not None:
+    if options.per_task is not None and options.pool is not None:
         raise UsageError(
-            f"--pool {asked.pool} and --per-task {asked.per_task} both say how large the pool is", "give one of them"
+            f"--pool {options.pool} and --per-task {options.per_task} both say how large the pool is",
+            "give one of them",
         )
-    pool = asked.pool if asked.per_task is None else asked.per_task * tasks
-    there = None if pool is not None and asked.test is not None else sizes_of(source)
+    pool = options.pool if options.per_task is None else options.per_task * tasks
+    there = None if pool is not None and options.test is not None else sizes_of(source)
     counts, fewer, more = [], [], []
-    for flag, count, usual, place in (("--pool", pool, POOL, 0), ("--test", asked.test, TEST, 1)):
+    for flag, count, usual, place in (("--pool", pool, POOL, 0), ("--test", options.test, TEST, 1)):
         most = usual if there is None else min(usual, there[place])
         counts.append(most if count is None else count)
         if count is None and there is not None and there[place] < usual:

@@ -77,7 +77,7 @@ class TrainerMaker:
     progress: Progress = silent
     group: "ProcessGroup" = field(default_factory=_alone)
     """The processes that record together; this one by itself unless told otherwise."""
-    keeper: "CheckpointWriter | None" = None
+    checkpoint_writer: "CheckpointWriter | None" = None
     _made: "RecordingTrainer | None" = field(default=None, repr=False)
 
     def __call__(self) -> "RecordingTrainer":
@@ -96,7 +96,7 @@ class TrainerMaker:
                 group.wait()
             self.progress("set up", 0, 1, "tokenizing and laying out the examples")
             self._made = RecordingTrainer(
-                loaded, self.data.pool, self.data.test, self.metrics, self.recipe, group, self.keeper
+                loaded, self.data.pool, self.data.test, self.metrics, self.recipe, group, self.checkpoint_writer
             )
             self.progress("set up", 1, 1)
         return self._made

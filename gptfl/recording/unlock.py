@@ -41,27 +41,27 @@ def unlock(path: str | Path) -> Unlocked:
     try:
         if in_use(target):
             raise ResourceError(f"{path} is still open in another program", "close it there first")
-        with part_of(target) as aside:
-            shutil.copyfile(target, aside)
-            with aside.open("r+b") as file:
+        with part_of(target) as part:
+            shutil.copyfile(target, part)
+            with part.open("r+b") as file:
                 head = unmarked(bytearray(file.read(SIZE)))
                 file.seek(0)
                 file.write(head)
-            _check(aside, path)
-            shutil.copymode(target, aside)
+            _check(part, path)
+            shutil.copymode(target, part)
             # Which file was made last is still to be seen.
             times = target.stat()
-            os.utime(aside, ns=(times.st_atime_ns, times.st_mtime_ns))
-            put_in_place(aside, target)
+            os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
+            put_in_place(part, target)
     except OSError as error:
         raise cannot_write(path, error) from error
     return Unlocked(path, True)
 
 
-def _check(aside: Path, path: Path) -> None:
+def _check(part: Path, path: Path) -> None:
     """Raise ``DataError``, naming ``path``, unless all of a file can be read."""
     try:
-        inspect(aside)
+        inspect(part)
     except GptflError as error:
-        problem = error.problem.replace(str(aside), str(path))
+        problem = error.problem.replace(str(part), str(path))
         raise DataError(f"{problem}, and it was left open to write", error.remedy) from error

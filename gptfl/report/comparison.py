@@ -16,7 +16,7 @@ from gptfl.core.texts import json_text
 from gptfl.errors import UsageError
 from gptfl.report.calibration import calibration_lines, coverage_cells, coverage_columns, coverage_dict
 from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
-from gptfl.report.footnotes import ORACLE, UNTOLD, footnotes, label, marks, setting
+from gptfl.report.footnotes import ORACLE, UNCONDITIONED, footnotes, label, marks, setting
 from gptfl.report.number_scale import short_power
 from gptfl.report.plain import with_plain
 from gptfl.report.removals import removals_dict
@@ -232,7 +232,7 @@ _LATEX = {
     "±": r"$\pm$",
     "ρ": r"$\rho$",
     ORACLE: r"\textdagger{}",
-    UNTOLD: r"\textdaggerdbl{}",
+    UNCONDITIONED: r"\textdaggerdbl{}",
     "–": "--",
     "<": r"$<$",
     ">": r"$>$",
@@ -289,8 +289,8 @@ def write_table(comparison: Comparison, path: Path) -> None:
     """Write the table in the format that the suffix names. Raises ``UsageError`` for another suffix."""
     check_format(path)
     text = FORMATS[path.suffix.lower()](comparison)
-    with written_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def check_format(path: Path) -> None:

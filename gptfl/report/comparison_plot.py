@@ -54,9 +54,9 @@ def telling_trajectories(comparison: Comparison) -> list[tuple[int, int, str]]:
     held = comparison.held_out
     size = np.abs(final_deviations(held.recorded, held.recorded, held.mean_run))
     order = [int(place) for place in np.argsort(size, axis=None, kind="stable") if np.isfinite(size.ravel()[place])]
-    wanted = (("largest deviation", 1.0), ("90th percentile", 0.9), ("median deviation", 0.5))
+    quantiles = (("largest deviation", 1.0), ("90th percentile", 0.9), ("median deviation", 0.5))
     chosen: dict[int, str] = {}
-    for why, share in wanted[: len(order)]:
+    for why, share in quantiles[: len(order)]:
         chosen.setdefault(order[round(share * (len(order) - 1))], why)
     return [(place // size.shape[1], place % size.shape[1], why) for place, why in chosen.items()]
 

@@ -83,8 +83,8 @@ def save(result: object, path: str | Path) -> Path:
             f"end it in {', '.join(texts)}",
         )
     check_plain_target(target, "path")
-    with written_whole(target) as aside:
-        aside.write_text(texts[suffix], encoding="utf-8")
+    with written_whole(target) as part:
+        part.write_text(texts[suffix], encoding="utf-8")
     return target
 
 

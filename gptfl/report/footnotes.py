@@ -13,7 +13,7 @@ from gptfl.scores.lds import FEWEST_RUNS, RELIABLE_RUNS, comparable
 
 ORACLE = "†"
 """Marks the rows of estimators that looked along the runs that they predict."""
-UNTOLD = "‡"
+UNCONDITIONED = "‡"
 """Marks the rows of estimators that don't look at what was observed of a run."""
 
 STEPS_SHOWN = 4
@@ -86,10 +86,10 @@ def footnotes(comparison: Comparison, best: str = "Bold") -> list[str]:
     if kept:
         notes.append(f"Taken from earlier fits: {', '.join(kept)}.")
     notes += [f"{row.estimator} failed: {row.error}" for row in comparison.rows if row.error]
-    alike: dict[str, list[str]] = {}
+    same_reason: dict[str, list[str]] = {}
     for name, reason in comparison.left_out.items():
-        alike.setdefault(reason.removeprefix(f"{name} "), []).append(name)
-    notes += [f"{', '.join(names)} left out: {reason}" for reason, names in alike.items()]
+        same_reason.setdefault(reason.removeprefix(f"{name} "), []).append(name)
+    notes += [f"{', '.join(names)} left out: {reason}" for reason, names in same_reason.items()]
     for row in comparison.rows:
         name = row.name or row.estimator
         texts = (note.removeprefix(name) if note.startswith(name) else f": {note}" for note in spanned(row.notes))
@@ -130,7 +130,7 @@ def _observed(comparison: Comparison) -> list[str]:
     scores = "first recorded score" if count == 1 else f"first {count} recorded scores"
     notes = [f"Observed: the {scores} of each held-out run after its start, which no estimator is scored on."]
     if any(not row.conditions for row in comparison.rows):
-        notes.append(f"{UNTOLD} Predicts as if nothing had been observed.")
+        notes.append(f"{UNCONDITIONED} Predicts as if nothing had been observed.")
     return notes
 
 
@@ -198,5 +198,5 @@ def label(row: ScoreRow, comparison: Comparison) -> str:
 
 def marks(row: ScoreRow, comparison: Comparison) -> list[str]:
     """What sets a row apart from those that predict as they are asked to."""
-    untold = bool(comparison.observed) and not row.conditions and not row.error
-    return [ORACLE] * row.oracle + [UNTOLD] * untold
+    is_unconditioned = bool(comparison.observed) and not row.conditions and not row.error
+    return [ORACLE] * row.oracle + [UNCONDITIONED] * is_unconditioned

@@ -137,8 +137,8 @@ def write_runs_sweep(sweep: RunsSweep, path: Path) -> None:
     """Write the table in the format that the suffix names."""
     check_sweep_format(path)
     text = runs_json(sweep) + "\n" if path.suffix == ".json" else runs_csv(sweep)
-    with written_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def runs_sweep_figure(sweep: RunsSweep) -> "Figure":

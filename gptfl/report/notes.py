@@ -9,12 +9,12 @@ NUMBER = re.compile(r"(?<![\w.-])(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w-])")
 
 def spanned(notes: Sequence[str]) -> list[str]:
     """The notes of all folds: of those that differ in numbers only, one, with each number's range."""
-    alike: dict[tuple[str, ...], list[list[str]]] = {}
+    groups: dict[tuple[str, ...], list[list[str]]] = {}
     for note in notes:
         *parts, last = NUMBER.split(note)
-        alike.setdefault((*parts[::2], last), []).append(parts[1::2])
+        groups.setdefault((*parts[::2], last), []).append(parts[1::2])
     notes_spanned = []
-    for words, found in alike.items():
+    for words, found in groups.items():
         ranges = []
         for column in zip(*found, strict=True):
             least, most = min(column, key=float), max(column, key=float)

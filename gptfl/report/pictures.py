@@ -46,10 +46,10 @@ def save_figure(figure: "Figure", path: Path) -> None:
     # The date left out, the same figure is the same file.
     kind = path.suffix[1:].lower()
     dated = {"pdf": "CreationDate", "svg": "Date"}.get(kind)
-    with written_whole(path) as aside, any_script():
+    with written_whole(path) as part, any_script():
         layout = figure.get_layout_engine()
         if kind != "png":
-            figure.savefig(aside, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
+            figure.savefig(part, dpi=DPI, format=kind, metadata={} if dated is None else {dated: None})
             return
         # Left to savefig, all is drawn in vain, for the layout and once more. Other kinds measure texts in their own way.
         figure.set_dpi(DPI)
@@ -57,7 +57,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
             layout.execute(figure)
             figure.set_layout_engine("none")
         canvas: Any = figure.canvas
-        canvas.print_png(aside, metadata={})
+        canvas.print_png(part, metadata={})
 
 
 @contextmanager

@@ -11,13 +11,16 @@ PLAIN = (str, int, float, bool, type(None))
 LONE = (*PLAIN, Path, MetricInfo)
 
 
-def with_plain(result: Any, told: Mapping[str, Any]) -> dict[str, Any]:
-    """``told``, and behind it those texts, numbers, switches and sequences of them in a result's fields that it lacks.
+def with_plain(result: Any, written: Mapping[str, Any]) -> dict[str, Any]:
+    """``written``, and behind it those texts, numbers, switches and sequences of them in a result's fields that it lacks.
 
-    A name that ``told`` has keeps its value. Numbers that are not finite are left to the writer of the JSON.
+    A name that ``written`` has keeps its value. Numbers that are not finite are left to the writer of the JSON.
     """
     own = {one.name: getattr(result, one.name) for one in fields(result)}
-    return {**told, **{name: _plain(value) for name, value in own.items() if name not in told and _is_plain(value)}}
+    return {
+        **written,
+        **{name: _plain(value) for name, value in own.items() if name not in written and _is_plain(value)},
+    }
 
 
 def _is_plain(value: Any) -> bool:

@@ -114,8 +114,8 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
 def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:
     """Write the CSV or JSON that a suffix names. Raises ``ResourceError`` if it can't be written."""
     text = (to_csv if path.suffix.lower() == ".csv" else to_json)(result, top, reverse)
-    with written_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool) -> Table:

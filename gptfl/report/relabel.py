@@ -49,8 +49,8 @@ def to_json(study: RelabelStudy) -> str:
 
 def write_study(study: RelabelStudy, path: Path) -> None:
     """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(path) as aside:
-        aside.write_text(to_json(study), encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(to_json(study), encoding="utf-8")
 
 
 def study_table(study: RelabelStudy, metric: str) -> Table:

@@ -17,8 +17,8 @@ HEAD = "# gptfl select"
 
 def write_ids(selection: Selection, path: Path) -> None:
     """Write the ids, one a line. Raises ``ResourceError`` if they can't be written."""
-    with written_whole(path) as aside:
-        aside.write_text(ids_text(selection), encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(ids_text(selection), encoding="utf-8")
 
 
 def ids_text(selection: Selection) -> str:
@@ -39,7 +39,7 @@ def to_json(selection: Selection) -> str:
         "on": selection.on,
         "how": selection.how,
         "pool": selection.pool,
-        **selection.wish,
+        **selection.criteria,
         "step": selection.step,
         "predicted": selection.predicted,
         "intervals": {f"{level:g}": list(pair) for level, pair in selection.intervals.items()},

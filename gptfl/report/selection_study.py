@@ -61,8 +61,8 @@ def _difference(study: SelectionStudy, metric: str, kind: SelectorResult, than: 
 
 def write_selection_study(study: SelectionStudy, path: Path) -> None:
     """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(path) as aside:
-        aside.write_text(to_json(study), encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(to_json(study), encoding="utf-8")
 
 
 def selection_study_table(study: SelectionStudy, metric: str) -> Table:

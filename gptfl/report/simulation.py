@@ -122,7 +122,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
     marks = result.marks or ("",) * len(result.tests)
     texts = [shown_line(example.text) for example in result.examples] or [""] * len(result.tests)
     rows = zip(result.tests, result.final, truths, result.change, result.spread, marks, strict=True)
-    told = {
+    document = {
         "estimator": result.estimator,
         "metric": result.metric.name,
         "higher_is_better": result.metric.higher_is_better,
@@ -162,7 +162,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
         "predictions": None if result.predictions is None else str(result.predictions),
         "picture": None if result.figure is None else str(result.figure),
     }
-    return with_plain(result, told)
+    return with_plain(result, document)
 
 
 def _number(value: float) -> float | None:

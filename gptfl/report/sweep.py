@@ -117,8 +117,8 @@ def write_sweep(sweep: Sweep, path: Path) -> None:
     """Write the table in the format that the suffix names."""
     check_sweep_format(path)
     text = sweep_json(sweep) + "\n" if path.suffix == ".json" else sweep_csv(sweep)
-    with written_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def sweep_figure(sweep: Sweep) -> "Figure":

@@ -75,8 +75,8 @@ def to_json(found: Verification) -> str:
 
 def write_verification(found: Verification, path: Path) -> None:
     """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
-    with written_whole(path) as aside:
-        aside.write_text(to_json(found), encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text(to_json(found), encoding="utf-8")
 
 
 def verification_table(found: Verification) -> Table:

@@ -65,14 +65,14 @@ class Counterfactual:
             why = "the file's batches are taken as they are" if given else "the held-out runs are simulated as recorded"
             raise UsageError(f"{used[0]} needs --subset or --drop: {why}", f"leave out {used[0]}, or name a subset")
 
-    def ask(self, source: FittedSimulator, seed: int) -> SimulationRequest:
+    def request(self, source: FittedSimulator, seed: int) -> SimulationRequest:
         """The question: a subset in random orders, batches as given, or the held-out runs. Raises ``DataError``."""
         if self.subset is not None or self.drop is not None:
             members = members_of(source.pool, self.subset, self.drop)
-            return ask_subset(source, members, self.drop is not None, self.orders, seed, self.overrides)
+            return subset_request(source, members, self.drop is not None, self.orders, seed, self.overrides)
         if self.curriculum is not None:
-            return ask_curriculum(source, self.curriculum, self.overrides.learning_rate)
-        return ask_held_out(source)
+            return curriculum_request(source, self.curriculum, self.overrides.learning_rate)
+        return held_out_request(source)
 
 
 def overrides_of(run: CounterfactualOptions) -> Overrides:
@@ -80,7 +80,7 @@ def overrides_of(run: CounterfactualOptions) -> Overrides:
     return Overrides(run.epochs, run.steps, run.batch_size, run.lr)
 
 
-def asked_by(run: CounterfactualOptions) -> Counterfactual:
+def counterfactual_of(run: CounterfactualOptions) -> Counterfactual:
     """What options say to train on. Raises ``UsageError`` for several subsets."""
     subset = run.subset
     if isinstance(run, SimulatedRunOptions):
@@ -103,7 +103,7 @@ def members_of(pool: ExampleIndex, subset: Ids | None, drop: Ids | None) -> Int[
     return rest
 
 
-def ask_subset(
+def subset_request(
     source: FittedSimulator,
     members: Int[np.ndarray, " subset"],
     is_rest: bool,
@@ -124,7 +124,7 @@ def ask_subset(
     )
 
 
-def ask_curriculum(source: FittedSimulator, path: str | Path, lr: float | None) -> SimulationRequest:
+def curriculum_request(source: FittedSimulator, path: str | Path, lr: float | None) -> SimulationRequest:
     """The batches of a file, as they are."""
     dynamics = source.recording.dynamics
     batches = source.pool.batches(path)
@@ -146,7 +146,7 @@ def _rates_note(source: FittedSimulator, overrides: Overrides) -> tuple[str, ...
     return (f"{source.found.estimator} doesn't look at learning rates: --lr changes nothing",)
 
 
-def ask_held_out(source: FittedSimulator) -> SimulationRequest:
+def held_out_request(source: FittedSimulator) -> SimulationRequest:
     """The test runs as recorded; of runs recorded at different steps, the largest group."""
     runs, notes = usable_runs(stored_split(source.recording.dynamics.runs).test, source.metric)
     if not runs:

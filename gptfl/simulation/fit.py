@@ -96,20 +96,20 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
         estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
     part = get_registry().find("estimator", estimator)
     named = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
-    aside = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
-    recording = replace(recording, aside=aside)
+    held_out = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
+    recording = replace(recording, held_out=held_out)
     chosen, metric_notes = choose_metric(recording.dynamics, next(iter(options.metrics), None))
     recording = focused(recording, chosen)
-    provision = FeatureLookup(recording, inputs.features, encoder).provide(named.estimator)
-    found = provision.features
-    sides = () if aside is None else aside.sides
+    feature_choice = FeatureLookup(recording, inputs.features, encoder).provide(named.estimator)
+    found = feature_choice.features
+    sides = () if held_out is None else held_out.sides
     problem = unmet_need(named.estimator, recording, found, chosen) or refusal(named.estimator, sides)
     if problem is not None:
         raise problem
     split = stored_split(recording.dynamics.runs)
     check_fit_runs(split, 1 if named.estimator.tags.one_run else FEWEST_FIT_RUNS)
     whole = fit_data(recording, split, chosen, found, seed, progress, named.estimator)
-    data = without_held_out(whole, recording.aside, named.estimator)
+    data = without_held_out(whole, recording.held_out, named.estimator)
     key = simulator_key(named, recording, data)
     usual = recording.workspace.simulator_path(recording.stem, estimator, chosen.name, key)
     path = usual if output is None else user_path(output)
@@ -132,8 +132,8 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
             *which,
             *recording.notes,
             *metric_notes,
-            *provision.notes,
-            *holdout_notes(recording.dynamics, recording.aside, found),
+            *feature_choice.notes,
+            *holdout_notes(recording.dynamics, recording.held_out, found),
             *left_note(whole, data),
             *fitted.notes,
         ),

@@ -65,7 +65,7 @@ def simulator_key(named: NamedEstimator, recording: OpenedRecording, data: FitDa
         None if data.features is None else data.features.fingerprint,
         # Nothing is added where there are none, so that fits from before gradients keep their keys.
         *(() if data.gradients is None else (data.gradients.fingerprint,)),
-        *(() if recording.aside is None else (recording.aside.to_json(recording.dynamics),)),
+        *(() if recording.held_out is None else (recording.held_out.to_json(recording.dynamics),)),
     )
 
 
@@ -102,7 +102,7 @@ def simulator_file(fitted: FittedEstimator, recording: OpenedRecording, data: Fi
             "validation_runs": list(dict.fromkeys(run.index for run in data.validation_runs)),
             "encoder": None if data.features is None else data.features.encoder,
             "notes": list(fitted.notes),
-            "unseen": None if recording.aside is None else recording.aside.to_json(recording.dynamics),
+            "unseen": None if recording.held_out is None else recording.held_out.to_json(recording.dynamics),
         },
     )
 
@@ -112,9 +112,9 @@ def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData
     key = simulator_key(named, recording, data)
     space = recording.workspace
     path = space.simulator_path(recording.stem, named.part.name, data.metric.name, key)
-    aside = path.parent / KEPT / path.name
+    cached = path.parent / KEPT / path.name
     notes = []
-    for candidate in (path, aside):
+    for candidate in (path, cached):
         if candidate.exists():
             try:
                 found = read_simulator(candidate)
@@ -125,10 +125,10 @@ def fit_or_load(named: NamedEstimator, recording: OpenedRecording, data: FitData
     fitted = fit_fresh(named, recording, data)
     if fitted.seconds >= WORTH_KEEPING:
         try:
-            write_simulator(aside, simulator_file(fitted, recording, data))
+            write_simulator(cached, simulator_file(fitted, recording, data))
         except ResourceError as error:
             why = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.problem
-            notes.append(f"fits couldn't be kept in {aside.parent} ({why}): they are made anew the next time")
+            notes.append(f"fits couldn't be kept in {cached.parent} ({why}): they are made anew the next time")
     return FittedEstimator(fitted.named, key, fitted.seconds, notes=(*notes, *fitted.notes))
 
 

@@ -15,17 +15,17 @@ from gptfl.errors import DataError
 from gptfl.plugins.interfaces import Estimator
 
 
-def without_held_out(data: FitData, aside: HeldOutExamples | None, estimator: Estimator) -> FitData:
+def without_held_out(data: FitData, held_out: HeldOutExamples | None, estimator: Estimator) -> FitData:
     """What the estimator may be fitted to when these examples are set aside.
 
     Pool, batches, test examples, metrics, features and gradients are those of the others alone, renumbered; runs
     become pieces (see ``pieces``). An estimator that is ``blind`` keeps the pool and the runs whole. Raises
     ``DataError`` where no piece to fit is left.
     """
-    if aside is None:
+    if held_out is None:
         return data
-    hidden = () if estimator.tags.blind else aside.pool
-    pool, tests = kept_places(len(data.pool), hidden), kept_places(len(data.test), aside.test)
+    hidden = () if estimator.tags.blind else held_out.pool
+    pool, tests = kept_places(len(data.pool), hidden), kept_places(len(data.test), held_out.test)
     place = np.full(len(data.pool) + 1, -1)  # the last entry is for padding
     place[pool] = np.arange(len(pool))
     gone = np.zeros(len(data.pool) + 1, dtype=bool)

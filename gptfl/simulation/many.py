@@ -12,7 +12,7 @@ from gptfl.core.display import Displayed
 from gptfl.errors import UsageError
 from gptfl.options.common import Ids
 from gptfl.simulation.caveats import novelty_note
-from gptfl.simulation.counterfactual import AS_RECORDED, ask_subset
+from gptfl.simulation.counterfactual import AS_RECORDED, subset_request
 from gptfl.simulation.outcome import mean_over
 from gptfl.simulation.reference import against_average
 from gptfl.simulation.schedule import MAX_NUMBERS, Overrides
@@ -71,7 +71,7 @@ def simulate_subsets(
     if overrides.epochs is not None:
         raise UsageError("--epochs makes runs of as many steps as their subsets are large", "give --steps")
     members = [source.pool.select(subset, f"subset {place}") for place, subset in enumerate(subsets)]
-    requests = [ask_subset(source, chosen, False, orders, seed, overrides) for chosen in members]
+    requests = [subset_request(source, chosen, False, orders, seed, overrides) for chosen in members]
     one = requests[0]
     cost = max(one.query.batches.size, orders * len(one.query.steps) * len(source.scope.test))
     part = max(1, MAX_NUMBERS // max(cost, 1))
@@ -81,7 +81,7 @@ def simulate_subsets(
         some = requests[start : start + part]
         queries = [request.query for request in some]
         whole: dict[str, Any] = {name: np.concatenate([getattr(query, name) for query in queries]) for name in PER_RUN}
-        parts.append(source.ask(replace(one.query, **whole)))
+        parts.append(source.predict(replace(one.query, **whole)))
     progress("simulate", len(requests), len(requests), f"{len(requests)} subsets")
 
     def per_subset(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "subset ..."]:

@@ -87,7 +87,7 @@ def held_out_trust(source: FittedSimulator) -> Trust:
     for group in same_steps(runs):
         members = [runs[place] for place in group]
         try:
-            answer = source.ask(query_for(members, source.metric)).values
+            answer = source.predict(query_for(members, source.metric)).values
         except DataError as error:
             # Such as runs that reach beyond what an estimator can answer; the question asked may not.
             return Trust(None, len(runs), f"not known, for {source.found.estimator} can't answer them: {error.problem}")
@@ -161,7 +161,7 @@ def _average_prediction(
         raise DataError("no recorded run is complete enough to compare new test examples with", "give --against")
     members = [usable[place] for place in max(same_steps(usable), key=len)]
     query = add_new_examples(source, query_for(members, source.metric))
-    values = mean_over(source.ask(query).values[:, :, len(source.recording.dynamics.test) :])
+    values = mean_over(source.predict(query).values[:, :, len(source.recording.dynamics.test) :])
     return query.steps, values
 
 
@@ -175,6 +175,6 @@ def other_subset(
 ) -> Reference:
     """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
     first = source.first(int(request.recipe.grid[0]))
-    values = mean_over(source.ask(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
+    values = mean_over(source.predict(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"
     return Reference(f"{name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])

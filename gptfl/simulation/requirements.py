@@ -71,8 +71,8 @@ def refusal(estimator: Estimator, sides: Sequence[str]) -> DataError | None:
     )
 
 
-def default_estimator(shelf: FeatureLookup) -> tuple[str, tuple[str, ...]]:
+def default_estimator(lookup: FeatureLookup) -> tuple[str, tuple[str, ...]]:
     """The estimator that suits the features, and what to tell of the choice."""
-    if not shelf.has(ON_GRADIENTS):
+    if not lookup.has(ON_GRADIENTS):
         return PAPER, ()
     return FEW_RUNS, (f"fits {FEW_RUNS}, since there are gradient features; --estimator {PAPER} is the paper's",)

@@ -37,7 +37,7 @@ def request_of(
     source: FittedSimulator, choice: Counterfactual, observe: str | Path | None, seed: int
 ) -> SimulationRequest:
     """What is asked, with what was observed so far. Raises as ``choice.ask`` and ``with_observed`` do."""
-    request = choice.ask(source, seed)
+    request = choice.request(source, seed)
     if observe is None:
         return request
     check_observing(source, observe)
@@ -53,7 +53,7 @@ def answered(
     trust: Trust,
 ) -> Simulation:
     """What the simulator answers, held against the average recorded run or the subset ``against``; nothing is written."""
-    prediction = source.ask(request.query)
+    prediction = source.predict(request.query)
     if against is None:
         versus = against_average(source, request)
     else:
@@ -130,8 +130,8 @@ def _unseen_notes(source: FittedSimulator, request: SimulationRequest) -> tuple[
     """What of a question the simulator wasn't fitted to."""
     notes: tuple[str, ...] = ()
     recording, batches = source.recording, request.query.batches
-    if recording.aside is not None:
-        notes += (f"the simulator was fitted without {recording.aside.described(recording.dynamics)}",)
+    if recording.held_out is not None:
+        notes += (f"the simulator was fitted without {recording.held_out.described(recording.dynamics)}",)
     used = np.unique(batches[batches >= 0])
     strange = int((source.scope.pool_seen[used] < 0).sum())
     if strange:

@@ -13,13 +13,13 @@ from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features.lookup import fitted_features
 from gptfl.plugins.guards import checked
 from gptfl.plugins.registry import get_registry
-from gptfl.recording.recording import OpenedRecording, focused, open_recording, picked_note
+from gptfl.recording.recording import OpenedRecording, focused, open_recording, others_note
 from gptfl.simulation.requirements import NamedEstimator, refusal
 from gptfl.simulation.schedule import first_scores
 from gptfl.simulation.unseen import Scope, holdout_from_json, scope_of
 from gptfl.store.id_files import ExampleIndex
 from gptfl.store.simulators import SimulatorFile, read_simulator
-from gptfl.store.workspace import Picked, Workspace, stem_of
+from gptfl.store.workspace import FoundFile, Workspace, stem_of
 
 if TYPE_CHECKING:
     from gptfl.simulation.new_examples import NewExamples
@@ -71,7 +71,7 @@ class FittedSimulator:
             self.recording.stem, self.found.estimator, self.metric.name, key
         )
 
-    def ask(self, query: Query) -> Prediction:
+    def predict(self, query: Query) -> Prediction:
         """What the simulator answers about the examples of its scope.
 
         Raises ``PluginError`` as ``checked`` does.
@@ -82,9 +82,11 @@ class FittedSimulator:
 
 def check_fits(path: Path, found: SimulatorFile, estimator: str | None, metric: str | None) -> None:
     """Raise ``UsageError`` where a simulator is of another estimator or metric than was asked for."""
-    for flag, wish, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
-        if wish is not None and wish != has:
-            raise UsageError(f"{path} is a simulator of {has}, not {wish}", f"leave out {flag}, or choose another file")
+    for flag, requested, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
+        if requested is not None and requested != has:
+            raise UsageError(
+                f"{path} is a simulator of {has}, not {requested}", f"leave out {flag}, or choose another file"
+            )
 
 
 def open_fitted(
@@ -134,7 +136,7 @@ def open_fitted(
     recording = focused(recording, found.metric)
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
-    recording = replace(recording, aside=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
+    recording = replace(recording, held_out=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
     named = _restored(found, path)
     return FittedSimulator(
         recording,
@@ -161,13 +163,13 @@ def _placed(
     notes: tuple[str, ...] = ()
     known = None if dynamics is None else user_path(dynamics)
     space = Workspace(known.parent) if known and workspace is None else Workspace.resolve(workspace)
-    wanted = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
+    filters = {name: value for name, value in (("estimator", estimator), ("metric", metric)) if value is not None}
     if known is None and space.candidates("dynamics"):
         # Every command takes the same recording where none is named.
-        recorded = space.pick("dynamics")
-        known, notes = recorded.path, picked_note(recorded, "recording", "--dynamics")
-    picked = _fitted_to(known, space, wanted)
-    return picked.path, space, (*notes, *picked_note(picked, "simulator", "--simulator"))
+        recorded = space.latest("dynamics")
+        known, notes = recorded.path, others_note(recorded, "recording", "--dynamics")
+    chosen = _fitted_to(known, space, filters)
+    return chosen.path, space, (*notes, *others_note(chosen, "simulator", "--simulator"))
 
 
 def in_memory(
@@ -178,7 +180,7 @@ def in_memory(
     features: Features | None,
 ) -> FittedSimulator:
     """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``."""
-    scope = scope_of(recording.dynamics, recording.aside, named.estimator, features)
+    scope = scope_of(recording.dynamics, recording.held_out, named.estimator, features)
     pool = ExampleIndex(recording.dynamics.pool)
     return FittedSimulator(recording, path, found, named, pool, fit_notes(found), scope)
 
@@ -189,17 +191,17 @@ def fit_notes(found: SimulatorFile) -> tuple[str, ...]:
     return tuple(str(note) for note in notes) if isinstance(notes, list | tuple) else ()
 
 
-def _fitted_to(recording: Path | None, space: Workspace, wanted: dict[str, str]) -> Picked:
+def _fitted_to(recording: Path | None, space: Workspace, filters: dict[str, str]) -> FoundFile:
     """The simulator of a recording that was made last.
 
     Raises ``DataError`` where it has none, naming other recordings that do.
     """
     stem = None if recording is None else stem_of(recording)
-    others = dict.fromkeys(stem_of(path) for path in space.candidates("simulator", **wanted))
+    others = dict.fromkeys(stem_of(path) for path in space.candidates("simulator", **filters))
     if stem is None or not others or stem in others:
-        return space.pick("simulator", stem, **wanted)
+        return space.latest("simulator", stem, **filters)
     listed = ", ".join(str(space.dynamics_path(other)) for other in others)
-    conditions = "".join(f" --{name} {value}" for name, value in wanted.items())
+    conditions = "".join(f" --{name} {value}" for name, value in filters.items())
     raise DataError(
         f"no such simulator was fitted to {recording}",
         f"run gptfl fit{conditions} first, or choose with --dynamics a recording that has one ({listed})",
@@ -214,14 +216,14 @@ def _scope(
     new: bool = False,
 ) -> Scope:
     """What the simulator knows of its recording, with the features where there are examples that it wasn't fitted to."""
-    scope = scope_of(recording.dynamics, recording.aside, named.estimator, None)
+    scope = scope_of(recording.dynamics, recording.held_out, named.estimator, None)
     problem = refusal(named.estimator, scope.sides)
     if problem is not None:
         raise problem
     if found.features is None or not (scope.sides or new):
         return scope
     known = fitted_features(recording, found, named.estimator.tags.blind, features)
-    return scope_of(recording.dynamics, recording.aside, named.estimator, known)
+    return scope_of(recording.dynamics, recording.held_out, named.estimator, known)
 
 
 def with_new_examples(

@@ -88,12 +88,12 @@ def holdout_from_json(kept: object, dynamics: Dynamics, where: str) -> HeldOutEx
     return HeldOutExamples(which, share, seed, places[TRAIN], places[TEST])
 
 
-def holdout_notes(dynamics: Dynamics, aside: HeldOutExamples | None, features: Features | None) -> tuple[str, ...]:
+def holdout_notes(dynamics: Dynamics, held_out: HeldOutExamples | None, features: Features | None) -> tuple[str, ...]:
     """What is set aside, and what of it features may know all the same."""
-    if aside is None:
+    if held_out is None:
         return ()
-    share = "" if aside.share is None else f"share {aside.share:g}, "
-    notes: tuple[str, ...] = (f"set aside as unseen: {aside.described(dynamics)} ({share}seed {aside.seed})",)
+    share = "" if held_out.share is None else f"share {held_out.share:g}, "
+    notes: tuple[str, ...] = (f"set aside as unseen: {held_out.described(dynamics)} ({share}seed {held_out.seed})",)
     if features is not None and not _per_example(features.encoder):
         notes += (
             f"{features.encoder} fits its vectors to all texts together, also to those of the unseen examples; "
@@ -139,7 +139,7 @@ class Scope:
 
 def scope_of(
     dynamics: Dynamics,
-    aside: HeldOutExamples | None,
+    held_out: HeldOutExamples | None,
     estimator: Estimator,
     features: Features | None,
     tests: Int[np.ndarray, " chosen"] | None = None,
@@ -149,22 +149,22 @@ def scope_of(
     ``features`` are of the whole recording.
     """
     pool, test = len(dynamics.pool), len(dynamics.test)
-    products = dynamics.known_products if aside is not None and "gradients" in estimator.tags.uses else None
-    hidden = () if aside is None or estimator.tags.blind else aside.pool
+    products = dynamics.known_products if held_out is not None and "gradients" in estimator.tags.uses else None
+    hidden = () if held_out is None or estimator.tags.blind else held_out.pool
     chosen = np.arange(test) if tests is None else tests
     examples = tuple(dynamics.test[i] for i in chosen)
     return Scope(
         dynamics.pool,
         examples,
         _seen(pool, hidden),
-        _seen(test, () if aside is None else aside.test)[chosen],
+        _seen(test, () if held_out is None else held_out.test)[chosen],
         None if features is None else features_at(features, dynamics.pool, examples, np.arange(pool), chosen),
         None if products is None else products.of_examples(np.arange(pool), chosen),
     )
 
 
-def _seen(count: int, aside: Sequence[int]) -> Int[np.ndarray, " example"]:
+def _seen(count: int, held_out: Sequence[int]) -> Int[np.ndarray, " example"]:
     places = np.full(count, -1, dtype=np.int64)
-    there = kept_places(count, aside)
+    there = kept_places(count, held_out)
     places[there] = np.arange(len(there))
     return places

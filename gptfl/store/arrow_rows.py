@@ -63,15 +63,15 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
 @contextmanager
 def _plain(path: Path, limits: Limits) -> Iterator[Any]:
     """A file that holds what a compressed one does: Parquet is read from its end."""
-    with tempfile.TemporaryFile() as aside, open_bytes(path) as file:
+    with tempfile.TemporaryFile() as buffer, open_bytes(path) as file:
         size = 0
         while data := file.read(BLOCK):
             size += len(data)
             if size > limits.file:
                 raise DataError(f"{path} is larger than {limits.file:,} bytes", "split it")
-            aside.write(data)
-        aside.seek(0)
-        yield aside
+            buffer.write(data)
+        buffer.seek(0)
+        yield buffer
 
 
 def saved_splits(folder: Path) -> dict[str, Path] | None:

@@ -60,40 +60,40 @@ def part_of(path: Path, folder: bool = False) -> Iterator[Path]:
     """
     with made(path.parent):
         remove_leftovers(path.parent)
-        aside, handle = _claim(path, folder)
+        part, handle = _claim(path, folder)
         try:
-            yield aside
+            yield part
         finally:
             with suppress(OSError):
-                _remove(aside)
+                _remove(part)
             if handle is not None:
                 os.close(handle)
 
 
-def put_in_place(aside: Path, path: Path) -> None:
+def put_in_place(part: Path, path: Path) -> None:
     """Give a file that is complete its name, so that it lasts through a power cut. Raises ``OSError``."""
-    sync_file(aside)
-    aside.replace(path)
+    sync_file(part)
+    part.replace(path)
     sync_folder(path.parent)
 
 
-def put_folder_in_place(aside: Path, folder: Path) -> None:
+def put_folder_in_place(part: Path, folder: Path) -> None:
     """Give a folder that is complete its name. One that has it takes the other's, at one stroke where the system can.
 
     Raises ``OSError``.
     """
-    mode = usual_mode(aside)
-    for root, _, files in os.walk(aside):
+    mode = usual_mode(part)
+    for root, _, files in os.walk(part):
         for name in files:
             (Path(root) / name).chmod(mode)
             sync_file(Path(root) / name)
         sync_folder(Path(root))
     if not folder.exists():
-        aside.replace(folder)
-    elif not _exchange(aside, folder):
+        part.replace(folder)
+    elif not _exchange(part, folder):
         with part_of(folder, folder=True) as former:
             folder.replace(former)
-            aside.replace(folder)
+            part.replace(folder)
     sync_folder(folder.parent)
 
 
@@ -161,19 +161,19 @@ def in_use(path: Path) -> bool:
 def _claim(path: Path, folder: bool) -> tuple[Path, int | None]:
     """A new part and the handle that its lock is held by; None where nothing can be locked."""
     while True:
-        aside = path.with_name(f".{_short(path.name)}.gptfl-{secrets.token_hex(4)}.part")
+        part = path.with_name(f".{_short(path.name)}.gptfl-{secrets.token_hex(4)}.part")
         try:
-            aside.mkdir() if folder else aside.touch(exist_ok=False)
+            part.mkdir() if folder else part.touch(exist_ok=False)
         except FileExistsError:
             continue
         if os.name != "posix":
-            return aside, None
+            return part, None
         try:
-            handle = os.open(aside, os.O_RDONLY if folder else os.O_RDWR)
+            handle = os.open(part, os.O_RDONLY if folder else os.O_RDWR)
         except FileNotFoundError:  # taken for a dead one's before it could be locked
             continue
-        if _lock(handle) is not False and _is(aside, handle):
-            return aside, handle
+        if _lock(handle) is not False and _is(part, handle):
+            return part, handle
         os.close(handle)
 
 

@@ -48,14 +48,14 @@ def new_folder(folder: Path, about: dict[str, Any]) -> Iterator[Path]:
     """
     check_folder(folder)
     try:
-        with part_of(folder, folder=True) as aside:
-            yield aside
-            files = sorted(str(path.relative_to(aside)) for path in _files_in(aside))
+        with part_of(folder, folder=True) as part:
+            yield part
+            files = sorted(str(path.relative_to(part)) for path in _files_in(part))
             marker = {"made_by": MADE_BY, "gptfl": version("gptfl"), **about, "files": [*files, MARKER]}
-            (aside / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+            (part / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
             # Checked again: what was put there meanwhile isn't gptfl's to delete.
             check_folder(folder)
-            put_folder_in_place(aside, folder)
+            put_folder_in_place(part, folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
 

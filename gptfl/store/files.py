@@ -220,17 +220,17 @@ def _saved(path: Path, start: bytes, mode: str, kind: str) -> Iterator[h5py.File
         # What packs very well is followed by noise, so that the file is not taken for a bomb.
         lacks = lacking_among if KINDS[kind].among_others else lacking
         filled = lacks(counted(sizes), len(memory.getbuffer()))
-        _write_aside(path, memory.getbuffer(), Random(0).randbytes(filled))
+        _write_whole(path, memory.getbuffer(), Random(0).randbytes(filled))
 
 
-def _write_aside(path: Path, image: memoryview, rest: bytes) -> None:
+def _write_whole(path: Path, image: memoryview, rest: bytes) -> None:
     """Write under another name, then give it its own."""
     try:
-        with part_of(path) as aside:
-            with aside.open("wb") as file:
+        with part_of(path) as part:
+            with part.open("wb") as file:
                 file.write(image)
                 file.write(rest)
-            put_in_place(aside, path)
+            put_in_place(part, path)
     except OSError as error:
         raise cannot_write(path, error) from error
 

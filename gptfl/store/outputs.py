@@ -30,13 +30,13 @@ def check_target(path: Path, kind: str, flag: str = "--output") -> None:
     """
     if not _is_taken(path, flag):
         return
-    wanted = KINDS[kind]
+    expected = KINDS[kind]
     try:
         found = read_header(path).kind
     except DataError as error:
-        raise _keep(path, f"is no whole {wanted.noun} ({error.problem})", flag) from error
+        raise _keep(path, f"is no whole {expected.noun} ({error.problem})", flag) from error
     if found != kind:
-        raise _keep(path, f"is a {KINDS[found].noun}, not a {wanted.noun}", flag)
+        raise _keep(path, f"is a {KINDS[found].noun}, not a {expected.noun}", flag)
 
 
 def check_plain_target(path: Path, flag: str) -> None:
@@ -86,9 +86,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     untouched.
     """
     try:
-        with part_of(path) as aside:
-            yield aside
-            put_in_place(aside, path)
+        with part_of(path) as part:
+            yield part
+            put_in_place(part, path)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 
 import h5py
 
-_SETTLED = 100_000_000
+_STABLE = 100_000_000
 """Nanoseconds after a change from which on a further one shows in the times, which tick coarsely."""
 _MOST = 4096
 """So many files are remembered."""
@@ -26,7 +26,7 @@ def identity(file: h5py.File) -> tuple[int, ...] | None:
     except (OSError, RuntimeError, TypeError, ValueError, NotImplementedError):  # not on disk
         return None
     changed = max(found.st_mtime_ns, found.st_ctime_ns)
-    if time.time_ns() - changed < _SETTLED:
+    if time.time_ns() - changed < _STABLE:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

@@ -39,7 +39,7 @@ _HELD = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
+class FoundFile:
     """The file that a command takes, and those that it could have taken instead."""
 
     path: Path
@@ -103,19 +103,19 @@ class Workspace:
                 f"{self.shown} can't be read: {error.strerror}", "mend its permissions or use another --workspace"
             ) from error
 
-    def pick(self, kind: str, stem: str | None = None, **conditions: str) -> Picked:
+    def latest(self, kind: str, stem: str | None = None, **conditions: str) -> FoundFile:
         """The candidate made last, with the others.
 
         Raises ``DataError`` where there is none, saying which command makes one.
         """
         found = self.candidates(kind, stem, **conditions)
         if found:
-            return Picked(found[0], found[1:])
+            return FoundFile(found[0], found[1:])
         what = KINDS[f"gptfl-{kind}"]
-        wanted = "".join(f" of {name} {value}" for name, value in conditions.items())
-        wanted += f" for {stem}" if stem else ""
+        conditions_text = "".join(f" of {name} {value}" for name, value in conditions.items())
+        conditions_text += f" for {stem}" if stem else ""
         flags = "".join(f" --{name} {shlex.quote(value)}" for name, value in conditions.items())
-        raise DataError(f"no {what.noun}{wanted} in {self.shown}", f"run {what.made_by}{flags} first")
+        raise DataError(f"no {what.noun}{conditions_text} in {self.shown}", f"run {what.made_by}{flags} first")
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:

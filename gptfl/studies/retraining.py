@@ -150,7 +150,7 @@ class Retrainer:
         )
         return estimate(trainer, self.plan(0, trainings[0]), size, ())
 
-    def carry_out(self, executor: Executor, trainings: Sequence[Training]) -> int:
+    def train(self, executor: Executor, trainings: Sequence[Training]) -> int:
         """Do what is left; each result is on disk before the next is begun. Returns how many there were."""
         left = self.left(trainings)
         plans = [self.plan(index, training) for index, training in enumerate(left)]
@@ -193,8 +193,8 @@ def _mended(path: Path) -> int:
     except ValueError:
         kept = whole + end
     if len(kept) < len(data):
-        with written_whole(path) as aside:
-            aside.write_bytes(kept)
+        with written_whole(path) as part:
+            part.write_bytes(kept)
     return len(data) - len(kept)
 
 
@@ -215,5 +215,5 @@ def _read(path: Path, metrics: Sequence[str]) -> dict[str, Values]:
 
 def _write(path: Path, done: Mapping[str, Values]) -> None:
     lines: list[dict[str, Any]] = [{"key": key, "metrics": dict(values)} for key, values in done.items()]
-    with written_whole(path) as aside:
-        aside.write_text("".join(json_text(line) + "\n" for line in lines), encoding="utf-8")
+    with written_whole(path) as part:
+        part.write_text("".join(json_text(line) + "\n" for line in lines), encoding="utf-8")

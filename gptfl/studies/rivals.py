@@ -61,7 +61,7 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
 def baseline_choices(
     source: FittedSimulator,
     halves: TargetSplit,
-    wish: SelectionSpec,
+    spec_of_selection: SelectionSpec,
     rivals: Sequence[str] | None,
     how: str | None,
     orders: int,
@@ -89,18 +89,26 @@ def baseline_choices(
     """
     known = known_features(source, features)
     name = source.found.estimator
-    selectors = [_Selector(f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), wish, how, known)]
+    selectors = [
+        _Selector(
+            f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), spec_of_selection, how, known
+        )
+    ]
     specs, notes = _rivals(source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
-        selectors.append(_Selector(label, spec, SelectionSpec(wish.size, wish.max_share), None, own))
+        selectors.append(
+            _Selector(label, spec, SelectionSpec(spec_of_selection.size, spec_of_selection.max_share), None, own)
+        )
     target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
     for one in selectors:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
-        influence, chosen = chosen_of(fresh, target, one.wish, one.how, fresh.scope.features, orders, seed, progress)
+        influence, chosen = chosen_of(
+            fresh, target, one.selection_spec, one.how, fresh.scope.features, orders, seed, progress
+        )
         choices[one.label] = tuple(sorted(chosen))
         notes += (*fresh.notes, *influence.notes)
     return choices, tuple(dict.fromkeys(notes))
@@ -112,7 +120,7 @@ class _Selector:
 
     label: str
     spec: EstimatorSpec
-    wish: SelectionSpec
+    selection_spec: SelectionSpec
     how: str | None
     features: Features | None
 
@@ -213,4 +221,4 @@ def refitted(
 
 
 def _only(recording: OpenedRecording, tests: Int[np.ndarray, " kept"]) -> OpenedRecording:
-    return replace(recording, dynamics=with_tests(recording.dynamics, tests), aside=None)
+    return replace(recording, dynamics=with_tests(recording.dynamics, tests), held_out=None)

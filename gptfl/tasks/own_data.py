@@ -141,18 +141,18 @@ class OwnData:
             shapes = (*notes, *more)
             return OwnRows(pool, test, name, sources[1][0], _shape(reader), _is_chat(reader, other), False, shapes)
         share = EVAL_SHARE if request.eval_share is None else request.eval_share
-        kept, aside = split_off(pool, share)
-        if not kept or not aside:
+        kept, held_out = split_off(pool, share)
+        if not kept or not held_out:
             raise DataError(
                 f"{name} has {len(pool)} {'row' if len(pool) == 1 else 'rows'}, of which --eval-share {share:g} leaves {len(kept)} to train on and "
-                f"{len(aside)} to test on",
+                f"{len(held_out)} to test on",
                 "give more rows, or a file of rows to test on (--eval FILE)",
             )
         note = (
-            f"{len(aside)} of these rows {'is' if len(aside) == 1 else 'are'} kept to test on, chosen by content "
+            f"{len(held_out)} of these rows {'is' if len(held_out) == 1 else 'are'} kept to test on, chosen by content "
             f"(--eval-share {share:g}; --eval FILE names others)"
         )
-        return OwnRows(kept, aside, name, name, _shape(reader), _is_chat(reader), True, (*notes, note))
+        return OwnRows(kept, held_out, name, name, _shape(reader), _is_chat(reader), True, (*notes, note))
 
     def _sources(self) -> "tuple[_Named, _Named | None]":
         request = self.request
@@ -270,10 +270,10 @@ def split_off(examples: Sequence[Example], share: float) -> tuple[tuple[Example,
     would be to test on, that is the one that comes nearest.
     """
     places = {one.digest: int(fingerprint("eval", one.digest), 16) for one in examples}
-    aside = {digest for digest, place in places.items() if place < share * 16**16}
-    aside = aside or {min(places, key=lambda digest: places[digest])}
-    kept = tuple(one for one in examples if one.digest not in aside)
-    return kept, tuple(one for one in examples if one.digest in aside)
+    held_out = {digest for digest, place in places.items() if place < share * 16**16}
+    held_out = held_out or {min(places, key=lambda digest: places[digest])}
+    kept = tuple(one for one in examples if one.digest not in held_out)
+    return kept, tuple(one for one in examples if one.digest in held_out)
 
 
 def _draw(examples: Sequence[Example], count: int | None, split: str, seed: int, place: str) -> tuple[Example, ...]:

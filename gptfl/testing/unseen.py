@@ -86,12 +86,16 @@ def _unseen_of(data: FitData, pool: np.ndarray, test: np.ndarray, pool_seen: int
 
 
 def _features(
-    features: Features | None, pool: np.ndarray, test: np.ndarray, trained: Sequence[Example], wanted: Sequence[Example]
+    features: Features | None,
+    pool: np.ndarray,
+    test: np.ndarray,
+    trained: Sequence[Example],
+    queried: Sequence[Example],
 ) -> Features | None:
     if features is None:
         return None
     sets = {name: FeatureSet(one.train[pool], one.test[test], one.kind) for name, one in features.sets.items()}
-    return Features(features.encoder, features.identity, examples_fingerprint(trained, wanted), sets)
+    return Features(features.encoder, features.identity, examples_fingerprint(trained, queried), sets)
 
 
 def _first_of(data: FitData, pool: int, test: int, cut: bool) -> FitData:

@@ -63,7 +63,7 @@ class CheckpointWriter:
                 "ask for fewer --checkpoints or --runs, train less (--lora, --train-layers), or use another --workspace",
             )
 
-    def keep(self, network: Network, group: ProcessGroup, run: int, step: int) -> None:
+    def save(self, network: Network, group: ProcessGroup, run: int, step: int) -> None:
         """Save the weights if this is a step to save at; the main process writes, all of a group must call.
 
         Raises ``ResourceError`` where the system refuses; a file that has its name is whole.
@@ -94,18 +94,18 @@ def _about(metadata: dict[str, str] | None) -> dict[str, Any]:
     return about if isinstance(about, dict) and about.get("kind") == KIND else {}
 
 
-def checkpoint_steps(asked: str, recorded: Sequence[int]) -> tuple[int, ...]:
+def checkpoint_steps(text: str, recorded: Sequence[int]) -> tuple[int, ...]:
     """The recorded steps to save at: all, or so many evenly spaced, the first and the last among them.
 
-    Raises ``UsageError`` unless ``asked`` is ``all`` or a whole number of at least 2.
+    Raises ``UsageError`` unless ``text`` is ``all`` or a whole number of at least 2.
     """
-    if asked == ALL:
+    if text == ALL:
         return tuple(int(step) for step in recorded)
-    if not asked.isascii() or not asked.isdigit() or not 2 <= int(asked) < 10**6:
+    if not text.isascii() or not text.isdigit() or not 2 <= int(text) < 10**6:
         raise UsageError(
-            f"--checkpoints {asked!r}", "give how many of each run, from 2 on, or all (at every recorded step)"
+            f"--checkpoints {text!r}", "give how many of each run, from 2 on, or all (at every recorded step)"
         )
-    places = np.linspace(0, len(recorded) - 1, min(int(asked), len(recorded))).round().astype(int)
+    places = np.linspace(0, len(recorded) - 1, min(int(text), len(recorded))).round().astype(int)
     return tuple(int(recorded[place]) for place in places)
 
 
@@ -116,10 +116,10 @@ def write_checkpoint(path: Path, weights: dict[str, Tensor], about: dict[str, An
     metadata = {ENTRY: json.dumps(about, sort_keys=True)}
     try:
         # In a folder, which stays the one that is locked: the file is replaced by another while it is written.
-        with part_of(path, folder=True) as aside:
-            whole = aside / path.name
+        with part_of(path, folder=True) as part:
+            whole = part / path.name
             save_file({name: weight.contiguous() for name, weight in weights.items()}, whole, metadata=metadata)
-            whole.chmod(usual_mode(aside))
+            whole.chmod(usual_mode(part))
             put_in_place(whole, path)
     except OSError as error:
         raise cannot_write(path, error) from error

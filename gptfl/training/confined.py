@@ -62,7 +62,7 @@ class Confined:
             if self._child is None or self._child.parent != os.getpid():
                 self._child = _Child(self.function)
             try:
-                return _within(self._child.ask(values))
+                return _within(self._child.request(values))
             except BaseException as error:
                 # Whatever it answers later would be taken for the answer to the next call.
                 if not isinstance(error, CallError):
@@ -107,7 +107,7 @@ class _Child:
         os.close(child_writes)
         self.end = weakref.finalize(self, _end, self.parent, self.id, self.writes, self.reads)
 
-    def ask(self, values: Any) -> tuple[bool, str]:
+    def request(self, values: Any) -> tuple[bool, str]:
         """Whether the call went well, and what it returned or raised. Raises ``ExceededError`` where the child ends."""
         with suppress(BrokenPipeError):
             _send(self.writes, json.dumps(values).encode())
@@ -131,14 +131,14 @@ def _end(parent: int, child: int, *handles: int) -> None:
 @contextmanager
 def _quiet_fork() -> Iterator[None]:
     """Within, neither Python nor tokenizers warn that threads aren't copied: the child uses none of them."""
-    told = os.environ.get(_PARALLEL)
-    os.environ[_PARALLEL] = "false" if told is None else told
+    before = os.environ.get(_PARALLEL)
+    os.environ[_PARALLEL] = "false" if before is None else before
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
-        if told is None:
+        if before is None:
             del os.environ[_PARALLEL]
 
 
@@ -158,9 +158,9 @@ def _serve(function: Callable[..., str], reads: int, writes: int) -> None:
         os.closerange(max(3, low + 1), high)
         os.closerange(max(3, high + 1), os.sysconf("SC_OPEN_MAX"))
         _bound_memory()
-        while (asked := _receive(reads)) is not None:
+        while (request := _receive(reads)) is not None:
             _bound_time()
-            went_well, text = _called(function, json.loads(asked))
+            went_well, text = _called(function, json.loads(request))
             if went_well and len(text) > MAX_TEXT:
                 text = text[: MAX_TEXT + 1]
             _send(writes, (b"1" if went_well else b"0") + text.encode("utf-8", "surrogatepass"))

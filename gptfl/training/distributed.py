@@ -54,7 +54,7 @@ class ProcessGroup:
         if bucket:
             _add_up(bucket)
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The main process's value, in every process."""
         if self.size == 1:
             return value

@@ -13,7 +13,7 @@ from gptfl.core import Example, GradientProducts, GradientSketches, SketchPoint
 from gptfl.core.curriculum import run_seed
 from gptfl.errors import DataError
 from gptfl.training.gradients.blocks import GRAPH, Weights, default_memory, pieces_within
-from gptfl.training.gradients.projection import Projection, Wanted, project, sketch_each
+from gptfl.training.gradients.projection import Projection, ProjectionRequest, project, sketch_each
 from gptfl.training.gradients.sides import Side, test_side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.reference_run import Moment, check_against_autograd, scaled_products
@@ -53,12 +53,12 @@ class SketchSetup:
     def _bytes(self, wide: int) -> int:
         return 4 * COPIES * wide * (len(self.pool) + len(self.test))
 
-    def wanted(self, seed: int) -> tuple[list[Wanted], list[Wanted]]:
+    def requests(self, seed: int) -> tuple[list[ProjectionRequest], list[ProjectionRequest]]:
         """What is to be projected of the pool's and of the test examples' gradients."""
         like = self.tape.network.trainable[0]
         kept = Projection(self.dimensions, seed, like)
-        wide = [Wanted(Projection(self.wide, run_seed(seed, WIDE), like), POWERS[1:])] if self.wide else []
-        return [Wanted(kept, POWERS), *wide], [Wanted(kept, POWERS[1:]), *wide]
+        wide = [ProjectionRequest(Projection(self.wide, run_seed(seed, WIDE), like), POWERS[1:])] if self.wide else []
+        return [ProjectionRequest(kept, POWERS), *wide], [ProjectionRequest(kept, POWERS[1:]), *wide]
 
     @classmethod
     def of(
@@ -86,11 +86,11 @@ class SketchSetup:
         side = self.pool.take(pieces[len(pieces) // 2])
         network = self.tape.network
         ones = [weight.detach().new_ones(()).expand_as(weight) for weight in network.trainable]
-        wanted, _ = self.wanted(seed)
+        requests, _ = self.requests(seed)
 
         def work() -> int:
             block = self.tape.record(side)
-            project(block, wanted, lambda place, rows: ones[place][rows].flatten())
+            project(block, requests, lambda place, rows: ones[place][rows].flatten())
             return block.count
 
         return work
@@ -131,11 +131,11 @@ class Sketching:
         started = time.perf_counter()
         setup, place = self.setup, len(self.points)
 
-        def told(examples: int) -> None:
+        def on_examples(examples: int) -> None:
             self.on_examples(place, moment.step, examples)
 
-        given = moment.denominator, setup.memory, told
-        of_pool, of_test = setup.wanted(self.seed)
+        given = moment.denominator, setup.memory, on_examples
+        of_pool, of_test = setup.requests(self.seed)
         ours, *our_wide = sketch_each(setup.tape, setup.pool, of_pool, *given)
         theirs, *their_wide = sketch_each(setup.tape, setup.test, of_test, *given)
         train = [_finite(x, "pool", self.pool, moment.step) for x in ours]

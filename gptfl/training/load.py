@@ -10,7 +10,7 @@ from gptfl.core import Progress, silent
 from gptfl.hub import fetch_file
 from gptfl.training.loading import blamed
 from gptfl.training.model_config import CONFIG, longest_input
-from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, quiet, read_tokenizer
+from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, read_tokenizer
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
 from gptfl.training.tiny import build_tiny
@@ -50,8 +50,8 @@ def load_tokenizer(name: str, progress: Progress = silent) -> tuple[Any, int | N
         folder = Path(location)
         if source.kind == "hub":
             instead = "pass a local folder"
-            asked = {"revision": "main", "repo_type": "model", "where": where, "instead": instead}
-            folder = fetch_file(location, CONFIG, **asked).parent
+            request = {"revision": "main", "repo_type": "model", "where": where, "instead": instead}
+            folder = fetch_file(location, CONFIG, **request).parent
         with blamed(f"{where}: {CONFIG} can't be read", "save it beside the weights with save_pretrained"):
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     return tokenizer, longest_input(config)

@@ -148,7 +148,7 @@ def _check_fit(where: str, empty: Any, model: Any, info: Mapping[str, Any]) -> N
     if info["unexpected_keys"]:
         said.append(_counted("unexpected", sorted(info["unexpected_keys"])))
     if mismatched:
-        shapes = [f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in mismatched]
+        shapes = [f"{name} {tuple(found)} instead of {tuple(expected)}" for name, found, expected in mismatched]
         said.append(_counted("of another shape", shapes))
     said += [str(message) for message in info.get("error_msgs", ())][:1]
     if said:

@@ -62,10 +62,10 @@ def parse_lora(text: str) -> Lora:
         given[name] = tuple(filter(None, value.split("+"))) if name == "targets" else _number(text, name, value)
     lora = Lora(**given)
     limits = {"r": lora.r >= 1, "alpha": 0 < lora.alpha < math.inf, "dropout": 0 <= lora.dropout < 1}
-    wanted = {"r": "a whole number of at least 1", "alpha": "a positive number", "dropout": "at least 0 and below 1"}
+    expected = {"r": "a whole number of at least 1", "alpha": "a positive number", "dropout": "at least 0 and below 1"}
     for name, fits in limits.items():
         if not fits:
-            raise UsageError(f"--lora {text!r}: {name} is {given[name]:g}, not {wanted[name]}", _write())
+            raise UsageError(f"--lora {text!r}: {name} is {given[name]:g}, not {expected[name]}", _write())
     return lora
 
 
@@ -88,7 +88,11 @@ def attach(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None,
     Raises ``DataError`` where the model has no modules of these names, with those that it has.
     """
     import torch
-    from peft import LoraConfig, inject_adapter_in_model
+
+    from gptfl.training.quiet import quiet_imports
+
+    with quiet_imports():
+        from peft import LoraConfig, inject_adapter_in_model
 
     names = _find(model, lora, blocks)
     config = LoraConfig(
@@ -129,7 +133,7 @@ def _find(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None) 
                 f"--lora targets={'+'.join(lora.targets)}: {type(model).__name__} has no {missing[0]!r} that it can adapt",
                 candidates,
             )
-        wanted = set(lora.targets)
+        expected = set(lora.targets)
     else:
         known = [group for group in ATTENTION if leaves.issuperset(group)]
         if not known:
@@ -137,5 +141,5 @@ def _find(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None) 
                 f"--lora: gptfl doesn't know how {type(model).__name__} calls attention's query, key and value",
                 f"name modules, as in --lora r={lora.r},targets=A+B; {candidates}",
             )
-        wanted = set(known[0])
-    return [name for name, leaf in linear.items() if leaf in wanted]
+        expected = set(known[0])
+    return [name for name, leaf in linear.items() if leaf in expected]

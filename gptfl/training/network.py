@@ -269,8 +269,8 @@ class Network:
         """The asked log-probabilities of one row, as the model's own forward pass gives them."""
         first = int(row.positions.min())
         logits = self._logits(row.input_ids, **ends(self.model, len(row.input_ids) - first))
-        asked = logits[first - len(row.input_ids) :][torch.from_numpy(row.positions - first).to(self.device)]
-        return asked.log_softmax(-1).gather(1, torch.from_numpy(row.tokens).to(self.device)[:, None])[:, 0]
+        target_logits = logits[first - len(row.input_ids) :][torch.from_numpy(row.positions - first).to(self.device)]
+        return target_logits.log_softmax(-1).gather(1, torch.from_numpy(row.tokens).to(self.device)[:, None])[:, 0]
 
     def _logits(self, ids: Sequence[int], **more: Any) -> Float[Tensor, "token vocabulary"]:
         given = torch.tensor([ids], device=self.device)

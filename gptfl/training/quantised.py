@@ -16,13 +16,13 @@ EXTRA = "gptfl[quantized]"
 """The optional dependencies that bring it."""
 
 
-def bitsandbytes(asked: str, instead: str) -> Any:
-    """The package. Raises ``ResourceError`` where it isn't there; ``asked`` says in the message what needs it."""
+def bitsandbytes(option: str, instead: str) -> Any:
+    """The package. Raises ``ResourceError`` where it isn't there; ``option`` says in the message what needs it."""
     try:
         return importlib.import_module(PACKAGE)
     except ImportError as error:
         raise ResourceError(
-            f"{asked} needs the package {PACKAGE}, which isn't there", f"pip install '{EXTRA}', or {instead}"
+            f"{option} needs the package {PACKAGE}, which isn't there", f"pip install '{EXTRA}', or {instead}"
         ) from error
 
 

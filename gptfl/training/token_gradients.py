@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from gptfl.training.gradient_sketches import POWERS, SketchSetup
 from gptfl.training.gradients.products import Denominator
-from gptfl.training.gradients.projection import Projection, Wanted, sketch_each
+from gptfl.training.gradients.projection import Projection, ProjectionRequest, sketch_each
 from gptfl.training.gradients.sides import Side
 from gptfl.training.token_rows import TokenRow
 
@@ -34,6 +34,6 @@ def sketch_tokens(
     ``raw``, and where there is a denominator ``split``, divided by its root. Their means are the example's own sketches.
     """
     like = setup.tape.network.trainable[0]
-    wanted = [Wanted(Projection(setup.dimensions, seed, like), POWERS[1:])]
-    (found,) = sketch_each(setup.tape, by_token(setup.test, example), wanted, denominator, setup.memory)
+    requests = [ProjectionRequest(Projection(setup.dimensions, seed, like), POWERS[1:])]
+    (found,) = sketch_each(setup.tape, by_token(setup.test, example), requests, denominator, setup.memory)
     return {name: one.cpu().numpy().astype(np.float32) for name, one in zip(("raw", "split"), found, strict=False)}

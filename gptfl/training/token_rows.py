@@ -25,13 +25,13 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The tokens of a conversation, up to the last that is ``asked`` for; the first never is.
+    """The tokens of a conversation, up to the last of its ``targets``; the first is never one.
 
-    ``last`` is where the last target begins. ``lost`` tokens were cut out of the beginning, ``missed`` of them asked for.
+    ``last`` is where the last target begins. ``lost`` tokens were cut out of the beginning, ``missed`` of them targets.
     """
 
     ids: list[int]
-    asked: Bool[np.ndarray, " token"]
+    targets: Bool[np.ndarray, " token"]
     last: int
     lost: int = 0
     missed: int = 0
@@ -39,7 +39,7 @@ class Marked:
 
     def row(self, segment: int = 0) -> TokenRow:
         """The conversation as one row."""
-        places = np.flatnonzero(self.asked)
+        places = np.flatnonzero(self.targets)
         return TokenRow(tuple(self.ids[:-1]), places - 1, np.array(self.ids)[places], np.full(len(places), segment))
 
 

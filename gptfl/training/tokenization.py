@@ -55,9 +55,11 @@ class Tokenizer:
         for example in examples:
             if example.turns:
                 self.counts.add_turns(example, flag, self.turns.marked(example, flag))
-        asked = [(example, _asked(example, choices)) for example in examples if not example.turns]
-        self.splitter.read(text for e, answers in asked for text in (e.prompt, *(e.prompt + a for a in answers)))
-        for example, answers in asked:
+        answers_of_each = [(example, _answers(example, choices)) for example in examples if not example.turns]
+        self.splitter.read(
+            text for e, answers in answers_of_each for text in (e.prompt, *(e.prompt + a for a in answers))
+        )
+        for example, answers in answers_of_each:
             self.counts.add(example, answers, flag, self.encoded(example, flag, choices), self.splitter)
 
     @property
@@ -72,7 +74,7 @@ class Tokenizer:
         comparable after the same prompt. Where they are to have a token that ends them, it is left out unless ``ended``. Raises ``DataError`` where one of them doesn't fit or has no tokens.
         """
         lead, prompt = self.splitter.lead, example.prompt
-        ends = {answer: self.splitter.boundary(prompt, answer) for answer in _asked(example, choices)}
+        ends = {answer: self.splitter.boundary(prompt, answer) for answer in _answers(example, choices)}
         bodies = {answer: self.splitter.ids(prompt + answer).tolist() for answer in ends}
         for answer, body in bodies.items():
             if len(body) == ends[answer].tokens:
@@ -160,9 +162,9 @@ class Tokenizer:
 
     def differing(self, examples: Sequence[Example], choices: bool = False) -> tuple[str, ...]:
         """The ids of those whose tokens were others when prompt and answers were tokenized apart."""
-        asked = [(example, _asked(example, choices)) for example in examples if not example.turns]
-        self.splitter.read(text for example, answers in asked for text in (example.prompt, *answers))
-        return tuple(e.id for e, answers in asked if self._apart(e, answers) != self._together(e, choices))
+        answers_of_each = [(example, _answers(example, choices)) for example in examples if not example.turns]
+        self.splitter.read(text for example, answers in answers_of_each for text in (example.prompt, *answers))
+        return tuple(e.id for e, answers in answers_of_each if self._apart(e, answers) != self._together(e, choices))
 
     def _together(self, example: Example, choices: bool) -> Rows | None:
         try:
@@ -184,7 +186,7 @@ class Tokenizer:
         return [((*prompt[-room:], *own), len(own)) for own in tokens]
 
 
-def _asked(example: Example, choices: bool) -> tuple[str, ...]:
+def _answers(example: Example, choices: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys((example.target, *(example.choices if choices else ()))))
 
 
@@ -236,39 +238,40 @@ class EvaluationRows:
 
 def evaluation_rows(tokenizer: Tokenizer, test: Sequence[Example], choices: bool) -> EvaluationRows:
     """Lay out targets, and choices if asked, with as few rows as there are different inputs."""
-    asked: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
+    queries_of: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
     target_tokens = np.zeros(len(test), dtype=np.int64)
     segment = len(test)
     choice_segments = []
 
-    def ask(found: Encoded, answer: str, skipped: int, which: int) -> None:
+    def add(found: Encoded, answer: str, skipped: int, which: int) -> None:
         ids = found.answers[answer]
-        queries = asked.setdefault((*found.prompt, *ids[:-1]), [])
+        queries = queries_of.setdefault((*found.prompt, *ids[:-1]), [])
         first = len(found.prompt) - 1
         queries.extend((first + i, token, which) for i, token in enumerate(ids) if i >= skipped)
 
     for index, example in enumerate(test):
         if example.turns:
             row = tokenizer.turns.marked(example, "test").row(index)
-            queries = asked.setdefault(row.input_ids, [])
+            queries = queries_of.setdefault(row.input_ids, [])
             queries.extend(zip(row.positions.tolist(), row.tokens.tolist(), row.segments.tolist(), strict=True))
             target_tokens[index] = len(row.tokens)
             choice_segments.append(np.zeros(0, dtype=np.int64))
             continue
         found = tokenizer.encoded(example, "test", choices)
         target_tokens[index] = len(found.answers[example.target]) - found.skipped
-        ask(found, example.target, found.skipped, index)
+        add(found, example.target, found.skipped, index)
         if choices:
             mine = []
             for choice in example.choices:
                 if choice == example.target and not found.skipped:
                     mine.append(index)
                     continue
-                ask(found, choice, 0, segment)
+                add(found, choice, 0, segment)
                 mine.append(segment)
                 segment += 1
             choice_segments.append(np.array(mine))
     rows = [
-        TokenRow(ids, *(np.array(column) for column in zip(*queries, strict=True))) for ids, queries in asked.items()
+        TokenRow(ids, *(np.array(column) for column in zip(*queries, strict=True)))
+        for ids, queries in queries_of.items()
     ]
     return EvaluationRows(tuple(rows), segment, target_tokens, tuple(choice_segments) if choices else None)

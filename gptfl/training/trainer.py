@@ -142,11 +142,11 @@ class RecordingTrainer:
         metrics: tuple[Metric, ...],
         recipe: TrainerSettings,
         group: ProcessGroup = ALONE,
-        keeper: CheckpointWriter | None = None,
+        checkpoint_writer: CheckpointWriter | None = None,
     ) -> None:
         self.recipe = recipe
         self.group = group
-        self.keeper = keeper
+        self.checkpoint_writer = checkpoint_writer
         self.pool = pool
         self.tokenizer = Tokenizer(
             loaded.tokenizer,
@@ -309,5 +309,5 @@ class RecordingTrainer:
         track.add(step, self.evaluator.measure(generate))
         if self.along is not None:
             track.derivatives = self.along.record(step)
-        if self.keeper is not None:
-            self.keeper.keep(self.network, self.group, plan.index, step)
+        if self.checkpoint_writer is not None:
+            self.checkpoint_writer.save(self.network, self.group, plan.index, step)

@@ -51,23 +51,23 @@ class TurnTokens:
         rendered = self.template.rendered(example, flag)
         text = rendered.text
         ids = self.splitter.ids(text).tolist()
-        asked = np.zeros(len(ids) + 1, dtype=bool)
+        targets = np.zeros(len(ids) + 1, dtype=bool)
         inside, first = False, 0
         for start, end in rendered.targets:
             begins = self.splitter.boundary(text[:start], text[start:])
             ends = self.splitter.boundary(text[:end], text[end:])
             first = begins.tokens
-            asked[first : ends.tokens + ends.inside] = True
+            targets[first : ends.tokens + ends.inside] = True
             inside |= begins.inside
-        last = int(np.flatnonzero(asked).max(initial=-1))
+        last = int(np.flatnonzero(targets).max(initial=-1))
         eos = self.tokenizer.eos_token_id
         if not rendered.ended and self.template.end_token and eos is not None and last >= 0 and ids[last] != eos:
             last += 1
-            ids[last:], asked[last] = [eos], True
-        asked[0] = False  # nothing stands before it that could foretell it
-        if not asked[: last + 1].any():
+            ids[last:], targets[last] = [eos], True
+        targets[0] = False  # nothing stands before it that could foretell it
+        if not targets[: last + 1].any():
             raise DataError(f"{flag} example {example.id!r} has a target without tokens", "give it some text")
-        return Marked(ids[: last + 1], asked[: last + 1], max(first, 1), inside=inside)
+        return Marked(ids[: last + 1], targets[: last + 1], max(first, 1), inside=inside)
 
     def _cut(self, whole: Marked, what: str) -> Marked:
         if len(whole.ids) <= self.length:
@@ -78,10 +78,10 @@ class TurnTokens:
             raise self.refuse(what, target, head)
         lost = len(whole.ids) - self.length
         kept = np.concatenate([np.arange(head), np.arange(head + lost, len(whole.ids))])
-        asked = whole.asked[kept]
-        asked[0] = False
-        missed = int(whole.asked.sum() - asked.sum())
-        return Marked([whole.ids[i] for i in kept], asked, whole.last - lost, lost, missed, whole.inside)
+        targets = whole.targets[kept]
+        targets[0] = False
+        missed = int(whole.targets.sum() - targets.sum())
+        return Marked([whole.ids[i] for i in kept], targets, whole.last - lost, lost, missed, whole.inside)
 
     def _shortened(self, ids: list[int], room: int) -> list[int]:
         if len(ids) <= room:

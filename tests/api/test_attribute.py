@@ -47,8 +47,8 @@ class Finished:
         tokenizer = hf.AutoTokenizer.from_pretrained(self.model)
 
         def tokens(row: dict[str, Any]) -> dict[str, Any]:
-            whole, asked = (tokenizer(text)["input_ids"] for text in (row["prompt"] + row["target"], row["prompt"]))
-            return {"id": row["id"], "input_ids": whole, "labels": [-100] * len(asked) + whole[len(asked) :]}
+            whole, prompt = (tokenizer(text)["input_ids"] for text in (row["prompt"] + row["target"], row["prompt"]))
+            return {"id": row["id"], "input_ids": whole, "labels": [-100] * len(prompt) + whole[len(prompt) :]}
 
         made = [tokens(row) for row in texts]
         model = hf.AutoModelForCausalLM.from_pretrained(self.model)
@@ -86,7 +86,7 @@ class Finished:
         trainer.train()
         self.order = self.recorded / "own.own-losses" / "run-0000.csv"
 
-    def ask(self, where: Path, **options: Any) -> tuple[Any, Dynamics]:
+    def attribute(self, where: Path, **options: Any) -> tuple[Any, Dynamics]:
         given = {"train": self.train, "eval": self.eval, "workspace": where, "name": "got", **options}
         found = gptfl.attribute(str(self.model), self.out, **given)
         return found, read_dynamics(where / "got.dynamics.h5")
@@ -111,20 +111,20 @@ def by_id(dynamics: Dynamics, values: np.ndarray, side: str, axis: int = -1) -> 
     return np.take(values, np.argsort(names), axis)
 
 
-def check_alike(got: Dynamics, own: Dynamics, product: str) -> None:
+def check_same_products(got: Dynamics, own: Dynamics, product: str) -> None:
     """The same losses at the checkpoints, exposures, and products of gradients at the last."""
     (one,), (other,) = got.runs, own.runs
     assert one.steps.tolist() == other.steps.tolist() == [0, 3, 6]
     losses = (by_id(side, run.metrics["loss"], "test") for side, run in ((got, one), (own, other)))
     np.testing.assert_allclose(*losses, rtol=1e-4)
-    told = []
+    products = []
     for side in (got, own):
         assert side.sketches is not None
         assert side.sketches.products is not None
         values = getattr(side.sketches.products, product)[-1]
-        told.append(by_id(side, by_id(side, values, "pool", 0), "test"))
-    assert np.corrcoef(told[0].ravel(), told[1].ravel())[0, 1] > 0.99
-    assert np.polyfit(told[1].ravel(), told[0].ravel(), 1)[0] == pytest.approx(1.0, abs=0.05)
+        products.append(by_id(side, by_id(side, values, "pool", 0), "test"))
+    assert np.corrcoef(products[0].ravel(), products[1].ravel())[0, 1] > 0.99
+    assert np.polyfit(products[1].ravel(), products[0].ravel(), 1)[0] == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.fixture
@@ -143,11 +143,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
 def test_checkpoints_tell_what_was_recorded_while_it_trained(
     whole: Finished, tmp_path: Path, opened: list[tuple[str, bool]]
 ) -> None:
-    found, got = whole.ask(tmp_path, order=whole.order, optimiser_state=True)
+    found, got = whole.attribute(tmp_path, order=whole.order, optimiser_state=True)
     assert set(opened) == {("optimizer.pt", True)}
     own = whole.own()
-    check_alike(got, own, "raw")
-    check_alike(got, own, "preconditioned")
+    check_same_products(got, own, "raw")
+    check_same_products(got, own, "preconditioned")
     names, theirs = ([one.id for one in side.pool] for side in (got, own))
     batches = [
         [[who[place] for place in batch] for batch in side.runs[0].curriculum.batches]
@@ -168,7 +168,7 @@ def test_checkpoints_tell_what_was_recorded_while_it_trained(
 def test_without_order_or_optimiser_every_example_counts_alike(
     whole: Finished, tmp_path: Path, opened: list[tuple[str, bool]]
 ) -> None:
-    found, got = whole.ask(tmp_path, on="test:r13", output=tmp_path / "table.csv")
+    found, got = whole.attribute(tmp_path, on="test:r13", output=tmp_path / "table.csv")
     assert not opened
     (run,) = got.runs
     assert [sorted(batch) for batch in run.curriculum.batches.tolist()] == [list(range(12))] * 6
@@ -185,15 +185,15 @@ def test_without_order_or_optimiser_every_example_counts_alike(
     predicted = gptfl.simulate(subset=[one.id for one in got.pool[:6]], workspace=tmp_path)
     assert any("nothing of a single run can be held out" in note for note in predicted.notes)
     # The same again takes the place of the one before; a recording of another kind doesn't give way.
-    whole.ask(tmp_path, on="test:r13")
+    whole.attribute(tmp_path, on="test:r13")
     with pytest.raises(GptflError, match="is a recording of another kind"):
-        whole.ask(whole.recorded, name="own")
+        whole.attribute(whole.recorded, name="own")
     with pytest.raises(GptflError, match="was made from checkpoints"):
         command_of(tmp_path / "got.dynamics.h5")
 
 
-def test_tokens_of_an_answer_are_told_apart(whole: Finished, tmp_path: Path) -> None:
-    found, got = whole.ask(tmp_path, on="test:r14", tokens=True)
+def test_tokens_of_an_answer_are_reported_apart(whole: Finished, tmp_path: Path) -> None:
+    found, got = whole.attribute(tmp_path, on="test:r14", tokens=True)
     assert found.tokens is not None
     assert "".join(found.tokens.tokens) == next(one.target for one in got.test if one.id == "r14")
     # One run has nothing but first order; products are from wider sketches than the tokens'.
@@ -204,10 +204,10 @@ def test_tokens_of_an_answer_are_told_apart(whole: Finished, tmp_path: Path) -> 
 
 
 def test_adapters_are_read(adapted: Finished, tmp_path: Path) -> None:
-    _, got = adapted.ask(tmp_path, order=adapted.order)
+    _, got = adapted.attribute(tmp_path, order=adapted.order)
     assert got.sketches is not None
     assert got.sketches.steps.tolist() == [3, 6]
-    check_alike(got, adapted.own(), "raw")
+    check_same_products(got, adapted.own(), "raw")
 
 
 def test_a_single_checkpoint_will_do(whole: Finished, tmp_path: Path) -> None:
@@ -291,6 +291,8 @@ def test_the_command_shows_the_table(
     with pytest.raises(SystemExit) as left:
         run()
     assert left.value.code == 0
-    told = capsys.readouterr()
-    assert "Influence of each of 12 training examples on the mean of all 4 test examples, by exposure-gp" in told.out
-    assert "fitted to one run" in told.err
+    captured = capsys.readouterr()
+    assert (
+        "Influence of each of 12 training examples on the mean of all 4 test examples, by exposure-gp" in captured.out
+    )
+    assert "fitted to one run" in captured.err

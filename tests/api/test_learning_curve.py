@@ -81,7 +81,7 @@ def test_an_average_is_that_of_all_its_rows_or_the_reason_why_there_is_none():
     assert set(averaged([rows[0], ScoreRow("a", {"mse": Value(1.0)})]).scores) == {"mse"}
 
 
-def test_an_estimator_that_fails_is_told_and_the_others_go_on(swept):
+def test_an_estimator_that_fails_is_reported_and_the_others_go_on(swept):
     found = learning_curve([2, 3], estimators=["refusing", "recall"], workspace=swept, held_out=4, figure=False)
     assert all(row.error for point in found.points for row in point.rows if row.name == "refusing")
     assert len(skills(found, "recall")) == 2
@@ -171,7 +171,7 @@ def test_runs_that_belong_together_are_not_parted(swept):
         learning_curve([2], estimators=["recall"], workspace=swept, held_out=3, figure=False)
 
 
-def test_a_recording_without_test_runs_is_told_what_to_give(swept):
+def test_a_recording_without_test_runs_is_reported_what_to_give(swept):
     path = swept / "syn.dynamics.h5"
     dynamics = read_dynamics(path)
     write_dynamics(path, replace(dynamics, runs=tuple(replace(run, role="fit") for run in dynamics.runs)))

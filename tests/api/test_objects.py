@@ -230,7 +230,7 @@ def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, si
 
 
 @pytest.mark.parametrize(
-    ("ask", "message"),
+    ("call", "message"),
     [
         (lambda one: one.simulate(orders="x"), "simulate: orders is 'x': give a whole number"),
         (lambda one: one.simulate_many([["a"]], lr="x"), "simulate_many: lr is 'x': give a number"),
@@ -242,13 +242,13 @@ def test_the_picture_can_be_left_out(space: Path, recording: gptfl.Recording, si
         (lambda one: one.simulate(orders=0), "orders is 0: give 1 or more"),
     ],
 )
-def test_a_value_of_another_type_is_one_line(simulator: gptfl.Simulator, ask: Callable, message: str) -> None:
+def test_a_value_of_another_type_is_one_line(simulator: gptfl.Simulator, call: Callable, message: str) -> None:
     with pytest.raises(UsageError, match=f"^{message}$"):
-        ask(simulator)
+        call(simulator)
 
 
 def test_options_of_files_are_none_of_the_methods(recording: gptfl.Recording, simulator: gptfl.Simulator) -> None:
-    for ask, message in (
+    for call, message in (
         (lambda: simulator.simulate(output="x"), "simulate has no option 'output'"),
         (lambda: simulator.simulate(dynamics="x"), "simulate has no option 'dynamics'"),
         (lambda: simulator.simulate(InputOptions()), "simulate takes no InputOptions"),
@@ -263,7 +263,7 @@ def test_options_of_files_are_none_of_the_methods(recording: gptfl.Recording, si
         (lambda: recording.featurize(workspace="x"), "featurize has no option 'workspace'"),
     ):
         with pytest.raises(TypeError, match=message):
-            ask()
+            call()
     with pytest.raises(UsageError, match="is a simulator of loss, not bleu"):
         simulator.verify(["a"], metric="bleu")
 

@@ -136,14 +136,14 @@ def test_an_additive_simulator_gives_back_its_own_influences(space, how) -> None
 
 
 def test_self_asks_about_the_pool_as_test_examples(space, monkeypatch) -> None:
-    asked: list[Query] = []
+    queries: list[Query] = []
     predict = ranking_estimators.Kin.predict
     monkeypatch.setattr(
-        ranking_estimators.Kin, "predict", lambda self, query: asked.append(query) or predict(self, query)
+        ranking_estimators.Kin, "predict", lambda self, query: queries.append(query) or predict(self, query)
     )
     gptfl.fit("kin", workspace=space)
     result = gptfl.rank(workspace=space, on="self", how="drop", orders=1)
-    unseen = next(query.unseen for query in asked if query.unseen is not None)
+    unseen = next(query.unseen for query in queries if query.unseen is not None)
     assert unseen.pool == unseen.test == DYNAMICS.pool
     assert unseen.pool_seen.tolist() == list(range(POOL))
     assert set(unseen.test_seen.tolist()) == {-1}
@@ -152,7 +152,7 @@ def test_self_asks_about_the_pool_as_test_examples(space, monkeypatch) -> None:
     start = np.mean([run.metrics["loss"][0] for run in DYNAMICS.runs])
     assert any(f"the mean of the test examples, {start:.4g}" in note for note in result.notes)
     assert any("extrapolation" in note for note in result.notes)
-    first = next(query.first for query in asked if query.unseen is not None)
+    first = next(query.first for query in queries if query.unseen is not None)
     np.testing.assert_allclose(first, start)
 
 
@@ -345,7 +345,7 @@ def test_runs_over_the_whole_pool_leave_nothing_to_replace_with(tmp_path) -> Non
         ({"estimators": ["class-share"]}, DataError, "no simulator of estimator class-share"),
     ],
 )
-def test_what_cannot_be_ranked_is_told_in_one_line(several_fits, tmp_path, options, error, says) -> None:
+def test_what_cannot_be_ranked_is_reported_in_one_line(several_fits, tmp_path, options, error, says) -> None:
     space = shutil.copytree(several_fits, tmp_path / "fits")
     with pytest.raises(error, match=says) as caught:
         gptfl.rank(workspace=space, **options)

@@ -166,7 +166,7 @@ def test_a_flipped_example_is_put_right(space: Path) -> None:
         ({"model": "pythia-41m"}, DataError, "unknown model 'pythia-41m'"),
     ],
 )
-def test_what_cannot_be_studied_is_told_in_one_line(space: Path, options, error, says) -> None:
+def test_what_cannot_be_studied_is_reported_in_one_line(space: Path, options, error, says) -> None:
     with pytest.raises(error, match=says):
         gptfl.relabel_study(workspace=space, **options)
     assert not list(space.glob("*.relabel-study.*"))
@@ -181,7 +181,7 @@ def test_a_recording_without_flips_has_nothing_to_correct(space: Path) -> None:
         gptfl.relabel_study(workspace=space)
 
 
-def test_a_damaged_file_of_trainings_is_told(space: Path) -> None:
+def test_a_damaged_file_of_trainings_is_reported(space: Path) -> None:
     path, _ = recording(space)
     kept = path.with_name(path.name.replace(".dynamics.h5", ".relabel-study.jsonl"))
     kept.write_text('{"key": "a", "metrics": {"loss": 1.0}}\n')

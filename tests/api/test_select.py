@@ -113,7 +113,7 @@ def test_an_estimator_without_closed_form_selects_by_what_it_has(space: Path) ->
         (4, {"orders": 0}, UsageError, "orders is 0"),
     ],
 )
-def test_what_cannot_be_selected_is_told_in_one_line(space: Path, size, options, error, says) -> None:
+def test_what_cannot_be_selected_is_reported_in_one_line(space: Path, size, options, error, says) -> None:
     with pytest.raises(error, match=says) as caught:
         gptfl.select(size, workspace=space, **options)
     assert "\n" not in str(caught.value)

@@ -194,7 +194,7 @@ def test_baselines_offer_themselves_where_they_can_be_had(space: Path) -> None:
         ({"data": "folder"}, UsageError, "--data folder is not needed"),
     ],
 )
-def test_what_cannot_be_studied_is_told_in_one_line(space: Path, options, error, says) -> None:
+def test_what_cannot_be_studied_is_reported_in_one_line(space: Path, options, error, says) -> None:
     with pytest.raises(error, match=says) as caught:
         gptfl.select_study(workspace=space, **{**BRIEF, **options})
     assert "\n" not in str(caught.value)

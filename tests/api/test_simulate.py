@@ -68,10 +68,10 @@ def test_held_out_runs_come_with_what_was_recorded_and_the_skill(made: Path) -> 
     left = ((result.values - truth)[:, 1:] ** 2).sum()
     assert result.skill == pytest.approx(1 - left / ((mean - truth)[:, 1:] ** 2).sum())
     assert not any(note.startswith("trust") for note in result.notes)
-    asked = gptfl.simulate(workspace=made, subset=POOL[:8])
-    assert (asked.recorded, asked.mean_recorded, asked.skill) == (None, None, result.skill)
-    assert asked.notes[-1].startswith(f"trust: on the {len(tested)} held-out run")
-    assert f"has skill {result.skill:.2f} (" in asked.notes[-1]
+    of_subset = gptfl.simulate(workspace=made, subset=POOL[:8])
+    assert (of_subset.recorded, of_subset.mean_recorded, of_subset.skill) == (None, None, result.skill)
+    assert of_subset.notes[-1].startswith(f"trust: on the {len(tested)} held-out run")
+    assert f"has skill {result.skill:.2f} (" in of_subset.notes[-1]
     assert gptfl.simulate(workspace=made, estimator="mean-run").skill == pytest.approx(0, abs=1e-12)
 
 

@@ -19,7 +19,7 @@ ODD: tuple[Any, ...] = (3, -1.5, b"x", {"a": 1}, ["x", 3], Odd(), True)
 
 @pytest.mark.parametrize("odd", ODD)
 def test_paths(odd: Any) -> None:
-    for ask in (
+    for call in (
         lambda: gptfl.open_recording(odd),
         lambda: gptfl.open_recording(workspace=odd),
         lambda: gptfl.Recording(odd),
@@ -37,7 +37,7 @@ def test_paths(odd: Any) -> None:
         lambda: gptfl.Recorder("x", pool=[], test=[], workspace=odd, measure=list),
     ):
         with pytest.raises(UsageError, match=r"give a (text|path)"):
-            ask()
+            call()
 
 
 def test_an_empty_text_and_a_folder_are_no_files(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_an_empty_text_and_a_folder_are_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"name": 3}, "name is 3: give a text"),
         ({"id_column": ["a"]}, r"id_column is \['a'\]: give a text"),
@@ -57,12 +57,12 @@ def test_an_empty_text_and_a_folder_are_no_files(tmp_path: Path) -> None:
         ({"higher_is_better": 3}, "higher_is_better is 3: give a sequence"),
     ],
 )
-def test_what_a_recorder_is_given(changed: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_what_a_recorder_is_given(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     row = {"id": "a", "text": "b"}
     given = {"name": "x", "pool": [row], "test": [row], "workspace": tmp_path, **changed}
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         gptfl.Recorder(**given, measure=lambda: [1.0])
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         gptfl.GptflCallback(**given)
 
 

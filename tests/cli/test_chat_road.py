@@ -92,8 +92,8 @@ def test_a_chat_file_leads_to_its_wrong_answers(
         assert gptfl(*words).code == 0
     compared = gptfl("compare", "--folds", "2", "--estimator", "exposure-gp", "--no-picture")
     assert (compared.code, "exposure-gp" in compared.out) == (0, True)
-    told = json.loads(gptfl("rank", "--on", "mean", "--harmful", "--json").out)
-    ranked = [row["id"] for row in told["rankings"][0]["examples"]]
+    document = json.loads(gptfl("rank", "--on", "mean", "--harmful", "--json").out)
+    ranked = [row["id"] for row in document["rankings"][0]["examples"]]
     assert len(ranked) == 120
     # Chance is 0.5, and its standard deviation 0.09. What SmolLM2 comes to is on the page.
     assert early(ranked, planted) > 0.65

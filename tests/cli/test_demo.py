@@ -41,7 +41,7 @@ def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
 
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("named", [False, True])
-def test_what_is_told_of_an_interruption_is_the_case(
+def test_what_is_reported_of_an_interruption_is_the_case(
     gptfl: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool, named: bool
 ) -> None:
     def stop(*given: object, workspace: Path, **more: object) -> None:

@@ -73,7 +73,7 @@ def test_a_workspace_of_the_environment_that_is_not_utf8(gptfl: Command, monkeyp
 
 @pytest.mark.usefixtures("quick_tiny")
 @pytest.mark.parametrize("kind", ["gpu", "machine", "torch", "kernels"])
-def test_full_memory_is_told_in_one_line(
+def test_full_memory_is_reported_in_one_line(
     gptfl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     import torch

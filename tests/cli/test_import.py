@@ -28,9 +28,9 @@ def test_import_then_every_stage_without_a_model(gptfl: Command, tmp_path: Path)
     compared = gptfl("compare", "--folds", "3", "--estimator", "class-share", *space)
     assert compared.code == 0, compared
     (tmp_path / "ids.txt").write_text("0\n3\n", encoding="utf-8")
-    asked = gptfl("simulate", "--subset", str(tmp_path / "ids.txt"), *space)
-    assert asked.code == 0, asked
-    assert "at step 6" in asked.out
+    result = gptfl("simulate", "--subset", str(tmp_path / "ids.txt"), *space)
+    assert result.code == 0, result
+    assert "at step 6" in result.out
     refuses(gptfl("simulate", "--subset", str(tmp_path / "ids.txt"), "--lr", "1e-5", *space), 3, "--lr 1e-05")
     shown = gptfl("inspect", str(tmp_path / "ws" / "rte.dynamics.h5"))
     assert shown.code == 0
@@ -51,8 +51,8 @@ def test_imported_sketches_are_features_as_they_are(gptfl: Command, tmp_path: Pa
     # Without sketches of the recording's own, featurize embeds the texts, and fit still prefers the gradients.
     assert gptfl("featurize", "--encoder", "tfidf-svd", *space).code == 0
     assert "on features by gradients" in " ".join(gptfl("fit", *space).out.split())
-    asked = gptfl("featurize", "--encoder", "gradients", *space)
-    refuses(asked, 3, "has no gradient sketches", "gptfl import ... --sketches")
+    result = gptfl("featurize", "--encoder", "gradients", *space)
+    refuses(result, 3, "has no gradient sketches", "gptfl import ... --sketches")
 
 
 def test_export_and_import_again(gptfl: Command, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
         (["rte,jsonl", "--per-task", "3", "--metric", "accuracy"], 3, ("test example 'jsonl:", "no choices")),
     ],
 )
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     gptfl: Callable[..., Outcome], data: Path, tmp_path: Path, options: list[str], code: int, pieces: tuple[str, ...]
 ) -> None:
     space = str(tmp_path / "w")

@@ -77,9 +77,9 @@ def test_every_id_that_is_listed_can_be_asked_for(gptfl: Callable[..., Outcome],
     found = harmless(gptfl("simulate", "--workspace", str(space), "--subset", str(file)))
     assert found.code == 0, found.err
     known = read_dynamics(space / "odd.dynamics.h5")
-    asked = [influence_target(f"test:{row[0]}", known) for row in rows if row[1] == "test"]
-    assert [subject.tests.tolist() for subject in asked] == [[place] for place in range(len(ODD))]
-    assert [subject.text for subject in asked] == [f"test example {row[0]}" for row in rows if row[1] == "test"]
+    targets = [influence_target(f"test:{row[0]}", known) for row in rows if row[1] == "test"]
+    assert [subject.tests.tolist() for subject in targets] == [[place] for place in range(len(ODD))]
+    assert [subject.text for subject in targets] == [f"test example {row[0]}" for row in rows if row[1] == "test"]
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(gptfl: Callable[..., Outcome], space: Path) -> None:

@@ -29,9 +29,9 @@ def test_python_takes_a_switch_and_the_command_line_a_flag(kind: type) -> None:
     assert bool in get_args(found["figure"].type)
     assert found["no_picture"].flag == "--no-picture"
     given = {"size": 2} if kind is SelectStudyOptions else {}
-    asked = make(kind, figure=False, **given)
-    assert getattr(asked, "study", asked).figure is False
-    assert pictured(asked) == asked
+    options = make(kind, figure=False, **given)
+    assert getattr(options, "study", options).figure is False
+    assert pictured(options) == options
 
 
 def test_every_command_with_a_figure_is_tried(gptfl: Callable[..., Outcome]) -> None:

@@ -36,8 +36,10 @@ def planned(tmp_path, *options):
 def test_a_dry_run_says_which_questions_will_be_answered_well(tmp_path):
     text = planned(tmp_path, "--design", "leave-out", "--runs", "12", "--reserve-pool", "6")
     assert re.search(r"well told +how trainings on other 6 of the 18 examples end, .*gptfl featurize", text)
-    told = r"hardly told .* what (\d+) runs to fit see tells ([\d.]+) of (\d+) differences between examples, (\d+)% of"
-    runs, effects, of, example = re.search(told, text).groups()
+    pattern = (
+        r"hardly told .* what (\d+) runs to fit see tells ([\d.]+) of (\d+) differences between examples, (\d+)% of"
+    )
+    runs, effects, of, example = re.search(pattern, text).groups()
     assert (int(of), int(runs)) == (17, 8)
     assert 0 < float(effects) < 7
     group = int(re.search(r"a group +(\d+)% of what a group does", text)[1])

@@ -28,10 +28,10 @@ def test_held_out_runs_show_what_was_recorded(gptfl: Callable, tmp_path: Path) -
     assert all(isinstance(row["recorded"], float) for row in document["test"])
     ids = tmp_path / "ids.txt"
     ids.write_text("\n".join(example.id for example in DYNAMICS.pool[:4]))
-    asked = gptfl("simulate", "--subset", str(ids), "--steps", "5", "--workspace", str(tmp_path), "--json")
-    document = json.loads(asked.out)
+    result = gptfl("simulate", "--subset", str(ids), "--steps", "5", "--workspace", str(tmp_path), "--json")
+    document = json.loads(result.out)
     assert (document["recorded"], document["step"], document["against_step"]) == (None, 5, 5)
-    assert "trust: on the" in asked.err
+    assert "trust: on the" in result.err
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +55,16 @@ def subsets(folder: Path, *sizes: int) -> list[str]:
 
 
 def test_several_subsets_are_predicted_in_one_pass(gptfl: Callable, fitted: Path, tmp_path: Path) -> None:
-    asked = ("simulate", "--workspace", str(fitted), *subsets(tmp_path, 4, 6))
+    command = ("simulate", "--workspace", str(fitted), *subsets(tmp_path, 4, 6))
     before = {path.name for path in fitted.iterdir()}
-    shown = gptfl(*asked)
+    shown = gptfl(*command)
     assert shown.code == 0, shown.err
     assert [line for line in shown.out.splitlines() if str(tmp_path / "6.txt") in line]
     assert shown.out.rstrip().splitlines()[-1].startswith("next: gptfl verify --subset")
     assert {path.name for path in fitted.iterdir()} == before
-    document = json.loads(gptfl(*asked, "--json").out)
+    document = json.loads(gptfl(*command, "--json").out)
     assert [row["examples"] for row in document["subsets"]] == [4, 6]
-    alone = json.loads(gptfl(*asked[:3], *subsets(tmp_path, 6), "--no-picture", "--json").out)
+    alone = json.loads(gptfl(*command[:3], *subsets(tmp_path, 6), "--no-picture", "--json").out)
     assert document["subsets"][1]["predicted"] == pytest.approx(alone["predicted"], rel=1e-6)
     assert alone["picture"] is None
 

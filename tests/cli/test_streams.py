@@ -35,14 +35,14 @@ def test_a_reader_that_leaves_is_no_failure(arguments: str, code: int) -> None:
         (">&- 2>&- <&-", 5, ""),
     ],
 )
-def test_what_can_not_be_printed_is_told_once(streams: str, code: int, message: str) -> None:
+def test_what_can_not_be_printed_is_reported_once(streams: str, code: int, message: str) -> None:
     done = shell(f"{GPTFL} --version {streams}")
     assert done.returncode == code
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == bool(message)
 
 
-def test_a_failure_is_told_rather_than_a_lost_stream() -> None:
+def test_a_failure_is_reported_rather_than_a_lost_stream() -> None:
     done = shell(f"{GPTFL} plugins --jsn >&-")
     assert done.returncode == 2
     assert done.stderr.startswith("error: No such option: --jsn")

@@ -95,11 +95,11 @@ def test_nothing_is_marked_where_all_was_seen(gptfl: Command, made: Path) -> Non
     assert document["groups"] == {}
 
 
-def test_an_unseen_training_example_is_told(gptfl: Command, made: Path) -> None:
+def test_an_unseen_training_example_is_reported(gptfl: Command, made: Path) -> None:
     package.fit("gptfluence", workspace=made, settings={"epochs": 5}, unseen="train")
-    aside = read_simulator(next(made.glob("*.simulator.h5"))).info["unseen"]["train"]
-    (made / "ids.txt").write_text("\n".join([*aside[:2], "train-0"]))
-    assert "train-0" not in aside
+    held_out = read_simulator(next(made.glob("*.simulator.h5"))).info["unseen"]["train"]
+    (made / "ids.txt").write_text("\n".join([*held_out[:2], "train-0"]))
+    assert "train-0" not in held_out
     outcome = gptfl("simulate", "--subset", str(made / "ids.txt"), "--workspace", str(made))
     assert outcome.code == 0, outcome.err
     assert "2 of the 3 examples trained on are ones that the simulator was not fitted to" in outcome.err

@@ -7,7 +7,7 @@ from gptfl.core.display import Listed
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Listed):
+class Shown(Listed):
     path: Path
     dims: dict[str, int]
     files: tuple[str, ...]
@@ -20,7 +20,7 @@ class Rows(Listed):
 
 
 def test_fields_are_rows_and_notes_follow() -> None:
-    shown = Told(Path("a<b"), {"x": 3}, ("one", "two"), ("look\x1b",))._repr_html_()
+    shown = Shown(Path("a<b"), {"x": 3}, ("one", "two"), ("look\x1b",))._repr_html_()
     assert "<th>path</th><td>a&lt;b</td>" in shown
     assert "<td>x: 3</td>" in shown
     assert "<td>one, two</td>" in shown

@@ -56,7 +56,7 @@ def test_there_is_none_outside_of_a_notebook(monkeypatch: pytest.MonkeyPatch) ->
     assert usual_progress() is silent
 
 
-def test_functions_show_it_unless_they_are_told_how(cell: list[str]) -> None:
+def test_functions_show_it_unless_they_are_reported_how(cell: list[str]) -> None:
     @reports
     def work(*, progress: Any = silent) -> Any:
         return progress

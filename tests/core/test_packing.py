@@ -69,9 +69,9 @@ def test_a_grouped_run_sees_all_as_often_and_alike_lengths_together() -> None:
 
 def test_without_lengths_batches_are_as_they_always_were() -> None:
     np.testing.assert_array_equal(Batching(3).fill(np.arange(7), 5, 2), fill_batches(np.arange(7), 3, 5, 2))
-    for asked in (Batching(2, "bfd", width=8), Batching(2, grouped=True, lengths=np.array([3, -1]))):
+    for batching in (Batching(2, "bfd", width=8), Batching(2, grouped=True, lengths=np.array([3, -1]))):
         with pytest.raises(UsageError, match="it isn't known how many tokens each of these examples has"):
-            asked.fill(np.arange(2), 3, 0)
+            batching.fill(np.arange(2), 3, 0)
 
 
 def test_batches_of_different_sizes_are_filled_up() -> None:

@@ -68,7 +68,7 @@ def test_identity_goes_by_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recorded", "asked", "was", "now"),
+    ("recorded", "given", "was", "now"),
     [
         ({}, {"design": "contrast"}, "--design uniform", "--design contrast"),
         ({}, {"steps": 4}, "no --steps", "--steps 4"),
@@ -88,10 +88,10 @@ def test_identity_goes_by_what_was_asked_for() -> None:
         ({"epsilon": 1e-6}, {"epsilon": 1e-8}, "--eps 1e-06", "--eps 1e-08"),
     ],
 )
-def test_a_difference_is_told_as_it_is_typed(
-    recorded: dict[str, Any], asked: dict[str, Any], was: str, now: str
+def test_a_difference_is_reported_as_it_is_typed(
+    recorded: dict[str, Any], given: dict[str, Any], was: str, now: str
 ) -> None:
-    assert settings(**asked).difference(settings(**recorded)) == (was, now)
+    assert settings(**given).difference(settings(**recorded)) == (was, now)
 
 
 def test_later_settings_are_kept_only_where_they_are_not_as_before() -> None:

@@ -13,11 +13,11 @@ def test_it_is_the_version_that_the_library_itself_reads(name: str) -> None:
 
 
 def test_a_description_that_speaks_of_versions_changes_nothing() -> None:
-    class Told(metadata.PathDistribution):
+    class Described(metadata.PathDistribution):
         def read_text(self, filename: str) -> str | None:
             return "Metadata-Version: 2.4\nName: a\nversion: 1.2\n\nVersion: 3\n" if filename == "METADATA" else None
 
-    assert version_of(Told(None)) == "1.2"  # type: ignore[arg-type]
+    assert version_of(Described(None)) == "1.2"  # type: ignore[arg-type]
 
 
 def test_what_is_not_installed_is_no_version() -> None:

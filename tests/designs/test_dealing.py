@@ -54,9 +54,9 @@ def test_pairs_are_dealt_evenly_too(pool, seed, data):
 
 def test_a_choice_has_equal_parts_of_every_group():
     groups = np.array([0] * 10 + [1] * 4 + [2] * 2)
-    picked = pick_evenly(9, groups, 16, (3, 1))
-    assert np.bincount(groups[picked]).tolist() == [4, 3, 2]
-    assert picked.tolist() == sorted(set(picked.tolist()))
-    assert pick_evenly(9, groups, 16, (3, 1)).tolist() == picked.tolist()
-    assert pick_evenly(9, groups, 16, (4, 1)).tolist() != picked.tolist()
+    chosen = pick_evenly(9, groups, 16, (3, 1))
+    assert np.bincount(groups[chosen]).tolist() == [4, 3, 2]
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert pick_evenly(9, groups, 16, (3, 1)).tolist() == chosen.tolist()
+    assert pick_evenly(9, groups, 16, (4, 1)).tolist() != chosen.tolist()
     assert len(pick_evenly(5, None, 16, (3, 1))) == 5

@@ -110,6 +110,6 @@ def test_a_pool_of_100_000_is_taken_some_columns_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize(("runs", "pool"), [(0, 9), (1, 9), (5, 1)])
-def test_nothing_is_told_of_too_little(runs, pool):
+def test_nothing_is_reported_of_too_little(runs, pool):
     batches = [np.zeros((3, 1), dtype=np.int64)] * runs
     assert identification(batches, np.ones(3), pool) is None

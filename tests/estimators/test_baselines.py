@@ -182,11 +182,13 @@ def test_class_share_takes_a_task_without_classes_as_one():
     mixed = replace(dynamics, pool=in_mixture(dynamics.pool), test=in_mixture(dynamics.test))
     classes = [0 if i % 4 == 0 else 1 if i % 4 == 1 else 2 for i in range(len(dynamics.pool))]
     numbered = (replace(e, label=c, choices=()) for e, c in zip(dynamics.pool, classes, strict=True))
-    alike = replace(dynamics, pool=tuple(numbered))
+    numbered_dynamics = replace(dynamics, pool=tuple(numbered))
     query = query_of(dynamics.with_role("test"))
     fitted = ClassShare().fit(data_of(mixed))
     assert fitted.slope_.shape[1] == 3
-    np.testing.assert_array_equal(fitted.predict(query).values, ClassShare().fit(data_of(alike)).predict(query).values)
+    np.testing.assert_array_equal(
+        fitted.predict(query).values, ClassShare().fit(data_of(numbered_dynamics)).predict(query).values
+    )
 
 
 def test_class_share_keeps_the_classes_of_two_tasks_apart():
@@ -240,12 +242,12 @@ def test_class_share_counts_a_new_training_example_for_its_class():
     fitted = ClassShare(0.1).fit(data_of(dynamics))
     query = query_of(dynamics.runs)
     twin = replace(dynamics.pool[3], id="twin")
-    asked = Unseen((*dynamics.pool, twin), dynamics.test, np.append(np.arange(24), -1), np.arange(8))
+    unseen = Unseen((*dynamics.pool, twin), dynamics.test, np.append(np.arange(24), -1), np.arange(8))
     batches = np.where(query.batches == 3, 24, query.batches)
     assert (batches == 24).any()
-    values = fitted.predict(replace(query, batches=batches, unseen=asked)).values
+    values = fitted.predict(replace(query, batches=batches, unseen=unseen)).values
     np.testing.assert_array_equal(values, fitted.predict(query).values)
-    strange = replace(asked, pool=(*dynamics.pool, replace(twin, label=None)))
+    strange = replace(unseen, pool=(*dynamics.pool, replace(twin, label=None)))
     with pytest.raises(DataError, match="training example 'twin' is of no class that it was fitted to"):
         fitted.predict(replace(query, batches=batches, unseen=strange))
 

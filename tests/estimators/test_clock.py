@@ -11,7 +11,7 @@ GRID = np.array([0, 2, 4, 6, 8])
 CLOCK = Clock.of([Span(BATCHES, RATES, 0, 8)])
 
 
-def asked(rates, steps=GRID, batches=None):
+def query_of(rates, steps=GRID, batches=None):
     rates = np.atleast_2d(rates)
     batches = np.zeros((*rates.shape, 2), dtype=np.int64) if batches is None else batches
     return Query(batches, rates, np.asarray(steps), np.zeros((len(rates), 1)))
@@ -23,7 +23,7 @@ def sums(rates):
 
 def test_recorded_step_sizes_stand_for_themselves():
     np.testing.assert_allclose(CLOCK.least, sums(RATES))
-    places = CLOCK.place(asked(np.stack([RATES, RATES * (1 + 1e-9)])), GRID)
+    places = CLOCK.place(query_of(np.stack([RATES, RATES * (1 + 1e-9)])), GRID)
     np.testing.assert_array_equal(places.requested, np.stack([GRID, GRID]))
     assert places.plain.all()
     assert not places.still.any()
@@ -31,7 +31,7 @@ def test_recorded_step_sizes_stand_for_themselves():
 
 @pytest.mark.parametrize("factor", [0.9, 0.5, 0.1])
 def test_a_slower_run_stands_where_the_recorded_sums_were_as_large(factor):
-    places = CLOCK.place(asked(factor * RATES), GRID).check()
+    places = CLOCK.place(query_of(factor * RATES), GRID).check()
     at_places = np.interp(places.requested[0], GRID, sums(RATES)[GRID])
     np.testing.assert_allclose(at_places, factor * sums(RATES)[GRID])
     assert (places.requested[0, 1:] < GRID[1:]).all()
@@ -41,24 +41,24 @@ def test_a_slower_run_stands_where_the_recorded_sums_were_as_large(factor):
 
 def test_a_faster_run_stands_for_later_steps_and_is_refused_beyond_the_last():
     fast = np.array([1.5, 1.5, 0.5])
-    places = CLOCK.place(asked(fast, [0, 1, 2, 3]), GRID).check()
+    places = CLOCK.place(query_of(fast, [0, 1, 2, 3]), GRID).check()
     assert (places.requested[0, 1:] > [1, 2, 3]).all()
     np.testing.assert_allclose(np.interp(places.requested[0], GRID, sums(RATES)[GRID]), sums(fast))
     with pytest.raises(
         DataError, match=r"step sizes add up to 4.5 by step 3, those of the recorded runs to at most 4, "
     ):
-        CLOCK.place(asked([1.5, 1.5, 1.5], [0, 1, 2, 3]), GRID).check()
+        CLOCK.place(query_of([1.5, 1.5, 1.5], [0, 1, 2, 3]), GRID).check()
     with pytest.raises(DataError, match="step 9 is outside steps 0 to 8"):
-        CLOCK.place(asked(RATES, [0, 9]), GRID).check()
+        CLOCK.place(query_of(RATES, [0, 9]), GRID).check()
 
 
 def test_more_and_smaller_steps_are_answered_as_far_as_they_add_up():
-    places = CLOCK.place(asked(np.full(16, 0.25), [0, 8, 16]), GRID).check()
+    places = CLOCK.place(query_of(np.full(16, 0.25), [0, 8, 16]), GRID).check()
     np.testing.assert_allclose(np.interp(places.requested[0], GRID, sums(RATES)[GRID]), [0, 2, 4])
 
 
 def test_without_step_sizes_nothing_moves():
-    for query in (asked(0 * RATES), asked(RATES, batches=np.full((1, 8, 2), -1))):
+    for query in (query_of(0 * RATES), query_of(RATES, batches=np.full((1, 8, 2), -1))):
         places = CLOCK.place(query, GRID).check()
         np.testing.assert_array_equal(places.requested, 0 * GRID[None])
         assert places.still.all()
@@ -68,9 +68,9 @@ def test_sums_count_from_the_first_score():
     grid = GRID[1:]
     rates = RATES.copy()
     rates[:2] = 7.0
-    places = CLOCK.place(asked(rates, grid), grid)
+    places = CLOCK.place(query_of(rates, grid), grid)
     assert places.plain.all()
-    slower = CLOCK.place(asked(rates * np.where(np.arange(8) < 2, 1, 0.5), grid), grid)
+    slower = CLOCK.place(query_of(rates * np.where(np.arange(8) < 2, 1, 0.5), grid), grid)
     assert slower.requested[0, 0] == 2
     np.testing.assert_allclose(
         np.interp(slower.requested[0], GRID, sums(RATES)[GRID]), 1.8 + (sums(RATES)[grid] - 1.8) / 2
@@ -79,7 +79,7 @@ def test_sums_count_from_the_first_score():
 
 def test_between_the_recorded_schedules_each_step_stands_for_itself():
     clock = Clock.of([Span(BATCHES, RATES, 0, 8), Span(BATCHES, 2 * RATES, 0, 8)])
-    places = clock.place(asked(np.stack([RATES, 1.5 * RATES, 2 * RATES, 0.5 * RATES, 2.1 * RATES])), GRID)
+    places = clock.place(query_of(np.stack([RATES, 1.5 * RATES, 2 * RATES, 0.5 * RATES, 2.1 * RATES])), GRID)
     np.testing.assert_array_equal(places.plain, [True, True, True, False, False])
     assert np.isinf(places.requested[4, -1])
 
@@ -100,7 +100,7 @@ def test_recorded_steps_without_examples_count_nothing():
     batches[3] = -1
     clock = Clock.of([Span(batches, RATES, 0, 8)])
     np.testing.assert_allclose(clock.most, sums(np.where(np.arange(8) == 3, 0, RATES)))
-    assert clock.place(asked(RATES, batches=batches[None]), GRID).plain.all()
+    assert clock.place(query_of(RATES, batches=batches[None]), GRID).plain.all()
 
 
 def test_arrays_come_back_and_others_are_refused():

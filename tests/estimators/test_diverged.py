@@ -56,9 +56,9 @@ def test_ordinary_recordings_have_none(seed):
     runs = list(synthetic(count, seed=seed, noise=random.choice([0.0, 1e-4, 0.1]), **effects)[0].runs)
     assert names(runs) == []
     # One is odd by any number of the others' deviations, but nowhere near another order of size.
-    alike = [with_values(run, runs[0].metrics["loss"] * (1 + 1e-6 * run.index)) for run in runs]
-    alike[-1] = with_values(alike[-1], 1.5 * runs[0].metrics["loss"])
-    assert names(alike) == []
+    similar = [with_values(run, runs[0].metrics["loss"] * (1 + 1e-6 * run.index)) for run in runs]
+    similar[-1] = with_values(similar[-1], 1.5 * runs[0].metrics["loss"])
+    assert names(similar) == []
 
 
 def test_runs_that_differ_by_orders_of_size_are_none_of_them_odd():

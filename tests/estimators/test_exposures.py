@@ -41,8 +41,8 @@ def test_shares_follow_how_much_examples_count():
     groups = np.array([0, 1, 2, 0, 1, 0])
     whole = np.stack([expected[..., groups == g].sum(axis=2) for g in range(3)], axis=2)
     np.testing.assert_allclose(exposures(batches, rates, steps, 6, groups, tokens), whole)
-    alike = presentation_weights(batches, rates, np.ones(6))
-    np.testing.assert_allclose(alike, presentation_weights(batches, rates))
+    equal_weights = presentation_weights(batches, rates, np.ones(6))
+    np.testing.assert_allclose(equal_weights, presentation_weights(batches, rates))
 
 
 def test_groups_add_up_their_examples():

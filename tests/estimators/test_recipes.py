@@ -52,7 +52,7 @@ DATA, RAGGED = data(), data(ragged=True)
 GP, MEAN = ExposureGp(link="identity").fit(DATA), MeanRun().fit(DATA)
 
 
-def asked(rates=RATES, batch=BATCH, seed=50, steps=None, runs=3):
+def query_of(rates=RATES, batch=BATCH, seed=50, steps=None, runs=3):
     rates = np.asarray(rates, dtype=float)
     batches = np.stack(
         [
@@ -98,7 +98,7 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_is_the_mean_over_its_examples_however_it_is_written(name, recorded):
     fitted = get_registry().make("estimator", name.split()[0], **NAMES[name]).fit(recorded)
-    query = asked()
+    query = query_of()
     query.batches[:, ::2, -1] = -1
     plain = fitted.predict(query)
     for how in ("twice over", "padded", "thrice, turned round"):
@@ -112,7 +112,7 @@ def test_a_batch_is_the_mean_over_its_examples_however_it_is_written(name, recor
 
 @pytest.mark.parametrize("batch", [1, 2, 6, 9])
 def test_other_batch_sizes_are_predicted_as_well_and_less_surely(batch):
-    query, usual = asked(batch=batch, runs=6), asked(runs=6)
+    query, usual = query_of(batch=batch, runs=6), query_of(runs=6)
     found, known = GP.predict(query), GP.predict(usual)
     assert skill(query, found.values) > 0.8
     assert skill(usual, known.values) > 0.8
@@ -135,7 +135,7 @@ OTHER = {
 @pytest.mark.parametrize("rates", OTHER.values(), ids=OTHER)
 @pytest.mark.parametrize("estimator", [GP, ClassShare().fit(DATA), MEAN], ids=lambda one: one.name)
 def test_the_average_run_is_taken_where_step_sizes_add_up_to_as_much(rates, estimator):
-    query = asked(rates, runs=6)
+    query = query_of(rates, runs=6)
     values = estimator.predict(query).values
     known = truth(query.batches, query.learning_rates, query.steps)
     by_steps = average.interpolate(GRID, MEAN.mean_, np.minimum(query.steps, STEPS))
@@ -149,7 +149,7 @@ def test_the_average_run_is_taken_where_step_sizes_add_up_to_as_much(rates, esti
 def test_without_any_step_nothing_changes():
     empty = np.full((3, STEPS, BATCH), -1)
     for estimator in (GP, MEAN, ClassShare().fit(DATA)):
-        for query in (asked(0 * RATES), replace(asked(), batches=empty)):
+        for query in (query_of(0 * RATES), replace(query_of(), batches=empty)):
             query.first[:] += 0.25
             found = estimator.predict(query)
             expected = np.repeat(query.first[:, None], len(query.steps), axis=1)
@@ -161,7 +161,7 @@ def test_without_any_step_nothing_changes():
 @pytest.mark.parametrize("recipes", [[1.0, 0.8, 0.5, 0.25, 0.05], [1.0, 1.2, 1.5, 1.8]], ids=["slower", "faster"])
 def test_novelty_rises_with_the_distance_to_recorded_step_sizes(recipes):
     steps = np.array([0, 4])
-    found = [GP.predict(replace(asked(steps=steps), learning_rates=np.tile(f * RATES, (3, 1)))) for f in recipes]
+    found = [GP.predict(replace(query_of(steps=steps), learning_rates=np.tile(f * RATES, (3, 1)))) for f in recipes]
     for less, more in itertools.pairwise(found):
         # Near 1, where next to nothing is known, it rises no more.
         assert ((more.novelty > less.novelty) | (more.novelty > 0.99)).all()
@@ -174,11 +174,11 @@ def test_more_than_recorded_step_sizes_add_up_to_is_refused(recipe):
         with pytest.raises(
             DataError, match=r"step sizes add up to .* those of the recorded runs to at most 6.5, .*--lr"
         ):
-            estimator.predict(asked(**recipe))
+            estimator.predict(query_of(**recipe))
 
 
 def test_runs_of_several_recipes_are_answered_each_by_its_own():
-    one, other = asked(), asked(RATES / 2, seed=60)
+    one, other = query_of(), query_of(RATES / 2, seed=60)
     both = replace(
         one,
         batches=np.concatenate([one.batches, other.batches]),
@@ -198,7 +198,7 @@ def test_runs_of_several_recipes_are_answered_each_by_its_own():
 
 
 def test_later_batches_change_no_earlier_prediction_at_other_step_sizes():
-    query = asked(RATES / 2)
+    query = query_of(RATES / 2)
     later = query.batches.copy()
     later[:, 6:] = (later[:, 6:] + 7) % POOL
     values, changed = (GP.predict(replace(query, batches=one)).values for one in (query.batches, later))
@@ -207,7 +207,7 @@ def test_later_batches_change_no_earlier_prediction_at_other_step_sizes():
 
 
 def test_almost_recorded_step_sizes_are_answered_almost_alike():
-    query = asked()
+    query = query_of()
     close = replace(query, learning_rates=query.learning_rates * (1 - 1e-4))
     known, found = GP.predict(query), GP.predict(close)
     np.testing.assert_allclose(found.values, known.values, atol=2e-3)
@@ -220,12 +220,12 @@ def test_a_simulator_of_before_answers_as_it_did_and_other_batch_sizes_by_their_
     assert int(state.pop("per")) == 0
     # Exposures were as many times as large as batches have examples.
     old = ExposureGp(link="identity").restore({**state, "scales": state["scales"] / BATCH})
-    for query in (asked(), asked(batch=6), asked(RATES / 2)):
+    for query in (query_of(), query_of(batch=6), query_of(RATES / 2)):
         found, known = old.predict(query), GP.predict(query)
         np.testing.assert_allclose(found.values, known.values, rtol=1e-9)
         np.testing.assert_allclose(found.novelty, known.novelty, rtol=1e-6)
     again = ExposureGp(link="identity").restore(old.state())
-    np.testing.assert_array_equal(again.predict(asked()).values, old.predict(asked()).values)
+    np.testing.assert_array_equal(again.predict(query_of()).values, old.predict(query_of()).values)
 
 
 def test_a_simulator_of_before_goes_on_counting_the_places_of_ragged_batches():
@@ -233,7 +233,7 @@ def test_a_simulator_of_before_goes_on_counting_the_places_of_ragged_batches():
     state.pop("per")
     old = ExposureGp(link="identity").restore(state)
     assert int(old.state()["per"]) == BATCH
-    query = asked()
+    query = query_of()
     half = replace(query, batches=np.where(np.arange(BATCH) < 1, query.batches, -1))
     third = replace(half, learning_rates=half.learning_rates / BATCH)
     # One place counts a third of a step size, whatever else is in the batch.
@@ -250,9 +250,9 @@ def test_a_floor_of_before_has_no_clock(estimator):
     fitted = estimator().fit(DATA)
     state = dict(fitted.state())
     old = estimator().restore({name: array for name, array in state.items() if name != "clock"})
-    np.testing.assert_allclose(old.predict(asked()).values, fitted.predict(asked()).values, rtol=1e-12)
-    half = asked(RATES / 2)
-    np.testing.assert_allclose(old.predict(half).values, old.predict(asked()).values)
+    np.testing.assert_allclose(old.predict(query_of()).values, fitted.predict(query_of()).values, rtol=1e-12)
+    half = query_of(RATES / 2)
+    np.testing.assert_allclose(old.predict(half).values, old.predict(query_of()).values)
     assert "clock" not in old.state()
     with pytest.raises(DataError, match=r"'clock' is (damaged|missing)"):
         estimator().restore({**state, "clock": -state["clock"]})

@@ -68,9 +68,9 @@ def query_of(run: Run, batches: np.ndarray) -> Query:
 
 
 def test_the_scale_is_that_of_the_runs_own_steps(fitted: ExposureGp) -> None:
-    told = single(fitted).single.told
-    assert told.scale == pytest.approx(SCALE, rel=1e-3)
-    assert np.sqrt(told.doubt) < 0.01 * SCALE
+    scale_fit = single(fitted).single.scale_fit
+    assert scale_fit.scale == pytest.approx(SCALE, rel=1e-3)
+    assert np.sqrt(scale_fit.doubt) < 0.01 * SCALE
 
 
 def test_influence_is_the_scaled_product_less_the_average(
@@ -104,8 +104,8 @@ def test_another_run_departs_by_what_it_saw(exact: tuple[FitData, np.ndarray], f
 def test_what_was_learned_comes_back(exact: tuple[FitData, np.ndarray], fitted: ExposureGp) -> None:
     (run,) = exact[0].fit_runs
     again = ExposureGp().restore({name: np.array(array) for name, array in fitted.state().items()})
-    asked = query_of(run, fill_batches(np.arange(6), BATCH, STEPS, 3)[None])
-    one, other = fitted.predict(asked), again.predict(asked)
+    query = query_of(run, fill_batches(np.arange(6), BATCH, STEPS, 3)[None])
+    one, other = fitted.predict(query), again.predict(query)
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.intervals[0.9][0], other.intervals[0.9][0])
     np.testing.assert_array_equal(fitted.self_influence(), again.self_influence())
@@ -179,11 +179,11 @@ def test_one_run_needs_gradients_and_the_loss(
 
 def test_what_one_run_cannot_tell_is_refused(exact: tuple[FitData, np.ndarray], fitted: ExposureGp) -> None:
     (run,) = exact[0].fit_runs
-    asked = query_of(run, run.curriculum.batches[None])
+    query = query_of(run, run.curriculum.batches[None])
     observed = np.full((1, len(run.steps), TEST), np.nan)
     for question, message in (
-        (replace(asked, observed=observed), "can't go on from what was observed"),
-        (replace(asked, learning_rates=0.5 * asked.learning_rates), "knows the step sizes of that run alone"),
+        (replace(query, observed=observed), "can't go on from what was observed"),
+        (replace(query, learning_rates=0.5 * query.learning_rates), "knows the step sizes of that run alone"),
     ):
         with pytest.raises(DataError, match=message):
             fitted.predict(question)

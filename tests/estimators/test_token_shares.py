@@ -77,10 +77,10 @@ def world(weights: np.ndarray, kind: str) -> tuple[FitData, list[Run], np.ndarra
 @pytest.mark.parametrize("kind", ["gradient", "embedding"])
 def test_exposure_gp_goes_by_tokens_where_it_knows_them(kind: str) -> None:
     weights = np.random.default_rng(1).integers(1, 30, POOL)
-    data, asked, truth = world(weights, kind)
+    data, queried, truth = world(weights, kind)
     query = Query(
-        np.stack([run.curriculum.batches for run in asked]),
-        np.stack([run.curriculum.learning_rates for run in asked]),
+        np.stack([run.curriculum.batches for run in queried]),
+        np.stack([run.curriculum.learning_rates for run in queried]),
         RECORDED,
         truth[:, 0],
     )
@@ -89,17 +89,17 @@ def test_exposure_gp_goes_by_tokens_where_it_knows_them(kind: str) -> None:
         return float(np.square(fitted.predict(query).values - truth).mean())
 
     knowing = ExposureGp(link="identity").fit(data)
-    alike = replace(data, pool=tuple(replace(one, weight=None) for one in data.pool))
-    assert error(knowing) < 0.1 * error(ExposureGp(link="identity").fit(alike))
+    unweighted = replace(data, pool=tuple(replace(one, weight=None) for one in data.pool))
+    assert error(knowing) < 0.1 * error(ExposureGp(link="identity").fit(unweighted))
     again = ExposureGp(link="identity").restore(knowing.state())
     np.testing.assert_allclose(again.predict(query).values, knowing.predict(query).values, rtol=1e-6)
 
 
 def test_class_share_counts_tokens_where_it_knows_them() -> None:
     weights = np.random.default_rng(1).integers(1, 30, POOL)
-    data, asked, truth = world(weights, "gradient")
+    data, queried, truth = world(weights, "gradient")
     found = ClassShare(1.0).fit(data)
-    run = asked[0]
+    run = queried[0]
     batches, rates = run.curriculum.batches[None], run.curriculum.learning_rates[None]
     seen = exposures(batches, rates, RECORDED, POOL, counts=weights)[0, -1]
     share = found._shares_of(run)[0, -1]

@@ -9,12 +9,12 @@ def test_a_change_that_is_linear_in_the_first_value_is_carried_over_exactly():
     first = np.array([1.0, 1.5, 2.5, 3.0, 4.0])
     slopes = np.array([0.0, -0.2, -0.5])[:, None]
     known = first + slopes * first - np.array([0.0, 0.3, 0.1])[:, None]
-    asked = np.array([[2.0, 3.5], [1.2, 1.7]])
-    values = extrapolated(known, asked)
-    expected = asked[:, None] * (1 + slopes) - np.array([0.0, 0.3, 0.1])[:, None]
+    queried = np.array([[2.0, 3.5], [1.2, 1.7]])
+    values = extrapolated(known, queried)
+    expected = queried[:, None] * (1 + slopes) - np.array([0.0, 0.3, 0.1])[:, None]
     # The least penalty among the candidates is still one.
     np.testing.assert_allclose(values, expected, atol=1e-3)
-    np.testing.assert_array_equal(values[:, 0], asked)
+    np.testing.assert_array_equal(values[:, 0], queried)
 
 
 def test_where_the_first_value_tells_nothing_all_change_alike():
@@ -38,10 +38,10 @@ def test_one_known_example_lends_its_own_change():
     assert values[0, :, 0].tolist() == [7.0, 6.5]
 
 
-def dense(known, alike, first, cosines, weight):
+def dense(known, kernel, first, cosines, weight):
     """Universal kriging of each recorded step with a line in the first value: mean and variance of new examples."""
     count = known.shape[1]
-    covariance, trend = weight * alike + np.eye(count), np.stack([np.ones(count), known[0]], axis=1)
+    covariance, trend = weight * kernel + np.eye(count), np.stack([np.ones(count), known[0]], axis=1)
     within = np.clip(first, known[0].min(), known[0].max())
     values, spreads = np.empty((*first.shape, len(known))), np.empty((*first.shape, len(known)))
     # The bordered system of the best linear unbiased predictor.
@@ -58,7 +58,7 @@ def dense(known, alike, first, cosines, weight):
     return np.moveaxis(values, 2, 1), np.moveaxis(spreads, 2, 1)
 
 
-def likenesses(count, new, seed=0):
+def kernels(count, new, seed=0):
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(count + new, 3))
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
@@ -69,10 +69,10 @@ def likenesses(count, new, seed=0):
 def test_carried_alike_is_universal_kriging(weight, monkeypatch):
     monkeypatch.setattr(unseen_tests, "WEIGHTS", (weight,))
     random = np.random.default_rng(1)
-    alike, cosines, _ = likenesses(9, 2)
+    kernel, cosines, _ = kernels(9, 2)
     known, first = random.normal(size=(4, 9)), random.uniform(-0.5, 0.5, size=(3, 2))
-    values, variances = extrapolated_by_kernel(known, alike, first, cosines)
-    expected, spreads = dense(known, alike, first, cosines, weight)
+    values, variances = extrapolated_by_kernel(known, kernel, first, cosines)
+    expected, spreads = dense(known, kernel, first, cosines, weight)
     np.testing.assert_allclose(values, expected, atol=1e-12)
     np.testing.assert_allclose(variances, spreads, atol=1e-12)
     np.testing.assert_allclose(values[:, 0], first, atol=1e-12)
@@ -81,13 +81,13 @@ def test_carried_alike_is_universal_kriging(weight, monkeypatch):
 
 def test_likeness_counts_as_far_as_it_tells():
     random = np.random.default_rng(2)
-    alike, cosines, vectors = likenesses(40, 20, seed=3)
+    kernel, cosines, vectors = kernels(40, 20, seed=3)
     first = random.uniform(1, 3, size=60)
     effects = vectors @ random.normal(size=(3, 5)) * np.arange(5)
     for effect, closer in ((effects, True), (np.zeros_like(effects), False)):
         values = (first[:, None] * (1 - 0.1 * np.arange(5)) + effect + 0.02 * random.normal(size=(60, 5))).T
         values[0] = first
-        predicted, variances = extrapolated_by_kernel(values[:, :40], alike, first[None, 40:], cosines)
+        predicted, variances = extrapolated_by_kernel(values[:, :40], kernel, first[None, 40:], cosines)
         plain = extrapolated(values[:, :40], first[None, 40:])
         errors = [np.square(one[0] - values[:, 40:])[1:].mean() for one in (predicted, plain)]
         assert errors[0] < (0.05 if closer else 1.3) * errors[1]
@@ -97,9 +97,9 @@ def test_likeness_counts_as_far_as_it_tells():
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_few_known_examples_lend_their_change_without_likeness(count):
-    alike, cosines, _ = likenesses(count, 2)
+    kernel, cosines, _ = kernels(count, 2)
     known, first = np.random.default_rng(0).normal(size=(3, count)), np.array([[0.5, 1.0]])
-    values, variances = extrapolated_by_kernel(known, alike, first, cosines)
+    values, variances = extrapolated_by_kernel(known, kernel, first, cosines)
     np.testing.assert_array_equal(values, extrapolated(known, first))
     assert variances.shape == values.shape
     assert np.isfinite(variances).all()
@@ -107,71 +107,71 @@ def test_few_known_examples_lend_their_change_without_likeness(count):
 
 
 def test_known_examples_that_begin_alike_lend_their_change_without_a_line():
-    alike, cosines, _ = likenesses(6, 2)
+    kernel, cosines, _ = kernels(6, 2)
     known = np.stack([np.full(6, 2.0), np.arange(6.0)])
-    values, variances = extrapolated_by_kernel(known, alike, np.array([[2.0, 2.5]]), cosines)
+    values, variances = extrapolated_by_kernel(known, kernel, np.array([[2.0, 2.5]]), cosines)
     np.testing.assert_allclose(values, extrapolated(known, np.array([[2.0, 2.5]])))
     np.testing.assert_allclose(variances[0, 1], 3.5)
 
 
 def test_beyond_the_known_examples_the_line_goes_on_and_then_keeps_its_distance():
-    alike, cosines = np.eye(6), np.zeros((4, 6))
+    kernel, cosines = np.eye(6), np.zeros((4, 6))
     start = np.linspace(0.0, 5.0, 6)
     known = np.stack([start, 1.0 + 0.5 * start])
     first = np.array([[5.0, 8.0, 10.0, 13.0]])
-    values, _ = extrapolated_by_kernel(known, alike, first, cosines)
+    values, _ = extrapolated_by_kernel(known, kernel, first, cosines)
     np.testing.assert_allclose(values[0, 0], first[0], atol=1e-12)
     np.testing.assert_allclose(values[0, 1], [3.5, 5.0, 6.0, 9.0], atol=1e-9)
     shaken = known + np.array([[0.0], [0.1]]) * np.array([1, -1, 1, -1, 1, -1])
-    spread = extrapolated_by_kernel(shaken, alike, first, cosines)[1][0, 1]
+    spread = extrapolated_by_kernel(shaken, kernel, first, cosines)[1][0, 1]
     assert (np.diff(spread) > 0).all()
 
 
 def test_levels_are_used_where_they_tell_known_examples_from_the_others():
     random = np.random.default_rng(5)
-    alike, cosines, _ = likenesses(24, 3)
+    kernel, cosines, _ = kernels(24, 3)
     first, level = random.normal(size=24), random.normal(size=(24, 2))
     new = random.uniform(-1, 1, size=(1, 3))
     new_level = np.clip(random.uniform(-1, 1, size=(3, 2)), level.min(axis=0), level.max(axis=0))
     slopes = np.array([[0.0, 0.0], [0.5, -1.0], [2.0, 0.7]])
     known = first + slopes @ level.T
-    values, spread = extrapolated_by_kernel(known, alike, new, cosines, (level, new_level))
+    values, spread = extrapolated_by_kernel(known, kernel, new, cosines, (level, new_level))
     np.testing.assert_allclose(values[0], new[0] + slopes @ new_level.T, atol=1e-6)
-    without, wider = extrapolated_by_kernel(known, alike, new, cosines)
+    without, wider = extrapolated_by_kernel(known, kernel, new, cosines)
     assert np.abs(without[0] - new[0] - slopes @ new_level.T)[1:].max() > 0.3
     assert (spread[:, 1:] < wider[:, 1:]).all()
     # Levels that tell nothing are left aside, and so are those of few examples.
     noise = known + 0.5 * random.normal(size=known.shape) * (np.arange(3) > 0)[:, None]
     idle = random.normal(size=(24, 12))
     predicted = extrapolated_by_kernel(
-        noise - slopes @ level.T, alike, new, cosines, (idle, random.normal(size=(3, 12)))
+        noise - slopes @ level.T, kernel, new, cosines, (idle, random.normal(size=(3, 12)))
     )
     np.testing.assert_array_equal(
-        predicted[0], extrapolated_by_kernel(noise - slopes @ level.T, alike, new, cosines)[0]
+        predicted[0], extrapolated_by_kernel(noise - slopes @ level.T, kernel, new, cosines)[0]
     )
-    few = extrapolated_by_kernel(known[:, :6], alike[:6, :6], new, cosines[:, :6], (level[:6], new_level))
-    np.testing.assert_array_equal(few[0], extrapolated_by_kernel(known[:, :6], alike[:6, :6], new, cosines[:, :6])[0])
+    few = extrapolated_by_kernel(known[:, :6], kernel[:6, :6], new, cosines[:, :6], (level[:6], new_level))
+    np.testing.assert_array_equal(few[0], extrapolated_by_kernel(known[:, :6], kernel[:6, :6], new, cosines[:, :6])[0])
 
 
 @pytest.mark.parametrize("level", [np.zeros((12, 1)), np.ones((12, 2)), np.repeat(np.arange(12.0)[:, None], 2, axis=1)])
 def test_levels_that_are_no_plane_are_left_aside(level):
     random = np.random.default_rng(5)
-    alike, cosines, _ = likenesses(12, 2)
+    kernel, cosines, _ = kernels(12, 2)
     known, new = random.normal(size=(3, 12)), random.normal(size=(1, 2))
-    predicted = extrapolated_by_kernel(known, alike, new, cosines, (level, level[:2]))
-    np.testing.assert_array_equal(predicted[0], extrapolated_by_kernel(known, alike, new, cosines)[0])
+    predicted = extrapolated_by_kernel(known, kernel, new, cosines, (level, level[:2]))
+    np.testing.assert_array_equal(predicted[0], extrapolated_by_kernel(known, kernel, new, cosines)[0])
 
 
 def test_what_is_missed_is_the_error_of_telling_each_from_the_others(monkeypatch):
     monkeypatch.setattr(unseen_tests, "WEIGHTS", (0.7,))
     random = np.random.default_rng(2)
-    alike, _, _ = likenesses(10, 1)
+    kernel, _, _ = kernels(10, 1)
     known = random.normal(size=(3, 10))
     trend = np.stack([np.ones(10), known[0], random.normal(size=10)], axis=1)
-    regression, looped = unseen_tests._Regression.of(known, trend, alike), 0.0
+    regression, looped = unseen_tests._Regression.of(known, trend, kernel), 0.0
     for left in range(10):
         rest = np.delete(np.arange(10), left)
-        other = unseen_tests._Regression.of(known[:, rest], trend[rest], alike[np.ix_(rest, rest)])
-        values, _ = other.at(trend[None, [left]], alike[[left]][:, rest])
+        other = unseen_tests._Regression.of(known[:, rest], trend[rest], kernel[np.ix_(rest, rest)])
+        values, _ = other.at(trend[None, [left]], kernel[[left]][:, rest])
         looped += ((values[0, :, 0] - known[:, left]) ** 2).sum()
     assert regression.missed == pytest.approx(looped)

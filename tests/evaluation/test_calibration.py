@@ -105,7 +105,7 @@ def test_a_mixture_has_the_coverage_of_each_task(space):
     assert row.of_tasks()["odd"].coverage == row.coverage_by_task["odd"]
 
 
-def test_observed_scores_are_told_and_count_for_nobody(space):
+def test_observed_scores_are_reported_and_count_for_nobody(space):
     dynamics, _ = synthetic(24)
     plain = compare(workspace=space, estimators=["sure", "unsure"], figure=False)
     observed = compare(workspace=space, estimators=["sure", "unsure"], observe=2, figure=space / "told.png")

@@ -116,7 +116,7 @@ def test_a_reserve_decides_what_is_held_out_only_where_it_is_what_is_set_aside()
     assert "a reserve of 4 that no run to fit has" in folds_for(dynamics, None, None)[1][0]
 
 
-def test_device_noise_is_told_of_runs_that_share_batches_and_seed():
+def test_device_noise_is_reported_of_runs_that_share_batches_and_seed():
     first, second, third = of_design("contrast", 3).runs
     apart = {"loss": first.metrics["loss"] + 0.25}
     again = replace(first, index=9, metrics=apart)

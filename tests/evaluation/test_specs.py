@@ -103,7 +103,7 @@ def test_a_spec_is_a_name_and_its_settings(spec, read):
         ("recall@:scale=1", "names no encoder"),
     ],
 )
-def test_a_spec_that_is_none_is_told_in_one_line(spec, match):
+def test_a_spec_that_is_none_is_reported_in_one_line(spec, match):
     with pytest.raises(UsageError, match=match) as caught:
         parse_spec(spec)
     assert "\n" not in str(caught.value)
@@ -156,24 +156,24 @@ def test_the_table_has_a_row_for_each_and_its_label(space, known):
     assert set(comparison.predicted) == set(rows)
 
 
-def test_what_was_not_recorded_is_told_with_the_option_that_records_it(space, known):
+def test_what_was_not_recorded_is_reported_with_the_option_that_records_it(space, known):
     recording = open_recording(workspace=space)
     metric, pool, test = recording.dynamics.metrics["loss"], 24, 8
-    asked = {name: known.make("estimator", name) for name in ("products", "derived", "scaled")}
-    assert str(unmet_need(asked["products"], recording, None, metric)) == (
+    made = {name: known.make("estimator", name) for name in ("products", "derived", "scaled")}
+    assert str(unmet_need(made["products"], recording, None, metric)) == (
         "products needs gradients, which syn.dynamics.h5 doesn't hold: "
         "record them with gptfl collect --gradients reference"
     )
-    assert str(unmet_need(asked["derived"], recording, None, metric)).endswith("with gptfl collect --gradients own")
+    assert str(unmet_need(made["derived"], recording, None, metric)).endswith("with gptfl collect --gradients own")
     other = replace(metric, name="accuracy")
-    assert str(unmet_need(asked["scaled"], recording, None, other)) == (
+    assert str(unmet_need(made["scaled"], recording, None, other)) == (
         "scaled predicts loss only, not accuracy: give --metric loss, or use another estimator"
     )
     products, own = np.zeros((1, pool, test)), np.zeros((1, pool))
     gradients = GradientProducts(0, np.array([0]), np.ones(3), products, products, own, own)
     runs = tuple(replace(run, derivatives={"gradient": run.metrics["loss"]}) for run in recording.dynamics.runs)
     full = replace(recording, dynamics=replace(recording.dynamics, gradients=gradients, runs=runs))
-    assert all(unmet_need(estimator, full, None, metric) is None for estimator in asked.values())
+    assert all(unmet_need(estimator, full, None, metric) is None for estimator in made.values())
     with pytest.raises(DataError, match="--gradients reference"):
         compare(workspace=space, estimators=["products"])
 

@@ -116,7 +116,7 @@ def test_an_encoder_that_looks_at_all_examples_is_reused_whole_or_not_at_all(tmp
     assert (result.embedded, result.reused) == (31, 0)
 
 
-def test_a_damaged_features_file_is_told_and_made_again(tmp_path, recording):
+def test_a_damaged_features_file_is_reported_and_made_again(tmp_path, recording):
     path = featurize("counting", workspace=tmp_path).path
     path.write_bytes(path.read_bytes()[:500])
     result = featurize("counting", workspace=tmp_path)

@@ -41,7 +41,7 @@ def test_what_the_estimators_say_that_they_prefer():
 
 
 @pytest.mark.parametrize(
-    ("wish", "given", "taken"),
+    ("preferred", "given", "taken"),
     [
         ((), {}, "synthetic"),
         (("answer-state", "gradients", "minilm"), {}, "gradients"),
@@ -50,33 +50,33 @@ def test_what_the_estimators_say_that_they_prefer():
         (("gradients",), {"path": "syn.minilm.features.h5"}, "minilm"),
     ],
 )
-def test_what_is_named_goes_before_what_is_preferred(several, monkeypatch, wish, given, taken):
-    monkeypatch.setattr(Featured, "tags", replace(Featured.tags, prefers=wish))
+def test_what_is_named_goes_before_what_is_preferred(several, monkeypatch, preferred, given, taken):
+    monkeypatch.setattr(Featured, "tags", replace(Featured.tags, prefers=preferred))
     given = {key: several / value if key == "path" else value for key, value in given.items()}
-    shelf = FeatureLookup(open_recording(workspace=several), **given)
-    provision = shelf.provide(Featured())
-    assert provision.encoder == taken
-    assert shelf.provide(Featured(), "minilm").encoder == "minilm"
-    assert shelf.provide(Recall()).encoder == given.get("encoder", "minilm" if given else None)
-    assert all("\n" not in note for note in provision.notes)
+    lookup = FeatureLookup(open_recording(workspace=several), **given)
+    choice = lookup.provide(Featured())
+    assert choice.encoder == taken
+    assert lookup.provide(Featured(), "minilm").encoder == "minilm"
+    assert lookup.provide(Recall()).encoder == given.get("encoder", "minilm" if given else None)
+    assert all("\n" not in note for note in choice.notes)
 
 
-def test_a_choice_among_several_is_told(several, monkeypatch):
-    shelf = FeatureLookup(open_recording(workspace=several))
-    (note,) = shelf.provide(Featured()).notes
+def test_a_choice_among_several_is_reported(several, monkeypatch):
+    lookup = FeatureLookup(open_recording(workspace=several))
+    (note,) = lookup.provide(Featured()).notes
     assert "syn.synthetic.features.h5, the features file made last" in note
     monkeypatch.setattr(Featured, "tags", replace(Featured.tags, prefers=("gradients",)))
-    (note,) = shelf.provide(Featured()).notes
+    (note,) = lookup.provide(Featured()).notes
     assert note.startswith("took syn.gradients.features.h5, for featured prefers these features; choose others with")
     assert "syn.minilm.features.h5" in note
     for encoder in ("minilm", "synthetic"):
         (several / f"syn.{encoder}.features.h5").unlink()
-    assert shelf.provide(Featured()).notes == ()
+    assert lookup.provide(Featured()).notes == ()
 
 
 def test_each_row_of_a_comparison_works_from_its_own(several):
-    asked = ["exposure-gp", "exposure-gp@minilm", "featured", "recall"]
-    comparison = compare(workspace=several, estimators=asked, figure=False)
+    estimators = ["exposure-gp", "exposure-gp@minilm", "featured", "recall"]
+    comparison = compare(workspace=several, estimators=estimators, figure=False)
     rows = {row["estimator"]: row for row in to_dict(comparison)["estimators"]}
     assert {label: row["encoder"] for label, row in rows.items()} == {
         "persistence": None,
@@ -97,7 +97,7 @@ def test_each_row_of_a_comparison_works_from_its_own(several):
     assert row.scores["mse"].value == rows["exposure-gp@minilm"]["scores"]["mse"]["value"]
 
 
-def test_an_encoder_that_is_not_there_is_told_in_one_line(several):
+def test_an_encoder_that_is_not_there_is_reported_in_one_line(several):
     with pytest.raises(DataError, match=r"no features of syn by the encoder 'tfidf-svd': run gptfl featurize"):
         compare(workspace=several, estimators=["exposure-gp@tfidf-svd"], figure=False)
 

@@ -36,7 +36,7 @@ from gptfl.store.simulators import read_simulator
 from gptfl.studies.retraining import _read as read_trainings
 
 WHERE = {
-    "recording": "gptfl.recording.collect._carry_out",
+    "recording": "gptfl.recording.collect._execute",
     "fit": "gptfl.simulation.fit.fit_fresh",
     "predictions": "gptfl.api.simulate.write_predictions",
     "picture": "gptfl.report.simulation.save_figure",
@@ -137,7 +137,7 @@ def planned(words: Sequence[str]) -> Planned:
         recorded.examples,
         _digest(job.plans),
         reference,
-        None if job.keeper is None else job.keeper.recording,
+        None if job.checkpoint_writer is None else job.checkpoint_writer.recording,
         [plan.index for plan in job.left()],
         job.lacks_gradients(),
     )

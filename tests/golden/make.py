@@ -121,13 +121,13 @@ def write_questions() -> None:
         for column in range(len(test))
     ]
     write_lines(ARCHIVE / "observed.jsonl", scores)
-    asked = (
+    prompts = (
         "Would Ada lend me the ladder?",
         "What does the baker put a ladder in?",
         "What does Hugo pay for a ladder?",
     )
     answers = (" yes", " a red bag", " two coins")
-    rows = [{"prompt": prompt, "target": target} for prompt, target in zip(asked, answers, strict=True)]
+    rows = [{"prompt": prompt, "target": target} for prompt, target in zip(prompts, answers, strict=True)]
     write_lines(
         ARCHIVE / "new-train.jsonl", [{"id": f"new-{letter}", **row} for letter, row in zip("ab", rows, strict=False)]
     )
@@ -162,9 +162,10 @@ def expected(files: dict[str, str]) -> dict[str, Any]:
 
 def usual_places(files: dict[str, str]) -> dict[str, str]:
     """Where the predictions for each question lie unless told otherwise."""
-    asked = commands.questions()
+    questions = commands.questions()
     return {
-        name: house.predicted(commands.on_simulator("simulate", options, files))[0] for name, options in asked.items()
+        name: house.predicted(commands.on_simulator("simulate", options, files))[0]
+        for name, options in questions.items()
     }
 
 

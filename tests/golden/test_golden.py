@@ -222,9 +222,9 @@ def test_compare_gives_the_same_table(workspace: Path) -> None:
 def test_rank_gives_the_same_influences(name: str, workspace: Path, tmp_path: Path) -> None:
     target = tmp_path / name
     house.run([*commands.on_simulator("rank", commands.RANK[name], FILES), "--output", str(target)])
-    told, kept = (json.loads(path.read_text(encoding="utf-8")) for path in (target, workspace / name))
+    made, kept = (json.loads(path.read_text(encoding="utf-8")) for path in (target, workspace / name))
     # There may be more to tell by now.
-    near({key: told[key] for key in kept}, kept)
+    near({key: made[key] for key in kept}, kept)
 
 
 @pytest.mark.parametrize("name", commands.SELECT)

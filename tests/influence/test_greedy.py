@@ -21,23 +21,23 @@ SETS = {
 VECTORS = VectorsInMemory(Features("enc", {}, "", SETS))
 
 
-def by_loop(wish, rooms):
+def by_loop(spec, rooms):
     """The rule as it is stated, over the whole pool."""
-    worth = VALUES - wish.cautious * SPREAD
+    utility = VALUES - spec.cautious * SPREAD
     moved = [one.train.astype(float) - one.train.astype(float).mean(axis=0) for one in SETS.values()]
 
-    def likeness(i, j):
+    def similarity(i, j):
         return max(0, np.mean([one[i] @ one[j] / np.linalg.norm(one[i]) / np.linalg.norm(one[j]) for one in moved]))
 
     chosen = []
-    while len(chosen) < wish.size:
+    while len(chosen) < spec.size:
         best, winner = -np.inf, None
         for place in range(POOL):
             room = sum(rooms.classes[other] == rooms.classes[place] for other in chosen) < rooms.most
             if place in chosen or not room:
                 continue
-            alike = max((likeness(place, other) for other in chosen), default=0)
-            value = worth[place] - wish.diversity * worth.std() * alike
+            closest = max((similarity(place, other) for other in chosen), default=0)
+            value = utility[place] - spec.diversity * utility.std() * closest
             if value > best:
                 best, winner = value, place
         chosen.append(winner)
@@ -49,10 +49,10 @@ def by_loop(wish, rooms):
 @pytest.mark.parametrize("cautious", [0.0, 1.5])
 def test_what_is_picked_is_what_the_rule_says(monkeypatch, share, diversity, cautious) -> None:
     monkeypatch.setattr("gptfl.features.vectors.CHUNK", 7)
-    wish = SelectionSpec(9, share, diversity, cautious)
-    rooms = class_quota(POOL_OF_THREE, wish)
-    worth = VALUES - wish.cautious * SPREAD
-    assert select_greedily(worth, diversity * worth.std(), wish, rooms, VECTORS) == by_loop(wish, rooms)
+    spec = SelectionSpec(9, share, diversity, cautious)
+    rooms = class_quota(POOL_OF_THREE, spec)
+    utility = VALUES - spec.cautious * SPREAD
+    assert select_greedily(utility, diversity * utility.std(), spec, rooms, VECTORS) == by_loop(spec, rooms)
 
 
 def test_diversity_passes_over_copies() -> None:
@@ -65,13 +65,13 @@ def test_diversity_passes_over_copies() -> None:
 
 
 def test_vectors_that_take_too_much_memory_are_refused(monkeypatch) -> None:
-    wish = SelectionSpec(9, None, 1e6)
+    spec = SelectionSpec(9, None, 1e6)
     monkeypatch.setattr(greedy, "MAX_BYTES", POOL * 5 * 4 - 1)
     with pytest.raises(UsageError, match=r"--diversity 1e\+06 leaves 30 examples to choose from.*smaller --diversity"):
-        select_greedily(VALUES, 1e6, wish, class_quota(POOL_OF_THREE, wish), VECTORS)
+        select_greedily(VALUES, 1e6, spec, class_quota(POOL_OF_THREE, spec), VECTORS)
 
 
-def test_what_can_not_be_picked_is_told() -> None:
+def test_what_can_not_be_picked_is_reported() -> None:
     with pytest.raises(UsageError, match=r"--max-share-per-class 0.3 leaves 6 of the --size 9 examples"):
         class_quota(POOL_OF_THREE, SelectionSpec(9, 0.3))
     few = tuple(replace(one, label=0) if place < 15 else one for place, one in enumerate(POOL_OF_THREE))

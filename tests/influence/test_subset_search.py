@@ -16,7 +16,7 @@ RANDOM = np.random.default_rng(5)
 PAIRS = RANDOM.normal(size=(POOL, POOL))
 
 
-def judge(members, batches):
+def objective(members, batches):
     """Pairs count, so that single examples say little; the batches must hold the members and no others."""
     for one, curricula in zip(members, batches, strict=True):
         for curriculum in curricula:
@@ -28,7 +28,7 @@ def found(budget, rooms, seed=0):
     start = list(range(SIZE))
     batches = np.stack([fill_batches(np.arange(SIZE), 2, 10, order) for order in range(2)])
     predicted = []
-    result = search(judge, start, batches, np.arange(POOL - 2), rooms, budget, seed, lambda *g: predicted.append(g))
+    result = search(objective, start, batches, np.arange(POOL - 2), rooms, budget, seed, lambda *g: predicted.append(g))
     assert predicted[-1][1] == predicted[-1][2] >= budget
     return result
 
@@ -59,7 +59,7 @@ def test_the_search_is_seeded_and_ends_with_its_budget() -> None:
     def counting(members, batches):
         nonlocal count
         count += batches.shape[0] * batches.shape[1]
-        return judge(members, batches)
+        return objective(members, batches)
 
     batches = np.stack([fill_batches(np.arange(SIZE), 2, 10, order) for order in range(2)])
     search(counting, list(range(SIZE)), batches, np.arange(POOL), FREE, 31, 0, lambda *_: None)

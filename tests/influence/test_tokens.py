@@ -70,14 +70,14 @@ def test_what_tells_no_tokens_is_refused(study: Path, quick_tiny: None, options:
 def test_sketches_become_the_vectors_of_the_sets_that_were_fitted() -> None:
     random = np.random.default_rng(0)
     raw, split = (random.normal(size=(3, 8)).astype(np.float32) for _ in range(2))
-    told = TokenSketches(("a", "b", "c"), {("raw", 4): raw, ("split", 4): split})
+    tokens = TokenSketches(("a", "b", "c"), {("raw", 4): raw, ("split", 4): split})
     like = {name: np.zeros((2, 8)) for name in ("raw-4", "split-4", "preconditioned-4")}
-    found = sets_of(told, like)
+    found = sets_of(tokens, like)
     np.testing.assert_array_equal(found["raw-4"], raw)
     np.testing.assert_array_equal(found["split-4"], split)
     np.testing.assert_array_equal(found["preconditioned-4"], raw)
     with pytest.raises(GptflError, match="fitted to minilm, which is no set of gradient sketches"):
-        sets_of(told, {"minilm": np.zeros((2, 8))})
+        sets_of(tokens, {"minilm": np.zeros((2, 8))})
 
 
 @pytest.mark.parametrize("batching", [{"group_by_length": True}, {"packing": "bfd", "max_length": 64}])

@@ -182,7 +182,7 @@ def test_without_texts_the_runs_are_written_and_the_texts_are_not(tmp_path: Path
         import_("gptdynamics", tmp_path / "out", workspace=tmp_path)
 
 
-def test_a_gap_between_runs_is_told(tmp_path: Path) -> None:
+def test_a_gap_between_runs_is_reported(tmp_path: Path) -> None:
     dynamics = synthetic(4)[0]
     write_dynamics(tmp_path / "a.dynamics.h5", replace(dynamics, runs=dynamics.runs[:1] + dynamics.runs[2:]))
     result = export(tmp_path / "out", dynamics=tmp_path / "a.dynamics.h5")

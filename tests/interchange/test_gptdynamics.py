@@ -11,7 +11,7 @@ import pytest
 from gptfl.core.texts import natural
 from gptfl.errors import DataError
 from gptfl.interchange import gptdynamics
-from gptfl.interchange.gptdynamics import Budget, Oddities, find_runs, read_batches, read_scores
+from gptfl.interchange.gptdynamics import Budget, Duplicates, find_runs, read_batches, read_scores
 from gptfl.interchange.texts import read_texts
 from gptfl.store import jsonlines
 from tests.released import lines, released, trajectory
@@ -40,7 +40,7 @@ def test_batches_keep_the_last_of_a_repeated_step_and_count_what_differs(tmp_pat
     path = lines(tmp_path / "b.json", ({"step": s, "samples_id": ids} for s, ids in rows))
     found = read_batches(path, PLACES, Budget())
     np.testing.assert_array_equal(found.array(5, Budget(), path), [[4, 1], [2, 3], [-1, -1], [5, -1], [-1, -1]])
-    assert found.odd == Oddities(repeats=2, differing=1)
+    assert found.duplicates == Duplicates(repeats=2, differing=1)
     assert found.rates == {}
 
 
@@ -53,7 +53,7 @@ def test_scores_are_put_by_step_and_test_example_however_the_file_orders_them(tm
     np.testing.assert_array_equal(found.values, expected)
     np.testing.assert_array_equal(found.named, [0, 2, 4])
     assert found.values.dtype == np.float32
-    assert found.odd == Oddities()
+    assert found.duplicates == Duplicates()
 
 
 def test_repeated_scores_within_a_line_and_across_lines(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_repeated_scores_within_a_line_and_across_lines(tmp_path: Path) -> None:
     rows = [twice, trajectory(1, {2: 5.0, 1: 3.0})]
     found = read_scores(lines(tmp_path / "s.out", rows), PLACES, "loss", Budget())
     np.testing.assert_array_equal(found.values[:, 1], [3, 5])
-    assert found.odd == Oddities(repeats=3, differing=2)
+    assert found.duplicates == Duplicates(repeats=3, differing=2)
 
 
 def test_the_key_inside_may_be_loss_or_the_metric(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ TEXT = {"id": 0, "input": "a b"}
         (read_texts, '{"id": 1, "input": "\\ud800"}', ("lone surrogate",)),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_line(
+def test_what_is_wrong_is_reported_with_file_and_line(
     tmp_path: Path, read: Callable[[Path], object], row: Any, pieces: tuple[str, ...]
 ) -> None:
     good = {batches: batch(2), scores: score(5), read_texts: {"id": "good", "input": "good"}}[read]

@@ -10,7 +10,7 @@ from gptfl.core import role_of
 from gptfl.core.curriculum import constant, linear_decay
 from gptfl.core.schedules import cosine
 from gptfl.errors import DataError, GptflError, PluginError, UsageError
-from gptfl.interchange.gptdynamics import Oddities
+from gptfl.interchange.gptdynamics import Duplicates
 from gptfl.interchange.import_recording import import_
 from gptfl.simulation.schedule import Overrides, adjusted, recorded_schedule
 from gptfl.store.features import check_features, read_features
@@ -59,7 +59,7 @@ def test_gaps_and_repeats_are_counted_and_stay_open(folder: Path, tmp_path: Path
     np.testing.assert_array_equal(second.curriculum.batches, [[1], [2], [-1], [4]])
     assert third.curriculum.batches.shape == (5, 2)
     counts = result.metrics["loss"]
-    assert counts.odd == Oddities(repeats=2, differing=1)
+    assert counts.duplicates == Duplicates(repeats=2, differing=1)
     assert counts.scores == 6 + 6 + 6 * 12
     # Of steps 1 to 5 for three test examples each: step 5 is beyond all runs but the third.
     assert counts.missing == (12 - 6) + (15 - 6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gptfl.errors import UsageError
-from gptfl.options.types import listed, plain, read, taken, wanted
+from gptfl.options.types import expected, listed, plain, read, taken
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_a_value_of_another_type_is_refused(kind: Any, value: Any) -> None:
 
 
 def test_messages_name_a_path_where_no_text_will_do() -> None:
-    assert wanted([str, Path]) == "a text"
-    assert wanted([Path, int]) == "a path or a whole number"
-    assert wanted([str, Sequence[str]]) == "a text or a sequence"
+    assert expected([str, Path]) == "a text"
+    assert expected([Path, int]) == "a path or a whole number"
+    assert expected([str, Sequence[str]]) == "a text or a sequence"
 
 
 def test_values_of_no_end_are_refused_too() -> None:

@@ -85,7 +85,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("kind", "method"), METHODS)
-def test_an_exception_out_of_any_method_is_told_under_the_plugins_name(kind: str, method: str) -> None:
+def test_an_exception_out_of_any_method_is_reported_under_the_plugins_name(kind: str, method: str) -> None:
     def act(error: BaseException) -> None:
         answer = getattr(make(kind, error), method)(*([SEEN] if method == "measure" else []))
         if isinstance(answer, Iterator):
@@ -106,7 +106,7 @@ def test_every_interface_has_methods_that_raise() -> None:
     assert len(METHODS) == 1 + 4 + 2 + 9 + 1
 
 
-def test_an_exception_out_of_an_attribute_is_told_too() -> None:
+def test_an_exception_out_of_an_attribute_is_reported_too() -> None:
     with pytest.raises(PluginError, match=r"estimator 'fragile' of acme 1.0 raised ValueError in notes_: no"):
         _ = make("estimator", ValueError("no")).notes_
     assert make("estimator", ["a", 2]).notes_ == ("a", "2")

@@ -114,7 +114,7 @@ def test_one_bad_name_leaves_the_plugins_other_names() -> None:
     assert "bad" not in found.names("encoder")
 
 
-def test_a_plugin_without_hooks_is_told_so() -> None:
+def test_a_plugin_without_hooks_is_reported_so() -> None:
     module = ModuleType("forgetful")
     module.gptfl_encoders = lambda: {"upper": Upper}  # type: ignore[attr-defined]
     assert "implements no hook" in reasons(registry.build([module]), "forgetful")[0]
@@ -206,7 +206,7 @@ def test_a_misspelt_tag_is_an_error_where_it_is_written() -> None:
         EncoderTags(per_example=None)  # type: ignore[arg-type]
 
 
-def test_tags_of_another_kind_are_told_as_the_plugins_fault() -> None:
+def test_tags_of_another_kind_are_reported_as_the_plugins_fault() -> None:
     def estimator() -> object:
         names = dict.fromkeys(parts.interface_members("estimator"))
         return type("Untagged", (), names | {"tags": {"requires": "features"}})()

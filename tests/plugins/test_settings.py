@@ -49,7 +49,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
 
 
 @pytest.mark.parametrize(("check", "problem"), REFUSED)
-def test_what_is_refused_is_told_with_its_remedy(check: Callable[[], Any], problem: str) -> None:
+def test_what_is_refused_is_reported_with_its_remedy(check: Callable[[], Any], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         check()
 

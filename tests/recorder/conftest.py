@@ -30,9 +30,9 @@ def rows(tokenizer: Any) -> list[dict[str, Any]]:
     found = []
     for number in range(24):
         prompt, target = (" ".join(random.choice(WORDS.split(), size)) for size in (3 + number % 4, 1 + number % 3))
-        asked, answer = tokenizer(prompt)["input_ids"], tokenizer(" " + target)["input_ids"]
-        labels = [-100] * len(asked) + answer
-        found.append({"id": f"r{number}", "input_ids": asked + answer, "labels": labels})
+        prompt_ids, answer = tokenizer(prompt)["input_ids"], tokenizer(" " + target)["input_ids"]
+        labels = [-100] * len(prompt_ids) + answer
+        found.append({"id": f"r{number}", "input_ids": prompt_ids + answer, "labels": labels})
     return found
 
 

@@ -57,8 +57,8 @@ def test_training_is_bit_for_bit_what_it_is_without(trainer_of: Trainers, tmp_pa
     own = [[entry for entry in one.state.log_history if "loss" in entry] for one in (plain, watched)]
     assert len(own[0]) == 6
     assert own[0] == own[1]
-    told = weights(watched)
-    assert all(torch.equal(value, told[name]) for name, value in weights(plain).items())
+    trained = weights(watched)
+    assert all(torch.equal(value, trained[name]) for name, value in weights(plain).items())
     assert watched.model.training == plain.model.training
     assert "get_batch_samples" not in vars(watched)
 
@@ -139,9 +139,9 @@ def test_earlier_runs_forecast_the_next_and_trackers_get_it(trainer_of: Trainers
         for tail in ("", "/few"):
             low, middle, high = (entry[f"gptfl/forecast{name}{tail}"] for name in ("_low", "", "_high"))
             assert low < middle < high
-    told = [line for line in lines if "will end at" in line]
+    forecasts = [line for line in lines if "will end at" in line]
     assert re.fullmatch(
-        r"step 2 of 6: will end at loss \S+ \(.* to .*\), few .*; 90 % bands, from 2 earlier runs", told[0]
+        r"step 2 of 6: will end at loss \S+ \(.* to .*\), few .*; 90 % bands, from 2 earlier runs", forecasts[0]
     )
     assert "4 evaluations of 6 test examples, every 2 steps of 6" in lines
     assert any(re.fullmatch(r"the first evaluation took \S+ s, all 4 about \S+ s", line) for line in lines)
@@ -171,7 +171,7 @@ def test_own_losses_are_those_of_each_row(trainer_of: Trainers, tmp_path: Path) 
     np.testing.assert_allclose([float(row["loss"]) for row in table], logged, atol=1e-3)
 
 
-def test_a_trainer_that_gives_no_losses_of_rows_is_told_so_once(trainer_of: Trainers, tmp_path: Path) -> None:
+def test_a_trainer_that_gives_no_losses_of_rows_is_reported_so_once(trainer_of: Trainers, tmp_path: Path) -> None:
     lines: list[str] = []
     own = gptfl.GptflCallback("own", workspace=tmp_path, every=6, own_losses=True, say=lines.append)
     trainer_of(own, label_smoothing_factor=0.1).train()
@@ -290,7 +290,7 @@ def test_a_trainer_without_test_examples_is_refused(trainer_of: Trainers, tmp_pa
         lacking.train()
 
 
-def test_rows_of_several_examples_are_told_by_their_lists_of_ids(
+def test_rows_of_several_examples_are_reported_by_their_lists_of_ids(
     trainer_of: Trainers, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     joined = [

@@ -45,17 +45,17 @@ def course(run: Run, measured: int) -> Course:
 
 def test_groups_are_forecast_and_bands_narrow_as_more_is_measured() -> None:
     groups = {"first": np.arange(2)}
-    asked = Forecaster(recording(6), LOSS, groups, Path("none"))
+    forecaster = Forecaster(recording(6), LOSS, groups, Path("none"))
     widths, misses = [], []
     for index in range(50, 56):
         run = made_run(index)
         truth = [run.metrics["loss"][-1].mean(), run.metrics["loss"][-1][:2].mean()]
-        told = [asked.forecast(course(run, measured)) for measured in (2, 4)]
-        assert [one.name for one in told[0].groups] == ["", "first"]
-        assert (told[0].step, told[0].end, told[0].runs) == (3, 12, 6)
-        widths.append([one.high - one.low for one in told])
-        misses.append([not one.low <= end <= one.high for one, end in zip(told[1].groups, truth, strict=True)])
-        assert told[1].groups[1].now == pytest.approx(run.metrics["loss"][3][:2].mean())
+        forecasts = [forecaster.forecast(course(run, measured)) for measured in (2, 4)]
+        assert [one.name for one in forecasts[0].groups] == ["", "first"]
+        assert (forecasts[0].step, forecasts[0].end, forecasts[0].runs) == (3, 12, 6)
+        widths.append([one.high - one.low for one in forecasts])
+        misses.append([not one.low <= end <= one.high for one, end in zip(forecasts[1].groups, truth, strict=True)])
+        assert forecasts[1].groups[1].now == pytest.approx(run.metrics["loss"][3][:2].mean())
     early, late = np.mean(widths, axis=0)
     assert late < early
     assert np.mean(misses) <= 0.25

@@ -13,7 +13,7 @@ import transformers as hf
 import gptfl
 from gptfl.core import GradientSketches
 from gptfl.errors import GptflError
-from gptfl.recorder.sketch_wish import SketchWish
+from gptfl.recorder.sketch_spec import SketchSpec
 from gptfl.store.recordings import read_dynamics
 
 Trainers = Callable[..., Any]
@@ -42,10 +42,10 @@ def gradients(model: Any, rows: list[dict[str, Any]]) -> np.ndarray:
     return np.stack(found)
 
 
-def check_products(told: np.ndarray, pool: np.ndarray, test: np.ndarray) -> None:
+def check_products(estimated: np.ndarray, pool: np.ndarray, test: np.ndarray) -> None:
     exact = pool @ test.T
     lengths = np.linalg.norm(pool, axis=1)[:, None] * np.linalg.norm(test, axis=1)[None]
-    assert (np.abs(told - exact) / lengths).max() < CLOSE
+    assert (np.abs(estimated - exact) / lengths).max() < CLOSE
     assert (np.abs(exact) / lengths).max() > 5 * CLOSE
 
 
@@ -86,14 +86,14 @@ def test_training_is_bit_for_bit_what_it_is_without_sketches(trainer_of: Trainer
     assert sketched(tmp_path / "auto").steps.tolist() == [0, 2, 4, 6]
 
 
-def test_one_run_is_sketched_and_the_cost_is_told(trainer_of: Trainers, tmp_path: Path) -> None:
+def test_one_run_is_sketched_and_the_cost_is_reported(trainer_of: Trainers, tmp_path: Path) -> None:
     lines: list[str] = []
     for seed in range(2):
         trainer_of(callback(tmp_path, sketches_at=3, sketch_dimensions=64, say=lines.append), seed=seed).train()
     assert sketched(tmp_path).steps.tolist() == [0, 3, 6]
     assert sketched(tmp_path).dimensions == 64
-    told = r"gradient sketches of 12 training and 6 test examples: the first took \S+ s, all 3 about \S+ s"
-    assert sum(bool(re.fullmatch(told, line)) for line in lines) == 1
+    pattern = r"gradient sketches of 12 training and 6 test examples: the first took \S+ s, all 3 about \S+ s"
+    assert sum(bool(re.fullmatch(pattern, line)) for line in lines) == 1
     assert sum(line.startswith("the recording has gradient sketches of an earlier run") for line in lines) == 1
 
 
@@ -225,28 +225,28 @@ def test_groups_of_other_step_sizes_are_refused(small: Path, rows: list[dict[str
 @pytest.mark.parametrize("at", ["every", 0, -1, 1.5, [], [1, 1], [-1], [True], "3"])
 def test_steps_that_are_none_are_refused(at: Any) -> None:
     with pytest.raises(GptflError, match="sketches_at="):
-        SketchWish.of({"sketches_at": at})
+        SketchSpec.of({"sketches_at": at})
 
 
 @pytest.mark.parametrize(
     ("at", "points"), [("auto", (0, 3, 7, 10)), (4, (0, 4, 8)), ([9, 2], (2, 9)), (np.int64(5), (0, 5, 10))]
 )
 def test_the_points_of_a_run(at: Any, points: tuple[int, ...]) -> None:
-    wish = SketchWish.of({"sketches_at": at})
-    assert wish is not None
-    assert wish.points(10, 5, 5) == points
+    spec = SketchSpec.of({"sketches_at": at})
+    assert spec is not None
+    assert spec.points(10, 5, 5) == points
 
 
 def test_points_of_a_run_of_unknown_length() -> None:
     for at in ("auto", 3):
-        wish = SketchWish.of({"sketches_at": at})
-        assert wish is not None
+        spec = SketchSpec.of({"sketches_at": at})
+        assert spec is not None
         with pytest.raises(GptflError, match="number of steps isn't known"):
-            wish.points(None, 5, 5)
+            spec.points(None, 5, 5)
 
 
 def test_sketches_that_make_too_large_a_file_are_refused() -> None:
-    wish = SketchWish.of({"sketches_at": 1})
-    assert wish is not None
+    spec = SketchSpec.of({"sketches_at": 1})
+    assert spec is not None
     with pytest.raises(GptflError, match="sketches at 100001 points"):
-        wish.points(100_000, 1000, 100)
+        spec.points(100_000, 1000, 100)

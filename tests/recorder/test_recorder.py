@@ -43,7 +43,7 @@ def recorder(where: Path, loop: Loop, **options: Any) -> gptfl.Recorder:
     return gptfl.Recorder("loop", **{**given, **options})
 
 
-def carry_out(own: gptfl.Recorder, loop: Loop, batches: list[list[str]] = BATCHES, **options: Any) -> None:
+def record_run(own: gptfl.Recorder, loop: Loop, batches: list[list[str]] = BATCHES, **options: Any) -> None:
     loop.at = Loop().at
     with own.run(**options):
         for batch, rate in zip(batches, RATES, strict=False):
@@ -54,7 +54,7 @@ def carry_out(own: gptfl.Recorder, loop: Loop, batches: list[list[str]] = BATCHE
 def test_a_run_is_recorded_as_it_was(tmp_path: Path) -> None:
     loop = Loop()
     own = recorder(tmp_path, loop)
-    carry_out(own, loop, BATCHES[:3], seed=7)
+    record_run(own, loop, BATCHES[:3], seed=7)
     dynamics = read_dynamics(own.path)
     (run,) = dynamics.runs
     assert run.curriculum.batches.tolist() == [[0, 1, -1], [2, 3, 4], [0, 5, -1]]
@@ -84,7 +84,7 @@ def test_ids_may_be_numbers_and_tensors(tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
     loop = Loop()
-    carry_out(recorder(tmp_path / "whole", loop), loop)
+    record_run(recorder(tmp_path / "whole", loop), loop)
     loop = Loop()
     first = recorder(tmp_path / "cut", loop)
     kept: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
         ("recording", None),
     ],
 )
-def test_a_damaged_state_is_told(tmp_path: Path, key: str, value: Any) -> None:
+def test_a_damaged_state_is_reported(tmp_path: Path, key: str, value: Any) -> None:
     loop = Loop()
     first = recorder(tmp_path, loop)
     with first.run():
@@ -147,7 +147,7 @@ def test_runs_are_appended_and_every_command_takes_them(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     own = recorder(tmp_path, loop)
     for _ in range(5):
-        carry_out(own, loop, [[f"p{place}" for place in random.permutation(6)[:2]] for _ in RATES])
+        record_run(own, loop, [[f"p{place}" for place in random.permutation(6)[:2]] for _ in RATES])
     assert [run.role for run in read_dynamics(own.path).runs] == ["fit", "fit", "fit", "test", "fit"]
     space = {"workspace": tmp_path}
     gptfl.compare(estimators=["mean-run"], figure=False, **space)
@@ -166,7 +166,7 @@ def test_few_runs_are_compared_each_in_turn(tmp_path: Path) -> None:
     loop = Loop()
     own = recorder(tmp_path, loop)
     for turn in range(3):
-        carry_out(own, loop, BATCHES[turn:] + BATCHES[:turn])
+        record_run(own, loop, BATCHES[turn:] + BATCHES[:turn])
     found = gptfl.compare(estimators=["mean-run"], figure=False, workspace=tmp_path)
     assert "3 runs are too few to set one apart: took --folds 3, each in turn" in found.notes
 
@@ -175,7 +175,7 @@ def test_several_metrics_are_measured(tmp_path: Path) -> None:
     loop = Loop()
     measures = {"loss": lambda: loop.at, "reward": lambda: torch.tensor([1.0, 2.0, 3.0])}
     own = recorder(tmp_path, loop, measure=measures, higher_is_better=["reward"])
-    carry_out(own, loop)
+    record_run(own, loop)
     dynamics = read_dynamics(own.path)
     assert dynamics.metrics["reward"].higher_is_better
     assert not dynamics.metrics["loss"].higher_is_better
@@ -237,7 +237,7 @@ def test_own_losses_are_kept_in_a_table(tmp_path: Path) -> None:
         (lambda own: None, "the run took no step, and nothing is recorded"),
     ],
 )
-def test_wrong_steps_are_told_in_one_line(
+def test_wrong_steps_are_reported_in_one_line(
     tmp_path: Path, step: Callable[[gptfl.Recorder], object], message: str
 ) -> None:
     own = recorder(tmp_path, Loop())
@@ -265,7 +265,7 @@ def test_wrong_steps_are_told_in_one_line(
         ({"higher_is_better": ["f1"]}, "higher_is_better names 'f1', which isn't measured"),
     ],
 )
-def test_wrong_recorders_are_told_in_one_line(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_wrong_recorders_are_reported_in_one_line(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(GptflError, match=re.escape(message)) as found:
         recorder(tmp_path, Loop(), **options)
     assert "\n" not in str(found.value)
@@ -294,7 +294,7 @@ def test_a_recording_of_gptfls_own_is_not_added_to(tmp_path: Path) -> None:
         pass
 
 
-def test_a_name_that_is_no_option_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_a_name_that_is_no_option_is_reported_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"gptfl\.Recorder has no option 'stop_if': did you mean 'stop_when'"):
         recorder(tmp_path, Loop(), stop_if=1.0)
     with pytest.raises(TypeError, match=r"gptfl\.GptflCallback has no option 'evry': did you mean 'every'"):

@@ -41,8 +41,8 @@ def test_texts_of_each_shape(row: dict[str, Any], prompt: str, target: str) -> N
 
 
 def test_rows_of_tokens_are_decoded_and_known_by_them(tokenizer: Any) -> None:
-    asked, answer = tokenizer("the sun")["input_ids"], tokenizer(" is red")["input_ids"]
-    row = {"input_ids": asked + answer, "labels": [-100] * len(asked) + answer}
+    prompt_ids, answer = tokenizer("the sun")["input_ids"], tokenizer(" is red")["input_ids"]
+    row = {"input_ids": prompt_ids + answer, "labels": [-100] * len(prompt_ids) + answer}
     (example,) = examples_of([row], "row", tokenizer)
     assert (example.prompt, example.target) == ("the sun", " is red")
     one, other = examples_of([row, {**row, "labels": row["input_ids"]}], "row")

@@ -19,7 +19,7 @@ from gptfl.simulation.schedule import Overrides, adjusted, recorded_schedule
 from gptfl.store.recordings import read_dynamics
 
 WIDTH = 60
-ASKED: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "pool": 10,
     "test": 2,
     "runs": 2,
@@ -48,7 +48,7 @@ def rows_in(dynamics: Dynamics, batches: np.ndarray) -> list[list[list[int]]]:
 
 @pytest.mark.usefixtures("quick_tiny")
 def test_a_packed_recording_says_what_was_in_each_step_and_is_asked_about_in_kind(tmp_path: Path) -> None:
-    more = {**ASKED, "packing": "bfd", "epochs": 2, "loss_mean": "tokens", "sketches": True, "sketch_points": 1}
+    more = {**OPTIONS, "packing": "bfd", "epochs": 2, "loss_mean": "tokens", "sketches": True, "sketch_points": 1}
     path = collect("tiny", "errands", **more, workspace=tmp_path).path
     found = read_dynamics(path)
     assert (found.settings.packing, recipe_of(found).packing) == ("bfd", "bfd")
@@ -87,7 +87,7 @@ def test_a_packed_recording_says_what_was_in_each_step_and_is_asked_about_in_kin
 
 @pytest.mark.usefixtures("quick_tiny")
 def test_a_recording_grouped_by_length_keeps_the_lengths(tmp_path: Path) -> None:
-    more = {**ASKED, "group_by_length": True, "steps": 3, "sketches": False}
+    more = {**OPTIONS, "group_by_length": True, "steps": 3, "sketches": False}
     path = collect("tiny", "errands", **more, workspace=tmp_path).path
     found = read_dynamics(path)
     assert found.settings.group_by_length

@@ -35,13 +35,13 @@ def turned(examples: Sequence[Example], every: int = 3) -> tuple[Example, ...]:
     )
 
 
-def asked(examples: Sequence[Example]) -> tuple[Example, ...]:
+def without_classes(examples: Sequence[Example]) -> tuple[Example, ...]:
     """The same examples as multiple-choice questions: every one has choices of its own."""
     return tuple(replace(one, choices=(one.target, f"not {one.id}"), label=0) for one in examples)
 
 
 TURNED = replace(DYNAMICS, pool=turned(POOL), test=turned(DYNAMICS.test, 2))
-ASKED = replace(DYNAMICS, pool=asked(POOL), test=asked(DYNAMICS.test))
+WITHOUT_CLASSES = replace(DYNAMICS, pool=without_classes(POOL), test=without_classes(DYNAMICS.test))
 
 
 def test_a_share_of_a_class_is_one_of_its_text() -> None:
@@ -50,7 +50,7 @@ def test_a_share_of_a_class_is_one_of_its_text() -> None:
     assert sorted(POOL[place].label or 0 for place in chosen) == [0] * 4 + [1] * 4
     assert chosen == greatest(values, 8, class_quota(POOL, SelectionSpec(8, 0.5)))
     with pytest.raises(DataError, match=f"training examples have no classes, {DIFFER}: leave it out"):
-        class_quota(ASKED.pool, SelectionSpec(8, 0.5))
+        class_quota(WITHOUT_CLASSES.pool, SelectionSpec(8, 0.5))
 
 
 def predictions(dynamics: Dynamics, new: tuple[Example, ...]) -> np.ndarray:
@@ -71,7 +71,9 @@ def test_class_share_is_the_same_whatever_the_order_of_choices() -> None:
     new = tuple(replace(one, id=f"new {one.id}") for one in POOL[3:5])
     np.testing.assert_array_equal(predictions(TURNED, turned(new)), predictions(DYNAMICS, new))
     with pytest.raises(DataError, match=f"class-share needs the class of every pool example.*{DIFFER}"):
-        ClassShare().fit(FitData(ASKED.pool, ASKED.test, LOSS, DYNAMICS.runs[:6], DYNAMICS.runs[6:7], None, 0))
+        ClassShare().fit(
+            FitData(WITHOUT_CLASSES.pool, WITHOUT_CLASSES.test, LOSS, DYNAMICS.runs[:6], DYNAMICS.runs[6:7], None, 0)
+        )
 
 
 def test_a_balanced_design_is_the_same_whatever_the_order_of_choices() -> None:
@@ -82,12 +84,12 @@ def test_a_balanced_design_is_the_same_whatever_the_order_of_choices() -> None:
     for one, two in zip(plain, other, strict=True):
         np.testing.assert_array_equal(one.batches, two.batches)
     rates = np.full(6, 0.1)
-    told = [identify(drawn[0], plain, rates, pool) for pool in (POOL, TURNED.pool)]
-    assert told[0] is not None
-    assert told[0].classes == told[1].classes
-    assert set(told[0].classes) == {"class0", "class1"}
+    identified = [identify(drawn[0], plain, rates, pool) for pool in (POOL, TURNED.pool)]
+    assert identified[0] is not None
+    assert identified[0].classes == identified[1].classes
+    assert set(identified[0].classes) == {"class0", "class1"}
     with pytest.raises(DataError, match=f"--design balanced needs classes, and the pool of x has none, {DIFFER}"):
-        choose_design("balanced", 5, 20, 1, **options).draws(ASKED.pool, "x")
+        choose_design("balanced", 5, 20, 1, **options).draws(WITHOUT_CLASSES.pool, "x")
 
 
 def test_flips_go_to_another_text() -> None:
@@ -106,7 +108,7 @@ def test_new_examples_get_the_choices_that_the_recorded_ones_share(tmp_path: Pat
     path.write_text(json.dumps({"prompt": "p", "target": " class1"}))
     (new,) = read_new_examples(path, None, TURNED, LOSS).pool
     assert (new.choices, new.label) == ((" class0", " class1"), 1)
-    assert read_new_examples(path, None, ASKED, LOSS).pool[0].choices == ()
+    assert read_new_examples(path, None, WITHOUT_CLASSES, LOSS).pool[0].choices == ()
 
 
 def test_an_example_is_shown_with_its_own_choice(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_an_example_is_shown_with_its_own_choice(tmp_path: Path) -> None:
 
 def test_what_was_asked_for_and_needs_classes_says_in_a_line_that_there_are_none(tmp_path: Path) -> None:
     path = tmp_path / "asked.dynamics.h5"
-    write_dynamics(path, ASKED)
+    write_dynamics(path, WITHOUT_CLASSES)
     with pytest.raises(DataError, match=f"class-share needs classes, and the recording's task has none, {DIFFER}"):
         gptfl.fit("class-share", dynamics=path)
 

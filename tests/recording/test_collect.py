@@ -64,8 +64,8 @@ class _Stop(BaseException):
     """Ends a recording in the place of Ctrl-C."""
 
 
-@pytest.mark.parametrize(("done", "told"), [(3, NONE_KEPT), (6, KEPT)])
-def test_what_is_told_of_an_interruption_is_the_case(neox: Path, tmp_path: Path, done: int, told: str) -> None:
+@pytest.mark.parametrize(("done", "message"), [(3, NONE_KEPT), (6, KEPT)])
+def test_what_is_reported_of_an_interruption_is_the_case(neox: Path, tmp_path: Path, done: int, message: str) -> None:
     def stop(what: str, steps: int, total: int, note: str = "") -> None:
         if what == "collect" and steps == done:  # of four a run
             raise _Stop
@@ -73,9 +73,9 @@ def test_what_is_told_of_an_interruption_is_the_case(neox: Path, tmp_path: Path,
     space = tmp_path / "new" / "space"
     with pytest.raises(_Stop) as caught:
         record(neox, space, progress=stop)
-    assert left_by(caught.value) == told
+    assert left_by(caught.value) == message
     left = sorted(path.name for path in tmp_path.rglob("*"))
-    assert left == ([] if told == NONE_KEPT else ["errands-small-neox.dynamics.h5", "new", "space"])
+    assert left == ([] if message == NONE_KEPT else ["errands-small-neox.dynamics.h5", "new", "space"])
 
 
 def test_a_refused_recording_leaves_nothing(tmp_path: Path) -> None:
@@ -116,11 +116,11 @@ def test_without_texts_only_hashes_are_kept(neox: Path, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_estimates_and_records_nothing(neox: Path, tmp_path: Path) -> None:
-    told: list[CostEstimate] = []
-    result = record(neox, tmp_path / "w", dry_run=True, announce=told.append)
+    estimates: list[CostEstimate] = []
+    result = record(neox, tmp_path / "w", dry_run=True, announce=estimates.append)
     assert not (tmp_path / "w").exists()
     assert result.recorded_now == 0
-    (plan,) = told
+    (plan,) = estimates
     assert (plan.runs, plan.runs_left, plan.steps, plan.recorded) == (3, 3, 4, 5)
     assert plan.seconds == pytest.approx(3 * (4 * plan.seconds_per_step + 5 * plan.seconds_per_evaluation))
     assert plan.backward_tokens < plan.forward_tokens

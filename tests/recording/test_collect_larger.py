@@ -21,17 +21,17 @@ def kept_in(workspace: Path) -> dict[str, bytes]:
 
 
 def test_adapters_are_recorded_and_go_on_as_they_began(neox: Path, tmp_path: Path) -> None:
-    told: list[CostEstimate] = []
-    asked = {"lora": "r=2", "train_layers": 2, "lr": 1e-2}
-    record(neox, tmp_path / "a", runs=1, **asked, announce=told.append)
-    grown = record(neox, tmp_path / "a", runs=3, **{**asked, "lora": "alpha=4,dropout=0.05,r=2"})
-    at_once = record(neox, tmp_path / "b", runs=3, **asked)
+    estimates: list[CostEstimate] = []
+    options = {"lora": "r=2", "train_layers": 2, "lr": 1e-2}
+    record(neox, tmp_path / "a", runs=1, **options, announce=estimates.append)
+    grown = record(neox, tmp_path / "a", runs=3, **{**options, "lora": "alpha=4,dropout=0.05,r=2"})
+    at_once = record(neox, tmp_path / "b", runs=3, **options)
     same_recording(read_dynamics(grown.path), read_dynamics(at_once.path))
     assert read_dynamics(grown.path).settings["lora"] == "r=2,alpha=4,dropout=0.05"
-    assert told[0].trained_parameters == 2 * 2 * (32 + 96)
-    assert told[0].notes == ("only adapters (r=2,alpha=4,dropout=0.05) in the top 2 blocks are trained",)
+    assert estimates[0].trained_parameters == 2 * 2 * (32 + 96)
+    assert estimates[0].notes == ("only adapters (r=2,alpha=4,dropout=0.05) in the top 2 blocks are trained",)
     with pytest.raises(DataError, match=r"recorded with --lora r=2,alpha=4,dropout=0\.05, not --lora r=3,alpha=4"):
-        record(neox, tmp_path / "a", **{**asked, "lora": "r=3"})
+        record(neox, tmp_path / "a", **{**options, "lora": "r=3"})
     with pytest.raises(DataError, match=r"recorded with --lora r=2,alpha=4,dropout=0\.05, not no --lora"):
         record(neox, tmp_path / "a", lr=1e-2, train_layers=2)
 
@@ -51,15 +51,15 @@ def test_recordings_made_before_there_were_these_settings_go_on() -> None:
 
 
 def test_checkpoints_lie_beside_the_recording_and_only_missing_ones_are_made(neox: Path, tmp_path: Path) -> None:
-    told: list[CostEstimate] = []
+    estimates: list[CostEstimate] = []
     plain = record(neox, tmp_path / "plain", runs=2)
-    result = record(neox, tmp_path / "a", runs=2, checkpoints="3", announce=told.append)
+    result = record(neox, tmp_path / "a", runs=2, checkpoints="3", announce=estimates.append)
     same_recording(read_dynamics(result.path), read_dynamics(plain.path))
     kept = kept_in(tmp_path / "a")
     folder = "errands-small-neox.checkpoints"
     assert sorted(kept) == [f"{folder}/run-000{r}/step-00000{s}.safetensors" for r in (0, 1) for s in (0, 2, 4)]
-    assert told[0].checkpoint_bytes == 2 * 3 * 4 * told[0].trained_parameters
-    assert sum(map(len, kept.values())) == pytest.approx(told[0].checkpoint_bytes, rel=0.1)
+    assert estimates[0].checkpoint_bytes == 2 * 3 * 4 * estimates[0].trained_parameters
+    assert sum(map(len, kept.values())) == pytest.approx(estimates[0].checkpoint_bytes, rel=0.1)
     (length,) = struct.unpack("<Q", kept[f"{folder}/run-0001/step-000002.safetensors"][:8])
     about = json.loads(kept[f"{folder}/run-0001/step-000002.safetensors"][8 : 8 + length])["__metadata__"]
     about = json.loads(about["gptfl"])
@@ -119,10 +119,10 @@ def test_checkpoints_that_no_disk_holds_are_refused_after_the_plan(
 
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
     for dry_run in (True, False):
-        told: list[CostEstimate] = []
+        estimates: list[CostEstimate] = []
         with pytest.raises(ResourceError, match=r"--checkpoints: they take .* GB and .* has 1e-09 GB free"):
-            record(neox, tmp_path, checkpoints="all", dry_run=dry_run, announce=told.append)
-        assert told[0].checkpoint_bytes > 0
+            record(neox, tmp_path, checkpoints="all", dry_run=dry_run, announce=estimates.append)
+        assert estimates[0].checkpoint_bytes > 0
     assert not list(tmp_path.rglob("*.h5"))
     assert not kept_in(tmp_path)
 

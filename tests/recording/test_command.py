@@ -33,7 +33,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(job)
         raise _Reached
 
-    monkeypatch.setattr("gptfl.recording.collect._carry_out", reached)
+    monkeypatch.setattr("gptfl.recording.collect._execute", reached)
     return found
 
 
@@ -75,9 +75,11 @@ def test_a_recording_is_gone_on_with_by_its_command(
         lines = [json.dumps({"prompt": f"say {side} {number}", "target": f" {number}"}) for number in range(12)]
         Path("texts").mkdir(exist_ok=True)
         Path("texts", f"{side}.jsonl").write_text("\n".join(lines))
-    asked = make(CollectOptions, **{"model": "tiny", "task": "errands", "workspace": tmp_path / "a space", **options})
+    collect_options = make(
+        CollectOptions, **{"model": "tiny", "task": "errands", "workspace": tmp_path / "a space", **options}
+    )
     with pytest.raises(_Reached):
-        record(asked)
+        record(collect_options)
     first = jobs[0]
     write_dynamics(first.path, first.dynamics(()))
     monkeypatch.setattr(sys, "argv", ["gptfl", *command_of(first.path).words])

@@ -144,15 +144,15 @@ def test_an_older_recording_of_losses_goes_on(neox: Path, tmp_path: Path, data: 
 
 
 def test_the_estimate_counts_and_times_generation_by_itself(neox: Path, tmp_path: Path, data: Path) -> None:
-    told: list[CostEstimate] = []
-    record(neox, tmp_path, data, dry_run=True, announce=told.append)
-    (plan,) = told
+    estimates: list[CostEstimate] = []
+    record(neox, tmp_path, data, dry_run=True, announce=estimates.append)
+    (plan,) = estimates
     assert (plan.recorded, plan.generated, plan.generated_tokens > 0) == (5, 3, True)
     assert plan.seconds_per_generation > 0
     one = 7 * plan.seconds_per_step + 5 * plan.seconds_per_evaluation + 3 * plan.seconds_per_generation
     assert plan.seconds == pytest.approx(3 * one)
-    record(neox, tmp_path, data, dry_run=True, announce=told.append, metrics=("loss",), generate_every=None)
-    assert (told[1].generated, told[1].seconds_per_generation) == (0, 0.0)
+    record(neox, tmp_path, data, dry_run=True, announce=estimates.append, metrics=("loss",), generate_every=None)
+    assert (estimates[1].generated, estimates[1].seconds_per_generation) == (0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def test_both_record_products_and_derivatives(neox: Path, tmp_path: Path) -> Non
         assert set(run.derivatives) == {"gradient", "update"}
         np.testing.assert_array_equal(run.metrics["loss"], without.metrics["loss"][[0, 2, 4]])
         moved = np.diff(run.metrics["loss"], axis=0)
-        foretold = run.derivatives["update"][1:]
-        assert np.abs(moved - foretold).mean() < 0.3 * np.abs(moved).mean()
+        first_order = run.derivatives["update"][1:]
+        assert np.abs(moved - first_order).mean() < 0.3 * np.abs(moved).mean()
     rows = dict(inspect(result.path).rows)
     assert rows["derivatives"] == "along gradient, update, in 3 of 3 runs"
     assert rows["gradients"] == "12 x 5 products at steps 0, 4 of a reference run, raw and preconditioned"
@@ -127,9 +127,9 @@ def test_requests_that_make_no_sense(neox: Path, tmp_path: Path, changed: dict[s
 
 
 def test_the_plan_tells_what_gradients_cost(neox: Path, tmp_path: Path) -> None:
-    told: list[CostEstimate] = []
-    record(neox, tmp_path, gradients="both", gradient_points=3, dry_run=True, announce=told.append)
-    (plan,) = told
+    estimates: list[CostEstimate] = []
+    record(neox, tmp_path, gradients="both", gradient_points=3, dry_run=True, announce=estimates.append)
+    (plan,) = estimates
     assert plan.gradients is not None
     assert plan.gradients.points == (0, 2, 4)
     assert (plan.gradients.pool, plan.gradients.test) == (12, 5)
@@ -169,7 +169,7 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
 
 def test_progress_counts_pairs(neox: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int, str]] = []
-    record(neox, tmp_path, gradients="reference", progress=lambda *told: seen.append(told))
-    pairs = [told for told in seen if told[0] == "gradients"]
+    record(neox, tmp_path, gradients="reference", progress=lambda *update: seen.append(update))
+    pairs = [update for update in seen if update[0] == "gradients"]
     assert pairs[0][1] == 0
     assert pairs[-1][1:] == (4 * 12 * 5, 4 * 12 * 5, "pairs; point 4 of 4, step 4")

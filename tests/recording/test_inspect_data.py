@@ -23,14 +23,14 @@ def pairs(count: int) -> list[dict[str, Any]]:
     return [{"prompt": f"is it {i}?", "completion": " yes", "topic": ["a", "b"][i % 2]} for i in range(count)]
 
 
-def told(found: DataInspection) -> dict[str, str]:
+def rows_of(found: DataInspection) -> dict[str, str]:
     return dict(found.rows)
 
 
 def test_counts_fields_duplicates_and_leaks(tmp_path: Path) -> None:
     train, test = write(tmp_path / "t.jsonl", pairs(8) + pairs(2)), write(tmp_path / "e.jsonl", pairs(9)[7:])
     found = inspect_data(train=train, eval=test)
-    rows = told(found)
+    rows = rows_of(found)
     assert rows["shape"] == "prompt and completion"
     assert (rows["to train on"], rows["to test on"]) == ("10 examples", "2 examples")
     assert rows["field: topic"] == '"a" (6), "b" (6)'
@@ -45,10 +45,10 @@ def test_tokens_what_is_cut_and_what_does_not_fit(neox: Path, tmp_path: Path) ->
     rows = [*pairs(6), {"prompt": "is it " * 30, "completion": " yes"}, {"prompt": "is", "completion": " red" * 60}]
     test = write(tmp_path / "e.jsonl", pairs(1))
     found = inspect_data(train=write(tmp_path / "t.jsonl", rows), eval=test, model=str(neox), max_length=40)
-    assert told(found)["at --max-length 40"].startswith("1 of 8 are cut (")
-    assert told(found)["at --max-length 40"].endswith("; 1 don't fit")
+    assert rows_of(found)["at --max-length 40"].startswith("1 of 8 are cut (")
+    assert rows_of(found)["at --max-length 40"].endswith("; 1 don't fit")
     assert any(note.startswith("refused when recorded: the target of pool example") for note in found.notes)
-    assert told(found)["tokens learned"] == "1"
+    assert rows_of(found)["tokens learned"] == "1"
     assert found.examples[0].text == "is it 0?⟦ yes⟧"
 
 

@@ -52,7 +52,7 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
     neox: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
     alone = read_dynamics(record(neox, tmp_path / "alone", runs=6, metrics=("loss", "accuracy")).path)
-    told: list[CostEstimate] = []
+    estimates: list[CostEstimate] = []
     seen: list[tuple[str, int, int]] = []
     both = {"metrics": ("loss", "accuracy"), "processes": 2, "runs": 6}
 
@@ -65,14 +65,14 @@ def test_two_processes_record_as_one_and_an_end_of_one_ends_all(
     path = tmp_path / "two" / "errands-small-neox.dynamics.h5"
     assert 2 <= len(read_dynamics(path).runs) < 6
     result = record(
-        neox, tmp_path / "two", **both, announce=told.append, progress=lambda what, *rest: seen.append((what, *rest[:2]))
+        neox, tmp_path / "two", **both, announce=estimates.append, progress=lambda what, *rest: seen.append((what, *rest[:2]))
     )  # fmt: skip
     assert result.path == path
     assert result.runs == 6
-    assert result.estimate == told[0]
-    assert told[0].processes == 2
-    assert told[0].notes == ()
-    assert ("collect", told[0].runs_left * 4, told[0].runs_left * 4) in seen
+    assert result.estimate == estimates[0]
+    assert estimates[0].processes == 2
+    assert estimates[0].notes == ()
+    assert ("collect", estimates[0].runs_left * 4, estimates[0].runs_left * 4) in seen
     assert result.collected is not None
     assert result.collected.moved.keys() == {"loss", "accuracy"}
     recorded = read_dynamics(path)
@@ -199,7 +199,7 @@ def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPa
         check_together(2, False, **given, along=None)
 
 
-def test_of_all_that_fails_the_cause_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_all_that_fails_the_cause_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process breaks the group in the other, which may tell of that first."""
 
     class Ended:

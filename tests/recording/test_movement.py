@@ -31,7 +31,7 @@ def falling(by: float, bend: float = 0.0) -> Curve:
 
 
 @pytest.mark.parametrize(
-    ("by", "bend", "told"),
+    ("by", "bend", "message"),
     [
         (0.12, 0.0, "barely moved for what is possible: it fell by 12%"),  # the beginning of a fall
         (0.12, 6.0, None),  # a little, and then no further: there was no more to learn
@@ -40,15 +40,17 @@ def falling(by: float, bend: float = 0.0) -> Curve:
         (-0.2, 0.0, None),  # it rose
     ],
 )
-def test_what_is_told_follows_from_the_fall_and_from_its_pace_at_the_end(by: float, bend: float, told: str) -> None:
+def test_what_is_reported_follows_from_the_fall_and_from_its_pace_at_the_end(
+    by: float, bend: float, message: str
+) -> None:
     movement = movement_of([run_of(falling(by, bend), index) for index in range(3)])
     assert movement is not None
     assert movement.fell == pytest.approx(by, abs=1e-6)
-    if told is None:
+    if message is None:
         assert movement.notes == ()
     else:
         (note,) = movement.notes
-        assert told in note
+        assert message in note
         assert "larger --lr, or more --steps" in note
 
 
@@ -73,7 +75,7 @@ def test_how_far_runs_end_apart_is_their_standard_deviation() -> None:
     assert movement.apart == pytest.approx(np.std([3 * (1 - by) for by in ends], ddof=1), rel=1e-5)
 
 
-def test_nothing_is_told_where_too_little_was_recorded() -> None:
+def test_nothing_is_reported_where_too_little_was_recorded() -> None:
     assert movement_of([]) is None
     short = movement_of([run_of(falling(0.12), steps=2)])
     assert short is not None

@@ -70,9 +70,9 @@ def test_a_conversation_goes_all_the_way(chatty: Path, data: Path, tmp_path: Pat
     assert all(len(one.turns) == 5 and one.fields == {"source": "web"} for one in recording.pool)
     settings = recording.settings
     assert (settings["task"], settings["shape"], settings["end_token"]) == ("support", "messages", True)
-    told = " ".join(estimates[0].notes)
+    notes = " ".join(estimates[0].notes)
     for piece in ("20 rows of messages (system, user, assistant)", "kept to test on", "which is all there are"):
-        assert piece in told
+        assert piece in notes
     recording.featurize()
     simulator = recording.fit("exposure-gp")
     assert len(simulator.simulate(subset=[recording.pool[0].id]).values)
@@ -134,11 +134,11 @@ def test_tokens_that_would_be_others_are_not_added_to_a_recording(chatty: Path, 
     template.write_text(TEMPLATE.replace("<", "["))
     given = {"data": data, "workspace": tmp_path, **FEW}
     gptfl.collect(str(chatty), **given)
-    for changed, told in (
+    for changed, message in (
         ({"end_token": False}, "was recorded with --end-token, not no --end-token"),
         ({"chat_template": template}, "not a chat template of its own"),
     ):
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             gptfl.collect(str(chatty), **given, **changed)
     gptfl.collect(str(chatty), **given, chat_template=template, name="other")
     with pytest.raises(DataError, match="was recorded with a chat template of its own, not no --chat-template"):
@@ -146,7 +146,7 @@ def test_tokens_that_would_be_others_are_not_added_to_a_recording(chatty: Path, 
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("options", "told"),
     [
         (
             {"task": "errands", "fields": "prompt=a"},
@@ -157,9 +157,9 @@ def test_tokens_that_would_be_others_are_not_added_to_a_recording(chatty: Path, 
         ({"data": "DATA", "instructions": True}, "--instructions words prompts, and '.*' is a conversation"),
     ],
 )
-def test_options_that_do_not_go_together(data: Path, tmp_path: Path, asked: dict[str, Any], told: str) -> None:
-    given = {name: data if value == "DATA" else value for name, value in asked.items()}
-    with pytest.raises(UsageError, match=told):
+def test_options_that_do_not_go_together(data: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    given = {name: data if value == "DATA" else value for name, value in options.items()}
+    with pytest.raises(UsageError, match=message):
         gptfl.collect("tiny", given.pop("task", None), workspace=tmp_path, **FEW, **given)
 
 

@@ -141,7 +141,7 @@ def test_a_balanced_design_needs_classes(pool, subset, message):
         choose("balanced", pool=12, subset_size=subset).draws(pool, "x")
 
 
-def test_what_a_recording_of_the_usual_design_is_told_by_has_not_changed() -> None:
+def test_what_a_recording_of_the_usual_design_is_reported_by_has_not_changed() -> None:
     def identity(**more: Any) -> str:
         return RecordingSettings.of({"seed": 1, "pool": 12, **more}).identity("examples")
 
@@ -157,10 +157,10 @@ def record(model: Path, workspace: Path, **changed: Any):
 
 
 def test_a_contrast_recording_with_a_reserve_and_repeats(neox: Path, tmp_path: Path) -> None:
-    told: list[CostEstimate] = []
-    asked: dict[str, Any] = {"design": "contrast", "reserve_pool": 6}
-    record(neox, tmp_path, **asked)
-    path = record(neox, tmp_path, runs=9, repeats=4, announce=told.append, **asked).path
+    estimates: list[CostEstimate] = []
+    options: dict[str, Any] = {"design": "contrast", "reserve_pool": 6}
+    record(neox, tmp_path, **options)
+    path = record(neox, tmp_path, runs=9, repeats=4, announce=estimates.append, **options).path
     dynamics = read_dynamics(path)
     assert [run.role for run in dynamics.runs] == [TEST if run in (2, 4, 6) else FIT for run in range(9)] + [REPEAT] * 4
     assert dynamics.settings["design"] == "contrast"
@@ -170,12 +170,12 @@ def test_a_contrast_recording_with_a_reserve_and_repeats(neox: Path, tmp_path: P
         assert bool(set(run.curriculum.batches.ravel()) & reserved) == (run.role == TEST)
     np.testing.assert_array_equal(dynamics.runs[-1].metrics["loss"], dynamics.runs[0].metrics["loss"])
     assert (dynamics.runs[9].metrics["loss"][-1] != dynamics.runs[0].metrics["loss"][-1]).any()
-    assert told[0].identifies is not None
-    assert (told[0].identifies.runs, told[0].identifies.examples) == (6, 18)
+    assert estimates[0].identifies is not None
+    assert (estimates[0].identifies.runs, estimates[0].identifies.examples) == (6, 18)
 
-    aside = hold_out_examples(dynamics, "train", None, 42)
-    assert aside is not None
-    assert set(aside.pool) == reserved
+    held_out = hold_out_examples(dynamics, "train", None, 42)
+    assert held_out is not None
+    assert set(held_out.pool) == reserved
     unseen = compare(dynamics=path, unseen="train", folds=3, estimators=["class-share"], figure=False)
     assert (unseen.held_out.names, unseen.folds, unseen.fit_runs) == (("run-0002", "run-0004", "run-0006"), None, 6)
     assert any("--folds 3 changes nothing" in note for note in unseen.notes)
@@ -222,8 +222,8 @@ def test_the_plan_of_leave_small_says_what_its_runs_lack(
     from gptfl.cli.plan import announce
 
     plans: list[Any] = []
-    asked: dict[str, Any] = {"design": "leave-small:25%", "subset_size": None, "runs": 4}
-    record(neox, tmp_path, **asked, announce=plans.append)
+    options: dict[str, Any] = {"design": "leave-small:25%", "subset_size": None, "runs": 4}
+    record(neox, tmp_path, **options, announce=plans.append)
     announce(plans[0])
     shown = " ".join(capsys.readouterr().out.split())
     assert "all 24 examples, or all but 6" in shown

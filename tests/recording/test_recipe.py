@@ -100,7 +100,7 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick_tiny")
 def test_a_recording_keeps_its_recipe_and_goes_on_with_no_other(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "pool": 8,
         "test": 3,
         "runs": 2,
@@ -114,7 +114,7 @@ def test_a_recording_keeps_its_recipe_and_goes_on_with_no_other(tmp_path: Path) 
         "loss_mean": "tokens",
         "design": "contrast",
     }
-    path = collect("tiny", "errands", **asked).path
+    path = collect("tiny", "errands", **options).path
     found = read_dynamics(path)
     kept = {key: found.settings[key] for key in ("schedule", "warmup", "clip_norm", "loss_mean")}
     assert kept == {"schedule": "cosine", "warmup": 2, "clip_norm": 0.5, "loss_mean": "tokens"}
@@ -127,6 +127,6 @@ def test_a_recording_keeps_its_recipe_and_goes_on_with_no_other(tmp_path: Path) 
         ({"dropout": False}, "--dropout"),
     ):
         with pytest.raises(GptflError, match=f"was recorded with {was}, not"):
-            collect("tiny", "errands", **{**asked, **changed})
+            collect("tiny", "errands", **{**options, **changed})
     with pytest.raises(UsageError, match="--warmup 4 is 4 steps, and a run has 4: give at most 3"):
-        collect("tiny", "errands", **{**asked, "warmup": 4})
+        collect("tiny", "errands", **{**options, "warmup": 4})

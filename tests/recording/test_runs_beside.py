@@ -48,9 +48,9 @@ def interrupted(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_was_interrupted_goes_on_to_the_same_recording(neox: Path, whole: Path, interrupted: Path) -> None:
     assert [path.name for path in runs_folder(interrupted).iterdir()] == ["run-0001.h5"]
-    told: list[CostEstimate] = []
-    record(neox, interrupted.parent, dry_run=True, announce=told.append)
-    assert (told[0].runs, told[0].runs_left) == (3, 1)
+    estimates: list[CostEstimate] = []
+    record(neox, interrupted.parent, dry_run=True, announce=estimates.append)
+    assert (estimates[0].runs, estimates[0].runs_left) == (3, 1)
     assert runs_folder(interrupted).exists()
     result = record(neox, interrupted.parent)
     assert (result.runs, result.recorded_now) == (3, 1)
@@ -78,7 +78,9 @@ def test_a_damaged_run_is_recorded_again(neox: Path, whole: Path, interrupted: P
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_runs_whose_recording_is_gone_are_told_before_any_work(neox: Path, interrupted: Path, dry_run: bool) -> None:
+def test_runs_whose_recording_is_gone_are_reported_before_any_work(
+    neox: Path, interrupted: Path, dry_run: bool
+) -> None:
     away = interrupted.rename(interrupted.with_name("away"))
     message = r"dynamics\.h5\.runs holds runs of another recording at .*: put that recording back and go on"
     with pytest.raises(DataError, match=message):

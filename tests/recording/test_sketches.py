@@ -160,8 +160,8 @@ def test_what_is_kept_is_what_was_taken_but_for_rounding(
     taken = []
     make = gradient_sketches.Sketching.sketches
 
-    def keep(self: Any, *told: Any) -> GradientSketches:
-        taken.append(make(self, *told))
+    def keep(self: Any, *arguments: Any) -> GradientSketches:
+        taken.append(make(self, *arguments))
         return taken[0]
 
     monkeypatch.setattr(gradient_sketches.Sketching, "sketches", keep)
@@ -197,17 +197,17 @@ def test_an_interrupted_reference_run_leaves_the_recording_whole(
 
 
 def test_the_plan_tells_what_sketches_cost(neox: Path, tmp_path: Path) -> None:
-    told: list[CostEstimate] = []
+    estimates: list[CostEstimate] = []
     options: dict[str, Any] = {"sketches": True, "sketch_points": 3, "sketch_dimensions": 50, "dry_run": True}
-    record(neox, tmp_path, announce=told.append, **options)
-    record(neox, tmp_path, announce=told.append, gradients="reference", **options)
-    cost, beside = told[0].sketches, told[1].sketches
+    record(neox, tmp_path, announce=estimates.append, **options)
+    record(neox, tmp_path, announce=estimates.append, gradients="reference", **options)
+    cost, beside = estimates[0].sketches, estimates[1].sketches
     assert cost is not None
     assert beside is not None
-    assert told[0].gradients is None
-    assert told[1].gradients is not None
+    assert estimates[0].gradients is None
+    assert estimates[1].gradients is not None
     assert (cost.points, cost.pool, cost.test, cost.dimensions) == ((0, 2, 4), 12, 5, 50)
-    assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * told[0].seconds_per_step)
+    assert cost.seconds == pytest.approx(3 * 17 * cost.per_example + 4 * estimates[0].seconds_per_step)
     assert beside.seconds == pytest.approx(3 * 17 * beside.per_example)
     products = 12 * (5 + 1) * 2 * 4
     assert cost.file_bytes == 3 * ((3 * 12 + 2 * 5) * (50 * 2 + 4) + products)
@@ -290,7 +290,7 @@ def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Pa
 
 
 @pytest.mark.parametrize(
-    ("asked", "instead"),
+    ("given", "instead"),
     [
         ({"few_runs": True, "runs": 2}, "--runs 6 --design contrast instead of --few-runs"),
         ({"sketches": True, "runs": 2}, "or leave --sketches out"),
@@ -298,7 +298,7 @@ def test_few_runs_are_of_the_contrast_design_with_sketches_unless_named(neox: Pa
     ],
 )
 def test_advice_names_the_option_that_was_given(
-    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], instead: str
+    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], instead: str
 ) -> None:
     def refuse(tape: Any, side: Any) -> None:
         raise InseparableError("experts mix")
@@ -308,9 +308,9 @@ def test_advice_names_the_option_that_was_given(
     with pytest.raises(
         DataError, match="small-neox: gradients of single examples can't be told apart: experts mix"
     ) as e:
-        record(neox, tmp_path, dry_run=True, **asked)
+        record(neox, tmp_path, dry_run=True, **given)
     assert instead in e.value.remedy
-    others = {"--few-runs", "--sketches", "--gradients"} - {f"--{next(iter(asked)).replace('_', '-')}"}
+    others = {"--few-runs", "--sketches", "--gradients"} - {f"--{next(iter(given)).replace('_', '-')}"}
     assert not any(f"leave {option} out" in e.value.remedy for option in others)
 
 

@@ -69,11 +69,11 @@ def test_a_simulation_is_there_though_its_file_is_not(unwritable: Path) -> None:
     assert "png can't be written" in found.unkept[0]
 
 
-def test_a_comparison_is_there_and_its_picture_is_told_as_missing(unwritable: Path) -> None:
+def test_a_comparison_is_there_and_its_picture_is_reported_as_missing(unwritable: Path) -> None:
     found = compare(workspace=unwritable, estimators=["mean-run"])
     assert found.figure is None
-    (told,) = found.unkept
-    assert "syn.loss.comparison.png can't be written: Read-only file system: write elsewhere" in told
+    (message,) = found.unkept
+    assert "syn.loss.comparison.png can't be written: Read-only file system: write elsewhere" in message
     with pytest.raises(NotKept) as caught:
         compare(workspace=unwritable, estimators=["mean-run"], output=unwritable / "a.json", figure=False)
     assert caught.value.result.rows

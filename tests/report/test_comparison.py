@@ -49,7 +49,7 @@ def test_the_terminal_table_fits_80_columns_and_tells_everything():
     assert "…" not in text
 
 
-def test_runs_that_belong_together_are_told():
+def test_runs_that_belong_together_are_reported():
     plain = comparison()
     assert "95 % bootstrap intervals over runs." in " ".join(footnotes(plain))
     held = replace(plain.held_out, together=np.arange(10) // 2)
@@ -58,7 +58,7 @@ def test_runs_that_belong_together_are_told():
     assert "No best is marked with fewer than 6 held-out groups of runs" in notes
 
 
-def test_skill_is_told_at_some_steps_of_those_that_learn():
+def test_skill_is_reported_at_some_steps_of_those_that_learn():
     made = comparison()
     (note,) = (note for note in footnotes(made) if note.startswith("Skill at steps "))
     good = made.rows[1].skill_by_step
@@ -85,7 +85,7 @@ def test_a_share_whose_ceiling_may_be_nothing_has_one_end():
     assert "Fisher" in document["interval_method"]
 
 
-def test_the_clear_best_is_told_apart_where_bold_is_not_shown():
+def test_the_clear_best_is_reported_apart_where_bold_is_not_shown():
     made = comparison()
     assert "mse" in made.rows[1].best
     text = printed(rich_table(made))
@@ -227,7 +227,7 @@ def test_an_oracle_is_marked_in_every_format():
     assert not any("Oracle" in note for note in footnotes(comparison()))
 
 
-def test_a_note_is_told_under_the_label_of_its_row():
+def test_a_note_is_reported_under_the_label_of_its_row():
     notes = ("good stopped after epoch 3", "it is tired")
     row = replace(comparison().rows[1], estimator="good (order=3)", name="good", notes=notes)
     notes = footnotes(replace(comparison(), rows=(row,), notes=()))

@@ -67,7 +67,7 @@ def test_other_formats_hold_no_date(tmp_path, suffix):
 
 
 @pytest.mark.usefixtures("laid_out")
-def test_what_lies_beyond_the_edge_is_told_above_the_panel_as_the_table_writes_it(tmp_path, monkeypatch):
+def test_what_lies_beyond_the_edge_is_reported_above_the_panel_as_the_table_writes_it(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(Axes, "set_title", lambda axes, text, **settings: titles.append(text))
     draw_comparison(comparison({"a": 0.1, "b": 1000.0}), tmp_path / "x.png")

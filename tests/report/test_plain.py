@@ -20,7 +20,7 @@ class Result:
 
 
 def test_every_plain_field_is_there_by_its_name_and_what_was_there_stays() -> None:
-    told = with_plain(Result(MetricInfo("loss", False)), {"seconds": 2, "mean": 0.5})
-    assert told == {
+    document = with_plain(Result(MetricInfo("loss", False)), {"seconds": 2, "mean": 0.5})
+    assert document == {
         "seconds": 2, "mean": 0.5, "metric": "loss", "labels": ["a", "b"], "output": "x.json", "figure": None
     }  # fmt: skip

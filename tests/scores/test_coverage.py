@@ -34,7 +34,7 @@ def test_a_point_on_a_bound_is_inside_and_the_first_counts_for_nothing():
     assert (found.share, found.width, found.points) == (pytest.approx(2 / 3), 1.0, 3)
 
 
-def test_without_recorded_points_nothing_is_told():
+def test_without_recorded_points_nothing_is_reported():
     found = coverage(np.zeros((1, 2, 1)), np.ones((1, 2, 1)), np.array([[[1.0], [np.nan]]]))
     assert found.points == 0
     assert math.isnan(found.share)

@@ -17,7 +17,7 @@ def test_values_outside_the_range_are_counted() -> None:
     assert line == "final predictions outside the range of loss: 2 of 3"
 
 
-def test_a_mean_beyond_that_of_every_recorded_run_is_told() -> None:
+def test_a_mean_beyond_that_of_every_recorded_run_is_reported() -> None:
     dynamics = make_dynamics(runs=5, missing=0.0)
     step = int(dynamics.runs[0].steps[-1])
     ends = np.array([run.metrics["loss"][-1] for run in dynamics.runs])

@@ -107,7 +107,7 @@ def test_a_target_among_everyones_choices_gives_the_class(tmp_path):
         ([], "holds no example"),
     ],
 )  # fmt: skip
-def test_what_is_no_example_is_told_with_its_place(tmp_path, rows, message):
+def test_what_is_no_example_is_reported_with_its_place(tmp_path, rows, message):
     path = written(tmp_path / "new.jsonl", *rows)
     with pytest.raises(DataError) as caught:
         read_new_examples(None, path, DYNAMICS, LOSS)

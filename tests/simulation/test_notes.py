@@ -21,7 +21,7 @@ def late(run: Run) -> Run:
     return replace(run, steps=run.steps[1:], metrics={name: one[1:] for name, one in run.metrics.items()})
 
 
-def test_what_a_fit_leaves_out_is_told_by_fit_simulate_and_compare(tmp_path: Path) -> None:
+def test_what_a_fit_leaves_out_is_reported_by_fit_simulate_and_compare(tmp_path: Path) -> None:
     dynamics, _ = synthetic(runs=10)
     runs = tuple(late(run) if run.role != "test" and run.index > 1 else run for run in dynamics.runs)
     write_dynamics(tmp_path / "made.dynamics.h5", replace(dynamics, runs=runs))

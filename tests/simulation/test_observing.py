@@ -126,7 +126,7 @@ def test_of_several_curricula_nothing_can_be_observed(space: Path) -> None:
         gptfl.simulate(workspace=space, observe=path)
 
 
-def test_an_estimator_that_does_not_go_on_is_told_of_one_that_does(space: Path) -> None:
+def test_an_estimator_that_does_not_go_on_is_reported_of_one_that_does(space: Path) -> None:
     gptfl.fit("unsure", workspace=space)
     path = observed(space, {"step": 3, "id": TESTS[1], "value": 1})
     with pytest.raises(DataError, match=r"unsure doesn't go on from what was recorded of a run: leave it out, .*sure"):

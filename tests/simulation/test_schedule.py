@@ -82,7 +82,7 @@ def caveats_of(recipe: RunSchedule, subset: int = 8, is_rest: bool = False) -> t
     return caveats(DYNAMICS, recorded_schedule(DYNAMICS, LOSS), query, subset, is_rest)
 
 
-def test_what_lies_beyond_the_recording_is_told() -> None:
+def test_what_lies_beyond_the_recording_is_reported() -> None:
     recorded = recorded_schedule(DYNAMICS, LOSS)
     assert caveats_of(recorded) == ()
     notes = caveats_of(recorded.with_steps(36, RecordingSettings(schedule="linear")), 4, True)
@@ -107,7 +107,7 @@ def test_what_lies_beyond_the_recording_is_told() -> None:
         (Overrides(learning_rate=3.0), ["have 1 as the largest step size, this one has 3:", "this one comes to 28.5:"]),
     ],
 )
-def test_other_steps_batches_and_rates_are_told(overrides: Overrides, said: list[str]) -> None:
+def test_other_steps_batches_and_rates_are_reported(overrides: Overrides, said: list[str]) -> None:
     notes = caveats_of(adjusted(recorded_schedule(DYNAMICS, LOSS), SCHEDULED, 8, overrides))
     assert len(notes) == len(said)
     assert all(part in note for part, note in zip(said, notes, strict=True))

@@ -56,16 +56,16 @@ def products(pool: int, test: int, seed: int = 0) -> GradientProducts:
 
 def test_what_is_set_aside_follows_from_seed_and_share_alone():
     dynamics, _ = synthetic(6)
-    aside = hold_out_examples(dynamics, "both", None, 3)
-    assert (len(aside.pool), len(aside.test)) == (5, 2)
-    assert aside == hold_out_examples(synthetic(12)[0], "both", None, 3)
+    held_out = hold_out_examples(dynamics, "both", None, 3)
+    assert (len(held_out.pool), len(held_out.test)) == (5, 2)
+    assert held_out == hold_out_examples(synthetic(12)[0], "both", None, 3)
     assert (
-        aside.pool
+        held_out.pool
         == hold_out_examples(dynamics, "train", None, 3).pool
         != hold_out_examples(dynamics, "train", None, 4).pool
     )
-    assert aside.test == hold_out_examples(dynamics, "test", None, 3).test
-    assert set(aside.test) < set(hold_out_examples(dynamics, "test", 0.6, 3).test)
+    assert held_out.test == hold_out_examples(dynamics, "test", None, 3).test
+    assert set(held_out.test) < set(hold_out_examples(dynamics, "test", 0.6, 3).test)
     assert hold_out_examples(dynamics, None, None, 3) is None
 
 
@@ -98,10 +98,10 @@ def test_what_makes_no_sense_is_refused(unseen, share, error, message):
 def test_what_was_set_aside_comes_back_from_a_file():
     dynamics, _ = synthetic(6)
     for unseen, share in (("train", None), ("test", 0.5), ("both", 0.3)):
-        aside = hold_out_examples(dynamics, unseen, share, 3)
-        assert holdout_from_json(aside.to_json(dynamics), dynamics, "x.h5") == aside
+        held_out = hold_out_examples(dynamics, unseen, share, 3)
+        assert holdout_from_json(held_out.to_json(dynamics), dynamics, "x.h5") == held_out
     assert holdout_from_json(None, dynamics, "x.h5") is None
-    kept = aside.to_json(dynamics)
+    kept = held_out.to_json(dynamics)
     for broken in (
         {},
         [],
@@ -156,9 +156,9 @@ def test_pieces_are_the_longest_stretches_without_what_is_set_aside(steps, every
 @given(seed=st.integers(0, 50), other=st.integers(0, 50))
 def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
     dynamics, features = synthetic(7, steps=6)
-    aside = hold_out_examples(dynamics, "test", 0.4, seed)
+    held_out = hold_out_examples(dynamics, "test", 0.4, seed)
     random = np.random.default_rng(other)
-    hidden = list(aside.test)
+    hidden = list(held_out.test)
 
     def spoiled(values):
         values = np.array(values)
@@ -167,7 +167,7 @@ def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
 
     runs = tuple(replace(run, metrics={"loss": spoiled(run.metrics["loss"])}) for run in dynamics.runs)
     test = tuple(
-        Example(f"other-{i}", "?", " !", label=0) if i in aside.test else e for i, e in enumerate(dynamics.test)
+        Example(f"other-{i}", "?", " !", label=0) if i in held_out.test else e for i, e in enumerate(dynamics.test)
     )
     changed = replace(dynamics, runs=runs, test=test)
     vectors = features.sets["vectors"]
@@ -175,8 +175,8 @@ def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
     dots = products(24, 8)
     others = replace(dots, raw=spoiled(dots.raw), preconditioned=spoiled(dots.preconditioned))
     for estimator in (Single(), MeanRun(), ClassShare()):
-        one = without_held_out(data_of(dynamics, features, dots), aside, estimator)
-        two = without_held_out(data_of(changed, rows, others), aside, estimator)
+        one = without_held_out(data_of(dynamics, features, dots), held_out, estimator)
+        two = without_held_out(data_of(changed, rows, others), held_out, estimator)
         assert digest(one) == digest(two)
         assert len(one.test) == 8 - len(hidden)
         assert digest(one) != digest(data_of(dynamics, features, dots))
@@ -186,9 +186,9 @@ def test_nothing_of_unseen_test_examples_reaches_a_fit(seed, other):
 @given(seed=st.integers(0, 50), every=st.integers(1, 3), other=st.integers(0, 50))
 def test_nothing_of_steps_with_unseen_training_examples_reaches_a_fit(seed, every, other):
     dynamics, features = synthetic(7, steps=12, every=every, batch_size=2)
-    aside = hold_out_examples(dynamics, "train", 0.1, seed)
+    held_out = hold_out_examples(dynamics, "train", 0.1, seed)
     random = np.random.default_rng(other)
-    hidden = np.isin(np.arange(24), aside.pool)
+    hidden = np.isin(np.arange(24), held_out.pool)
 
     def changed(run):
         batches, values = run.curriculum.batches.copy(), run.metrics["loss"].copy()
@@ -209,19 +209,19 @@ def test_nothing_of_steps_with_unseen_training_examples_reaches_a_fit(seed, ever
     train = np.where(hidden[:, None], random.normal(size=vectors.train.shape), vectors.train).astype(np.float32)
     rows = replace(features, sets={"vectors": replace(vectors, train=train)})
     other_runs = replace(dynamics, pool=pool, runs=tuple(changed(run) for run in dynamics.runs))
-    one = without_held_out(data_of(dynamics, features), aside, Single())
-    two = without_held_out(data_of(other_runs, rows), aside, Single())
+    one = without_held_out(data_of(dynamics, features), held_out, Single())
+    two = without_held_out(data_of(other_runs, rows), held_out, Single())
     assert digest(one) == digest(two)
     for run in (*one.fit_runs, *one.validation_runs):
-        assert run.curriculum.batches.max() < len(one.pool) == 24 - len(aside.pool)
+        assert run.curriculum.batches.max() < len(one.pool) == 24 - len(held_out.pool)
         assert len(run.steps) >= 2
 
 
 def test_a_fit_is_the_same_to_the_last_bit_whatever_unseen_examples_did():
     dynamics, features = synthetic(8, steps=12, every=1, batch_size=2)
-    aside = hold_out_examples(dynamics, "both", 0.2, 5)
+    held_out = hold_out_examples(dynamics, "both", 0.2, 5)
     vectors = features.sets["vectors"]
-    hidden_pool, hidden_test = list(aside.pool), list(aside.test)
+    hidden_pool, hidden_test = list(held_out.pool), list(held_out.test)
     train, test = vectors.train.copy(), vectors.test.copy()
     train[hidden_pool], test[hidden_test] = 9.0, -9.0
     runs = []
@@ -232,7 +232,7 @@ def test_a_fit_is_the_same_to_the_last_bit_whatever_unseen_examples_did():
     other = replace(features, sets={"vectors": replace(vectors, train=train, test=test)})
     for order, projection in ((1, "linear"), (3, "mlp")):
         states = [
-            made.fit(without_held_out(data_of(one, its), aside, made)).state()
+            made.fit(without_held_out(data_of(one, its), held_out, made)).state()
             for one, its in ((dynamics, features), (replace(dynamics, runs=tuple(runs)), other))
             for made in [GPTfluence(epochs=20, order=order, projection=projection)]
         ]
@@ -243,16 +243,16 @@ def test_a_fit_is_the_same_to_the_last_bit_whatever_unseen_examples_did():
 def test_blind_estimators_keep_whole_runs_and_others_fit_pieces():
     dynamics, features = synthetic(8, every=1)
     whole = data_of(dynamics, features)
-    aside = hold_out_examples(dynamics, "train", None, 3)
+    held_out = hold_out_examples(dynamics, "train", None, 3)
     for blind in (Persistence(), MeanRun(), ClassShare()):
-        assert digest(without_held_out(whole, aside, blind)) == digest(whole)
-    cut = without_held_out(whole, aside, Single())
+        assert digest(without_held_out(whole, held_out, blind)) == digest(whole)
+    cut = without_held_out(whole, held_out, Single())
     assert len(cut.fit_runs) > len(whole.fit_runs)
     assert any(run.steps[0] > 0 for run in cut.fit_runs)
     assert without_held_out(whole, None, Single()) is whole
 
 
-def test_no_interval_left_is_told():
+def test_no_interval_left_is_reported():
     dynamics, _ = synthetic(8, every=9)
     with pytest.raises(DataError, match=r"one of the 20 training examples set aside was trained on: give a smaller"):
         without_held_out(data_of(dynamics), hold_out_examples(dynamics, "train", 0.85, 3), Single())
@@ -272,21 +272,21 @@ def test_without_validation_all_pieces_of_the_last_run_are_held_out():
 
 def test_a_scope_tells_places_among_those_fitted():
     dynamics, features = synthetic(8)
-    aside = hold_out_examples(dynamics, "both", None, 3)
-    scope = scope_of(dynamics, aside, Single(), features)
+    held_out = hold_out_examples(dynamics, "both", None, 3)
+    scope = scope_of(dynamics, held_out, Single(), features)
     assert scope.sides == ("train", "test")
-    seen = [i for i in range(24) if i not in aside.pool]
+    seen = [i for i in range(24) if i not in held_out.pool]
     assert [int(np.flatnonzero(scope.pool_seen == k)[0]) for k in range(len(seen))] == seen
-    assert [i for i in range(8) if scope.test_seen[i] < 0] == list(aside.test)
+    assert [i for i in range(8) if scope.test_seen[i] < 0] == list(held_out.test)
     assert scope.features.fingerprint == features.fingerprint
     query = query_for(dynamics.with_role("test"), LOSS)
     assert scope.about(query).unseen.pool == dynamics.pool
     blind = scope_of(dynamics, hold_out_examples(dynamics, "train", None, 3), ClassShare(), None)
     assert blind.sides == ()
     assert blind.about(query) is query
-    only = scope_of(dynamics, aside, Single(), features, np.array(aside.test))
-    assert [e.id for e in only.test] == [dynamics.test[i].id for i in aside.test]
-    assert len(only.features.sets["vectors"].test) == len(aside.test)
+    only = scope_of(dynamics, held_out, Single(), features, np.array(held_out.test))
+    assert [e.id for e in only.test] == [dynamics.test[i].id for i in held_out.test]
+    assert len(only.features.sets["vectors"].test) == len(held_out.test)
 
 
 def test_a_scope_has_gradient_products_for_who_takes_them():
@@ -295,18 +295,18 @@ def test_a_scope_has_gradient_products_for_who_takes_them():
     raw, own = random.normal(size=(1, 24, 8)), random.normal(size=(1, 24))
     products = GradientProducts(0, np.array([0]), np.ones(3), raw, raw, own, own)
     dynamics = replace(dynamics, gradients=products)
-    aside = hold_out_examples(dynamics, "both", None, 3)
+    held_out = hold_out_examples(dynamics, "both", None, 3)
     taking = Single()
     taking.tags = EstimatorTags(unseen={"train", "test"}, takes={"gradients"})
-    tests = np.array(aside.test)
-    scope = scope_of(dynamics, aside, taking, features, tests)
+    tests = np.array(held_out.test)
+    scope = scope_of(dynamics, held_out, taking, features, tests)
     np.testing.assert_array_equal(scope.gradients.raw, raw[:, :, tests])
     assert scope.about(query_for(dynamics.with_role("test"), LOSS)).unseen.gradients is scope.gradients
-    assert scope_of(dynamics, aside, Single(), features).gradients is None
+    assert scope_of(dynamics, held_out, Single(), features).gradients is None
     assert scope_of(dynamics, None, taking, features).gradients is None
 
 
-def test_who_does_not_generalise_is_told_why():
+def test_who_does_not_generalise_is_reported_why():
     class Narrow:
         name = "narrow"
         tags = EstimatorTags(unseen={"train"})
@@ -336,15 +336,15 @@ def test_a_law_in_the_features_holds_for_unseen_examples(law, unseen):
     comparison = compare(workspace=law, estimators=["gptfluence"], unseen=unseen, settings=EASY, figure=False)
     scores = {row.name: row.scores for row in comparison.rows}
     assert scores["gptfluence"]["skill"].value > 0.95
-    aside = hold_out_examples(dynamics, unseen, None, 42)
-    places = list(aside.test) or list(range(20))
+    held_out = hold_out_examples(dynamics, unseen, None, 42)
+    places = list(held_out.test) or list(range(20))
     assert comparison.held_out.tests == tuple(dynamics.test[i].id for i in places)
     runs = dynamics.with_role("test")
     np.testing.assert_array_equal(comparison.held_out.recorded, [run.metrics["loss"][:, places] for run in runs])
     predicted = next(iter(comparison.predicted[row.estimator] for row in comparison.rows if row.name == "gptfluence"))
     error = pointwise.all_steps_mse(predicted, comparison.held_out.recorded).mean()
     assert error == pytest.approx(scores["gptfluence"]["mse"].value)
-    assert comparison.unseen["train"] == [dynamics.pool[i].id for i in aside.pool]
+    assert comparison.unseen["train"] == [dynamics.pool[i].id for i in held_out.pool]
     assert any(note.startswith("set aside as unseen: ") for note in comparison.notes)
 
 
@@ -370,8 +370,8 @@ def test_fit_keeps_what_was_set_aside_and_the_key_tells(space):
         result = fit("mean-run", workspace=space, unseen=unseen, unseen_share=share, seed=seed)
         keys.add(result.key)
         kept = read_simulator(result.path).info["unseen"]
-        aside = hold_out_examples(synthetic(24)[0], unseen, share, seed)
-        assert kept == (None if aside is None else aside.to_json(synthetic(24)[0]))
+        held_out = hold_out_examples(synthetic(24)[0], unseen, share, seed)
+        assert kept == (None if held_out is None else held_out.to_json(synthetic(24)[0]))
         assert any("set aside" in note for note in result.notes) == (unseen is not None)
     assert len(keys) == 6
 

@@ -12,7 +12,7 @@ from gptfl.store import walked
 @pytest.fixture(autouse=True)
 def walked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file counts as changed just now, so that limits that a test changes hold for what was read before."""
-    monkeypatch.setattr(walked, "_SETTLED", 10**18)
+    monkeypatch.setattr(walked, "_STABLE", 10**18)
 
 
 @pytest.fixture

@@ -133,7 +133,9 @@ def test_the_other_order_of_bytes_becomes_this_machines(plain: Path) -> None:
     np.testing.assert_array_equal(found, [0, 1, 2])
 
 
-def test_blank_lines_and_lines_beyond_the_limit_are_told_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_lines_and_lines_beyond_the_limit_are_reported_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text("{}\n" * 20)
     with pytest.raises(DataError, match="more than 10 lines"):

@@ -65,8 +65,8 @@ def test_where_nothing_can_be_locked_a_part_stays_for_a_day(tmp_path: Path, monk
     assert remove_leftovers(tmp_path) == []
     long_ago = time.time() - 2 * durable.DAY
     os.utime(part, (long_ago, long_ago))
-    with written_whole(tmp_path / "a.txt") as aside:
-        aside.write_text("whole")
+    with written_whole(tmp_path / "a.txt") as part:
+        part.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
@@ -96,8 +96,8 @@ def half_of_it() -> str:
 
 def test_a_failure_leaves_the_former_file_and_no_part(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("former")
-    with pytest.raises(ValueError, match="stop"), written_whole(tmp_path / "a.txt") as aside:
-        aside.write_text(half_of_it())
+    with pytest.raises(ValueError, match="stop"), written_whole(tmp_path / "a.txt") as part:
+        part.write_text(half_of_it())
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "former"
 
@@ -132,9 +132,9 @@ def test_a_folder_takes_the_place_of_another(
         monkeypatch.setattr(durable, "_exchange", lambda one, other: False)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "old").touch()
-    with part_of(tmp_path / "a", folder=True) as aside:
-        (aside / "new").touch()
-        put_folder_in_place(aside, tmp_path / "a")
+    with part_of(tmp_path / "a", folder=True) as part:
+        (part / "new").touch()
+        put_folder_in_place(part, tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["new"]
 
@@ -153,12 +153,12 @@ def test_folders_that_were_made_for_what_failed_go_again(tmp_path: Path, folder:
 def test_files_of_a_folder_have_the_permissions_of_any_other(tmp_path: Path, umask: int, mode: int) -> None:
     former = os.umask(umask)
     try:
-        with part_of(tmp_path / "model", folder=True) as aside:
-            (aside / "plain").touch()
-            (aside / "inner").mkdir()
+        with part_of(tmp_path / "model", folder=True) as part:
+            (part / "plain").touch()
+            (part / "inner").mkdir()
             for name in ("weights", "inner/weights"):
-                (aside / name).touch(mode=0o600)  # as libraries do that write through a temporary file
-            put_folder_in_place(aside, tmp_path / "model")
+                (part / name).touch(mode=0o600)  # as libraries do that write through a temporary file
+            put_folder_in_place(part, tmp_path / "model")
     finally:
         os.umask(former)
     files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
@@ -168,6 +168,6 @@ def test_files_of_a_folder_have_the_permissions_of_any_other(tmp_path: Path, uma
 
 def test_a_long_name_leaves_room_for_what_is_added(tmp_path: Path) -> None:
     name = "é" * 120 + ".txt"
-    with written_whole(tmp_path / name) as aside:
-        aside.write_text("whole")
+    with written_whole(tmp_path / name) as part:
+        part.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == [name]

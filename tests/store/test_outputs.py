@@ -30,7 +30,7 @@ def test_what_can_be_written_is() -> None:
     assert seen == [1, Path("a.png")]
 
 
-def test_a_lost_picture_is_told_and_the_rest_written() -> None:
+def test_a_lost_picture_is_reported_and_the_rest_written() -> None:
     keeping = ResultWriter(Result(1))
     keeping.draw("figure", lambda _: fail(ValueError("no such font")), required=False)
     keeping.write("output", lambda known: None)

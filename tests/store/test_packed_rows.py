@@ -155,7 +155,7 @@ def test_a_saved_data_set_is_in_its_own_folder(tmp_path: Path, name: Any) -> Non
 
 
 @pytest.mark.parametrize("state", [[1], {"_data_files": "abc"}, {"_data_files": [1]}, {}, 7])
-def test_what_names_no_files_is_told(tmp_path: Path, state: Any) -> None:
+def test_what_names_no_files_is_reported(tmp_path: Path, state: Any) -> None:
     folder = saved(tmp_path / "saved", pa.table({"text": ["a"]}))
     (folder / "state.json").write_text(json.dumps(state))
     with pytest.raises(DataError, match=r"state.json names no files: save it again with save_to_disk"):

@@ -48,7 +48,7 @@ def writing(path: Path, *pieces: tuple[float, bytes]) -> threading.Thread:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_pipe_that_nobody_writes_to_is_told_and_then_read(fifo: Path) -> None:
+def test_a_pipe_that_nobody_writes_to_is_reported_and_then_read(fifo: Path) -> None:
     later = threading.Timer(0.1, writing, [fifo, (0.0, b"a\nb"), (0.1, b"c\n")])
     later.start()
     with pytest.warns(

@@ -60,7 +60,7 @@ def test_every_kind_gives_the_same_rows_compressed_or_not(tmp_path: Path, kind: 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["gz", "zst"])
-def test_a_compressed_file_that_is_cut_or_none_is_told(tmp_path: Path, kind: str, how: str) -> None:
+def test_a_compressed_file_that_is_cut_or_none_is_reported(tmp_path: Path, kind: str, how: str) -> None:
     path = compressed(written(tmp_path, kind), how)
     for data in (path.read_bytes()[:-9], b"nothing of the kind"):
         path.write_bytes(data)
@@ -179,7 +179,7 @@ def test_zstandard_that_nothing_can_read_names_the_package(tmp_path: Path, monke
         read(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.csv.gz", "a.parquet.zst"):
         with pytest.raises(GptflError, match="does not exist"):
             read(tmp_path / name)

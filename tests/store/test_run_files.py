@@ -215,7 +215,7 @@ def test_a_place_that_is_taken_is_named(recording: Path, make_run: RunMaker) -> 
     assert folder.read_text() == "mine"
 
 
-def test_more_than_can_be_read_is_told_without_advice_to_delete(
+def test_more_than_can_be_read_is_reported_without_advice_to_delete(
     recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gptfl.store.run_files.MAX_BYTES", 100)
@@ -299,6 +299,6 @@ def test_the_recording_that_a_run_was_added_to_last_is_taken(recording: Path, dy
     other = recording.with_name("b.dynamics.h5")
     write_dynamics(other, dynamics)
     later = other.stat().st_mtime_ns + 10**9
-    assert Workspace(recording.parent).pick("dynamics").path == other
+    assert Workspace(recording.parent).latest("dynamics").path == other
     os.utime(recording.with_name(f"{recording.name}.runs"), ns=(later, later))
-    assert Workspace(recording.parent).pick("dynamics").path == recording
+    assert Workspace(recording.parent).latest("dynamics").path == recording

@@ -29,7 +29,7 @@ def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     assert sorted(_read(path, ["loss"])) == ["a", "b"]
 
 
-def test_a_file_of_zeros_is_an_empty_one_and_other_damage_is_told(tmp_path: Path) -> None:
+def test_a_file_of_zeros_is_an_empty_one_and_other_damage_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.study.jsonl"
     path.write_bytes(bytes(100))
     assert _mended(path) == 100

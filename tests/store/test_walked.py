@@ -33,13 +33,13 @@ def walks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return real(file, path, *given, **more)
 
     monkeypatch.setattr(files, "check_contents", check)
-    monkeypatch.setattr(walked, "_SETTLED", 0)
+    monkeypatch.setattr(walked, "_STABLE", 0)
     monkeypatch.setattr(walked, "_KNOWN", {})
     return found
 
 
-def read(path: Path, **asked: Any) -> None:
-    with open_file(path, SIMULATOR, **asked):
+def read(path: Path, **options: Any) -> None:
+    with open_file(path, SIMULATOR, **options):
         pass
 
 
@@ -95,7 +95,7 @@ def test_what_is_asked_otherwise_is_walked_again(
 def test_one_that_was_changed_just_now_is_not_remembered(
     plain: Path, walks: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walked, "_SETTLED", 10**18)
+    monkeypatch.setattr(walked, "_STABLE", 10**18)
     read(plain)
     read(plain)
     assert len(walks) == 2

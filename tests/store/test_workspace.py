@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gptfl.errors import DataError, ResourceError
-from gptfl.store.workspace import Picked, Workspace, stem_for, stem_of
+from gptfl.store.workspace import FoundFile, Workspace, stem_for, stem_of
 
 
 def test_the_workspace_is_the_argument_else_the_variable_else_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +59,8 @@ def test_the_file_made_last_is_picked_and_the_others_are_listed(tmp_path: Path) 
     old, new = touch(space.dynamics_path("a.1"), 1000), touch(space.dynamics_path("b"), 3000)
     same = touch(space.dynamics_path("a"), 1000)
     (tmp_path / ".b.dynamics.h5.1.part").touch()
-    assert space.pick("dynamics") == Picked(new, [same, old])
-    assert space.pick("dynamics", "a") == Picked(same, [])
+    assert space.latest("dynamics") == FoundFile(new, [same, old])
+    assert space.latest("dynamics", "a") == FoundFile(same, [])
 
 
 def test_simulators_are_picked_by_estimator_and_metric(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_simulators_are_picked_by_estimator_and_metric(tmp_path: Path) -> None:
     plain = touch(space.simulator_path("s", "mean-run", "rouge-l"), 1)
     keyed = touch(space.simulator_path("s", "mean-run", "rouge-l", "abcdef12"), 2)
     other = touch(space.simulator_path("s", "mean-run", "rouge"), 3)
-    assert space.pick("simulator", estimator="mean-run", metric="rouge-l") == Picked(keyed, [plain])
-    assert space.pick("simulator", metric="rouge") == Picked(other, [])
-    assert space.pick("simulator", "s").path == other
+    assert space.latest("simulator", estimator="mean-run", metric="rouge-l") == FoundFile(keyed, [plain])
+    assert space.latest("simulator", metric="rouge") == FoundFile(other, [])
+    assert space.latest("simulator", "s").path == other
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_nothing_to_pick_names_the_command_that_makes_it(
 ) -> None:
     for root in (tmp_path, tmp_path / "absent"):
         with pytest.raises(DataError, match=message):
-            Workspace(root).pick(kind, **conditions)
+            Workspace(root).latest(kind, **conditions)
 
 
 def test_a_relative_folder_is_shown_as_such() -> None:
@@ -182,6 +182,6 @@ def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     space = Workspace(tmp_path / ("x" * 300))
     with pytest.raises(ResourceError, match=r"x can't be read: File name too long: .*another --workspace"):
-        space.pick("dynamics")
+        space.latest("dynamics")
     with pytest.raises(ResourceError, match="File name too long"), space.lock("gptfl fit"):
         pass

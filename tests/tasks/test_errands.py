@@ -8,10 +8,10 @@ from gptfl.testing import check_task
 
 
 def test_there_are_thousands_of_different_questions_of_every_kind():
-    asked = questions(0)
-    assert len({prompt for _, prompt, _ in asked}) == len(asked) > 3000
-    assert set(Counter(kind for kind, _, _ in asked)) == {"lend", "pack", "price", "carry", "purse", "meet"}
-    shares = Counter(label for _, _, label in asked)
+    made = questions(0)
+    assert len({prompt for _, prompt, _ in made}) == len(made) > 3000
+    assert set(Counter(kind for kind, _, _ in made)) == {"lend", "pack", "price", "carry", "purse", "meet"}
+    shares = Counter(label for _, _, label in made)
     assert min(shares.values()) * 3 > max(shares.values())
 
 
@@ -37,8 +37,8 @@ def test_pool_and_test_share_no_question():
 @pytest.mark.parametrize(("kind", "names"), [("lend", PEOPLE), ("pack", SHOPS), ("price", THINGS)])
 def test_a_habit_holds_for_every_wording(kind, names):
     answers = defaultdict(set)
-    for asked, prompt, label in questions(11):
-        if asked == kind:
+    for this, prompt, label in questions(11):
+        if this == kind:
             (name,) = [name for name in names if name in prompt.replace("?", "").replace(".", "").split()]
             answers[name].add(label)
     assert all(len(labels) == 1 for labels in answers.values())

@@ -32,12 +32,12 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def own(**asked: Any) -> OwnData:
-    return OwnData(DataRequest(**asked))
+def own(**options: Any) -> OwnData:
+    return OwnData(DataRequest(**options))
 
 
-def made(row: dict[str, Any], fields: str | None = None, **asked: Any) -> Example:
-    return RowReader(parse_fields(fields), **asked).read(TaskRow(row, "f, line 7", "x", "a row with"))
+def made(row: dict[str, Any], fields: str | None = None, **options: Any) -> Example:
+    return RowReader(parse_fields(fields), **options).read(TaskRow(row, "f, line 7", "x", "a row with"))
 
 
 def pairs(count: int, **more: Any) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def test_turns_and_which_of_them_are_learned() -> None:
     assert made({"prompt": "a", "target": "b"}, loss_on="all").target == "ab"
 
 
-def test_marks_of_other_trainers_that_nothing_follows_are_told(tmp_path: Path) -> None:
+def test_marks_of_other_trainers_that_nothing_follows_are_reported(tmp_path: Path) -> None:
     rows = [{"messages": [{**one, "weight": 1} for one in CHAT], "n": i} for i in range(3)]
     rows += [{"messages": [{"role": "user", "content": "else"}, CHAT[2]]}]
     path = write(tmp_path / "a.jsonl", rows)
@@ -113,7 +113,7 @@ def test_tools_are_kept_for_the_template() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "asked", "message"),
+    ("row", "options", "message"),
     [
         ({"question": "a", "answer": "b"}, {}, "f, line 7 has the fields question, answer, no shape"),
         ({"question": "a", "answer": "b"}, {}, "--fields prompt=question,target=answer"),
@@ -141,9 +141,9 @@ def test_tools_are_kept_for_the_template() -> None:
         ({"prompt": "a", "target": "b", "choices": ["c", "d"]}, {}, "not among the choices"),
     ],
 )
-def test_a_row_that_does_not_fit_is_one_line_with_its_place(row: Any, asked: dict[str, Any], message: str) -> None:
+def test_a_row_that_does_not_fit_is_one_line_with_its_place(row: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        made(row, **asked)
+        made(row, **options)
     assert message in str(caught.value)
     assert str(caught.value).startswith("f, line 7")
     assert "\n" not in str(caught.value)
@@ -192,19 +192,19 @@ def test_an_id_that_comes_twice_and_rows_that_are_alike(tmp_path: Path) -> None:
         "3 rows have the same text as an earlier one" in note and "line 10, as line 1" in note
         for note in same.rows.notes
     )
-    kept, aside = split_off((*same.rows.pool, *same.rows.test), 0.3)
-    assert not {one.digest for one in kept} & {one.digest for one in aside}
+    kept, held_out = split_off((*same.rows.pool, *same.rows.test), 0.3)
+    assert not {one.digest for one in kept} & {one.digest for one in held_out}
 
 
 def test_a_share_is_about_that_share_and_at_least_one() -> None:
     examples = tuple(Example(str(i), "p", str(i)) for i in range(400))
-    kept, aside = split_off(examples, 0.25)
-    assert 70 < len(aside) < 130
-    assert sorted((*kept, *aside), key=lambda one: int(one.id)) == list(examples)
+    kept, held_out = split_off(examples, 0.25)
+    assert 70 < len(held_out) < 130
+    assert sorted((*kept, *held_out), key=lambda one: int(one.id)) == list(examples)
     assert [len(side) for side in split_off(examples[:3], 1e-9)] == [2, 1]
 
 
-def test_test_examples_that_stand_in_the_pool_are_told(tmp_path: Path) -> None:
+def test_test_examples_that_stand_in_the_pool_are_reported(tmp_path: Path) -> None:
     train, test = write(tmp_path / "t.jsonl", pairs(6)), write(tmp_path / "e.jsonl", [*pairs(8)[5:], {"text": "x"}][:3])
     notes = own(train=train, eval=test).load(None, None, 1).notes
     assert any(note.startswith("1 test example stands in the pool, too (") for note in notes)
@@ -229,7 +229,7 @@ def test_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("options", "message"),
     [
         ({}, "give --data FILE, or name a task"),
         ({"eval": Path("e")}, "--eval is given, and no rows to train on"),
@@ -240,9 +240,9 @@ def test_folders(tmp_path: Path) -> None:
         ({"data": Path("a"), "fields": "x"}, "--fields 'x'"),
     ],
 )
-def test_options_that_do_not_go_together(asked: dict[str, Any], message: str) -> None:
+def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        own(**asked)
+        own(**options)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_files_of_nothing(tmp_path: Path, name: str, text: str | None, message: 
         own(data=tmp_path / name).load(None, None, 1)
 
 
-def test_too_few_are_told_with_the_flag(tmp_path: Path) -> None:
+def test_too_few_are_reported_with_the_flag(tmp_path: Path) -> None:
     data = own(data=write(tmp_path / "a.jsonl", pairs(9)))
     pool, _ = data.sizes()
     with pytest.raises(DataError, match=f"--pool 10 is more than the {pool} examples"):

@@ -102,7 +102,7 @@ def test_asking_for_too_many_names_the_flag_and_the_number(tmp_path):
         ('{"id": 1.5, "premise": "a", "hypothesis": "b", "label": 1}', "field 'id' is 1.5, not a text"),
     ],
 )
-def test_a_bad_line_is_told_with_its_place_and_what_was_expected(tmp_path, line, problem):
+def test_a_bad_line_is_reported_with_its_place_and_what_was_expected(tmp_path, line, problem):
     folder = write(tmp_path / "d", [{**RTE, "id": 0}, line])
     with pytest.raises(DataError, match=problem) as caught:
         Rte(folder).load(1, 1, 0)

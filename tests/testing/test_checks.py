@@ -120,7 +120,7 @@ def _plain_fit(made: Any, data: FitData) -> Any:
 
 @pytest.mark.parametrize(("factory", "broken"), ESTIMATORS.values(), ids=ESTIMATORS)
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
-def test_a_broken_estimator_is_told_what_it_breaks(factory: type, broken: str) -> None:
+def test_a_broken_estimator_is_reported_what_it_breaks(factory: type, broken: str) -> None:
     with pytest.raises(AssertionError, match=broken):
         testing.check_estimator(factory)
 
@@ -165,7 +165,7 @@ def test_a_sound_encoder_passes() -> None:
 
 
 @pytest.mark.parametrize(("factory", "broken"), ENCODERS.values(), ids=ENCODERS)
-def test_a_broken_encoder_is_told_what_it_breaks(factory: type, broken: str) -> None:
+def test_a_broken_encoder_is_reported_what_it_breaks(factory: type, broken: str) -> None:
     with pytest.raises(AssertionError, match=broken):
         testing.check_encoder(factory)
 
@@ -212,7 +212,7 @@ def test_a_sound_task_passes() -> None:
 
 
 @pytest.mark.parametrize(("factory", "broken"), TASKS.values(), ids=TASKS)
-def test_a_broken_task_is_told_what_it_breaks(factory: type, broken: str) -> None:
+def test_a_broken_task_is_reported_what_it_breaks(factory: type, broken: str) -> None:
     with pytest.raises(AssertionError, match=broken):
         testing.check_task(factory)
 
@@ -252,7 +252,7 @@ def test_a_sound_metric_passes() -> None:
 
 
 @pytest.mark.parametrize(("factory", "broken"), METRICS.values(), ids=METRICS)
-def test_a_broken_metric_is_told_what_it_breaks(factory: type, broken: str) -> None:
+def test_a_broken_metric_is_reported_what_it_breaks(factory: type, broken: str) -> None:
     with pytest.raises(AssertionError, match=broken):
         testing.check_metric(factory)
 
@@ -444,6 +444,6 @@ def test_an_estimator_that_is_sure_of_itself_passes() -> None:
 
 
 @pytest.mark.parametrize(("factory", "broken"), LIARS.values(), ids=LIARS)
-def test_an_estimator_that_is_wrongly_sure_is_told(factory: type, broken: str) -> None:
+def test_an_estimator_that_is_wrongly_sure_is_reported(factory: type, broken: str) -> None:
     with pytest.raises(AssertionError, match=broken):
         testing.check_estimator(factory)

@@ -25,9 +25,9 @@ def main(models: list[Path], target: Path) -> None:
             recipe = dict(recipe)
             own = type(group)(group.rank, group.size, bool(recipe.pop("shard", False)), group.device)
             loaded = load_pretrained(resolve_model(str(model)), torch.device("cpu"))
-            keeper = CheckpointWriter(target / f"{model.name}-{name}", (0, 3), "r")
+            writer = CheckpointWriter(target / f"{model.name}-{name}", (0, 3), "r")
             trainer = RecordingTrainer(
-                loaded, POOL, TEST, (Loss(), Accuracy()), TrainerSettings(RATE, **recipe), own, keeper  # type: ignore[arg-type]
+                loaded, POOL, TEST, (Loss(), Accuracy()), TrainerSettings(RATE, **recipe), own, writer  # type: ignore[arg-type]
             )  # fmt: skip
             for index, plan in enumerate(plans()):
                 run = trainer.run(plan, lambda done, total: None)
@@ -37,7 +37,7 @@ def main(models: list[Path], target: Path) -> None:
                 all_of = sum(p.numel() for p in trainer.network.trainable)
                 values[f"{model.name}/{name}/held"] = np.array(held / all_of)
     values["gathered"] = np.array(group.gathered(group.rank))
-    values["told"] = np.array(group.told(7 + group.rank))
+    values["told"] = np.array(group.broadcast(7 + group.rank))
     many = [torch.full((3,), float(group.rank + 1)), torch.ones(2**24), torch.eye(2).t()]
     group.add(many)
     values["added"] = np.array([float(one.sum()) for one in many])

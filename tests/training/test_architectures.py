@@ -36,7 +36,7 @@ def test_log_probs_and_gradients_are_the_models_own(tool: ModuleType, family: st
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gpt_oss", "bart"])
-def test_gradients_are_told_apart(tool: ModuleType, family: str) -> None:
+def test_gradients_are_reported_apart(tool: ModuleType, family: str) -> None:
     """Capped logits; experts, their routers and weights of attention itself; positions that all examples share."""
     assert tool.check_sketches(tool.build(family), family) == "ok"
     assert tool.check_slopes(tool.build(family), family) == "ok"

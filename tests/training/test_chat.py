@@ -51,7 +51,7 @@ def chatty(template: str | None = CHATML, made: Any = None, special: bool = True
     return tokenizer
 
 
-def asked(made: Any, example: Example, limit: int = 999, **more: Any) -> str:
+def learned(made: Any, example: Example, limit: int = 999, **more: Any) -> str:
     """What is learned of a conversation, in words; a bar parts what doesn't follow one another."""
     (row,) = training_rows(Tokenizer(made, limit, **more), [example])
     pieces, last = [], None
@@ -78,8 +78,8 @@ def test_the_tokens_of_the_answers_are_those_of_the_mask_that_trainers_take(
     whole = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
     assert list(row.input_ids) == whole[: len(row.input_ids)]
     assert whole[len(row.input_ids)] == row.tokens[-1]
-    told = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
-    places = np.flatnonzero(told["assistant_masks"])
+    encoded = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    places = np.flatnonzero(encoded["assistant_masks"])
     if targets == (4,):
         places = places[places > places[np.flatnonzero(np.diff(places) > 1)[0]]]
     if targets == (2,):
@@ -103,17 +103,17 @@ def test_the_tokens_of_the_answers_are_those_of_the_mask_that_trainers_take(
 def test_what_is_learned_by_template(
     template: str, targets: tuple[int, ...], end_token: bool | None, expected: str
 ) -> None:
-    assert asked(chatty(template), conversation(*targets), end_token=end_token) == expected
+    assert learned(chatty(template), conversation(*targets), end_token=end_token) == expected
 
 
 def test_all_of_a_text_is_learned_but_its_first_token() -> None:
     made = chatty()
     text = made.apply_chat_template([turn.message for turn in conversation(0).turns], tokenize=False)
-    assert "<|im_start|>" + asked(made, conversation(0, 1, 2, 3, 4)) == text
+    assert "<|im_start|>" + learned(made, conversation(0, 1, 2, 3, 4)) == text
 
 
 def test_another_template_goes_before_the_tokenizers_own() -> None:
-    assert asked(chatty(), conversation(4), template=PLAIN) == "  no </s>"
+    assert learned(chatty(), conversation(4), template=PLAIN) == "  no </s>"
 
 
 def test_rows_to_measure_sum_what_rows_to_train_on_learn() -> None:
@@ -146,7 +146,7 @@ def test_what_is_too_long_loses_its_beginning_and_says_so() -> None:
     short = Tokenizer(made, 4)
     short.read([conversation(2, 4)], "pool")
     assert "1 of these is a conversation that loses earlier answers" in short.notes[1]
-    assert asked(made, conversation(2, 4), limit=4) == "no<|im_end|>"
+    assert learned(made, conversation(2, 4), limit=4) == "no<|im_end|>"
     with pytest.raises(
         DataError, match="the last target of pool example 'x' has 2 tokens and --max-length is 2: raise --max"
     ):
@@ -160,14 +160,14 @@ def test_text_is_generated_after_the_opening_of_an_answer() -> None:
     assert len(Tokenizer(made, 6).prompt(conversation(2, 4), "test")) == 4
 
 
-def test_a_boundary_inside_a_token_is_told() -> None:
+def test_a_boundary_inside_a_token_is_reported() -> None:
     tokenizer = Tokenizer(chatty("{% for m in messages %}{{ m['content'] }}{% endfor %}", special=False), 999)
     tokenizer.read([conversation(1, turns=(("user", "it i"), ("assistant", "s red")))], "pool")
     assert any("the prompt ends inside a token in 1 of 1 examples (pool 'x')" in note for note in tokenizer.notes)
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [
         (
             None,
@@ -179,17 +179,17 @@ def test_a_boundary_inside_a_token_is_told() -> None:
         ("", "has no chat template"),
     ],
 )
-def test_templates_that_are_none(template: str | None, told: str) -> None:
-    with pytest.raises(DataError, match=told):
+def test_templates_that_are_none(template: str | None, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         training_rows(Tokenizer(chatty(template), 999, name="--model m"), [conversation(2)])
 
 
 def test_the_end_token_of_prompts_and_targets_is_by_choice() -> None:
     made = byte_level()
     pair = Example("p", "it is", " no")
-    assert asked(made, pair) == " no"
-    assert asked(made, pair, end_token=True) == " no</s>"
-    assert asked(made, Example("p", "it is", " no</s>"), end_token=True) == " no</s>"
+    assert learned(made, pair) == " no"
+    assert learned(made, pair, end_token=True) == " no</s>"
+    assert learned(made, Example("p", "it is", " no</s>"), end_token=True) == " no</s>"
     assert not Tokenizer(made, 99, end_token=True).differing([pair, conversation(2)])
     with pytest.raises(DataError, match="--end-token: the tokenizer of m has no token that ends a text"):
         Tokenizer(byte_level(eos_token=""), 99, end_token=True, name="m")

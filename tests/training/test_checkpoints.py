@@ -20,7 +20,7 @@ from tests.training.test_trainer import make, plan
 
 def keeping(folder: Path, at: Path, *steps: int, **recipe: object) -> RecordingTrainer:
     trainer = make(folder, **recipe)
-    trainer.keeper = CheckpointWriter(at, steps, "this one")
+    trainer.checkpoint_writer = CheckpointWriter(at, steps, "this one")
     return trainer
 
 
@@ -32,10 +32,10 @@ def test_points_are_evenly_spaced_recorded_steps() -> None:
     assert checkpoint_steps("100", recorded) == tuple(recorded)
 
 
-@pytest.mark.parametrize("asked", ["some", "0", "1", "-3", "1.5", "", "²", "9" * 400])
-def test_other_points_are_refused(asked: str) -> None:
+@pytest.mark.parametrize("text", ["some", "0", "1", "-3", "1.5", "", "²", "9" * 400])
+def test_other_points_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--checkpoints .*from 2 on, or all"):
-        checkpoint_steps(asked, [0, 1])
+        checkpoint_steps(text, [0, 1])
 
 
 @pytest.mark.parametrize("recipe", [{}, {"train_layers": 1}, {"lora": "r=2"}, {"lora": "r=2", "train_layers": 2}])
@@ -46,7 +46,7 @@ def test_weights_come_back(any_model: Path, tmp_path: Path, recipe: dict[str, ob
     assert names == [f"run-0000/step-00000{step}.safetensors" for step in (0, 2, 4)]
     fresh = make(any_model, **recipe)
     for row, step in enumerate((0, 2, 4)):
-        checkpoint = read_checkpoint(trainer.keeper.path(0, step), fresh.network)  # type: ignore[union-attr]
+        checkpoint = read_checkpoint(trainer.checkpoint_writer.path(0, step), fresh.network)  # type: ignore[union-attr]
         assert (checkpoint.run, checkpoint.step) == (0, step)
         fresh.network.load(checkpoint.weights)
         np.testing.assert_array_equal(fresh.evaluator.measure()["loss"], run.metrics["loss"][2 * row])
@@ -101,17 +101,17 @@ def test_weights_that_were_altered_are_refused(neox: Path, tmp_path: Path) -> No
 
 def test_a_checkpoint_counts_only_whole_and_of_its_recording(neox: Path, tmp_path: Path) -> None:
     trainer = keeping(neox, tmp_path, 0, 1)
-    keeper = trainer.keeper
-    assert keeper is not None
-    assert keeper.missing(0)
+    writer = trainer.checkpoint_writer
+    assert writer is not None
+    assert writer.missing(0)
     trainer.run(plan(1), lambda done, total: None)
-    assert not keeper.missing(0)
-    assert keeper.missing(1)
+    assert not writer.missing(0)
+    assert writer.missing(1)
     assert CheckpointWriter(tmp_path, (0, 1), "another").missing(0)
     assert CheckpointWriter(tmp_path, (0,), "this one").missing(0) is False
-    path = keeper.path(0, 1)
+    path = writer.path(0, 1)
     path.write_bytes(path.read_bytes()[:-1])
-    assert keeper.missing(0)
+    assert writer.missing(0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of other systems differ")
@@ -147,7 +147,7 @@ def test_what_the_system_refuses_is_one_line_and_leaves_nothing(tmp_path: Path) 
 
 
 def test_room_is_looked_for_first(tmp_path: Path) -> None:
-    keeper = CheckpointWriter(tmp_path / "not" / "there", (0,))
-    keeper.check_room(1)
+    writer = CheckpointWriter(tmp_path / "not" / "there", (0,))
+    writer.check_room(1)
     with pytest.raises(ResourceError, match=r"--checkpoints: they take 1e\+21 GB and .* GB free: ask for fewer"):
-        keeper.check_room(10**30)
+        writer.check_room(10**30)

@@ -130,7 +130,7 @@ def test_shares_of_a_batch_hold_each_example_once() -> None:
     assert [ProcessGroup(rank, 3).share([5, 6, 7, 8]) for rank in range(3)] == [[5, 8], [6], [7]]
     assert ProcessGroup(2, 3).share([1]) == []
     assert ALONE.share([1, 2]) == [1, 2]
-    assert ALONE.told("x") == "x"
+    assert ALONE.broadcast("x") == "x"
     assert ALONE.gathered("x") == ["x"]
 
 

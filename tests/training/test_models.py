@@ -34,7 +34,7 @@ def test_another_process_may_finish_first(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_rename_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path, target: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -52,7 +52,7 @@ def test_a_rename_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Exception("No space left on device (os error 28)"),  # as tokenizers raises it
     ],
 )
-def test_a_full_disk_is_told_and_nothing_stays(tmp_path: Path, error: Exception) -> None:
+def test_a_full_disk_is_reported_and_nothing_stays(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(ResourceError, match=r"No space left on device.*GPTFL_CACHE"), build_folder(tmp_path / "model"):
         raise error
     assert list(tmp_path.iterdir()) == []

@@ -161,16 +161,16 @@ def test_start_tokens() -> None:
 
 
 def test_every_text_is_tokenized_once_and_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, asked = byte_level(), []
+    made, batches = byte_level(), []
     call = type(made).__call__
     monkeypatch.setattr(
-        type(made), "__call__", lambda self, texts, **more: asked.append(texts) or call(self, texts, **more)
+        type(made), "__call__", lambda self, texts, **more: batches.append(texts) or call(self, texts, **more)
     )
     splitter = Splitter(made)
     splitter.read(["a", "b", "a"])
     splitter.read(["b", "c"])
     splitter.ids("c")
-    assert asked == [["a", "b"], ["c"]]
+    assert batches == [["a", "b"], ["c"]]
 
 
 def test_bytes_have_no_offsets_and_need_none() -> None:

@@ -13,19 +13,19 @@ def test_it_is_built_once_and_the_same_each_time(
     quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = []
-    told: list[str] = []
+    reported: list[str] = []
 
     def hear(what: str, done: int, total: int, note: str = "") -> None:
-        told.append(what)
+        reported.append(what)
 
     for place in ("one", "two"):
         monkeypatch.setenv("GPTFL_CACHE", str(tmp_path / place))
-        told.clear()
+        reported.clear()
         first = load_model("tiny", progress=hear)
-        assert "pre-train tiny" in told
-        told.clear()
+        assert "pre-train tiny" in reported
+        reported.clear()
         again = load_model("tiny", progress=hear)
-        assert "pre-train tiny" not in told
+        assert "pre-train tiny" not in reported
         assert first.weights_hash == again.weights_hash
         hashes.append(first.weights_hash)
     assert hashes[0] == hashes[1]

@@ -27,7 +27,7 @@ def row(made: Any, prompt: str, target: str, limit: int = 99) -> tuple[list[str]
 
 
 @pytest.mark.parametrize(
-    ("made", "prompt", "target", "fed", "asked"),
+    ("made", "prompt", "target", "fed", "targets"),
     [
         (PIECES, "Answer:", " no", ["<s>", "▁Answer:"], ["▁no"]),
         (PIECES, "Answer: ", "no", ["<s>", "▁Answer:"], ["▁no"]),
@@ -45,8 +45,8 @@ def row(made: Any, prompt: str, target: str, limit: int = 99) -> tuple[list[str]
         (words(), "xq", "z no", ["<s>", "<unk>"], ["<unk>", "no"]),
     ],
 )
-def test_rows(made: Any, prompt: str, target: str, fed: list[str], asked: list[str]) -> None:
-    assert row(made, prompt, target) == (fed, asked)
+def test_rows(made: Any, prompt: str, target: str, fed: list[str], targets: list[str]) -> None:
+    assert row(made, prompt, target) == (fed, targets)
 
 
 def test_without_a_start_token_the_first_token_of_a_plain_text_is_only_fed() -> None:
@@ -72,8 +72,8 @@ def test_a_target_without_tokens_is_refused(target: str) -> None:
 
 def test_choices_are_compared_from_where_they_part() -> None:
     """`` no`` takes the prompt's space in, ``7`` doesn't: the space counts for one as for the other."""
-    asked = example("Answer: ", "7", "no", "7", "yes")
-    layout = evaluation_rows(Tokenizer(BYTES, 99), [asked], True)
+    question = example("Answer: ", "7", "no", "7", "yes")
+    layout = evaluation_rows(Tokenizer(BYTES, 99), [question], True)
     spoken: dict[int, list[str]] = {}
     for one in layout.rows:
         for place, token, segment in zip(one.positions, one.tokens, one.segments, strict=True):
@@ -84,13 +84,13 @@ def test_choices_are_compared_from_where_they_part() -> None:
     assert [spoken[segment] for segment in layout.choice_segments[0]] == [["Ġno"], ["Ġ", "7"], ["Ġyes"]]
     assert spoken[0] == ["7"]
     assert layout.target_tokens.tolist() == [1]
-    (alone,) = evaluation_rows(Tokenizer(BYTES, 99), [asked], False).rows
+    (alone,) = evaluation_rows(Tokenizer(BYTES, 99), [question], False).rows
     assert (alone.tokens.tolist(), len(alone.input_ids)) == (BYTES.convert_tokens_to_ids(["7"]), 3)
 
 
 def test_choices_that_change_earlier_tokens_are_compared_from_there() -> None:
-    asked = example("is it bl", "ue", "ue", "ah")
-    found = Tokenizer(BYTES, 99).encoded(asked, "test", True)
+    question = example("is it bl", "ue", "ue", "ah")
+    found = Tokenizer(BYTES, 99).encoded(question, "test", True)
     texts = {choice: BYTES.decode(found.prompt + ids) for choice, ids in found.answers.items()}
     assert texts == {"ue": "is it blue", "ah": "is it blah"}
     assert found.inside
@@ -108,7 +108,7 @@ def test_a_prompt_that_is_cut_keeps_what_every_text_starts_with() -> None:
     assert doubled == (["<s>", "<s>", "▁Answer:"], ["▁no"])
 
 
-def test_a_cut_is_told_with_what_limits() -> None:
+def test_a_cut_is_reported_with_what_limits() -> None:
     long = example("is it red? " * 5 + "Answer:", " no")
     tokenizer = Tokenizer(PIECES, 4096, 8)
     tokenizer.read([long], "pool")
@@ -164,7 +164,7 @@ def test_prompts_that_end_inside_a_token_are_counted() -> None:
     assert notes_of(BYTES, choices, choices=True)[0].startswith("the prompt ends inside a token in 1 of 1 examples")
 
 
-def test_a_start_token_given_twice_is_told() -> None:
+def test_a_start_token_given_twice_is_reported() -> None:
     prompts = ("<s>Answer:", "Answer:<s>", "Answer:")
     examples = [example(prompt, " no") for prompt in prompts]
     assert notes_of(PIECES, *examples) == (
@@ -175,7 +175,7 @@ def test_a_start_token_given_twice_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "target", "told"),
+    ("prompt", "target", "is_noted"),
     [
         ("Answer:", "no", True),
         ("is it", "red", True),
@@ -197,17 +197,17 @@ def test_a_start_token_given_twice_is_told() -> None:
         ("คำตอบ:", "ใช่", False),
     ],
 )
-def test_a_missing_space_is_told(prompt: str, target: str, told: bool) -> None:
+def test_a_missing_space_is_reported(prompt: str, target: str, is_noted: bool) -> None:
     made = byte_level(extra_special_tokens=["<|user|>"])
     notes = [note for note in notes_of(made, example(prompt, target)) if "no space parts" in note]
-    assert bool(notes) == told
-    if told:
+    assert bool(notes) == is_noted
+    if is_noted:
         assert notes[0].startswith(
             f"no space parts prompt and answer in 1 of 1 examples (pool 'x': {prompt[-12:]!r} and"
         )
 
 
-def test_a_choice_without_its_space_is_told() -> None:
+def test_a_choice_without_its_space_is_reported() -> None:
     mixed = example("Answer:", " no", " no", "yes")
     assert notes_of(BYTES, mixed) == ()
     (note,) = notes_of(BYTES, mixed, choices=True)

@@ -31,11 +31,11 @@ from tests.training.trainers import tiny as tiny
 BATCHES = fill_batches(np.arange(len(PAIRS)), PASSES * EACH, STEPS, 4)
 
 
-def their_losses(trainer: RecordingTrainer, into: Path, **arguments: Any) -> list[float]:
+def their_losses(trainer: RecordingTrainer, into: Path, **more: Any) -> list[float]:
     rows = as_rows(trainer)
     trainer.network.restore()
-    given = {"learning_rate": RATE, "adam_epsilon": 1e-8, **arguments}
-    asked = TrainingArguments(
+    given = {"learning_rate": RATE, "adam_epsilon": 1e-8, **more}
+    arguments = TrainingArguments(
         output_dir=str(into),
         per_device_train_batch_size=EACH,
         gradient_accumulation_steps=PASSES,
@@ -49,7 +49,7 @@ def their_losses(trainer: RecordingTrainer, into: Path, **arguments: Any) -> lis
         **given,
     )
     train = [rows[i] for i in BATCHES.ravel()]
-    return losses_of(InOrder(model=trainer.network.model, args=asked, train_dataset=train, data_collator=collate))
+    return losses_of(InOrder(model=trainer.network.model, args=arguments, train_dataset=train, data_collator=collate))
 
 
 RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -61,7 +61,7 @@ def sft(folder: Path, rows: list[dict[str, Any]], into: Path, lora: Any = None, 
             "learning_rate": RATE,
             **arguments,
         }
-        asked = trl.SFTConfig(
+        config = trl.SFTConfig(
             output_dir=str(into),
             use_cpu=True,
             bf16=False,
@@ -76,7 +76,7 @@ def sft(folder: Path, rows: list[dict[str, Any]], into: Path, lora: Any = None, 
         tokenizer.chat_template = CHAT
         return Trainer(
             model=transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
-            args=asked,
+            args=config,
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=lora,
@@ -106,10 +106,10 @@ def test_adapters_train_as_trls_do(tiny: Path, tmp_path: Path) -> None:
     from peft import LoraConfig
 
     ours, theirs = SCHEDULED["cosine"]
-    asked = LoraConfig(r=2, lora_alpha=8, lora_dropout=0.0, target_modules=["query_key_value"], bias="none")
+    adapters = LoraConfig(r=2, lora_alpha=8, lora_dropout=0.0, target_modules=["query_key_value"], bias="none")
     rows = as_pairs(PAIRS)
     theirs = {**theirs, "learning_rate": 10 * RATE}
-    trainer = sft(tiny, [rows[i] for i in BATCHES.ravel()], tmp_path, lora=asked, **theirs)
+    trainer = sft(tiny, [rows[i] for i in BATCHES.ravel()], tmp_path, lora=adapters, **theirs)
     made = recording(tiny, PAIRS, **{**ours, **LORA, "learning_rate": 10 * RATE}, end_token=True)
     with torch.no_grad():  # the same first values
         begin = dict(zip(made.network.names, made.network.trainable, strict=True))
@@ -163,12 +163,12 @@ def test_rows_are_packed_as_trl_packs_them() -> None:
 def test_a_whole_config_of_trls_is_a_recipe(tmp_path: Path) -> None:
     trl = pytest.importorskip("trl")
     with silent():
-        asked = trl.SFTConfig(output_dir="x", packing=True, optim="adamw_8bit", use_cpu=True, bf16=False, max_steps=7)
+        config = trl.SFTConfig(output_dir="x", packing=True, optim="adamw_8bit", use_cpu=True, bf16=False, max_steps=7)
     path = tmp_path / "sft.json"
-    path.write_text(asked.to_json_string(), encoding="utf-8")
+    path.write_text(config.to_json_string(), encoding="utf-8")
     found = read_recipe(path)
     assert found.trainer == "TRL"
-    wanted = {
+    expected = {
         "packing": "bfd",
         "max_length": 1024,
         "optimiser": "adamw-8bit",
@@ -176,5 +176,5 @@ def test_a_whole_config_of_trls_is_a_recipe(tmp_path: Path) -> None:
         "end_token": True,
         "lr": 2e-5,
     }
-    assert wanted.items() <= found.options.items()
+    assert expected.items() <= found.options.items()
     assert {"gradient_checkpointing", "padding_free", "report_to"} <= {*found.ignored, "gradient_checkpointing"}

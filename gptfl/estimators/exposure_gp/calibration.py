@@ -14,7 +14,7 @@ from gptfl.estimators.exposure_gp.spread import spread_of
 ROUNDING, MOVED = 1e-4, 0.1
 """Runs differ at a step by more than rounding if by so much of what they do where they differ most; a part of them is
 enough to judge others by if it differs by so much of what all do."""
-JUDGED = 64
+CALIBRATION_STEPS = 64
 """Errors are judged on this many steps, spread over the run: neighbours tell the same."""
 FEW = 5
 """Fewer runs than this tell how wide intervals must be on the mean only (``benchmarks/coverage.py``)."""
@@ -52,10 +52,10 @@ class Calibration:
         moved = self.moved
         if not len(moved):
             return 1.0
-        return right_width(self._left_out(moved[_evenly(len(moved), JUDGED)]), len(self.model.even))
+        return right_width(self._left_out(moved[_evenly(len(moved), CALIBRATION_STEPS)]), len(self.model.even))
 
     @cached_property
-    def widening(self) -> float:
+    def interval_scale(self) -> float:
         """By how much intervals must be widened or narrowed, from the errors of predicting each run from others."""
         rows, count = self.refittable, len(self.model.even)
         if len(rows):
@@ -136,7 +136,7 @@ class Calibration:
             other = ExposureModel(
                 recorded, model.sources, model.link, prior=model.prior, higher=model.higher, products=model.products
             )
-            other.settle()
+            other.fit_factors()
             centre = np.broadcast_to(other.centre, (len(out), *other.centre.shape))
             look = other.look(runs.of(out), len(rows), RequestedRuns(np.arange(tests), centre))
             variance = np.maximum(look.signal + look.noise, 1e-300)
@@ -163,7 +163,7 @@ class Calibration:
     @cached_property
     def over_steps(self) -> Float[np.ndarray, "recorded recorded"]:
         """How alike a run's errors are at two recorded steps: a correlation matrix."""
-        return self._alike(self.errors)
+        return self._correlation(self.errors)
 
     @cached_property
     def cross_fitted(self) -> tuple[LeftOut, ...]:
@@ -171,10 +171,10 @@ class Calibration:
         found = []
         for part in np.unique(self.parts):
             out = self.parts == part
-            found.append(LeftOut(self.errors[out], self._alike(self.errors[~out])))
+            found.append(LeftOut(self.errors[out], self._correlation(self.errors[~out])))
         return tuple(found)
 
-    def _alike(self, errors: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded recorded"]:
+    def _correlation(self, errors: Float[np.ndarray, "run recorded test"]) -> Float[np.ndarray, "recorded recorded"]:
         """The correlation of errors, drawn towards one that falls exponentially with the distance where runs are few."""
         steps, count = self.model.recorded.steps, len(errors)
         errors = np.nan_to_num(np.moveaxis(errors, 1, 0).reshape(len(steps), -1))

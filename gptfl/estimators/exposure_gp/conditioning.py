@@ -22,27 +22,27 @@ class LeftOut:
     """
 
     errors: Float[np.ndarray, "run recorded test"]
-    alike: Float[np.ndarray, "recorded recorded"]
+    correlation: Float[np.ndarray, "recorded recorded"]
 
     def at(self, rows: Int[np.ndarray, " row"]) -> "LeftOut":
         """The same at some of the steps."""
-        return LeftOut(self.errors[:, rows], self.alike[np.ix_(rows, rows)])
+        return LeftOut(self.errors[:, rows], self.correlation[np.ix_(rows, rows)])
 
 
 def conditioned(
     mean: Float[np.ndarray, "run recorded test"],
     spread: Float[np.ndarray, "run recorded test"],
     observed: Float[np.ndarray, "run recorded test"],
-    alike: Float[np.ndarray, "recorded recorded"],
+    correlation: Float[np.ndarray, "recorded recorded"],
     parts: Sequence[LeftOut] = (),
 ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
     """Mean and standard deviation of normal trajectories, given some of their values (NaN: unknown).
 
-    ``alike`` is the correlation of errors between recorded steps. ``parts`` are errors of other runs: where there are
+    ``correlation`` is that of errors between recorded steps. ``parts`` are errors of other runs: where there are
     some, each step's spread is what would have been right for them, had the same been known of those runs.
     """
     mean, spread = mean.copy(), spread.copy()
-    judged: dict[bytes, Float[np.ndarray, " recorded"]] = {}
+    factors: dict[bytes, Float[np.ndarray, " recorded"]] = {}
     known = np.isfinite(observed) & (spread > 0)
     for run in range(len(mean)):
         patterns, which = np.unique(known[run], axis=1, return_inverse=True)
@@ -50,29 +50,29 @@ def conditioned(
             rows, tests = np.flatnonzero(patterns[:, number]), np.flatnonzero(which.ravel() == number)
             if not len(rows):
                 continue
-            gain, left = _gain(alike, rows)
+            gain, left = _gain(correlation, rows)
             error = (observed[run] - mean[run])[np.ix_(rows, tests)] / spread[run][np.ix_(rows, tests)]
             mean[run][:, tests] += spread[run][:, tests] * (gain @ error)
-            if parts and rows.tobytes() not in judged:
-                judged[rows.tobytes()] = _judged(parts, rows)
-            factor = judged[rows.tobytes()][:, None] if parts else 1.0
+            if parts and rows.tobytes() not in factors:
+                factors[rows.tobytes()] = _calibrated(parts, rows)
+            factor = factors[rows.tobytes()][:, None] if parts else 1.0
             spread[run][:, tests] *= np.sqrt(left)[:, None] * factor
     return mean, spread
 
 
 def _gain(
-    alike: Float[np.ndarray, "recorded recorded"], rows: Int[np.ndarray, " known"]
+    correlation: Float[np.ndarray, "recorded recorded"], rows: Int[np.ndarray, " known"]
 ) -> tuple[Float[np.ndarray, "recorded known"], Float[np.ndarray, " recorded"]]:
     """What errors at ``rows`` say of those at each step, and the share of their variance that stays open."""
-    gain = np.linalg.solve(alike[np.ix_(rows, rows)] + OWN * np.eye(len(rows)), alike[rows]).T
-    return gain, np.clip(1.0 - np.einsum("to,to->t", gain, alike[:, rows]), 0.0, 1.0)
+    gain = np.linalg.solve(correlation[np.ix_(rows, rows)] + OWN * np.eye(len(rows)), correlation[rows]).T
+    return gain, np.clip(1.0 - np.einsum("to,to->t", gain, correlation[:, rows]), 0.0, 1.0)
 
 
-def _judged(parts: Sequence[LeftOut], rows: Int[np.ndarray, " known"]) -> Float[np.ndarray, " recorded"]:
+def _calibrated(parts: Sequence[LeftOut], rows: Int[np.ndarray, " known"]) -> Float[np.ndarray, " recorded"]:
     """By how much the errors that remain after going on from ``rows`` are larger than they should be, at each step."""
     standardised = []
     for part in parts:
-        gain, left = _gain(part.alike, rows)
+        gain, left = _gain(part.correlation, rows)
         remaining = part.errors - np.einsum("to,rox->rtx", gain, part.errors[:, rows])
         remaining[:, left <= OWN] = np.nan
         standardised.append(remaining / np.sqrt(np.maximum(left, OWN))[:, None])

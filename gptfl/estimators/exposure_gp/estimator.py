@@ -27,7 +27,7 @@ from gptfl.estimators.exposure_gp.links import Link, allowed_links, link_of
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.predictions import novelty, view
 from gptfl.estimators.exposure_gp.recipe_departure import departure
-from gptfl.estimators.exposure_gp.recorded import products_of, products_of_asked, recorded_of
+from gptfl.estimators.exposure_gp.recorded import products_of, products_of_requested, recorded_of
 from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun
 from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
@@ -64,7 +64,7 @@ class ExposureGp:
     tags: EstimatorTags
     steps_: Int[np.ndarray, " grid"]
     model_: ExposureModel
-    judged_: Calibration
+    calibration_: Calibration
     reach_: Float[np.ndarray, " level"]
     single_: FittedSingleRun | None = None
     """What is known where there was one run to fit."""
@@ -117,12 +117,12 @@ class ExposureGp:
             for link in self._links(data, recorded)
         )
         self.model_ = min(models, key=lambda model: model.evidence)
-        self.model_.settle()
-        self.judged_ = Calibration(self.model_)
-        self.model_.widening = self.judged_.widening
-        self.reach_ = self.judged_.reach(LEVELS)
+        self.model_.fit_factors()
+        self.calibration_ = Calibration(self.model_)
+        self.model_.interval_scale = self.calibration_.interval_scale
+        self.reach_ = self.calibration_.reach(LEVELS)
         self.steps_ = recorded.steps
-        self.notes_ += self.judged_.doubts(self.name)
+        self.notes_ += self.calibration_.doubts(self.name)
         if not (self.model_.tells_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
@@ -150,20 +150,22 @@ class ExposureGp:
             return self.single_.predict(query)
         model = self.model_
         grid = self.steps_
-        places = model.clock.place(query, grid).check()
-        recorded = places.plain.all() and not model.sizes.other(query.batches).any()
+        recipe = model.recipe
+        places = recipe.clock.place(query, grid).check()
+        apart = recipe.breadth.apart(model.recorded.curricula, query, places)
+        recorded = places.plain.all() and not recipe.sizes.other(query.batches).any() and apart is None
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
         requested = self._requested(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
         viewed = view(model, query, places, requested, own, train)
         mean, spread = viewed.mean, viewed.spread
-        beside = None if recorded else departure(query, places, model.clock, model.sizes, requested.centre, mean)
+        beside = None if recorded else departure(query, places, recipe, requested.centre, mean, apart)
         if beside is not None:
-            spread = np.hypot(spread, beside / model.widening)
+            spread = np.hypot(spread, beside / model.interval_scale)
         observed = self._known_of(query)
         if observed is not None:
             mean, spread = self._observed(query, places, observed, mean, spread)
-        spread = spread * model.widening
+        spread = spread * model.interval_scale
         # The median: the mean of a scale bent so far would hang on the tails, of which nobody knows enough.
         values = model.link.back(mean)
         if model.binary:
@@ -190,7 +192,7 @@ class ExposureGp:
         The first score of a test example that wasn't fitted has told its mean trajectory.
         """
         # Runs of one model are the same before they are trained on anything.
-        differs = int(query.steps[0]) >= int(self.steps_[self.judged_.moved].min(initial=np.iinfo(np.int64).max))
+        differs = int(query.steps[0]) >= int(self.steps_[self.calibration_.moved].min(initial=np.iinfo(np.int64).max))
         if not (differs and self.model_.floor):
             return query.observed
         known = np.full((*query.first.shape[:1], len(query.steps), query.first.shape[1]), np.nan)
@@ -204,9 +206,12 @@ class ExposureGp:
         self, query: Query, places: Places, observed: np.ndarray, mean: np.ndarray, spread: np.ndarray
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
         nearest = np.abs(self.steps_[:, None] - np.median(places.requested, axis=0)[None]).argmin(axis=0)
-        judged, link = self.judged_, self.model_.link
-        alike, parts = judged.over_steps[np.ix_(nearest, nearest)], [one.at(nearest) for one in judged.cross_fitted]
-        return conditioned(mean, spread, link.to(observed), alike, parts)
+        calibration, link = self.calibration_, self.model_.link
+        correlation, parts = (
+            calibration.over_steps[np.ix_(nearest, nearest)],
+            [one.at(nearest) for one in calibration.cross_fitted],
+        )
+        return conditioned(mean, spread, link.to(observed), correlation, parts)
 
     def _requested(self, query: Query, rows: int) -> RequestedRuns:
         """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
@@ -230,9 +235,9 @@ class ExposureGp:
             cosines = model.beside(vectors[~fitted])[0]
             ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
-            extrapolated = extrapolated_by_kernel(model.centre[:rows], model.likeness.cosines, first, cosines, levels)
+            extrapolated = extrapolated_by_kernel(model.centre[:rows], model.kernel.cosines, first, cosines, levels)
             centre[:, :, ~fitted], doubt[:, :, ~fitted] = extrapolated
-        products = None if model.products is None else products_of_asked(model.products, query.unseen, model.pool)
+        products = None if model.products is None else products_of_requested(model.products, query.unseen, model.pool)
         return RequestedRuns(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
 
     def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
@@ -321,7 +326,7 @@ class ExposureGp:
         if self.single_ is not None:
             return self.single_.state()
         # Each process would fit six models anew at its first question to find these.
-        errors = {"errors": self.judged_.errors} if self.judged_.begins_apart else {}
+        errors = {"errors": self.calibration_.errors} if self.calibration_.begins_apart else {}
         return {**state_of(self.model_), "reach": self.reach_, **errors}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
@@ -340,7 +345,7 @@ class ExposureGp:
             raise DataError(
                 f"{self.name}: its arrays are missing or ill-shaped ({error})", "fit it again (gptfl fit)"
             ) from error
-        self.judged_ = Calibration(self.model_, errors)
-        self.reach_ = state["reach"] if "reach" in state else self.judged_.reach(LEVELS)
+        self.calibration_ = Calibration(self.model_, errors)
+        self.reach_ = state["reach"] if "reach" in state else self.calibration_.reach(LEVELS)
         self.steps_ = self.model_.recorded.steps
         return self

@@ -29,10 +29,13 @@ class Columns:
 
 
 def columns(
-    values: Float[np.ndarray, " column"], vectors: Float[np.ndarray, "test column"], alike: float, shared: float
+    values: Float[np.ndarray, " column"],
+    vectors: Float[np.ndarray, "test column"],
+    similarity_share: float,
+    shared: float,
 ) -> Columns:
     """``C = alike S + (1 - alike) I`` for a similarity ``S`` of these eigenvalues, with noise ``shared`` alike."""
-    signal = alike * np.maximum(values, 0.0) + (1.0 - alike)
+    signal = similarity_share * np.maximum(values, 0.0) + (1.0 - similarity_share)
     return Columns(vectors, signal, (1.0 - shared) + shared * signal)
 
 

@@ -48,7 +48,7 @@ def influence(
     for scale, theirs, all_ours in zip(model.hyper.scales, examples.expected, model.examples.expected, strict=True):
         mean += scale * rate * (_moved(model, (theirs, None), (all_ours, None)) @ weights.T)
     spread = posterior.spread(cross, distance, outputs, (turned * outputs).sum(axis=1))
-    return mean, model.widening * np.sqrt(spread)
+    return mean, model.interval_scale * np.sqrt(spread)
 
 
 def first_order(

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, groups_of_batches
-from gptfl.estimators.clock import Clock
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
@@ -25,7 +24,7 @@ from gptfl.estimators.exposure_gp.process import (
     states,
     steps_of,
 )
-from gptfl.estimators.exposure_gp.recipe_departure import BatchSizes
+from gptfl.estimators.exposure_gp.recipe_departure import RecordedRecipe
 from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
@@ -50,13 +49,13 @@ class ExposureModel:
         prior: bool = True,
         higher: bool = False,
         products: PriorProducts | None = None,
-        widening: float = 1.0,
+        interval_scale: float = 1.0,
         floor: bool = True,
         strengths: Float[np.ndarray, " recorded"] | None = None,
     ) -> None:
         """Learn from the runs recorded, unless ``hyper`` was learned before; ``higher`` values are better ones.
 
-        ``widening`` is what predicted standard deviations are multiplied by (``calibration`` finds it). ``products`` are
+        ``interval_scale`` is what predicted standard deviations are multiplied by (``calibration`` finds it). ``products`` are
         gradient products of the examples fitted, more precise than those of their vectors, which must be able to stand
         in for them where others are asked about (``Sources.estimable``). ``floor`` says whether steps at which runs
         happen not to differ get a spread from the others (``step_posterior.floored``). ``strengths`` are those of each
@@ -64,10 +63,10 @@ class ExposureModel:
         """
         self.products = products
         self.recorded, self.sources, self.link, self.prior, self.higher = recorded, sources, link, prior, higher
-        self.pool, self.widening, self.floor, self._strengths = recorded.pool, widening, floor, strengths
+        self.pool, self.interval_scale, self.floor, self._strengths = recorded.pool, interval_scale, floor, strengths
         fitted = sources.test_vectors(sources.test_sides)
         self.test_vectors = fitted
-        self.likeness = SimilarityKernel.of(fitted, recorded.values.shape[2])
+        self.kernel = SimilarityKernel.of(fitted, recorded.values.shape[2])
         self.even = link.to(recorded.values)
         self.centre = means(self.even)
         self.slopes = link.slope(means(recorded.values))
@@ -81,24 +80,19 @@ class ExposureModel:
             rows = rows_that_move(len(recorded.steps), recorded.values)
             steps = list(self._complete(rows))
             distinct = [self._once(step) for step in steps]
-            hyper, cost = choose(distinct, self.likeness, fitted is not None)
+            hyper, cost = choose(distinct, self.kernel, fitted is not None)
             self.evidence = cost + self._units(rows, distinct)
             if self.lack:
-                alone = [solve(step, hyper, self.likeness).strength for step in distinct]
-                hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.likeness))
+                alone = [solve(step, hyper, self.kernel).strength for step in distinct]
+                hyper = replace(hyper, lack=shared_noise(steps, alone, hyper, self.kernel))
         self.hyper = hyper
 
     @cached_property
-    def clock(self) -> Clock:
-        """What the step sizes of the runs fitted add up to."""
-        return self.recorded.clock()
+    def recipe(self) -> RecordedRecipe:
+        """How the runs fitted were trained."""
+        return RecordedRecipe(self.recorded)
 
-    @cached_property
-    def sizes(self) -> BatchSizes:
-        """How large the batches of the runs fitted are."""
-        return BatchSizes.of(self.recorded.curricula.batches)
-
-    def settle(self) -> None:
+    def fit_factors(self) -> None:
         """Find by how much more or less than others each test example answers to what is expected."""
         if not self.hyper.scales.any():
             return
@@ -141,7 +135,7 @@ class ExposureModel:
         if self.products is None:
             first_order = self.sources.expected(vectors, ends)
         else:
-            fitted = np.arange(self.likeness.vectors.shape[0]) if seen is None else seen
+            fitted = np.arange(self.kernel.vectors.shape[0]) if seen is None else seen
             known = self.products.taken(np.where(own < self.pool, own, -1), fitted)
             known = known if products is None else known.filled(products)
             if not known.whole:
@@ -163,7 +157,7 @@ class ExposureModel:
             self.recorded.curricula,
             self.recorded.steps[kept],
             self.examples,
-            self.likeness,
+            self.kernel,
             self.pool,
             groups=self.repeats if self.lack else None,
         )
@@ -177,7 +171,7 @@ class ExposureModel:
     def _complete(self, rows: Sequence[int]) -> Iterator[Step]:
         """The steps to learn hyperparameters by: no value is missing there."""
         for step in self._steps(rows):
-            yield whole(step, self.likeness, self.test_vectors is not None)
+            yield whole(step, self.kernel, self.test_vectors is not None)
 
     @cached_property
     def repeats(self) -> Int[np.ndarray, " run"]:
@@ -207,9 +201,9 @@ class ExposureModel:
         found = []
         for row, step in enumerate(self._steps()):
             once = self._once(step) if self._strengths is None else step
-            strength = None if once is step else solve(once, self.hyper, self.likeness).strength
+            strength = None if once is step else solve(once, self.hyper, self.kernel).strength
             given = strength if self._strengths is None else float(self._strengths[row])
-            found.append((step.condensed(), solve(step, self.hyper, self.likeness, given)))
+            found.append((step.condensed(), solve(step, self.hyper, self.kernel, given)))
         return floored(found, self.recorded.steps) if self.floor else found
 
     @cached_property
@@ -239,9 +233,9 @@ class ExposureModel:
         own = np.arange(self.pool) if own is None else own
         others, seen = requested.gradients is not None, requested.seen
         fitted = seen >= 0
-        asked_examples, fitted_examples = self._examples_for(requested, own, train, runs.relative)
+        requested_examples, fitted_examples = self._examples_for(requested, own, train, runs.relative)
         at_steps, at = (steps, None) if between is None else (between.steps, between.at)
-        theirs = states(runs, at_steps, asked_examples, self._effects(own), at)
+        theirs = states(runs, at_steps, requested_examples, self._effects(own), at)
         ours = states(self.recorded.curricula, steps, fitted_examples, self._effects(own))
         visited = self.solved[:rows]
 
@@ -290,11 +284,11 @@ class ExposureModel:
         """The training examples of asked runs, and those fitted, both with regard to the test examples asked about."""
         test, (given, ours) = requested.gradients, requested.products or (None, None)
         if test is None:
-            asked = self.examples_of(own, train, None, self.hyper.factors, None, given, relative)
-            return asked, replace(self.examples, expected=())
+            requested_examples = self.examples_of(own, train, None, self.hyper.factors, None, given, relative)
+            return requested_examples, replace(self.examples, expected=())
         factors = np.where(requested.seen >= 0, self.hyper.factors[requested.seen], 1.0)
-        asked = self.examples_of(own, train, test, factors, requested.seen, given, relative)
-        return asked, self.examples_of(np.arange(self.pool), None, test, factors, requested.seen, ours)
+        requested_examples = self.examples_of(own, train, test, factors, requested.seen, given, relative)
+        return requested_examples, self.examples_of(np.arange(self.pool), None, test, factors, requested.seen, ours)
 
     def last_states(self) -> Iterator[Float[np.ndarray, "run d"]]:
         """Where the fitted runs have come to at the last recorded step, in each source of effects."""
@@ -317,26 +311,26 @@ class ExposureModel:
         """The noise that asked runs of these exposures share with fitted ones, less the mean of these; None of none."""
         if not self.lack:
             return None
-        ours, weight, alike = fitted[step.members], self.hyper.lack, self.hyper.shared
+        ours, weight, shared_noise = fitted[step.members], self.hyper.lack, self.hyper.shared
         between, within = (near(one, ours, step.units[0]) for one in (theirs, ours))
         apart = 1.0 - 2.0 * between.mean(axis=1) + within.mean()
         known = requested.seen >= 0
-        columns = alike * outputs
-        columns[known] += (1.0 - alike) * self.likeness.vectors[requested.seen[known]]
+        columns = shared_noise * outputs
+        columns[known] += (1.0 - shared_noise) * self.kernel.vectors[requested.seen[known]]
         return Shared(weight * (between - within.mean(axis=0)), weight * apart, columns)
 
     def _outputs(
         self, requested: RequestedRuns
     ) -> tuple[Float[np.ndarray, "asked column"], Float[np.ndarray, " asked"]]:
         """Covariances of the asked test examples with the columns fitted, and relative sizes of deviations."""
-        likeness, fitted = self.likeness, requested.seen >= 0
-        signal = self.hyper.alike * np.maximum(likeness.values, 0.0) + (1.0 - self.hyper.alike)
+        kernel, fitted = self.kernel, requested.seen >= 0
+        signal = self.hyper.similarity_share * np.maximum(kernel.values, 0.0) + (1.0 - self.hyper.similarity_share)
         outputs, sizes = np.empty((len(requested.seen), len(signal))), np.ones(len(requested.seen))
-        outputs[fitted] = likeness.vectors[requested.seen[fitted]] * signal
-        sizes[fitted] = likeness.sizes[requested.seen[fitted]]
+        outputs[fitted] = kernel.vectors[requested.seen[fitted]] * signal
+        sizes[fitted] = kernel.sizes[requested.seen[fitted]]
         if not fitted.all():
             cosines, sizes[~fitted] = self.beside(requested.vectors[~fitted])  # type: ignore[index]
-            outputs[~fitted] = self.hyper.alike * cosines @ likeness.vectors
+            outputs[~fitted] = self.hyper.similarity_share * cosines @ kernel.vectors
         return outputs, sizes
 
     def beside(

@@ -29,7 +29,7 @@ STEPS = 8
 """Hyperparameters are chosen on this many steps, spread over the run: neighbours tell the same."""
 SPREAD = 1.5
 """Standard deviation of the normal prior on each hyperparameter, which are logarithms and log-odds."""
-CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_ALIKE, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
+CENTRE_OWN, CENTRE_SHARED, CENTRE_NOISE, CENTRE_SIMILARITY, CENTRE_LACK = -1.0, 1.5, 1.5, 1.0, 0.0
 """Its means: the weight of each example's own effect, of each shared one, of noise that is alike, of likeness, and of the
 noise that runs of nearly the same exposures share."""
 REACH = 9.0
@@ -102,7 +102,7 @@ class Hyper:
     """
 
     weights: Float[np.ndarray, " source"]
-    alike: float
+    similarity_share: float
     shared: float
     scales: Float[np.ndarray, " expected"]
     factors: Float[np.ndarray, " test"]
@@ -162,7 +162,7 @@ def steps_of(
     runs: Curricula,
     steps: Int[np.ndarray, " recorded"],
     examples: Examples,
-    likeness: SimilarityKernel,
+    kernel: SimilarityKernel,
     own: int,
     *,
     groups: Int[np.ndarray, " run"] | None = None,
@@ -174,28 +174,28 @@ def steps_of(
     """
     for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
-        alike = None if groups is None else groups[members]
+        repeats = None if groups is None else groups[members]
         # Repeats change no unit: what they add is told in those of the others.
-        once = slice(None) if alike is None else first_of(alike)
+        once = slice(None) if repeats is None else first_of(repeats)
         found, units = [], []
         for effect in effects:
             covariance = _products(effect[members])
-            told = covariance if alike is None else _products(effect[members][once])
+            told = covariance if repeats is None else _products(effect[members][once])
             # Of runs that have all come to the same place, the way there is the unit.
             unit = float(np.trace(told)) / max(len(told) - 1, 1)
             unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
         deviations, known = _deviations(values[members, row])
-        size, reference = sizes_of(*_deviations(values[members[once], row]), likeness.sizes * slopes[row])
+        size, reference = sizes_of(*_deviations(values[members[once], row]), kernel.sizes * slopes[row])
         told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
             told[number] = _differences(one[members]) * (slopes[row] / size)
         seen = effects[0][members]
-        shared = None if alike is None else near(seen, seen, units[0])
+        shared = None if repeats is None else near(seen, seen, units[0])
         covariances, scaled = np.stack(found), deviations / size
-        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared, alike)
+        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared, repeats)
 
 
 def _deviations(
@@ -251,7 +251,7 @@ def middle(sources: int) -> Float[np.ndarray, " source"]:
     return centre
 
 
-def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tuple[Hyper, float]:
+def choose(steps: Sequence[Step], kernel: SimilarityKernel, has_vectors: bool) -> tuple[Hyper, float]:
     """The hyperparameters of the greatest posterior density, and minus its logarithm.
 
     The restricted marginal likelihood of the runs fitted, averaged over the steps, times normal priors; the scales
@@ -262,27 +262,32 @@ def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tu
 
     sources = len(steps[0].covariances)
     lack = steps[0].near is not None
-    shares = [CENTRE_NOISE, CENTRE_ALIKE] if alike else []
+    shares = [CENTRE_NOISE, CENTRE_SIMILARITY] if has_vectors else []
     centre = np.append(middle(sources), shares + [CENTRE_LACK] * lack)
-    evidence = [evidence_of(step, likeness) for step in steps]
-    others = np.maximum(likeness.values, 0.0) - 1.0
+    evidence = [evidence_of(step, kernel) for step in steps]
+    others = np.maximum(kernel.values, 0.0) - 1.0
 
     def hyper(place: Float[np.ndarray, " parameter"], scales: Float[np.ndarray, " expected"]) -> Hyper:
-        noise, like = (share_of(place[sources]), share_of(place[sources + 1])) if alike else (0.0, 0.0)
+        noise, like = (share_of(place[sources]), share_of(place[sources + 1])) if has_vectors else (0.0, 0.0)
         near = share_of(place[-1]) if lack else 0.0
-        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(likeness.sizes)), near)
+        return Hyper(np.exp(place[:sources]), like, noise, scales, np.ones(len(kernel.sizes)), near)
 
     def weighed(place: Float[np.ndarray, " parameter"]) -> Weighed:
         given = hyper(place, np.zeros(0))
-        cols = columns(likeness.values, likeness.vectors, given.alike, given.shared)
+        cols = columns(kernel.values, kernel.vectors, given.similarity_share, given.shared)
         return weigh(evidence, given.weights, cols.signal, cols.noise, given.lack)
 
     def slopes(place: Float[np.ndarray, " parameter"]) -> tuple[float, Float[np.ndarray, " parameter"]]:
         found, given = weighed(place), hyper(place, np.zeros(0))
         slope = found.weights * given.weights
-        if alike:
-            noise = given.alike * others @ found.noise * given.shared * (1.0 - given.shared)
-            like = others @ (found.signal + given.shared * found.noise) * given.alike * (1.0 - given.alike)
+        if has_vectors:
+            noise = given.similarity_share * others @ found.noise * given.shared * (1.0 - given.shared)
+            like = (
+                others
+                @ (found.signal + given.shared * found.noise)
+                * given.similarity_share
+                * (1.0 - given.similarity_share)
+            )
             slope = np.append(slope, [noise, like])
         if lack:
             slope = np.append(slope, found.lack * given.lack * (1.0 - given.lack))
@@ -293,12 +298,12 @@ def choose(steps: Sequence[Step], likeness: SimilarityKernel, alike: bool) -> tu
     return hyper(best.x, weighed(best.x).scales), float(best.fun)
 
 
-def evidence_of(step: Step, likeness: SimilarityKernel) -> Evidence:
+def evidence_of(step: Step, kernel: SimilarityKernel) -> Evidence:
     """A step without the mean of its runs."""
     basis = contrasts(len(step.members))
     parts = np.concatenate([step.deviations[None], step.expected])
     close = None if step.near is None else basis.T @ step.near @ basis
-    return Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors, close)
+    return Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ kernel.vectors, close)
 
 
 def share_of(odds: float) -> float:

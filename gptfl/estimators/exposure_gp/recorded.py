@@ -186,7 +186,9 @@ def products_of(gradients: GradientProducts | None) -> PriorProducts | None:
     return found if found.kinds else None
 
 
-def products_of_asked(fitted: PriorProducts, unseen: Unseen, pool: int) -> tuple[PriorProducts, PriorProducts] | None:
+def products_of_requested(
+    fitted: PriorProducts, unseen: Unseen, pool: int
+) -> tuple[PriorProducts, PriorProducts] | None:
     """The products of the asked and of the fitted training examples with the asked test examples."""
     theirs = products_of(unseen.gradients)
     if theirs is None:

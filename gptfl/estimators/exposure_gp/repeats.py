@@ -21,9 +21,9 @@ def repeats_of(
     found: list[int] = []
     earlier: dict[bytes, list[int]] = {}
     for run, one in enumerate(batches):
-        alike = earlier.setdefault(np.unique(one[one >= 0]).tobytes(), [])
-        found.append(next((found[other] for other in alike if close[run, other]), run))
-        alike.append(run)
+        same_examples = earlier.setdefault(np.unique(one[one >= 0]).tobytes(), [])
+        found.append(next((found[other] for other in same_examples if close[run, other]), run))
+        same_examples.append(run)
     return np.array(found)
 
 

@@ -17,8 +17,8 @@ from gptfl.estimators.exposure_gp.inference import columns
 from gptfl.estimators.exposure_gp.inputs import Sources
 from gptfl.estimators.exposure_gp.intervals import LEVELS
 from gptfl.estimators.exposure_gp.predictions import at_steps
-from gptfl.estimators.exposure_gp.process import CENTRE_ALIKE, Curricula, SimilarityKernel, share_of
-from gptfl.estimators.exposure_gp.single_run import FREEDOM, Foretold, OneRun, SingleRun, Told
+from gptfl.estimators.exposure_gp.process import CENTRE_SIMILARITY, Curricula, SimilarityKernel, share_of
+from gptfl.estimators.exposure_gp.single_run import FREEDOM, OneRun, ScaleFit, SingleRun, UnitEffects
 
 WHO = "exposure-gp"
 PREFIX = "single:"
@@ -68,7 +68,7 @@ class FittedSingleRun:
             values[rows],
             len(data.pool),
         )
-        found = SingleRun.of(one, foretold_of(sources, products))
+        found = SingleRun.of(one, unit_effects_of(sources, products))
         return cls(found, data.metric.low, data.metric.high, itself)
 
     @property
@@ -78,12 +78,12 @@ class FittedSingleRun:
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know of such a fit."""
-        told = self.single.told
+        scale_fit = self.single.scale_fit
         notes: tuple[str, ...] = (
             f"{WHO}: fitted to one run: what gradients foretell, its size told by {len(self.steps) - 1} changes of the run "
             "itself; nothing could be held out, and intervals are wide",
         )
-        if told.scale == 0.0:
+        if scale_fit.scale == 0.0:
             notes += (
                 f"{WHO}: the run's losses moved against what its gradients foretell, and no example is told from another",
             )
@@ -116,15 +116,15 @@ class FittedSingleRun:
                 f"leave --lr, --steps and --schedule out, or {MORE}",
             )
         mean, spread = self.single.departures(batches, query.learning_rates)
-        told = at_steps(run.steps, run.values + mean, query.steps)[:, :, seen]
+        shown = at_steps(run.steps, run.values + mean, query.steps)[:, :, seen]
         spread = at_steps(run.steps, spread, query.steps)[:, :, seen]
         from scipy.special import stdtrit  # takes as long to load as a simulation
 
         intervals = {}
         for level in LEVELS:
             half = float(stdtrit(FREEDOM, 0.5 + level / 2)) * spread
-            intervals[level] = np.clip(told - half, self.low, self.high), np.clip(told + half, self.low, self.high)
-        values = np.clip(told, self.low, self.high)
+            intervals[level] = np.clip(shown - half, self.low, self.high), np.clip(shown + half, self.low, self.high)
+        values = np.clip(shown, self.low, self.high)
         for one in (values, *(bound for bounds in intervals.values() for bound in bounds)):
             one[:, 0] = query.first
         return Prediction(values, intervals, np.ones(len(values)))
@@ -159,18 +159,18 @@ class FittedSingleRun:
 
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays."""
-        run, foretold, told = self.single.run, self.single.foretold, self.single.told
+        run, unit_effects, scale_fit = self.single.run, self.single.unit_effects, self.single.scale_fit
         arrays = {
             "batches": run.curricula.batches,
             "learning_rates": run.curricula.learning_rates,
             "steps": run.steps,
             "values": run.values,
-            "now": foretold.now.rows,
-            "now_points": foretold.now.points,
-            "end": foretold.end.rows,
-            "end_points": foretold.end.points,
-            "alike": foretold.alike,
-            "told": np.array([told.scale, told.doubt, told.own, told.noise]),
+            "now": unit_effects.now.rows,
+            "now_points": unit_effects.now.points,
+            "end": unit_effects.end.rows,
+            "end_points": unit_effects.end.points,
+            "alike": unit_effects.correlation,
+            "told": np.array([scale_fit.scale, scale_fit.doubt, scale_fit.own, scale_fit.noise]),
             "bounds": np.array([self.low, self.high]),
             "itself": self.itself,
         }
@@ -188,12 +188,12 @@ class FittedSingleRun:
             raise ValueError("what was learned is ill-shaped")
         if (found["told"] < 0).any() or not all(np.isfinite(found[name]).all() for name in ("told", "alike", "itself")):
             raise ValueError("what was learned is out of range")
-        told = Told(*(float(one) for one in found["told"]))
+        scale_fit = ScaleFit(*(float(one) for one in found["told"]))
         low, high = (float(one) for one in found["bounds"])
-        return cls(SingleRun(run, Foretold(now, end, found["alike"]), told), low, high, found["itself"])
+        return cls(SingleRun(run, UnitEffects(now, end, found["alike"]), scale_fit), low, high, found["itself"])
 
 
-def foretold_of(sources: Sources, products: PriorProducts | None) -> Foretold:
+def unit_effects_of(sources: Sources, products: PriorProducts | None) -> UnitEffects:
     """What gradients foretell, divided as the optimiser does where that was recorded; more precise ``products`` first."""
     kind = "preconditioned" if "preconditioned" in sources.estimable else "raw"
     path = sources.standing_in(kind)
@@ -206,9 +206,9 @@ def foretold_of(sources: Sources, products: PriorProducts | None) -> Foretold:
     known = None if products is None else products.kinds.get(kind)
     if known is not None and known.points[-1] == steps[-1]:
         end.rows[-1] = known.rows[-1]
-    likeness = SimilarityKernel.of(sources.test_vectors(sources.test_sides), test[-1].shape[0])
-    alike = columns(likeness.values, likeness.vectors, share_of(CENTRE_ALIKE), 0.0)
-    return Foretold(known or now, end, (alike.vectors * alike.signal) @ alike.vectors.T)
+    kernel = SimilarityKernel.of(sources.test_vectors(sources.test_sides), test[-1].shape[0])
+    cols = columns(kernel.values, kernel.vectors, share_of(CENTRE_SIMILARITY), 0.0)
+    return UnitEffects(known or now, end, (cols.vectors * cols.signal) @ cols.vectors.T)
 
 
 def _checked(run: OneRun, vectors: tuple[Vectors, ...], found: Mapping[str, np.ndarray]) -> int:

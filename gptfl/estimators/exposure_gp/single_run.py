@@ -37,15 +37,15 @@ LEAST = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
+class UnitEffects:
     """What a unit of exposure does to each test example, to first order and up to a scale.
 
-    ``now`` at the step itself, ``end`` at the end of the run; ``alike`` is the correlation of test examples' effects.
+    ``now`` at the step itself, ``end`` at the end of the run; ``correlation`` is that of test examples' effects.
     """
 
     now: Vectors
     end: Vectors
-    alike: Float[np.ndarray, "test test"]
+    correlation: Float[np.ndarray, "test test"]
 
     @property
     def size(self) -> Float[np.ndarray, " test"]:
@@ -66,15 +66,15 @@ class OneRun:
     def intervals(
         self, now: Vectors
     ) -> tuple[Float[np.ndarray, "interval test"], Float[np.ndarray, "interval pool"], Float[np.ndarray, " interval"]]:
-        """What is foretold in each interval, the exposures there, and how many steps it has."""
+        """What is expected in each interval, the exposures there, and how many steps it has."""
         weights, batches = self.curricula.weights, self.curricula.batches
-        foretold = np.stack([one[0].copy() for one in accumulated(batches, weights, self.steps, now)])
+        expected = np.stack([one[0].copy() for one in accumulated(batches, weights, self.steps, now)])
         seen = np.stack([one[0].copy() for one in accumulated_counts(batches, weights, self.steps, self.pool)])
-        return np.diff(foretold, axis=0), np.diff(seen, axis=0), np.diff(self.steps).astype(np.float64)
+        return np.diff(expected, axis=0), np.diff(seen, axis=0), np.diff(self.steps).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ScaleFit:
     """What the run's own steps tell.
 
     ``scale`` and the variance of it; ``own`` the variance of an example's own effect for a test example of size 1, and
@@ -87,14 +87,14 @@ class Told:
     noise: float
 
 
-def learn(run: OneRun, foretold: Foretold) -> Told:
+def learn(run: OneRun, unit_effects: UnitEffects) -> ScaleFit:
     """The scale of first order and what is left of the changes beside it.
 
     The scale is the posterior mean of a normal prior around what the run's whole change tells, given how the changes of
     its intervals depart from a trend; it is no less than 0.
     """
-    expected, seen, counts = run.intervals(foretold.now)
-    size = foretold.size
+    expected, seen, counts = run.intervals(unit_effects.now)
+    size = unit_effects.size
     moved = np.diff(run.values, axis=0) / size
     expected = expected / size
     whole = float((moved * expected).sum() / max((expected**2).sum(), LEAST))
@@ -104,7 +104,7 @@ def learn(run: OneRun, foretold: Foretold) -> Told:
     moved_, expected_ = trend.T @ moved, trend.T @ expected
     between = trend.T @ (seen @ seen.T) @ trend
     noise = trend.T @ (counts[:, None] * trend)
-    return _settled(moved_, expected_, between, noise, max(whole, 0.0), max(whole, least, 1e-12))
+    return _averaged(moved_, expected_, between, noise, max(whole, 0.0), max(whole, least, 1e-12))
 
 
 def _trend(passed: Float[np.ndarray, " interval"]) -> Float[np.ndarray, "interval row"]:
@@ -117,14 +117,14 @@ def _trend(passed: Float[np.ndarray, " interval"]) -> Float[np.ndarray, "interva
     return np.asarray(basis[:, powers:count])
 
 
-def _settled(
+def _averaged(
     moved: Float[np.ndarray, "row test"],
     expected: Float[np.ndarray, "row test"],
     between: Float[np.ndarray, "row row"],
     noise: Float[np.ndarray, "row row"],
     whole: float,
     size: float,
-) -> Told:
+) -> ScaleFit:
     """The mean over all ratios of own effects to noise, with a prior on that of own effects to first order."""
     root = np.linalg.inv(np.linalg.cholesky(noise))
     values, turn = np.linalg.eigh(root @ between @ root.T)
@@ -138,12 +138,12 @@ def _settled(
     costs, found = [], []
     for ratio in size**2 / unit * np.exp(np.linspace(-10.0, 10.0, 81)):
         precision = 1.0 / (1.0 + ratio * values)
-        told = float((precision[:, None] * expected**2).sum()) * effective / tests
+        information = float((precision[:, None] * expected**2).sum()) * effective / tests
         slope = float((precision[:, None] * expected * moved).sum()) * effective / tests
         scale, doubt = whole, usual
         for _ in range(3):  # the noise beside the scale, and the scale beside the noise
             unit = max(float((precision[:, None] * (moved - scale * expected) ** 2).sum() / (rows * tests)), LEAST)
-            doubt = 1.0 / (1.0 / usual + told / unit)
+            doubt = 1.0 / (1.0 / usual + information / unit)
             scale = max(doubt * (whole / usual + slope / unit), 0.0)
         own = float(np.log(max(ratio * unit, LEAST)) - 2.0 * np.log(size))
         cost = 0.5 * effective * (rows * np.log(unit) - np.log(precision).sum())
@@ -151,7 +151,7 @@ def _settled(
         found.append((scale, doubt, ratio * unit, unit))
     # Where the steps don't tell how large own effects are, all that they may be counts.
     share = np.exp(min(costs) - np.array(costs))
-    return Told(*(float(one) for one in share @ np.array(found) / share.sum()))
+    return ScaleFit(*(float(one) for one in share @ np.array(found) / share.sum()))
 
 
 def _effective(values: Float[np.ndarray, "row test"]) -> float:
@@ -172,14 +172,14 @@ class SingleRun:
     """A simulator of one run: what it was, what first order foretells of others, and how sure that is."""
 
     run: OneRun
-    foretold: Foretold
-    told: Told
+    unit_effects: UnitEffects
+    scale_fit: ScaleFit
     higher: bool = False
 
     @classmethod
-    def of(cls, run: OneRun, foretold: Foretold, higher: bool = False) -> "SingleRun":
+    def of(cls, run: OneRun, unit_effects: UnitEffects, higher: bool = False) -> "SingleRun":
         """Learn from the run's own steps."""
-        return cls(run, foretold, learn(run, foretold), higher)
+        return cls(run, unit_effects, learn(run, unit_effects), higher)
 
     def departures(
         self, batches: Int[np.ndarray, "run step batch"], rates: Float[np.ndarray, "run step"]
@@ -188,26 +188,28 @@ class SingleRun:
         both = self.run.curricula.like(
             _joined(self.run.curricula.batches, batches), _joined(self.run.curricula.learning_rates, rates)
         )
-        steps, size = self.run.steps, self.foretold.size
-        moved = [one[1:] - one[:1] for one in accumulated(both.batches, both.weights, steps, self.foretold.end)]
+        steps, size = self.run.steps, self.unit_effects.size
+        moved = [one[1:] - one[:1] for one in accumulated(both.batches, both.weights, steps, self.unit_effects.end)]
         apart = [
             ((one[1:] - one[:1]) ** 2).sum(axis=1)
             for one in accumulated_counts(both.batches, both.weights, steps, self.run.pool)
         ]
-        mean = self.told.scale * np.stack(moved, axis=1)
-        variance = self.told.own * np.stack(apart, axis=1)[:, :, None] * size**2
+        mean = self.scale_fit.scale * np.stack(moved, axis=1)
+        variance = self.scale_fit.own * np.stack(apart, axis=1)[:, :, None] * size**2
         # Either run has noise of its own, which adds up.
-        variance = variance + 2.0 * self.told.noise * (steps - steps[0])[:, None] * size**2
+        variance = variance + 2.0 * self.scale_fit.noise * (steps - steps[0])[:, None] * size**2
         variance = variance + self._relative * mean**2
-        return mean, self._widening * np.sqrt(variance)
+        return mean, self._interval_scale * np.sqrt(variance)
 
     @property
     def _relative(self) -> float:
         """The variance of what effects must be multiplied by, as a share of the square of the scale."""
-        return SCALE_DOUBT**2 + self.told.doubt / max(self.told.scale**2, LEAST) if self.told.scale else 0.0
+        return (
+            SCALE_DOUBT**2 + self.scale_fit.doubt / max(self.scale_fit.scale**2, LEAST) if self.scale_fit.scale else 0.0
+        )
 
     @property
-    def _widening(self) -> float:
+    def _interval_scale(self) -> float:
         return float(np.sqrt(1.0 + FEWER / max(len(self.run.steps) - 1, 1)))
 
     def influence(
@@ -219,21 +221,21 @@ class SingleRun:
         curricula = self.run.curricula
         taken = (curricula.batches >= 0).any(axis=2)
         rate = float(curricula.weights[taken].mean())
-        passing = _passing(self.foretold.end, curricula.learning_rates[0])
-        effects = np.einsum("p,pnt->nt", passing, self.foretold.end.rows.astype(np.float64))
+        passing = _passing(self.unit_effects.end, curricula.learning_rates[0])
+        effects = np.einsum("p,pnt->nt", passing, self.unit_effects.end.rows.astype(np.float64))
         effects = effects[places] - effects.mean(axis=0)
-        mean = self.told.scale * rate * (effects @ weights.T)
-        sized = weights * self.foretold.size
-        own = ((sized @ self.foretold.alike) * sized).sum(axis=1)
-        variance = self.told.own * rate**2 * (1.0 - 1.0 / self.run.pool) * own[None] + self._relative * mean**2
-        return mean, self._widening * np.sqrt(np.maximum(variance, 0.0))
+        mean = self.scale_fit.scale * rate * (effects @ weights.T)
+        sized = weights * self.unit_effects.size
+        own = ((sized @ self.unit_effects.correlation) * sized).sum(axis=1)
+        variance = self.scale_fit.own * rate**2 * (1.0 - 1.0 / self.run.pool) * own[None] + self._relative * mean**2
+        return mean, self._interval_scale * np.sqrt(np.maximum(variance, 0.0))
 
     def first_order(self, end: Vectors) -> Float[np.ndarray, "example part"]:
         """The mean that ``influence`` has, for what these vectors foretell at the end."""
         curricula = self.run.curricula
         taken = (curricula.batches >= 0).any(axis=2)
         effects = np.einsum("p,pnt->nt", _passing(end, curricula.learning_rates[0]), end.rows.astype(np.float64))
-        scale = self.told.scale * float(curricula.weights[taken].mean())
+        scale = self.scale_fit.scale * float(curricula.weights[taken].mean())
         return np.asarray(scale * (effects - effects.mean(axis=0)))
 
 

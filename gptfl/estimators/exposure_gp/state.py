@@ -49,8 +49,8 @@ def state_of(model: ExposureModel) -> Mapping[str, np.ndarray]:
         "weights": hyper.weights,
         "scales": hyper.scales,
         "factors": hyper.factors,
-        "shares": np.array([hyper.alike, hyper.shared]),
-        "widening": np.array(model.widening),
+        "shares": np.array([hyper.similarity_share, hyper.shared]),
+        "widening": np.array(model.interval_scale),
         **({"lack": np.array(hyper.lack)} if model.lack else {}),
         **({"rules": np.array(RULES)} if model.floor else {}),
         # Found anew they would be the same, after more time than an answer takes.
@@ -87,7 +87,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     runs, steps, values = Curricula(state["batches"], state["learning_rates"]), state["steps"], state["values"]
     scales = state["scales"]
     name, low, high, higher = (float(one) for one in state["link"])
-    alike, shared = (float(one) for one in state["shares"])
+    similarity_share, shared = (float(one) for one in state["shares"])
     pool = len(state["seen"])
     _check_runs(runs, steps, values, pool)
     if "per" in state:
@@ -103,15 +103,17 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
             raise ValueError(f"feature set {key!r} is not of the examples")
         if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
             raise ValueError(f"feature set {key!r} is not finite")
-    hyper = Hyper(state["weights"], alike, shared, scales, state["factors"], float(state.get("lack", np.array(0.0))))
+    hyper = Hyper(
+        state["weights"], similarity_share, shared, scales, state["factors"], float(state.get("lack", np.array(0.0)))
+    )
     if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
         raise ValueError("hyperparameters are not finite")
     if hyper.factors.shape != (values.shape[2],):
         raise ValueError("factors are not of the test examples")
-    if not all(0.0 <= one <= 1.0 for one in (alike, shared, hyper.lack)) or not (hyper.weights > 0).all():
+    if not all(0.0 <= one <= 1.0 for one in (similarity_share, shared, hyper.lack)) or not (hyper.weights > 0).all():
         raise ValueError("hyperparameters are out of range")
-    widening = float(state["widening"])
-    if not 0.0 < widening < np.inf:
+    interval_scale = float(state["widening"])
+    if not 0.0 < interval_scale < np.inf:
         raise ValueError("the widening is out of range")
     strengths = state.get("strengths")
     if strengths is not None and not (strengths.shape == steps.shape and (strengths > 0.0).all()):
@@ -127,7 +129,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         prior=prior,
         higher=bool(higher),
         products=products,
-        widening=widening,
+        interval_scale=interval_scale,
         floor=_rules_of(state) >= RULES,
         strengths=strengths,
     )

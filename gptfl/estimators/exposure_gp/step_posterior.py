@@ -18,9 +18,9 @@ from gptfl.estimators.exposure_gp.inference import (
 )
 from gptfl.estimators.exposure_gp.likelihood import weigh
 from gptfl.estimators.exposure_gp.process import (
-    CENTRE_ALIKE,
     CENTRE_LACK,
     CENTRE_NOISE,
+    CENTRE_SIMILARITY,
     PRIOR_RUNS,
     REACH,
     SPREAD,
@@ -37,7 +37,7 @@ STRENGTH = 1.0
 """Standard deviation of the normal prior on the logarithm of a step's own ratio of signal to noise."""
 
 
-def solve(step: Step, hyper: Hyper, likeness: SimilarityKernel, strength: float | None = None) -> Posterior:
+def solve(step: Step, hyper: Hyper, kernel: SimilarityKernel, strength: float | None = None) -> Posterior:
     """What is known at a step after the runs fitted, in units of its sizes.
 
     The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
@@ -45,7 +45,7 @@ def solve(step: Step, hyper: Hyper, likeness: SimilarityKernel, strength: float 
     of these.
     """
     rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack), step.groups)
-    cols: Columns = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
+    cols: Columns = columns(kernel.values, kernel.vectors, hyper.similarity_share, hyper.shared)
     left = step.deviations - np.tensordot(hyper.scales, step.expected, 1)
     complete = left
     if step.known is not None:
@@ -54,7 +54,7 @@ def solve(step: Step, hyper: Hyper, likeness: SimilarityKernel, strength: float 
     return condition(rows, cols, left, strength_of(rows, cols, complete) if strength is None else strength, step.known)
 
 
-def whole(step: Step, likeness: SimilarityKernel, alike: bool) -> Step:
+def whole(step: Step, kernel: SimilarityKernel, has_vectors: bool) -> Step:
     """The step without values missing, to choose hyperparameters by.
 
     The runs that have every value; where these are fewer than half, all runs, with what hyperparameters at the middle
@@ -66,14 +66,14 @@ def whole(step: Step, likeness: SimilarityKernel, alike: bool) -> Step:
     if len(complete) >= 2 and 2 * len(complete) >= len(step.members):
         return step.of_runs(complete)
     weights = np.exp(middle(len(step.covariances)))
-    shares = (share_of(CENTRE_ALIKE), share_of(CENTRE_NOISE)) if alike else (0.0, 0.0)
-    cols = columns(likeness.values, likeness.vectors, *shares)
+    shares = (share_of(CENTRE_SIMILARITY), share_of(CENTRE_NOISE)) if has_vectors else (0.0, 0.0)
+    cols = columns(kernel.values, kernel.vectors, *shares)
     rows = rows_of(np.tensordot(weights, step.covariances, 1), step.noise(share_of(CENTRE_LACK)), step.groups)
     gaps = condition(rows, cols, step.deviations, known=step.known).gaps
     return replace(step, deviations=step.deviations if gaps is None else gaps.filled(step.deviations), known=None)
 
 
-def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, likeness: SimilarityKernel) -> float:
+def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper, kernel: SimilarityKernel) -> float:
     """The likeliest share of the noise that runs of the same exposures have in common, all else as it is.
 
     What repeats differ by is noise here, whatever it may owe to their orders. ``strengths`` are those of each step's
@@ -83,11 +83,11 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
 
     means = [np.eye(len(step.members)) if step.groups is None else averaging(step.groups) for step in steps]
     steps = [replace(step, covariances=mean @ step.covariances @ mean) for step, mean in zip(steps, means, strict=True)]
-    evidence = [evidence_of(step, likeness) for step in steps]
+    evidence = [evidence_of(step, kernel) for step in steps]
     evidence = [
         replace(one, covariances=strength * one.covariances) for one, strength in zip(evidence, strengths, strict=True)
     ]
-    cols = columns(likeness.values, likeness.vectors, hyper.alike, hyper.shared)
+    cols = columns(kernel.values, kernel.vectors, hyper.similarity_share, hyper.shared)
 
     def cost_of(odds: float) -> float:
         found = weigh(evidence, hyper.weights, cols.signal, cols.noise, share_of(odds)).cost
@@ -100,15 +100,15 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
 def covariances(
     step: Step,
     weights: Float[np.ndarray, " source"],
-    asked: Sequence[Float[np.ndarray, "asked d"]],
+    requested: Sequence[Float[np.ndarray, "asked d"]],
     fitted: Sequence[Float[np.ndarray, "run d"]],
 ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
     """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to.
 
-    ``asked`` and ``fitted`` are their states in each source of effects, ``weights`` how much each source counts.
+    ``requested`` and ``fitted`` are their states in each source of effects, ``weights`` how much each source counts.
     """
-    cross, variances = np.zeros((len(asked[0]), len(step.members))), np.zeros(len(asked[0]))
-    for weight, unit, theirs, everyone in zip(weights, step.units, asked, fitted, strict=True):
+    cross, variances = np.zeros((len(requested[0]), len(step.members))), np.zeros(len(requested[0]))
+    for weight, unit, theirs, everyone in zip(weights, step.units, requested, fitted, strict=True):
         ours = everyone[step.members]
         centre = ours.mean(axis=0)
         cross += weight / unit * ((theirs - centre) @ (ours - centre).T)

@@ -165,8 +165,8 @@ class GPTfluence:
         self.step_size = settings.flag(who, "step_size", step_size)
         self.rollout = rollout if rollout == WHOLE else settings.whole(who, "rollout", rollout, 1, also=WHOLE)
         self.around = settings.one_of(who, "around", around, (NOTHING, MEAN_RUN))
-        heeds = self.step_size or self.around == MEAN_RUN
-        self.tags = replace(type(self).tags, ignores=set() if heeds else {"learning rates"})
+        uses_rates = self.step_size or self.around == MEAN_RUN
+        self.tags = replace(type(self).tags, ignores=set() if uses_rates else {"learning rates"})
         self.notes_: list[str] = []
         self.standards_: tuple[Standard, Standard] | None = None
         self.course_: tuple[MeanTrajectory, Tensor] | None = None
@@ -284,7 +284,7 @@ class GPTfluence:
         if not hasattr(self, "parameters_"):
             raise DataError("gptfluence isn't fitted", "call fit or restore first")
         sides = self.sides_ if query.unseen is None else self._sides_of(query.unseen)
-        law, first = self.law_.asked(query.unseen), query.first / self.scale_
+        law, first = self.law_.for_query(query.unseen), query.first / self.scale_
         clock = None if self.course_ is None else self.clock_
         grid = query.steps if self.course_ is None else self.course_[0].grid
         places = None if clock is None else clock.place(query, grid).check()

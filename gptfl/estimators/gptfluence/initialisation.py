@@ -57,10 +57,10 @@ def start(
     if form.shared:
         return parameters
     coefficients = average_recurrence(parts, law) / math.sqrt(law.modal)
-    for factor, (inputs, wanted) in enumerate(zip(hidden(sides.test, parameters, "test"), coefficients, strict=True)):
+    for factor, (inputs, target) in enumerate(zip(hidden(sides.test, parameters, "test"), coefficients, strict=True)):
         direction = torch.randn(form.width, generator=random)
         direction /= direction.norm()
-        slope, level = _ridge(inputs.double(), wanted)
+        slope, level = _ridge(inputs.double(), target)
         parameters["train.out.bias"][factor, 0] = direction / math.sqrt(law.modal)
         parameters["test.out.bias"][factor, 0] = level * direction
         parameters["test.out.weight"][factor] += torch.outer(slope, direction)
@@ -68,12 +68,12 @@ def start(
 
 
 def _ridge(
-    inputs: Float[Tensor, "test d"], wanted: Float[Tensor, " test"]
+    inputs: Float[Tensor, "test d"], target: Float[Tensor, " test"]
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, ""]]:
     """Slope and intercept of the regression."""
-    centre, mean = inputs.mean(dim=0), wanted.mean()
+    centre, mean = inputs.mean(dim=0), target.mean()
     inputs = inputs - centre
     gram = inputs.T @ inputs
     penalty = RIDGE * gram.diagonal().mean() + torch.finfo(torch.float32).tiny
-    slope = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=gram.dtype), inputs.T @ (wanted - mean))
+    slope = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=gram.dtype), inputs.T @ (target - mean))
     return slope.float(), (mean - centre @ slope).float()

@@ -52,7 +52,7 @@ class UpdateRule:
     batch: int | None = None
     relative: Float[np.ndarray, " pool"] | None = field(default=None, compare=False)
 
-    def asked(self, unseen: Unseen | None) -> "UpdateRule":
+    def for_query(self, unseen: Unseen | None) -> "UpdateRule":
         """The law for the examples asked about; one that wasn't fitted counts as the mean of those that were."""
         if unseen is None or self.relative is None:
             return self

@@ -38,7 +38,7 @@ class Weights:
     """Bytes that the factors of an example take: for each token, and for each token asked."""
 
     token: float
-    asked: float
+    target: float
 
     @classmethod
     def measured(cls, tape: Tape, side: Side) -> "Weights":
@@ -56,7 +56,7 @@ class Weights:
     def of(self, side: Side, example: int) -> float:
         """Bytes of one example."""
         row = side.rows[example]
-        return self.token * len(row.input_ids) + self.asked * len(row.positions)
+        return self.token * len(row.input_ids) + self.target * len(row.positions)
 
 
 @dataclass(frozen=True, slots=True)

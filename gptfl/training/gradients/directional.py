@@ -24,7 +24,7 @@ TOLERANCE = 1e-2
 """How far a derivative may lie from autograd's, as a share of it."""
 
 
-class _Asked(nn.Module):
+class _Functional(nn.Module):
     """A network as one module, whose weights can be stood in for."""
 
     def __init__(self, network: Network) -> None:
@@ -48,7 +48,7 @@ class Slopes:
         self.order = plan_batches(side.lengths, budget or (16384 if gpu else 1024), 1024 if gpu else 32)
         self.sides = [side.take(members) for members in self.order]
         self.count = len(side)
-        self._module = _Asked(network)
+        self._module = _Functional(network)
 
     def check(self) -> None:
         """Hold a derivative along a gradient against its squared length, for the first batch.
@@ -92,8 +92,8 @@ class Slopes:
                         name: forward_ad.make_dual(weight, tangent)  # type: ignore[no-untyped-call]
                         for name, weight, tangent in zip(names, weights, direction, strict=True)
                     }
-                    asked = functional_call(self._module, duals, (side.batch(self.network),))
-                    slope = forward_ad.unpack_dual(asked).tangent  # type: ignore[no-untyped-call]
+                    dual_output = functional_call(self._module, duals, (side.batch(self.network),))
+                    slope = forward_ad.unpack_dual(dual_output).tangent  # type: ignore[no-untyped-call]
                 found[members] = _means(slope, [len(row.tokens) for row in side.rows])
         return -found
 

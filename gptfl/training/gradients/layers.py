@@ -49,13 +49,13 @@ class Call:
 class LayerLayout:
     """Which places of a padded batch belong to which example.
 
-    ``kept`` are the flat places that are no padding, None if there is none; ``lengths`` and ``asked`` count each
+    ``kept`` are the flat places that are no padding, None if there is none; ``lengths`` and ``targets`` count each
     example's tokens, and those of them that a log-probability is asked at.
     """
 
     width: int
     lengths: tuple[int, ...]
-    asked: tuple[int, ...]
+    targets: tuple[int, ...]
     kept: Tensor | None
 
     @classmethod
@@ -86,8 +86,8 @@ class LayerLayout:
             if leading == (self.examples, self.width):
                 return self._unpadded(flat)
             return flat, (len(flat) // self.examples,) * self.examples
-        if leading == (sum(self.asked),):
-            return values, self.asked
+        if leading == (sum(self.targets),):
+            return values, self.targets
         if leading == (self.examples * self.width,):
             return self._unpadded(values)
         if len(leading) == 1 and leading[0] and leading[0] % (self.examples * self.width) == 0:  # heads of their own

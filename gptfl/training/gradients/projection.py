@@ -63,12 +63,12 @@ def sketches(
 
     All are made in one pass. At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
     """
-    wanted = [Wanted(Projection(dimensions, seed, tape.network.trainable[0]), tuple(powers))]
-    return sketch_each(tape, side, wanted, denominator, memory, on_examples)[0]
+    requests = [ProjectionRequest(Projection(dimensions, seed, tape.network.trainable[0]), tuple(powers))]
+    return sketch_each(tape, side, requests, denominator, memory, on_examples)[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ProjectionRequest:
     """Sketches by one projection: of the plain gradients, and of those divided by each power of a denominator."""
 
     projection: "Projection"
@@ -82,7 +82,7 @@ class Wanted:
 def sketch_each(
     tape: Tape,
     side: Side,
-    wanted: Sequence[Wanted],
+    requests: Sequence[ProjectionRequest],
     denominator: Denominator | None = None,
     memory: int | None = None,
     on_examples: Callable[[int], None] = lambda examples: None,
@@ -95,10 +95,10 @@ def sketch_each(
             torch.zeros(len(side), one.projection.dimensions, dtype=first.dtype, device=first.device)
             for _ in range(one.count(denominator is not None))
         ]
-        for one in wanted
+        for one in requests
     ]
     for piece in pieces_within(side, Weights.measured(tape, side), memory):
-        made = project(tape.record(side.take(piece)), wanted, denominator)
+        made = project(tape.record(side.take(piece)), requests, denominator)
         for wholes, parts in zip(found, made, strict=True):
             for whole, part in zip(wholes, parts, strict=True):
                 whole[piece] = part
@@ -130,7 +130,7 @@ class Projection:
 
 
 def project(
-    block: Block, wanted: Sequence[Wanted], denominator: Denominator | None
+    block: Block, requests: Sequence[ProjectionRequest], denominator: Denominator | None
 ) -> list[list[Float[Tensor, "example dimension"]]]:
     """For each projection, sketches of a block's gradients: plain, and divided by its powers of a denominator.
 
@@ -142,16 +142,16 @@ def project(
             one.projection.signs.new_zeros(block.count, 2 * one.projection.dimensions)
             for _ in range(one.count(denominator is not None))
         ]
-        for one in wanted
+        for one in requests
     ]
-    powers = sorted({power for one in wanted for power in one.powers})
-    width = min(one.projection.dimensions for one in wanted)
+    powers = sorted({power for one in requests for power in one.powers})
+    width = min(one.projection.dimensions for one in requests)
     for place in sorted(block.held):
         places = _Places(block.held[place], width)
-        drawn = [one.projection.places(place, places.blocks) for one in wanted]
+        drawn = [one.projection.places(place, places.blocks) for one in requests]
         for rows, cuts, values in places.written(block.count):
             inverses = {} if denominator is None else {power: denominator(place, rows).pow(-power) for power in powers}
-            for one, random, sums in zip(wanted, drawn, totals, strict=True):
+            for one, random, sums in zip(requests, drawn, totals, strict=True):
                 # The sums of the plain gradients come first.
                 factors = [None, *(inverses[power] for power in one.powers)] if inverses else [None]
                 # Where several threads add at once, the order of a sum isn't known, so other devices add block by block.
@@ -161,7 +161,7 @@ def project(
     # Bins past the last are the first ones again.
     return [
         [total[:, : one.projection.dimensions] + total[:, one.projection.dimensions :] for total in sums]
-        for one, sums in zip(wanted, totals, strict=True)
+        for one, sums in zip(requests, totals, strict=True)
     ]
 
 

@@ -91,11 +91,11 @@ def test_recovers_a_law_of_its_own_form(steps: str, weighted: bool) -> None:
 @pytest.mark.parametrize("strength", [*STRENGTHS[::4], float("inf")])
 def test_the_dual_form_equals_the_primal_one(strength: float) -> None:
     random = np.random.default_rng(0)
-    x, y, asked = random.normal(size=(7, 20)), random.normal(size=(7, 4)), random.normal(size=(3, 20))
+    x, y, queried = random.normal(size=(7, 20)), random.normal(size=(7, 4)), random.normal(size=(3, 20))
     intercept, coefficients = fit_ridge(x, y, strength)
     dual = Spectrum.of(x @ x.T)
     own_intercept, weights = dual.solve(y, strength)
-    np.testing.assert_allclose(own_intercept + asked @ x.T @ weights, intercept + asked @ coefficients, atol=1e-9)
+    np.testing.assert_allclose(own_intercept + queried @ x.T @ weights, intercept + queried @ coefficients, atol=1e-9)
     assert dual.leave_one_out_error(y, strength) == pytest.approx(leave_one_out_error(x, y, strength))
 
 
@@ -158,8 +158,8 @@ def test_between_recorded_steps_the_functions_are_interpolated() -> None:
     dynamics = testing.make_dynamics(runs=16, every=4)
     data, run = data_of(dynamics), dynamics.with_role(TEST)[0]
     runs = data.fit_runs + data.validation_runs
-    asked = dataclasses.replace(query_of(run), steps=np.array([0, 5, 8]))
-    value = Datamodels("every", strength=0.1).fit(data).predict(asked).values[0, 1]
+    queried = dataclasses.replace(query_of(run), steps=np.array([0, 5, 8]))
+    value = Datamodels("every", strength=0.1).fit(data).predict(queried).values[0, 1]
     expected = np.zeros(5)
     for row, weight in ((1, 0.75), (2, 0.25)):
         step = int(run.steps[row])
@@ -202,7 +202,7 @@ def test_missing_values_leave_a_run_out_of_what_they_concern() -> None:
     assert least_error([lone], (0.1, float("inf"))) == float("inf")
 
 
-def test_nothing_to_learn_is_told() -> None:
+def test_nothing_to_learn_is_reported() -> None:
     data = recording(runs=1)
     fitted = Datamodels().fit(data)
     assert fitted.notes_ == ("datamodels: no more than the average run was found",)
@@ -252,12 +252,12 @@ def test_a_tally_counts_what_was_seen_before_a_step(weighted: bool) -> None:
         ({"strength": 0}, "strength is 0: give a positive number"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_told(settings: dict[str, Any], match: str) -> None:
+def test_a_setting_that_makes_no_sense_is_reported(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         Datamodels(**settings)
 
 
-def test_what_cannot_be_answered_is_told() -> None:
+def test_what_cannot_be_answered_is_reported() -> None:
     data = recording()
     with pytest.raises(DataError, match="no run to fit"):
         Datamodels().fit(dataclasses.replace(data, fit_runs=()))

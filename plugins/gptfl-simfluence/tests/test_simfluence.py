@@ -219,7 +219,7 @@ def test_counts_leave_padding_out() -> None:
     np.testing.assert_array_equal(counts, [[1, 2, 1, 0], [2, 0, 0, 0]])
 
 
-def test_bad_input_is_told() -> None:
+def test_bad_input_is_reported() -> None:
     data = recording("linear", runs=2)
     with pytest.raises(UsageError, match="strength is -1: give a positive number"):
         Simfluence("linear", -1)
@@ -327,7 +327,7 @@ def test_the_metrics_unit_does_not_matter_to_gradients_either() -> None:
         ({"fit": "gradient", "batch_size": 0}, "batch_size is 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(settings: dict[str, Any], match: str) -> None:
+def test_settings_that_make_no_sense_are_reported(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         Simfluence("linear", **settings)
 

@@ -95,20 +95,20 @@ def test_is_exact_where_losses_are_linear_and_descent_is_plain(estimator: Any, e
 @pytest.mark.parametrize("preconditioned", [False, True])
 def test_tracin_equals_a_plain_loop_also_for_shorter_runs_and_batches(preconditioned: bool, interpolate: bool) -> None:
     gradients = products_of()
-    asked = query()
-    batches, rates = asked.batches.copy(), asked.learning_rates.copy()
+    queried = query()
+    batches, rates = queried.batches.copy(), queried.learning_rates.copy()
     batches[0, 7:] = -1
     rates[0, 7:] = 0
     batches[1, 2, 1:] = -1
     batches[1, 4] = -1
-    asked = dataclasses.replace(asked, batches=batches, learning_rates=rates)
+    queried = dataclasses.replace(queried, batches=batches, learning_rates=rates)
     products = (gradients.preconditioned if preconditioned else gradients.raw)[int(preconditioned) :]
     shares = (gradients.steps / 12)[int(preconditioned) :]
     if not interpolate:
         products, shares = products[:-1], shares[:-1]
     fitted = TracInCP(preconditioned, interpolate=interpolate).fit(fit_data())
-    expected = loop(asked, products, list(shares), interpolate)
-    np.testing.assert_allclose(fitted.predict(asked).values, expected, atol=1e-12)
+    expected = loop(queried, products, list(shares), interpolate)
+    np.testing.assert_allclose(fitted.predict(queried).values, expected, atol=1e-12)
 
 
 def test_grad_dot_takes_the_last_point_for_every_step() -> None:
@@ -118,10 +118,10 @@ def test_grad_dot_takes_the_last_point_for_every_step() -> None:
 
 
 def test_a_later_start_counts_changes_from_there() -> None:
-    asked = dataclasses.replace(query(), steps=np.array([3, 4, 9]))
+    queried = dataclasses.replace(query(), steps=np.array([3, 4, 9]))
     whole = TracInCP().fit(fit_data()).predict(query()).values
-    values = TracInCP().fit(fit_data()).predict(asked).values
-    np.testing.assert_allclose(values - asked.first[:, None], (whole - whole[:, 3:4])[:, [3, 4, 9]], atol=1e-12)
+    values = TracInCP().fit(fit_data()).predict(queried).values
+    np.testing.assert_allclose(values - queried.first[:, None], (whole - whole[:, 3:4])[:, [3, 4, 9]], atol=1e-12)
 
 
 def test_large_batches_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +137,8 @@ def test_checkpoints_are_spread_evenly_and_none_is_at_the_end() -> None:
     assert TracInCP(preconditioned=True).fit(fit_data()).points_.steps.tolist() == [4, 8]
     assert GradDot().fit(fit_data()).points_.steps.tolist() == [12]
     for count in range(1, 30):
-        for wanted in range(1, count + 1):
-            assert len(set(spread_evenly(count, wanted))) == wanted
+        for number in range(1, count + 1):
+            assert len(set(spread_evenly(count, number))) == number
 
 
 def test_calibration_is_least_squares_on_the_training_runs() -> None:
@@ -167,7 +167,7 @@ def test_calibration_is_least_squares_on_the_training_runs() -> None:
     np.testing.assert_allclose(values - first, calibrated.scale_ * (plain.predict(query()).values - first), atol=1e-12)
 
 
-def test_a_wrong_sign_is_told() -> None:
+def test_a_wrong_sign_is_reported() -> None:
     gradients = products_of()
     turned = dataclasses.replace(gradients, raw=-gradients.raw)
     fitted = TracInCP(calibrate=True).fit(fit_data(gradients=turned))
@@ -175,7 +175,7 @@ def test_a_wrong_sign_is_told() -> None:
     assert "negative" in fitted.notes_[0]
 
 
-def test_a_preconditioned_product_that_outweighs_all_others_is_told() -> None:
+def test_a_preconditioned_product_that_outweighs_all_others_is_reported() -> None:
     gradients = products_of()
     assert TracInCP(preconditioned=True).fit(fit_data()).notes_ == ()
     preconditioned, raw = gradients.preconditioned.copy(), gradients.raw.copy()
@@ -204,21 +204,21 @@ def test_influence_is_what_taking_the_example_lowers_the_loss_by() -> None:
     """One step in each segment, of that example alone, at the segment's mean step size."""
     fitted = TracInCP().fit(fit_data())
     for example in (0, 3):
-        asked = Query(np.full((1, 3, 1), example), fitted.points_.rates[None], np.array([0, 3]), np.zeros((1, 5)))
-        np.testing.assert_allclose(-fitted.predict(asked).values[0, -1], fitted.influence()[example])
+        queried = Query(np.full((1, 3, 1), example), fitted.points_.rates[None], np.array([0, 3]), np.zeros((1, 5)))
+        np.testing.assert_allclose(-fitted.predict(queried).values[0, -1], fitted.influence()[example])
 
 
 def test_own_run_adds_up_what_was_recorded_along_the_run() -> None:
     random = np.random.default_rng(0)
-    asked = query()
-    changes = random.normal(size=(*asked.first.shape[:1], len(asked.steps), asked.first.shape[1]))
-    asked = dataclasses.replace(asked, derivatives={"gradient": changes, "update": 2 * changes})
-    values = OwnRun().fit(fit_data()).predict(asked).values
+    queried = query()
+    changes = random.normal(size=(*queried.first.shape[:1], len(queried.steps), queried.first.shape[1]))
+    queried = dataclasses.replace(queried, derivatives={"gradient": changes, "update": 2 * changes})
+    values = OwnRun().fit(fit_data()).predict(queried).values
     for run in range(len(values)):
-        for row in range(len(asked.steps)):
-            np.testing.assert_allclose(values[run, row], asked.first[run] + changes[run, 1 : row + 1].sum(axis=0))
-    twice = OwnRun("update").fit(fit_data()).predict(asked).values
-    np.testing.assert_allclose(twice - asked.first[:, None], 2 * (values - asked.first[:, None]), atol=1e-12)
+        for row in range(len(queried.steps)):
+            np.testing.assert_allclose(values[run, row], queried.first[run] + changes[run, 1 : row + 1].sum(axis=0))
+    twice = OwnRun("update").fit(fit_data()).predict(queried).values
+    np.testing.assert_allclose(twice - queried.first[:, None], 2 * (values - queried.first[:, None]), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_own_run_adds_up_what_was_recorded_along_the_run() -> None:
         (OwnRun, {"direction": "loss"}, "direction is 'loss': give gradient or update"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_told(factory: Any, settings: dict[str, Any], match: str) -> None:
+def test_a_setting_that_makes_no_sense_is_reported(factory: Any, settings: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         factory(**settings)
 
@@ -241,7 +241,7 @@ def raised(error: type[GptflError], match: str) -> Any:
 
 
 @pytest.mark.parametrize("estimator", [TracInCP(), GradDot()])
-def test_what_the_recording_lacks_is_told(estimator: FromReference) -> None:
+def test_what_the_recording_lacks_is_reported(estimator: FromReference) -> None:
     with raised(DataError, "needs gradients, which the recording doesn't hold: .* --gradients reference$"):
         estimator.fit(fit_data(gradients=None))
     with raised(DataError, "predicts loss only, not accuracy"):
@@ -251,7 +251,7 @@ def test_what_the_recording_lacks_is_told(estimator: FromReference) -> None:
         estimator.fit(fit_data(gradients=empty))
 
 
-def test_what_cannot_be_answered_is_told() -> None:
+def test_what_cannot_be_answered_is_reported() -> None:
     with raised(DataError, "checkpoints is 9, and the recording has 3 that it can go by: give at most 3"):
         TracInCP(checkpoints=9).fit(fit_data())
     nothing = dataclasses.replace(products_of(), raw=np.zeros((4, 10, 5)))

@@ -19,7 +19,7 @@ def test_errors_of_runs_left_out_tell_the_width_of_intervals():
     reach = np.quantile(np.abs(made.left_out[:, 1:]), 0.9) / 1.6449
     low, high = sorted([1.0, float(reach)])
     assert low <= made.left_out_width <= high
-    assert made.widening == max(made.left_out_width, 1.0)
+    assert made.interval_scale == max(made.left_out_width, 1.0)
 
 
 def test_one_odd_run_among_equals_is_no_measure_of_others():
@@ -27,8 +27,8 @@ def test_one_odd_run_among_equals_is_no_measure_of_others():
     values = np.repeat(made.recorded.values[:1], 8, axis=0)
     values[3, 1:] += 0.5
     odd = Calibration(ExposureModel(replace(made.recorded, values=values), made.sources, made.link))
-    assert odd.widening == odd.left_out_width
-    assert np.isfinite(odd.widening)
+    assert odd.interval_scale == odd.left_out_width
+    assert np.isfinite(odd.interval_scale)
 
 
 def test_width_is_judged_by_models_fitted_without_the_runs():
@@ -44,19 +44,21 @@ def test_width_is_judged_by_models_fitted_without_the_runs():
             POOL,
         )
         other = ExposureModel(recorded, made.sources, made.link)
-        other.settle()
-        asked = RequestedRuns(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
-        look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, asked)
+        other.fit_factors()
+        requested = RequestedRuns(np.arange(TEST), np.broadcast_to(other.centre, (len(out), 2, TEST)))
+        look = other.look(Curricula(runs.batches[out], runs.learning_rates[out]), 2, requested)
         errors[out] = (made.even[out, 1:] - look.mean) / np.sqrt(look.signal + look.noise)
     reach = np.quantile(np.abs(errors), 0.9) / 1.6449
-    np.testing.assert_allclose(Calibration(made).widening, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5)
+    np.testing.assert_allclose(
+        Calibration(made).interval_scale, np.sqrt((TRUST + 13 * reach**2) / (TRUST + 13)), rtol=1e-5
+    )
 
 
 def test_errors_are_alike_at_neighbouring_steps_and_wholly_so_at_the_same():
-    alike = Calibration(model()).over_steps
-    np.testing.assert_allclose(alike.diagonal(), 1.0)
-    np.testing.assert_allclose(alike, alike.T)
-    assert np.linalg.eigvalsh(alike).min() > -1e-6
+    correlation = Calibration(model()).over_steps
+    np.testing.assert_allclose(correlation.diagonal(), 1.0)
+    np.testing.assert_allclose(correlation, correlation.T)
+    assert np.linalg.eigvalsh(correlation).min() > -1e-6
 
 
 def test_runs_that_belong_together_are_left_out_together():
@@ -80,5 +82,5 @@ def test_errors_to_go_on_from_are_those_of_runs_that_neither_model_nor_correlati
     for number, part in enumerate(parts):
         out = made.parts == number
         np.testing.assert_array_equal(part.errors, made.errors[out])
-        np.testing.assert_array_equal(part.alike, made._alike(made.errors[~out]))
-        assert np.abs(part.alike - made.over_steps).max() > 0
+        np.testing.assert_array_equal(part.correlation, made._correlation(made.errors[~out]))
+        assert np.abs(part.correlation - made.over_steps).max() > 0

@@ -33,7 +33,7 @@ POOL, TEST, STEPS, BATCH = 24, 8, 16, 3
 RECORDED = np.arange(0, STEPS + 1, 4)
 
 
-def world(runs=16, asked=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TEST, kind="gradient", own=0.3):
+def world(runs=16, queried=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TEST, kind="gradient", own=0.3):
     """Runs whose losses move linearly with what they see, by products of gradients and effects of each example's own.
 
     The data to fit, and the runs to ask about.
@@ -43,7 +43,7 @@ def world(runs=16, asked=6, metric=LOSS, noise=0.05, seed=0, pool=POOL, test=TES
     effects = -train @ tests.T / 2 + own * random.normal(size=(pool, test))
     begin, rates = random.uniform(-0.5, 0.5, size=test), linear_decay(1.0, STEPS)
     made = []
-    for index in range(runs + asked):
+    for index in range(runs + queried):
         key = run_seed(seed, index)
         batches = fill_batches(draw_subset(pool, pool // 3, key), BATCH, STEPS, key)
         seen = exposures(batches[None], rates[None], RECORDED, pool)[0] / rates.sum()
@@ -120,7 +120,7 @@ def test_linear_effects_are_predicted_far_better_than_without_them(metric, setti
 @pytest.mark.parametrize("metric", [LOSS, ACCURACY, BLEU], ids=lambda metric: metric.name)
 def test_gradients_say_which_way_a_metric_moves(metric):
     """Of a loss downwards, of a metric of which more is better upwards."""
-    data, runs = world(runs=3, asked=10, own=0.0, metric=metric)
+    data, runs = world(runs=3, queried=10, own=0.0, metric=metric)
     query, truth = question(runs, metric.name), recorded(runs, metric.name)
     fitted = ExposureGp().fit(data)
     assert fitted.model_.hyper.scales.max() > 0
@@ -139,7 +139,7 @@ def test_effects_are_learned_without_features_from_more_runs():
 def test_intervals_cover_what_they_say(settings):
     shares = {0.5: [], 0.9: []}
     for seed in range(6):
-        data, runs = world(runs=14, asked=30, noise=0.1, seed=seed)
+        data, runs = world(runs=14, queried=30, noise=0.1, seed=seed)
         predicted = ExposureGp(**settings).fit(data).predict(question(runs))
         for level, found in shares.items():
             found.append(covered(predicted, recorded(runs), level))
@@ -150,7 +150,7 @@ def test_intervals_cover_what_they_say(settings):
 def test_intervals_of_unseen_test_examples_doubt_the_mean_that_was_carried_over():
     shares, widths = [], []
     for seed in range(6):
-        data, runs = world(runs=14, asked=20, test=30, seed=seed)
+        data, runs = world(runs=14, queried=20, test=30, seed=seed)
         predicted = ExposureGp().fit(of_first(data, tests=20)).predict(about(question(runs), data, tests=20))
         low, high = predicted.intervals[0.9]
         truth = recorded(runs)
@@ -184,21 +184,21 @@ def about(query, data, pool=None, tests=None):
 @pytest.mark.parametrize("runs", [2, 3])
 @pytest.mark.parametrize("settings", [{}, {"features": False}], ids=["features", "no features"])
 def test_few_runs_give_finite_results_and_wider_intervals(runs, settings):
-    data, asked = world(runs=20, own=0.1)
-    query = question(asked)
+    data, queried = world(runs=20, own=0.1)
+    query = question(queried)
     few = ExposureGp(**settings).fit(replace(data, fit_runs=data.fit_runs[:runs])).predict(query)
     many = ExposureGp(**settings).fit(data).predict(query)
     assert np.isfinite(few.values).all()
     widths = [(one.intervals[0.9][1] - one.intervals[0.9][0])[:, 1:].mean() for one in (few, many)]
     assert widths[0] > widths[1]
-    assert covered(few, recorded(asked), 0.9) > 0.5
+    assert covered(few, recorded(queried), 0.9) > 0.5
 
 
 def test_few_runs_are_enough_where_gradients_tell():
-    data, asked = world(runs=3, asked=10, own=0.0)
-    query = question(asked)
+    data, queried = world(runs=3, queried=10, own=0.0)
+    query = question(queried)
     values = ExposureGp().fit(data).predict(query).values
-    assert skill(values, recorded(asked), MeanRun().fit(data).predict(query).values) > 0.8
+    assert skill(values, recorded(queried), MeanRun().fit(data).predict(query).values) > 0.8
 
 
 def exact(data, blur=0.0, seed=9):
@@ -216,9 +216,9 @@ def exact(data, blur=0.0, seed=9):
 
 
 def test_exact_products_mend_what_sketches_blur():
-    data, asked = world(runs=4, asked=20, own=0.0)
+    data, queried = world(runs=4, queried=20, own=0.0)
     products, blurred = exact(data, blur=2.0)
-    query, truth = question(asked), recorded(asked)
+    query, truth = question(queried), recorded(queried)
     mean = MeanRun().fit(data).predict(query).values
     assert ExposureGp().tags.takes == {"gradients"}
     for idle in ({"prior": False}, {"products": False}, {"features": False}):
@@ -235,7 +235,7 @@ def test_exact_products_mend_what_sketches_blur():
 
 
 def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_elsewhere():
-    data, runs = world(runs=14, asked=20, own=0.0)
+    data, runs = world(runs=14, queried=20, own=0.0)
     products, sketched = exact(data)
     tests, pool = TEST - 3, POOL - 4
     rows = replace(
@@ -252,10 +252,10 @@ def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_els
     )
     some = replace(of_first(replace(sketched, fit_runs=fit_runs), pool, tests), gradients=rows)
     fitted = ExposureGp().fit(some)
-    asked = about(question(runs), sketched, pool, tests)
+    query = about(question(runs), sketched, pool, tests)
     # Where sketches are exact, it makes no difference whether the strangers' products are given.
-    plain = fitted.predict(asked).values
-    predicted = fitted.predict(replace(asked, unseen=replace(asked.unseen, gradients=products))).values
+    plain = fitted.predict(query).values
+    predicted = fitted.predict(replace(query, unseen=replace(query.unseen, gradients=products))).values
     np.testing.assert_allclose(plain, predicted, rtol=1e-4, atol=1e-5)
     # Where they say nothing, the given ones still tell.
     silent = replace(
@@ -266,7 +266,7 @@ def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_els
             )
         },
     )
-    mute = replace(asked, unseen=replace(asked.unseen, features=silent))
+    mute = replace(query, unseen=replace(query.unseen, features=silent))
     deaf = fitted.predict(mute).values
     heard = fitted.predict(replace(mute, unseen=replace(mute.unseen, gradients=products))).values
     truth = recorded(runs)
@@ -274,13 +274,13 @@ def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_els
 
 
 def test_products_are_left_aside_without_vectors_that_could_stand_in_for_them():
-    data, asked = world(runs=8)
+    data, queried = world(runs=8)
     products, _ = exact(data)
     random = np.random.default_rng(3)
     text = FeatureSet(random.normal(size=(POOL, 3)), random.normal(size=(TEST, 3)))
     data = replace(data, features=Features("text", {}, data.features.examples, {"text": text}))
     values = [
-        ExposureGp().fit(replace(data, gradients=given)).predict(question(asked)).values for given in (None, products)
+        ExposureGp().fit(replace(data, gradients=given)).predict(question(queried)).values for given in (None, products)
     ]
     np.testing.assert_array_equal(*values)
     # Raw vectors can't tell preconditioned products.
@@ -290,12 +290,12 @@ def test_products_are_left_aside_without_vectors_that_could_stand_in_for_them():
 
 
 def test_exact_products_survive_being_kept():
-    data, asked = world(runs=6)
+    data, queried = world(runs=6)
     products, blurred = exact(data, blur=1.0)
     fitted = ExposureGp().fit(replace(blurred, gradients=products))
     state = fitted.state()
     again = ExposureGp(**fitted.settings()).restore(state)
-    np.testing.assert_array_equal(fitted.predict(question(asked)).values, again.predict(question(asked)).values)
+    np.testing.assert_array_equal(fitted.predict(question(queried)).values, again.predict(question(queried)).values)
     for name, wrong in (
         ("products:raw", state["products:raw"][:, 1:]),
         ("products:raw", np.full_like(state["products:raw"], np.nan)),
@@ -348,7 +348,7 @@ def test_novelty_is_small_for_what_was_seen_and_large_for_what_is_unlike_it():
 
 
 def test_unseen_training_examples_are_known_by_their_vectors():
-    data, runs = world(runs=24, asked=12, own=0.0)
+    data, runs = world(runs=24, queried=12, own=0.0)
     # The last quarter of the pool is in no run to fit.
     kept = 3 * POOL // 4
     fit_runs = tuple(run for run in data.fit_runs)
@@ -431,7 +431,7 @@ def test_beyond_all_that_was_recorded_intervals_reach_back_to_it():
 
 
 def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
-    data, runs = world(runs=16, asked=20)
+    data, runs = world(runs=16, queried=20)
     random = np.random.default_rng(2)
 
     def late(run):
@@ -439,11 +439,11 @@ def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
         own = np.exp(0.3 * random.normal(size=TEST))
         return replace(begun(run, 1), metrics={"loss": run.metrics["loss"][1:] * own})
 
-    given, asked = replace(data, fit_runs=tuple(map(late, data.fit_runs))), [late(run) for run in runs]
+    given, queried = replace(data, fit_runs=tuple(map(late, data.fit_runs))), [late(run) for run in runs]
     fitted = ExposureGp().fit(given)
     state = {name: array for name, array in fitted.state().items() if name != "rules"}
     before = ExposureGp().restore(state)
-    query, truth = question(asked), recorded(asked)
+    query, truth = question(queried), recorded(queried)
     ours, theirs = fitted.predict(query), before.predict(query)
     assert np.square(ours.values - truth)[:, 1:].sum() < 0.5 * np.square(theirs.values - truth)[:, 1:].sum()
     assert 0.8 < covered(ours, truth, 0.9) < 0.98
@@ -453,19 +453,19 @@ def test_a_runs_own_first_score_is_learned_from_where_runs_differ_in_it():
 
 
 def test_what_a_runs_own_first_score_is_judged_by_is_kept(monkeypatch):
-    data, runs = world(runs=16, asked=4)
+    data, runs = world(runs=16, queried=4)
     late = tuple(begun(run, 1) for run in data.fit_runs)
     fitted = ExposureGp().fit(replace(data, fit_runs=late))
     state, query = fitted.state(), question([begun(run, 1) for run in runs])
-    told = fitted.predict(query)
+    predicted = fitted.predict(query)
     with monkeypatch.context() as patched:
         patched.setattr(Calibration, "_refitted", lambda *_: pytest.fail("models are fitted anew to answer"))
         again = ExposureGp().restore(state).predict(query)
-    np.testing.assert_array_equal(told.values, again.values)
-    np.testing.assert_array_equal(told.intervals[0.9], again.intervals[0.9])
+    np.testing.assert_array_equal(predicted.values, again.values)
+    np.testing.assert_array_equal(predicted.intervals[0.9], again.intervals[0.9])
     # What older versions kept has none of it, and answers alike.
     older = ExposureGp().restore({name: array for name, array in state.items() if name != "errors"})
-    np.testing.assert_allclose(older.predict(query).values, told.values, rtol=1e-4)
+    np.testing.assert_allclose(older.predict(query).values, predicted.values, rtol=1e-4)
     # Nothing is kept that isn't asked for.
     assert "errors" not in ExposureGp().fit(data).state()
 
@@ -479,7 +479,7 @@ def test_the_first_score_that_all_runs_have_in_common_says_nothing():
 
 
 def test_observing_half_of_a_run_helps_with_the_other_half():
-    data, runs = world(runs=6, asked=12)
+    data, runs = world(runs=6, queried=12)
     query, truth = question(runs), recorded(runs)
     observed = truth.copy()
     observed[:, 0] = observed[:, 4:] = np.nan
@@ -517,9 +517,9 @@ def test_values_at_their_bounds_stay_on_their_own_scale():
         ExposureGp(link="log").fit(data)
 
 
-def zeros_and_ones(seed=0, runs=16, asked=20):
+def zeros_and_ones(seed=0, runs=16, queried=20):
     """Runs whose scores are 0 or 1 by chance, with a probability that moves linearly with what they see."""
-    data, held = world(runs=runs, asked=asked, metric=ACCURACY, seed=seed)
+    data, held = world(runs=runs, queried=queried, metric=ACCURACY, seed=seed)
     random = np.random.default_rng(seed)
 
     def drawn(run):
@@ -531,7 +531,7 @@ def zeros_and_ones(seed=0, runs=16, asked=20):
     return replace(data, fit_runs=tuple(map(drawn, data.fit_runs))), [drawn(run) for run in held], chances
 
 
-def test_of_zeros_and_ones_the_probability_is_told():
+def test_of_zeros_and_ones_the_probability_is_reported():
     brier, plain, inside, chosen = [], [], [], []
     for seed in range(4):
         data, held, chances = zeros_and_ones(seed)
@@ -564,8 +564,8 @@ def test_of_zeros_and_ones_that_are_all_alike_nothing_is_certain():
 def test_runs_that_do_not_differ_give_no_intervals_and_say_so():
     data, runs = world(runs=5)
     same = tuple(replace(run, metrics=data.fit_runs[0].metrics) for run in data.fit_runs)
-    for alike in (same, tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)):
-        fitted = ExposureGp().fit(replace(data, fit_runs=alike))
+    for equal_runs in (same, tuple(replace(run, curriculum=data.fit_runs[0].curriculum) for run in data.fit_runs)):
+        fitted = ExposureGp().fit(replace(data, fit_runs=equal_runs))
         predicted = fitted.predict(question(runs))
         assert predicted.intervals == {}
         assert fitted.notes_[-1] == (
@@ -728,7 +728,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("change", "message"), BROKEN.values(), ids=BROKEN)
-def test_data_that_cannot_be_fitted_is_told_in_one_line(change, message):
+def test_data_that_cannot_be_fitted_is_reported_in_one_line(change, message):
     data, _ = world(runs=4)
     with pytest.raises(DataError) as error:
         ExposureGp().fit(change(data))
@@ -736,7 +736,7 @@ def test_data_that_cannot_be_fitted_is_told_in_one_line(change, message):
     assert "\n" not in str(error.value)
 
 
-def test_questions_that_cannot_be_answered_are_told_in_one_line():
+def test_questions_that_cannot_be_answered_are_reported_in_one_line():
     data, runs = world(runs=4)
     query = question(runs)
     with pytest.raises(DataError, match="isn't fitted"):
@@ -772,7 +772,7 @@ def test_pieces_of_runs_of_which_the_beginning_is_not_known_are_left_out_and_nam
 
 
 def test_runs_recorded_from_another_step_on_count_from_there():
-    data, runs = world(runs=24, asked=12)
+    data, runs = world(runs=24, queried=12)
     late = tuple(run if number < 2 else begun(run, 1) for number, run in enumerate(data.fit_runs))
     fitted, whole = (ExposureGp().fit(replace(data, fit_runs=some)) for some in (late, data.fit_runs))
     members = [step.members.tolist() for step, _ in fitted.model_.solved]
@@ -788,7 +788,7 @@ def test_runs_recorded_from_another_step_on_count_from_there():
 @pytest.mark.parametrize("missing", ["tail", "diverged", "first"])
 def test_what_a_run_lacks_is_not_taken_for_what_others_did(missing):
     """Half of the runs are the others' mean where they end, if that is filled in: effects would come to half."""
-    data, runs = world(runs=16, asked=12)
+    data, runs = world(runs=16, queried=12)
     gone = np.full((len(RECORDED), TEST), False)
     gone[{"tail": slice(3, None), "diverged": slice(3, None), "first": slice(0, 1)}[missing]] = True
     if missing == "first":
@@ -999,7 +999,7 @@ def test_few_runs_widen_intervals_by_how_many_of_them_do_not_belong_together():
     low, high = fitted.predict(query).intervals[0.5]
     # The same spread by Student's t with two degrees of freedom instead of four.
     fitted.model_.groups = np.array([0, 0, 1, 1])
-    fitted.reach_ = fitted.judged_.reach((0.5, 0.9))
+    fitted.reach_ = fitted.calibration_.reach((0.5, 0.9))
     narrow, wide = (np.log(b / a)[:, 1:] for a, b in ((low, high), fitted.predict(query).intervals[0.5]))
     np.testing.assert_allclose(wide / narrow, 0.8164966 / 0.7406971, rtol=1e-5)
 

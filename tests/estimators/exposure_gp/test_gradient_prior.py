@@ -24,7 +24,7 @@ def test_what_is_foretold_is_minus_the_products_at_the_points_that_have_them():
     assert PriorProducts.of(STEPS, raw=raw, preconditioned=np.full_like(raw, np.nan)).kinds.keys() == {"raw"}
 
 
-def test_each_kind_is_told_along_its_points_and_by_its_last_alone():
+def test_each_kind_is_reported_along_its_points_and_by_its_last_alone():
     raw, divided, made = products()
     ways = made.ways()
     assert [way.points.tolist() for way in ways] == [[8, 24], [24], [0, 8, 24], [24]]

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 
 from gptfl.estimators.exposure_gp.inference import columns, condition, contrasts, cost, precision_of, rows_of
 
-RUNS, TEST, ALIKE, SHARED = 6, 4, 0.7, 0.6
+RUNS, TEST, SIMILARITY_SHARE, SHARED = 6, 4, 0.7, 0.6
 
 
 def drawn(seed=0):
@@ -21,7 +21,7 @@ def drawn(seed=0):
 
 
 def fitted(states, cosines, values):
-    cols = columns(*np.linalg.eigh(cosines[:TEST, :TEST]), ALIKE, SHARED)
+    cols = columns(*np.linalg.eigh(cosines[:TEST, :TEST]), SIMILARITY_SHARE, SHARED)
     centred = states[: len(values)] - states[: len(values)].mean(axis=0)
     return condition(rows_of(centred @ centred.T), cols, values - values.mean(axis=0))
 
@@ -29,7 +29,7 @@ def fitted(states, cosines, values):
 def dense(states, cosines, values):
     """Means and variances of asked minus fitted means, by the best linear unbiased predictor (unit variance)."""
     count = len(values)
-    between = ALIKE * cosines + (1 - ALIKE) * np.eye(TEST + 1)
+    between = SIMILARITY_SHARE * cosines + (1 - SIMILARITY_SHARE) * np.eye(TEST + 1)
     noise = (1 - SHARED) * np.eye(TEST) + SHARED * between[:TEST, :TEST]
     runs = states @ states.T
     full = np.kron(runs[:count, :count], between[:TEST, :TEST]) + np.kron(np.eye(count), noise)
@@ -37,8 +37,8 @@ def dense(states, cosines, values):
     basis = np.kron(contrasts(count), np.eye(TEST))
     inverse = basis @ np.linalg.inv(basis.T @ full @ basis) @ basis.T
     means, spreads = np.zeros((2, TEST + 1)), np.zeros((2, TEST + 1))
-    for place, asked in enumerate(states[count : count + 2]):
-        apart = asked - states[:count].mean(axis=0)
+    for place, queried in enumerate(states[count : count + 2]):
+        apart = queried - states[:count].mean(axis=0)
         cross = np.kron(apart @ states[:count].T, between[:, :TEST])
         means[place] = cross @ inverse @ values.ravel()
         own = (apart @ apart) * between.diagonal()
@@ -51,13 +51,13 @@ def test_mean_spread_and_noise_are_those_of_the_dense_process():
     states, cosines, values = drawn()
     posterior = fitted(states, cosines, values)
     apart = states[:RUNS] - states[:RUNS].mean(axis=0)
-    asked = states[RUNS:] - states[:RUNS].mean(axis=0)
-    between = (ALIKE * cosines + (1 - ALIKE) * np.eye(TEST + 1))[:, :TEST]
+    queried = states[RUNS:] - states[:RUNS].mean(axis=0)
+    between = (SIMILARITY_SHARE * cosines + (1 - SIMILARITY_SHARE) * np.eye(TEST + 1))[:, :TEST]
     outputs = between @ posterior.columns.vectors
     means, spreads, noise, variance = dense(states, cosines, values)
     assert posterior.variance == pytest.approx(variance)
-    np.testing.assert_allclose(posterior.mean(asked @ apart.T, outputs), means)
-    found = posterior.spread(asked @ apart.T, (asked**2).sum(axis=1), outputs, np.ones(TEST + 1))
+    np.testing.assert_allclose(posterior.mean(queried @ apart.T, outputs), means)
+    found = posterior.spread(queried @ apart.T, (queried**2).sum(axis=1), outputs, np.ones(TEST + 1))
     np.testing.assert_allclose(found, variance * spreads)
     np.testing.assert_allclose(posterior.noise(), variance * noise)
 
@@ -83,7 +83,7 @@ def test_leaving_a_run_out_is_predicting_it_from_a_fit_to_the_others():
 
 def restricted(states, cosines, values, variance):
     """The log-density of the contrasts of the runs."""
-    between = ALIKE * cosines[:TEST, :TEST] + (1 - ALIKE) * np.eye(TEST)
+    between = SIMILARITY_SHARE * cosines[:TEST, :TEST] + (1 - SIMILARITY_SHARE) * np.eye(TEST)
     noise = (1 - SHARED) * np.eye(TEST) + SHARED * between
     full = np.kron(states[:RUNS] @ states[:RUNS].T, between) + np.kron(np.eye(RUNS), noise)
     basis = np.kron(contrasts(RUNS), np.eye(TEST))

@@ -117,7 +117,7 @@ def test_what_tells_test_examples_apart():
         assert np.mean((fitted[:, columns] ** 2).sum(axis=1)) == pytest.approx(1.0)
 
 
-def test_vectors_that_do_not_fit_are_told():
+def test_vectors_that_do_not_fit_are_reported():
     sources = Sources.of({"text": sides(0, False)})
     places = np.array([0, -1])
     assert check_vectors(sources, {"text": np.ones((2, WIDTH))}, places) is None

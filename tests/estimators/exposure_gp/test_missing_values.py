@@ -5,7 +5,7 @@ import pytest
 
 from gptfl.estimators.exposure_gp.inference import columns, condition, rows_of
 
-RUNS, TEST, ALIKE, SHARED = 6, 4, 0.7, 0.6
+RUNS, TEST, SIMILARITY_SHARE, SHARED = 6, 4, 0.7, 0.6
 
 
 def world(share, seed=0):
@@ -22,7 +22,7 @@ def world(share, seed=0):
 
 def dense(states, cosines, values, known):
     """Best linear unbiased predictions of asked runs with an unknown mean for each test example, and their variances."""
-    between = ALIKE * cosines + (1 - ALIKE) * np.eye(TEST)
+    between = SIMILARITY_SHARE * cosines + (1 - SIMILARITY_SHARE) * np.eye(TEST)
     noise = (1 - SHARED) * np.eye(TEST) + SHARED * between
     runs = states @ states.T
     there = known.ravel()
@@ -47,18 +47,18 @@ def dense(states, cosines, values, known):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_predictions_are_those_of_the_dense_process_over_what_is_known(share, seed):
     states, cosines, values, known = world(share, seed)
-    cols = columns(*np.linalg.eigh(cosines), ALIKE, SHARED)
+    cols = columns(*np.linalg.eigh(cosines), SIMILARITY_SHARE, SHARED)
     fitted = states[:RUNS] - states[:RUNS].mean(axis=0)
-    asked = states[RUNS:] - states[:RUNS].mean(axis=0)
+    queried = states[RUNS:] - states[:RUNS].mean(axis=0)
     level = np.nanmean(np.where(known, values, np.nan), axis=0)
     posterior = condition(rows_of(fitted @ fitted.T), cols, np.where(known, values - level, np.nan), known=known)
     means, variances, unit = dense(states, cosines, values, known)
-    outputs = (ALIKE * cosines + (1 - ALIKE) * np.eye(TEST)) @ cols.vectors
-    found = level + posterior.shift + posterior.mean(asked @ fitted.T, outputs)
+    outputs = (SIMILARITY_SHARE * cosines + (1 - SIMILARITY_SHARE) * np.eye(TEST)) @ cols.vectors
+    found = level + posterior.shift + posterior.mean(queried @ fitted.T, outputs)
     np.testing.assert_allclose(found, means, rtol=1e-6, atol=1e-8)
     assert posterior.variance == pytest.approx(unit)
-    distance = (asked**2).sum(axis=1)
-    spread = posterior.spread(asked @ fitted.T, distance, outputs, np.ones(TEST), np.arange(TEST))
+    distance = (queried**2).sum(axis=1)
+    spread = posterior.spread(queried @ fitted.T, distance, outputs, np.ones(TEST), np.arange(TEST))
     total = spread + posterior.noise() * (1.0 + 1.0 / RUNS)
     np.testing.assert_allclose(total, unit * variances, rtol=1e-6)
 
@@ -66,7 +66,7 @@ def test_predictions_are_those_of_the_dense_process_over_what_is_known(share, se
 def test_what_is_missing_of_a_test_example_that_no_run_has_moves_nothing():
     states, cosines, values, known = world(0.0)
     known[:, 2] = False
-    cols = columns(*np.linalg.eigh(cosines), ALIKE, SHARED)
+    cols = columns(*np.linalg.eigh(cosines), SIMILARITY_SHARE, SHARED)
     fitted = states[:RUNS] - states[:RUNS].mean(axis=0)
     posterior = condition(rows_of(fitted @ fitted.T), cols, np.where(known, values, np.nan), known=known)
     assert posterior.shift[2] == pytest.approx(0.0, abs=1e-4)
@@ -74,10 +74,11 @@ def test_what_is_missing_of_a_test_example_that_no_run_has_moves_nothing():
     # Deviations of the others are told as if it had never been asked about.
     kept = np.array([0, 1, 3])
     whole = np.linalg.inv(
-        np.kron(fitted @ fitted.T, ALIKE * cosines[np.ix_(kept, kept)] + (1 - ALIKE) * np.eye(3))
+        np.kron(fitted @ fitted.T, SIMILARITY_SHARE * cosines[np.ix_(kept, kept)] + (1 - SIMILARITY_SHARE) * np.eye(3))
         + np.kron(
             np.eye(RUNS),
-            (1 - SHARED) * np.eye(3) + SHARED * (ALIKE * cosines[np.ix_(kept, kept)] + (1 - ALIKE) * np.eye(3)),
+            (1 - SHARED) * np.eye(3)
+            + SHARED * (SIMILARITY_SHARE * cosines[np.ix_(kept, kept)] + (1 - SIMILARITY_SHARE) * np.eye(3)),
         )
     )
     trend = np.kron(np.ones((RUNS, 1)), np.eye(3))

@@ -67,12 +67,12 @@ def states(made, runs, row):
     return found[: len(WEIGHTS)], found[len(WEIGHTS) :]
 
 
-def dense(made, asked, row):
+def dense(made, queried, row):
     """At a step: means, the signal's covariance over (run, test example), and the noise; variances as in the model."""
     members = np.flatnonzero(np.isfinite(made.even[:, row]).all(axis=1))
     curricula = made.recorded.curricula
     ours, expected = states(made, Curricula(curricula.batches[members], curricula.learning_rates[members]), row)
-    theirs, asked_told = states(made, asked, row)
+    theirs, queried_expected = states(made, queried, row)
     step, posterior = made.solved[row]
     count, hyper = len(members), made.hyper
     together = [np.concatenate([one, other]) for one, other in zip(ours, theirs, strict=True)]
@@ -82,7 +82,7 @@ def dense(made, asked, row):
     squares = ((together[0][:, None] - together[0][None]) ** 2).sum(axis=2)
     common = ((ours[0] - ours[0].mean(axis=0)) ** 2).sum() / (count - 1)
     shared = hyper.lack * np.exp(-squares / (4 * NEAR * common))
-    between = hyper.alike * made.likeness.cosines + (1 - hyper.alike) * np.eye(TEST)
+    between = hyper.similarity_share * made.kernel.cosines + (1 - hyper.similarity_share) * np.eye(TEST)
     noise = (1 - hyper.shared) * np.eye(TEST) + hyper.shared * between
     basis = np.kron(contrasts(count), np.eye(TEST))
     full = np.kron(kernel[:count, :count], between)
@@ -90,7 +90,8 @@ def dense(made, asked, row):
     inverse = basis @ np.linalg.inv(basis.T @ full @ basis) @ basis.T
     slope = made.slopes[row]
     means = [
-        sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope for told_ in (expected, asked_told)
+        sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope
+        for told_ in (expected, queried_expected)
     ]
     even = made.even[members, row]
     left = (even - even.mean(axis=0) - means[0] + means[0].mean(axis=0)) / step.size
@@ -114,16 +115,16 @@ def dense(made, asked, row):
 def test_predictions_are_those_of_the_dense_process(name, ended, lack):
     made = model(link=Link(name, 0.0), ended=ended, lack=lack)
     random = np.random.default_rng(9)
-    asked = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
+    queried = Curricula(random.integers(-1, POOL, size=(3, STEPS, 2)), random.uniform(size=(3, STEPS)))
     # One of them is a run that was fitted: what near runs share is known of it.
-    asked.batches[0], asked.learning_rates[0] = (
+    queried.batches[0], queried.learning_rates[0] = (
         made.recorded.curricula.batches[1],
         made.recorded.curricula.learning_rates[1],
     )
     seen = np.arange(TEST)
-    look = made.look(asked, 3, RequestedRuns(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
+    look = made.look(queried, 3, RequestedRuns(seen, np.broadcast_to(made.centre, (3, 3, TEST))))
     for row in (1, 2):
-        mean, covariance, noise = dense(made, asked, row)
+        mean, covariance, noise = dense(made, queried, row)
         np.testing.assert_allclose(look.mean[:, row], mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(look.signal[:, row].ravel(), covariance.diagonal(), rtol=1e-5, atol=1e-8)
         np.testing.assert_allclose(look.noise[:, row], np.repeat(noise[None], 3, axis=0))
@@ -148,8 +149,8 @@ def test_runs_that_repeat_others_share_what_is_linear_in_nothing():
             runs = Curricula(batches, np.ones(batches.shape[:2]))
             made = ExposureModel(RecordedRuns(runs, np.array([0, 24]), values, 12), Sources({}), Link("identity"))
             assert made.lack == (repeated > 1)
-            asked = RequestedRuns(np.arange(6), np.broadcast_to(made.centre, (10, 2, 6)))
-            look = made.look(Curricula(batches[:10], np.ones((10, 24))), 2, asked)
+            queried = RequestedRuns(np.arange(6), np.broadcast_to(made.centre, (10, 2, 6)))
+            look = made.look(Curricula(batches[:10], np.ones((10, 24))), 2, queried)
             found.append(np.square(look.mean[:, 1] - whole).mean())
         errors[repeated] = np.mean(found)
     assert errors[3] < 0.09
@@ -183,7 +184,7 @@ def test_influence_is_the_difference_that_seeing_an_example_once_more_makes(ende
     for target in range(2):
         mixing = np.kron(apart, weights[target][None])
         variance = (mixing @ covariance @ mixing.T).diagonal()
-        np.testing.assert_allclose(spread[:, target], made.widening * np.sqrt(variance), rtol=1e-4)
+        np.testing.assert_allclose(spread[:, target], made.interval_scale * np.sqrt(variance), rtol=1e-4)
 
 
 def test_influence_agrees_with_looking_at_the_runs():
@@ -223,7 +224,7 @@ def test_the_twin_of_an_example_shares_its_vectors_effects_but_not_its_own():
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_influence_is_told_in_the_metrics_units_on_any_scale():
+def test_influence_is_reported_in_the_metrics_units_on_any_scale():
     made = model(link=Link("log", 0.0))
     train = {name: one.train for name, one in made.sources.sets.items()}
     found, _ = influence(made, np.arange(POOL), train, np.eye(TEST))

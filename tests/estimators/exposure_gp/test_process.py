@@ -33,20 +33,20 @@ def world(seed=0):
     gradients, tests = random.normal(size=(POOL, 4)), random.normal(size=(TEST, 4))
     expected = Vectors(np.array([0]), random.normal(size=(1, POOL, TEST)))
     examples = Examples(np.arange(POOL), (Vectors(np.array([0]), gradients[None]),), (expected,))
-    likeness = SimilarityKernel.of(tests, TEST)
+    kernel = SimilarityKernel.of(tests, TEST)
     seen = exposures(runs.batches, runs.learning_rates, RECORDED, POOL)
-    root = np.linalg.cholesky(0.8 * likeness.cosines + 0.2 * np.eye(TEST))
+    root = np.linalg.cholesky(0.8 * kernel.cosines + 0.2 * np.eye(TEST))
     effects = (0.05 * random.normal(size=(POOL, TEST)) + 0.2 * gradients @ random.normal(size=(4, TEST))) @ root.T
     values = 3.0 + seen @ (effects + 0.1 * expected.rows[0])
     values[:, 1:] += 0.1 * random.normal(size=values[:, 1:].shape)
-    return runs, examples, likeness, values
+    return runs, examples, kernel, values
 
 
 def steps(world_, rows=(1, 2, 3)):
-    runs, examples, likeness, values = world_
+    runs, examples, kernel, values = world_
     kept = np.array(rows)
     slopes = np.ones((len(kept), TEST))
-    return list(steps_of(values[:, kept], slopes, runs, RECORDED[kept], examples, likeness, POOL))
+    return list(steps_of(values[:, kept], slopes, runs, RECORDED[kept], examples, kernel, POOL))
 
 
 def test_states_are_exposures_times_vectors():
@@ -96,24 +96,24 @@ def test_sizes_lie_between_what_was_found_and_what_was_expected_by_the_number_of
 
 def test_likeness_is_the_cosines_and_the_lengths():
     vectors = np.array([[3.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
-    likeness = SimilarityKernel.of(vectors, 3)
+    kernel = SimilarityKernel.of(vectors, 3)
     half = np.sqrt(0.5)
-    np.testing.assert_allclose(likeness.cosines, [[1, 0, half], [0, 1, half], [half, half, 1]], atol=1e-12)
-    assert np.mean(likeness.sizes**2) == pytest.approx(1)
-    assert likeness.sizes[1] / likeness.sizes[0] == pytest.approx(4 / 3)
+    np.testing.assert_allclose(kernel.cosines, [[1, 0, half], [0, 1, half], [half, half, 1]], atol=1e-12)
+    assert np.mean(kernel.sizes**2) == pytest.approx(1)
+    assert kernel.sizes[1] / kernel.sizes[0] == pytest.approx(4 / 3)
     alone = SimilarityKernel.of(None, 3)
     np.testing.assert_array_equal(alone.cosines, np.zeros((3, 3)))
 
 
-def likelihood(made, weights, alike, shared):
+def likelihood(made, weights, similarity_share, shared):
     """Minus the log-likelihood, the scales fitted."""
-    likeness = made[2]
+    kernel = made[2]
     evidence = []
     for step in steps(made):
         basis = contrasts(len(step.members))
         parts = np.concatenate([step.deviations[None], step.expected])
-        evidence.append(Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ likeness.vectors))
-    cols = columns(likeness.values, likeness.vectors, alike, shared)
+        evidence.append(Evidence(basis.T @ step.covariances @ basis, basis.T @ parts @ kernel.vectors))
+    cols = columns(kernel.values, kernel.vectors, similarity_share, shared)
     return weigh(evidence, np.asarray(weights), cols.signal, cols.noise)
 
 
@@ -121,7 +121,7 @@ def likelihood(made, weights, alike, shared):
 def test_what_is_chosen_is_about_as_likely_as_anything(seed):
     made = world(seed)
     hyper, _ = choose(steps(made), made[2], True)
-    chosen = likelihood(made, hyper.weights, hyper.alike, hyper.shared)
+    chosen = likelihood(made, hyper.weights, hyper.similarity_share, hyper.shared)
     np.testing.assert_allclose(chosen.scales, hyper.scales)
     random = np.random.default_rng(seed)
     others = [
@@ -135,19 +135,19 @@ def test_what_is_chosen_is_about_as_likely_as_anything(seed):
 
 def test_truth_is_no_likelier_than_what_is_chosen():
     """Deviations drawn from the model itself, at hyperparameters that are their priors' middles."""
-    runs, examples, likeness, values = world()
+    runs, examples, kernel, values = world()
     random = np.random.default_rng(5)
-    blank = steps((runs, examples, likeness, values))
-    weights, alike, shared = np.exp([-1.0, 1.5]), 0.73, 0.82
-    cols = columns(likeness.values, likeness.vectors, alike, shared)
+    blank = steps((runs, examples, kernel, values))
+    weights, similarity_share, shared = np.exp([-1.0, 1.5]), 0.73, 0.82
+    cols = columns(kernel.values, kernel.vectors, similarity_share, shared)
     for row, step in zip((1, 2, 3), blank, strict=True):
         signal = np.linalg.cholesky(np.tensordot(weights, step.covariances, 1) + 1e-9 * np.eye(RUNS))
         drawn = signal @ random.normal(size=(RUNS, TEST)) * np.sqrt(cols.signal)
         drawn += random.normal(size=(RUNS, TEST)) * np.sqrt(cols.noise)
         values[:, row] = 3.0 + drawn @ cols.vectors.T
-    made = (runs, examples, likeness, values)
-    hyper, density = choose(steps(made), likeness, True)
-    truth = likelihood(made, weights, alike, shared)
+    made = (runs, examples, kernel, values)
+    hyper, density = choose(steps(made), kernel, True)
+    truth = likelihood(made, weights, similarity_share, shared)
     # At the priors' middles they cost nothing.
     assert density <= truth.cost + 0.02
     assert hyper.scales[0] < 0.05 * 3
@@ -159,7 +159,7 @@ def test_choosing_is_deterministic_and_needs_no_likeness():
     np.testing.assert_array_equal(one[0].weights, other[0].weights)
     assert one[1] == other[1]
     plain, _ = choose(steps(made), SimilarityKernel.of(None, TEST), False)
-    assert (plain.alike, plain.shared) == (0.0, 0.0)
+    assert (plain.similarity_share, plain.shared) == (0.0, 0.0)
 
 
 def test_the_expectation_is_found_and_taken_off():
@@ -174,17 +174,17 @@ def test_the_expectation_is_found_and_taken_off():
 
 @pytest.mark.parametrize("same", ["curriculum", "values", "both"])
 def test_runs_that_do_not_differ_teach_nothing_and_break_nothing(same):
-    runs, examples, likeness, values = world()
+    runs, examples, kernel, values = world()
     if same != "values":
         runs = Curricula(np.repeat(runs.batches[:1], RUNS, axis=0), np.repeat(runs.learning_rates[:1], RUNS, axis=0))
     if same != "curriculum":
         values = np.repeat(values[:1], RUNS, axis=0)
-    made = steps((runs, examples, likeness, values))
-    hyper, cost = choose(made, likeness, True)
+    made = steps((runs, examples, kernel, values))
+    hyper, cost = choose(made, kernel, True)
     assert np.isfinite(cost)
     assert np.isfinite(hyper.weights).all()
     assert hyper.scales[0] == pytest.approx(0, abs=1e-9)
-    assert np.isfinite(solve(made[-1], hyper, likeness).dual).all()
+    assert np.isfinite(solve(made[-1], hyper, kernel).dual).all()
 
 
 def test_a_steps_own_strength_is_the_likeliest_beside_its_prior():

@@ -254,11 +254,11 @@ def test_unseen_examples_are_placed_by_the_standard_of_the_fit() -> None:
     vectors = features.sets["vectors"]
     whole = GPTfluence(epochs=5).fit(fit_data(runs, features))
     query = held_out(runs)[0]
-    asked = questions(runs, features, 0, 0)
+    query_of_all = questions(runs, features, 0, 0)
     # Nothing is taken for seen, and yet the vectors come out where the fit has them.
-    np.testing.assert_allclose(whole.predict(asked).values, whole.predict(query).values, rtol=1e-5)
+    np.testing.assert_allclose(whole.predict(query_of_all).values, whole.predict(query).values, rtol=1e-5)
     again = GPTfluence(**whole.settings()).restore(whole.state())
-    np.testing.assert_array_equal(again.predict(asked).values, whole.predict(asked).values)
+    np.testing.assert_array_equal(again.predict(query_of_all).values, whole.predict(query_of_all).values)
     # Of what was fitted the vectors are known, whatever is given.
     other = replace(features, sets={"vectors": replace(vectors, train=vectors.train + 1, test=vectors.test - 1)})
     known = whole.predict(questions(runs, other, POOL, TEST)).values
@@ -268,19 +268,19 @@ def test_unseen_examples_are_placed_by_the_standard_of_the_fit() -> None:
 def test_unseen_examples_without_vectors_are_refused() -> None:
     runs, features = recording(runs=8)
     fitted = GPTfluence(epochs=1).fit(fit_data(runs, features))
-    asked = questions(runs, features, 18, TEST)
+    query_of_all = questions(runs, features, 18, TEST)
     wide = FeatureSet(np.zeros((POOL, 7)), np.zeros((TEST, 7)))
     for given, problem in (
         (None, "needs the examples' vectors"),
         (replace(features, sets={"vectors": wide}), "vectors of 7 numbers, those fitted of 4"),
     ):
         with pytest.raises(DataError, match=problem):
-            fitted.predict(replace(asked, unseen=replace(asked.unseen, features=given)))
+            fitted.predict(replace(query_of_all, unseen=replace(query_of_all.unseen, features=given)))
     with pytest.raises(DataError, match="asked for example 40 of 20 that were fitted"):
-        fitted.predict(replace(asked, unseen=replace(asked.unseen, pool_seen=np.arange(POOL) + 21)))
+        fitted.predict(replace(query_of_all, unseen=replace(query_of_all.unseen, pool_seen=np.arange(POOL) + 21)))
     old = {name: array for name, array in fitted.state().items() if name not in ("vectors.mean", "vectors.scale")}
     restored = GPTfluence(epochs=1).restore(old)
     query = held_out(runs)[0]
     np.testing.assert_array_equal(restored.predict(query).values, fitted.predict(query).values)
     with pytest.raises(DataError, match=r"fitted before there were unseen examples .*: run gptfl fit again"):
-        restored.predict(asked)
+        restored.predict(query_of_all)

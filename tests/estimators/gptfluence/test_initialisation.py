@@ -46,6 +46,6 @@ def test_a_fit_starts_at_the_average_recurrence(projection: str) -> None:
     sides = VectorSides(Form(2, projection, False, 8, 32), train, test)
     ours, theirs = sides.project(start(sides, parts, UpdateRule(3), random))
     whole = 3 * torch.bmm(ours, theirs.transpose(1, 2)).mean(dim=1)
-    wanted = average_recurrence(parts, UpdateRule(3)).float()
-    assert float((whole - wanted).abs().max()) < 0.05
-    assert float((wanted - wanted.mean(dim=1, keepdim=True)).abs().max()) > 0.1
+    expected = average_recurrence(parts, UpdateRule(3)).float()
+    assert float((whole - expected).abs().max()) < 0.05
+    assert float((expected - expected.mean(dim=1, keepdim=True)).abs().max()) > 0.1

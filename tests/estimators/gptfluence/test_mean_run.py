@@ -58,13 +58,13 @@ def test_the_push_is_that_of_a_plain_loop_over_runs_and_steps(order: int, law: U
     grid = np.array([0, 2, 3, 5, 6])
     np.testing.assert_array_equal(charted.course.grid, grid)
     steps = np.array([0, 3, 5, 6])  # another grid than the recorded one, too
-    for asked in (grid, steps):
-        mean = charted.course.mean[np.searchsorted(grid, asked)]
-        found = charted(train, test, [asked])
-        for k in range(len(asked) - 1):
+    for queried in (grid, steps):
+        mean = charted.course.mean[np.searchsorted(grid, queried)]
+        found = charted(train, test, [queried])
+        for k in range(len(queried) - 1):
             past = [mean[max(k - j, 0)] for j in range(order)]
-            wanted = plain_push(train, test, law, asked[k], asked[k + 1], past, mean[k + 1])
-            np.testing.assert_allclose(found[k], wanted, rtol=1e-4, atol=1e-5)
+            expected = plain_push(train, test, law, queried[k], queried[k + 1], past, mean[k + 1])
+            np.testing.assert_allclose(found[k], expected, rtol=1e-4, atol=1e-5)
     both = charted(train, test, [grid, steps])
     assert len(both) == len(grid) + len(steps) - 2
 
@@ -96,8 +96,8 @@ def test_between_steps_the_mean_batch_is_that_of_shares_of_steps_and_as_much_as_
             alpha, beta = (seen[:, None] * test).sum(-1)
             scale = 1.0 if law.anchored else law.modal / sizes[run, k]
             keep = 1.0 if law.anchored else 0.0 if law.rate is None else 1 - totals[run, k] / sizes[run, k]
-            wanted = after - keep * before - scale * alpha * before - beta
-            np.testing.assert_allclose(found[run, k], wanted, rtol=1e-3, atol=1e-4)
+            expected = after - keep * before - scale * alpha * before - beta
+            np.testing.assert_allclose(found[run, k], expected, rtol=1e-3, atol=1e-4)
     whole, same = (course.push(sums, test, steps, mean, law) for steps in (np.arange(5), np.arange(5.0)))
     np.testing.assert_allclose(whole, same, rtol=1e-4, atol=1e-5)
 

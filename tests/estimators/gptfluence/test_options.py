@@ -44,7 +44,7 @@ def fit_data(runs: list[Run], features: Features) -> FitData:
     return FitData(dynamics.pool, dynamics.test, dynamics.metrics["loss"], fit, validation, features)
 
 
-def asked(runs: list[Run]) -> tuple[Query, np.ndarray]:
+def queried(runs: list[Run]) -> tuple[Query, np.ndarray]:
     tested = [run for run in runs if run.role == "test"]
     return make_query(tested), np.stack([run.metrics["loss"] for run in tested])
 
@@ -56,7 +56,7 @@ def test_every_combination_keeps_an_estimators_promises(settings: dict) -> None:
 
 def test_a_law_of_step_sizes_and_a_common_course_is_recovered() -> None:
     runs, features = lawful()
-    query, values = asked(runs)
+    query, values = queried(runs)
     mean = np.mean([run.metrics["loss"] for run in runs if run.role != "test"], axis=0)
     quick = {"width": 8, "epochs": 300, "learning_rate": 3e-3, "weight_decay": 0.0, "projection": "linear"}
 
@@ -71,7 +71,7 @@ def test_a_law_of_step_sizes_and_a_common_course_is_recovered() -> None:
 
 def test_a_smaller_learning_rate_changes_less_with_step_sizes_and_nothing_without() -> None:
     runs, features = lawful(12)
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     slow = replace(query, learning_rates=query.learning_rates / 1000)
     for settings in ({"anchored": True}, {}):
         sized = GPTfluence(**settings, step_size=True, epochs=50).fit(fit_data(runs, features))
@@ -84,7 +84,7 @@ def test_a_smaller_learning_rate_changes_less_with_step_sizes_and_nothing_withou
 
 def test_anchored_factors_of_nothing_are_persistence() -> None:
     runs, features = lawful(12)
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     fitted = GPTfluence(anchored=True, start="persistence", epochs=0).fit(fit_data(runs, features))
     for name in fitted.parameters_:
         fitted.parameters_[name] *= 0
@@ -95,7 +95,7 @@ def test_anchored_factors_of_nothing_are_persistence() -> None:
 
 def test_around_the_mean_run_nothing_learned_is_the_mean_run() -> None:
     runs, features = lawful(12)
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     fitted = GPTfluence(anchored=True, around="mean-run", epochs=0).fit(fit_data(runs, features))
     state = {
         name: array * 0 if name in fitted.parameters_ or name == "mean.sums" else array
@@ -108,7 +108,7 @@ def test_around_the_mean_run_nothing_learned_is_the_mean_run() -> None:
 
 def test_the_mean_run_ends_where_the_recording_does() -> None:
     runs, features = lawful(12)
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     longer = replace(
         query,
         batches=np.concatenate([query.batches, query.batches], axis=1),
@@ -141,7 +141,7 @@ def test_at_other_step_sizes_the_mean_run_is_taken_by_the_clock(settings: dict, 
     runs, features = lawful(12)
     data = fit_data(runs, features)
     fitted = GPTfluence(**settings, around="mean-run", epochs=0, start="random").fit(data)
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     # All of them see what the runs did on average, as far as their factors go: the same example again and again.
     for name, value in fitted.parameters_.items():
         if not name.endswith("bias"):
@@ -161,7 +161,7 @@ def test_at_other_step_sizes_the_mean_run_is_taken_by_the_clock(settings: dict, 
 def test_before_there_was_a_clock_each_step_stood_for_itself() -> None:
     runs, features = lawful(8)
     fitted = GPTfluence(around="mean-run", epochs=2).fit(fit_data(runs, features))
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     slow = replace(query, learning_rates=query.learning_rates / 2)
     assert np.abs(fitted.predict(slow).values - fitted.predict(query).values).max() > 0.01
     old = GPTfluence(around="mean-run").restore({k: v for k, v in fitted.state().items() if k != "clock"})
@@ -195,7 +195,7 @@ def test_a_simulator_from_before_the_options_is_restored() -> None:
     runs, features = lawful(8)
     fitted = GPTfluence(epochs=5).fit(fit_data(runs, features))
     old = {name: value for name, value in fitted.settings().items() if name not in ALL}
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     restored = GPTfluence(**old).restore(fitted.state())
     np.testing.assert_array_equal(restored.predict(query).values, fitted.predict(query).values)
 
@@ -242,7 +242,7 @@ def test_gradients_are_standardised_on_each_side() -> None:
     gradients = make_features(make_dynamics(runs=2, pool=20, test=6, steps=16, batch_size=4), width=4, kind="gradient")
     text = gradients.sets["text"]
     divided = replace(gradients, sets={"text": replace(text, train=text.train * 500)})
-    query, _ = asked(runs)
+    query, _ = queried(runs)
     fits = [GPTfluence(epochs=5).fit(fit_data(runs, one)) for one in (gradients, divided)]
     plain, scaled = (fitted.predict(query).values for fitted in fits)
     np.testing.assert_allclose(plain, scaled, rtol=1e-4)

@@ -47,9 +47,9 @@ class AlikeRuns:
         for column, step in enumerate(query.steps):
             known = max(0, int(np.searchsorted(self.steps_, step, side="right")) - 1)
             away = profile[:, None, column] - self.profiles_[None, :, known]
-            likeness = np.exp(-self.sharpness * np.linalg.norm(away, axis=-1))
-            likeness /= likeness.sum(axis=1, keepdims=True)
-            values[:, column] = query.first + likeness @ self.changes_[:, known]
+            weights = np.exp(-self.sharpness * np.linalg.norm(away, axis=-1))
+            weights /= weights.sum(axis=1, keepdims=True)
+            values[:, column] = query.first + weights @ self.changes_[:, known]
         values[:, 0] = query.first
         return Prediction(values)
 

@@ -7,7 +7,7 @@ import torch
 
 from gptfl.errors import DataError, UsageError
 from gptfl.training.gradients import projection as module
-from gptfl.training.gradients.projection import Projection, Wanted, project, sketch, sketch_each, sketches
+from gptfl.training.gradients.projection import Projection, ProjectionRequest, project, sketch, sketch_each, sketches
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.reference_run import check_against_autograd
 from tests.models import save_small
@@ -36,9 +36,9 @@ def test_products_of_sketches_are_right_on_average(case: Case, few_signs: None, 
     estimates = []
     for seed in range(SEEDS):
         projection = Projection(dimensions, seed, case.network.trainable[0])
-        wanted = [Wanted(projection)]
-        one = project(here, wanted, case.denominator if divided else None)[0][-1]
-        estimates.append(one @ project(there, wanted, None)[0][0].T)
+        requests = [ProjectionRequest(projection)]
+        one = project(here, requests, case.denominator if divided else None)[0][-1]
+        estimates.append(one @ project(there, requests, None)[0][0].T)
     values, exact = torch.stack(estimates), pool @ test.T
     error = (values.mean(dim=0) - exact).abs() / (values.std(dim=0) / SEEDS**0.5)
     assert float(error.max()) < 4.5
@@ -69,11 +69,11 @@ def test_a_division_can_be_split_between_the_sides(case: Case) -> None:
 
 
 def test_the_size_of_blocks_changes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
-    whole = sketches(case.tape, case.pool, 36, 5, case.denominator, on_examples=told.append, powers=(1.0, 0.5))
+    counted: list[int] = []
+    whole = sketches(case.tape, case.pool, 36, 5, case.denominator, on_examples=counted.append, powers=(1.0, 0.5))
     assert len(whole) == 3
     assert whole[0].shape == (len(case.pool), 36)
-    assert sum(told) == len(case.pool)
+    assert sum(counted) == len(case.pool)
     torch.testing.assert_close(sketch(case.tape, case.pool, 36, 5), whole[0])
     monkeypatch.setattr(module, "WRITTEN", 4096)
     again = sketches(case.tape, case.pool, 36, 5, case.denominator, memory=2**16, powers=(1.0, 0.5))
@@ -85,10 +85,10 @@ def test_the_size_of_blocks_changes_nothing(case: Case, monkeypatch: pytest.Monk
 def test_blocks_that_are_added_at_once_are_those_added_one_by_one(
     case: Case, monkeypatch: pytest.MonkeyPatch, dimensions: int
 ) -> None:
-    wanted = [Wanted(Projection(n, 5, case.network.trainable[0]), (1.0, 0.5)) for n in (dimensions, 3000)]
-    at_once = project(case.tape.record(case.pool), wanted, case.denominator)
+    requests = [ProjectionRequest(Projection(n, 5, case.network.trainable[0]), (1.0, 0.5)) for n in (dimensions, 3000)]
+    at_once = project(case.tape.record(case.pool), requests, case.denominator)
     monkeypatch.setattr(module, "NARROW", 0)
-    one_by_one = project(case.tape.record(case.pool), wanted, case.denominator)
+    one_by_one = project(case.tape.record(case.pool), requests, case.denominator)
     for found, expected in zip(itertools.chain(*at_once), itertools.chain(*one_by_one), strict=True):
         # The one rounds what it adds, the other only the sum.
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
@@ -97,13 +97,16 @@ def test_blocks_that_are_added_at_once_are_those_added_one_by_one(
 
 def test_several_projections_in_one_pass_do_not_change_each_other(case: Case) -> None:
     like = case.network.trainable[0]
-    narrow, wide = Wanted(Projection(36, 5, like), (1.0, 0.5)), Wanted(Projection(60_000, 6, like), (0.5,))
+    narrow, wide = (
+        ProjectionRequest(Projection(36, 5, like), (1.0, 0.5)),
+        ProjectionRequest(Projection(60_000, 6, like), (0.5,)),
+    )
     both = sketch_each(case.tape, case.pool, [wide, narrow], case.denominator)
     alone = sketch_each(case.tape, case.pool, [narrow], case.denominator)[0]
     assert [len(one) for one in both] == [2, 3]
     for one, other in zip(both[1], alone, strict=True):
         assert torch.equal(one, other)
-    (theirs,) = sketch_each(case.tape, case.test, [Wanted(wide.projection, (0.5,))], case.denominator)
+    (theirs,) = sketch_each(case.tape, case.test, [ProjectionRequest(wide.projection, (0.5,))], case.denominator)
     roots = torch.cat([one.flatten() for one in case.divisors]).sqrt()
     pool, test = case.gradients(case.pool), case.gradients(case.test)
     # The wide one is cut into the narrow one's blocks, and the test side's into its own: products need the same cuts.

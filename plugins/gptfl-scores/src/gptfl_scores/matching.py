@@ -49,7 +49,7 @@ def matched(
 def _turned(
     file: str,
     shape: tuple[int, ...],
-    wanted: tuple[int, int],
+    expected: tuple[int, int],
     train_rows: bool | None,
     who: str,
     rows_named: bool = False,
@@ -60,10 +60,10 @@ def _turned(
     def fits(sides: tuple[int, int]) -> bool:
         return (rows_named or shape[0] == sides[0]) and (columns_named or shape[1] == sides[1])
 
-    ways = [way for way in (True, False) if train_rows in (None, way) and fits(wanted if way else wanted[::-1])]
+    ways = [way for way in (True, False) if train_rows in (None, way) and fits(expected if way else expected[::-1])]
     if not ways:
         raise DataError(
-            f"{file} holds {shape[0]} by {shape[1]} scores, and the {who} {wanted[0]} training and {wanted[1]} test examples",
+            f"{file} holds {shape[0]} by {shape[1]} scores, and the {who} {expected[0]} training and {expected[1]} test examples",
             "score the recording's examples, or name those scored (ids=FILE)",
         )
     if len(ways) == 2:
@@ -74,13 +74,13 @@ def _turned(
     return ways[0]
 
 
-def _places(file: str, names: Sequence[str], wanted: Sequence[Example], side: str) -> Int[np.ndarray, " wanted"]:
+def _places(file: str, names: Sequence[str], expected: Sequence[Example], side: str) -> Int[np.ndarray, " wanted"]:
     known = {name: place for place, name in enumerate(names)}
     if len(known) < len(names):
         twice = next(name for place, name in enumerate(names) if known[name] != place)
         raise DataError(f"{file} has {side} example {twice!r} twice", "score each once")
-    missing = [example.id for example in wanted if example.id not in known]
+    missing = [example.id for example in expected if example.id not in known]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise DataError(f"{file} has no scores of {side} example {missing[0]!r}{more}", "score all that are recorded")
-    return np.array([known[example.id] for example in wanted], dtype=np.int64)
+    return np.array([known[example.id] for example in expected], dtype=np.int64)

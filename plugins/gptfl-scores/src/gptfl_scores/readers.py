@@ -210,8 +210,8 @@ def _layout(path: Path, described: Any, questions: int) -> np.dtype[Any]:
     except (TypeError, ValueError, SyntaxError) as error:
         remedy = "score again with --precision fp32" if "bfloat16" in str(described) else "score again"
         raise DataError(f"{path / 'info.json'} has a record that can't be read", remedy) from error
-    wanted = {f"{part}_{question}" for question in range(questions) for part in ("score", "written")}
-    if layout.hasobject or layout.names is None or not wanted <= set(layout.names):
+    expected = {f"{part}_{question}" for question in range(questions) for part in ("score", "written")}
+    if layout.hasobject or layout.names is None or not expected <= set(layout.names):
         raise DataError(f"{path / 'info.json'} doesn't describe {questions} scores a row", "score again")
     return layout
 

@@ -80,10 +80,10 @@ def descend(
         found = _array(alpha), _array(beta) * targets.scale
         error = roll_out_error(validation, *found)
         on_epoch(epoch, error)
-        judged = not math.isnan(error)
-        if error < least or not judged:
+        is_known = not math.isnan(error)
+        if error < least or not is_known:
             best, kept, least = epoch, found, error
-        if epoch == how.epochs or (judged and epoch - best >= PATIENCE):
+        if epoch == how.epochs or (is_known and epoch - best >= PATIENCE):
             break
         order = torch.from_numpy(random.permutation(len(targets.counts)))
         for start in range(0, len(order), how.batch_size):

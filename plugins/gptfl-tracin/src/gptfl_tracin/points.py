@@ -73,9 +73,9 @@ class Points:
         return left, right, np.clip((steps - points[left]) / gap, 0.0, 1.0) * (right > left)
 
 
-def spread_evenly(count: int, wanted: int) -> Int[np.ndarray, " wanted"]:
+def spread_evenly(count: int, number: int) -> Int[np.ndarray, " wanted"]:
     """So many different places out of ``count``, the first and the last among them (one: the first)."""
-    return np.round(np.linspace(0, count - 1, wanted)).astype(np.int64)
+    return np.round(np.linspace(0, count - 1, number)).astype(np.int64)
 
 
 def mean_rates(steps: Int[np.ndarray, " point"], rates: Float[np.ndarray, " step"]) -> Float[np.ndarray, " point"]:

@@ -214,13 +214,13 @@ class TracInCP(FromReference):
         known = places if self.interpolate or len(before) == 0 else before
         if self.checkpoints == ALL:
             return known
-        wanted = int(self.checkpoints)
-        if wanted > len(known):
+        number = int(self.checkpoints)
+        if number > len(known):
             raise DataError(
-                f"tracin-cp: checkpoints is {wanted}, and the recording has {len(known)} that it can go by",
+                f"tracin-cp: checkpoints is {number}, and the recording has {len(known)} that it can go by",
                 f"give at most {len(known)}, or record more points (gptfl collect --gradients reference)",
             )
-        return np.asarray(known[spread_evenly(len(known), wanted)])
+        return np.asarray(known[spread_evenly(len(known), number)])
 
 
 class GradDot(FromReference):

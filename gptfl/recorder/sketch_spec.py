@@ -24,7 +24,7 @@ class SketchOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class SketchWish:
+class SketchSpec:
     """Sketches of so many ``dimensions`` at the steps ``at``: these, each so many, or four that are spread evenly."""
 
     at: tuple[int, ...] | int | Literal["auto"]
@@ -32,7 +32,7 @@ class SketchWish:
     modules: str | None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "SketchWish | None":
+    def of(cls, given: Mapping[str, Any]) -> "SketchSpec | None":
         """What the options ask for; None for no sketches. Raises ``UsageError`` for what is no step or number."""
         at = given.get("sketches_at")
         dimensions, modules = given.get("sketch_dimensions", DIMENSIONS), given.get("sketch_modules")
