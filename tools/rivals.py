@@ -3,12 +3,12 @@
     python tools/rivals.py list
     python tools/rivals.py scores --dynamics RECORDING [--model MODEL] --output FOLDER [METHOD ...]
     python tools/rivals.py estimators FOLDER
-    python tools/rivals.py run|page [STUDY ...] [--data DIR] [--workspace W]
+    python tools/rivals.py table COMPARISON FOLDER/rivals.json
 
 ``scores`` writes a matrix of pool by test examples for each method as FOLDER/NAME.npz, with their ids, positive where a
 training example makes the loss on a test example smaller, and FOLDER/rivals.json, which says what each is and what it took.
-``estimators`` prints them as options of ``gptfl compare``. ``run`` and ``page`` carry out the studies of docs/rivals.md and put
-their tables into the page.
+``estimators`` prints them as options of ``gptfl compare``. ``table`` prints the changes of a ``gptfl compare --truth --json``
+as a Markdown table, as docs/rivals.md has them.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def write_scores(recorded: Recorded, names: Sequence[str], folder: Path) -> dict
 
 
 def _made(recorded: Recorded, method: Method, folder: Path) -> dict[str, dict[str, Any]]:
-    recorded.tape  # loading the model is nobody's cost
+    _ = recorded.tape  # loading the model is nobody's cost
     for number in range(method.trainings):
         recorded.trained(number)
     started = time.perf_counter()
@@ -132,6 +132,48 @@ def estimators(folder: Path) -> list[str]:
     ]
 
 
+def table(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
+    """What leaving groups out changes, a row an estimator, as Markdown; the best rows first.
+
+    Seconds are what a matrix took, the trainings that it needs included; those of gptfl's own estimators are for fitting.
+    """
+    lines = [
+        "| method | as | LDS | slope | error | each | signs | planted rows, AUROC | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = [row for row in comparison["estimators"] if row["removals"] is not None]
+    for row in sorted(rows, key=lambda row: -row["removals"]["lds"]):
+        name, kind, told = _named(row, index["matrices"])
+        found = row["removals"]
+        slope, low, high = found["slope"], *found["slope_interval"]
+        shown = "–" if slope is None or not np.isfinite(slope) else f"{slope:.3g} [{low:.3g}, {high:.3g}]"
+        planted = told.get("planted")
+        seconds = told.get("seconds", row["seconds"])
+        cells = [
+            name,
+            kind,
+            f"{found['lds']:.3f}",
+            shown,
+            f"{found['error']:.2f}",
+            f"{found['error_each']:.2f}",
+            f"{found['signs']} of {found['clear']}",
+            "–" if planted is None else f"{planted:.3f}",
+            f"{seconds:.3g}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _named(row: Mapping[str, Any], matrices: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
+    """An estimator's name, which variant of a matrix it is, and what is known of the matrix."""
+    settings = row.get("settings") or {}
+    label = Path(str(settings.get("file", ""))).stem
+    if label not in matrices:
+        return str(row["estimator"]), "–", {}
+    kind = "calibrated" if settings["scale"] is None else "raw" if settings["anchor"] == "first" else "anchored"
+    return label, kind, matrices[label]
+
+
 def wanted(names: Sequence[str]) -> list[str]:
     """The methods named, or all whose packages are installed; says which aren't."""
     for name in names:
@@ -162,11 +204,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scores.add_argument("--output", type=Path, required=True)
     as_options = commands.add_parser("estimators", help="matrices as options of gptfl compare")
     as_options.add_argument("folder", type=Path)
+    as_table = commands.add_parser("table", help="a comparison's changes as a Markdown table")
+    as_table.add_argument("comparison", type=Path)
+    as_table.add_argument("index", type=Path)
     given = parser.parse_args(arguments)
     if given.what == "list":
         for name, method in METHODS.items():
-            needs = "" if method.package is None else f", needs {method.package} ({installed(method.package) or 'not installed'})"
+            needs = (
+                ""
+                if method.package is None
+                else f", needs {method.package} ({installed(method.package) or 'not installed'})"
+            )
             print(f"{name}: {(method.make.__doc__ or '').splitlines()[0]}{needs}")
+    elif given.what == "table":
+        print(table(*(json.loads(path.read_text(encoding="utf-8")) for path in (given.comparison, given.index))))
     elif given.what == "estimators":
         print("\n".join(f"--estimator {one}" for one in estimators(given.folder)))
     else:

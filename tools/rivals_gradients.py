@@ -17,7 +17,7 @@ from gptfl.core.recording_settings import ADAMW
 from gptfl.errors import DataError
 from gptfl.training.gradients.blocks import Arrangement, Weights, all_products, default_memory
 from gptfl.training.gradients.factored import Block, Held
-from gptfl.training.gradients.projection import Projection, Wanted, project
+from gptfl.training.gradients.projection import Projection, ProjectionRequest, project
 from gptfl.training.gradients.sides import Side
 from gptfl.training.gradients.tape import Tape
 
@@ -87,7 +87,9 @@ def less(recorded: Recorded) -> dict[str, Matrix]:
     optimiser than AdamW.
     """
     if recorded.recipe.optimiser != ADAMW:
-        raise DataError(f"LESS follows AdamW, and the recording's optimiser is {recorded.recipe.optimiser}", "leave it out")
+        raise DataError(
+            f"LESS follows AdamW, and the recording's optimiser is {recorded.recipe.optimiser}", "leave it out"
+        )
     tape, (pool, test) = recorded.tape, recorded.sides
     total = np.zeros((len(pool), len(test)))
     points = recorded.trained()
@@ -128,7 +130,7 @@ def projected(tape: Tape, side: Side, projection: Projection, turn: Turn | None 
         block = tape.record(side.take(piece))
         if turn is not None:
             block = _turned(tape, block, turn)
-        found[piece] = project(block, [Wanted(projection)], None)[0][0]
+        found[piece] = project(block, [ProjectionRequest(projection)], None)[0][0]
     return found
 
 

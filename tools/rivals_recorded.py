@@ -23,8 +23,8 @@ from gptfl.recording.reference_run import REFERENCE
 from gptfl.recording.tokens import check_tokens
 from gptfl.recording.trainers import TrainerMaker, check_weights, model_of, recipe_of
 from gptfl.simulation.schedule import batching_in
-from gptfl.training.gradients.blocks import default_memory, pieces_within
 from gptfl.training.gradients.blocks import Weights as Sizes
+from gptfl.training.gradients.blocks import default_memory, pieces_within
 from gptfl.training.gradients.sides import Side, measured_exactly, test_side
 from gptfl.training.gradients.tape import Tape
 from gptfl.training.reference_run import check_against_autograd, reference_plan
@@ -76,7 +76,7 @@ class Recorded:
     def new_trainer(self) -> RecordingTrainer:
         """A trainer by the recording's recipe on a model of its own, at the weights before any training."""
         model, where = model_of(self.recording, self.model), str(self.recording.path)
-        names = [name for name in self.settings.metrics or ["loss"]]
+        names = list(self.settings.metrics or ["loss"])
         metrics = [make_metric(get_registry(), name) for name in names]
         read = tuple(metric for metric in metrics if "generated" not in metric.needs)
         data = TaskData(self.settings.task, self.pool, self.test)
@@ -135,7 +135,9 @@ class Recorded:
             started = time.perf_counter()
             loss = trainer.step(optimiser, trainer.pieces(plan.batches[step - 1]), float(rates[step - 1]))
             if not torch.isfinite(loss):
-                raise DataError(f"the training on the whole pool has the loss {float(loss)} at step {step}", "lower --lr")
+                raise DataError(
+                    f"the training on the whole pool has the loss {float(loss)} at step {step}", "lower --lr"
+                )
             seconds += time.perf_counter() - started
             if step in ends:
                 moments = [self._moments(optimiser, name) for name in ("exp_avg", "exp_avg_sq")]

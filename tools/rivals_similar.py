@@ -86,9 +86,7 @@ def _states(network: Network, side: Side, pieces: list[list[int]]) -> tuple[Tens
     return last, mean
 
 
-def cosines(
-    train: Float[np.ndarray, "pool d"], test: Float[np.ndarray, "test d"]
-) -> Float[np.ndarray, "pool test"]:
+def cosines(train: Float[np.ndarray, "pool d"], test: Float[np.ndarray, "test d"]) -> Float[np.ndarray, "pool test"]:
     """Of every training with every test vector; 0 for a vector of length 0."""
     sides = []
     for vectors in (train.astype(np.float64), test.astype(np.float64)):
