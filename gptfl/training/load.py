@@ -13,6 +13,7 @@ from gptfl.training.model_config import CONFIG, longest_input
 from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, read_tokenizer
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
+from gptfl.training.quiet import quiet
 from gptfl.training.tiny import build_tiny
 from gptfl.training.weight_files import check_folder
 
