@@ -132,17 +132,19 @@ class Recorded:
         optimiser = trainer.optimiser()
         seconds, since = 0.0, 0
         for step in range(1, steps + 1):
-            started = time.perf_counter()
+            started = time.process_time()
             loss = trainer.step(optimiser, trainer.pieces(plan.batches[step - 1]), float(rates[step - 1]))
             if not torch.isfinite(loss):
                 raise DataError(
                     f"the training on the whole pool has the loss {float(loss)} at step {step}", "lower --lr"
                 )
-            seconds += time.perf_counter() - started
+            seconds += time.process_time() - started
             if step in ends:
                 moments = [self._moments(optimiser, name) for name in ("exp_avg", "exp_avg_sq")]
                 rate, since = float(rates[since:step].mean()), step
-                yield Snapshot(step, rate, trainer.network.weights(), *moments, seconds)
+                # On a CPU these are the network's own, which train on.
+                weights = {name: weight.clone() for name, weight in trainer.network.weights().items()}
+                yield Snapshot(step, rate, weights, *moments, seconds)
         trainer.network.restore()
 
     def _moments(self, optimiser: torch.optim.Optimizer, which: str) -> dict[str, Tensor]:

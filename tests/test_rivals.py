@@ -1,0 +1,139 @@
+"""tools/rivals.py: other methods' scores on a recording, held against plain formulas, and their table."""
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gptfl
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture(scope="module")
+def rivals() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield importlib.import_module("rivals")
+
+
+@pytest.fixture(scope="module")
+def recording(neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = tmp_path_factory.mktemp("rivals")
+    made = gptfl.collect(
+        str(neox),
+        "errands",
+        runs=4,
+        pool=10,
+        test=3,
+        subset_size=5,
+        batch_size=2,
+        steps=4,
+        lr=1e-2,
+        flip_labels=0.2,
+        workspace=workspace,
+    )
+    return Path(made.path)
+
+
+@pytest.fixture(scope="module")
+def made(rivals: ModuleType, recording: Path, neox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("scores")
+    names = ["tfidf", "states", "gradients-start", "gradients-end", "less", "trak"]
+    rivals.write_scores(rivals.Recorded(recording, str(neox)), names, folder)
+    return folder
+
+
+def test_every_method_scores_every_pair_by_id_and_says_what_it_took(made: Path, recording: Path) -> None:
+    index = json.loads((made / "rivals.json").read_text())["matrices"]
+    assert set(index) == {
+        *("tfidf", "state-last", "state-mean", "grad-dot-start", "grad-cosine-start"),
+        *("grad-dot-end", "grad-cosine-end", "less", "trak"),
+    }
+    opened = gptfl.open_recording(recording)
+    for label, told in index.items():
+        found = np.load(made / f"{label}.npz")
+        assert found["scores"].shape == (10, 3)
+        assert np.isfinite(found["scores"]).all()
+        assert found["train_ids"].tolist() == [example.id for example in opened.pool]
+        assert told["seconds"] > 0
+        assert 0 <= told["planted"] <= 1
+        assert (told["training_seconds"] > 0) == (label in ("grad-dot-end", "grad-cosine-end", "less", "trak"))
+    starts, ends = (np.load(made / f"grad-dot-{point}.npz")["scores"] for point in ("start", "end"))
+    assert np.abs(ends - starts).max() > 1e-3 * np.abs(starts).max()
+    for label in ("tfidf", "state-last", "state-mean", "grad-cosine-start", "grad-cosine-end"):
+        assert np.abs(np.load(made / f"{label}.npz")["scores"]).max() <= 1 + 1e-5
+
+
+def test_products_at_the_start_are_those_of_autograd(
+    rivals: ModuleType, made: Path, recording: Path, neox: Path
+) -> None:
+    import torch
+
+    recorded = rivals.Recorded(recording, str(neox))
+    network, sides = recorded.trainer.network, recorded.sides
+
+    def gradient(side: Any, place: int) -> torch.Tensor:
+        network.switch(training=False)
+        parts = torch.autograd.grad(
+            network.loss(side.take([place]).batch(network)), network.trainable, allow_unused=True
+        )
+        return torch.cat([part.flatten() for part in parts if part is not None])
+
+    expected = float(gradient(sides[0], 4) @ gradient(sides[1], 1))
+    assert np.load(made / "grad-dot-start.npz")["scores"][4, 1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_planted_rows_are_told_by_their_harm(rivals: ModuleType, recording: Path, neox: Path) -> None:
+    recorded = rivals.Recorded(recording, str(neox))
+    flipped = rivals.flipped_of(recorded.pool)
+    harm = np.where(flipped, 1.0, 0.0)[:, None] - np.arange(10)[:, None] * 1e-3
+    assert rivals.detection(recorded, -harm) == 1.0
+    assert rivals.detection(recorded, harm) == 0.0
+
+
+def test_matrices_are_estimators_of_compare_and_a_table(
+    rivals: ModuleType, made: Path, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = [one for one in rivals.estimators(made) if "tfidf" in one]
+    assert len(chosen) == len(rivals.VARIANTS)
+    row = {
+        "estimator": "scores (file=tfidf.npz)",
+        "settings": {"file": "x/tfidf.npz", "scale": None, "anchor": "mean-run"},
+        "seconds": 0.5,
+        "removals": {
+            "slope": 0.9,
+            "slope_interval": [0.5, 1.25],
+            "error": 1.5,
+            "error_each": 0.75,
+            "lds": 0.875,
+            "signs": 3,
+            "clear": 4,
+        },
+    }
+    other = {**row, "estimator": "mean-run", "settings": {}, "removals": {**row["removals"], "slope": None, "lds": 0.0}}
+    index = {"matrices": {"tfidf": {"planted": 0.75, "seconds": 2.0}}}
+    lines = rivals.table({"estimators": [other, row]}, index).splitlines()
+    assert lines[2] == "| tfidf | calibrated | 0.875 | 0.9 [0.5, 1.25] | 1.50 | 0.75 | 3 of 4 | 0.750 | 2 |"
+    assert lines[3].startswith("| mean-run | – | 0.000 | – |")
+
+
+def test_a_method_or_a_package_that_isnt_there_is_named(
+    rivals: ModuleType,
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = ["scores", "--dynamics", str(recording), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        rivals.main([*scores, "bm52"])
+    assert "no method is called 'bm52'" in capsys.readouterr().err
+    monkeypatch.setattr(rivals, "installed", lambda package: None)
+    with pytest.raises(SystemExit, match="ekfac needs the package kronfluence"):
+        rivals.main([*scores, "ekfac"])
+    assert not (tmp_path / "out").exists()
