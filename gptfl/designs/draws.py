@@ -65,7 +65,7 @@ class Draw:
     """One run: its examples, the seed of their order (and of dropout), and its role.
 
     Each of ``swaps`` is a member and the example that takes all its places in the batches. ``without`` are examples
-    whose places in the batches stay empty: the order is that of the members and these together.
+    whose places in the batches others take (``refill``): the order is that of the members and these together.
     """
 
     index: int
@@ -80,7 +80,7 @@ class Draw:
         batching = Batching(batching) if isinstance(batching, int) else batching
         if len(self.without):
             whole = batching.fill(np.union1d(self.members, self.without), steps, self.seed)
-            return leave_empty(whole, self.without)
+            return refill(whole, self.without, self.seed)
         batches = batching.fill(self.members, steps, self.seed)
         swapped = batches.copy()
         for member, other in self.swaps:
@@ -88,20 +88,28 @@ class Draw:
         return swapped
 
 
-def leave_empty(
-    batches: Int[np.ndarray, "step batch"], without: Int[np.ndarray, " without"]
+def refill(
+    batches: Int[np.ndarray, "step batch"], without: Int[np.ndarray, " without"], seed: int
 ) -> Int[np.ndarray, "step batch"]:
-    """The batches with the places of these examples empty (-1), and everything else where it was.
+    """The batches with other examples in the places of these, and everything else where it was.
 
-    What is left of a batch counts for the whole of it, since its loss is a mean. A batch of which nothing would be left
-    has the example that comes next in the order, or came first, so that every step trains.
+    Batches stay as large as they were: a smaller one would be a noisier step, which a training on fewer rows doesn't have.
+    The others come in an order of ``seed``'s, pass after pass, so that each fills about as many places, and that of other
+    groups is the same but for these. None comes twice into a batch, while there are others.
     """
-    stream = np.where(np.isin(batches, without), -1, batches).reshape(-1)
-    kept = np.flatnonzero(stream >= 0)
-    begins = np.flatnonzero((stream.reshape(batches.shape) < 0).all(axis=1)) * batches.shape[1]
-    following = kept[np.searchsorted(kept, begins) % len(kept)]
-    stream[begins] = stream[following]
-    return stream.reshape(batches.shape)
+    found = batches.copy()
+    random, present = generator(seed, RunStream.PARTNERS), np.setdiff1d(batches[batches >= 0], without)
+    everyone, waiting = np.unique(batches[batches >= 0]), np.empty(0, dtype=np.int64)
+    for step, column in np.argwhere(np.isin(batches, without)):
+        fresh = np.setdiff1d(present, found[step])
+        allowed = fresh if len(fresh) else present
+        while not np.isin(waiting, allowed).any():
+            passed = random.permutation(everyone)
+            waiting = np.append(waiting, passed[np.isin(passed, present)])
+        first = int(np.isin(waiting, allowed).argmax())
+        found[step, column] = waiting[first]
+        waiting = np.delete(waiting, first)
+    return found
 
 
 def draws_reserved(unit: int) -> bool:

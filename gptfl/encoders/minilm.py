@@ -112,7 +112,7 @@ class MiniLm:
         from transformers import AutoModel, AutoTokenizer
 
         from gptfl.training.loading import blamed, load_weights
-        from gptfl.training.models import quiet
+        from gptfl.training.quiet import quiet
         from gptfl.training.weight_files import read_weight_files
 
         problem, remedy = f"{self._folder} holds no usable {REPO}", "delete it and install or download it again"

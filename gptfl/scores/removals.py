@@ -88,11 +88,11 @@ def find_removals(
 ) -> Removals | None:
     """The pairs among runs whose curricula are the same but for places of a group; None where there are few groups.
 
-    Both runs of a pair have one seed and were held out by the same fold; that with it has the most of its places filled.
+    Both runs of a pair have one seed and were held out by the same fold; that with it has the most different examples.
     """
-    filled = [int((one >= 0).sum()) for one in batches]
+    different = [len(np.unique(one)) for one in batches]
     wholes: dict[tuple[int, int], int] = {}
-    for place in sorted(range(len(batches)), key=lambda place: -filled[place]):
+    for place in sorted(range(len(batches)), key=lambda place: -different[place]):
         wholes.setdefault((int(folds[place]), int(seeds[place])), place)
     numbers: dict[bytes, int] = {}
     groups: list[Int[np.ndarray, " group"]] = []
@@ -103,7 +103,7 @@ def find_removals(
             continue
         there = batches[whole]
         gone = np.setdiff1d(there, one)
-        # Where a batch lost all its examples, one of its places has another.
+        # In their places others may be, or none.
         if len(gone) == 0 or not ((one == there) | np.isin(there, gone)).all():
             continue
         key = gone.astype(np.int64).tobytes()

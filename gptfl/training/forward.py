@@ -9,7 +9,7 @@ import torch
 
 from gptfl.errors import DataError, is_memory_full
 from gptfl.hub import first_line
-from gptfl.training.models import quiet
+from gptfl.training.quiet import quiet
 
 PLAIN = {
     "return_dict": True,

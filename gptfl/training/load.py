@@ -10,9 +10,10 @@ from gptfl.core import Progress, silent
 from gptfl.hub import fetch_file
 from gptfl.training.loading import blamed
 from gptfl.training.model_config import CONFIG, longest_input
-from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, quiet, read_tokenizer
+from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, read_tokenizer
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
+from gptfl.training.quiet import quiet
 from gptfl.training.tiny import build_tiny
 from gptfl.training.weight_files import check_folder
 

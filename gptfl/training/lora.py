@@ -88,7 +88,11 @@ def attach(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None,
     Raises ``DataError`` where the model has no modules of these names, with those that it has.
     """
     import torch
-    from peft import LoraConfig, inject_adapter_in_model
+
+    from gptfl.training.quiet import quiet_imports
+
+    with quiet_imports():
+        from peft import LoraConfig, inject_adapter_in_model
 
     names = _find(model, lora, blocks)
     config = LoraConfig(

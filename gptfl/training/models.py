@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import json
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import platformdirs
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError, ResourceError
@@ -26,6 +24,7 @@ from gptfl.training.hub_models import fetch_model
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.model_config import longest_input
 from gptfl.training.names import SMOLLM2_Q4, ModelSource
+from gptfl.training.quiet import quiet
 from gptfl.training.weight_files import printable, read_weight_files
 
 INSTEAD = f"pass a local folder, or --model {SMOLLM2_Q4} or tiny, which need no network"
@@ -261,18 +260,3 @@ def build_folder(target: Path) -> Iterator[Path]:
 def _is_systems(error: Exception) -> bool:
     """Whether the system refused something; safetensors and tokenizers tell it in the text alone."""
     return (isinstance(error, OSError) and error.errno is not None) or "(os error " in str(error)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' bars and advice: what matters is told by gptfl's own errors."""
-    bars = transformers_logging.is_progress_bar_enabled()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gptfl.core.recording_settings import ADAM_8BIT, ADAMW, MUON, SGD
 from gptfl.training.quantised import bitsandbytes
+from gptfl.training.quiet import quiet_imports
 
 if TYPE_CHECKING:
     from gptfl.training.network import Network
@@ -69,12 +70,14 @@ def check_package(optimiser: str) -> None:
 
 
 def _bitsandbytes() -> Any:
-    return bitsandbytes(f"--optimiser {ADAM_8BIT}", f"use --optimiser {ADAMW}")
+    with quiet_imports():
+        return bitsandbytes(f"--optimiser {ADAM_8BIT}", f"use --optimiser {ADAMW}")
 
 
 def decayed(model: nn.Module) -> set[str]:
     """The names of the weights that decay by the rule of transformers' Trainer: no biases, and none of norms."""
-    from transformers import Trainer
+    with quiet_imports():
+        from transformers import Trainer
 
     return set(Trainer.get_decay_parameter_names(None, model))
 

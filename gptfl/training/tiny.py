@@ -11,7 +11,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from gptfl.core import Progress, fingerprint, silent
 from gptfl.core.curriculum import generator
 from gptfl.tasks.errands import corpus
-from gptfl.training.models import build_folder, cache_folder, is_built, quiet
+from gptfl.training.models import build_folder, cache_folder, is_built
+from gptfl.training.quiet import quiet
 
 SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 VOCABULARY = 768

@@ -16,7 +16,7 @@ from gptfl.designs.draws import (
     draw_repeats,
     draw_runs,
     draws_reserved,
-    leave_empty,
+    refill,
 )
 
 NONE = np.array([], dtype=np.int64)
@@ -116,21 +116,32 @@ def test_leave_small_runs_have_the_whole_pool_less_a_group_in_the_same_orders():
         left.append(set(first.without))
         for run, whole in zip((first, second), wholes, strict=True):
             batches = run.batches(4, 27)
-            np.testing.assert_array_equal(batches < 0, np.isin(whole, run.without))
-            np.testing.assert_array_equal(batches[batches >= 0], whole[batches >= 0])
+            kept = ~np.isin(whole, run.without)
+            np.testing.assert_array_equal(batches[kept], whole[kept])
+            assert (batches >= 0).all()
             assert seen_in(batches) == set(range(36)) - set(run.without)
     # Nine groups of four are the pool: each example is left out once.
     assert set.union(*left) == set(range(36))
     assert all(len(group) == 4 for group in left)
 
 
-def test_a_batch_that_loses_all_its_examples_has_the_one_that_comes_next():
-    whole = np.array([[0, 1], [2, 3], [4, 5]])
-    np.testing.assert_array_equal(leave_empty(whole, np.array([0, 1, 2])), [[3, -1], [-1, 3], [4, 5]])
-    # After the last one comes the first.
-    np.testing.assert_array_equal(leave_empty(whole, np.array([4, 5])), [[0, 1], [2, 3], [0, -1]])
-    alone = np.array([[0], [1], [2]])
-    np.testing.assert_array_equal(leave_empty(alone, np.array([1])), [[0], [2], [2]])
+def test_others_take_the_places_of_a_group_about_equally_often_and_none_comes_twice_into_a_batch():
+    whole = fill_batches(np.arange(12), 4, 60, 3)
+    for group in ([0, 1, 2], [0, 1, 2, 3, 4, 5, 6, 7]):
+        batches = refill(whole, np.array(group), 5)
+        kept = ~np.isin(whole, group)
+        np.testing.assert_array_equal(batches[kept], whole[kept])
+        assert all(len(set(batch)) == 4 for batch in batches.tolist())
+        counts = np.bincount(batches[~kept], minlength=12)
+        assert not counts[group].any()
+        assert np.ptp(counts[len(group) :]) <= 4
+    np.testing.assert_array_equal(refill(whole, np.array([0, 1]), 5), refill(whole, np.array([0, 1]), 5))
+    assert not np.array_equal(refill(whole, np.array([0, 1]), 5), refill(whole, np.array([0, 1]), 6))
+
+
+def test_where_others_are_too_few_they_come_twice_and_empty_places_stay_empty():
+    whole = np.array([[0, 1, 2], [2, 1, -1]])
+    np.testing.assert_array_equal(refill(whole, np.array([1, 2]), 0), [[0, 0, 0], [0, 0, -1]])
 
 
 def test_leave_small_takes_a_planted_group_out_as_a_whole_and_then_as_many_others():

@@ -150,14 +150,16 @@ class ExposureGp:
             return self.single_.predict(query)
         model = self.model_
         grid = self.steps_
-        places = model.clock.place(query, grid).check()
-        recorded = places.plain.all() and not model.sizes.other(query.batches).any()
+        recipe = model.recipe
+        places = recipe.clock.place(query, grid).check()
+        apart = recipe.breadth.apart(model.recorded.curricula, query, places)
+        recorded = places.plain.all() and not recipe.sizes.other(query.batches).any() and apart is None
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
         requested = self._requested(query, min(rows, len(grid)) if recorded else len(grid))
         own, train = self._train(query)
         viewed = view(model, query, places, requested, own, train)
         mean, spread = viewed.mean, viewed.spread
-        beside = None if recorded else departure(query, places, model.clock, model.sizes, requested.centre, mean)
+        beside = None if recorded else departure(query, places, recipe, requested.centre, mean, apart)
         if beside is not None:
             spread = np.hypot(spread, beside / model.interval_scale)
         observed = self._known_of(query)

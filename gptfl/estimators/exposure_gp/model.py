@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, groups_of_batches
-from gptfl.estimators.clock import Clock
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
@@ -25,7 +24,7 @@ from gptfl.estimators.exposure_gp.process import (
     states,
     steps_of,
 )
-from gptfl.estimators.exposure_gp.recipe_departure import BatchSizes
+from gptfl.estimators.exposure_gp.recipe_departure import RecordedRecipe
 from gptfl.estimators.exposure_gp.repeats import first_of, near, repeats_of
 from gptfl.estimators.exposure_gp.requests import PosteriorPrediction, RecordedRuns, RequestedRuns
 from gptfl.estimators.exposure_gp.scale_factors import factors_of
@@ -89,14 +88,9 @@ class ExposureModel:
         self.hyper = hyper
 
     @cached_property
-    def clock(self) -> Clock:
-        """What the step sizes of the runs fitted add up to."""
-        return self.recorded.clock()
-
-    @cached_property
-    def sizes(self) -> BatchSizes:
-        """How large the batches of the runs fitted are."""
-        return BatchSizes.of(self.recorded.curricula.batches)
+    def recipe(self) -> RecordedRecipe:
+        """How the runs fitted were trained."""
+        return RecordedRecipe(self.recorded)
 
     def fit_factors(self) -> None:
         """Find by how much more or less than others each test example answers to what is expected."""

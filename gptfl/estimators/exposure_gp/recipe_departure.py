@@ -1,12 +1,15 @@
 """How much more uncertain the average run is for step sizes and batch sizes that weren't recorded."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gptfl.core import Query
 from gptfl.estimators.clock import Clock, Places, since
+from gptfl.estimators.exposure_gp.breadth import SHARE, Breadth
+from gptfl.estimators.exposure_gp.requests import RecordedRuns
 
 TYPICAL = (0.1, 0.9)
 """Recorded batches are as mixed as those between these quantiles of them."""
@@ -55,15 +58,37 @@ def mixture(batches: Int[np.ndarray, "some batch"]) -> Float[np.ndarray, " some"
     return np.asarray(times.sum(axis=1) ** 2 / np.maximum((times**2).sum(axis=1), 1.0))
 
 
+class RecordedRecipe:
+    """How recorded runs were trained: step sizes, sizes of batches, and over how many examples; found when asked for."""
+
+    def __init__(self, recorded: RecordedRuns) -> None:
+        self._recorded = recorded
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What their step sizes add up to."""
+        return self._recorded.clock()
+
+    @cached_property
+    def sizes(self) -> BatchSizes:
+        """How large their batches are."""
+        return BatchSizes.of(self._recorded.curricula.batches)
+
+    @cached_property
+    def breadth(self) -> Breadth:
+        """Over how many examples their exposures are spread."""
+        return Breadth.of(self._recorded.curricula, self._recorded.steps)
+
+
 def departure(
     query: Query,
     places: Places,
-    clock: Clock,
-    sizes: BatchSizes,
+    recipe: RecordedRecipe,
     centre: Float[np.ndarray, "run grid test"],
     mean: Float[np.ndarray, "run asked test"],
+    breadth: Float[np.ndarray, "run asked"] | None = None,
 ) -> Float[np.ndarray, "run asked test"] | None:
-    """Standard deviations to add for step sizes and batch sizes that were not recorded; None where all were.
+    """Standard deviations to add for step sizes, batch sizes and numbers of examples that were not recorded; None where all were.
 
     ``centre`` is the average run on the recorded steps and ``mean`` what is predicted. That is as if a run came on by
     what its step sizes add up to. It may come on otherwise. With other step sizes by the number of steps, or anything
@@ -71,9 +96,11 @@ def departure(
     divides by the size of gradients makes steps longer by the root of the batch size where these are mostly noise. The
     average run would then be elsewhere, and the deviation from it so many times as large. How far both are from what is
     predicted are the deviations; that of step sizes is no more than what has changed at all, for none change nothing.
+    ``breadth`` is how far the runs' exposures are from being spread over as many examples as recorded ones
+    (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what has changed.
     """
-    longer = np.sqrt(sizes.ratio(query.batches))
-    if places.plain.all() and (longer == 1.0).all():
+    longer = np.sqrt(recipe.sizes.ratio(query.batches))
+    if places.plain.all() and (longer == 1.0).all() and breadth is None:
         return None
     grid, first = places.grid, int(query.steps[0])
 
@@ -88,11 +115,13 @@ def departure(
     beside = np.abs(mean - here)
     variance = apart**2 + (_times(places.of(places.pace)) * beside) ** 2
     variance = np.where(places.plain[:, None, None], 0.0, variance)
+    if breadth is not None:
+        variance = variance + (SHARE * breadth[:, :, None] * moved) ** 2
     noisy = (longer != 1.0).any(axis=1)
     if noisy.any():
         rates = np.where((query.batches >= 0).any(axis=2), query.learning_rates, 0.0)
         passed, other = (since(rates * factor, first) for factor in (1.0, longer))
-        ends = [clock.along(one, first, grid) for one in (other, since(rates / longer, first))]
+        ends = [recipe.clock.along(one, first, grid) for one in (other, since(rates / longer, first))]
         apart = np.maximum(*(np.abs(course(places.of(one)) - here) for one in ends))
         pace = np.divide(other, passed, out=np.ones(other.shape), where=passed > 0)
         more = apart**2 + (_times(places.of(pace)) * beside) ** 2

@@ -1,0 +1,64 @@
+"""Over how many different examples a run's exposure is spread, and how uncertain runs of another spread are.
+
+What is linear in exposures says that a run which sees all examples once ends where runs that see a part of them several
+times end on average. It needn't: what is seen again teaches less. How much less, no recording shows whose runs all see as
+many examples.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Query
+from gptfl.estimators.clock import Places
+from gptfl.estimators.exposure_gp.accumulation import accumulated_counts
+from gptfl.estimators.exposure_gp.curricula import Curricula
+
+SHARE = 0.06
+"""By so much of how far the average run has come, a run may end elsewhere for each factor of e in the number of examples:
+one standard deviation (``docs/exposure-gp.md``, "Other numbers of examples than recorded")."""
+ROUNDING = 0.1
+"""So small a difference of logarithms is none: shuffles and step sizes make as much."""
+
+
+def breadths(runs: Curricula, steps: Int[np.ndarray, " recorded"]) -> Float[np.ndarray, "run recorded"]:
+    """How many examples of equal exposure would be spread as far at each step: (sum of exposures)² / sum of squares.
+
+    1 where nothing was seen yet. What an example counts beside others of a batch plays no part.
+    """
+    count = int(runs.batches.max(initial=-1)) + 1
+    found = np.ones((len(runs.batches), len(steps)))
+    weights = replace(runs, relative=None).weights
+    for place, exposures in enumerate(accumulated_counts(runs.batches, weights, steps, count)):
+        squares = (exposures**2).sum(axis=1)
+        seen = squares > 0
+        found[seen, place] = exposures[seen].sum(axis=1) ** 2 / squares[seen]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Breadth:
+    """The least and the greatest spread of the runs fitted at each recorded step."""
+
+    steps: Int[np.ndarray, " grid"]
+    least: Float[np.ndarray, " grid"]
+    most: Float[np.ndarray, " grid"]
+
+    @classmethod
+    def of(cls, runs: Curricula, steps: Int[np.ndarray, " grid"]) -> "Breadth":
+        """That of recorded runs."""
+        found = breadths(runs, steps)
+        return cls(steps, found.min(axis=0), found.max(axis=0))
+
+    def apart(self, like: Curricula, query: Query, places: Places) -> Float[np.ndarray, "run asked"] | None:
+        """How far asked runs lie outside of these, as a difference of logarithms; 0 inside, None where all are inside.
+
+        Exposures are counted as in the runs ``like`` them.
+        """
+        own = np.log(breadths(like.like(query.batches, query.learning_rates), query.steps))
+        at = np.clip(places.requested, self.steps[0], self.steps[-1])
+        least, most = (np.interp(at, self.steps, np.log(bound)) for bound in (self.least, self.most))
+        away = np.maximum(np.maximum(least - own, own - most), 0.0)
+        away[away <= ROUNDING] = 0.0
+        return away if away.any() else None

@@ -1,0 +1,38 @@
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from gptfl.training.quiet import quiet_imports
+
+ATTACH = """
+from torch import nn
+from gptfl.training.lora import Lora, attach
+from gptfl.training.optimisers import check_package, decayed
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q_proj = nn.Linear(4, 4)
+
+model = Model()
+decayed(model)
+attach(model, Lora(r=2, targets=("q_proj",)), None, seed=0)
+check_package("adamw-8bit")
+"""
+
+
+def test_what_bitsandbytes_advises_is_not_heard_where_nobody_asked_for_quantised_weights():
+    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("peft")
+    done = subprocess.run([sys.executable, "-c", ATTACH], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_levels_are_as_before_afterwards(caplog):
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    with quiet_imports():
+        logger.warning("install something")
+    logger.warning("heard again")
+    assert [record.message for record in caplog.records] == ["heard again"]
