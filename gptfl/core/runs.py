@@ -121,6 +121,8 @@ class Dynamics:
     settings: RecordingSettings = field(default_factory=RecordingSettings)
     gradients: GradientProducts | None = None
     sketches: GradientSketches | None = None
+    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Fingerprints, each computed once: what is changed by ``replace`` has none yet."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", RecordingSettings.of(self.settings))
@@ -128,12 +130,17 @@ class Dynamics:
     @property
     def examples(self) -> str:
         """Fingerprint of the pool and the test set."""
-        return examples_fingerprint(self.pool, self.test)
+        if "examples" not in self._known:
+            self._known["examples"] = examples_fingerprint(self.pool, self.test)
+        return self._known["examples"]
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the examples, the settings and every recorded run."""
-        return fingerprint(self.examples, dict(self.settings), [run_fingerprint(r) for r in self.runs])
+        if "all" not in self._known:
+            runs = [run_fingerprint(run) for run in self.runs]
+            self._known["all"] = fingerprint(self.examples, dict(self.settings), runs)
+        return self._known["all"]
 
     def is_binary(self, metric: MetricInfo) -> bool:
         """Whether a metric was 0 or 1 wherever it was recorded."""

@@ -49,7 +49,7 @@ def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[Fitt
     named: list[tuple[str | Path | None, str | None]] = [(path, None) for path in influence.simulators]
     named += [(None, name) for name in influence.estimators]
     sources: list[FittedSimulator] = []
-    read: dict[Path, OpenedRecording] = {}
+    read: dict[tuple[object, ...], OpenedRecording] = {}
     dynamics, metric = inputs.dynamics, influence.metric
     for path, name in named or [(None, None)]:
         source = open_fitted(path, dynamics, inputs.workspace, name, metric, inputs.features, read)

@@ -96,7 +96,7 @@ def open_fitted(
     estimator: str | None,
     metric: str | None,
     features: str | Path | None = None,
-    read: dict[Path, OpenedRecording] | None = None,
+    read: dict[tuple[object, ...], OpenedRecording] | None = None,
 ) -> FittedSimulator:
     """The simulator at a path, else the one made last that fits; the recording at a path, else the simulator's own.
 
@@ -105,7 +105,7 @@ def open_fitted(
     ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
     where examples were set aside from the fit.
 
-    ``read`` has the recordings that were read before, by path, and gets this one: none is read twice.
+    ``read`` has the recordings that were read before, and gets this one: none is read or fingerprinted twice.
 
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
@@ -124,16 +124,19 @@ def open_fitted(
     kept = found.info.get("kept_diverged", True) is not False
     read = {} if read is None else read
     place = user_path(dynamics)
-    if place not in read:
-        read[place] = open_recording(place, space.root)
-    recording = replace(read[place], workspace=space, every=every, keep_diverged=kept)
+    if (place,) not in read:
+        read[place,] = open_recording(place, space.root)
+    recording = replace(read[place,], workspace=space, every=every, keep_diverged=kept)
     if found.examples != recording.dynamics.examples:
         raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
     if found.metric.name not in recording.dynamics.metrics:
         raise DataError(
             f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
         )
-    recording = focused(recording, found.metric)
+    seen = place, space.root, every, kept, found.metric.name
+    if seen not in read:
+        read[seen] = focused(recording, found.metric)
+    recording = read[seen]
     if found.dynamics != recording.dynamics.fingerprint:
         raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
     recording = replace(recording, held_out=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))

@@ -76,7 +76,7 @@ def baseline_choices(
     Args:
         source: the simulator of the studied estimator.
         halves: which test examples are chosen for, and which are scored on.
-        wish: how many examples to choose, and within which bounds.
+        spec_of_selection: how many examples to choose, and within which bounds.
         rivals: the estimators whose choice is trained on, too; None for those that offer themselves.
         how: in which way the studied estimator computes influence; None for its own.
         orders: in how many random orders each curriculum is simulated.
@@ -116,7 +116,7 @@ def baseline_choices(
 
 @dataclass(frozen=True, slots=True)
 class _Selector:
-    """Who chooses, by which wish, and from which features of the whole recording."""
+    """Who chooses, by which spec, and from which features of the whole recording."""
 
     label: str
     spec: EstimatorSpec

@@ -146,7 +146,7 @@ def test_tokens_that_would_be_others_are_not_added_to_a_recording(chatty: Path, 
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             {"task": "errands", "fields": "prompt=a"},

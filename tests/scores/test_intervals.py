@@ -24,10 +24,10 @@ TIMES, FEWEST = 80, 66 / 80
 @pytest.mark.parametrize(
     ("pearson", "shape", "plain_at_most"),
     [
-        (0.9, {"runs": 24, "folds": 4, "alike": 0.0}, 0.85),
-        (0.98, {"runs": 16, "folds": 1, "alike": 0.5}, 0.7),
+        (0.9, {"runs": 24, "folds": 4, "correlation": 0.0}, 0.85),
+        (0.98, {"runs": 16, "folds": 1, "correlation": 0.5}, 0.7),
         (0.9, {"runs": 24, "folds": 4, "together": 2}, 1.0),
-        (0.0, {"runs": 10, "folds": 1, "alike": 0.9}, 1.0),
+        (0.0, {"runs": 10, "folds": 1, "correlation": 0.9}, 1.0),
     ],
 )
 def test_the_interval_of_lds_holds_the_true_value(intervals, pearson, shape, plain_at_most):

@@ -77,7 +77,9 @@ def test_losses_are_those_of_transformers_trainer(tiny: Path, name: str, tmp_pat
         pytest.importorskip("bitsandbytes")
     expected = their_losses(recording(tiny, **ours), tmp_path, **theirs)
     assert max(expected) - min(expected) > 0.1
-    np.testing.assert_allclose(our_losses(recording(tiny, **ours), BATCHES), expected, atol=CLOSE, rtol=0)
+    # A last digit may carry a moment of 8 bits over to the next of its 256 values, on one processor and not on another.
+    close = 10 * CLOSE if "8-bit" in name else CLOSE
+    np.testing.assert_allclose(our_losses(recording(tiny, **ours), BATCHES), expected, atol=close, rtol=0)
 
 
 @pytest.mark.parametrize("double", [False, True])

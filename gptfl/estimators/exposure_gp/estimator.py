@@ -207,10 +207,8 @@ class ExposureGp:
     ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
         nearest = np.abs(self.steps_[:, None] - np.median(places.requested, axis=0)[None]).argmin(axis=0)
         calibration, link = self.calibration_, self.model_.link
-        correlation, parts = (
-            calibration.over_steps[np.ix_(nearest, nearest)],
-            [one.at(nearest) for one in calibration.cross_fitted],
-        )
+        correlation = calibration.over_steps[np.ix_(nearest, nearest)]
+        parts = [one.at(nearest) for one in calibration.cross_fitted]
         return conditioned(mean, spread, link.to(observed), correlation, parts)
 
     def _requested(self, query: Query, rows: int) -> RequestedRuns:
