@@ -122,6 +122,39 @@ def test_matrices_are_estimators_of_compare_and_a_table(
     assert lines[3].startswith("| mean-run | – | 0.000 | – |")
 
 
+def test_drawn_labels_make_the_gauss_newton_matrix_of_a_mean_over_tokens(rivals: ModuleType) -> None:
+    import torch
+
+    drawn_loss = importlib.import_module("rivals_ekfac").drawn_loss
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    gradients = torch.stack([torch.autograd.grad(drawn_loss(logits), logits)[0].flatten() for _ in range(8000)])
+    chances = logits.detach().softmax(-1)
+    expected = torch.block_diag(*(torch.diag(one) - torch.outer(one, one) for one in chances)) / 3
+    assert torch.allclose(gradients.T @ gradients / len(gradients), expected, atol=0.01)
+
+
+@pytest.mark.parametrize(("method", "module"), [("bm25", "rank_bm25"), ("ekfac", "kronfluence")])
+def test_other_packages_score_every_pair(
+    rivals: ModuleType, recording: Path, neox: Path, tmp_path: Path, method: str, module: str
+) -> None:
+    pytest.importorskip(module)
+    told = rivals.write_scores(rivals.Recorded(recording, str(neox)), [method], tmp_path)["matrices"][method]
+    scores = np.load(tmp_path / f"{method}.npz")["scores"]
+    assert scores.shape == (10, 3)
+    assert np.isfinite(scores).all()
+    assert scores.std(axis=0).min() > 0
+    assert told["version"] is not None
+
+
+def test_the_page_shows_the_results_beside_it(rivals: ModuleType) -> None:
+    text = rivals.PAGE.read_text(encoding="utf-8")
+    assert rivals.with_tables(text) == text, "run: python tools/rivals.py page"
+    names = {block["name"] for block in rivals.BLOCK.finditer(text)}
+    assert names == {path.name.split("-")[1] for path in rivals.ROOT.glob("docs/removals/rivals-*-scores.json")}
+    assert rivals.with_tables(text.replace("| bm25 |", "| bm52 |")) == text
+
+
 def test_a_method_or_a_package_that_isnt_there_is_named(
     rivals: ModuleType,
     recording: Path,

@@ -4,15 +4,17 @@
     python tools/rivals.py scores --dynamics RECORDING [--model MODEL] --output FOLDER [METHOD ...]
     python tools/rivals.py estimators FOLDER
     python tools/rivals.py table COMPARISON FOLDER/rivals.json
+    python tools/rivals.py page
 
 ``scores`` writes a matrix of pool by test examples for each method as FOLDER/NAME.npz, with their ids, positive where a
 training example makes the loss on a test example smaller, and FOLDER/rivals.json, which says what each is and what it took.
 ``estimators`` prints them as options of ``gptfl compare``. ``table`` prints the changes of a ``gptfl compare --truth --json``
-as a Markdown table, as docs/rivals.md has them.
+as a Markdown table, and ``page`` puts the tables of docs/rivals.md into it, from the results beside it.
 """
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +33,14 @@ from gptfl.errors import GptflError
 from gptfl.store.outputs import written_whole
 from gptfl.tasks.label_noise import flipped_of
 
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "rivals.md"
+BLOCK = re.compile(
+    r"(?P<begin><!-- (?P<name>\w+): python tools/rivals\.py table (?P<paths>\S+ \S+) -->\n)"
+    r".*?(?P<end>\n<!-- end of (?P=name) -->)",
+    re.DOTALL,
+)
+"""A table of the page, with the command that prints it."""
 INDEX = "rivals.json"
 VARIANTS = {"raw": "scale=1,anchor=first", "anchored": "scale=1", "calibrated": ""}
 """How a matrix foretells runs, by the settings of gptfl-scores: as it is, from the average run, and with a fitted scale."""
@@ -164,6 +174,16 @@ def table(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def with_tables(text: str) -> str:
+    """The page's text with every table as the results beside it have it."""
+
+    def put(block: re.Match[str]) -> str:
+        found = [json.loads((ROOT / path).read_text(encoding="utf-8")) for path in block["paths"].split()]
+        return block["begin"] + table(*found) + block["end"]
+
+    return BLOCK.sub(put, text)
+
+
 def _named(row: Mapping[str, Any], matrices: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
     """An estimator's name, which variant of a matrix it is, and what is known of the matrix."""
     settings = row.get("settings") or {}
@@ -207,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     as_table = commands.add_parser("table", help="a comparison's changes as a Markdown table")
     as_table.add_argument("comparison", type=Path)
     as_table.add_argument("index", type=Path)
+    commands.add_parser("page", help="put the tables of docs/rivals.md into it")
     given = parser.parse_args(arguments)
     if given.what == "list":
         for name, method in METHODS.items():
@@ -216,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 else f", needs {method.package} ({installed(method.package) or 'not installed'})"
             )
             print(f"{name}: {(method.make.__doc__ or '').splitlines()[0]}{needs}")
+    elif given.what == "page":
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     elif given.what == "table":
         print(table(*(json.loads(path.read_text(encoding="utf-8")) for path in (given.comparison, given.index))))
     elif given.what == "estimators":
