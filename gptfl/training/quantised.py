@@ -68,9 +68,10 @@ def _made(bnb: Any, module: nn.Linear, quantize: str, compute: torch.dtype) -> n
     shape, device = (module.in_features, module.out_features, module.bias is not None), module.weight.device
     made: nn.Module
     if quantize == BITS_4:
-        made = bnb.nn.Linear4bit(*shape, compute_dtype=compute, compress_statistics=True, quant_type="nf4")
+        packing = bnb.nn.Linear4bit(*shape, compute_dtype=compute, compress_statistics=True, quant_type="nf4")
         # On processors with AVX-512 in bf16 it would pack weights for inference at the first look, and can't train on them then.
-        made.support_avx512bf16_for_cpu = False
+        packing.support_avx512bf16_for_cpu = False
+        made = packing
         made.weight = bnb.nn.Params4bit(
             module.weight.detach().clone(), requires_grad=False, compress_statistics=True, quant_type="nf4"
         )
