@@ -134,6 +134,7 @@ def test_drawn_labels_make_the_gauss_newton_matrix_of_a_mean_over_tokens(rivals:
     assert torch.allclose(gradients.T @ gradients / len(gradients), expected, atol=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:.*GradScaler.*:FutureWarning")  # kronfluence's
 @pytest.mark.parametrize(("method", "module"), [("bm25", "rank_bm25"), ("ekfac", "kronfluence")])
 def test_other_packages_score_every_pair(
     rivals: ModuleType, recording: Path, neox: Path, tmp_path: Path, method: str, module: str
