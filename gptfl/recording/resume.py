@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gptfl.core import (
     Dynamics,
     Progress,
@@ -168,7 +170,24 @@ class RecordingJob:
                 "way now",
                 "record under another --name",
             )
+        self._check_curricula(existing)
         return existing
+
+    def _check_curricula(self, existing: Dynamics) -> None:
+        """Raise ``DataError`` where a recorded run was trained on other batches than its design deals it now.
+
+        A version that dealt them otherwise leaves the same settings.
+        """
+        plans = {plan.index: plan.batches for plan in self.plans}
+        for run in existing.runs:
+            batches = run.curriculum.batches
+            # A run that diverged has the first of them.
+            if run.index in plans and not np.array_equal(plans[run.index][: len(batches)], batches):
+                raise DataError(
+                    f"{self.path}: {run.name} was trained on other batches than this version of gptfl gives it by "
+                    f"--design {self.settings.design}",
+                    "record under another --name, or use the recording as it is",
+                )
 
     def estimate(
         self, trainer: "RecordingTrainer", left: list[Plan], announce: Callable[["CostEstimate"], None] | None
