@@ -108,9 +108,10 @@ def test_adapters_train_as_trls_do(tiny: Path, tmp_path: Path) -> None:
     ours, theirs = SCHEDULED["cosine"]
     adapters = LoraConfig(r=2, lora_alpha=8, lora_dropout=0.0, target_modules=["query_key_value"], bias="none")
     rows = as_pairs(PAIRS)
-    theirs = {**theirs, "learning_rate": 10 * RATE}
+    # At larger step sizes, what processors round otherwise in float32 grows beyond the tolerance; in float64 it doesn't.
+    theirs = {**theirs, "learning_rate": 3 * RATE}
     trainer = sft(tiny, [rows[i] for i in BATCHES.ravel()], tmp_path, lora=adapters, **theirs)
-    made = recording(tiny, PAIRS, **{**ours, **LORA, "learning_rate": 10 * RATE}, end_token=True)
+    made = recording(tiny, PAIRS, **{**ours, **LORA, "learning_rate": 3 * RATE}, end_token=True)
     with torch.no_grad():  # the same first values
         begin = dict(zip(made.network.names, made.network.trainable, strict=True))
         for name, weight in trainer.model.named_parameters():
