@@ -171,3 +171,12 @@ def test_a_method_or_a_package_that_isnt_there_is_named(
     with pytest.raises(SystemExit, match="ekfac needs the package kronfluence"):
         rivals.main([*scores, "ekfac"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", [None, "no JSON"])
+def test_results_that_cant_be_read_are_one_line(rivals: ModuleType, tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "rivals.json").write_text(text)
+    for words in (["table", str(tmp_path / "rivals.json"), "x"], ["estimators", str(tmp_path)]):
+        with pytest.raises(SystemExit, match=r"rivals.json: .*: give what scores or gptfl compare --output wrote"):
+            rivals.main(words)

@@ -84,7 +84,7 @@ def write_scores(recorded: Recorded, names: Sequence[str], folder: Path) -> dict
     folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"matrices": {}}
     if (folder / INDEX).exists():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json(folder / INDEX)
     for name in names:
         for label, told in _made(recorded, METHODS[name], folder).items():
             index["matrices"][label] = {"method": name, **told}
@@ -134,7 +134,7 @@ def detection(recorded: Recorded, scores: np.ndarray) -> float | None:
 
 def estimators(folder: Path) -> list[str]:
     """The matrices of a folder as estimators of ``gptfl compare``, each in every variant."""
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index = read_json(folder / INDEX)
     return [
         ",".join(filter(None, (f"scores:file={folder / f'{label}.npz'}", settings)))
         for label in index["matrices"]
@@ -211,6 +211,15 @@ def wanted(names: Sequence[str]) -> list[str]:
     return list(names) or found
 
 
+def read_json(path: Path) -> Any:
+    """What a file of results holds; ends the program with a line where it can't be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it isn't JSON"
+        raise SystemExit(f"error: {path}: {why}: give what scores or gptfl compare --output wrote") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif given.what == "page":
         PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     elif given.what == "table":
-        print(table(*(json.loads(path.read_text(encoding="utf-8")) for path in (given.comparison, given.index))))
+        print(table(read_json(given.comparison), read_json(given.index)))
     elif given.what == "estimators":
         print("\n".join(f"--estimator {one}" for one in estimators(given.folder)))
     else:
