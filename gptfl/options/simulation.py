@@ -150,6 +150,11 @@ class SimulatedRunOptions(CounterfactualOptions):
         "File of pool ids to train on, one a line; several are predicted in one pass, which writes no file.",
         shown=False,
     )
+    every_order: bool = option(
+        False,
+        "Predict the mean over all random orders, in closed form, instead of averaging over --orders of them; for "
+        "estimators that are linear in what a run sees, such as exposure-gp.",
+    )
 
 
 def many_subsets(subsets: object) -> tuple[Ids, ...]:

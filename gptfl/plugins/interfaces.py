@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
+from gptfl.core.linear_form import LinearForm
 
 
 @runtime_checkable
@@ -129,6 +130,8 @@ class EstimatorTags:
     ``prefers``: the encoders whose features it does best with, best first.
     ``ignores``, of ``{"learning rates"}``: what a query may hold that doesn't change the answer.
     ``one_run``: a single run to fit is enough; others get two or more.
+    ``every_order``: it answers about the mean over all random orders (``Query.typical``), which asks that a prediction
+    is linear in how often each example is seen at each step.
     ``baseline_selector``: ``gptfl select-study`` also trains on the examples that it finds of greatest influence, unless
     other baselines are named.
 
@@ -146,9 +149,10 @@ class EstimatorTags:
     ignores: Set[str] = frozenset()
     baseline_selector: bool = False
     one_run: bool = False
+    every_order: bool = False
 
     def __post_init__(self) -> None:
-        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run")
+        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run", "every_order")
         for name in ("requires", "takes", "unseen", "metrics", "ignores"):
             words = getattr(self, name)
             if words is None and name == "metrics":
@@ -236,6 +240,18 @@ def tells_itself(estimator: Estimator) -> bool:
     One that can do so after some fits only says which by an attribute ``tells_itself``.
     """
     return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "tells_itself", True))
+
+
+@runtime_checkable
+class HasLinearForm(Protocol):
+    """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
+
+    def linear_form(self, query: Query) -> LinearForm:
+        """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
+
+        Raises ``DataError`` where what was fitted, or that recipe, allows none.
+        """
+        ...
 
 
 @runtime_checkable

@@ -174,7 +174,12 @@ def other_subset(
     seed: int,
 ) -> Reference:
     """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
-    first = source.first(int(request.recipe.grid[0]))
-    values = mean_over(source.predict(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
+    recipe = request.recipe
+    first = source.first(int(recipe.grid[0]))
+    if request.query.typical is None:
+        query = recipe.query(recipe.orders(members, orders, seed), first)
+    else:
+        query = recipe.every_order(members, first)
+    values = mean_over(source.predict(query).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"
     return Reference(f"{name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])

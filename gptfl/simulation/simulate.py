@@ -107,7 +107,7 @@ def simulated(
             *_unseen_notes(source, request),
             *request.notes,
             *reference.notes,
-            *share_note(source.world, request.query.batches),
+            *share_note(source.world, request.query.drawn),
             *novelty_note(prediction.novelty),
             *range_note(final, source.metric),
             *(() if request.recorded is not None else _beyond_note(source, final, int(request.query.steps[-1]))),

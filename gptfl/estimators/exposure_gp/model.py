@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, groups_of_batches
+from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
 from gptfl.estimators.exposure_gp.inputs import Sources
-from gptfl.estimators.exposure_gp.links import Link
 from gptfl.estimators.exposure_gp.process import (
     Curricula,
     Examples,
