@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
         return "gptfl simulate --subset ids.txt"
     if untrainable or not all(user_path(file).is_file() for file in files):
         return "gptfl rank"
-    return shlex.join(("gptfl", "verify", *typed(run)))
+    return shlex.join(("gptfl", "verify", *typed(replace(run, every_order=False))))
 
 
 def show(result: "Simulation") -> None:

@@ -72,20 +72,22 @@ def closed_form(
         for start, stop in blocks(vectors, pool):
             places = source.scope.pool_seen[start:stop]
             answer = estimator.influence_of(places, vectors.rows(start, stop), weights)
-            mean[start:stop], spread[start:stop] = _checked(answer, stop - start, part.who)
+            one = checked_influence(answer, (stop - start, 1), part.who)
+            mean[start:stop], spread[start:stop] = (found[:, 0] for found in one)
             progress("rank", stop, pool, f"{part.name}, --how closed-form")
     return mean, spread
 
 
-def _checked(
-    answer: object, count: int, who: str
-) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
+def checked_influence(
+    answer: object, shape: tuple[int, int], who: str
+) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+    """Influences and their spreads as an estimator told them. Raises ``PluginError`` for what can't be those."""
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise PluginError(f"{who} told influences as {type(answer).__name__}, not as a pair of arrays", "mend it")
     mean, spread = (np.asarray(one, dtype=np.float64) for one in answer)
-    if mean.shape != (count, 1) or spread.shape != (count, 1):
-        wrong = mean.shape if mean.shape != (count, 1) else spread.shape
-        raise PluginError(f"{who} told influences of shape {wrong}, not {(count, 1)}", "mend it")
+    if mean.shape != shape or spread.shape != shape:
+        wrong = mean.shape if mean.shape != shape else spread.shape
+        raise PluginError(f"{who} told influences of shape {wrong}, not {shape}", "mend it")
     if not (np.isfinite(mean).all() and np.isfinite(spread).all() and (spread >= 0).all()):
         raise PluginError(f"{who} told influences or spreads that are not finite or below 0", "mend it")
-    return mean[:, 0], spread[:, 0]
+    return mean, spread
