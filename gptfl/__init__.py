@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gptfl.api.rank import rank
     from gptfl.api.recording import Recording, collect, open_recording
     from gptfl.api.relabel_study import relabel_study
-    from gptfl.api.report import report
+    from gptfl.api.report import write_report
     from gptfl.api.select import select
     from gptfl.api.select_study import select_study
     from gptfl.api.simulate import simulate
@@ -62,8 +62,8 @@ _WHERE = {
     "select_study": "api.select_study",
     "simulate": "api.simulate",
     "sweep": "api.sweep",
-    "report": "api.report",
     "verify": "api.verify",
+    "write_report": "api.report",
 }
 """Where each of these is."""
 
@@ -88,13 +88,13 @@ __all__ = [
     "rank",
     "read_recipe",
     "relabel_study",
-    "report",
     "save",
     "select",
     "select_study",
     "simulate",
     "sweep",
     "verify",
+    "write_report",
 ]
 
 

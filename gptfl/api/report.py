@@ -60,7 +60,9 @@ class Report(Displayed):
 
 
 @takes(ReportOptions)
-def report(output: str | Path | None = None, *groups: object, progress: Progress = silent, **options: Any) -> Report:
+def write_report(
+    output: str | Path | None = None, *groups: object, progress: Progress = silent, **options: Any
+) -> Report:
     """Make one self-contained HTML page of a recording: what-if switches, influences, suspects and trust.
 
     Args:
@@ -76,7 +78,7 @@ def report(output: str | Path | None = None, *groups: object, progress: Progress
 
 
 def report_with(options: ReportOptions, *, progress: Progress = silent) -> Report:
-    """``report`` with all options in one object."""
+    """``write_report`` with all options in one object."""
     recording, source, notes = _opened(options)
     target = recording.workspace.root / "report.html" if options.output is None else user_path(options.output)
     if target.suffix.lower() not in (".html", ".htm"):
@@ -93,6 +95,7 @@ def report_with(options: ReportOptions, *, progress: Progress = silent) -> Repor
         duplicates=near_duplicates(dynamics.pool),
         subsets=_saved_subsets(recording),
         verifications=_verifications(recording, dynamics, metric.name),
+        commands=_commands(source),
     )
     missing: list[tuple[str, str]] = []
     if source is None:
@@ -121,6 +124,7 @@ def report_with(options: ReportOptions, *, progress: Progress = silent) -> Repor
 
 def _opened(options: ReportOptions) -> tuple[OpenedRecording, FittedSimulator | None, tuple[str, ...]]:
     """The recording, and its simulator where there is one. Raises ``DataError`` where one that was named isn't there."""
+    inputs = options.inputs
     try:
         source = open_fitted(
             inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
@@ -164,7 +168,6 @@ def _with_simulator(
         suspects=suspects_by(signs),
         held_out=held_out,
         trust=_sentence(trust_of(source).text),
-        commands=_commands(source),
     )
     return parts, tuple(note for note in (ranking_note, held_note) if note)
 
@@ -252,12 +255,13 @@ def _with_comparison(
     return replace(parts, comparison=comparison), []
 
 
-def _commands(source: FittedSimulator) -> dict[str, str]:
-    named = f"--simulator {shlex.quote(shown_path(source.path))}"
+def _commands(source: FittedSimulator | None) -> dict[str, str]:
+    """What to type with a subset that was saved from the page."""
+    named = "" if source is None else f"--simulator {shlex.quote(shown_path(source.path))} "
     return {
-        "simulate": f"gptfl simulate {named} --subset subset.txt --every-order",
-        "verify": f"gptfl verify {named} --subset subset.txt",
-        "verify_drop": f"gptfl verify {named} --drop drop.txt",
+        "simulate": f"gptfl simulate {named}--subset subset.txt --every-order",
+        "verify": f"gptfl verify {named}--subset subset.txt",
+        "verify_drop": f"gptfl verify {named}--drop drop.txt",
     }
 
 

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 _OF_A_SUBSET = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
 _NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
-_NOT_OF_A_RUN = all_but(SimulateOptions, *_OF_A_SUBSET, "subset", "drop", "curriculum", "against", "observe")
+_NOT_OF_A_RUN = all_but(
+    SimulateOptions, *_OF_A_SUBSET, "every_order", "subset", "drop", "curriculum", "against", "observe"
+)
 _NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed")
 _SELECTED = ("size", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
 _NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)

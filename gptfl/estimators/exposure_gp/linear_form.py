@@ -20,9 +20,9 @@ from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula, Step, states
 from gptfl.estimators.exposure_gp.spread import means
 
-CLOSE = 2e-4
+CLOSE = 2e-5
 """By this share of its spread over the pool what an example does may be rounded, in each number predicted."""
-CLOSE_SQUARES = 2e-4
+CLOSE_SQUARES = 1e-4
 """By this share the squared distance of a subset from the average run may be rounded."""
 TRIED = 24
 """So many random subsets say whether it is."""
