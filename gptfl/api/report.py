@@ -104,8 +104,8 @@ def report_with(options: ReportOptions, *, progress: Progress = silent) -> Repor
     else:
         parts, more = _with_simulator(parts, source, options, progress)
         notes += more
-    parts, more = _with_comparison(parts, recording, options, progress)
-    missing += more
+    parts, lacking = _with_comparison(parts, recording, options, progress)
+    missing += lacking
     if not parts.verifications and source is not None:
         missing.append(("a prediction held against a training", "gptfl verify --subset subset.txt"))
     parts = replace(parts, missing=missing, notes=list(dict.fromkeys((*recording.notes, *notes))))
@@ -282,7 +282,7 @@ def _saved_subsets(recording: OpenedRecording) -> dict[str, Int[np.ndarray, " su
 def _verifications(recording: OpenedRecording, dynamics: Dynamics, metric: str) -> list[Mapping[str, Any]]:
     """What earlier ``gptfl verify`` of this recording came to, the latest first."""
     root = recording.workspace.root
-    found = []
+    found: list[Mapping[str, Any]] = []
     for path in sorted(root.glob("*.verified.json"), key=lambda one: (-one.stat().st_mtime_ns, one.name)):
         known = read_verification(path)
         if known is not None and known["recording"] == recording.path.name and known["metric"] == metric:

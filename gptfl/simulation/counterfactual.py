@@ -124,9 +124,10 @@ def subset_request(
     recorded = recorded_schedule(dynamics, source.metric)
     recipe = adjusted(recorded, source.world, len(members), overrides, orders or 1, members)
     first = source.first(int(recipe.grid[0]))
+    labels: tuple[str, ...] = ("every order",)
     if orders is None:
         _check_every_order(source)
-        query, labels = recipe.every_order(members, first), ("every order",)
+        query = recipe.every_order(members, first)
     else:
         query = recipe.query(recipe.orders(members, orders, seed), first)
         labels = tuple(f"order {number}" for number in range(1, orders + 1))

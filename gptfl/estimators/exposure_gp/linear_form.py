@@ -20,10 +20,15 @@ from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula, Step, states
 from gptfl.estimators.exposure_gp.spread import means
 
-CLOSE = 2e-5
-"""By this share of its spread over the pool what an example does may be rounded, in each number predicted."""
+CLOSE, CLOSE_ROWS = 2e-4, 2e-5
+"""By these shares of their sizes over the pool what an example does to predictions may be rounded, and how far it lies along
+what runs differ in: of the square of that, most is taken off again."""
 CLOSE_SQUARES = 1e-4
 """By this share the squared distance of a subset from the average run may be rounded."""
+MOST = 4000
+"""Products of every pair of examples at every step are held at once, for pools of at most so many."""
+PROBES = 32
+"""So many random vectors a step find the directions in which examples' states differ."""
 TRIED = 24
 """So many random subsets say whether it is."""
 
@@ -42,9 +47,10 @@ def linear_form(
     weights = np.ones(model.pool) if relative is None else relative
     parts = list(_parts(model, rates, weights))
     tests = model.even.shape[2]
-    factors, fitted = _factors([np.concatenate([part.effects, part.rows], axis=1) for part in parts])
+    close = [np.repeat([CLOSE, CLOSE_ROWS], [tests, part.rows.shape[1]]) for part in parts]
+    factors, fitted = _factors([np.concatenate([part.effects, part.rows], axis=1) for part in parts], close)
     slope = np.stack([one[:, :tests].T for one in fitted])
-    squares = _Squares.of([part.products for part in parts], weights)
+    squares = _Squares.of([part.products for part in parts], np.stack([part.own for part in parts], axis=1), weights)
     posteriors = [posterior for _, posterior in model.solved]
     widest = max(part.rows.shape[1] for part in parts)
     known = np.stack([np.pad(part.known, ((0, widest - len(part.known)), (0, 0))) for part in parts])
@@ -92,6 +98,8 @@ def _check(model: ExposureModel, query: Query, begins_apart: bool) -> None:
     problem = None
     if query.typical is None or query.unseen is not None:
         problem = "it is asked about examples that it wasn't fitted to"
+    elif model.pool > MOST:
+        problem = f"its pool of {model.pool} is larger than {MOST}"
     elif model.lack:
         problem = "recorded runs repeat one another, and what repeats share is not linear in what a run sees"
     elif begins_apart:
@@ -110,13 +118,14 @@ def _check(model: ExposureModel, query: Query, begins_apart: bool) -> None:
 class _Part:
     """What each example alone would do at one recorded step, less its share of the average run's state.
 
-    ``effects`` are on predictions, ``rows`` along what recorded runs differ in, ``products`` of two examples' states. The
-    others are as in ``Variance``.
+    ``effects`` are on predictions, ``rows`` along what recorded runs differ in, ``products`` of two examples' states without
+    ``own``, the squares of what is each example's own. The others are as in ``Variance``.
     """
 
     effects: Float[np.ndarray, "pool test"]
     rows: Float[np.ndarray, "pool row"]
     products: Float[np.ndarray, "pool pool"]
+    own: Float[np.ndarray, " pool"]
     known: Float[np.ndarray, "row column"]
     spread: Float[np.ndarray, " column"]
     noise: Float[np.ndarray, " column"]
@@ -142,12 +151,15 @@ def _parts(
             apart = one - weights[:, None] * centre
             cross += weight / unit * (apart @ (members - centre).T)
             products += weight / unit * (apart @ apart.T)
+        # An example alone is exposed to itself only: these products are a diagonal, which is no matter of few numbers.
+        own = model.hyper.weights[0] / step.units[0] * each[0].diagonal() ** 2
+        products -= np.diag(own)
         effects = (posterior.strength * cross @ posterior.dual) @ outputs.T * step.size
         for scale, one, average in zip(model.hyper.scales, expected, base, strict=True):
             common = average[step.members].mean(axis=0)
             effects += scale * (one - weights[:, None] * common) * model.slopes[row]
         rows = posterior.strength * cross @ posterior.rows.vectors
-        yield _Part(effects, rows, products, *_columns(model, step, row, outputs, signal))
+        yield _Part(effects, rows, products, own, *_columns(model, step, row, outputs, signal))
 
 
 def _columns(
@@ -169,9 +181,9 @@ def _columns(
 
 
 def _factors(
-    parts: list[Float[np.ndarray, "pool column"]],
+    parts: list[Float[np.ndarray, "pool column"]], close: list[Float[np.ndarray, " column"]]
 ) -> tuple[Float[np.ndarray, "pool k"], list[Float[np.ndarray, "k column"]]]:
-    """Fewer numbers an example from which each part follows linearly, and how; each column to ``CLOSE`` of its size."""
+    """Fewer numbers an example from which each part follows linearly, and how; each column as ``close`` to its size."""
     stacked = np.concatenate(parts, axis=1)
     sizes = np.sqrt((stacked**2).mean(axis=0))
     scaled = stacked / np.where(sizes > 0, sizes, 1.0)
@@ -180,11 +192,27 @@ def _factors(
     turned = vectors.T @ scaled
     # What the first k leave of each column's square, which is the pool's size where nothing is taken.
     left = np.maximum((scaled**2).sum(axis=0) - np.cumsum(turned**2, axis=0), 0.0)
-    enough = np.flatnonzero((left <= CLOSE**2 * len(scaled)).all(axis=1))
+    enough = np.flatnonzero((left <= np.concatenate(close) ** 2 * len(scaled)).all(axis=1))
     count = int(enough[0]) + 1 if len(enough) else vectors.shape[1]
     kept = turned[:count] * sizes
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
     return vectors[:, :count], np.split(kept, ends, axis=1)
+
+
+def _range(
+    products: list[Float[np.ndarray, "pool pool"]], random: np.random.Generator
+) -> Float[np.ndarray, "pool pool"]:
+    """Orthonormal directions, those first along which the products of any step reach farthest.
+
+    From what the products make of random vectors (Halko, Martinsson and Tropp, 2011, SIAM Review 53, algorithm 4.1).
+    """
+    pool = len(products[0])
+    sizes = [max(float(np.linalg.norm(one)), 1e-300) for one in products]
+    reached = [
+        one @ random.normal(size=(pool, min(PROBES, pool))) / size for one, size in zip(products, sizes, strict=True)
+    ]
+    stacked = np.concatenate(reached, axis=1)
+    return np.asarray(np.linalg.eigh(stacked @ stacked.T)[1][:, ::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,35 +224,46 @@ class _Squares:
     own: Float[np.ndarray, "pool recorded"]
 
     @classmethod
-    def of(cls, products: list[Float[np.ndarray, "pool pool"]], weights: Float[np.ndarray, " pool"]) -> "_Squares":
-        """The least numbers that tell the squared distances of random subsets closely enough."""
-        traces = [max(float(np.trace(one)), 1e-300) for one in products]
-        mean = sum((one / trace for one, trace in zip(products, traces, strict=True)), np.zeros_like(products[0]))
-        vectors = np.linalg.eigh(mean)[1][:, ::-1]
+    def of(
+        cls,
+        products: list[Float[np.ndarray, "pool pool"]],
+        own: Float[np.ndarray, "pool recorded"],
+        weights: Float[np.ndarray, " pool"],
+    ) -> "_Squares":
+        """The least numbers that tell the squared distances of random subsets closely enough.
+
+        ``own`` are squares that ``products`` lack on their diagonals.
+        """
         pool, count = len(weights), 16
         random = np.random.default_rng(0)
-        sizes = np.unique(np.geomspace(1, pool, TRIED).round().astype(int))
-        tried = np.zeros((len(sizes), pool))
-        for place, size in enumerate(sizes):
+        vectors = _range(products, random)
+        counts = np.unique(np.geomspace(1, pool, TRIED).round().astype(int))
+        tried = np.zeros((len(counts), pool))
+        for place, size in enumerate(counts):
             tried[place, random.permutation(pool)[:size]] = 1.0
         tried /= (tried @ weights)[:, None]
-        truth = np.stack([np.einsum("si,ij,sj->s", tried, one, tried) for one in products])
+        truth = np.stack([((tried @ one) * tried).sum(axis=1) for one in products]) + (tried**2 @ own).T
         while True:
-            found = cls._kept(products, vectors[:, : min(count, pool)])
+            found = cls._kept(products, own, vectors[:, : min(count, pool)])
             near = np.stack([found._distances(tried, row) for row in range(len(products))])
             if count >= pool or (np.abs(near - truth) <= CLOSE_SQUARES * np.abs(truth)).all():
                 return found
             count *= 2
 
     @classmethod
-    def _kept(cls, products: list[Float[np.ndarray, "pool pool"]], vectors: Float[np.ndarray, "pool l"]) -> "_Squares":
+    def _kept(
+        cls,
+        products: list[Float[np.ndarray, "pool pool"]],
+        own: Float[np.ndarray, "pool recorded"],
+        vectors: Float[np.ndarray, "pool l"],
+    ) -> "_Squares":
         quadratic = np.stack([vectors.T @ one @ vectors for one in products])
         left = [
-            one.diagonal() - np.einsum("il,lm,im->i", vectors, inner, vectors)
+            one.diagonal() - ((vectors @ inner) * vectors).sum(axis=1)
             for one, inner in zip(products, quadratic, strict=True)
         ]
-        return cls(vectors, quadratic, np.stack(left, axis=1))
+        return cls(vectors, quadratic, own + np.stack(left, axis=1))
 
     def _distances(self, shares: Float[np.ndarray, "subset pool"], row: int) -> Float[np.ndarray, " subset"]:
         place = shares @ self.factors
-        return np.asarray(np.einsum("sl,lm,sm->s", place, self.quadratic[row], place) + shares**2 @ self.own[:, row])
+        return np.asarray(((place @ self.quadratic[row]) * place).sum(axis=1) + shares**2 @ self.own[:, row])

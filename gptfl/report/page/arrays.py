@@ -19,6 +19,19 @@ def packed(values: np.ndarray) -> dict[str, Any]:
     return {"type": "i4" if whole else "f4", "shape": list(values.shape), "data": base64.b64encode(data).decode()}
 
 
+def triangles(values: np.ndarray) -> dict[str, Any]:
+    """Symmetric matrices, one after the other: what is on and below the diagonal, in 16 bits of each one's greatest."""
+    rows, columns = np.tril_indices(values.shape[1])
+    most = np.maximum(np.abs(values).max(axis=(1, 2)), 1e-300)
+    whole = np.round(values[:, rows, columns] / most[:, None] * 32767).astype("<i2")
+    return {
+        "type": "triangles",
+        "shape": list(values.shape),
+        "most": [float(one) for one in most],
+        "data": base64.b64encode(whole.tobytes()).decode(),
+    }
+
+
 def linear_json(form: LinearForm, level: float) -> dict[str, Any]:
     """A linear form with the intervals of one level."""
     variance, breadth, intervals = form.variance, form.breadth, form.intervals
@@ -32,7 +45,6 @@ def linear_json(form: LinearForm, level: float) -> dict[str, Any]:
         "slope": form.slope,
         "square_factors": variance.factors,
         "squares": variance.squares,
-        "quadratic": variance.quadratic,
         "rows": variance.rows,
         "known": variance.known,
         "spread": variance.spread,
@@ -52,7 +64,9 @@ def linear_json(form: LinearForm, level: float) -> dict[str, Any]:
         "reach": intervals.reach.get(level, 0.0),
         "trials": form.trials,
     }
-    return {"kind": "linear", "arrays": {name: packed(one) for name, one in arrays.items()}, "numbers": numbers}
+    kept = {name: packed(one) for name, one in arrays.items()}
+    kept["quadratic"] = triangles(variance.quadratic)
+    return {"kind": "linear", "arrays": kept, "numbers": numbers}
 
 
 def summed_json(form: SummedForm) -> dict[str, Any]:

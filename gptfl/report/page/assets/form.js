@@ -3,8 +3,24 @@
 
 function unpacked(one) {
   const bytes = Uint8Array.from(atob(one.data), (char) => char.charCodeAt(0));
+  if (one.type === "triangles") return { values: squares(new Int16Array(bytes.buffer), one), shape: one.shape };
   const values = one.type === "i4" ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer);
   return { values, shape: one.shape };
+}
+
+// Symmetric matrices from what is on and below their diagonals.
+function squares(whole, { shape: [count, size], most }) {
+  const values = new Float32Array(count * size * size);
+  let at = 0;
+  for (let matrix = 0; matrix < count; matrix++) {
+    const [begin, unit] = [matrix * size * size, most[matrix] / 32767];
+    for (let row = 0; row < size; row++) {
+      for (let column = 0; column <= row; column++) {
+        values[begin + row * size + column] = values[begin + column * size + row] = whole[at++] * unit;
+      }
+    }
+  }
+  return values;
 }
 
 function counted(on) {
