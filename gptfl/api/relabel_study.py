@@ -120,11 +120,11 @@ def relabel_study_with(
         figure=picture,
         notes=(*notes, *retrainer.notes),
     )
-    keeping = ResultWriter(result)
+    writer = ResultWriter(result)
     if picture is not None:
-        keeping.draw("figure", lambda known: draw_study(known, picture), required=is_named(study.figure))
-    keeping.write("output", lambda known: write_study(known, target))
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw_study(known, picture), required=is_named(study.figure))
+    writer.write("output", lambda known: write_study(known, target))
+    return writer.finish()
 
 
 def _shares(given: str | Sequence[float]) -> tuple[float, ...]:

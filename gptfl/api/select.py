@@ -63,9 +63,9 @@ def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selec
     selection = select_from(
         source, subject, spec, selection_options.how, inputs.features, selection_options.orders, options.seed, progress
     )
-    keeping = ResultWriter(replace(selection, output=target))
-    keeping.write("output", lambda known: write_ids(known, target))
-    return keeping.settled()
+    writer = ResultWriter(replace(selection, output=target))
+    writer.write("output", lambda known: write_ids(known, target))
+    return writer.finish()
 
 
 def _target(source: FittedSimulator, subject: InfluenceTarget, spec: SelectionSpec, output: str | Path | None) -> Path:

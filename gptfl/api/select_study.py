@@ -116,11 +116,11 @@ def select_study_with(
         figure=picture,
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
-    keeping = ResultWriter(found)
+    writer = ResultWriter(found)
     if picture is not None:
-        keeping.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
-    keeping.write("output", lambda known: write_selection_study(known, target))
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
+    writer.write("output", lambda known: write_selection_study(known, target))
+    return writer.finish()
 
 
 def _retrainer(

@@ -90,11 +90,11 @@ def verify_with(
         seconds = time.perf_counter() - started
     found = verified(source, request, prediction, average, runs, seconds)
     found = replace(found, output=target, figure=picture)
-    keeping = ResultWriter(found)
+    writer = ResultWriter(found)
     if picture is not None:
-        keeping.draw("figure", lambda known: draw_verification(known, picture), required=is_named(options.figure))
-    keeping.write("output", lambda known: write_verification(known, target))
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw_verification(known, picture), required=is_named(options.figure))
+    writer.write("output", lambda known: write_verification(known, target))
+    return writer.finish()
 
 
 def _targets(

@@ -59,12 +59,12 @@ def written(
     table = None if output is None else user_path(output)
     picture = user_path(figure) if isinstance(figure, str | Path) else None if figure is False else usual
     places: dict[str, Any] = {"output": table, "figure": picture}
-    keeping = ResultWriter(replace(result, **places))  # type: ignore[type-var]
+    writer = ResultWriter(replace(result, **places))  # type: ignore[type-var]
     if picture is not None:
-        keeping.draw("figure", lambda known: draw(known, picture), required=is_named(figure))
+        writer.draw("figure", lambda known: draw(known, picture), required=is_named(figure))
     if table is not None:
-        keeping.write("output", lambda known: write(known, table))
-    return keeping.settled()
+        writer.write("output", lambda known: write(known, table))
+    return writer.finish()
 
 
 def study_targets(name: str, recording: OpenedRecording, study: StudyOptions) -> tuple[Path, Path | None]:

@@ -43,10 +43,10 @@ class Once(TyperCommand):
             )
         if not ctx.resilient_parsing:
             _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-            asks_help = any(option.name == "help" for option in given)
+            help_requested = any(option.name == "help" for option in given)
             ctx.meta[GIVEN] = {option.name for option in given}
             for option, times in Counter(given).items():
-                if times > 1 and _takes_one(option) and not asks_help:
+                if times > 1 and _takes_one(option) and not help_requested:
                     flag = "/".join([option.opts[0], *option.secondary_opts[:1]])
                     raise UsageError(f"{flag} is given {'twice' if times == 2 else f'{times} times'}", "give it once")
         return super().parse_args(ctx, args)

@@ -37,7 +37,7 @@ def command(options: RelabelStudyOptions) -> None:
     for text in study.notes:
         console.note(text)
     show(study, options.study.as_json)
-    console.settle(study.unkept, error)
+    console.show_unkept(study.unkept, error)
 
 
 def show(study: "RelabelStudy", as_json: bool) -> None:

@@ -37,7 +37,7 @@ def command(options: SelectStudyOptions) -> None:
     for text in study.notes:
         console.note(text)
     show(study, options.study.as_json)
-    console.settle(study.unkept, error)
+    console.show_unkept(study.unkept, error)
 
 
 def show(study: "SelectionStudy", as_json: bool) -> None:

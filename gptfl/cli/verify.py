@@ -36,7 +36,7 @@ def command(options: VerifyOptions) -> None:
     show(found, options.as_json)
     if not options.as_json:
         console.say("next: gptfl rank")
-    console.settle(found.unkept, error)
+    console.show_unkept(found.unkept, error)
 
 
 def show(found: "Verification", as_json: bool) -> None:

@@ -21,9 +21,9 @@ def even_parts(sizes: Int[np.ndarray, " group"], total: int) -> Int[np.ndarray, 
     return parts
 
 
-def pick_evenly(
+def draw_evenly(
     count: int, groups: Int[np.ndarray, " pool"] | None, pool: int, key: tuple[int, ...]
-) -> Int[np.ndarray, " picked"]:
+) -> Int[np.ndarray, " count"]:
     """``count`` places of the pool in ascending order, drawn by ``key``, as many of each group as of another."""
     order = generator(*key).permutation(pool)
     if groups is None:

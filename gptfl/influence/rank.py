@@ -16,7 +16,7 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import SELF, InfluenceTarget
 from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions
-from gptfl.plugins.interfaces import tells_itself
+from gptfl.plugins.interfaces import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of
@@ -140,5 +140,5 @@ def _itself(
     return {
         ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
-        if tells_itself(source.named.estimator) and source.recording.held_out is None
+        if has_self_influence(source.named.estimator) and source.recording.held_out is None
     }

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import Stream, generator
 from gptfl.core.packing import stacked_batches
-from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.dealing import draw_evenly
 from gptfl.features.vectors import VectorSource
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Influence, InfluenceTarget
@@ -155,7 +155,7 @@ def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> 
     """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
     pool = source.scope.pool
     classes = class_numbers(pool)
-    subsets = [pick_evenly(size, classes, len(pool), (seed, Stream.STARTS, number)) for number in range(DRAWN)]
+    subsets = [draw_evenly(size, classes, len(pool), (seed, Stream.STARTS, number)) for number in range(DRAWN)]
     return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
 
 

@@ -116,7 +116,7 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
         raise DataError(f"no run in {folder} has a score", f"it belongs into {SCORES.format('loss')} of each run")
     test, kept = only_scored(made, everyone)
     classes = ""
-    if not trained.tells_classes and not tested.tells_classes:
+    if not trained.has_classes and not tested.has_classes:
         pool, test, classes = with_classes(pool, test)
     runs, rates = _rated(made, lr, schedule, warmup)
     settings = RecordingSettings.of(

@@ -230,12 +230,12 @@ class InfluencesItself(Protocol):
         ...
 
 
-def tells_itself(estimator: Estimator) -> bool:
+def has_self_influence(estimator: Estimator) -> bool:
     """Whether a fitted estimator tells influence on the training examples themselves (``InfluencesItself``).
 
-    One that can do so after some fits only says which by an attribute ``tells_itself``.
+    One that can do so after some fits only says which by an attribute ``has_self_influence``.
     """
-    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "tells_itself", True))
+    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "has_self_influence", True))
 
 
 @runtime_checkable

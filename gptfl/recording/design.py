@@ -12,7 +12,7 @@ from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of
 from gptfl.core.curriculum import Stream, count_steps
 from gptfl.core.examples import RESERVED
 from gptfl.core.packing import Batching
-from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.dealing import draw_evenly
 from gptfl.designs.draws import (
     BALANCED,
     DESIGNS,
@@ -138,7 +138,7 @@ class Design:
                     f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
                     "leave out --reserve-pool, or the marks",
                 )
-        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, Stream.RESERVE)).tolist())
+        chosen = set(draw_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, Stream.RESERVE)).tolist())
         return tuple(
             replace(example, fields={**example.fields, RESERVED: True}) if place in chosen else example
             for place, example in enumerate(pool)

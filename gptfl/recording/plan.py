@@ -230,7 +230,7 @@ def _check(
 
 def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metric]) -> "tuple[TrainerSettings, str]":
     """How runs are trained and the kind of device they are trained on, with ``auto`` resolved."""
-    from gptfl.training.models import pick_device
+    from gptfl.training.models import choose_device
     from gptfl.training.precision import resolve_precision
     from gptfl.training.trainer import TrainerSettings
 
@@ -244,7 +244,7 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
     )
     rate = usual_rate if training.lr is None else training.lr
     check_one(TrainingOptions, "lr", rate)
-    kind = pick_device(execution.device).type
+    kind = choose_device(execution.device).type
     trainer = TrainerSettings(
         rate,
         **recipe_settings(training, rate),

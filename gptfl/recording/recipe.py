@@ -101,7 +101,7 @@ def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "T
     follow.
     """
     from gptfl.training.lora import parse_lora
-    from gptfl.training.models import pick_device
+    from gptfl.training.models import choose_device
     from gptfl.training.precision import resolve_precision
     from gptfl.training.trainer import TrainerSettings
 
@@ -122,7 +122,7 @@ def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "T
         rate,
         **recipe_settings(training, rate),
         max_length=training.max_length,
-        precision=resolve_precision(options.get("precision", "auto"), pick_device(device).type),
+        precision=resolve_precision(options.get("precision", "auto"), choose_device(device).type),
         record_every=max(1, every),
         lora=None if training.lora is None else parse_lora(training.lora).text,
         accumulate=options.get("accumulate", 1),

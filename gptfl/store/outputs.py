@@ -99,7 +99,7 @@ R = TypeVar("R")
 class ResultWriter(Generic[R]):
     """A result on its way to disk.
 
-    Its fields that name a file become None where that can't be written. What was asked for makes ``settled`` raise;
+    Its fields that name a file become None where that can't be written. What was asked for makes ``finish`` raise;
     what comes beside it, as a picture does, is told in the result's ``unkept``.
     """
 
@@ -126,7 +126,7 @@ class ResultWriter(Generic[R]):
             what = f"{path} can't be drawn ({type(error).__name__}: {error})"
             self._lose(field, ResourceError(what, "the numbers stand without it"), required)
 
-    def settled(self) -> R:
+    def finish(self) -> R:
         """The result. Raises ``NotKept``, which has it, where what was asked for couldn't be written."""
         unkept = tuple(str(error) for error in (*self._required[1:], *self._beside))
         result: R = replace(self.result, unkept=unkept)  # type: ignore[type-var]

@@ -13,7 +13,7 @@ from gptfl.core.curriculum import Stream, generator
 from gptfl.core.queries import features_at
 from gptfl.core.runs import with_tests
 from gptfl.core.splits import check_fit_runs, stored_split
-from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.dealing import draw_evenly
 from gptfl.errors import GptflError, UsageError
 from gptfl.evaluation.specs import EstimatorSpec, label_for, parse_spec
 from gptfl.features.lookup import find_features, fitted_features
@@ -160,7 +160,7 @@ def _offered(registry: Registry) -> dict[str, Estimator]:
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
     """Random subsets, as many examples of each class as of another where there are classes."""
     classes = class_numbers(pool)
-    draws = [pick_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
+    draws = [draw_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
     return [tuple(int(place) for place in draw) for draw in draws]
 
 

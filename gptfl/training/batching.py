@@ -22,8 +22,8 @@ def plan_batches(lengths: Sequence[int], budget: int, overhead: int) -> list[lis
         first = max(0, end - max(1, budget // max(longest, 1)))
         starts = np.arange(first, end)
         costs = best[first:end] + (end - starts) * longest + overhead
-        pick = int(np.argmin(costs))
-        best[end], start_of[end] = costs[pick], first + pick
+        cheapest = int(np.argmin(costs))
+        best[end], start_of[end] = costs[cheapest], first + cheapest
     batches = []
     end = count
     while end > 0:

@@ -109,7 +109,7 @@ def test_what_was_learned_comes_back(exact: tuple[FitData, np.ndarray], fitted: 
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.intervals[0.9][0], other.intervals[0.9][0])
     np.testing.assert_array_equal(fitted.self_influence(), again.self_influence())
-    assert again.tells_itself
+    assert again.has_self_influence
 
 
 @pytest.mark.parametrize("name", ["batches", "now", "end_points", "told", "alike", "steps", "values"])

@@ -123,7 +123,7 @@ class ExposureGp:
         self.reach_ = self.calibration_.reach(LEVELS)
         self.steps_ = recorded.steps
         self.notes_ += self.calibration_.doubts(self.name)
-        if not (self.model_.tells_width or self.model_.binary):
+        if not (self.model_.knows_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
                 "recorded, and nothing says how far others may: predictions have no intervals",
@@ -172,7 +172,7 @@ class ExposureGp:
             values = probability(mean, len(model.even))
             intervals = {level: likely(values, level) for level in LEVELS}
         else:
-            known = model.tells_width or not model.floor
+            known = model.knows_width or not model.floor
             reaches = zip(LEVELS, self.reach_, strict=True) if known else ()
             intervals = {level: interval(model.link, reach, mean, spread) for level, reach in reaches}
             if intervals:
@@ -298,7 +298,7 @@ class ExposureGp:
         return sign * first_order(self.model_, train, parts, test)
 
     @property
-    def tells_itself(self) -> bool:
+    def has_self_influence(self) -> bool:
         """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
         return self.single_ is not None or (hasattr(self, "model_") and self.model_.sources.last is not None)
 

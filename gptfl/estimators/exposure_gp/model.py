@@ -207,7 +207,7 @@ class ExposureModel:
         return floored(found, self.recorded.steps) if self.floor else found
 
     @cached_property
-    def tells_width(self) -> bool:
+    def knows_width(self) -> bool:
         """Whether the runs fitted say how far runs differ: they do somewhere, and not all saw the same."""
         states_, members = list(self.last_states()), self.solved[-1][0].members
         own = states_[0][members]

@@ -311,12 +311,12 @@ def test_exact_products_survive_being_kept():
 def test_influence_on_itself_takes_gradients():
     data, _ = world(runs=4)
     fitted = ExposureGp().fit(data)
-    assert not ExposureGp().tells_itself
-    assert fitted.tells_itself
+    assert not ExposureGp().has_self_influence
+    assert fitted.has_self_influence
     np.testing.assert_allclose(fitted.self_influence(), (data.features.sets["raw-0"].train ** 2).sum(axis=1), rtol=1e-5)
     text, _ = world(runs=4, kind="embedding")
     bare = ExposureGp().fit(text)
-    assert not bare.tells_itself
+    assert not bare.has_self_influence
     with pytest.raises(DataError, match="has none: use --how replace"):
         bare.self_influence()
 
