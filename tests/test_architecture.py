@@ -62,3 +62,17 @@ def test_gptfls_own_estimators_have_their_names_in_one_place_and_plugins_theirs_
 def test_modules_stay_readable() -> None:
     longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in modules()}
     assert {name: lines for name, lines in longest.items() if lines > 350} == {}
+
+
+def test_functions_fit_on_a_screen() -> None:
+    long = {}
+    others = [
+        *(ROOT / "plugins").rglob("src/**/*.py"),
+        *(ROOT / "tools").rglob("*.py"),
+        *(ROOT / "benchmarks").rglob("*.py"),
+    ]
+    for path in [*modules(), *sorted(others)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > 60:
+                long[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = lines
+    assert long == {}

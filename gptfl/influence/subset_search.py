@@ -13,7 +13,7 @@ from gptfl.designs.dealing import draw_evenly
 from gptfl.features.vectors import VectorSource
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Influence, InfluenceTarget
-from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
 SEARCH = 6000
@@ -42,6 +42,49 @@ Objective = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset or
 """How good each of some subsets is: members of each, and their curricula."""
 
 
+@dataclass(frozen=True, slots=True)
+class PredictedGain:
+    """How good subsets are: the predicted metric at the last step, signed so that more is better, less a cost.
+
+    ``first`` is what each test example starts from, and ``tests`` are those that the metric is the mean of. The cost is ``times`` the sum over members of ``spread``
+    and of the greatest ``overlap`` with another member; rows and columns of ``overlap`` are the ``eligible`` places.
+    """
+
+    source: FittedSimulator
+    schedule: RunSchedule
+    first: Float[np.ndarray, " test"]
+    tests: slice | Int[np.ndarray, " target"]
+    times: float
+    spread: Float[np.ndarray, " pool"]
+    eligible: Int[np.ndarray, " eligible"]
+    overlap: Float[np.ndarray, "eligible eligible"] | None = None
+
+    @property
+    def sign(self) -> float:
+        return 1.0 if self.source.metric.higher_is_better else -1.0
+
+    def __call__(
+        self, members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
+    ) -> Float[np.ndarray, " subset"]:
+        query = self.schedule.query(batches.reshape(-1, *batches.shape[2:]), self.first)
+        ends = self.source.predict(query).values[:, -1, self.tests].astype(np.float64).mean(axis=1)
+        cost = self.spread[members].sum(axis=1)
+        if self.overlap is not None:
+            rows = np.searchsorted(self.eligible, members)
+            cost = cost + np.array([self.overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
+        return np.asarray(self.sign * ends.reshape(len(members), -1).mean(axis=1) - self.times * cost)
+
+
+def _overlap(
+    vectors: VectorSource, eligible: Int[np.ndarray, " eligible"], start: SearchStart, spec: SelectionSpec
+) -> Float[np.ndarray, "eligible eligible"]:
+    """What the likeness of each two eligible examples takes off a subset; nothing of an example to itself."""
+    ways = directions(vectors, eligible, len(start.utility), spec)
+    overlap = start.penalty * similarity(ways, ways)
+    np.fill_diagonal(overlap, 0.0)
+    return overlap
+
+
 def improve_by_swaps(
     source: FittedSimulator,
     subject: InfluenceTarget,
@@ -67,29 +110,17 @@ def improve_by_swaps(
     drawn = _drawn(source, spec.size, rooms, seed)
     eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
-    first = source.first(int(recipe.grid[0]))
-    tests = slice(None) if subject.tests is None else subject.tests
-    sign = 1.0 if source.metric.higher_is_better else -1.0
-    # Closed-form influence is of seeing an example once; others are of all its places in a run.
-    times = recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0
-    spread = np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread
-    overlap = None
-    if vectors is not None and start.penalty > 0:
-        ways = directions(vectors, eligible, len(start.utility), spec)
-        overlap = start.penalty * similarity(ways, ways)
-        np.fill_diagonal(overlap, 0.0)
-
-    def objective(
-        members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
-    ) -> Float[np.ndarray, " subset"]:
-        flat = batches.reshape(-1, *batches.shape[2:])
-        ends = source.predict(recipe.query(flat, first)).values[:, -1, tests].astype(np.float64).mean(axis=1)
-        cost = spread[members].sum(axis=1)
-        if overlap is not None:
-            rows = np.searchsorted(eligible, members)
-            cost = cost + np.array([overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
-        return np.asarray(sign * ends.reshape(len(members), -1).mean(axis=1) - times * cost)
-
+    objective = PredictedGain(
+        source,
+        recipe,
+        source.first(int(recipe.grid[0])),
+        slice(None) if subject.tests is None else subject.tests,
+        # Closed-form influence is of seeing an example once; others are of all its places in a run.
+        recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0,
+        np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread,
+        eligible,
+        None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
+    )
     starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
     values = objective(np.stack(starts), batches)
@@ -102,10 +133,9 @@ def improve_by_swaps(
     if not lost:
         return influence, chosen
     note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
-    if not spread.any() and overlap is None:
-        note += (
-            f": {source.metric.name} was predicted to be {sign * before:.4g} with them and is {sign * after:.4g} now"
-        )
+    if not objective.spread.any() and objective.overlap is None:
+        was, now_is = objective.sign * before, objective.sign * after
+        note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
     return replace(influence, notes=(*influence.notes, note)), chosen
 
 

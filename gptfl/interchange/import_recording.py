@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,19 +141,24 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
         *filter(None, [classes]),
         *_about(dynamics),
     )
-    lengths = [run.curriculum.steps for run in runs]
-    firsts = [int(run.steps[0]) for run in runs]
+    result = _counted(path, dynamics, made, notes)
+    if features is None:
+        return result
+    return replace(result, features=features_path, sets=tuple(sorted(features.sets, key=natural)))
+
+
+def _counted(path: Path, dynamics: Dynamics, made: Assembly, notes: tuple[str, ...]) -> ImportResult:
+    """What was found and written to a path."""
+    lengths = [run.curriculum.steps for run in dynamics.runs]
     return ImportResult(
         path=path,
-        runs=len(runs),
+        runs=len(dynamics.runs),
         steps=(min(lengths), max(lengths)),
-        first_step=min(firsts),
-        pool=len(pool),
-        test=len(test),
+        first_step=min(int(run.steps[0]) for run in dynamics.runs),
+        pool=len(dynamics.pool),
+        test=len(dynamics.test),
         metrics=made.counts,
         batches=made.batches,
-        features=None if features is None else features_path,
-        sets=() if features is None else tuple(sorted(features.sets, key=natural)),
         notes=notes,
     )
 

@@ -203,28 +203,7 @@ def score_rows(
     )
     rows = []
     for outcome in outcomes:
-        row = ScoreRow(
-            outcome.estimator,
-            lds_reliable=comparable(held_out.peers) >= RELIABLE_RUNS,
-            settings=outcome.settings,
-            seconds=outcome.seconds,
-            reused=outcome.reused,
-            notes=outcome.notes,
-            error=outcome.error,
-            name=outcome.name or outcome.estimator,
-            oracle=outcome.oracle,
-            cost=outcome.cost,
-            conditions=outcome.conditions,
-            encoder=outcome.encoder,
-            excess=more.get(outcome.estimator),
-            coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
-            coverage_by_task={
-                task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own)
-                for task, own in held_out.places().items()
-            }
-            if outcome.intervals
-            else {},
-        )
+        row = replace(_unscored_row(held_out, outcome, weights), excess=more.get(outcome.estimator))
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
             own = scored[outcome.estimator]
@@ -238,6 +217,30 @@ def score_rows(
                 row = replace(row, removals=changes)
         rows.append(row)
     return tuple(rows)
+
+
+def _unscored_row(held_out: HeldOut, outcome: Predictions, weights: Float[np.ndarray, "draw run"]) -> ScoreRow:
+    """What is known of an estimator without its errors: what it is, what it took, and what its intervals hold."""
+    freedom = held_out.independent - 1
+    places = held_out.places() if outcome.intervals else {}
+    return ScoreRow(
+        outcome.estimator,
+        lds_reliable=comparable(held_out.peers) >= RELIABLE_RUNS,
+        settings=outcome.settings,
+        seconds=outcome.seconds,
+        reused=outcome.reused,
+        notes=outcome.notes,
+        error=outcome.error,
+        name=outcome.name or outcome.estimator,
+        oracle=outcome.oracle,
+        cost=outcome.cost,
+        conditions=outcome.conditions,
+        encoder=outcome.encoder,
+        coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
+        coverage_by_task={
+            task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own) for task, own in places.items()
+        },
+    )
 
 
 def _score(

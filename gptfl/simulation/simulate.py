@@ -107,11 +107,7 @@ def simulated(
             *_unseen_notes(source, request),
             *request.notes,
             *reference.notes,
-            *share_note(source.world, request.query.batches),
-            *novelty_note(prediction.novelty),
-            *range_note(final, source.metric),
-            *(() if request.recorded is not None else _beyond_note(source, final, int(request.query.steps[-1]))),
-            *((trust.note,) if request.recorded is None else ()),
+            *_caveats(source, request, prediction, trust),
         ),
         marks=marks if any(marks) else (),
         groups=_groups(request, prediction, marks),
@@ -124,6 +120,21 @@ def simulated(
         binary=source.recording.dynamics.is_binary(source.metric),
         examples=tuple(source.scope.test),
     )
+
+
+def _caveats(
+    source: FittedSimulator, request: SimulationRequest, prediction: Prediction, trust: Trust
+) -> tuple[str, ...]:
+    """Where a prediction extrapolates, and of a run that wasn't recorded how far to trust it."""
+    final = mean_over(prediction.values[:, -1].astype(np.float64))
+    notes = (
+        *share_note(source.world, request.query.batches),
+        *novelty_note(prediction.novelty),
+        *range_note(final, source.metric),
+    )
+    if request.recorded is not None:
+        return notes
+    return (*notes, *_beyond_note(source, final, int(request.query.steps[-1])), trust.note)
 
 
 def _unseen_notes(source: FittedSimulator, request: SimulationRequest) -> tuple[str, ...]:

@@ -117,28 +117,7 @@ def open_fitted(
         dynamics = space.dynamics_path(stem_of(path))
         if not dynamics.exists():
             raise DataError(f"the recording that {path} was fitted to is not at {dynamics}", "name it with --dynamics")
-    every = found.info.get("every", 1)
-    if type(every) is not int or every < 1:
-        raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
-    # A simulator of before runs that diverged were left out was fitted to them, too.
-    kept = found.info.get("kept_diverged", True) is not False
-    read = {} if read is None else read
-    place = user_path(dynamics)
-    if (place,) not in read:
-        read[place,] = open_recording(place, space.root)
-    recording = replace(read[place,], workspace=space, every=every, keep_diverged=kept)
-    if found.examples != recording.dynamics.examples:
-        raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
-    if found.metric.name not in recording.dynamics.metrics:
-        raise DataError(
-            f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
-        )
-    seen = place, space.root, every, kept, found.metric.name
-    if seen not in read:
-        read[seen] = focused(recording, found.metric)
-    recording = read[seen]
-    if found.dynamics != recording.dynamics.fingerprint:
-        raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
+    recording = _recording_of(found, path, user_path(dynamics), space, {} if read is None else read)
     recording = replace(recording, held_out=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
     named = _restored(found, path)
     return FittedSimulator(
@@ -150,6 +129,35 @@ def open_fitted(
         (*notes, *fit_notes(found)),
         _scope(recording, found, named, features),
     )
+
+
+def _recording_of(
+    found: SimulatorFile, path: Path, dynamics: Path, space: Workspace, read: dict[tuple[object, ...], OpenedRecording]
+) -> OpenedRecording:
+    """What the simulator at a path was fitted to of the recording at ``dynamics``: its metric, at the steps it learned from.
+
+    ``read`` is as in ``open_fitted``. Raises ``DataError`` where the simulator was fitted to something else.
+    """
+    every = found.info.get("every", 1)
+    if type(every) is not int or every < 1:
+        raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
+    # A simulator of before runs that diverged were left out was fitted to them, too.
+    kept = found.info.get("kept_diverged", True) is not False
+    if (dynamics,) not in read:
+        read[dynamics,] = open_recording(dynamics, space.root)
+    recording = replace(read[dynamics,], workspace=space, every=every, keep_diverged=kept)
+    if found.examples != recording.dynamics.examples:
+        raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
+    if found.metric.name not in recording.dynamics.metrics:
+        raise DataError(
+            f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
+        )
+    seen = dynamics, space.root, every, kept, found.metric.name
+    if seen not in read:
+        read[seen] = focused(recording, found.metric)
+    if found.dynamics != read[seen].dynamics.fingerprint:
+        raise DataError(f"{read[seen].path} has changed since {path} was fitted to it", "run gptfl fit again")
+    return read[seen]
 
 
 def _placed(
