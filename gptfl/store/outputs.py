@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from gptfl.errors import DataError, GptflError, NotKept, ResourceError
 from gptfl.store.durable import cannot_write, part_of, put_in_place
-from gptfl.store.files import read_header
 from gptfl.store.kinds import KINDS
 
 STARTS: dict[str, tuple[bytes, ...]] = {
@@ -30,6 +29,8 @@ def check_target(path: Path, kind: str, flag: str = "--output") -> None:
     """
     if not _is_taken(path, flag):
         return
+    from gptfl.store.files import read_header  # with h5py, which a process that only draws does without
+
     expected = KINDS[kind]
     try:
         found = read_header(path).kind
