@@ -64,15 +64,18 @@ def test_modules_stay_readable() -> None:
     assert {name: lines for name, lines in longest.items() if lines > 350} == {}
 
 
+def code_lines(function: ast.FunctionDef) -> int:
+    """From ``def`` to the end, the docstring aside."""
+    first = function.body[0]
+    described = ast.get_docstring(function) is not None
+    return (function.end_lineno or 0) - function.lineno + 1 - described * ((first.end_lineno or 0) - first.lineno + 1)
+
+
 def test_functions_fit_on_a_screen() -> None:
+    others = [path for folder in ("plugins", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     long = {}
-    others = [
-        *(ROOT / "plugins").rglob("src/**/*.py"),
-        *(ROOT / "tools").rglob("*.py"),
-        *(ROOT / "benchmarks").rglob("*.py"),
-    ]
     for path in [*modules(), *sorted(others)]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > 60:
-                long[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = lines
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 60:
+                long[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = code_lines(node)
     assert long == {}

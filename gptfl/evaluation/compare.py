@@ -29,10 +29,15 @@ LONE = 2 / 3
 def compare_held_out(
     recording: OpenedRecording, options: CompareOptions, progress: Progress = silent, read: FeaturesRead | None = None
 ) -> Comparison:
-    """Fit every estimator to the same runs and score what it predicts for the held-out ones; writes no table.
+    """The table of all estimators, each fitted to the same runs and scored on the held-out ones; nothing is written.
 
-    Of the options, those of files are not looked at. Several comparisons of one recording may share the features that
-    were ``read``. Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
+    Args:
+        recording: the runs.
+        options: which estimators, runs and examples; those of files are not looked at.
+        progress: called along the way.
+        read: features that were read before; several comparisons of one recording may share them.
+
+    Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
     """
     settings = read_settings_by_part(options.settings)
     observed, against, seed = options.observe or 0, options.against_estimator, options.seed

@@ -164,7 +164,16 @@ def verified(
     runs: Sequence[Run],
     seconds: float,
 ) -> Verification:
-    """What was predicted beside what training gave, scored; nothing is written."""
+    """What was predicted beside what training gave, scored; nothing is written.
+
+    Args:
+        source: the simulator.
+        request: the curricula that were asked about.
+        prediction: what it answered.
+        average: the average recorded run, against which skill is measured.
+        runs: the same curricula, really trained.
+        seconds: that the training took.
+    """
     steps = request.query.steps
     recorded = np.stack([_at(run, source.metric.name, steps) for run in runs])
     predicted = prediction.values.astype(np.float64)

@@ -99,11 +99,19 @@ def select_greedily(
     rooms: ClassQuota,
     vectors: VectorSource | None,
 ) -> list[int]:
-    """The places of the subset, in the order in which they are picked.
+    """The places of the subset, in the order in which they are selected (maximal marginal relevance).
 
-    One after the other, the example is picked whose worth is greatest after taking off ``penalty`` times its likeness
-    (see ``similarity``) to the most alike of those picked before. Without penalty these are the examples of greatest
-    worth, which is the best subset for effects that add up.
+    One after the other, the example is taken whose utility is greatest after taking off ``penalty`` times its
+    similarity
+    to the most similar of those taken before. Without penalty these are the examples of greatest utility, which is the
+    best subset for effects that add up.
+
+    Args:
+        utility: of each training example; more is better.
+        penalty: in units of the utility, for a similarity of 1.
+        spec: how many examples, and how they may be alike.
+        rooms: how many of each class there may be.
+        vectors: of the training examples, by which they are similar; None where nothing is penalised.
 
     Raises ``UsageError`` where the vectors of too many examples would have to be held.
     """
@@ -148,6 +156,12 @@ def directions(
     vectors: VectorSource, places: Int[np.ndarray, " eligible"], pool: int, spec: SelectionSpec
 ) -> list[Float[np.ndarray, "eligible d"]]:
     """The centred vectors of the examples at ascending places in each set, of length 1 (0 where one is the mean).
+
+    Args:
+        vectors: of all training examples, read in parts.
+        places: ascending, of the examples that are kept.
+        pool: how many training examples there are; all of them make the mean.
+        spec: whose ``diversity`` the error names.
 
     Raises ``UsageError`` where they would take too much memory.
     """

@@ -90,7 +90,20 @@ def chosen_of(
     seed: int,
     progress: Progress,
 ) -> tuple[Influence, list[int]]:
-    """The influence of every example and the places of those chosen: the greatest first, then exchanged."""
+    """The influence of every example, and the places of those chosen: the greatest first, then improved by swaps.
+
+    Args:
+        source: the simulator.
+        subject: the test examples that are to gain.
+        spec: how many examples, how diverse, how cautious, and how long to search.
+        how: the method of influence, None for the best that the estimator offers.
+        features: the vectors, or their file; None for those in the workspace.
+        orders: how many random orders simulated influence takes.
+        seed: of all that is drawn.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator or its features can't give what ``spec`` goes by.
+    """
     rooms = class_quota(source.scope.pool, spec)
     name = source.found.estimator
     if spec.diversity and source.found.features is None:

@@ -96,12 +96,23 @@ def improve_by_swaps(
     seed: int,
     progress: Progress,
 ) -> tuple[Influence, list[int]]:
-    """The subset after exchanges, and what was told of influence with a note on what the exchanges came to.
+    """The influence, with a note on what the swaps came to, and the subset after them.
 
-    They start from the subset chosen by worth, or from a random one where that is predicted to be better.
-    A subset is as good as the predicted metric at the last step, the mean over the subject's test examples. Off that
-    go, each time for as often as a run sees one of its examples, ``cautious`` standard deviations of every member's
-    influence and ``penalty`` times every member's likeness to the member most like it.
+    They start from the subset chosen by utility, or from a random one where that is predicted to be better. A subset is
+    as
+    good as ``PredictedGain`` says, whose costs are ``cautious`` standard deviations of every member's influence and
+    ``penalty`` times every member's similarity to the member most like it.
+
+    Args:
+        source: the simulator, which predicts every subset.
+        subject: the test examples that are to gain.
+        spec: how many examples, how cautious, and how many curricula to predict (``search``; 0 for no swaps).
+        rooms: how many of each class there may be.
+        influence: by which the subset was chosen.
+        start: the subset, the utility of every example, and the penalty.
+        vectors: of the training examples, by which they are similar; None where nothing is penalised.
+        seed: of all that is drawn.
+        progress: called along the way.
     """
     in_units = influence.how != DERIVATIVE
     if spec.search == 0 or (not in_units and start.penalty > 0):
@@ -149,11 +160,20 @@ def search(
     seed: int,
     progress: Progress,
 ) -> tuple[list[int], float]:
-    """Exchange members one at a time for the best of some eligible others, while that is better; classes keep to room.
+    """The members, and how good they are, after swaps of single members for eligible others, while these are better.
 
     Every member has its turn once a pass, in random order; an example that takes a member's place takes its places in
-    the batches. It ends after a pass without any exchange, or when ``budget`` curricula were judged. Returns the
-    members and how good they are.
+    the batches. It ends after a pass without any swap, or when ``budget`` curricula were judged.
+
+    Args:
+        objective: how good subsets are.
+        chosen: places of the members to begin with.
+        batches: their curricula, one an order.
+        eligible: ascending places of the examples that may come in.
+        rooms: how many of each class there may be.
+        budget: at most so many curricula are predicted.
+        seed: of the random orders.
+        progress: called after each turn.
     """
     random = generator(seed, Stream.SWAPS)
     members = np.array(chosen)

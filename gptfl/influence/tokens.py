@@ -89,7 +89,14 @@ def token_influence(source: FittedSimulator, test: int, sketches: TokenSketches)
 def sketch_again(
     recording: OpenedRecording, test: int, model: str | None, data: str | Path | None, progress: Progress
 ) -> TokenSketches:
-    """Train the reference run again, and sketch the tokens of one test example at its points.
+    """The sketches of the tokens of one test example, at the points of the reference run, which is trained again.
+
+    Args:
+        recording: with sketches of that run.
+        test: place of the test example.
+        model: name or folder of the model, None for the recording's.
+        data: where the texts are, if the recording keeps none.
+        progress: called along the way.
 
     Raises ``DataError`` where the recording has no sketches, nothing says how its reference run was trained, or that
     comes to other gradients here.

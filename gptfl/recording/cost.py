@@ -96,7 +96,14 @@ class Size:
 
 
 def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> CostEstimate:
-    """Time a few steps and a part of one evaluation, and put the weights back."""
+    """What a recording costs, from a few timed steps and a part of one evaluation; the weights are put back.
+
+    Args:
+        trainer: is timed; each process of a group calls this.
+        plan: the batches of a run that is still to be recorded, on which steps are timed.
+        size: counts of runs, steps and recorded points.
+        notes: what to know of the recording, which the estimate shows.
+    """
     per_step = _time_steps(trainer, plan)
     # The other processes do as much meanwhile; all take part only where the model is spread over them.
     timed = trainer.group.main or trainer.group.shard

@@ -213,7 +213,20 @@ def choose_design(
     leave_out_size: int | None,
     repeats: int,
 ) -> Design:
-    """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
+    """The design that the options ask for: what is left open becomes the design's own.
+
+    Args:
+        name: of the design, for ``leave-small`` with the share to leave out (``leave-small:0.05``).
+        runs: how many runs, repeats aside.
+        pool: how many training examples there are.
+        seed: of the recording; draws the subsets.
+        subset_size: examples a run, None for the design's usual number.
+        reserve_pool: how many examples no run to fit may see.
+        leave_out_size: examples in a group that is left out, None for the design's usual number.
+        repeats: how many runs are carried out again in another order.
+
+    Raises ``UsageError`` where the options don't go together.
+    """
     given, (name, share) = name, read_name(name)
     if name not in DESIGNS:
         raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
@@ -244,9 +257,16 @@ def choose_design(
 def choose_steps(
     design: Design, steps: int | None, epochs: float | None, batch_size: int, rows: int | None = None
 ) -> int:
-    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``.
+    """How many steps a run has: as many as given, or the design's number of epochs.
 
-    ``rows`` is how many rows an epoch has, where that isn't one for each example of a subset.
+    Args:
+        design: its name decides the usual number of epochs, its subset what an epoch is.
+        steps: as given, None where open.
+        epochs: passes over the subset as given, None where open.
+        batch_size: rows a step.
+        rows: how many rows an epoch has, where that isn't one for each example of a subset.
+
+    Raises ``UsageError`` where both ``steps`` and ``epochs`` are given.
     """
     rows = design.subset if rows is None else rows
     if epochs is None:
@@ -280,7 +300,15 @@ def identify(
     pool: Sequence[Example],
     reserved: Sequence[int] = (),
 ) -> Identification | None:
-    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few."""
+    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few.
+
+    Args:
+        draws: what the design draws for each run: its role, and which examples it swaps.
+        plans: of the same runs, in order; their batches are what a run sees.
+        learning_rates: of each step, the same in all runs.
+        pool: the training examples; their classes are told apart where there are some.
+        reserved: places in the pool that no run to fit sees.
+    """
     fitted = [(draw, plan) for draw, plan in zip(draws, plans, strict=True) if draw.role == FIT]
     open_ = np.setdiff1d(np.arange(len(pool)), reserved)
     pairs = [(draw.swaps[:, 1], draw.swaps[:, 0]) for draw, _ in fitted if len(draw.swaps)]

@@ -127,7 +127,11 @@ def launch(
 ) -> "CollectResult":
     """Record by as many processes of this machine as the options say, which get the options as JSON.
 
-    ``left`` says what was kept so far.
+    Args:
+        options: of the recording; ``execution.processes`` is how many are started.
+        progress: called along the way with what the first process reports.
+        announce: called with the estimate of the cost before the first run, where there is one.
+        left: says what was kept so far, for whoever interrupts.
 
     Raises what the first of them raises, and ``ResourceError`` where one is killed. However this process ends,
     the others end with it.

@@ -95,10 +95,14 @@ def check_quantised(training: TrainingOptions, shard: bool) -> None:
 def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "TrainerSettings":
     """How runs that others trained were trained, by their trainer's own file and the recording's step sizes.
 
-    ``seed`` draws what adapters begin with.
+    Args:
+        path: the recipe: YAML or JSON of TRL, transformers, axolotl or LLaMA-Factory.
+        dynamics: the recording; its learning rates are those of the runs.
+        device: where to train, which decides what precision ``auto`` is.
+        seed: draws what adapters begin with.
 
-    Raises ``DataError`` where these aren't known, and for what is no such file; ``UsageError`` for a recipe that gptfl can't
-    follow.
+    Raises ``DataError`` where these aren't known, and for what is no such file; ``UsageError`` for a recipe that gptfl
+    can't follow.
     """
     from gptfl.training.lora import parse_lora
     from gptfl.training.models import choose_device

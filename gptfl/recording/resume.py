@@ -322,7 +322,14 @@ def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
 
 
 def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerMaker", dry_run: bool) -> None:
-    """What the other processes do of a recording: compute their share of every run, and write nothing."""
+    """What the other processes do of a recording: compute their share of every run, and write nothing.
+
+    Args:
+        job: the recording; the first process decides which runs are left, which the others receive.
+        executor: carries out the runs.
+        make_trainer: makes this process's trainer, of the group of all of them.
+        dry_run: whether only the cost is estimated.
+    """
     from gptfl.training.trainer import DivergedError
 
     group = make_trainer.group

@@ -111,7 +111,18 @@ def subset_request(
     seed: int,
     overrides: Overrides,
 ) -> SimulationRequest:
-    """A subset in several random orders, by the recording's recipe; ``is_rest`` if it is what a drop leaves."""
+    """A subset in several random orders, by the recording's recipe.
+
+    Args:
+        source: the simulator that is to answer.
+        members: places in its pool.
+        is_rest: whether they are what a drop leaves.
+        orders: how many random orders, each a curriculum.
+        seed: draws the orders.
+        overrides: what differs from the recording's recipe.
+
+    Raises as ``adjusted`` does.
+    """
     dynamics = source.recording.dynamics
     recorded = recorded_schedule(dynamics, source.metric)
     recipe = adjusted(recorded, source.world, len(members), overrides, orders, members)

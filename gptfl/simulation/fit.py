@@ -74,7 +74,18 @@ def fit_options(
     given: Mapping[str, Any],
     without: Collection[str] = (),
 ) -> FitOptions:
-    """The options of ``fit``, which is of one metric."""
+    """The options of ``fit``, which is of one metric.
+
+    Args:
+        estimator: its name, None for the default.
+        groups: options in groups.
+        metric: its name, None for the recording's only one or the loss.
+        given: further options by name.
+        without: names that the caller takes itself, and that are no options of it.
+
+    Raises ``TypeError`` for a name that is no option or for both ``metric`` and ``metrics``, ``UsageError`` for a value
+    that makes no sense.
+    """
     if metric is not None and "metrics" in given:
         raise TypeError("fit has metric and metrics: give one of them")
     named = {"estimator": estimator, "metrics": metric, **given}

@@ -39,7 +39,17 @@ def fit_data(
     progress: Progress,
     estimator: Estimator,
 ) -> FitData:
-    """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates."""
+    """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates.
+
+    Args:
+        recording: cut to the metric and the steps that count.
+        split: which of its runs are for fitting and which for validation.
+        metric: to be predicted.
+        features: of the same examples, None where the estimator works without.
+        seed: for what the estimator draws.
+        progress: called along the way.
+        estimator: its tags say which gradients it is given.
+    """
     dynamics = recording.dynamics
     gradients = dynamics.gradients if "gradients" in estimator.tags.requires else None
     if gradients is None and "gradients" in estimator.tags.uses:

@@ -60,11 +60,21 @@ def simulate_subsets(
     seed: int = 42,
     progress: Progress = silent,
 ) -> SubsetSimulations:
-    """Predict what training on each of these subsets would end at: all of them are asked at once.
+    """What training on each of these subsets would end at, predicted in one pass.
 
-    Each is laid out as ``gptfl.simulate`` lays it out, in ``orders`` random orders with the same seeds. Questions of more
-    than ``MAX_NUMBERS`` batch entries or values are asked in parts. Raises ``UsageError`` where there is no subset or
-    they come to schedules of different steps (``epochs``), ``DataError`` as ``simulate`` does.
+    Each is laid out as ``gptfl.simulate`` lays it out, with the same seeds. More than ``MAX_NUMBERS`` batch entries or
+    values
+    are predicted in parts.
+
+    Args:
+        source: the simulator.
+        subsets: each a file of ids or a sequence of them.
+        orders: in so many random orders each; results are means over them.
+        overrides: what differs from the recording's recipe; no ``epochs``, by which lengths would differ.
+        seed: draws the orders.
+        progress: called after each part.
+
+    Raises ``UsageError`` where there is no subset or with ``epochs``, ``DataError`` as ``simulate`` does.
     """
     if not subsets:
         raise UsageError("there is no subset to simulate", "give at least one")

@@ -173,7 +173,16 @@ def other_subset(
     orders: int,
     seed: int,
 ) -> Reference:
-    """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
+    """What another subset would give by the same recipe and the same seeds.
+
+    Args:
+        source: the simulator.
+        against: names the subset, as a file or by ids.
+        members: its places in the pool.
+        request: whose recipe it goes by.
+        orders: how many random orders, of which the mean is taken.
+        seed: draws the orders.
+    """
     first = source.first(int(request.recipe.grid[0]))
     values = mean_over(source.predict(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
     name = Path(against).name if isinstance(against, str | Path) else "another subset"

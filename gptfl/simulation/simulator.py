@@ -81,7 +81,16 @@ class FittedSimulator:
 
 
 def check_fits(path: Path, found: SimulatorFile, estimator: str | None, metric: str | None) -> None:
-    """Raise ``UsageError`` where a simulator is of another estimator or metric than was asked for."""
+    """Refuse a simulator of another estimator or metric than is wanted.
+
+    Args:
+        path: where it lies, for the message.
+        found: what the file holds.
+        estimator: its name as given, None for any.
+        metric: its name as given, None for any.
+
+    Raises ``UsageError``.
+    """
     for flag, requested, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
         if requested is not None and requested != has:
             raise UsageError(
@@ -102,10 +111,15 @@ def open_fitted(
 
     Without either it is the recording made last, and a simulator that was fitted to it.
 
-    ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
-    where examples were set aside from the fit.
-
-    ``read`` has the recordings that were read before, and gets this one: none is read or fingerprinted twice.
+    Args:
+        simulator: its file, None for the one made last.
+        dynamics: the recording's file, None for the one that the simulator was fitted to.
+        workspace: where to look, None for the folder of a file that is named, else the usual one.
+        estimator: that the simulator must be of, None for any.
+        metric: that it must predict, None for any.
+        features: the file of those that it was fitted on, by default in the workspace; they are looked for only where
+            examples were set aside from the fit.
+        read: the recordings that were read before; it gets this one, so that none is read or fingerprinted twice.
 
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
@@ -190,7 +204,15 @@ def in_memory(
     named: NamedEstimator,
     features: Features | None,
 ) -> FittedSimulator:
-    """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``."""
+    """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``.
+
+    Args:
+        recording: that it was fitted to.
+        path: where it is to lie.
+        found: what its file will hold.
+        named: the fitted estimator and its name.
+        features: of the whole recording, None where it was fitted without.
+    """
     scope = scope_of(recording.dynamics, recording.held_out, named.estimator, features)
     pool = ExampleIndex(recording.dynamics.pool)
     return FittedSimulator(recording, path, found, named, pool, fit_notes(found), scope)
@@ -244,11 +266,18 @@ def with_new_examples(
     model: str | None,
     progress: Progress = silent,
 ) -> FittedSimulator:
-    """The same simulator, asked about examples beside those of the recording.
+    """The same simulator, for questions about examples beside those of the recording.
 
-    First scores that ``new`` lacks are measured with ``model``. Raises ``DataError`` where the estimator can't
-    answer about such examples, where a first score is missing and no model given, and where vectors or first
-    scores can't be made as the recording's were.
+    Args:
+        source: the simulator.
+        new: training and test examples; first scores that test examples lack are measured.
+        features: the file of the recording's vectors, None for the one in the workspace.
+        model: name or folder of the untrained model that first scores are measured with.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator can't answer about such examples, where a first score is missing and no
+    model
+    given, and where vectors or first scores can't be made as the recording's were.
     """
     estimator = source.named.estimator
     sides = tuple(side for side, some in ((TRAIN, new.pool), (TEST, new.test)) if some)

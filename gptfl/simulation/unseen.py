@@ -24,11 +24,18 @@ FEWEST_LEFT = 2
 
 
 def hold_out_examples(dynamics: Dynamics, unseen: str | None, share: float | None, seed: int) -> HeldOutExamples | None:
-    """Choose what ``unseen`` (train, test or both) sets aside; None where nothing is.
+    """The examples to set aside from a fit; None where there are none.
 
-    ``share`` holds for each side; by default it is a fifth of the pool and a quarter of the test examples, or the
-    examples whose field ``reserved`` is true, where there are any. A larger share contains a smaller one of the
-    same seed. Raises ``UsageError`` for another word or share, and ``DataError`` where too few would be left.
+    A larger share contains a smaller one of the same seed.
+
+    Args:
+        dynamics: the recording.
+        unseen: ``train``, ``test`` or ``both``; None for nothing.
+        share: of each side; by default a fifth of the pool and a quarter of the test examples, or the examples whose
+            field ``reserved`` is true, where there are any.
+        seed: draws them.
+
+    Raises ``UsageError`` for another word or share, and ``DataError`` where too few would be left.
     """
     if unseen is None:
         if share is not None:
@@ -144,9 +151,14 @@ def scope_of(
     features: Features | None,
     tests: Int[np.ndarray, " chosen"] | None = None,
 ) -> Scope:
-    """Questions about a recording's whole pool and its test examples, or those at ``tests``.
+    """The examples that questions are about: a recording's whole pool and its test examples.
 
-    ``features`` are of the whole recording.
+    Args:
+        dynamics: the recording.
+        held_out: what was set aside from the fit, None where nothing was.
+        estimator: its tags say whether examples set aside are hidden from it, and whether it takes gradient products.
+        features: of the whole recording, None where it works without.
+        tests: places of the test examples, None for all.
     """
     pool, test = len(dynamics.pool), len(dynamics.test)
     products = dynamics.known_products if held_out is not None and "gradients" in estimator.tags.uses else None

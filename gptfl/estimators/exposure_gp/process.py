@@ -69,9 +69,14 @@ def states(
     own: int,
     at: Float[np.ndarray, " step_and_end"] | None = None,
 ) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
-    """At each recorded step where every run has come to: in its examples' effects, and as expected.
+    """Where every run has come to at each recorded step: in its examples' effects, and as expected.
 
-    ``at`` tells which recorded step each of theirs stands for (None: itself).
+    Args:
+        runs: batches and step sizes.
+        steps: recorded steps, ascending.
+        examples: their effects and expectations.
+        own: how many examples have an effect of their own.
+        at: which recorded step each of theirs stands for (None: itself).
     """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
     weights = runs.weights
@@ -169,8 +174,15 @@ def steps_of(
 ) -> Iterator[Step]:
     """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
 
-    ``slopes`` are those of the even scale at the mean. With ``groups``, of repeats, runs of nearly the same exposures
-    share noise.
+    Args:
+        values: on the even scale (NaN: unknown).
+        slopes: of the even scale at the mean.
+        runs: batches and step sizes.
+        steps: recorded steps, ascending.
+        examples: their effects and expectations.
+        kernel: the similarity of test examples, and their relative sizes.
+        own: how many examples have an effect of their own.
+        groups: which runs repeat one another; where it is given, runs of nearly the same exposures share noise.
     """
     for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))

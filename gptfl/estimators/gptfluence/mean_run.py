@@ -151,10 +151,17 @@ def pushes(
     places: Places | None,
     law: UpdateRule,
 ) -> Float[Tensor, "#run interval test"]:
-    """What the mean run adds to each step of the asked runs; the same for all where that is so.
+    """What the mean run adds to each step of the requested runs; the same for all where that is so.
 
-    ``first`` are their first scores on the scale of the course, ``places`` where they have come to by its clock (None:
-    each step stands for itself).
+    Args:
+        course: the mean run.
+        sums: what the mean run's batches sum to at each step, by factor.
+        train: projected training examples.
+        test: projected test examples.
+        query: curricula, steps, and which examples weren't fitted.
+        first: the runs' first scores on the scale of the course.
+        places: where they have come to by its clock (None: each step stands for itself).
+        law: how factors enter the recurrence.
     """
     seen = np.arange(test.shape[1]) if query.unseen is None else query.unseen.test_seen
 
