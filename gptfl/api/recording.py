@@ -179,9 +179,17 @@ def collect(
 ) -> Recording:
     """Fine-tune ``model`` on random subsets of the task's pool and record every test example: the recording to hold.
 
-    Without ``task``, the examples are one's own: ``data``, ``train`` or ``dataset`` names them.
-    ``gptfl.recording.collect.collect`` says what each parameter means and what it raises; the same call again finishes
-    what an interrupted one left.
+    The same call again finishes what an interrupted one left.
+
+    Args:
+        model: name, Hub id or folder.
+        task: name; without it, the examples are one's own: ``data``, ``train`` or ``dataset`` names them.
+        groups: options in groups, such as ``gptfl.options.recording.TrainingOptions(lr=1e-4)``.
+        progress: called along the way.
+        announce: called with the estimate of the cost before the runs start.
+        options: those of ``gptfl collect`` (docs/cli.md) by name.
+
+    Raises as ``gptfl.recording.collect.collect`` does.
     """
     from gptfl.recording.collect import record
 

@@ -60,7 +60,16 @@ def verify_with(
     announce: Announce | None = None,
     opened: FittedSimulator | None = None,
 ) -> Verification | None:
-    """``verify`` with all options in one object; ``opened`` is the simulator where it was read already."""
+    """``verify`` with all options in one object; None for a dry run.
+
+    Args:
+        options: which runs to train, and how.
+        progress: called along the way.
+        announce: called with the cost before the trainings start.
+        opened: the simulator where it was read already.
+
+    Raises as ``verify`` does.
+    """
     choice, seed, inputs = counterfactual_of(options.run), options.seed, options.inputs
     choice.check()
     if not choice.given():

@@ -54,7 +54,15 @@ def written(
 ) -> R:
     """The result, with the files that it was written to.
 
-    ``figure`` is a path, True or None for the ``usual`` place, or False for none. Raises ``NotKept`` as ``ResultWriter`` does.
+    Args:
+        result: whose fields ``output`` and ``figure`` name the files.
+        output: where its numbers go, None for nowhere.
+        figure: a path, True or None for the ``usual`` place, or False for none.
+        usual: where the picture goes if nothing else is said.
+        write: writes the numbers.
+        draw: writes the picture.
+
+    Raises ``NotKept`` as ``ResultWriter`` does.
     """
     table = None if output is None else user_path(output)
     picture = user_path(figure) if isinstance(figure, str | Path) else None if figure is False else usual

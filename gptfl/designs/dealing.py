@@ -24,7 +24,14 @@ def even_parts(sizes: Int[np.ndarray, " group"], total: int) -> Int[np.ndarray, 
 def draw_evenly(
     count: int, groups: Int[np.ndarray, " pool"] | None, pool: int, key: tuple[int, ...]
 ) -> Int[np.ndarray, " count"]:
-    """``count`` places of the pool in ascending order, drawn by ``key``, as many of each group as of another."""
+    """Places of the pool in ascending order, as many of each group as of another.
+
+    Args:
+        count: how many places.
+        groups: the group's number of each place; None for no groups.
+        pool: how many places there are.
+        key: numbers that the random stream is made of.
+    """
     order = generator(*key).permutation(pool)
     if groups is None:
         return np.sort(order[:count])

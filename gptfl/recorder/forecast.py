@@ -193,9 +193,16 @@ def _fitted_to_groups(
 def planned_batches(
     done: Int[np.ndarray, "step batch"], members: Int[np.ndarray, " member"], steps: int, seed: int
 ) -> Int[np.ndarray, "all batch"]:
-    """The batches so far, and those to come if the run goes on passing through ``members``.
+    """The batches so far, and those to come if the run goes on passing through its examples.
 
-    First come those that the present pass has still to see. The order is drawn, and only the sums over passes matter much.
+    First come those that the present pass has still to see. The order is drawn, and only the sums over passes matter
+    much.
+
+    Args:
+        done: the batches so far, places in the pool.
+        members: the places that the run passes through.
+        steps: how many the run will have.
+        seed: of the order.
     """
     left = steps - len(done)
     if left <= 0:

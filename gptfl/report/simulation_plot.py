@@ -37,9 +37,21 @@ def simulation_figure(
 ) -> "Figure":
     """The figure: on the left the mean over test examples, on the right up to four test examples.
 
-    ``shown`` has their names, places and what to say of them (helped or hurt). Bands are the estimator's own 90 %
-    interval of a single run (bounds are means over curricula) for test examples where it gives some, else the
-    standard deviation over curricula; ``observed`` are scores that the prediction went on from.
+    Bands are the estimator's own 90 % interval of a single run (bounds are means over curricula) for test examples
+    where
+    it gives some, else the standard deviation over curricula.
+
+    Args:
+        steps: recorded steps.
+        values: predicted.
+        intervals: lower and upper bounds by level.
+        reference: what the prediction is held against.
+        recorded: the same runs as recorded, None where they weren't.
+        shown: names, places and what to say (helped or hurt) of the test examples on the right.
+        title: above all.
+        against: what the reference is called.
+        metric: on the axes.
+        observed: scores that the prediction went on from, None where there were none.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -181,10 +181,16 @@ def score_rows(
     against: str | None = None,
     ceiling: Ceiling | None = None,
 ) -> tuple[ScoreRow, ...]:
-    """Score every outcome under the same bootstrap draws, and mark what clearly leads.
+    """A row for every outcome, all scored under the same bootstrap draws, with marks where one clearly leads.
 
-    Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
-    oracle's. ``ceiling`` must have been drawn by the same seed.
+    Args:
+        held_out: the recorded runs, and the mean of those fitted.
+        outcomes: what each estimator predicted, or its error.
+        seed: of the draws.
+        against: the label of the row whose squared errors others are held against, by default the one of the least
+            among
+            those that aren't an oracle's.
+        ceiling: of the order noise, drawn by the same seed; None where runs weren't repeated.
     """
     weights, freedom = held_out.sampling.weights(seed), held_out.independent - 1
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}

@@ -39,7 +39,13 @@ class TargetSplit:
 
 
 def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int | None, seed: int) -> TargetSplit:
-    """Set ``score_on`` of the test examples of a subject apart, half of them unless told otherwise.
+    """The test examples of a subject in two parts: those that subsets are chosen for, and those that they are scored on.
+
+    Args:
+        source: the simulator, whose test examples they are.
+        subject: which of them are meant.
+        score_on: how many to score on, None for half of them.
+        seed: draws the parts.
 
     Raises ``UsageError`` where that leaves none to choose for, or none to score on.
     """
@@ -158,7 +164,14 @@ def _offered(registry: Registry) -> dict[str, Estimator]:
 
 
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
-    """Random subsets, as many examples of each class as of another where there are classes."""
+    """Random subsets, as many examples of each class as of another where there are classes.
+
+    Args:
+        pool: the training examples.
+        size: of each subset.
+        count: how many subsets.
+        seed: draws them.
+    """
     classes = class_numbers(pool)
     draws = [draw_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
     return [tuple(int(place) for place in draw) for draw in draws]
@@ -181,7 +194,15 @@ def refitted(
 ) -> FittedSimulator:
     """An estimator fitted to the recording of a simulator, as if only these of its test examples had been recorded.
 
-    ``features`` are of the whole recording. Raises ``DataError`` where the recording lacks what the estimator needs.
+    Args:
+        source: the simulator, whose recording, metric and split are taken.
+        registry: where the estimator is found.
+        spec: its name and settings.
+        tests: places of the test examples.
+        features: of the whole recording, None where there are none.
+        progress: called along the way.
+
+    Raises ``DataError`` where the recording lacks what the estimator needs.
     """
     part = registry.find("estimator", spec.name)
     named = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))

@@ -34,7 +34,15 @@ def plan_batches(lengths: Sequence[int], budget: int, overhead: int) -> list[lis
 
 
 def plan_shares(lengths: Sequence[int], budget: int, overhead: int, processes: int) -> list[list[list[int]]]:
-    """Share the rows out among processes, as evenly in length as can be, and partition each share as above."""
+    """The batches of each process: rows are shared out as evenly in length as can be, and each share is cut as by
+    ``plan_batches``.
+
+    Args:
+        lengths: tokens of each row.
+        budget: padded tokens of a batch at most.
+        overhead: what a batch costs beside its tokens, in tokens.
+        processes: how many shares.
+    """
     order = [int(i) for i in np.argsort(lengths, kind="stable")]
     shares = (order[process::processes] for process in range(processes))
     return [

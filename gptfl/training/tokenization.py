@@ -204,7 +204,14 @@ def _common(lists: Sequence[list[int]]) -> list[int]:
 def training_rows(
     tokenizer: Tokenizer, examples: Sequence[Example], flag: str = "pool", choices: bool = False
 ) -> list[TokenRow]:
-    """One row an example: its target's tokens, all in segment 0; prompts as ``Tokenizer.encoded`` cuts them."""
+    """One row an example: its target's tokens, all in segment 0; prompts as ``Tokenizer.encoded`` cuts them.
+
+    Args:
+        tokenizer: the model's.
+        examples: to train on, or to measure.
+        flag: what messages call them.
+        choices: whether the answers to choose from are read, too.
+    """
     rows = []
     for example in examples:
         if example.turns:

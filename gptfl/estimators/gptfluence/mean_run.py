@@ -155,7 +155,7 @@ def pushes(
 
     Args:
         course: the mean run.
-        sums: what the mean run's batches sum to at each step, by factor.
+        sums: projections of the mean batches at each step, by factor.
         train: projected training examples.
         test: projected test examples.
         query: curricula, steps, and which examples weren't fitted.

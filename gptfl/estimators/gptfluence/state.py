@@ -68,7 +68,7 @@ def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool, poo
 
     Args:
         state: arrays by name, from a file.
-        anchored: whether the recurrence goes around the mean run.
+        anchored: whether the factors say what an example changes, so that none changes nothing.
         step_size: whether learning rates count.
         pool: how many training examples there are.
 

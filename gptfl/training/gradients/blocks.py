@@ -138,7 +138,13 @@ def all_products(
 ) -> Products:
     """Products of every pool with every test example's gradient, and of every pool example's with itself.
 
-    ``on_pairs`` is told how many pairs have been done since it was last called.
+    Args:
+        tape: listens to the layers of the network.
+        pool: rows of the training examples.
+        test: rows of the test examples.
+        denominator: divides one of the two gradients, weight by weight (Adam's); None for plain products.
+        arrangement: which blocks fit into memory together.
+        on_pairs: called with how many pairs have been done since the last call.
     """
 
     def zeros(*shape: int) -> torch.Tensor:
