@@ -13,7 +13,6 @@ from gptfl.estimators.exposure_gp.estimator import ExposureGp
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from tests.estimators.exposure_gp.worlds import (
     POOL,
-    STEPS,
     TEST,
     about,
     exact,
