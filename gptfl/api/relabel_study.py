@@ -167,7 +167,19 @@ def _retrainer(recording: OpenedRecording, options: RelabelStudyOptions, progres
     kept = recording.workspace.root / f"{recording.stem}.relabel-study.jsonl"
     device, seed = options.study.device, options.study.seed
     name = model_of(recording, options.study.model)
-    return Retrainer(recording, pool, test, chosen, name, device, total, batch_size, seed, kept, progress)
+    return Retrainer(
+        recording=recording,
+        pool=pool,
+        test=test,
+        metrics=chosen,
+        model=name,
+        device=device,
+        steps=total,
+        batch_size=batch_size,
+        seed=seed,
+        path=kept,
+        progress=progress,
+    )
 
 
 def _length(recording: OpenedRecording, pool: int, epochs: float | None, steps: int | None) -> tuple[int, int]:

@@ -135,17 +135,17 @@ def _retrainer(
     recipe = recorded_schedule(recording.dynamics, source.metric)
     kept = recording.workspace.root / f"{recording.stem}.select-study.jsonl"
     return Retrainer(
-        recording,
-        pool,
-        scored,
-        _metrics(source.metric, scored),
-        model_of(recording, options.study.model),
-        options.study.device,
-        recipe.steps,
-        recipe.batch_size,
-        options.study.seed,
-        kept,
-        progress,
+        recording=recording,
+        pool=pool,
+        test=scored,
+        metrics=_metrics(source.metric, scored),
+        model=model_of(recording, options.study.model),
+        device=options.study.device,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        seed=options.study.seed,
+        path=kept,
+        progress=progress,
     )
 
 

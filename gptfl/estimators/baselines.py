@@ -239,6 +239,3 @@ def array_of(estimator: str, state: Mapping[str, np.ndarray], name: str, dimensi
     if name not in state or np.ndim(state[name]) != dimensions:
         raise DataError(f"{estimator}: its array {name!r} is missing or ill-shaped", "fit it again (gptfl fit)")
     return np.asarray(state[name])
-
-
-__all__: Sequence[str] = ("MeanRun", "Persistence", "training_runs")

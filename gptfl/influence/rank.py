@@ -91,7 +91,14 @@ def rankings_of(
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
         influence = compute_influence(
-            source, request.subject, request.how, request.own, request.features, request.orders, request.seed, progress
+            source,
+            request.subject,
+            how=request.how,
+            own=request.own,
+            features=request.features,
+            orders=request.orders,
+            seed=request.seed,
+            progress=progress,
         )
         half = None if influence.spread is None else WIDTH * influence.spread
         low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)

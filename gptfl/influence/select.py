@@ -46,7 +46,9 @@ def select_from(
 
     Raises ``DataError`` where the estimator has no such influence, ``UsageError`` where the criteria don't go together.
     """
-    influence, chosen = chosen_of(source, subject, spec, how, features, orders, seed, progress)
+    influence, chosen = chosen_of(
+        source, subject, spec, how=how, features=features, orders=orders, seed=seed, progress=progress
+    )
     request = subset_request(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     return _selection_of(source, subject, spec, influence, chosen, request, source.predict(request.query))
 

@@ -111,7 +111,9 @@ def chosen_of(
             f"--diversity {spec.diversity:g} goes by features, and {name} was fitted without any",
             "leave it out, or use an estimator that is fitted to features",
         )
-    influence = compute_influence(source, subject, how, None, features, orders, seed, progress)
+    influence = compute_influence(
+        source, subject, how=how, own=None, features=features, orders=orders, seed=seed, progress=progress
+    )
     if spec.cautious and influence.spread is None:
         raise DataError(
             f"--cautious {spec.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Progress, TaskData, TokenSketches
-from gptfl.core.examples import RESERVED
 from gptfl.encoders.gradients import fold
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.closed_form import vectors_of
@@ -120,7 +119,7 @@ def sketch_again(
     from gptfl.training.reference_run import follow_reference, reference_plan
     from gptfl.training.token_gradients import sketch_tokens, token_texts
 
-    open_ = np.array([i for i, one in enumerate(dynamics.pool) if one.fields.get(RESERVED) is not True])
+    open_ = np.array([i for i, one in enumerate(dynamics.pool) if not one.is_reserved])
     settings = dynamics.settings
     plan = reference_plan(open_, batching_in(dynamics) or settings.batch_size, settings.steps, sketches.seed)
     setup = SketchSetup.of(trainer, sketches.dimensions, sketches.modules)

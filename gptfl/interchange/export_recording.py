@@ -161,6 +161,3 @@ def _left_out(dynamics: Dynamics, kind: str, file: Path | None) -> list[str]:
     if dynamics.gradients is not None or any(run.derivatives for run in dynamics.runs):
         notes.append("gradients have no place in this format and are left out")
     return notes
-
-
-__all__ = ("ExportResult", "export", "export_with")

@@ -298,6 +298,3 @@ def _about(dynamics: Dynamics) -> list[str]:
             f"to follow the runs' recipe{what}"
         )
     return notes
-
-
-__all__: Sequence[str] = ("ImportResult", "import_")

@@ -178,14 +178,14 @@ def _fitted_to_groups(
         raise DataError(f"there {count}, and it takes {FEWEST_FIT_RUNS}", "record more runs")
     columns = runs[0].metrics[metric.name].shape[1]
     test = tuple(Example(f"column {number}", "", "", digest=str(number)) for number in range(columns))
-    part = get_registry().find("estimator", FEW_RUNS)
-    made = get_registry().make("estimator", FEW_RUNS, features=False)
-    with part.blamed("fit"):
-        estimator = made.fit(FitData(earlier.pool, test, metric, tuple(runs)))
+    registry = get_registry()
+    estimator = registry.make("estimator", FEW_RUNS, features=False).fit(
+        FitData(earlier.pool, test, metric, tuple(runs))
+    )
+    who = registry.find("estimator", FEW_RUNS).who
 
     def predict(query: Query) -> Prediction:
-        with part.blamed("predict"):
-            return checked(estimator.predict(query), query, part.who)
+        return checked(estimator.predict(query), query, who)
 
     return predict, len(runs)
 

@@ -113,17 +113,16 @@ def _job(
         points = plan.gradients.points
         reference = ReferenceJob(path, plan.design.pool, batching, plan.steps, seed, points, plan.sketches, reserved)
     job = RecordingJob(
-        path,
-        plan.settings(examples, recipe),
-        examples,
-        plan.metrics,
-        make_plans(draws, batching, plan.steps),
-        options.output.texts,
-        reference,
-        None,
-        draws,
-        reserved,
-        plan.whole_steps,
+        path=path,
+        settings=plan.settings(examples, recipe),
+        data=examples,
+        metrics=plan.metrics,
+        plans=make_plans(draws, batching, plan.steps),
+        texts=options.output.texts,
+        reference=reference,
+        draws=draws,
+        reserved=reserved,
+        whole_steps=plan.whole_steps,
     )
     if plan.checkpoints is not None:
         job.checkpoint_writer = _checkpoint_writer(

@@ -279,11 +279,9 @@ def _defaults_for(name: str, recording: Dynamics) -> Mapping[str, Any]:
         encoder: Encoder = registry.make("encoder", name)
         if encoder.tags.reads_texts or not isinstance(encoder, UsesRecording):
             return {}
-        with registry.find("encoder", name).blamed("use_recording"):
-            encoder.use_recording(recording)
+        encoder.use_recording(recording)
         made: Encoder = encoder
-        with registry.find("encoder", name).blamed("identity"):
-            return dict(made.identity())
+        return dict(made.identity())
     except GptflError:  # it needs what the recording no longer has
         return {}
 

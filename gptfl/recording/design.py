@@ -133,7 +133,7 @@ class Design:
         if not self.reserve:
             return tuple(pool)
         for example in pool:
-            if example.fields.get(RESERVED) is True:
+            if example.is_reserved:
                 raise DataError(
                     f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
                     "leave out --reserve-pool, or the marks",
@@ -146,7 +146,7 @@ class Design:
 
     def places(self, pool: Sequence[Example]) -> tuple[int, ...]:
         """Where in the pool the examples are that ``reserved`` has marked."""
-        marked = (place for place, example in enumerate(pool) if example.fields.get(RESERVED) is True)
+        marked = (place for place, example in enumerate(pool) if example.is_reserved)
         return tuple(marked) if self.reserve else ()
 
     def layout(self, pool: Sequence[Example], task: str) -> DesignLayout:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,15 +261,3 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
 
 def _cell(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
-
-
-__all__: Sequence[str] = (
-    "RankResult",
-    "Ranking",
-    "draw_detection",
-    "rich_table",
-    "to_csv",
-    "to_json",
-    "token_table",
-    "write_table",
-)

@@ -51,7 +51,7 @@ def hold_out_examples(dynamics: Dynamics, unseen: str | None, share: float | Non
 
 
 def _choose(side: str, examples: Sequence[Example], share: float | None, seed: int) -> tuple[int, ...]:
-    reserved = tuple(place for place, example in enumerate(examples) if example.fields.get(RESERVED) is True)
+    reserved = tuple(place for place, example in enumerate(examples) if example.is_reserved)
     if reserved and share is None:
         chosen, how = reserved, f"the {side} examples marked {RESERVED!r}"
     else:
