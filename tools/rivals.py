@@ -43,7 +43,7 @@ BLOCK = re.compile(
 """A table of the page, with the command that prints it."""
 INDEX = "rivals.json"
 VARIANTS = {"raw": "scale=1,anchor=first", "anchored": "scale=1", "calibrated": ""}
-"""How a matrix foretells runs, by the settings of gptfl-scores: as it is, from the average run, and with a fitted scale."""
+"""How a matrix predicts runs, by the settings of gptfl-scores: as it is, from the average run, and with a fitted scale."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,9 @@ def select_study(
 ) -> SelectionStudy | None:
     """Train on what ``select`` chooses, on what ``rivals`` would choose, and on random subsets of equal class shares.
 
-    Of the test examples that ``on`` names, ``score_on`` (half of them) are set apart by ``seed``: the simulator's
+    Of the test examples that ``on`` names, ``score_on`` (half of them) are held out by ``seed``: the simulator's
     estimator, with its settings, and the rivals are fitted anew to the recording without these, choose for the
-    others, and every training is scored on those set apart. The rivals' choice is by influence and
+    others, and every training is scored on those held out. The rivals' choice is by influence and
     ``max_share_per_class`` alone. A choice is trained on ``repeats`` times in other orders, each of ``random_subsets``
     once, by the recording's recipe and model. Each training is kept: the same call goes on where an interrupted one
     stopped. With ``dry_run`` it is None.

@@ -45,7 +45,7 @@ class Identification:
 
 
 def contrast_subset(pool: int) -> int:
-    """How many examples a run of the contrast design has unless told otherwise."""
+    """How many examples a run of the contrast design has unless given."""
     return max(1, min(CONTRAST_SUBSET, pool // CONTRAST_PART))
 
 

@@ -13,7 +13,7 @@ from gptfl.features.vectors import VectorSource, blocks
 from gptfl.options.influence import SelectionOptions
 
 MAX_BYTES = 2**31
-"""The vectors of all examples that may be picked take at most so much memory where diversity is asked for."""
+"""The vectors of all examples that may be chosen take at most so much memory where diversity is asked for."""
 ROUNDING = 1e-9
 
 
@@ -59,7 +59,7 @@ class ClassQuota:
 
 
 def class_quota(pool: Sequence[Example], spec: SelectionSpec) -> ClassQuota:
-    """How many examples of each class may be picked.
+    """How many examples of each class may be chosen.
 
     Raises ``DataError`` where the examples have no classes, and ``UsageError`` where the classes have too few
     examples to give as many as are wanted.
@@ -119,7 +119,7 @@ def select_greedily(
     if penalty == 0 or vectors is None:
         return chosen
     # Of the plain choice one that fits is always left, so that nothing of less worth than its least, less the
-    # greatest penalty, is ever picked.
+    # greatest penalty, is ever chosen.
     eligible = np.flatnonzero(utility >= utility[chosen[-1]] - penalty)
     return _apart(utility, eligible, directions(vectors, eligible, len(utility), spec), penalty, spec.size, rooms)
 

@@ -24,7 +24,7 @@ from gptfl.simulation.simulator import FittedSimulator
 class Selection(Displayed):
     """The training examples that are predicted to be best to train on.
 
-    ``examples`` are in the order in which they were picked, ``influence`` is of each on the target, positive where it
+    ``examples`` are in the order in which they were chosen, ``influence`` is of each on the target, positive where it
     makes the metric better, between ``low`` and ``high`` where the estimator says how sure it is. ``predicted`` is
     the metric that the estimator predicts for training on them all, the mean over the target's test examples at
     ``step``, ``reference`` that of the average recorded run; ``intervals`` maps a level to the means of the test

@@ -17,7 +17,7 @@ from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
 SEARCH = 6000
-"""So many curricula are predicted in search of a better subset unless told otherwise."""
+"""So many curricula are predicted in search of a better subset unless given."""
 ORDERS = 2
 """Each subset is judged in so many random orders, so that none is only good in its order."""
 ROUND = 64

@@ -54,7 +54,7 @@ def sets_of(sketches: TokenSketches, like: Vectors) -> dict[str, Float[np.ndarra
 
 @runtime_checkable
 class TellsTokens(Protocol):
-    """What an estimator may also offer: what it foretells to first order for gradients of parts of a test example."""
+    """What an estimator may also offer: what it predicts to first order for gradients of parts of a test example."""
 
     def first_order_of(self, train: Vectors, parts: Vectors, test: int) -> Float[np.ndarray, "example part"]:
         """The influence of each training example on each part, positive where it lowers its loss."""
@@ -71,7 +71,7 @@ def check_token_request(subject: InfluenceTarget, sources: int) -> int:
 
 
 def token_influence(source: FittedSimulator, test: int, sketches: TokenSketches) -> TokenInfluence:
-    """What a simulator foretells for each token. Raises ``DataError`` for one that goes by no gradients."""
+    """What a simulator predicts for each token. Raises ``DataError`` for one that goes by no gradients."""
     estimator = source.named.estimator
     if not isinstance(estimator, TellsTokens):
         raise DataError(

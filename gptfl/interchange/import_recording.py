@@ -58,7 +58,7 @@ class ImportResult(Listed):
     """Where the recording lies and what was found.
 
     ``metrics`` counts what there is of each; ``batches`` what repeats among the batches. ``features`` is the file
-    of the gradient sketches, where some were given, and ``sets`` its sets of vectors. ``notes`` tell what was chosen, left out or is odd.
+    of the gradient sketches, where some were given, and ``sets`` its sets of vectors. ``notes`` tell what was chosen, left out or is unusual.
     """
 
     path: Path

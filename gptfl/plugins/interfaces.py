@@ -20,7 +20,7 @@ class Task(Protocol):
 
     name: str
     learning_rate: float
-    """The learning rate that ``collect`` uses unless told otherwise."""
+    """The learning rate that ``collect`` uses unless given."""
 
     def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
         """Draw ``pool`` training and ``test`` test examples, the same ones for the same seed.

@@ -35,11 +35,11 @@ PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
 SMALL_SHARE = 0.05
-"""The runs of leave-small lack so much of the pool unless told otherwise."""
+"""The runs of leave-small lack so much of the pool unless given."""
 POOL, SUBSET = "pool", "subset"
 """Of what ``--epochs`` are passes."""
 GROUP_PART = 8
-"""A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
+"""A pair of leave-out runs differs in an eighth of the subset unless given."""
 
 
 @dataclass(frozen=True, slots=True)

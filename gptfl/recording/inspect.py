@@ -29,7 +29,7 @@ Rows = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """One example to pick from: ``role`` is pool or test, ``label`` its class in words, or empty.
+    """One example to choose from: ``role`` is pool or test, ``label`` its class in words, or empty.
 
     The id is the example's own, whatever it holds; the other texts are fit for a terminal.
     """

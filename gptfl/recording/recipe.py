@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import TrainerSettings
 
 MOMENTUM = {SGD: 0.0, MUON: 0.95}
-"""What optimisers have of it unless told otherwise; the others have none."""
+"""What optimisers have of it unless given; the others have none."""
 OF_ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6}
 """Options of AdamW alone, and of Muon, which leaves to it what is no matrix; with their defaults."""
 ADAM = (ADAMW, ADAM_8BIT, MUON)

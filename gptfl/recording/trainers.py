@@ -83,7 +83,7 @@ class TrainerMaker:
     recipe: "TrainerSettings"
     progress: Progress = silent
     group: "ProcessGroup" = field(default_factory=_alone)
-    """The processes that record together; this one by itself unless told otherwise."""
+    """The processes that record together; this one by itself unless given."""
     checkpoint_writer: "CheckpointWriter | None" = None
     _made: "RecordingTrainer | None" = field(default=None, repr=False)
 

@@ -14,7 +14,7 @@ from gptfl.simulation.requirements import NamedEstimator
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
 
 KEPT = "compared"
-"""The workspace's folder for fits that only ``compare`` made: ``simulate`` doesn't pick from it."""
+"""The workspace's folder for fits that only ``compare`` made: ``simulate`` does not take it."""
 WORTH_KEEPING = 0.5
 """Fits that took fewer seconds are made again rather than kept."""
 

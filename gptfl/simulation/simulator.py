@@ -66,7 +66,7 @@ class FittedSimulator:
         return tuple("" if seen[i] >= 0 else "unseen" if i < recorded else "new" for i in range(len(seen)))
 
     def output(self, key: str) -> Path:
-        """Where its predictions lie unless told otherwise; ``key`` tells questions apart."""
+        """Where its predictions lie unless given; ``key`` tells questions apart."""
         return self.recording.workspace.predictions_path(
             self.recording.stem, self.found.estimator, self.metric.name, key
         )

@@ -17,7 +17,7 @@ from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import get_registry
 
 SHARES: Mapping[str, float] = {TRAIN: 0.2, TEST: 0.25}
-"""Which share of a side is set aside unless told otherwise."""
+"""Which share of a side is set aside unless given."""
 STREAMS: Mapping[str, int] = {TRAIN: Stream.HELD_OUT_TRAIN, TEST: Stream.HELD_OUT_TEST}
 FEWEST_LEFT = 2
 """With fewer examples left on a side there is nothing to carry over to others."""

@@ -66,7 +66,7 @@ class TrainerSettings:
     seed: int = 0
     """What the adapters' first values come from, and what is drawn when text is sampled."""
     derivatives: bool = False
-    """Whether to record what the gradients along each run foretell of its test losses."""
+    """Whether to record what the gradients along each run predict of its test losses."""
     warmup: float = 0
     """Steps of warm-up, or below 1 the share of them."""
     clip_norm: float | None = None

@@ -161,7 +161,7 @@ def expected(files: dict[str, str]) -> dict[str, Any]:
 
 
 def usual_places(files: dict[str, str]) -> dict[str, str]:
-    """Where the predictions for each question lie unless told otherwise."""
+    """Where the predictions for each question lie unless given."""
     questions = commands.questions()
     return {
         name: house.predicted(commands.on_simulator("simulate", options, files))[0]

@@ -71,7 +71,7 @@ def test_what_is_reported_of_an_interruption_is_the_case(neox: Path, tmp_path: P
     assert left == ([] if message == NONE_KEPT else ["errands-small-neox.dynamics.h5", "new", "space"])
 
 
-def test_a_diverging_run_is_kept_aside_and_the_finished_ones_stay(
+def test_a_diverging_run_is_kept_apart_and_the_finished_ones_stay(
     neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gptfl.training.trainer import RecordingTrainer

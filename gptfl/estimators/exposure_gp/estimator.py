@@ -101,7 +101,7 @@ class ExposureGp:
         sources = sources_of(data.features, len(data.pool), len(data.test)) if self.features else Sources({})
         products = products_of(data.gradients) if "gradients" in self.tags.takes else None
         if products is not None:
-            # Of a pair that wasn't recorded nothing else would be foretold.
+            # Of a pair that wasn't recorded nothing else would be predicted.
             products = products.of_kinds(sources.estimable)
             products = products if products.kinds else None
         self.single_ = None
@@ -290,7 +290,7 @@ class ExposureGp:
         parts: Mapping[str, Float[np.ndarray, "part d"]],
         test: int,
     ) -> Float[np.ndarray, "example part"]:
-        """What gradients alone foretell for parts of a fitted test example: positive where it lowers their loss."""
+        """What gradients alone predict for parts of a fitted test example: positive where it lowers their loss."""
         check_fitted(self)
         if self.single_ is not None:
             return self.single_.first_order(train, parts)

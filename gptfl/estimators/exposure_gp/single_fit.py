@@ -194,7 +194,7 @@ class FittedSingleRun:
 
 
 def unit_effects_of(sources: Sources, products: PriorProducts | None) -> UnitEffects:
-    """What gradients foretell, divided as the optimiser does where that was recorded; more precise ``products`` first."""
+    """What gradients predict, divided as the optimiser does where that was recorded; more precise ``products`` first."""
     kind = "preconditioned" if "preconditioned" in sources.estimable else "raw"
     path = sources.standing_in(kind)
     steps = np.array([step for step, _ in path], dtype=np.int64)

@@ -21,7 +21,7 @@ from gptfl.estimators.gptfluence.numerics import one_thread
 from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 
 MAX_BYTES = 64 * 2**20
-"""What the factors of one chunk of curricula may take, unless told otherwise."""
+"""What the factors of one chunk of curricula may take, unless given."""
 
 
 class _SumOver(torch.autograd.Function):

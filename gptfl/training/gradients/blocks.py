@@ -12,7 +12,7 @@ from gptfl.training.gradients.tape import Tape
 
 CPU_MEMORY = 3 * 2**29
 GPU_SHARE = 0.5
-"""Of a GPU's free memory, what gradients may take unless told."""
+"""Of a GPU's free memory, what gradients may take unless given."""
 GRAPH_SHARE, WRITTEN_SHARE = 0.25, 0.05
 """Of the memory allowed, what a backward pass and gradients written out may take; factors take the rest."""
 GRAPH = 3.0

@@ -34,7 +34,7 @@ def products(seed=0):
     return raw, divided, PriorProducts.of(AT, raw=raw, preconditioned=divided)
 
 
-def test_what_is_foretold_is_minus_the_products_at_the_points_that_have_them():
+def test_the_first_order_is_minus_the_products_at_the_points_that_have_them():
     raw, divided, made = products()
     assert made.kinds["raw"].points.tolist() == [0, 8, 24]
     assert made.kinds["preconditioned"].points.tolist() == [8, 24]
@@ -153,7 +153,7 @@ def test_exact_products_of_strangers_count_where_they_are_known_and_sketches_els
     assert np.square(heard - truth).sum() < np.square(deaf - truth).sum()
 
 
-def test_products_are_left_aside_without_vectors_that_could_stand_in_for_them():
+def test_products_are_left_out_without_vectors_that_could_stand_in_for_them():
     data, queried = world(runs=8)
     products, _ = exact(data)
     random = np.random.default_rng(3)

@@ -58,7 +58,7 @@ def test_intervals_cover_what_they_say(settings):
     assert 0.38 <= np.mean(shares[0.5]) <= 0.68
 
 
-def test_intervals_of_unseen_test_examples_doubt_the_mean_that_was_carried_over():
+def test_intervals_of_unseen_test_examples_doubt_the_mean_that_was_extrapolated():
     shares, widths = [], []
     for seed in range(6):
         data, runs = world(runs=14, queried=20, test=30, seed=seed)
