@@ -61,7 +61,14 @@ def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selec
     subject = target_of(selection_options.on, source, spec)
     target = _target(source, subject, spec, options.output)
     selection = select_from(
-        source, subject, spec, selection_options.how, inputs.features, selection_options.orders, options.seed, progress
+        source,
+        subject,
+        spec=spec,
+        how=selection_options.how,
+        features=inputs.features,
+        orders=selection_options.orders,
+        seed=options.seed,
+        progress=progress,
     )
     writer = ResultWriter(replace(selection, output=target))
     writer.write("output", lambda known: write_ids(known, target))

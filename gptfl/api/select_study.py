@@ -1,6 +1,6 @@
 """Trains on selected subsets, scored on test examples that the selection never saw, to see what selecting is worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,18 @@ def select_study_with(
     runner = make_executor(get_registry(), study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
-        source, halves, spec, options.rivals, selection.how, selection.orders, seed, inputs.features, progress
+        source,
+        halves,
+        spec_of_selection=spec,
+        rivals=options.rivals,
+        how=selection.how,
+        orders=selection.orders,
+        seed=seed,
+        features=inputs.features,
+        progress=progress,
     )
     drawn = drawn_of(source.scope.pool, spec.size, options.random_subsets, seed)
-    kinds = {
-        name: [Training(repeat, (), places) for repeat in range(options.repeats)] for name, places in choices.items()
-    }
-    kinds[RANDOM_KIND] = [Training(number % options.repeats, (), places) for number, places in enumerate(drawn)]
+    kinds = _trainings(choices, drawn, options.repeats)
     distinct = list(dict.fromkeys(training for one in kinds.values() for training in one))
     retrainer.open()
     if announce is not None:
@@ -121,6 +126,15 @@ def select_study_with(
         writer.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
     writer.write("output", lambda known: write_selection_study(known, target))
     return writer.finish()
+
+
+def _trainings(
+    choices: Mapping[str, tuple[int, ...]], drawn: Sequence[tuple[int, ...]], repeats: int
+) -> dict[str, list[Training]]:
+    """Each choice in as many orders as there are repeats; each random subset in one of these."""
+    kinds = {name: [Training(repeat, (), places) for repeat in range(repeats)] for name, places in choices.items()}
+    kinds[RANDOM_KIND] = [Training(number % repeats, (), places) for number, places in enumerate(drawn)]
+    return kinds
 
 
 def _retrainer(

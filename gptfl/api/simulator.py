@@ -214,7 +214,14 @@ class Simulator:
         spec = SelectionSpec.of(selection)
         subject = target_of(selection.on, self.opened, spec)
         return select_from(
-            self.opened, subject, spec, selection.how, self._where[2], selection.orders, made.seed, progress
+            self.opened,
+            subject,
+            spec=spec,
+            how=selection.how,
+            features=self._where[2],
+            orders=selection.orders,
+            seed=made.seed,
+            progress=progress,
         )
 
     @takes(VerifyOptions, _NOT_OF_VERIFICATION)

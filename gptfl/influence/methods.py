@@ -68,7 +68,9 @@ def compute_influence(
             f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
             "use another estimator",
         )
-    return simulated(source, subject, how or REPLACE, own, features, orders, seed, progress)
+    return simulated(
+        source, subject, how=how or REPLACE, own=own, features=features, orders=orders, seed=seed, progress=progress
+    )
 
 
 def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float[np.ndarray, " pool"]:

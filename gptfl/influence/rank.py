@@ -103,7 +103,16 @@ def rankings_of(
         half = None if influence.spread is None else WIDTH * influence.spread
         low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)
         rankings.append(
-            Ranking(label, name, influence.how, influence.influence, influence.step, source.path, low, high)
+            Ranking(
+                label,
+                name,
+                how=influence.how,
+                influence=influence.influence,
+                step=influence.step,
+                simulator=source.path,
+                low=low,
+                high=high,
+            )
         )
         notes += [*source.notes, *source.recording.notes, *influence.notes]
         if influence.step is not None:

@@ -126,10 +126,26 @@ def chosen_of(
     if not spec.diversity:
         chosen = select_greedily(utility, 0.0, spec, rooms, None)
         return improve_by_swaps(
-            source, subject, spec, rooms, influence, SearchStart(chosen, utility), None, seed, progress
+            source,
+            subject,
+            spec=spec,
+            rooms=rooms,
+            influence=influence,
+            start=SearchStart(chosen, utility),
+            vectors=None,
+            seed=seed,
+            progress=progress,
         )
     with vectors_of(source, features) as vectors:
         chosen = select_greedily(utility, penalty, spec, rooms, vectors)
         return improve_by_swaps(
-            source, subject, spec, rooms, influence, SearchStart(chosen, utility, penalty), vectors, seed, progress
+            source,
+            subject,
+            spec=spec,
+            rooms=rooms,
+            influence=influence,
+            start=SearchStart(chosen, utility, penalty),
+            vectors=vectors,
+            seed=seed,
+            progress=progress,
         )

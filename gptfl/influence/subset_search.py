@@ -124,13 +124,13 @@ def improve_by_swaps(
     objective = PredictedGain(
         source,
         recipe,
-        source.first(int(recipe.grid[0])),
-        slice(None) if subject.tests is None else subject.tests,
+        first=source.first(int(recipe.grid[0])),
+        tests=slice(None) if subject.tests is None else subject.tests,
         # Closed-form influence is of seeing an example once; others are of all its places in a run.
-        recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0,
-        np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread,
-        eligible,
-        None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
+        times=recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0,
+        spread=np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread,
+        eligible=eligible,
+        overlap=None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
     )
     starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
@@ -138,7 +138,16 @@ def improve_by_swaps(
     best = int(np.argmax(values))
     budget = spec.search - len(starts) * ORDERS
     first_members = start.chosen if best == 0 else starts[best].tolist()
-    chosen, now = search(objective, first_members, batches[best], eligible, rooms, budget, seed, progress)
+    chosen, now = search(
+        objective,
+        first_members,
+        batches=batches[best],
+        eligible=eligible,
+        rooms=rooms,
+        budget=budget,
+        seed=seed,
+        progress=progress,
+    )
     before, after = float(values[0]), now
     lost = len(set(start.chosen) - set(chosen))
     if not lost:

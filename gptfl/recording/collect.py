@@ -111,7 +111,16 @@ def _job(
     reference = None
     if plan.gradients.points or plan.sketches is not None:
         points = plan.gradients.points
-        reference = ReferenceJob(path, plan.design.pool, batching, plan.steps, seed, points, plan.sketches, reserved)
+        reference = ReferenceJob(
+            path,
+            plan.design.pool,
+            batching=batching,
+            steps=plan.steps,
+            seed=seed,
+            count=points,
+            sketches=plan.sketches,
+            reserved=reserved,
+        )
     job = RecordingJob(
         path=path,
         settings=plan.settings(examples, recipe),
@@ -131,12 +140,12 @@ def _job(
     maker = TrainerMaker(
         options.examples.model,
         options.execution.device,
-        examples,
-        plan.metrics,
-        recipe,
-        progress,
-        group,
-        job.checkpoint_writer,
+        data=examples,
+        metrics=plan.metrics,
+        recipe=recipe,
+        progress=progress,
+        group=group,
+        checkpoint_writer=job.checkpoint_writer,
     )
     return job, maker
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,16 @@ class Design:
         planted = np.flatnonzero(flipped_of(pool)) if self.name == LEAVE_SMALL else None
         if planted is not None and len(planted) > len(pool) // 2:
             planted = None  # what is left would be another data set, not this one less a few rows
-        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0, planted)
+        return DesignLayout(
+            self.name,
+            self.pool,
+            subset=self.subset,
+            seed=self.seed,
+            reserved=reserved,
+            classes=classes,
+            swapped=self.swapped or 0,
+            planted=planted,
+        )
 
     def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
         if classes is None:
@@ -232,6 +242,7 @@ def choose_design(
         raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
     if leave_out_size is not None and name not in (LEAVE_OUT, LEAVE_SMALL):
         raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
+    design = partial(Design, name, runs, pool=pool, seed=seed, reserve=reserve_pool, repeats=repeats)
     if name == LEAVE_SMALL:
         if subset_size is not None:
             raise UsageError(
@@ -242,7 +253,7 @@ def choose_design(
             raise UsageError(f"--design {given} and --leave-out-size {leave_out_size}", "give one of them")
         if leave_out_size is None:
             leave_out_size = max(1, round((SMALL_SHARE if share is None else share) * pool))
-        return Design(name, runs, pool, pool, seed, reserve_pool, leave_out_size, repeats)
+        return design(subset=pool, swapped=leave_out_size)
     if subset_size is None:
         subset_size = max(1, round(PAPER_SHARE * (pool - max(0, reserve_pool))))
         if name != UNIFORM:
@@ -251,7 +262,7 @@ def choose_design(
         raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
     if name == LEAVE_OUT and leave_out_size is None:
         leave_out_size = max(1, subset_size // GROUP_PART)
-    return Design(name, runs, pool, subset_size, seed, reserve_pool, leave_out_size, repeats)
+    return design(subset=subset_size, swapped=leave_out_size)
 
 
 def choose_steps(

@@ -155,7 +155,16 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     )
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
-    _check(options, design, steps, test, metrics, trainer, gradients, sketches)
+    _check(
+        options,
+        design,
+        steps=steps,
+        test=test,
+        metrics=metrics,
+        trainer=trainer,
+        gradients=gradients,
+        sketches=sketches,
+    )
     return RecordingPlan(
         options=options,
         task=task,

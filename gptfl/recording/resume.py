@@ -202,12 +202,12 @@ class RecordingJob:
         size = Size(
             len(self.plans),
             len(left),
-            known.steps,
-            recorded,
-            known.subset_size,
-            round(float((self.plans[0].batches >= 0).sum(axis=1).mean())),
-            len(self.metrics),
-            generated,
+            steps=known.steps,
+            recorded=recorded,
+            subset=known.subset_size,
+            batch_size=round(float((self.plans[0].batches >= 0).sum(axis=1).mean())),
+            metrics=len(self.metrics),
+            generated=generated,
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)

@@ -55,7 +55,15 @@ def fit_data(
     if gradients is None and "gradients" in estimator.tags.uses:
         gradients = dynamics.known_products
     return FitData(
-        dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients
+        dynamics.pool,
+        dynamics.test,
+        metric=metric,
+        fit_runs=split.fit,
+        validation_runs=split.validation,
+        features=features,
+        seed=seed,
+        progress=progress,
+        gradients=gradients,
     )
 
 

@@ -113,7 +113,14 @@ def baseline_choices(
     for one in selectors:
         fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
         influence, chosen = chosen_of(
-            fresh, target, one.selection_spec, one.how, fresh.scope.features, orders, seed, progress
+            fresh,
+            target,
+            spec=one.selection_spec,
+            how=one.how,
+            features=fresh.scope.features,
+            orders=orders,
+            seed=seed,
+            progress=progress,
         )
         choices[one.label] = tuple(sorted(chosen))
         notes += (*fresh.notes, *influence.notes)

@@ -208,7 +208,17 @@ def steps_of(
         shared = None if repeats is None else near(seen, seen, units[0])
         covariances, scaled = np.stack(found), deviations / size
         yield Step(
-            covariances, np.array(units), scaled, prior, size, reference, members, common, known, shared, repeats
+            covariances,
+            np.array(units),
+            deviations=scaled,
+            expected=prior,
+            size=size,
+            reference=reference,
+            members=members,
+            common=common,
+            known=known,
+            near=shared,
+            groups=repeats,
         )
 
 

@@ -71,12 +71,12 @@ def cut_windows(runs: Sequence[Trajectory], order: int, law: UpdateRule, pool: i
     return Windows(
         joined,
         joined.turned(pool),
-        motion,
-        torch.where(begin.isfinite(), begin, 0.0),
-        torch.where(known, following, 0.0),
-        known.to(torch.float32),
-        tuple(grids.values()),
-        torch.cat(place),
+        motion=motion,
+        past=torch.where(begin.isfinite(), begin, 0.0),
+        target=torch.where(known, following, 0.0),
+        known=known.to(torch.float32),
+        grids=tuple(grids.values()),
+        place=torch.cat(place),
     )
 
 
