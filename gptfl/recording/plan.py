@@ -124,12 +124,8 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
 
     Raises ``UsageError`` for options that make no sense, alone or together, and ``PluginError`` for unknown names.
     """
-    examples, design_options, training, execution = (
-        options.examples,
-        options.design,
-        options.training,
-        options.execution,
-    )
+    examples, design_options = options.examples, options.design
+    training, execution = options.training, options.execution
     check(options)
     check_seed(execution.seed)
     check_name(options.output.name)
