@@ -22,18 +22,28 @@ def spelt(function: ast.FunctionDef) -> list[str]:
     """The parameters that a function spells itself."""
     found = function.args
     more = [one for one in (found.vararg, found.kwarg) if one is not None]
-    return [one.arg for one in (*found.posonlyargs, *found.args, *found.kwonlyargs, *more)]
+    names = [one.arg for one in (*found.posonlyargs, *found.args, *found.kwonlyargs, *more)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def functions_of(node: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef]:
+    return (one for one in node.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_"))
 
 
 def public() -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Every function of a module whose name says that others may call it."""
+    """Every function and method whose name says that others may call it."""
     for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                yield f"{path.relative_to(ROOT).as_posix()}:{node.name}", node
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        where = f"{path.relative_to(ROOT).as_posix()}:"
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield from ((f"{where}{node.name}.{one.name}", one) for one in functions_of(node))
+        yield from ((f"{where}{one.name}", one) for one in functions_of(tree))
 
 
-FUNCTIONS = {name: one for name, one in public() if len(spelt(one)) > MOST}
+EVENTS = "recorder/callback.py:GptflCallback.on_"
+"""Events of a trainer, whose parameters transformers lays down."""
+FUNCTIONS = {name: one for name, one in public() if len(spelt(one)) > MOST and not name.startswith(EVENTS)}
 
 
 def listed(function: ast.FunctionDef) -> list[str]:

@@ -147,7 +147,17 @@ class Recording:
         progress: Progress = silent,
         **options: Any,
     ) -> Simulator:
-        """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording."""
+        """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording.
+
+        Args:
+            estimator: its name, None for the default.
+            groups: options in groups.
+            metric: its name, None for the recording's only one or the loss.
+            progress: called along the way.
+            options: those of ``gptfl fit`` by name, but for the recording and its workspace.
+
+        Raises as ``gptfl.fit`` does.
+        """
         all_options = fit_options(estimator, groups, metric, options, _OWN)
         inputs = replace(all_options.inputs, dynamics=self.path, workspace=self._workspace)
         return fitted_simulator(replace(all_options, inputs=inputs), progress)

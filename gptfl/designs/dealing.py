@@ -78,10 +78,17 @@ class Dealer:
     def deal_pair(
         self, places: Int[np.ndarray, " candidate"], size: int, swapped: int, random: np.random.Generator
     ) -> tuple[Int[np.ndarray, " dealt"], Int[np.ndarray, "swapped 2"]]:
-        """Choose the examples of a run, and which of them a second run has others for; count both runs.
+        """The examples of a run, and which of them a second run has others for; both runs are counted.
 
-        Returns the first run's ``size`` examples, and ``swapped`` rows of one of them and what takes its place.
-        Those swapped are in one of the two runs, the others in both; so they are the ones that were dealt most.
+        They are the first run's ``size`` examples, and ``swapped`` rows of one of them and what takes its place. Those
+        swapped are
+        in one of the two runs, the others in both; so they are the ones that were dealt most.
+
+        Args:
+            places: the candidates.
+            size: examples of a run.
+            swapped: how many of them the second run has others for.
+            random: decides among equals.
         """
         chosen = self.least(places, size + swapped, random)
         both, once = np.split(chosen, [size - swapped])

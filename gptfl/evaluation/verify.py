@@ -77,7 +77,17 @@ class TrainingPlan:
         options: VerifyOptions,
         progress: Progress,
     ) -> "TrainingPlan":
-        """Prepare them. Raises ``DataError`` where the recording doesn't say how."""
+        """What it takes to train the runs of a question.
+
+        Args:
+            source: the simulator that answered.
+            request: the curricula.
+            choice: how the question was put.
+            options: where the texts are, which model, which device.
+            progress: called along the way.
+
+        Raises ``DataError`` where the recording doesn't say how it was made.
+        """
         recording = source.recording
         recipe = replace(_recipe(recording, options), derivatives=False, processes=1, shard=False)
         if choice.overrides.learning_rate is not None:

@@ -148,7 +148,17 @@ class Recorder:
         seed: int = 0,
         resume: Mapping[str, Any] | None = None,
     ) -> None:
-        """What ``run`` does before its block."""
+        """What ``run`` does before its block.
+
+        Args:
+            steps: how many the run will take, where that is known.
+            ids: the ids of the training examples that it passes through; those seen so far where it isn't said.
+            rates: the step sizes planned, or a function of the step from 0.
+            seed: the number that the run was drawn by, which is kept.
+            resume: what ``state_dict`` gave: the run goes on from there.
+
+        Raises as ``run`` does.
+        """
         if self._run is not None:
             raise UsageError("a run is being recorded already", "end its block before the next recorder.run()")
         members = None if ids is None else self._places(ids)

@@ -14,7 +14,7 @@ from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
 from gptfl.estimators.exposure_gp.influence import first_order, influence
-from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
+from gptfl.estimators.exposure_gp.inputs import Sources, beside, check_vectors, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
     LEVELS,
     SURE,
@@ -230,7 +230,7 @@ class ExposureGp:
                     "exposure-gp was fitted without features, and asked about test examples that it hasn't seen",
                     "fit it with features (--set features=true)",
                 )
-            cosines = model.beside(vectors[~fitted])[0]
+            cosines = beside(model.test_vectors, vectors[~fitted])[0]
             ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
             levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
             extrapolated = extrapolated_by_kernel(model.centre[:rows], model.kernel.cosines, first, cosines, levels)

@@ -158,8 +158,16 @@ class Posterior:
     ) -> Float[np.ndarray, "asked output"]:
         """The variance of the signal, in the data's units: without noise, and without that of the mean.
 
-        With ``shared`` the variance of the noise that runs share counts as well. What is open of values that runs lack counts; ``places``, those of the outputs among the test examples (-1:
-        none), say whose means over runs are open as well.
+        What is open of values that runs lack counts.
+
+        Args:
+            covariance: of requested with fitted runs.
+            own: variances of the requested runs.
+            outputs: covariances of the outputs with the test examples fitted, along their eigenvectors.
+            own_outputs: variances of the outputs.
+            places: of the outputs among the test examples (-1: none), whose means over runs are open as well; None for
+                none.
+            shared: the noise that requested runs share with fitted ones, whose variance then counts as well.
         """
         cross = self.strength * covariance @ self.rows.vectors
         left = self.strength * own[:, None] * own_outputs[None] - (cross**2 @ self.precision) @ (outputs**2).T

@@ -72,8 +72,14 @@ class Arrangement:
         """The arrangement that computes least.
 
         The more test examples are held at once, the fewer times the pool's gradients are computed; the fewer pool
-        examples fit beside them, the more often the test's are written out, which products of ``divided``
-        gradients need.
+        examples fit beside them, the more often the test's are written out, which products of divided gradients need.
+
+        Args:
+            pool: rows of the training examples.
+            test: rows of the test examples.
+            weights: what gradients of the layers take.
+            memory: bytes that may be taken.
+            divided: whether products of divided gradients are wanted, too.
         """
         graph, written = GRAPH_SHARE * memory, int(WRITTEN_SHARE * memory)
         free = memory - graph - written
