@@ -82,9 +82,11 @@ def select_study_with(
     class_quota(source.scope.pool, spec)
     halves = split_tests(source, subject, options.score_on, seed)
     target, picture = study_targets("select-study", source.recording, study)
-    runner = make_executor(get_registry(), study.executor)
+    registry = get_registry()
+    runner = make_executor(registry, study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
+        registry,
         source,
         halves,
         spec_of_selection=spec,

@@ -82,8 +82,9 @@ def verify_with(
     target, picture = _targets(source, request, options.output, options.figure)
     prediction = source.predict(request.query)
     average = against_average(source, request)
-    runner = make_executor(get_registry(), options.executor)
-    training = TrainingPlan.of(source, request, choice, options, progress)
+    registry = get_registry()
+    runner = make_executor(registry, options.executor)
+    training = TrainingPlan.of(registry, source, request, choice, options, progress)
     if announce is not None or options.dry_run:
         guess = training.estimate()
         if announce is not None:

@@ -46,14 +46,15 @@ def compare_held_out(
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
     lookup = FeatureLookup(recording, options.inputs.features, options.encoder, {} if read is None else read)
+    registry = get_registry()
     entries, left_out = choose_estimators(
-        get_registry(), lookup, chosen, options.estimators, settings, calibrate=options.calibrate
+        registry, lookup, chosen, options.estimators, settings, calibrate=options.calibrate
     )
     _check_against(against, [entry.label for entry in entries])
     truth = None if options.truth is None else _truth(options, recording, chosen)
     folds, fold_notes = (None, ()) if truth else folds_for(recording.dynamics, recording.held_out, options.folds)
     job = HeldOutEvaluation(
-        get_registry(), recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
+        registry, recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
     )
     splits, run_notes = job.divide(folds)
     _check_observed(observed, splits)

@@ -16,7 +16,7 @@ from gptfl.options.common import File
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Executor, Plan
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recording.recipe import recipe_in_file
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
@@ -71,6 +71,7 @@ class TrainingPlan:
     @classmethod
     def of(
         cls,
+        registry: Registry,
         source: FittedSimulator,
         request: SimulationRequest,
         choice: Counterfactual,
@@ -80,6 +81,7 @@ class TrainingPlan:
         """What it takes to train the runs of a question.
 
         Args:
+            registry: where the metric is found by name.
             source: the simulator that answered.
             request: the curricula.
             choice: how the question was put.
@@ -95,7 +97,7 @@ class TrainingPlan:
         by = "its settings" if options.recipe is None else f"--recipe {options.recipe}"
         _check_rates(recipe, request, recording.path, by)
         pool, test = with_texts(recording.dynamics, options.data, recording.path)
-        metric = make_metric(get_registry(), source.metric.name)
+        metric = make_metric(registry, source.metric.name)
         metric.check(test)
         plans = tuple(
             Plan(index, run_seed(options.seed, index), TEST, batches)

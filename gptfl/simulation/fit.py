@@ -105,8 +105,8 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     which: tuple[str, ...] = ()
     if estimator is None:
         estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
-    part = get_registry().find("estimator", estimator)
-    named = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
+    registry = get_registry()
+    named = NamedEstimator(registry.find("estimator", estimator), registry.make("estimator", estimator, **settings))
     held_out = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
     recording = replace(recording, held_out=held_out)
     chosen, metric_notes = choose_metric(recording.dynamics, next(iter(options.metrics), None))

@@ -21,7 +21,7 @@ from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import chosen_of
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.plugins.interfaces import Estimator
-from gptfl.plugins.registry import Registry, get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.fitting import fit_data, fit_fresh
 from gptfl.simulation.requirements import NamedEstimator, unmet_need
@@ -65,6 +65,7 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
 
 
 def baseline_choices(
+    registry: Registry,
     source: FittedSimulator,
     halves: TargetSplit,
     spec_of_selection: SelectionSpec,
@@ -75,11 +76,12 @@ def baseline_choices(
     features: str | Path | None,
     progress: Progress,
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    """The places that the studied estimator and its rivals choose, by what to call them, and what to tell of it.
+    """The places that the studied estimator and its rivals choose, by what to call them, and notes on it.
 
     All are fitted as if the test examples to score on had never been recorded.
 
     Args:
+        registry: where estimators are found by name.
         source: the simulator of the studied estimator.
         halves: which test examples are chosen for, and which are scored on.
         spec_of_selection: how many examples to choose, and within which bounds.
@@ -90,8 +92,8 @@ def baseline_choices(
         features: those that the simulator was fitted on, by default looked for in the workspace.
         progress: called along the way.
 
-    Raises ``DataError`` where one can't
-    be fitted or can't tell what is asked, and ``UsageError`` for a rival that can't be read.
+    Raises ``DataError`` where one can't be fitted or has no such influence, and ``UsageError`` for a rival that can't be
+    read.
     """
     known = known_features(source, features)
     name = source.found.estimator
@@ -100,7 +102,7 @@ def baseline_choices(
             f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), spec_of_selection, how, known
         )
     ]
-    specs, notes = _rivals(source, known, rivals)
+    specs, notes = baseline_selectors(registry, source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
@@ -111,7 +113,7 @@ def baseline_choices(
     target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
     for one in selectors:
-        fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
+        fresh = refitted(source, registry, one.spec, halves.kept, one.features, progress)
         influence, chosen = chosen_of(
             fresh,
             target,
@@ -138,13 +140,22 @@ class _Selector:
     features: Features | None
 
 
-def _rivals(
-    source: FittedSimulator, features: Features | None, named: Sequence[str] | None
+def baseline_selectors(
+    registry: Registry, source: FittedSimulator, features: Features | None, named: Sequence[str] | None
 ) -> tuple[list[EstimatorSpec], tuple[str, ...]]:
-    """The baselines that were named, else those that offer themselves by their tags; and why not, where there are none."""
+    """The baselines that were named, else those that offer themselves by their tags; and why not, where there are none.
+
+    Args:
+        registry: where estimators are found by name.
+        source: the simulator of the studied estimator, whose recording they are fitted to.
+        features: of the whole recording, None where there are none.
+        named: specs as ``parse_spec`` reads them, None for those that offer themselves.
+
+    Raises ``UsageError`` for a spec that can't be read.
+    """
     if named is not None:
         return [parse_spec(spec, "--rival") for spec in dict.fromkeys(named)], ()
-    offered = _offered(get_registry())
+    offered = _offered(registry)
     specs, notes = [], []
     for name, estimator in offered.items():
         if name == source.found.estimator:
