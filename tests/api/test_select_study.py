@@ -174,7 +174,7 @@ def test_baselines_offer_themselves_where_they_can_be_had(space: Path) -> None:
     assert notes == (f"left out: needy needs gradients, which {source.recording.path.name} doesn't hold",)
     assert rivals.baseline_selectors(found, source, None, ["mean-run"]) == ([EstimatorSpec("mean-run", {})], ())
     own = replace(source, found=replace(source.found, estimator="offering"))
-    assert rivals._rivals(own, None, None)[0] == []
+    assert rivals.baseline_selectors(found, own, None, None)[0] == []
 
 
 @pytest.mark.parametrize(
