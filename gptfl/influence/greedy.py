@@ -32,6 +32,11 @@ class SelectionSpec:
         """What options say."""
         return cls(options.size, options.max_share_per_class, options.diversity, options.cautious, options.search)
 
+    @classmethod
+    def greatest(cls, size: int, max_share: float | None) -> "SelectionSpec":
+        """Those of greatest influence, as baselines select: neither diverse nor cautious, and no swaps after."""
+        return cls(size, max_share, diversity=0.0, cautious=0.0, search=0)
+
     def check(self, pool: int) -> None:
         """Raise ``UsageError`` for values that make no sense for a pool of this size."""
         if not 1 <= self.size <= pool:

@@ -112,6 +112,11 @@ def starts_others(processes: int) -> bool:
     return processes > started_size()
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for those that record together: alone, or the first of them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join_others(device: str, shard: bool) -> "ProcessGroup":
     """The group that this process belongs to, itself alone for one."""
     from gptfl.training.distributed import join

@@ -108,7 +108,9 @@ def baseline_choices(
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
         selectors.append(
-            _Selector(label, spec, SelectionSpec(spec_of_selection.size, spec_of_selection.max_share), None, own)
+            _Selector(
+                label, spec, SelectionSpec.greatest(spec_of_selection.size, spec_of_selection.max_share), None, own
+            )
         )
     target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
