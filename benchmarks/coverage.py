@@ -78,7 +78,7 @@ def query_of(runs: tuple[Run, ...], observed: int = 0) -> tuple[Query, np.ndarra
 
 
 def inside(data: FitData, queried: tuple[Run, ...], observed: int = 0) -> dict[float, tuple[float, float]]:
-    """By level, the share of recorded points inside, those told left out, and the mean width on the logarithm."""
+    """By level, the share of recorded points inside, those observed left out, and the mean width on the logarithm."""
     query, truth = query_of(queried, observed)
     found = ExposureGp().fit(data).predict(query)
     rest = slice(observed + 1, None)
@@ -136,14 +136,14 @@ def main() -> None:
     parser.add_argument("study", choices=("runs", "observe", "pairs"))
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--runs", type=int, nargs="+", default=[2, 3, 4, 5, 6, 8, 12])
-    parser.add_argument("--told", type=int, nargs="+", default=[1, 3, 10, 20])
+    parser.add_argument("--observed", type=int, nargs="+", default=[1, 3, 10, 20])
     given = parser.parse_args()
     if given.study == "runs":
         for count in given.runs:
             show(f"{count:2d} runs", cells(given.seeds, count))
     elif given.study == "observe":
-        for observed in given.told:
-            show(f"{observed:2d} told", cells(given.seeds, 12, every=1, observed=observed))
+        for observed in given.observed:
+            show(f"{observed:2d} observed", cells(given.seeds, 12, every=1, observed=observed))
     else:
         pairs(given.seeds)
 

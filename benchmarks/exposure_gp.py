@@ -66,7 +66,7 @@ def recording(arguments: argparse.Namespace) -> tuple[FitData, Query]:
         tuple(Example(f"{side}-{n}", f"{side} {n}", "yes") for n in range(count))
         for side, count in (("pool", arguments.pool), ("test", arguments.test))
     ]
-    queried = runs[arguments.runs :][: arguments.asked]
+    queried = runs[arguments.runs :][: arguments.queried]
     query = Query(
         np.stack([run.curriculum.batches for run in queried]),
         np.stack([run.curriculum.learning_rates for run in queried]),
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (
         ("runs", 100),
-        ("asked", 20),
+        ("queried", 20),
         ("steps", 300),
         ("test", 1000),
         ("pool", 1000),
@@ -122,7 +122,7 @@ def main() -> None:
     process.join()
     print(
         f"{arguments.runs} runs x {arguments.steps} steps x {arguments.test} test examples, pool of {arguments.pool}, "
-        f"{arguments.points} points of {arguments.dimensions}-d gradients, {arguments.asked} curricula asked about"
+        f"{arguments.points} points of {arguments.dimensions}-d gradients, {arguments.queried} curricula asked about"
     )
     print(f"processor time: fit {fit:.1f} s, first prediction {first:.1f} s, further ones {again:.1f} s")
     print(

@@ -83,7 +83,8 @@ def spread(side: Side, few: int) -> list[int]:
     return [order[(2 * i + 1) * len(side) // (2 * few)] for i in range(few)]
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct-q4")
     parser.add_argument("--task", default="sst2")
@@ -94,7 +95,11 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=1.5, help="GiB that gptfl may take for gradients")
     parser.add_argument("--few", type=int, default=4, help="examples of each side that the plain ways are timed on")
     parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     torch.set_num_threads(options.threads)
     registry = get_registry()
     data = registry.make("task", options.task, data=options.data).load(options.pool, options.test, 42)

@@ -31,7 +31,7 @@ RATE = 0.2
 
 @dataclass(frozen=True)
 class Made:
-    """A recorded run, what first order foretells, what examples do in truth at the end, and other runs with theirs."""
+    """A recorded run, what first order predicts, what examples do in truth at the end, and other runs with theirs."""
 
     run: OneRun
     unit_effects: UnitEffects

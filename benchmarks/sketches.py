@@ -37,8 +37,8 @@ def timed(work: Callable[[], object], examples: int, repeats: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def main() -> None:
-    """Print seconds for an example, their ratio, and the error of products."""
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with train.jsonl and test.jsonl")
     parser.add_argument("--task", default="sst2")
@@ -48,7 +48,12 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=8192)
     parser.add_argument("--steps", type=int, default=16, help="training steps before the sketch")
     parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print seconds for an example, their ratio, and the error of products."""
+    given = arguments()
     torch.set_num_threads(1)
     data = get_registry().make("task", given.task, data=given.data).load(given.examples, 4, 42)
     metric = get_registry().make("metric", "loss")

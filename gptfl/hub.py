@@ -13,9 +13,18 @@ PROBE_SECONDS = 4.0
 def fetch_file(repo: str, filename: str, *, revision: str, repo_type: str, where: str, instead: str) -> Path:
     """The local path of a Hub file: from the cache if it is there, else downloaded into it.
 
-    ``where`` opens the error's problem (the flag and its value) and ``instead`` ends its remedy.
+    Without network it takes a few seconds at most.
+
+    Args:
+        repo: owner and name.
+        filename: inside it.
+        revision: branch, tag or commit.
+        repo_type: ``model`` or ``dataset``.
+        where: opens the error's problem (the flag and its value).
+        instead: ends its remedy.
+
     Raises ``ResourceError`` where the Hub can't be reached, refuses or breaks off, ``DataError``
-    where it has no such repository, revision or file. Without network it takes a few seconds at most.
+    where it has no such repository, revision or file.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError

@@ -99,12 +99,12 @@ def listening() -> Iterator[None]:
 
 
 @contextmanager
-def leaving(tell: Callable[[], str]) -> Iterator[None]:
-    """Work that is kept bit by bit. Where an exception ends it, ``tell`` says what was kept by then: see ``left_by``."""
+def leaving(describe: Callable[[], str]) -> Iterator[None]:
+    """Work that is kept bit by bit. Where an exception ends it, ``describe`` says what was kept by then: see ``left_by``."""
     try:
         yield
     except BaseException as stop:
-        stop.add_note(tell())
+        stop.add_note(describe())
         raise
 
 

@@ -60,5 +60,23 @@ def test_gptfls_own_estimators_have_their_names_in_one_place_and_plugins_theirs_
 
 
 def test_modules_stay_readable() -> None:
-    longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in modules()}
+    every = [*modules(), *(ROOT / "tests").rglob("*.py")]
+    longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in every}
     assert {name: lines for name, lines in longest.items() if lines > 350} == {}
+
+
+def code_lines(function: ast.FunctionDef) -> int:
+    """From ``def`` to the end, the docstring aside."""
+    first = function.body[0]
+    described = ast.get_docstring(function) is not None
+    return (function.end_lineno or 0) - function.lineno + 1 - described * ((first.end_lineno or 0) - first.lineno + 1)
+
+
+def test_functions_fit_on_a_screen() -> None:
+    others = [path for folder in ("plugins", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    long = {}
+    for path in [*modules(), *sorted(others)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 60:
+                long[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = code_lines(node)
+    assert long == {}

@@ -55,14 +55,14 @@ def test_every_method_scores_every_pair_by_id_and_says_what_it_took(made: Path, 
         *("grad-dot-end", "grad-cosine-end", "less", "trak"),
     }
     opened = gptfl.open_recording(recording)
-    for label, told in index.items():
+    for label, entry in index.items():
         found = np.load(made / f"{label}.npz")
         assert found["scores"].shape == (10, 3)
         assert np.isfinite(found["scores"]).all()
         assert found["train_ids"].tolist() == [example.id for example in opened.pool]
-        assert told["seconds"] > 0
-        assert 0 <= told["planted"] <= 1
-        assert (told["training_seconds"] > 0) == (label in ("grad-dot-end", "grad-cosine-end", "less", "trak"))
+        assert entry["seconds"] > 0
+        assert 0 <= entry["planted"] <= 1
+        assert (entry["training_seconds"] > 0) == (label in ("grad-dot-end", "grad-cosine-end", "less", "trak"))
     starts, ends = (np.load(made / f"grad-dot-{point}.npz")["scores"] for point in ("start", "end"))
     assert np.abs(ends - starts).max() > 1e-3 * np.abs(starts).max()
     for label in ("tfidf", "state-last", "state-mean", "grad-cosine-start", "grad-cosine-end"):
@@ -140,12 +140,12 @@ def test_other_packages_score_every_pair(
     rivals: ModuleType, recording: Path, neox: Path, tmp_path: Path, method: str, module: str
 ) -> None:
     pytest.importorskip(module)
-    told = rivals.write_scores(rivals.Recorded(recording, str(neox)), [method], tmp_path)["matrices"][method]
+    entry = rivals.write_scores(rivals.Recorded(recording, str(neox)), [method], tmp_path)["matrices"][method]
     scores = np.load(tmp_path / f"{method}.npz")["scores"]
     assert scores.shape == (10, 3)
     assert np.isfinite(scores).all()
     assert scores.std(axis=0).min() > 0
-    assert told["version"] is not None
+    assert entry["version"] is not None
 
 
 def test_the_page_shows_the_results_beside_it(rivals: ModuleType) -> None:

@@ -22,6 +22,7 @@ Reading = Callable[[Path], object]
 Harm = Callable[[Path, Random], None]
 ARROW = "data-00000-of-00001.arrow"
 RECORDING, FEATURES, SIMULATOR, PREDICTIONS = "a.dynamics.h5", "a.features.h5", "a.simulator.h5", "a.predictions.h5"
+SAVE = "--output out/x --figure out/x.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,48 +153,18 @@ def write_lines(path: Path, lines: Any) -> None:
 
 
 def kinds() -> tuple[Kind, ...]:
-    """Every kind of file with its readers; what they need is imported here."""
-    from gptfl.interchange.sketch_archive import read_sketches
-    from gptfl.interchange.texts import read_texts
+    """Every kind of file with its readers."""
+    return (*_workspace_files(), *_question_files(), *_foreign_files(), *_own_data())
+
+
+def _workspace_files() -> tuple[Kind, ...]:
+    """The HDF5 files that gptfl writes; what reads them is imported here."""
     from gptfl.store.features import read_features
-    from gptfl.store.files import read_header
     from gptfl.store.predictions import read_predictions
-    from gptfl.store.recordings import read_dynamics
     from gptfl.store.simulators import read_simulator
 
-    def recording(path: Path) -> object:
-        read_header(path)
-        return read_dynamics(path).fingerprint
-
-    known = f"--dynamics @{RECORDING} --simulator @{SIMULATOR} --features @{FEATURES}"
-    hostile = f"--dynamics FILE --simulator @{SIMULATOR} --features @{FEATURES}"
-    save = "--output out/x --figure out/x.png"
-    question = f"simulate {known} {save}"
-    new = f"simulate --dynamics @{RECORDING} --simulator @b.simulator.h5 --features @b.features.h5 {save}"
     return (
-        Kind(
-            RECORDING,
-            recording,
-            (
-                "inspect FILE",
-                "inspect FILE --examples",
-                "inspect FILE --json",
-                f"fit --estimator exposure-gp --dynamics FILE --features @{FEATURES} --metric loss --output out/x",
-                "fit --estimator mean-run --dynamics FILE --metric loss --output out/x",
-                f"simulate {hostile} {save}",
-                f"simulate {hostile} --subset @ids.txt {save}",
-                f"compare --dynamics FILE --features @{FEATURES} --metric loss --estimator exposure-gp --figure out/x.png",
-                "compare --dynamics FILE --metric accuracy --folds 2 --observe 1 --figure out/x.png",
-                f"rank {hostile} --top 3 --output out/x.csv",
-                f"select {hostile} --size 3 --search 0 --output out/x.txt",
-                f"verify {hostile} --subset @ids.txt --dry-run --model @model",
-                "featurize --encoder gradients --dynamics FILE --output out/x",
-                "featurize --encoder tfidf-svd --dynamics FILE --output out/x",
-                "export --dynamics FILE --to out/x",
-                "export --dynamics FILE --to out/x.csv",
-                "export --dynamics FILE --to out/x --format parquet",
-            ),
-        ),
+        _recording_file(),
         Kind(
             FEATURES,
             read_features,
@@ -212,13 +183,57 @@ def kinds() -> tuple[Kind, ...]:
             read_simulator,
             (
                 "inspect FILE",
-                f"simulate --dynamics @{RECORDING} --simulator FILE --features @{FEATURES} {save}",
+                f"simulate --dynamics @{RECORDING} --simulator FILE --features @{FEATURES} {SAVE}",
                 f"rank --dynamics @{RECORDING} --simulator FILE --features @{FEATURES} --output out/x.csv",
                 f"select --dynamics @{RECORDING} --simulator FILE --features @{FEATURES} --size 3 --search 0 "
                 "--output out/x.txt",
             ),
         ),
         Kind(PREDICTIONS, read_predictions, ("inspect FILE", "inspect FILE --json")),
+    )
+
+
+def _recording_file() -> Kind:
+    """Recordings, which most commands read."""
+    from gptfl.store.files import read_header
+    from gptfl.store.recordings import read_dynamics
+
+    def recording(path: Path) -> object:
+        read_header(path)
+        return read_dynamics(path).fingerprint
+
+    hostile = f"--dynamics FILE --simulator @{SIMULATOR} --features @{FEATURES}"
+    return Kind(
+        RECORDING,
+        recording,
+        (
+            "inspect FILE",
+            "inspect FILE --examples",
+            "inspect FILE --json",
+            f"fit --estimator exposure-gp --dynamics FILE --features @{FEATURES} --metric loss --output out/x",
+            "fit --estimator mean-run --dynamics FILE --metric loss --output out/x",
+            f"simulate {hostile} {SAVE}",
+            f"simulate {hostile} --subset @ids.txt {SAVE}",
+            f"compare --dynamics FILE --features @{FEATURES} --metric loss --estimator exposure-gp --figure out/x.png",
+            "compare --dynamics FILE --metric accuracy --folds 2 --observe 1 --figure out/x.png",
+            f"rank {hostile} --top 3 --output out/x.csv",
+            f"select {hostile} --size 3 --search 0 --output out/x.txt",
+            f"verify {hostile} --subset @ids.txt --dry-run --model @model",
+            "featurize --encoder gradients --dynamics FILE --output out/x",
+            "featurize --encoder tfidf-svd --dynamics FILE --output out/x",
+            "export --dynamics FILE --to out/x",
+            "export --dynamics FILE --to out/x.csv",
+            "export --dynamics FILE --to out/x --format parquet",
+        ),
+    )
+
+
+def _question_files() -> tuple[Kind, ...]:
+    """What questions are asked with: ids, batches, observed scores, new examples."""
+    known = f"--dynamics @{RECORDING} --simulator @{SIMULATOR} --features @{FEATURES}"
+    question = f"simulate {known} {SAVE}"
+    new = f"simulate --dynamics @{RECORDING} --simulator @b.simulator.h5 --features @b.features.h5 {SAVE}"
+    return (
         Kind(
             "ids.txt",
             None,
@@ -237,6 +252,15 @@ def kinds() -> tuple[Kind, ...]:
             None,
             (f"{new} --subset @ids.txt --new-test FILE", f"{new} --subset @ids.txt --new-train FILE"),
         ),
+    )
+
+
+def _foreign_files() -> tuple[Kind, ...]:
+    """Examples, and recordings in other layouts; what reads them is imported here."""
+    from gptfl.interchange.sketch_archive import read_sketches
+    from gptfl.interchange.texts import read_texts
+
+    return (
         Kind(
             "train.jsonl",
             None,
@@ -254,7 +278,6 @@ def kinds() -> tuple[Kind, ...]:
             lambda path: read_sketches(path, 10, 4),
             ("import gptdynamics @export --sketches FILE",),
         ),
-        *_own_data(),
     )
 
 

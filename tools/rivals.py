@@ -43,7 +43,7 @@ BLOCK = re.compile(
 """A table of the page, with the command that prints it."""
 INDEX = "rivals.json"
 VARIANTS = {"raw": "scale=1,anchor=first", "anchored": "scale=1", "calibrated": ""}
-"""How a matrix foretells runs, by the settings of gptfl-scores: as it is, from the average run, and with a fitted scale."""
+"""How a matrix predicts runs, by the settings of gptfl-scores: as it is, from the average run, and with a fitted scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ def write_scores(recorded: Recorded, names: Sequence[str], folder: Path) -> dict
     if (folder / INDEX).exists():
         index = read_json(folder / INDEX)
     for name in names:
-        for label, told in _made(recorded, METHODS[name], folder).items():
-            index["matrices"][label] = {"method": name, **told}
-            print(f"{label}: {told['seconds']:.1f} s, {told['meaning']}", flush=True)
-        with written_whole(folder / INDEX) as aside:
-            aside.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for label, entry in _made(recorded, METHODS[name], folder).items():
+            index["matrices"][label] = {"method": name, **entry}
+            print(f"{label}: {entry['seconds']:.1f} s, {entry['meaning']}", flush=True)
+        with written_whole(folder / INDEX) as part:
+            part.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return index
 
 
@@ -102,12 +102,12 @@ def _made(recorded: Recorded, method: Method, folder: Path) -> dict[str, dict[st
     found = method.make(recorded)
     own = time.process_time() - started
     training = sum(recorded.trained(number)[-1].seconds for number in range(method.trainings))
-    told = {}
+    entries = {}
     for label, matrix in found.items():
         ids = {side: np.array([example.id for example in of]) for side, of in _sides(recorded).items()}
-        with written_whole(folder / f"{label}.npz") as aside, aside.open("wb") as stream:
+        with written_whole(folder / f"{label}.npz") as part, part.open("wb") as stream:
             np.savez(stream, scores=matrix.scores, **ids)
-        told[label] = {
+        entries[label] = {
             "meaning": matrix.meaning,
             "sign": "helps",
             "seconds": own + training,
@@ -115,7 +115,7 @@ def _made(recorded: Recorded, method: Method, folder: Path) -> dict[str, dict[st
             "version": None if method.package is None else f"{method.package} {installed(method.package)}",
             "planted": detection(recorded, matrix.scores),
         }
-    return told
+    return entries
 
 
 def _sides(recorded: Recorded) -> Mapping[str, Any]:
@@ -153,12 +153,12 @@ def table(comparison: Mapping[str, Any], index: Mapping[str, Any]) -> str:
     ]
     rows = [row for row in comparison["estimators"] if row["removals"] is not None]
     for row in sorted(rows, key=lambda row: -row["removals"]["lds"]):
-        name, kind, told = _named(row, index["matrices"])
+        name, kind, entry = _named(row, index["matrices"])
         found = row["removals"]
         slope, low, high = found["slope"], *found["slope_interval"]
         shown = "–" if slope is None or not np.isfinite(slope) else f"{slope:.3g} [{low:.3g}, {high:.3g}]"
-        planted = told.get("planted")
-        seconds = told.get("seconds", row["seconds"])
+        planted = entry.get("planted")
+        seconds = entry.get("seconds", row["seconds"])
         cells = [
             name,
             kind,

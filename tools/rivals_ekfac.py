@@ -63,11 +63,11 @@ def ekfac(recorded: Recorded) -> dict[str, Matrix]:
             "all", "all", test, pool, 1, per_device_train_batch_size=1, score_args=ScoreArguments(damping_factor=None)
         )
         scores = analyzer.load_pairwise_scores("all")["all_modules"]
-    told = (
+    meaning = (
         f"influence with kronfluence's EK-FAC Hessian, damped by a tenth of its mean eigenvalue, over {len(names)} linear "
         f"layers ({part / total:.0%} of what is trained)"
     )
-    return {"ekfac": Matrix(np.asarray(scores.T.double().numpy()), told)}
+    return {"ekfac": Matrix(np.asarray(scores.T.double().numpy()), meaning)}
 
 
 def tracked_layers(network: Network) -> list[str]:

@@ -43,7 +43,7 @@ def at_end(recorded: Recorded) -> dict[str, Matrix]:
 
 
 def _at_point(recorded: Recorded, point: Snapshot | None) -> dict[str, Matrix]:
-    where, told = ("start", "before training") if point is None else ("end", f"after {point.step} steps on the pool")
+    where, meaning = ("start", "before training") if point is None else ("end", f"after {point.step} steps on the pool")
     tape, (pool, test) = recorded.tape, recorded.sides
     with _At(recorded, point):
         found = all_products(tape, pool, test, None, _arranged(tape, pool, test))
@@ -53,8 +53,10 @@ def _at_point(recorded: Recorded, point: Snapshot | None) -> dict[str, Matrix]:
     raw, sizes = found.raw.numpy(), found.own.sqrt().numpy()[:, None] * lengths.sqrt().numpy()
     cosine = np.divide(raw, sizes, out=np.zeros_like(raw), where=sizes > 0)
     return {
-        f"grad-dot-{where}": Matrix(raw, f"product of the losses' gradients {told}: the first order of a step of SGD"),
-        f"grad-cosine-{where}": Matrix(cosine, f"cosine of the losses' gradients {told}"),
+        f"grad-dot-{where}": Matrix(
+            raw, f"product of the losses' gradients {meaning}: the first order of a step of SGD"
+        ),
+        f"grad-cosine-{where}": Matrix(cosine, f"cosine of the losses' gradients {meaning}"),
     }
 
 
@@ -100,8 +102,10 @@ def less(recorded: Recorded) -> dict[str, Matrix]:
             theirs = projected(tape, test, projection)
         total += point.rate * (_unit(ours) @ _unit(theirs).T).double().numpy()
     steps = ", ".join(str(point.step) for point in points)
-    told = f"cosine of Adam's step by the training example and the test gradient, times step sizes, over steps {steps}"
-    return {"less": Matrix(total, told)}
+    meaning = (
+        f"cosine of Adam's step by the training example and the test gradient, times step sizes, over steps {steps}"
+    )
+    return {"less": Matrix(total, meaning)}
 
 
 def _adam_step(recorded: Recorded, point: Snapshot) -> Turn:
@@ -163,8 +167,8 @@ def trak(recorded: Recorded) -> dict[str, Matrix]:
         kernels.append(kernel)
         weights.append(weight)
     scores = np.mean(weights, axis=0)[:, None] * np.mean(kernels, axis=0)
-    told = f"TRAK over {TRAININGS} trainings, {DIMENSIONS} numbers, damped by {DAMPING:g} of the mean eigenvalue"
-    return {"trak": Matrix(scores, told)}
+    meaning = f"TRAK over {TRAININGS} trainings, {DIMENSIONS} numbers, damped by {DAMPING:g} of the mean eigenvalue"
+    return {"trak": Matrix(scores, meaning)}
 
 
 def _one_trak(recorded: Recorded, number: int) -> tuple[Float[np.ndarray, "pool test"], Float[np.ndarray, " pool"]]:

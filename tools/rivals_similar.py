@@ -57,9 +57,9 @@ def states(recorded: Recorded) -> dict[str, Matrix]:
     made = [_states(network, side, pieces_of(recorded.tape, side)) for side in recorded.sides]
     return {
         f"state-{which}": Matrix(
-            cosines(*(side[place].numpy() for side in made)), f"cosine of the untrained model's last states, {told}"
+            cosines(*(side[place].numpy() for side in made)), f"cosine of the untrained model's last states, {meaning}"
         )
-        for place, (which, told) in enumerate((("last", "at the last token"), ("mean", "means over tokens")))
+        for place, (which, meaning) in enumerate((("last", "at the last token"), ("mean", "means over tokens")))
     }
 
 

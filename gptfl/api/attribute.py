@@ -30,7 +30,7 @@ def attribute(
     """Tell which examples of a finished fine-tuning helped and which hurt, from its checkpoints.
 
     The test examples are measured at the model and at each checkpoint, gradients are sketched there, and what these
-    foretell is scaled by how the losses moved. That is a recording of one run, in the workspace, which the other
+    predict is scaled by how the losses moved. That is a recording of one run, in the workspace, which the other
     commands take.
 
     Args:

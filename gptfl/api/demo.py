@@ -101,7 +101,7 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
         if announce is not None:
             announce(name, made[0], time.perf_counter() - started)
 
-    with stage("collect") as tell:
+    with stage("collect") as describe:
         recorded = collect(
             MODEL,
             TASK,
@@ -113,14 +113,14 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
             progress=progress,
             **SIZES,
         )
-        tell(f"{recorded.runs} runs, {TEST} test examples measured after every step, and gradients along one more")
-    with stage("featurize") as tell:
+        describe(f"{recorded.runs} runs, {TEST} test examples measured after every step, and gradients along one more")
+    with stage("featurize") as describe:
         features = featurize("gradients", dynamics=recorded.path, progress=progress)
-        tell("the recorded gradients, as vectors of the examples")
-    with stage("fit") as tell:
+        describe("the recorded gradients, as vectors of the examples")
+    with stage("fit") as describe:
         fitted = fit(dynamics=recorded.path, features=features.path, progress=progress)
-        tell(f"{fitted.estimator}, to {fitted.fit_runs} runs")
-    with stage("compare") as tell:
+        describe(f"{fitted.estimator}, to {fitted.fit_runs} runs")
+    with stage("compare") as describe:
         comparison = compare(
             dynamics=recorded.path,
             features=features.path,
@@ -128,16 +128,18 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
             folds=recorded.runs,
             progress=progress,
         )
-        tell("each run held out once and predicted from the others")
-    with stage("verify") as tell:
+        describe("each run held out once and predicted from the others")
+    with stage("verify") as describe:
         subset = _subset(root, recorded.path)
         verification = verify(fitted.path, dynamics=recorded.path, subset=subset, progress=progress)
         if verification is None:
             raise DataError("nothing was trained", "run gptfl demo in another --workspace")
-        tell(f"a training set that was never run, with no example about a {LEFT_OUT}: predicted, then really trained")
-    with stage("rank") as tell:
+        describe(
+            f"a training set that was never run, with no example about a {LEFT_OUT}: predicted, then really trained"
+        )
+    with stage("rank") as describe:
         ranking = rank((fitted.path,), dynamics=recorded.path, progress=progress)
-        tell("the influence of every training example, nothing trained")
+        describe("the influence of every training example, nothing trained")
     return DemoResult(root, subset, comparison, verification, ranking)
 
 

@@ -73,15 +73,15 @@ def rank_with(
     if test is not None and sketched is not None:
         result = replace(result, tokens=token_influence(first, test, sketched))
     target = None if options.output is None else user_path(options.output)
-    keeping = ResultWriter(replace(result, figure=picture, output=target))
+    writer = ResultWriter(replace(result, figure=picture, output=target))
     if picture is not None:
         title = f"{recording.stem}: influence on {subject.text}"
         flips = int(flipped.sum())
         draw = partial(draw_detection, picture, result.detections, flips, len(flipped), title)
-        keeping.draw("figure", lambda _: draw(), required=is_named(figure))
+        writer.draw("figure", lambda _: draw(), required=is_named(figure))
     if target is not None:
-        keeping.write("output", lambda known: write_table(known, target, options.top, options.reverse))
-    return keeping.settled()
+        writer.write("output", lambda known: write_table(known, target, options.top, options.reverse))
+    return writer.finish()
 
 
 def _picture(figure: Picture, source: FittedSimulator, subject: InfluenceTarget, is_flipped: bool) -> Path | None:

@@ -147,7 +147,17 @@ class Recording:
         progress: Progress = silent,
         **options: Any,
     ) -> Simulator:
-        """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording."""
+        """Fit an estimator and write the simulator: ``gptfl.fit`` of this recording.
+
+        Args:
+            estimator: its name, None for the default.
+            groups: options in groups.
+            metric: its name, None for the recording's only one or the loss.
+            progress: called along the way.
+            options: those of ``gptfl fit`` by name, but for the recording and its workspace.
+
+        Raises as ``gptfl.fit`` does.
+        """
         all_options = fit_options(estimator, groups, metric, options, _OWN)
         inputs = replace(all_options.inputs, dynamics=self.path, workspace=self._workspace)
         return fitted_simulator(replace(all_options, inputs=inputs), progress)
@@ -179,9 +189,17 @@ def collect(
 ) -> Recording:
     """Fine-tune ``model`` on random subsets of the task's pool and record every test example: the recording to hold.
 
-    Without ``task``, the examples are one's own: ``data``, ``train`` or ``dataset`` names them.
-    ``gptfl.recording.collect.collect`` says what each parameter means and what it raises; the same call again finishes
-    what an interrupted one left.
+    The same call again finishes what an interrupted one left.
+
+    Args:
+        model: name, Hub id or folder.
+        task: name; without it, the examples are one's own: ``data``, ``train`` or ``dataset`` names them.
+        groups: options in groups, such as ``gptfl.options.recording.TrainingOptions(lr=1e-4)``.
+        progress: called along the way.
+        announce: called with the estimate of the cost before the runs start.
+        options: those of ``gptfl collect`` (docs/cli.md) by name.
+
+    Raises as ``gptfl.recording.collect.collect`` does.
     """
     from gptfl.recording.collect import record
 

@@ -96,19 +96,13 @@ def relabel_study_with(
         return None
     with recording.workspace.lock("gptfl relabel-study"):
         now = retrainer.train(runner, distinct)
-    names = [metric.info.name for metric in retrainer.metrics]
-    values = {
-        name: np.array([[[retrainer.result(t)[name] for t in row] for row in one] for one in trainings.values()])
-        for name in names
-    }
-    found = np.array([[[len(t.corrected) for t in row] for row in one] for one in trainings.values()]) / flipped.sum()
     result = RelabelStudy(
         recording=recording.path.name,
         on=subject.name,
         orders=tuple(trainings),
         shares=points,
-        found=found,
-        values=values,
+        found=_found_shares(trainings, flipped),
+        values=_measured_values(trainings, retrainer),
         metrics={metric.info.name: metric.info for metric in retrainer.metrics},
         flips=int(flipped.sum()),
         pool=len(flipped),
@@ -120,11 +114,26 @@ def relabel_study_with(
         figure=picture,
         notes=(*notes, *retrainer.notes),
     )
-    keeping = ResultWriter(result)
+    writer = ResultWriter(result)
     if picture is not None:
-        keeping.draw("figure", lambda known: draw_study(known, picture), required=is_named(study.figure))
-    keeping.write("output", lambda known: write_study(known, target))
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw_study(known, picture), required=is_named(study.figure))
+    writer.write("output", lambda known: write_study(known, target))
+    return writer.finish()
+
+
+def _found_shares(trainings: Mapping[str, list[list[Training]]], flipped: np.ndarray) -> np.ndarray:
+    """[order share repeat] The share of all flipped labels that were corrected before each training."""
+    counts = [[[len(one.corrected) for one in row] for row in rows] for rows in trainings.values()]
+    return np.asarray(np.array(counts) / flipped.sum())
+
+
+def _measured_values(trainings: Mapping[str, list[list[Training]]], retrainer: Retrainer) -> dict[str, np.ndarray]:
+    """By metric, what each training came to [order share repeat]."""
+    results = [[[retrainer.result(one) for one in row] for row in rows] for rows in trainings.values()]
+    return {
+        metric.info.name: np.array([[[one[metric.info.name] for one in row] for row in rows] for rows in results])
+        for metric in retrainer.metrics
+    }
 
 
 def _shares(given: str | Sequence[float]) -> tuple[float, ...]:
@@ -158,7 +167,19 @@ def _retrainer(recording: OpenedRecording, options: RelabelStudyOptions, progres
     kept = recording.workspace.root / f"{recording.stem}.relabel-study.jsonl"
     device, seed = options.study.device, options.study.seed
     name = model_of(recording, options.study.model)
-    return Retrainer(recording, pool, test, chosen, name, device, total, batch_size, seed, kept, progress)
+    return Retrainer(
+        recording=recording,
+        pool=pool,
+        test=test,
+        metrics=chosen,
+        model=name,
+        device=device,
+        steps=total,
+        batch_size=batch_size,
+        seed=seed,
+        path=kept,
+        progress=progress,
+    )
 
 
 def _length(recording: OpenedRecording, pool: int, epochs: float | None, steps: int | None) -> tuple[int, int]:

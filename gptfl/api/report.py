@@ -27,7 +27,7 @@ from gptfl.options.common import InputOptions
 from gptfl.options.evaluation import CompareOptions
 from gptfl.options.report import ReportOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.interfaces import tells_itself
+from gptfl.plugins.interfaces import has_self_influence
 from gptfl.recording.recording import OpenedRecording, choose_metric, open_recording
 from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts, shown_path
 from gptfl.report.page.render import write_page
@@ -203,7 +203,7 @@ def _ranking(source: FittedSimulator, options: ReportOptions, progress: Progress
 def _signs(source: FittedSimulator, ranking: Ranking) -> dict[str, Sign]:
     """What marks rows that may be wrong: harm to the test examples, and gradients that stay large."""
     found = {"harm": Sign("harm to the mean of the test examples", -ranking.influence)}
-    if tells_itself(source.named.estimator) and source.recording.held_out is None:
+    if has_self_influence(source.named.estimator) and source.recording.held_out is None:
         itself = direct_influence(source, InfluenceTarget(SELF, None))
         found["self"] = Sign("influence on itself (what is left to learn of it)", itself)
     return found

@@ -61,11 +61,18 @@ def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selec
     subject = target_of(selection_options.on, source, spec)
     target = _target(source, subject, spec, options.output)
     selection = select_from(
-        source, subject, spec, selection_options.how, inputs.features, selection_options.orders, options.seed, progress
+        source,
+        subject,
+        spec=spec,
+        how=selection_options.how,
+        features=inputs.features,
+        orders=selection_options.orders,
+        seed=options.seed,
+        progress=progress,
     )
-    keeping = ResultWriter(replace(selection, output=target))
-    keeping.write("output", lambda known: write_ids(known, target))
-    return keeping.settled()
+    writer = ResultWriter(replace(selection, output=target))
+    writer.write("output", lambda known: write_ids(known, target))
+    return writer.finish()
 
 
 def _target(source: FittedSimulator, subject: InfluenceTarget, spec: SelectionSpec, output: str | Path | None) -> Path:

@@ -1,6 +1,6 @@
 """Trains on selected subsets, scored on test examples that the selection never saw, to see what selecting is worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ def select_study(
 ) -> SelectionStudy | None:
     """Train on what ``select`` chooses, on what ``rivals`` would choose, and on random subsets of equal class shares.
 
-    Of the test examples that ``on`` names, ``score_on`` (half of them) are set apart by ``seed``: the simulator's
+    Of the test examples that ``on`` names, ``score_on`` (half of them) are held out by ``seed``: the simulator's
     estimator, with its settings, and the rivals are fitted anew to the recording without these, choose for the
-    others, and every training is scored on those set apart. The rivals' choice is by influence and
+    others, and every training is scored on those held out. The rivals' choice is by influence and
     ``max_share_per_class`` alone. A choice is trained on ``repeats`` times in other orders, each of ``random_subsets``
     once, by the recording's recipe and model. Each training is kept: the same call goes on where an interrupted one
     stopped. With ``dry_run`` it is None.
@@ -82,16 +82,23 @@ def select_study_with(
     class_quota(source.scope.pool, spec)
     halves = split_tests(source, subject, options.score_on, seed)
     target, picture = study_targets("select-study", source.recording, study)
-    runner = make_executor(get_registry(), study.executor)
+    registry = get_registry()
+    runner = make_executor(registry, study.executor)
     retrainer = _retrainer(source, halves, options, progress)
     choices, notes = baseline_choices(
-        source, halves, spec, options.rivals, selection.how, selection.orders, seed, inputs.features, progress
+        registry,
+        source,
+        halves,
+        spec_of_selection=spec,
+        rivals=options.rivals,
+        how=selection.how,
+        orders=selection.orders,
+        seed=seed,
+        features=inputs.features,
+        progress=progress,
     )
     drawn = drawn_of(source.scope.pool, spec.size, options.random_subsets, seed)
-    kinds = {
-        name: [Training(repeat, (), places) for repeat in range(options.repeats)] for name, places in choices.items()
-    }
-    kinds[RANDOM_KIND] = [Training(number % options.repeats, (), places) for number, places in enumerate(drawn)]
+    kinds = _trainings(choices, drawn, options.repeats)
     distinct = list(dict.fromkeys(training for one in kinds.values() for training in one))
     retrainer.open()
     if announce is not None:
@@ -116,11 +123,20 @@ def select_study_with(
         figure=picture,
         notes=(*source.notes, *source.recording.notes, *notes, *retrainer.notes),
     )
-    keeping = ResultWriter(found)
+    writer = ResultWriter(found)
     if picture is not None:
-        keeping.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
-    keeping.write("output", lambda known: write_selection_study(known, target))
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw_selection_study(known, picture), required=is_named(study.figure))
+    writer.write("output", lambda known: write_selection_study(known, target))
+    return writer.finish()
+
+
+def _trainings(
+    choices: Mapping[str, tuple[int, ...]], drawn: Sequence[tuple[int, ...]], repeats: int
+) -> dict[str, list[Training]]:
+    """Each choice in as many orders as there are repeats; each random subset in one of these."""
+    kinds = {name: [Training(repeat, (), places) for repeat in range(repeats)] for name, places in choices.items()}
+    kinds[RANDOM_KIND] = [Training(number % repeats, (), places) for number, places in enumerate(drawn)]
+    return kinds
 
 
 def _retrainer(
@@ -135,17 +151,17 @@ def _retrainer(
     recipe = recorded_schedule(recording.dynamics, source.metric)
     kept = recording.workspace.root / f"{recording.stem}.select-study.jsonl"
     return Retrainer(
-        recording,
-        pool,
-        scored,
-        _metrics(source.metric, scored),
-        model_of(recording, options.study.model),
-        options.study.device,
-        recipe.steps,
-        recipe.batch_size,
-        options.study.seed,
-        kept,
-        progress,
+        recording=recording,
+        pool=pool,
+        test=scored,
+        metrics=_metrics(source.metric, scored),
+        model=model_of(recording, options.study.model),
+        device=options.study.device,
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        seed=options.study.seed,
+        path=kept,
+        progress=progress,
     )
 
 

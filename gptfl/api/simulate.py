@@ -111,13 +111,13 @@ def simulate_with(
     if source.new is not None:
         ids = {"new_train": [one.id for one in source.new.pool], "new_test": [one.id for one in source.new.test]}
         settings |= ids
-    keeping = ResultWriter(result)
+    writer = ResultWriter(result)
     file = _file_of(result, source.found, settings | {"notes": list(result.notes)})
-    keeping.write("predictions", lambda _: write_predictions(target, file))
+    writer.write("predictions", lambda _: write_predictions(target, file))
     if picture is not None:
         is_required = is_named(figure)
-        keeping.draw("figure", lambda known: draw(known, picture), required=is_required)
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw(known, picture), required=is_required)
+    return writer.finish()
 
 
 def simulate_many_with(

@@ -216,7 +216,14 @@ class Simulator:
         spec = SelectionSpec.of(selection)
         subject = target_of(selection.on, self.opened, spec)
         return select_from(
-            self.opened, subject, spec, selection.how, self._where[2], selection.orders, made.seed, progress
+            self.opened,
+            subject,
+            spec=spec,
+            how=selection.how,
+            features=self._where[2],
+            orders=selection.orders,
+            seed=made.seed,
+            progress=progress,
         )
 
     @takes(VerifyOptions, _NOT_OF_VERIFICATION)
@@ -272,7 +279,14 @@ def fit(
 ) -> Simulator:
     """Fit an estimator to a recording's runs and write the simulator, which this gives to hold.
 
-    ``gptfl.simulation.fit.fit`` says what each parameter means and what it raises.
+    Args:
+        estimator: its name, None for the default.
+        groups: options in groups.
+        metric: its name, None for the recording's only one or the loss.
+        progress: called along the way.
+        options: those of ``gptfl fit`` (docs/cli.md) by name.
+
+    Raises as ``gptfl.simulation.fit.fit`` does.
     """
     return fitted_simulator(fit_options(estimator, groups, metric, options), progress)
 
@@ -294,6 +308,14 @@ def open_simulator(
     metric: str | None = None,
 ) -> Simulator:
     """The simulator at a path, else the one made last that fits.
+
+    Args:
+        path: its file.
+        dynamics: the recording's file, by default the one that it was fitted to.
+        features: the file of those that it was fitted on, by default in the workspace.
+        workspace: where to look.
+        estimator: that it must be of.
+        metric: that it must predict.
 
     Raises ``DataError`` where there is none, and ``UsageError`` for what is no path.
     """

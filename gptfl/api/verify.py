@@ -60,7 +60,16 @@ def verify_with(
     announce: Announce | None = None,
     opened: FittedSimulator | None = None,
 ) -> Verification | None:
-    """``verify`` with all options in one object; ``opened`` is the simulator where it was read already."""
+    """``verify`` with all options in one object; None for a dry run.
+
+    Args:
+        options: which runs to train, and how.
+        progress: called along the way.
+        announce: called with the cost before the trainings start.
+        opened: the simulator where it was read already.
+
+    Raises as ``verify`` does.
+    """
     choice, seed, inputs = counterfactual_of(options.run), options.seed, options.inputs
     choice.check()
     if not choice.given():
@@ -73,8 +82,9 @@ def verify_with(
     target, picture = _targets(source, request, options.output, options.figure)
     prediction = source.predict(request.query)
     average = against_average(source, request)
-    runner = make_executor(get_registry(), options.executor)
-    training = TrainingPlan.of(source, request, choice, options, progress)
+    registry = get_registry()
+    runner = make_executor(registry, options.executor)
+    training = TrainingPlan.of(registry, source, request, choice, options, progress)
     if announce is not None or options.dry_run:
         guess = training.estimate()
         if announce is not None:
@@ -90,11 +100,11 @@ def verify_with(
         seconds = time.perf_counter() - started
     found = verified(source, request, prediction, average, runs, seconds)
     found = replace(found, output=target, figure=picture)
-    keeping = ResultWriter(found)
+    writer = ResultWriter(found)
     if picture is not None:
-        keeping.draw("figure", lambda known: draw_verification(known, picture), required=is_named(options.figure))
-    keeping.write("output", lambda known: write_verification(known, target))
-    return keeping.settled()
+        writer.draw("figure", lambda known: draw_verification(known, picture), required=is_named(options.figure))
+    writer.write("output", lambda known: write_verification(known, target))
+    return writer.finish()
 
 
 def _targets(

@@ -54,17 +54,25 @@ def written(
 ) -> R:
     """The result, with the files that it was written to.
 
-    ``figure`` is a path, True or None for the ``usual`` place, or False for none. Raises ``NotKept`` as ``ResultWriter`` does.
+    Args:
+        result: whose fields ``output`` and ``figure`` name the files.
+        output: where its numbers go, None for nowhere.
+        figure: a path, True or None for the ``usual`` place, or False for none.
+        usual: where the picture goes if nothing else is said.
+        write: writes the numbers.
+        draw: writes the picture.
+
+    Raises ``NotKept`` as ``ResultWriter`` does.
     """
     table = None if output is None else user_path(output)
     picture = user_path(figure) if isinstance(figure, str | Path) else None if figure is False else usual
     places: dict[str, Any] = {"output": table, "figure": picture}
-    keeping = ResultWriter(replace(result, **places))  # type: ignore[type-var]
+    writer = ResultWriter(replace(result, **places))  # type: ignore[type-var]
     if picture is not None:
-        keeping.draw("figure", lambda known: draw(known, picture), required=is_named(figure))
+        writer.draw("figure", lambda known: draw(known, picture), required=is_named(figure))
     if table is not None:
-        keeping.write("output", lambda known: write(known, table))
-    return keeping.settled()
+        writer.write("output", lambda known: write(known, table))
+    return writer.finish()
 
 
 def study_targets(name: str, recording: OpenedRecording, study: StudyOptions) -> tuple[Path, Path | None]:

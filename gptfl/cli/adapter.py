@@ -13,13 +13,10 @@ import typer
 from typer.core import TyperCommand
 
 from gptfl.cli.config import read_config, written
-from gptfl.cli.trainer_flags import in_own_words
 from gptfl.cli.values import read_plainly
 from gptfl.errors import GptflError, UsageError
 from gptfl.options.base import Place, assemble, check_value, places
 from gptfl.options.files import read_values
-from gptfl.options.recipe import read_recipe
-from gptfl.options.recipe import typed as typed_options
 
 CONFIG, PRINT_CONFIG, RECIPE = "config", "print_config", "recipe"
 GIVEN = "gptfl.given"
@@ -38,15 +35,17 @@ class Once(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words. Raises ``UsageError`` for an option that is given twice."""
         if any(option.name == RECIPE for option in self.params) and not ctx.resilient_parsing:
+            from gptfl.cli.trainer_flags import in_own_words
+
             args = in_own_words(
                 args, {flag for option in self.params for flag in (*option.opts, *option.secondary_opts)}
             )
         if not ctx.resilient_parsing:
             _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-            asks_help = any(option.name == "help" for option in given)
+            help_requested = any(option.name == "help" for option in given)
             ctx.meta[GIVEN] = {option.name for option in given}
             for option, times in Counter(given).items():
-                if times > 1 and _takes_one(option) and not asks_help:
+                if times > 1 and _takes_one(option) and not help_requested:
                     flag = "/".join([option.opts[0], *option.secondary_opts[:1]])
                     raise UsageError(f"{flag} is given {'twice' if times == 2 else f'{times} times'}", "give it once")
         return super().parse_args(ctx, args)
@@ -174,11 +173,12 @@ def _recipe() -> inspect.Parameter:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
         if value is not None and not ctx.resilient_parsing:
             from gptfl.cli import console
+            from gptfl.options.recipe import read_recipe, typed
 
             recipe = read_recipe(value)
             options = recipe.without(ctx.meta.get(GIVEN, ()))
             ignored = f"; ignored: {', '.join(recipe.ignored)}" if recipe.ignored else ""
-            console.note(f"recipe of {recipe.trainer}: {typed_options(options)}{ignored}")
+            console.note(f"recipe of {recipe.trainer}: {typed(options)}{ignored}")
             ctx.default_map = {**{name: _typed(one) for name, one in options.items()}, **(ctx.default_map or {})}
         return value
 

@@ -30,4 +30,4 @@ def command(options: AttributeOptions) -> None:
         console.say((to_csv if options.as_csv else to_json)(result, options.top, options.reverse).rstrip("\n"))
     else:
         show(result, TOP if options.top is None else options.top, options.reverse)
-    console.settle(result.unkept, error)
+    console.show_unkept(result.unkept, error)

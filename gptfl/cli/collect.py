@@ -1,7 +1,5 @@
 """``gptfl collect``."""
 
-import os
-
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.featurize import next_command
@@ -20,10 +18,11 @@ def command(options: CollectOptions) -> None:
     --runs 24 --subset-size 32 --steps 48 --lr 2e-5 --test 48 --record-every 2`
     """
     from gptfl.recording.collect import record
+    from gptfl.recording.launch import is_first_process
 
     with console.progress_bar() as progress:
         result = record(options, progress=progress, announce=announce)
-    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one talks
+    if not is_first_process():
         return
     for text in result.notes:
         console.note(text)

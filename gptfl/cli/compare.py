@@ -37,7 +37,7 @@ def command(options: CompareOptions) -> None:
             for text in footnotes(result):
                 console.note(text)
             console.say(render(result).rstrip())
-            console.settle(result.unkept, error)
+            console.show_unkept(result.unkept, error)
             return
     show_table(rich_table(result))
     for extra in (removal_table(result), calibration_table(result), cost_table(result)):
@@ -45,4 +45,4 @@ def command(options: CompareOptions) -> None:
             show_table(extra)
     console.say_paths(picture=result.figure)
     console.say("next: gptfl simulate --subset ids.txt, or gptfl select --size N (after gptfl fit)")
-    console.settle(result.unkept, error)
+    console.show_unkept(result.unkept, error)

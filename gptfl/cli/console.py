@@ -178,8 +178,8 @@ def outcome(stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[R
         return error.result, error
 
 
-def settle(unkept: tuple[str, ...], error: NotKept | None) -> None:
-    """Tell, after the result, what of it couldn't be written. Raises ``NotKept`` where that was asked for."""
+def show_unkept(unkept: tuple[str, ...], error: NotKept | None) -> None:
+    """Print, after the result, what of it couldn't be written. Raises ``NotKept`` where an option named that."""
     for text in unkept:
         note(text)
     if error is not None:

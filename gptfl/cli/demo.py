@@ -39,7 +39,7 @@ def command(options: DemoOptions) -> None:
     rank.show(result.ranking, TOP, reverse=False)
     console.say()
     console.say(f"Verdict: {result.verdict}.")
-    console.settle((*result.comparison.unkept, *result.verification.unkept, *result.ranking.unkept), None)
+    console.show_unkept((*result.comparison.unkept, *result.verification.unkept, *result.ranking.unkept), None)
     console.say()
     console.say("Try next, in the same workspace:")
     # In a virtual environment that isn't activated, the bare name would not be found.

@@ -25,12 +25,12 @@ def command(options: ImportOptions) -> None:
         result = import_with(options, progress=progress)
     for text in result.notes:
         console.note(text)
-    _tell(result)
+    _show(result)
     # Imported sketches are features as they are.
     console.say(f"next: {next_command(sketched=False) if result.features is None else 'gptfl fit'}")
 
 
-def _tell(result: "ImportResult") -> None:
+def _show(result: "ImportResult") -> None:
     low, high = result.steps
     steps = f"{low}" if low == high else f"{low} to {high}"
     console.say(
@@ -43,9 +43,9 @@ def _tell(result: "ImportResult") -> None:
             f"{found.scores:,} scores of {found.runs} runs, {found.missing:,} missing, {found.duplicates.repeats:,} repeated"
             + (f" ({found.duplicates.differing:,} with another value)" if found.duplicates.differing else "")
         )
-    odd = result.batches
-    rows["batches"] = f"{odd.repeats:,} repeated" + (
-        f" ({odd.differing:,} with other examples)" if odd.differing else ""
+    duplicates = result.batches
+    rows["batches"] = f"{duplicates.repeats:,} repeated" + (
+        f" ({duplicates.differing:,} with other examples)" if duplicates.differing else ""
     )
     console.show_pairs(rows)
     if result.features is not None:

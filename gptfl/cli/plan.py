@@ -1,5 +1,6 @@
-"""What ``gptfl collect`` tells of a recording before it begins."""
+"""What a recording, or trainings for a check of predictions, will be and cost, said before they begin."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gptfl.cli import console
@@ -128,3 +129,17 @@ def announce(plan: "CostEstimate") -> None:
     )
     for text in plan.notes:
         console.note(text)
+
+
+def announce_trainings(plan: "CostEstimate", trainings: Mapping[str, str]) -> None:
+    """Print what real trainings will be, by rows of text, and what they cost."""
+    trained, whole = console.human_count(plan.trained_parameters), console.human_count(plan.parameters)
+    console.say("Plan")
+    console.show_pairs(
+        {
+            **trainings,
+            "training": f"{trained} of {whole} parameters, lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
+            "time": f"about {console.human_seconds(plan.seconds)} ({console.human_seconds(plan.seconds_per_step)} a step)",
+            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
+        }
+    )

@@ -43,7 +43,7 @@ def command(options: RankOptions) -> None:
         show(result, TOP if top is None else top, options.reverse)
         flips = result.flipped is not None and not result.imported
         console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
-    console.settle(result.unkept, error)
+    console.show_unkept(result.unkept, error)
 
 
 def show(result: "RankResult", top: int, reverse: bool) -> None:

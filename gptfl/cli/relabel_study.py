@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.picture import pictured
+from gptfl.cli.plan import announce_trainings
 from gptfl.cli.tables import show_table
 from gptfl.options.influence import RelabelStudyOptions
 
@@ -37,7 +38,7 @@ def command(options: RelabelStudyOptions) -> None:
     for text in study.notes:
         console.note(text)
     show(study, options.study.as_json)
-    console.settle(study.unkept, error)
+    console.show_unkept(study.unkept, error)
 
 
 def show(study: "RelabelStudy", as_json: bool) -> None:
@@ -60,15 +61,11 @@ def show(study: "RelabelStudy", as_json: bool) -> None:
 
 def _announce(plan: "CostEstimate") -> None:
     kept = plan.runs - plan.runs_left
-    console.say("Plan")
-    console.show_pairs(
+    announce_trainings(
+        plan,
         {
             "trainings": f"{plan.runs}" + (f" ({kept} done already)" if kept else ""),
             "each": f"{plan.steps} steps of {plan.batch_size} over a pool of {plan.subset}, "
             f"measured twice on {plan.test} test examples",
-            "training": f"{console.human_count(plan.trained_parameters)} of {console.human_count(plan.parameters)} "
-            f"parameters, lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
-            "time": f"about {console.human_seconds(plan.seconds)} ({console.human_seconds(plan.seconds_per_step)} a step)",
-            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
-        }
+        },
     )

@@ -34,7 +34,7 @@ def command(options: SelectOptions) -> None:
         if found.output is not None:
             subset = f"--subset {console.quoted(found.output)}"
             console.say(f"next: gptfl {'simulate' if found.imported else 'verify'} {subset}")
-    console.settle(found.unkept, error)
+    console.show_unkept(found.unkept, error)
 
 
 def show(found: "Selection", top: int) -> None:

@@ -49,7 +49,7 @@ def command(options: SimulateOptions) -> None:
     else:
         show(result)
         console.say(f"next: {_next(options.run, result.imported or options.new.new_train is not None)}")
-    console.settle(result.unkept, error)
+    console.show_unkept(result.unkept, error)
 
 
 def _many(options: SimulateOptions) -> None:

@@ -69,7 +69,7 @@ def over_runs(options: LearningCurveOptions, as_json: bool, as_csv: bool) -> Non
         for text in notes_of(found):
             console.note(text)
     _show(found, runs_json if as_json else runs_csv if as_csv else None, runs_table)
-    console.settle(found.unkept, error)
+    console.show_unkept(found.unkept, error)
 
 
 def over_settings(options: GridOptions, as_json: bool, as_csv: bool) -> None:
@@ -82,7 +82,7 @@ def over_settings(options: GridOptions, as_json: bool, as_csv: bool) -> None:
     for text in found.notes:
         console.note(text)
     _show(found, sweep_json if as_json else sweep_csv if as_csv else None, sweep_table)
-    console.settle(found.unkept, error)
+    console.show_unkept(found.unkept, error)
 
 
 def _swept(estimators: Sequence[str] | None) -> str | None:

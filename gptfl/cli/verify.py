@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gptfl.cli import console
 from gptfl.cli.adapter import with_options
 from gptfl.cli.picture import pictured
+from gptfl.cli.plan import announce_trainings
 from gptfl.cli.tables import show_table
 from gptfl.options.evaluation import VerifyOptions
 
@@ -36,7 +37,7 @@ def command(options: VerifyOptions) -> None:
     show(found, options.as_json)
     if not options.as_json:
         console.say("next: gptfl rank")
-    console.settle(found.unkept, error)
+    console.show_unkept(found.unkept, error)
 
 
 def show(found: "Verification", as_json: bool) -> None:
@@ -72,14 +73,10 @@ def show(found: "Verification", as_json: bool) -> None:
 
 def _announce(plan: "CostEstimate") -> None:
     of = "1 training" if plan.runs == 1 else f"{plan.runs} trainings"
-    console.say("Plan")
-    console.show_pairs(
+    announce_trainings(
+        plan,
         {
             "to train": f"{of} of {plan.steps} steps of {plan.batch_size}, measured {plan.recorded} times on "
             f"{plan.test} test examples",
-            "training": f"{console.human_count(plan.trained_parameters)} of {console.human_count(plan.parameters)} "
-            f"parameters, lr {plan.learning_rate:g}, {plan.precision} on {plan.device}",
-            "time": f"about {console.human_seconds(plan.seconds)} ({console.human_seconds(plan.seconds_per_step)} a step)",
-            "memory": f"about {console.human_bytes(plan.memory_bytes)} and activations",
-        }
+        },
     )

@@ -71,7 +71,16 @@ def count_steps(subset: int, batch_size: int, epochs: float) -> int:
 def fill_batches(
     subset: Int[np.ndarray, " subset"], batch_size: int, steps: int, seed: int
 ) -> Int[np.ndarray, "step batch"]:
-    """Cycle through fresh shuffles of the subset until every batch is filled."""
+    """The places of a run's batches: the subset in fresh shuffles, one after the other, until every batch is full.
+
+    Args:
+        subset: places in the pool, each once.
+        batch_size: examples a step.
+        steps: how many batches.
+        seed: the run's seed, of which the shuffles are drawn.
+
+    Raises ``UsageError`` where the subset is empty.
+    """
     if len(subset) == 0:
         raise UsageError("the subset is empty", "name at least one example")
     random = generator(seed, RunStream.BATCHES)

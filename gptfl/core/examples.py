@@ -53,6 +53,16 @@ class Example:
         return cls(id, prompt, target, fields=fields, turns=tuple(turns))
 
     @property
+    def is_flipped(self) -> bool:
+        """Whether its label was changed to another (``FLIPPED``)."""
+        return self.fields.get(FLIPPED) is True
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether its recording says that it is to be held out of fits (``RESERVED``)."""
+        return self.fields.get(RESERVED) is True
+
+    @property
     def tools(self) -> list[Any] | None:
         """The tools that a conversation may call, as chat templates take them."""
         tools = self.fields.get(TOOLS) if self.turns else None
@@ -96,16 +106,20 @@ def _numbered(example: Example, classes: "Classes") -> Example:
     if example.label is None or not example.choices:
         return example
     choices, fields = classes.choices(example.task or ""), dict(example.fields)
-    clean = fields.get("clean_label")
+    clean = fields.get(CLEAN)
     if type(clean) is int and 0 <= clean < len(example.choices):
-        fields["clean_label"] = choices.index(example.choices[clean]) if choices else None
+        fields[CLEAN] = choices.index(example.choices[clean]) if choices else None
     own = classes.of(example)
     return replace(example, label=None if own is None else own[1], fields=fields)
 
 
 TOOLS = "tools"
 """The field of a conversation that describes its tools."""
-WORDLESS = ("template", "flipped", "clean_label", "reserved")
+FLIPPED, CLEAN = "flipped", "clean_label"
+"""The fields of an example whose label was changed: that it was, and the label that it had."""
+RESERVED = "reserved"
+"""The field by which a recording's own examples say that they are to be held out of fits."""
+WORDLESS = ("template", FLIPPED, CLEAN, RESERVED)
 """Fields that tell in a number what was done to an example."""
 
 
@@ -271,7 +285,3 @@ def references_of(example: Example) -> tuple[str, ...]:
             "give at least one, or leave the field out to take the target",
         )
     return tuple(texts)
-
-
-RESERVED = "reserved"
-"""The field by which a recording's own examples say that they are to be set aside."""

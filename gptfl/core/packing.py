@@ -12,7 +12,7 @@ from gptfl.core.curriculum import RunStream, count_steps, fill_batches, generato
 from gptfl.errors import UsageError
 
 PACKINGS = (BFD,) = ("bfd",)
-"""How examples are packed into rows; best fit decreasing is what TRL's trainer does unless told otherwise."""
+"""How examples are packed into rows; best fit decreasing is what TRL's trainer does by default."""
 PACKED_AT_ONCE = 1000
 """TRL packs so many examples by themselves, then as many more."""
 MEGA_BATCHES, LARGEST_MEGA_BATCH = 4, 50

@@ -185,7 +185,15 @@ def features_at(
     pool_rows: Int[np.ndarray, " kept"],
     test_rows: Int[np.ndarray, " chosen"],
 ) -> Features:
-    """The features of some of the examples."""
+    """The features of some of the examples.
+
+    Args:
+        features: of all examples.
+        pool: the training examples that are kept, in order.
+        test: the test examples that are kept, in order.
+        pool_rows: the row in ``features`` of each example of ``pool``.
+        test_rows: the row in ``features`` of each example of ``test``.
+    """
     sets = {
         name: FeatureSet(one.train[pool_rows], one.test[test_rows], one.kind) for name, one in features.sets.items()
     }

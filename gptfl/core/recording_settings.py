@@ -243,7 +243,7 @@ class RecordingSettings(Mapping[str, Any]):
 
     def identity(self, examples: str) -> str:
         """Fingerprint of what all the calls that make one recording share; ``examples`` is that of its examples."""
-        shared = {key: value for key, value in self.items() if _tells_apart(key, value)}
+        shared = {key: value for key, value in self.items() if _is_identity(key, value)}
         return fingerprint(shared, examples)
 
     def difference(self, recorded: "RecordingSettings") -> tuple[str, str] | None:
@@ -278,7 +278,7 @@ SETTINGS: Mapping[str, Setting] = {
 """What is known of each setting, by its key."""
 
 
-def _tells_apart(key: str, value: Any) -> bool:
+def _is_identity(key: str, value: Any) -> bool:
     known = SETTINGS.get(key)
     return known is None or (known.identity and not (known.left_out and value == known.before))
 

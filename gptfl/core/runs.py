@@ -56,7 +56,7 @@ class Run:
     ``steps`` are the recorded steps in ascending order; 0 is the model before any update.
     ``metrics`` maps a metric's name to its values, NaN where not recorded.
     ``derivatives``, where recorded, maps a direction (``gradient``, ``update``) to the change of each test
-    example's loss that the gradients along this very run foretell to first order; row k tells the change from
+    example's loss that the gradients along this very run predict to first order; row k tells the change from
     recorded step k - 1 to k, row 0 is 0. ``seconds``, where known, is what training and measuring took; no
     fingerprint has it.
     """

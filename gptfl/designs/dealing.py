@@ -21,10 +21,17 @@ def even_parts(sizes: Int[np.ndarray, " group"], total: int) -> Int[np.ndarray, 
     return parts
 
 
-def pick_evenly(
+def draw_evenly(
     count: int, groups: Int[np.ndarray, " pool"] | None, pool: int, key: tuple[int, ...]
-) -> Int[np.ndarray, " picked"]:
-    """``count`` places of the pool in ascending order, drawn by ``key``, as many of each group as of another."""
+) -> Int[np.ndarray, " count"]:
+    """Places of the pool in ascending order, as many of each group as of another.
+
+    Args:
+        count: how many places.
+        groups: the group's number of each place; None for no groups.
+        pool: how many places there are.
+        key: numbers that the random stream is made of.
+    """
     order = generator(*key).permutation(pool)
     if groups is None:
         return np.sort(order[:count])
@@ -71,10 +78,17 @@ class Dealer:
     def deal_pair(
         self, places: Int[np.ndarray, " candidate"], size: int, swapped: int, random: np.random.Generator
     ) -> tuple[Int[np.ndarray, " dealt"], Int[np.ndarray, "swapped 2"]]:
-        """Choose the examples of a run, and which of them a second run has others for; count both runs.
+        """The examples of a run, and which of them a second run has others for; both runs are counted.
 
-        Returns the first run's ``size`` examples, and ``swapped`` rows of one of them and what takes its place.
-        Those swapped are in one of the two runs, the others in both; so they are the ones that were dealt most.
+        They are the first run's ``size`` examples, and ``swapped`` rows of one of them and what takes its place. Those
+        swapped are
+        in one of the two runs, the others in both; so they are the ones that were dealt most.
+
+        Args:
+            places: the candidates.
+            size: examples of a run.
+            swapped: how many of them the second run has others for.
+            random: decides among equals.
         """
         chosen = self.least(places, size + swapped, random)
         both, once = np.split(chosen, [size - swapped])

@@ -45,7 +45,7 @@ class Identification:
 
 
 def contrast_subset(pool: int) -> int:
-    """How many examples a run of the contrast design has unless told otherwise."""
+    """How many examples a run of the contrast design has unless given."""
     return max(1, min(CONTRAST_SUBSET, pool // CONTRAST_PART))
 
 
@@ -113,10 +113,16 @@ def identification(
     classes: Mapping[str, Int[np.ndarray, " members"]] | None = None,
     ratio: float = SIGNAL_TO_NOISE,
 ) -> Identification | None:
-    """What runs on these batches leave unknown; None for fewer than two runs or two examples.
+    """What runs on these batches leave unknown of examples; None for fewer than two runs or two examples.
 
-    ``open_`` are the examples that runs draw from, by default the whole pool. ``pairs`` are groups of examples that
-    take each other's places in two of the runs, ``classes`` the members of each class (among ``open_``).
+    Args:
+        batches: of each run, places in the pool.
+        learning_rates: of each step, the same in all runs.
+        pool: how many training examples there are.
+        open_: the examples that runs draw from, by default the whole pool.
+        pairs: groups of examples that take each other's places in two of the runs.
+        classes: the members of each class, among ``open_``.
+        ratio: the size of examples' effects beside the noise of a run.
     """
     open_ = np.arange(pool) if open_ is None else open_
     count = len(open_)

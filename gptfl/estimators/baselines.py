@@ -193,7 +193,14 @@ def begun(
     query: Query,
     grid: Int[np.ndarray, " grid"],
 ) -> Float[np.ndarray, "run recorded test"]:
-    """The values with the given first ones, which stay as long as no step of another size than recorded is taken."""
+    """The values with the given first ones, which stay as long as no step of another size than recorded is taken.
+
+    Args:
+        values: predicted; they are changed in place.
+        clock: what step sizes add up to along the average run, None where steps are counted instead.
+        query: its first scores and step sizes.
+        grid: the recorded steps, ascending.
+    """
     values[:, 0] = query.first
     if clock is not None:
         run, place = np.nonzero(clock.place(query, grid).still)
@@ -219,10 +226,16 @@ def places_of(query: Query, test: int) -> Int[np.ndarray, " asked"]:
 
 
 def array_of(estimator: str, state: Mapping[str, np.ndarray], name: str, dimensions: int) -> np.ndarray:
-    """One array of a state. Raises ``DataError`` where it is missing or has another number of axes."""
+    """One array of a state.
+
+    Args:
+        estimator: whose state it is, for the message.
+        state: arrays by name, from a file.
+        name: of the array.
+        dimensions: how many axes it must have.
+
+    Raises ``DataError`` where it is missing or has another number of axes.
+    """
     if name not in state or np.ndim(state[name]) != dimensions:
         raise DataError(f"{estimator}: its array {name!r} is missing or ill-shaped", "fit it again (gptfl fit)")
     return np.asarray(state[name])
-
-
-__all__: Sequence[str] = ("MeanRun", "Persistence", "training_runs")

@@ -21,10 +21,15 @@ def exposures(
 ) -> Float[np.ndarray, "run recorded pool"]:
     """The sum over the steps before each recorded one of step size times the example's share of the batch.
 
-    Step s has seen batches 0 .. s-1; an example that is twice in a batch counts twice, and -1 is padding (see
-    ``presentation_weights``). With ``groups`` (a group's index for each example) the last
-    axis is groups instead of examples, and no array over the pool is made. ``steps`` ascend. ``counts`` are the
-    examples' ``relative_weights``, where they don't count alike.
+    Args:
+        batches: places in the pool; step s has seen batches 0 .. s-1, an example that is twice in a batch counts twice,
+            and
+            -1 is padding (see ``presentation_weights``).
+        learning_rates: of each step.
+        steps: recorded steps, ascending.
+        pool: how many examples there are.
+        groups: a group's index for each example; the last axis is then groups, and no array over the pool is made.
+        counts: the examples' ``relative_weights``, where they don't count alike.
     """
     width = pool if groups is None else int(groups.max(initial=-1)) + 1
     result = np.zeros((len(batches), len(steps), width))
@@ -47,7 +52,15 @@ def exposures_by_chunk(
     pool: int,
     entries: int = ENTRIES,
 ) -> Iterator[tuple[slice, Float[np.ndarray, "chunk recorded pool"]]]:
-    """The same, a few runs at a time, so that no more than ``entries`` numbers are held at once."""
+    """The same, a few runs at a time, with the slice of the runs.
+
+    Args:
+        batches: places in the pool; -1 is padding.
+        learning_rates: of each step.
+        steps: recorded steps, ascending.
+        pool: how many examples there are.
+        entries: no more than so many numbers are held at once, or one run's.
+    """
     size = max(1, entries // max(1, len(steps) * pool))
     for start in range(0, len(batches), size):
         chunk = slice(start, min(start + size, len(batches)))

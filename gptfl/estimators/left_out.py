@@ -24,7 +24,15 @@ def of_steps(steps: Sequence[int] | Int[np.ndarray, " step"]) -> str:
 
 
 def cut_notes(who: str, runs: Sequence[Run], metric: str, grid: Int[np.ndarray, " grid"]) -> tuple[str, ...]:
-    """A note on the recorded steps before and after those of the average run (``estimators.average``), where there are any."""
+    """A note on the recorded steps before and after those of the average run (``estimators.average``), where there are
+    any.
+
+    Args:
+        who: the estimator, as notes call it.
+        runs: that were fitted.
+        metric: name of the metric.
+        grid: the steps of the average run, ascending.
+    """
     scored = [run.steps[np.isfinite(run.metrics[metric]).any(axis=1)] for run in runs]
     steps = np.unique(np.concatenate(scored))
     beyond = steps[(steps < grid[0]) | (steps > grid[-1])]

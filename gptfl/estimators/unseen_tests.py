@@ -39,14 +39,25 @@ def extrapolated_by_kernel(
     cosines: Float[np.ndarray, "new test"],
     levels: tuple[Float[np.ndarray, "test k"], Float[np.ndarray, "new k"]] | None = None,
 ) -> tuple[Float[np.ndarray, "run recorded new"], Float[np.ndarray, "run recorded new"]]:
-    """The same, told from the first value and from the test examples that are alike (universal kriging).
+    """Trajectories of unseen test examples, by their first value and by the known ones similar to them (universal
+    kriging).
 
     At each step a line in the first value, and around it a Gaussian process over test examples with the covariance
-    ``weight * alike + I``; the weight has the greatest restricted likelihood over all steps. ``levels`` are further
-    numbers known of each known and each new test example: with them the line is a plane, if that tells known test
-    examples better from the others. Line and plane go on beyond the known examples, but no farther than these spread;
-    from there on a trajectory keeps its distance to the last one told. With fewer than four known examples, or where all
-    begin alike, ``extrapolated`` tells. Beside it, the variance of the errors; the line's own counts.
+    ``weight * kernel + I``; the weight has the greatest restricted likelihood over all steps. Line and plane go on
+    beyond
+    the known examples, but no farther than these spread; from there on a trajectory keeps its distance to the last one
+    within. With fewer than four known examples, or where all begin alike, it is as ``extrapolated`` says. Beside it,
+    the
+    variance of the errors; the line's own counts.
+
+    Args:
+        known: mean trajectories of the known test examples.
+        kernel: similarity of each two known ones.
+        first: the first value of each new one in each run.
+        cosines: similarity of each new one to the known ones.
+        levels: further numbers of each known and each new test example: with them the line is a plane, if that tells
+            known
+            test examples better from the others.
     """
     if known.shape[1] < 4 or np.ptp(known[0]) == 0:
         values = extrapolated(known, first)

@@ -29,10 +29,15 @@ LONE = 2 / 3
 def compare_held_out(
     recording: OpenedRecording, options: CompareOptions, progress: Progress = silent, read: FeaturesRead | None = None
 ) -> Comparison:
-    """Fit every estimator to the same runs and score what it predicts for the held-out ones; writes no table.
+    """The table of all estimators, each fitted to the same runs and scored on the held-out ones; nothing is written.
 
-    Of the options, those of files are not looked at. Several comparisons of one recording may share the features that
-    were ``read``. Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
+    Args:
+        recording: the runs.
+        options: which estimators, runs and examples; those of files are not looked at.
+        progress: called along the way.
+        read: features that were read before; several comparisons of one recording may share them.
+
+    Raises ``UsageError`` and ``DataError`` as ``gptfl.compare`` does.
     """
     settings = read_settings_by_part(options.settings)
     observed, against, seed = options.observe or 0, options.against_estimator, options.seed
@@ -41,19 +46,15 @@ def compare_held_out(
     chosen, metric_notes = choose_metric(recording.dynamics, options.metric)
     recording = focused(recording, chosen)
     lookup = FeatureLookup(recording, options.inputs.features, options.encoder, {} if read is None else read)
+    registry = get_registry()
     entries, left_out = choose_estimators(
-        get_registry(), lookup, chosen, options.estimators, settings, calibrate=options.calibrate
+        registry, lookup, chosen, options.estimators, settings, calibrate=options.calibrate
     )
-    labels = [entry.label for entry in entries]
-    if against is not None and against not in labels:
-        raise UsageError(
-            f"--against-estimator {against!r} is not compared",
-            f"name one of the rows: {', '.join(labels)}",
-        )
+    _check_against(against, [entry.label for entry in entries])
     truth = None if options.truth is None else _truth(options, recording, chosen)
     folds, fold_notes = (None, ()) if truth else folds_for(recording.dynamics, recording.held_out, options.folds)
     job = HeldOutEvaluation(
-        get_registry(), recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
+        registry, recording, chosen, seed, progress, cost=options.cost, observed=observed, truth=truth
     )
     splits, run_notes = job.divide(folds)
     _check_observed(observed, splits)
@@ -82,11 +83,7 @@ def compare_held_out(
             *_holdout_notes(recording, entries),
             *fold_notes,
             *run_notes,
-            *_lone_note(held_out),
-            *_movement_notes(recording.dynamics, chosen),
-            *dict.fromkeys(job.notes),
-            *device_note(job.all_runs(), chosen),
-            *binary_note(recording.dynamics, chosen),
+            *_run_notes(job, held_out),
         ),
         unseen=None if recording.held_out is None else recording.held_out.to_json(recording.dynamics),
         observed=observed,
@@ -105,6 +102,26 @@ def _truth(options: CompareOptions, recording: OpenedRecording, metric: MetricIn
     learning = options.learning
     other = open_recording(options.truth, None, learning.every, learning.keep_diverged)
     return open_truth(other, recording, metric)
+
+
+def _check_against(against: str | None, labels: Sequence[str]) -> None:
+    """Raise ``UsageError`` where the estimator that others are held against is no row of the table."""
+    if against is not None and against not in labels:
+        raise UsageError(
+            f"--against-estimator {against!r} is not compared", f"name one of the rows: {', '.join(labels)}"
+        )
+
+
+def _run_notes(job: HeldOutEvaluation, held_out: HeldOut) -> tuple[str, ...]:
+    """What to know of the runs that are compared on."""
+    dynamics, metric = job.recording.dynamics, job.metric
+    return (
+        *_lone_note(held_out),
+        *_movement_notes(dynamics, metric),
+        *dict.fromkeys(job.notes),
+        *device_note(job.all_runs(), metric),
+        *binary_note(dynamics, metric),
+    )
 
 
 def _movement_notes(dynamics: Dynamics, metric: MetricInfo) -> tuple[str, ...]:

@@ -17,11 +17,17 @@ ENOUGH = 2.0
 
 
 def measure_cost(named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None) -> Cost:
-    """Time the fitted estimator's answers about these runs, and count their operations.
+    """What the fitted estimator's answers about these runs cost: seconds and operations a trajectory.
 
     Seconds are the median of up to five repetitions after one that isn't counted, over the number of
     trajectories (runs times test examples). Operations are what the estimator's own ``flops(query)`` says, else
     those of PyTorch's matrix products while it predicts (twice the multiplications); None where neither tells.
+
+    Args:
+        named: the fitted estimator and its name.
+        runs: that it is asked about.
+        metric: that was fitted.
+        scope: the examples that the runs are about, where these aren't just those fitted.
     """
     trajectories = sum(run.metrics[metric.name].shape[1] for run in runs)
     predict_trajectories(named, runs, metric, scope)

@@ -137,7 +137,14 @@ class HeldOutEvaluation:
             self.means += predict_trajectories(named, tests, self.metric, self.scope(anchor, None))
 
     def data(self, split: Split, features: Features | None, estimator: Estimator, folds: int = 1) -> FitData:
-        """What an estimator gets to see of a division, which is one of ``folds``."""
+        """What an estimator gets to see of a division.
+
+        Args:
+            split: its runs to fit, to validate and to score.
+            features: of the examples, None where it works without.
+            estimator: its tags say which gradients it is given.
+            folds: how many divisions there are; of several, notes say which one.
+        """
         whole = fit_data(self.recording, split, self.metric, features, self.seed, self.progress, estimator)
         data = without_held_out(whole, self.recording.held_out, estimator)
         self.notes += left_note(whole, data, f" of fold {split.fold + 1}" if folds > 1 else "")

@@ -33,10 +33,13 @@ def repeated(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def ceiling_of(runs: Sequence[Run], metric: MetricInfo, held_out: HeldOut, seed: int = 42) -> Ceiling | None:
-    """The order-noise ceiling on these held-out runs, by the repeats among ``runs``; None where there are too few.
+    """The order-noise ceiling on these held-out runs, by the repeats among all runs; None where there are too few.
 
-    ``runs`` have the test examples of ``held_out``. Repeats that were recorded at other steps than most are left out.
-    ``seed`` is that of the draws that its intervals come from.
+    Args:
+        runs: with the test examples of ``held_out``; repeats recorded at other steps than most are left out.
+        metric: that is scored.
+        held_out: the runs that estimators are scored on.
+        seed: of the draws that its intervals come from.
     """
     groups: dict[bytes, list[list[Run]]] = {}
     for orders in repeated(runs):

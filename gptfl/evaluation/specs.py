@@ -91,11 +91,18 @@ def choose_estimators(
 ) -> tuple[tuple[ComparedEstimator, ...], dict[str, str]]:
     """The rows to be, and the estimators left out with the reason.
 
-    ``lookup`` has the features that they work from. ``specs`` are read by ``parse_spec``; without them all registered estimators take part. ``settings`` maps an
-    estimator's name to settings for each of its rows; what a spec says itself goes before. ``calibrate`` sets the
-    setting of that name in every row that has it and doesn't say otherwise. What was named must work: for those
-    every problem is raised, before any work, but that an estimator can't answer about unseen examples: that row
-    tells so itself.
+    What was named must work: for those every problem is raised, before any work, but that an estimator can't answer
+    about unseen examples, which its row says itself.
+
+    Args:
+        registry: where estimators are found by name.
+        lookup: the features that they work from.
+        metric: to be predicted.
+        specs: read by ``parse_spec``; without them all registered estimators take part.
+        settings: by an estimator's name, settings for each of its rows; what a spec says itself goes before.
+        calibrate: sets the setting of that name in every row that has it and doesn't say otherwise.
+
+    Raises ``UsageError`` for names and settings that aren't known, ``DataError`` where a need of one named isn't met.
     """
     settings = settings or {}
     parsed = [parse_spec(spec) for spec in specs or ()]

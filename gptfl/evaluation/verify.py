@@ -16,7 +16,7 @@ from gptfl.options.common import File
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Executor, Plan
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recording.recipe import recipe_in_file
 from gptfl.recording.recording import OpenedRecording, with_texts
 from gptfl.recording.tokens import check_tokens
@@ -71,13 +71,25 @@ class TrainingPlan:
     @classmethod
     def of(
         cls,
+        registry: Registry,
         source: FittedSimulator,
         request: SimulationRequest,
         choice: Counterfactual,
         options: VerifyOptions,
         progress: Progress,
     ) -> "TrainingPlan":
-        """Prepare them. Raises ``DataError`` where the recording doesn't say how."""
+        """What it takes to train the runs of a question.
+
+        Args:
+            registry: where the metric is found by name.
+            source: the simulator that answered.
+            request: the curricula.
+            choice: how the question was put.
+            options: where the texts are, which model, which device.
+            progress: called along the way.
+
+        Raises ``DataError`` where the recording doesn't say how it was made.
+        """
         recording = source.recording
         recipe = replace(_recipe(recording, options), derivatives=False, processes=1, shard=False)
         if choice.overrides.learning_rate is not None:
@@ -85,7 +97,7 @@ class TrainingPlan:
         by = "its settings" if options.recipe is None else f"--recipe {options.recipe}"
         _check_rates(recipe, request, recording.path, by)
         pool, test = with_texts(recording.dynamics, options.data, recording.path)
-        metric = make_metric(get_registry(), source.metric.name)
+        metric = make_metric(registry, source.metric.name)
         metric.check(test)
         plans = tuple(
             Plan(index, run_seed(options.seed, index), TEST, batches)
@@ -164,7 +176,16 @@ def verified(
     runs: Sequence[Run],
     seconds: float,
 ) -> Verification:
-    """What was predicted beside what training gave, scored; nothing is written."""
+    """What was predicted beside what training gave, scored; nothing is written.
+
+    Args:
+        source: the simulator.
+        request: the curricula that were asked about.
+        prediction: what it answered.
+        average: the average recorded run, against which skill is measured.
+        runs: the same curricula, really trained.
+        seconds: that the training took.
+    """
     steps = request.query.steps
     recorded = np.stack([_at(run, source.metric.name, steps) for run in runs])
     predicted = prediction.values.astype(np.float64)

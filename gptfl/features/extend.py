@@ -28,6 +28,13 @@ def beside(
 ) -> Features:
     """The features of a recording with those of more training and test examples after them, by the same encoder.
 
+    Args:
+        features: of the recording.
+        pool: more training examples, with texts.
+        test: more test examples, with texts.
+        recording: says which model's vectors they are.
+        progress: called along the way.
+
     Raises ``DataError`` where the encoder isn't the same any more, or fits its vectors to all examples together
     and can't place others among them.
     """

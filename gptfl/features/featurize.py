@@ -78,7 +78,8 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     recording = open_recording(options.dynamics, options.workspace)
     space, recorded = recording.workspace, recording.dynamics
     name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
-    made: Encoder = get_registry().make("encoder", name, **settings)
+    registry = get_registry()
+    made: Encoder = registry.make("encoder", name, **settings)
     if hasattr(made, "progress"):
         made.progress = progress
     pool, test = recorded.pool, recorded.test
@@ -90,7 +91,7 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
         made.use_recording(recorded)
     target = user_path(output) if output is not None else space.features_path(recording.stem, name)
     started = time.perf_counter()
-    embedding = Embedding(get_registry().find("encoder", name), made, pool, test, progress)
+    embedding = Embedding(registry.find("encoder", name), made, pool, test, progress)
     with space.lock("gptfl featurize"):
         embedding.look_up(dict.fromkeys([*space.candidates("features", encoder=name), target]))
         sets = embedding.sets()

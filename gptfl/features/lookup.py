@@ -168,8 +168,13 @@ def fitted_features(
 ) -> Features:
     """The features of the whole recording, of which the simulator was fitted to those that weren't set aside.
 
-    They are in the file ``given``, else by the same encoder in the workspace. Raises ``DataError`` where they
-    aren't.
+    Args:
+        recording: with what was held out of the fit.
+        found: the simulator's file, which keeps the fingerprint of the features.
+        blind: whether the estimator learns nothing of single training examples, so that none was hidden from it.
+        given: their file, None to look for those of the same encoder in the workspace.
+
+    Raises ``DataError`` where no file has them.
     """
     dynamics = recording.dynamics
     pool, test = _fitted_rows(recording, blind)
@@ -186,7 +191,16 @@ def fitted_features(
 def open_fitted_features(
     recording: OpenedRecording, found: SimulatorFile, blind: bool, given: str | Path | None = None
 ) -> Iterator[FeatureReader]:
-    """The features that ``fitted_features`` finds, open to be read some rows at a time. Raises ``DataError`` alike."""
+    """The features that ``fitted_features`` finds, open to be read some rows at a time.
+
+    Args:
+        recording: with what was held out of the fit.
+        found: the simulator's file, which keeps the fingerprint of the features.
+        blind: whether the estimator learns nothing of single training examples, so that none was hidden from it.
+        given: their file, None to look for those of the same encoder in the workspace.
+
+    Raises ``DataError`` where no file has them.
+    """
     dynamics = recording.dynamics
     pool, test = _fitted_rows(recording, blind)
     examples = examples_fingerprint([dynamics.pool[i] for i in pool], [dynamics.test[i] for i in test])

@@ -59,8 +59,16 @@ def closed_form(
 ) -> tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]:
     """The influence of every pool example on the mean of some test examples, and its standard deviation.
 
-    The vectors are read in parts; never are all of them in memory. Raises ``DataError`` where they aren't to be
-    found or the simulator knows nothing of a test example, and ``PluginError`` where the answer is ill-shaped.
+    The vectors are read in parts; never are all of them in memory.
+
+    Args:
+        source: the simulator, of an estimator that has influence in closed form.
+        tests: places of the test examples.
+        features: the vectors, or their file; None for those in the workspace.
+        progress: called after each part.
+
+    Raises ``DataError`` where the vectors aren't to be found or the simulator knows nothing of a test example, and
+    ``PluginError`` where the answer is ill-shaped.
     """
     estimator, part = source.named.estimator, source.named.part
     if not isinstance(estimator, TellsInfluence):

@@ -13,7 +13,7 @@ from gptfl.features.vectors import VectorSource, blocks
 from gptfl.options.influence import SelectionOptions
 
 MAX_BYTES = 2**31
-"""The vectors of all examples that may be picked take at most so much memory where diversity is asked for."""
+"""The vectors of all examples that may be chosen take at most so much memory where diversity is asked for."""
 ROUNDING = 1e-9
 
 
@@ -31,6 +31,11 @@ class SelectionSpec:
     def of(cls, options: SelectionOptions) -> "SelectionSpec":
         """What options say."""
         return cls(options.size, options.max_share_per_class, options.diversity, options.cautious, options.search)
+
+    @classmethod
+    def greatest(cls, size: int, max_share: float | None) -> "SelectionSpec":
+        """Those of greatest influence, as baselines select: neither diverse nor cautious, and no swaps after."""
+        return cls(size, max_share, diversity=0.0, cautious=0.0, search=0)
 
     def check(self, pool: int) -> None:
         """Raise ``UsageError`` for values that make no sense for a pool of this size."""
@@ -59,7 +64,7 @@ class ClassQuota:
 
 
 def class_quota(pool: Sequence[Example], spec: SelectionSpec) -> ClassQuota:
-    """How many examples of each class may be picked.
+    """How many examples of each class may be chosen.
 
     Raises ``DataError`` where the examples have no classes, and ``UsageError`` where the classes have too few
     examples to give as many as are wanted.
@@ -99,11 +104,19 @@ def select_greedily(
     rooms: ClassQuota,
     vectors: VectorSource | None,
 ) -> list[int]:
-    """The places of the subset, in the order in which they are picked.
+    """The places of the subset, in the order in which they are selected (maximal marginal relevance).
 
-    One after the other, the example is picked whose worth is greatest after taking off ``penalty`` times its likeness
-    (see ``similarity``) to the most alike of those picked before. Without penalty these are the examples of greatest
-    worth, which is the best subset for effects that add up.
+    One after the other, the example is taken whose utility is greatest after taking off ``penalty`` times its
+    similarity
+    to the most similar of those taken before. Without penalty these are the examples of greatest utility, which is the
+    best subset for effects that add up.
+
+    Args:
+        utility: of each training example; more is better.
+        penalty: in units of the utility, for a similarity of 1.
+        spec: how many examples, and how they may be alike.
+        rooms: how many of each class there may be.
+        vectors: of the training examples, by which they are similar; None where nothing is penalised.
 
     Raises ``UsageError`` where the vectors of too many examples would have to be held.
     """
@@ -111,7 +124,7 @@ def select_greedily(
     if penalty == 0 or vectors is None:
         return chosen
     # Of the plain choice one that fits is always left, so that nothing of less worth than its least, less the
-    # greatest penalty, is ever picked.
+    # greatest penalty, is ever chosen.
     eligible = np.flatnonzero(utility >= utility[chosen[-1]] - penalty)
     return _apart(utility, eligible, directions(vectors, eligible, len(utility), spec), penalty, spec.size, rooms)
 
@@ -148,6 +161,12 @@ def directions(
     vectors: VectorSource, places: Int[np.ndarray, " eligible"], pool: int, spec: SelectionSpec
 ) -> list[Float[np.ndarray, "eligible d"]]:
     """The centred vectors of the examples at ascending places in each set, of length 1 (0 where one is the mean).
+
+    Args:
+        vectors: of all training examples, read in parts.
+        places: ascending, of the examples that are kept.
+        pool: how many training examples there are; all of them make the mean.
+        spec: whose ``diversity`` the error names.
 
     Raises ``UsageError`` where they would take too much memory.
     """

@@ -12,7 +12,7 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Influence, InfluenceTarget
 from gptfl.options.defaults import FEW_RUNS
-from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, tells_itself
+from gptfl.plugins.interfaces import InfluencesItself, InfluencesTests, TellsInfluence, has_self_influence
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
@@ -54,7 +54,7 @@ def compute_influence(
         influence, spread = closed_form(source, subject.tests, features, progress)
         last = int(recorded_schedule(source.recording.dynamics, source.metric).grid[-1])
         return Influence(influence, CLOSED_FORM, last, spread=spread)
-    offered = tells_itself(estimator) if subject.itself else isinstance(estimator, InfluencesTests)
+    offered = has_self_influence(estimator) if subject.itself else isinstance(estimator, InfluencesTests)
     if how == DERIVATIVE and not offered:
         kind = "self_influence" if subject.itself else "influence"
         raise DataError(
@@ -68,7 +68,9 @@ def compute_influence(
             f"{source.found.estimator} looks along the runs that it explains and can't answer for others",
             "use another estimator",
         )
-    return simulated(source, subject, how or REPLACE, own, features, orders, seed, progress)
+    return simulated(
+        source, subject, how=how or REPLACE, own=own, features=features, orders=orders, seed=seed, progress=progress
+    )
 
 
 def direct_influence(source: FittedSimulator, subject: InfluenceTarget) -> Float[np.ndarray, " pool"]:

@@ -16,7 +16,7 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import SELF, InfluenceTarget
 from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions
-from gptfl.plugins.interfaces import tells_itself
+from gptfl.plugins.interfaces import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of
@@ -91,12 +91,28 @@ def rankings_of(
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
         influence = compute_influence(
-            source, request.subject, request.how, request.own, request.features, request.orders, request.seed, progress
+            source,
+            request.subject,
+            how=request.how,
+            own=request.own,
+            features=request.features,
+            orders=request.orders,
+            seed=request.seed,
+            progress=progress,
         )
         half = None if influence.spread is None else WIDTH * influence.spread
         low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)
         rankings.append(
-            Ranking(label, name, influence.how, influence.influence, influence.step, source.path, low, high)
+            Ranking(
+                label,
+                name,
+                how=influence.how,
+                influence=influence.influence,
+                step=influence.step,
+                simulator=source.path,
+                low=low,
+                high=high,
+            )
         )
         notes += [*source.notes, *source.recording.notes, *influence.notes]
         if influence.step is not None:
@@ -140,5 +156,5 @@ def _itself(
     return {
         ON_ITSELF.format(ranking.label): detect(direct_influence(source, itself), flipped)
         for ranking, source in zip(rankings, sources, strict=True)
-        if tells_itself(source.named.estimator) and source.recording.held_out is None
+        if has_self_influence(source.named.estimator) and source.recording.held_out is None
     }

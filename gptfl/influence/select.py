@@ -34,9 +34,21 @@ def select_from(
 ) -> Selection:
     """The training examples with the best predicted effect on ``subject``; nothing is written.
 
-    Raises ``DataError`` where the estimator can't tell what is asked.
+    Args:
+        source: the simulator.
+        subject: the test examples that are to gain.
+        spec: how many examples, how diverse, how cautious, and how long to search.
+        how: the method of influence, None for the best that the estimator offers.
+        features: the file of vectors, None for those in the workspace.
+        orders: how many random orders simulated influence and the final prediction take.
+        seed: of all that is drawn.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator has no such influence, ``UsageError`` where the criteria don't go together.
     """
-    influence, chosen = chosen_of(source, subject, spec, how, features, orders, seed, progress)
+    influence, chosen = chosen_of(
+        source, subject, spec, how=how, features=features, orders=orders, seed=seed, progress=progress
+    )
     request = subset_request(source, np.sort(np.array(chosen)), False, orders, seed, AS_RECORDED)
     return _selection_of(source, subject, spec, influence, chosen, request, source.predict(request.query))
 

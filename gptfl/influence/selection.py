@@ -24,7 +24,7 @@ from gptfl.simulation.simulator import FittedSimulator
 class Selection(Displayed):
     """The training examples that are predicted to be best to train on.
 
-    ``examples`` are in the order in which they were picked, ``influence`` is of each on the target, positive where it
+    ``examples`` are in the order in which they were chosen, ``influence`` is of each on the target, positive where it
     makes the metric better, between ``low`` and ``high`` where the estimator says how sure it is. ``predicted`` is
     the metric that the estimator predicts for training on them all, the mean over the target's test examples at
     ``step``, ``reference`` that of the average recorded run; ``intervals`` maps a level to the means of the test
@@ -90,7 +90,20 @@ def chosen_of(
     seed: int,
     progress: Progress,
 ) -> tuple[Influence, list[int]]:
-    """The influence of every example and the places of those chosen: the greatest first, then exchanged."""
+    """The influence of every example, and the places of those chosen: the greatest first, then improved by swaps.
+
+    Args:
+        source: the simulator.
+        subject: the test examples that are to gain.
+        spec: how many examples, how diverse, how cautious, and how long to search.
+        how: the method of influence, None for the best that the estimator offers.
+        features: the vectors, or their file; None for those in the workspace.
+        orders: how many random orders simulated influence takes.
+        seed: of all that is drawn.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator or its features can't give what ``spec`` goes by.
+    """
     rooms = class_quota(source.scope.pool, spec)
     name = source.found.estimator
     if spec.diversity and source.found.features is None:
@@ -98,7 +111,9 @@ def chosen_of(
             f"--diversity {spec.diversity:g} goes by features, and {name} was fitted without any",
             "leave it out, or use an estimator that is fitted to features",
         )
-    influence = compute_influence(source, subject, how, None, features, orders, seed, progress)
+    influence = compute_influence(
+        source, subject, how=how, own=None, features=features, orders=orders, seed=seed, progress=progress
+    )
     if spec.cautious and influence.spread is None:
         raise DataError(
             f"--cautious {spec.cautious:g}: {name} doesn't say how sure it is of an influence (--how {influence.how})",
@@ -111,10 +126,26 @@ def chosen_of(
     if not spec.diversity:
         chosen = select_greedily(utility, 0.0, spec, rooms, None)
         return improve_by_swaps(
-            source, subject, spec, rooms, influence, SearchStart(chosen, utility), None, seed, progress
+            source,
+            subject,
+            spec=spec,
+            rooms=rooms,
+            influence=influence,
+            start=SearchStart(chosen, utility),
+            vectors=None,
+            seed=seed,
+            progress=progress,
         )
     with vectors_of(source, features) as vectors:
         chosen = select_greedily(utility, penalty, spec, rooms, vectors)
         return improve_by_swaps(
-            source, subject, spec, rooms, influence, SearchStart(chosen, utility, penalty), vectors, seed, progress
+            source,
+            subject,
+            spec=spec,
+            rooms=rooms,
+            influence=influence,
+            start=SearchStart(chosen, utility, penalty),
+            vectors=vectors,
+            seed=seed,
+            progress=progress,
         )

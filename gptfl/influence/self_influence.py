@@ -33,11 +33,19 @@ class InitialMetrics:
 def measure_initial_metrics(
     recording: OpenedRecording, metric: MetricInfo, model: str | None, data: str | Path | None, progress: Progress
 ) -> InitialMetrics | None:
-    """What was measured before, else what ``model`` says now; None where neither is to be had.
+    """The pool examples' own metric before training: as measured before, else by ``model`` now; None where neither is
+    there.
 
-    ``data`` is where the texts are, if the recording keeps none. Raises ``DataError`` where the model's weights are
-    not those that the recording started from, the texts can't be had, or the file of an earlier measurement is
-    damaged, and ``UsageError`` for ``data`` that nothing asks for.
+    Args:
+        recording: whose pool is measured.
+        metric: that is measured.
+        model: name or folder of the model that the recording began with, None where it isn't to be loaded.
+        data: where the texts are, if the recording keeps none.
+        progress: called along the way.
+
+    Raises ``DataError`` where the model's weights are not those that the recording started from, the texts can't be
+    had,
+    or the file of an earlier measurement is damaged, and ``UsageError`` for ``data`` without ``model``.
     """
     if data is not None and model is None:
         raise UsageError(f"--data {data} gives the texts to measure, but no model does", "add --model, or leave it out")
@@ -102,7 +110,14 @@ def pool_as_test(source: FittedSimulator, features: str | Path | Features | None
 def initial_metrics(
     source: FittedSimulator, recipe: RunSchedule, own: InitialMetrics | None, first: Float[np.ndarray, " test"]
 ) -> tuple[Float[np.ndarray, " pool"], tuple[str, ...]]:
-    """Where each pool example starts: as measured, else as the test examples do on average."""
+    """Where each pool example starts, as measured, else as the test examples do on average; and a note where it is that.
+
+    Args:
+        source: the simulator.
+        recipe: of the runs; only where they begin at step 0 does a measurement hold.
+        own: what was measured before training, None where nothing was.
+        first: what the test examples start from.
+    """
     if own is not None and int(recipe.grid[0]) == 0:
         return own.values, ()
     pool = len(source.recording.dynamics.pool)

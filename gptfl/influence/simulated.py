@@ -102,7 +102,14 @@ class Replace:
 
 
 def drops(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Drop]:
-    """Runs such that each example is dropped once an order: a fresh shuffle of the pool, cut into runs."""
+    """Runs such that each example is dropped once an order: a fresh shuffle of the pool, cut into runs.
+
+    Args:
+        recipe: how many examples a run has, and how they are laid out.
+        pool: how many training examples there are.
+        orders: how often each is dropped.
+        seed: draws the shuffles.
+    """
     size = members_of_run(recipe, pool)
     for order in range(orders):
         shuffled = generator(run_seed(seed, order), RunStream.PARTNERS).permutation(pool)
@@ -115,8 +122,15 @@ def drops(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Dr
 def replacements(recipe: RunSchedule, pool: int, orders: int, seed: int) -> Iterator[Replace]:
     """Runs such that each example takes a member's places once an order.
 
-    Those in whose place it comes are not in the run themselves. Raises ``DataError`` where a run has the
-    whole pool.
+    Those in whose place it comes are not in the run themselves.
+
+    Args:
+        recipe: how many examples a run has, and how they are laid out.
+        pool: how many training examples there are.
+        orders: how often each takes another's places.
+        seed: draws the shuffles.
+
+    Raises ``DataError`` where a run has the whole pool.
     """
     size = members_of_run(recipe, pool)
     candidates = pool - size + 1
@@ -159,6 +173,20 @@ def simulated(
     seed: int,
     progress: Progress,
 ) -> Influence:
+    """Influence as the difference that dropping an example, or putting it in another's place, makes to simulated runs.
+
+    Args:
+        source: the simulator.
+        subject: the test examples, or each training example itself.
+        how: ``drop`` or ``replace``.
+        own: the training examples' own metric before training, for influence on themselves.
+        features: the vectors, or their file; None for those in the workspace.
+        orders: how often each example is dropped or put in another's place.
+        seed: draws the runs.
+        progress: called along the way.
+
+    Raises ``DataError`` where runs have the whole pool and none is left to replace another.
+    """
     pool = len(source.recording.dynamics.pool)
     recipe = typical_recipe(source)
     first = source.first(int(recipe.grid[0]))
@@ -196,7 +224,15 @@ def simulated(
 def mean_effects(
     trials: Sequence[Drop] | Sequence[Replace], final: Final, reading: Reading, pool: int, chunk: int
 ) -> Float[np.ndarray, " pool"]:
-    """The mean effect of each example over the trials that tell of it."""
+    """The mean effect of each example over the trials in which it is dropped or put in another's place.
+
+    Args:
+        trials: runs in which examples are dropped or put in another's place.
+        final: predicts the final metric of curricula.
+        reading: which of the final metrics count for each.
+        pool: how many training examples there are.
+        chunk: so many curricula are predicted at once.
+    """
     total, count = np.zeros(pool), np.zeros(pool)
     for trial in trials:
         total[trial.due] += trial.effects(final, reading, chunk)

@@ -9,15 +9,15 @@ from jaxtyping import Float, Int
 from gptfl.core import Progress, class_numbers
 from gptfl.core.curriculum import Stream, generator
 from gptfl.core.packing import stacked_batches
-from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.dealing import draw_evenly
 from gptfl.features.vectors import VectorSource
 from gptfl.influence.greedy import ClassQuota, SelectionSpec, directions, greatest, similarity
 from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, Influence, InfluenceTarget
-from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
 SEARCH = 6000
-"""So many curricula are predicted in search of a better subset unless told otherwise."""
+"""So many curricula are predicted in search of a better subset unless given."""
 ORDERS = 2
 """Each subset is judged in so many random orders, so that none is only good in its order."""
 ROUND = 64
@@ -42,6 +42,49 @@ Objective = Callable[[Int[np.ndarray, "subset size"], Int[np.ndarray, "subset or
 """How good each of some subsets is: members of each, and their curricula."""
 
 
+@dataclass(frozen=True, slots=True)
+class PredictedGain:
+    """How good subsets are: the predicted metric at the last step, signed so that more is better, less a cost.
+
+    ``first`` is what each test example starts from, and ``tests`` are those that the metric is the mean of. The cost is ``times`` the sum over members of ``spread``
+    and of the greatest ``overlap`` with another member; rows and columns of ``overlap`` are the ``eligible`` places.
+    """
+
+    source: FittedSimulator
+    schedule: RunSchedule
+    first: Float[np.ndarray, " test"]
+    tests: slice | Int[np.ndarray, " target"]
+    times: float
+    spread: Float[np.ndarray, " pool"]
+    eligible: Int[np.ndarray, " eligible"]
+    overlap: Float[np.ndarray, "eligible eligible"] | None = None
+
+    @property
+    def sign(self) -> float:
+        return 1.0 if self.source.metric.higher_is_better else -1.0
+
+    def __call__(
+        self, members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
+    ) -> Float[np.ndarray, " subset"]:
+        query = self.schedule.query(batches.reshape(-1, *batches.shape[2:]), self.first)
+        ends = self.source.predict(query).values[:, -1, self.tests].astype(np.float64).mean(axis=1)
+        cost = self.spread[members].sum(axis=1)
+        if self.overlap is not None:
+            rows = np.searchsorted(self.eligible, members)
+            cost = cost + np.array([self.overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
+        return np.asarray(self.sign * ends.reshape(len(members), -1).mean(axis=1) - self.times * cost)
+
+
+def _overlap(
+    vectors: VectorSource, eligible: Int[np.ndarray, " eligible"], start: SearchStart, spec: SelectionSpec
+) -> Float[np.ndarray, "eligible eligible"]:
+    """What the likeness of each two eligible examples takes off a subset; nothing of an example to itself."""
+    ways = directions(vectors, eligible, len(start.utility), spec)
+    overlap = start.penalty * similarity(ways, ways)
+    np.fill_diagonal(overlap, 0.0)
+    return overlap
+
+
 def improve_by_swaps(
     source: FittedSimulator,
     subject: InfluenceTarget,
@@ -53,12 +96,23 @@ def improve_by_swaps(
     seed: int,
     progress: Progress,
 ) -> tuple[Influence, list[int]]:
-    """The subset after exchanges, and what was told of influence with a note on what the exchanges came to.
+    """The influence, with a note on what the swaps came to, and the subset after them.
 
-    They start from the subset chosen by worth, or from a random one where that is predicted to be better.
-    A subset is as good as the predicted metric at the last step, the mean over the subject's test examples. Off that
-    go, each time for as often as a run sees one of its examples, ``cautious`` standard deviations of every member's
-    influence and ``penalty`` times every member's likeness to the member most like it.
+    They start from the subset chosen by utility, or from a random one where that is predicted to be better. A subset is
+    as
+    good as ``PredictedGain`` says, whose costs are ``cautious`` standard deviations of every member's influence and
+    ``penalty`` times every member's similarity to the member most like it.
+
+    Args:
+        source: the simulator, which predicts every subset.
+        subject: the test examples that are to gain.
+        spec: how many examples, how cautious, and how many curricula to predict (``search``; 0 for no swaps).
+        rooms: how many of each class there may be.
+        influence: by which the subset was chosen.
+        start: the subset, the utility of every example, and the penalty.
+        vectors: of the training examples, by which they are similar; None where nothing is penalised.
+        seed: of all that is drawn.
+        progress: called along the way.
     """
     in_units = influence.how != DERIVATIVE
     if spec.search == 0 or (not in_units and start.penalty > 0):
@@ -67,45 +121,41 @@ def improve_by_swaps(
     drawn = _drawn(source, spec.size, rooms, seed)
     eligible = np.unique(np.concatenate([start.chosen, candidates, *drawn]))
     recipe = recorded_schedule(source.recording.dynamics, source.metric)
-    first = source.first(int(recipe.grid[0]))
-    tests = slice(None) if subject.tests is None else subject.tests
-    sign = 1.0 if source.metric.higher_is_better else -1.0
-    # Closed-form influence is of seeing an example once; others are of all its places in a run.
-    times = recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0
-    spread = np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread
-    overlap = None
-    if vectors is not None and start.penalty > 0:
-        ways = directions(vectors, eligible, len(start.utility), spec)
-        overlap = start.penalty * similarity(ways, ways)
-        np.fill_diagonal(overlap, 0.0)
-
-    def objective(
-        members: Int[np.ndarray, "subset size"], batches: Int[np.ndarray, "subset order step batch"]
-    ) -> Float[np.ndarray, " subset"]:
-        flat = batches.reshape(-1, *batches.shape[2:])
-        ends = source.predict(recipe.query(flat, first)).values[:, -1, tests].astype(np.float64).mean(axis=1)
-        cost = spread[members].sum(axis=1)
-        if overlap is not None:
-            rows = np.searchsorted(eligible, members)
-            cost = cost + np.array([overlap[np.ix_(one, one)].max(axis=1).sum() for one in rows])
-        return np.asarray(sign * ends.reshape(len(members), -1).mean(axis=1) - times * cost)
-
+    objective = PredictedGain(
+        source,
+        recipe,
+        first=source.first(int(recipe.grid[0])),
+        tests=slice(None) if subject.tests is None else subject.tests,
+        # Closed-form influence is of seeing an example once; others are of all its places in a run.
+        times=recipe.seen / spec.size if influence.how == CLOSED_FORM else 1.0,
+        spread=np.zeros(len(start.utility)) if influence.spread is None else spec.cautious * influence.spread,
+        eligible=eligible,
+        overlap=None if vectors is None or start.penalty <= 0 else _overlap(vectors, eligible, start, spec),
+    )
     starts = [np.sort(np.array(start.chosen)), *drawn][: max(1, spec.search // ORDERS)]
     batches = stacked_batches([recipe.orders(one, ORDERS, seed) for one in starts])
     values = objective(np.stack(starts), batches)
     best = int(np.argmax(values))
     budget = spec.search - len(starts) * ORDERS
     first_members = start.chosen if best == 0 else starts[best].tolist()
-    chosen, now = search(objective, first_members, batches[best], eligible, rooms, budget, seed, progress)
+    chosen, now = search(
+        objective,
+        first_members,
+        batches=batches[best],
+        eligible=eligible,
+        rooms=rooms,
+        budget=budget,
+        seed=seed,
+        progress=progress,
+    )
     before, after = float(values[0]), now
     lost = len(set(start.chosen) - set(chosen))
     if not lost:
         return influence, chosen
     note = f"{lost} of the {len(chosen)} examples chosen by influence alone were exchanged for others"
-    if not spread.any() and overlap is None:
-        note += (
-            f": {source.metric.name} was predicted to be {sign * before:.4g} with them and is {sign * after:.4g} now"
-        )
+    if not objective.spread.any() and objective.overlap is None:
+        was, now_is = objective.sign * before, objective.sign * after
+        note += f": {source.metric.name} was predicted to be {was:.4g} with them and is {now_is:.4g} now"
     return replace(influence, notes=(*influence.notes, note)), chosen
 
 
@@ -119,11 +169,20 @@ def search(
     seed: int,
     progress: Progress,
 ) -> tuple[list[int], float]:
-    """Exchange members one at a time for the best of some eligible others, while that is better; classes keep to room.
+    """The members, and how good they are, after swaps of single members for eligible others, while these are better.
 
     Every member has its turn once a pass, in random order; an example that takes a member's place takes its places in
-    the batches. It ends after a pass without any exchange, or when ``budget`` curricula were judged. Returns the
-    members and how good they are.
+    the batches. It ends after a pass without any swap, or when ``budget`` curricula were judged.
+
+    Args:
+        objective: how good subsets are.
+        chosen: places of the members to begin with.
+        batches: their curricula, one an order.
+        eligible: ascending places of the examples that may come in.
+        rooms: how many of each class there may be.
+        budget: at most so many curricula are predicted.
+        seed: of the random orders.
+        progress: called after each turn.
     """
     random = generator(seed, Stream.SWAPS)
     members = np.array(chosen)
@@ -155,7 +214,7 @@ def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> 
     """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
     pool = source.scope.pool
     classes = class_numbers(pool)
-    subsets = [pick_evenly(size, classes, len(pool), (seed, Stream.STARTS, number)) for number in range(DRAWN)]
+    subsets = [draw_evenly(size, classes, len(pool), (seed, Stream.STARTS, number)) for number in range(DRAWN)]
     return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Progress, TaskData, TokenSketches
-from gptfl.core.examples import RESERVED
 from gptfl.encoders.gradients import fold
 from gptfl.errors import DataError, UsageError
 from gptfl.influence.closed_form import vectors_of
@@ -55,7 +54,7 @@ def sets_of(sketches: TokenSketches, like: Vectors) -> dict[str, Float[np.ndarra
 
 @runtime_checkable
 class TellsTokens(Protocol):
-    """What an estimator may also offer: what it foretells to first order for gradients of parts of a test example."""
+    """What an estimator may also offer: what it predicts to first order for gradients of parts of a test example."""
 
     def first_order_of(self, train: Vectors, parts: Vectors, test: int) -> Float[np.ndarray, "example part"]:
         """The influence of each training example on each part, positive where it lowers its loss."""
@@ -72,7 +71,7 @@ def check_token_request(subject: InfluenceTarget, sources: int) -> int:
 
 
 def token_influence(source: FittedSimulator, test: int, sketches: TokenSketches) -> TokenInfluence:
-    """What a simulator foretells for each token. Raises ``DataError`` for one that goes by no gradients."""
+    """What a simulator predicts for each token. Raises ``DataError`` for one that goes by no gradients."""
     estimator = source.named.estimator
     if not isinstance(estimator, TellsTokens):
         raise DataError(
@@ -89,7 +88,14 @@ def token_influence(source: FittedSimulator, test: int, sketches: TokenSketches)
 def sketch_again(
     recording: OpenedRecording, test: int, model: str | None, data: str | Path | None, progress: Progress
 ) -> TokenSketches:
-    """Train the reference run again, and sketch the tokens of one test example at its points.
+    """The sketches of the tokens of one test example, at the points of the reference run, which is trained again.
+
+    Args:
+        recording: with sketches of that run.
+        test: place of the test example.
+        model: name or folder of the model, None for the recording's.
+        data: where the texts are, if the recording keeps none.
+        progress: called along the way.
 
     Raises ``DataError`` where the recording has no sketches, nothing says how its reference run was trained, or that
     comes to other gradients here.
@@ -113,7 +119,7 @@ def sketch_again(
     from gptfl.training.reference_run import follow_reference, reference_plan
     from gptfl.training.token_gradients import sketch_tokens, token_texts
 
-    open_ = np.array([i for i, one in enumerate(dynamics.pool) if one.fields.get(RESERVED) is not True])
+    open_ = np.array([i for i, one in enumerate(dynamics.pool) if not one.is_reserved])
     settings = dynamics.settings
     plan = reference_plan(open_, batching_in(dynamics) or settings.batch_size, settings.steps, sketches.seed)
     setup = SketchSetup.of(trainer, sketches.dimensions, sketches.modules)

@@ -50,7 +50,14 @@ def assemble(
     test: Sequence[Example],
     progress: Progress,
 ) -> Assembly:
-    """Read runs one by one. A run's scores are NaN where nothing is recorded; runs without any are left out.
+    """The runs, read one by one. A run's scores are NaN where nothing is recorded; runs without any are left out.
+
+    Args:
+        found: the files of each run.
+        metrics: names of those to read.
+        pool: the training examples, by whose ids batches are read.
+        test: the test examples, by whose ids scores are read.
+        progress: called after each run.
 
     Raises ``DataError`` as the readers of the files do.
     """

@@ -151,14 +151,13 @@ def _left_out(dynamics: Dynamics, kind: str, file: Path | None) -> list[str]:
     indices = [run.index for run in dynamics.runs]
     if kind == RELEASED and indices != list(range(len(indices))):
         notes.append("runs are missing between others: gptfl import numbers them anew, which changes roles")
-    odd = [one.id for one in (*dynamics.pool, *dynamics.test) if id_problem(one.id)]
-    if kind == RELEASED and odd:
-        notes.append(f"{counted(len(odd), 'id')} that gptfl import refuses: {listed(map(written_id, odd))}; {ID_RULE}")
+    refused = [one.id for one in (*dynamics.pool, *dynamics.test) if id_problem(one.id)]
+    if kind == RELEASED and refused:
+        notes.append(
+            f"{counted(len(refused), 'id')} that gptfl import refuses: {listed(map(written_id, refused))}; {ID_RULE}"
+        )
     if kind == RELEASED and dynamics.settings.lacks_rates:
         notes.append("the learning rates are not known, and are not written")
     if dynamics.gradients is not None or any(run.derivatives for run in dynamics.runs):
         notes.append("gradients have no place in this format and are left out")
     return notes
-
-
-__all__ = ("ExportResult", "export", "export_with")

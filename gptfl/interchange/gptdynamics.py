@@ -157,6 +157,12 @@ def read_batches(path: Path, places: Mapping[str, int], budget: Budget) -> Batch
 def read_scores(path: Path, places: Mapping[str, int], metric: str, budget: Budget) -> Scores:
     """One metric along a run, line by line into one array that grows with the steps.
 
+    Args:
+        path: of the file.
+        places: the place of each test example by its id.
+        metric: its name in the lines.
+        budget: bounds what all files of the recording come to.
+
     Raises ``DataError`` for ids that ``places`` lacks, steps that are none, and scores that are no numbers.
     """
     table = _Table(len(places), path, budget)

@@ -35,7 +35,16 @@ def folder_names(dynamics: Dynamics) -> list[str]:
 
 
 def write_run(folder: Path, run: Run, dynamics: Dynamics, with_rates: bool) -> None:
-    """Write one run into a new folder, line by line. Raises ``DataError`` for a metric that can't name a file."""
+    """Write one run into a new folder, line by line.
+
+    Args:
+        folder: of the run, which is made.
+        run: the run.
+        dynamics: the recording, for the ids of its examples.
+        with_rates: whether the learning rates are known and written.
+
+    Raises ``DataError`` for a metric that can't name a file.
+    """
     folder.mkdir()
     pool = [_id(example) for example in dynamics.pool]
     with (folder / BATCHES).open("w", encoding="utf-8", newline="\n") as file:

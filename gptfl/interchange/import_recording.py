@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class ImportResult(Listed):
     """Where the recording lies and what was found.
 
     ``metrics`` counts what there is of each; ``batches`` what repeats among the batches. ``features`` is the file
-    of the gradient sketches, where some were given, and ``sets`` its sets of vectors. ``notes`` tell what was chosen, left out or is odd.
+    of the gradient sketches, where some were given, and ``sets`` its sets of vectors. ``notes`` tell what was chosen, left out or is unusual.
     """
 
     path: Path
@@ -116,7 +116,7 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
         raise DataError(f"no run in {folder} has a score", f"it belongs into {SCORES.format('loss')} of each run")
     test, kept = only_scored(made, everyone)
     classes = ""
-    if not trained.tells_classes and not tested.tells_classes:
+    if not trained.has_classes and not tested.has_classes:
         pool, test, classes = with_classes(pool, test)
     runs, rates = _rated(made, lr, schedule, warmup)
     settings = RecordingSettings.of(
@@ -141,19 +141,24 @@ def import_with(options: ImportOptions, *, progress: Progress = silent) -> Impor
         *filter(None, [classes]),
         *_about(dynamics),
     )
-    lengths = [run.curriculum.steps for run in runs]
-    firsts = [int(run.steps[0]) for run in runs]
+    result = _counted(path, dynamics, made, notes)
+    if features is None:
+        return result
+    return replace(result, features=features_path, sets=tuple(sorted(features.sets, key=natural)))
+
+
+def _counted(path: Path, dynamics: Dynamics, made: Assembly, notes: tuple[str, ...]) -> ImportResult:
+    """What was found and written to a path."""
+    lengths = [run.curriculum.steps for run in dynamics.runs]
     return ImportResult(
         path=path,
-        runs=len(runs),
+        runs=len(dynamics.runs),
         steps=(min(lengths), max(lengths)),
-        first_step=min(firsts),
-        pool=len(pool),
-        test=len(test),
+        first_step=min(int(run.steps[0]) for run in dynamics.runs),
+        pool=len(dynamics.pool),
+        test=len(dynamics.test),
         metrics=made.counts,
         batches=made.batches,
-        features=None if features is None else features_path,
-        sets=() if features is None else tuple(sorted(features.sets, key=natural)),
         notes=notes,
     )
 
@@ -293,6 +298,3 @@ def _about(dynamics: Dynamics) -> list[str]:
             f"to follow the runs' recipe{what}"
         )
     return notes
-
-
-__all__: Sequence[str] = ("ImportResult", "import_")

@@ -145,7 +145,14 @@ ENCODER = Gradients.name
 def features_of(
     points: Sequence[SketchPoint], kept: Int[np.ndarray, " kept"], dynamics: Dynamics, source: str
 ) -> Features:
-    """The sets of imported sketches as the features of a recording."""
+    """The sets of imported sketches as the features of a recording.
+
+    Args:
+        points: the sketches at each point of the reference run.
+        kept: places of the test examples that were imported.
+        dynamics: the recording.
+        source: name of the archive, which identifies the features.
+    """
     sets = sets_of(points, kept)
     vectors = [part for name in sorted(sets) for part in (sets[name].train, sets[name].test)]
     identity = {"source": source, "points": [point.step for point in points], "sketches": fingerprint(*vectors)}

@@ -49,7 +49,16 @@ def check_table(path: Path, flag: str = "--to") -> None:
 
 
 def write_trajectories(path: Path, dynamics: Dynamics, kind: str, on_run: Callable[[int], None]) -> None:
-    """Write every score that was recorded."""
+    """Write every score that was recorded, one a row.
+
+    Args:
+        path: of the table.
+        dynamics: the recording.
+        kind: ``csv`` or ``parquet``.
+        on_run: called with the number of runs that are written.
+
+    Raises ``DataError`` for a metric with the name of another column.
+    """
     metrics = list(dynamics.metrics)
     taken = sorted(set(metrics) & set(FIRST))
     if taken:
@@ -84,7 +93,14 @@ def _scores_of(run: Run, dynamics: Dynamics, ids: pa.Array, schema: pa.Schema) -
 
 
 def write_batches(path: Path, dynamics: Dynamics, kind: str, with_rates: bool) -> None:
-    """Write every batch, an example a row; the learning rate is empty where it is not known."""
+    """Write every batch, an example a row; the learning rate is empty where it is not known.
+
+    Args:
+        path: of the table.
+        dynamics: the recording.
+        kind: ``csv`` or ``parquet``.
+        with_rates: whether the learning rates are known.
+    """
     schema = _schema(
         [
             *((name, pa.int64()) for name in ("run", "step", "position")),

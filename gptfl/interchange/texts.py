@@ -14,10 +14,10 @@ TEXT_FORM = '{"id": 0, "input": "prompt and target together"} and, if you like, 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The examples of a file; ``tells_classes`` is whether a line has choices, if only none to choose from."""
+    """The examples of a file; ``has_classes`` is whether a line has choices, if only none to choose from."""
 
     examples: tuple[Example, ...]
-    tells_classes: bool
+    has_classes: bool
 
 
 def read_texts(path: Path) -> Texts:
@@ -28,7 +28,7 @@ def read_texts(path: Path) -> Texts:
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
-    tells_classes = False
+    has_classes = False
     for line in read_json_lines(path, TEXT_FORM):
         example = _example(line)
         if example.id in seen:
@@ -37,12 +37,12 @@ def read_texts(path: Path) -> Texts:
             )
         seen[example.id] = line.number
         examples.append(example)
-        tells_classes |= line.values.get("choices") is not None
+        has_classes |= line.values.get("choices") is not None
         if len(examples) > MAX_EXAMPLES:
             raise line.wrong(f"there are more than {MAX_EXAMPLES} texts", "keep those of the runs")
     if not examples:
         raise DataError(f"{path} holds no text", f"write one a line: {TEXT_FORM}")
-    return Texts(tuple(examples), tells_classes)
+    return Texts(tuple(examples), has_classes)
 
 
 def _example(line: Line) -> Example:

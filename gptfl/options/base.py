@@ -79,7 +79,14 @@ class Option:
 
 
 def option(default: Any = MISSING, help: str = "", *, flag: str | tuple[str, ...] = (), **rest: Any) -> Any:
-    """A field that is an option; one without a default has to be given. ``rest`` are the other fields of ``Option``."""
+    """A field that is an option; one without a default has to be given.
+
+    Args:
+        default: its value where it isn't given.
+        help: what ``--help`` and docs/cli.md say of it.
+        flag: its flags on the command line, where they aren't the field's name.
+        rest: the other fields of ``Option``.
+    """
     flags = (flag,) if isinstance(flag, str) else tuple(flag)
     return field(default=default, metadata={KEY: Option(help=help, flags=flags, **rest)})
 
@@ -190,7 +197,18 @@ def make(kind: type[T], *groups: object, **given: Any) -> T:
 def assemble(
     kind: type[T], groups: Sequence[object], given: Mapping[str, Any], function: str = "", without: Collection[str] = ()
 ) -> T:
-    """As ``make``, for the ``function`` that messages name; it knows nothing of the options ``without``."""
+    """The object that ``make`` builds, for a function that takes some options itself.
+
+    Args:
+        kind: the dataclass of the command's options.
+        groups: options in groups.
+        given: options by name, which go before those in groups.
+        function: what messages call the caller, by default the command's function.
+        without: names that the caller takes itself, and that are no options of it.
+
+    Raises ``TypeError`` for a name that is no option and for two groups of one kind, ``UsageError`` for a value out of
+    type or bounds.
+    """
     function = function or function_name(kind)
     hints = get_type_hints(kind)
     known = {place.name: place for place in places(kind) if place.name not in without}

@@ -16,9 +16,16 @@ MAX_BYTES = 2**16
 
 
 def read_small(path: Path, called: str, name: str, give: str, encoding: str = "utf-8") -> str:
-    """The text of a file of options, a pipe or a device. Raises ``DataError``, ``called`` so, where it can't be read.
+    """The text of a file of options, a pipe or a device.
 
-    ``name`` says how to name a file where there is none, ``give`` what to give instead of one that is too large.
+    Args:
+        path: where it is.
+        called: what messages call it, such as ``--config run.toml``.
+        name: how to name a file where there is none, for the message.
+        give: what to give instead of one that is too large, for the message.
+        encoding: of its bytes.
+
+    Raises ``DataError`` where it can't be read.
     """
     try:
         if not path.is_file() and not is_stream(path):
@@ -76,9 +83,15 @@ def from_json(kind: type[T], given: Mapping[str, Any], where: str) -> T:
 
 
 def read_values(known: Sequence[Place], given: Mapping[str, Any], where: str, command: str = "") -> dict[str, Any]:
-    """The values by option name of what a file says by key, with hyphens or underscores. Raises as ``from_json``.
+    """The values by option name of what a file says by key, with hyphens or underscores.
 
-    ``command`` is whose options they are, for messages.
+    Args:
+        known: the options that there are.
+        given: what the file says.
+        where: the file, for messages.
+        command: whose options they are, for messages.
+
+    Raises ``UsageError`` as ``from_json`` does.
     """
     of = f" of {command}" if command else ""
     by_key = {name: place for place in known for name in (place.name, place.key.replace("-", "_"))}

@@ -21,7 +21,7 @@ class Task(Protocol):
 
     name: str
     learning_rate: float
-    """The learning rate that ``collect`` uses unless told otherwise."""
+    """The learning rate that ``collect`` uses unless given."""
 
     def load(self, pool: int | None, test: int | None, seed: int) -> TaskData:
         """Draw ``pool`` training and ``test`` test examples, the same ones for the same seed.
@@ -234,12 +234,12 @@ class InfluencesItself(Protocol):
         ...
 
 
-def tells_itself(estimator: Estimator) -> bool:
+def has_self_influence(estimator: Estimator) -> bool:
     """Whether a fitted estimator tells influence on the training examples themselves (``InfluencesItself``).
 
-    One that can do so after some fits only says which by an attribute ``tells_itself``.
+    One that can do so after some fits only says which by an attribute ``has_self_influence``.
     """
-    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "tells_itself", True))
+    return isinstance(estimator, InfluencesItself) and bool(getattr(estimator, "has_self_influence", True))
 
 
 @runtime_checkable

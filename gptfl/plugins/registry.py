@@ -92,7 +92,14 @@ class Registry:
         self.problems.append(Problem(owner, " ".join(reason.split())))
 
     def claim(self, owner: str, kind: str, name: object, factory: object) -> None:
-        """Take one name for its owner, unless it is no name, has no factory, or is gptfl's own."""
+        """Take one name for its owner, unless it is no name, has no factory, or is gptfl's own.
+
+        Args:
+            owner: the plugin, or gptfl.
+            kind: of the part, one of the hooks'.
+            name: of the part.
+            factory: makes the part.
+        """
         if not isinstance(name, str) or not callable(factory):
             self.note(owner, f"its {kind} {name!r} is not a name with a factory: skipped")
             return

@@ -229,7 +229,16 @@ class GptflCallback(TrainerCallback):  # type: ignore[misc]  # transformers has 
             recorder.sketcher.rows = (test_rows(trainer, pool, self.id_column), test)
         if self.measure is None:
             around = trainer.compute_loss_context_manager
-            made = measures_of(None, trainer.model, tokenizer, test, recorder.test, size, trainer.data_collator, around)
+            made = measures_of(
+                None,
+                trainer.model,
+                tokenizer=tokenizer,
+                rows=test,
+                test=recorder.test,
+                batch_size=size,
+                collate=trainer.data_collator,
+                around=around,
+            )
             recorder.measures, recorder.metrics = made, infos_of(made, {MARGIN} & made.keys())
         return recorder
 

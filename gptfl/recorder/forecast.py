@@ -178,14 +178,14 @@ def _fitted_to_groups(
         raise DataError(f"there {count}, and it takes {FEWEST_FIT_RUNS}", "record more runs")
     columns = runs[0].metrics[metric.name].shape[1]
     test = tuple(Example(f"column {number}", "", "", digest=str(number)) for number in range(columns))
-    part = get_registry().find("estimator", FEW_RUNS)
-    made = get_registry().make("estimator", FEW_RUNS, features=False)
-    with part.blamed("fit"):
-        estimator = made.fit(FitData(earlier.pool, test, metric, tuple(runs)))
+    registry = get_registry()
+    estimator = registry.make("estimator", FEW_RUNS, features=False).fit(
+        FitData(earlier.pool, test, metric, tuple(runs))
+    )
+    who = registry.find("estimator", FEW_RUNS).who
 
     def predict(query: Query) -> Prediction:
-        with part.blamed("predict"):
-            return checked(estimator.predict(query), query, part.who)
+        return checked(estimator.predict(query), query, who)
 
     return predict, len(runs)
 
@@ -193,9 +193,16 @@ def _fitted_to_groups(
 def planned_batches(
     done: Int[np.ndarray, "step batch"], members: Int[np.ndarray, " member"], steps: int, seed: int
 ) -> Int[np.ndarray, "all batch"]:
-    """The batches so far, and those to come if the run goes on passing through ``members``.
+    """The batches so far, and those to come if the run goes on passing through its examples.
 
-    First come those that the present pass has still to see. The order is drawn, and only the sums over passes matter much.
+    First come those that the present pass has still to see. The order is drawn, and only the sums over passes matter
+    much.
+
+    Args:
+        done: the batches so far, places in the pool.
+        members: the places that the run passes through.
+        steps: how many the run will have.
+        seed: of the order.
     """
     left = steps - len(done)
     if left <= 0:

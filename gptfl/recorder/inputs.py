@@ -37,7 +37,16 @@ class LoopOptions(WatchOptions, total=False):
 
 
 def check_names(given: Mapping[str, Any], function: Callable[..., Any], who: str, options: Any = WatchOptions) -> None:
-    """Raise ``TypeError`` for a name that is no option of how a run is watched."""
+    """Refuse a name that is no option of how a run is watched.
+
+    Args:
+        given: options by name.
+        function: whose parameters are named, too.
+        who: what messages call it.
+        options: the typed dictionary of the options that there are.
+
+    Raises ``TypeError``, which names the nearest.
+    """
     for name in given:
         if name not in options.__annotations__:
             known = [*inspect.signature(function).parameters, *options.__annotations__]

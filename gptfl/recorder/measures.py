@@ -33,6 +33,17 @@ def measures_of(
     """The functions to call, by the names of their metrics; the model's loss where none is given.
 
     Of preferences, that is the loss of the answer to be preferred, and the ``MARGIN`` beside it.
+
+    Args:
+        given: a function, or functions by metric, each giving a number for every test example; None for the loss.
+        model: that is trained.
+        tokenizer: reads rows of text.
+        rows: of the test set.
+        test: the same as examples.
+        batch_size: rows of a forward pass.
+        collate: makes the labels that a row lacks, as the trainer does.
+        around: a context for each forward pass, such as the trainer's autocast.
+
     Raises ``UsageError`` where there is nothing to measure.
     """
     if given is not None:

@@ -148,7 +148,17 @@ class Recorder:
         seed: int = 0,
         resume: Mapping[str, Any] | None = None,
     ) -> None:
-        """What ``run`` does before its block."""
+        """What ``run`` does before its block.
+
+        Args:
+            steps: how many the run will take, where that is known.
+            ids: the ids of the training examples that it passes through; those seen so far where it isn't said.
+            rates: the step sizes planned, or a function of the step from 0.
+            seed: the number that the run was drawn by, which is kept.
+            resume: what ``state_dict`` gave: the run goes on from there.
+
+        Raises as ``run`` does.
+        """
         if self._run is not None:
             raise UsageError("a run is being recorded already", "end its block before the next recorder.run()")
         members = None if ids is None else self._places(ids)
@@ -286,7 +296,7 @@ class Recorder:
                 whole = f", all {count} about {count * took:.3g} s"
             self.say(f"the first evaluation took {took:.3g} s{whole}")
         if run.step:
-            self._tell(run)
+            self._forecast(run)
 
     def _values(self) -> dict[str, Measured]:
         return {name: numbers_of(measure(), name, len(self.test)) for name, measure in self.measures.items()}
@@ -298,7 +308,7 @@ class Recorder:
             run.write_losses(path, [example.id for example in self.pool])
         self.say(f"recorded {recorded.name} ({run.step} steps) in {self.path}")
 
-    def _tell(self, run: RunSoFar) -> None:
+    def _forecast(self, run: RunSoFar) -> None:
         """Forecast the end of the run, where earlier runs tell of it."""
         if not self.wants_forecast or self._quiet or self._earlier is None:
             return
@@ -310,7 +320,7 @@ class Recorder:
                 self._forecaster = Forecaster(self._earlier, metric, self.groups, self.path, self.simulator)
             found = self._forecaster.forecast(self._course(run, self._earlier, metric))
         except GptflError as error:
-            # The training goes on, whatever can't be told of it.
+            # The training goes on without a forecast.
             self.say(f"no forecast: {error.problem}")
             self._quiet = True
             return

@@ -59,10 +59,16 @@ def id_of(value: Any, what: str) -> str:
 def examples_of(
     rows: Iterable[Any], what: str, tokenizer: Any = None, id_column: str = "id", own_ids: bool = True
 ) -> tuple[Example, ...]:
-    """Rows as examples; ``what`` is what a message calls one.
+    """Rows as examples.
 
-    Without ``own_ids``, every row needs an id; else one without has a hash of its content. Raises ``DataError``, naming
-    the row, for an id that is none or there twice, and for a row without a text.
+    Args:
+        rows: examples, or mappings of texts, messages or tokens.
+        what: what a message calls one.
+        tokenizer: writes the text of a row that holds tokens only.
+        id_column: the key of a row's id.
+        own_ids: whether a row without an id gets a hash of its content; else every row needs one.
+
+    Raises ``DataError``, naming the row, for an id that is none or there twice, and for a row without a text.
     """
     found: list[Example] = []
     seen: dict[str, int] = {}
@@ -158,10 +164,18 @@ def token_rows(
     collate: Collate | None = None,
     what: str = "test",
 ) -> tuple[LabelledTokens, ...]:
-    """The tokens of examples and which of them count; ``what`` is what a message calls their kind.
+    """The tokens of examples and which of them count.
 
     A row that holds neither tokens nor labels is tokenised, prompt and target together; its labels are the tokens after
-    those that it shares with the prompt alone. ``collate`` makes the labels that a row of tokens lacks, as the trainer does.
+    those that it shares with the prompt alone.
+
+    Args:
+        rows: of the data set.
+        examples: the same as examples.
+        tokenizer: reads rows of text.
+        collate: makes the labels that a row of tokens lacks, as the trainer does.
+        what: what a message calls their kind.
+
     Raises ``DataError`` for an example without labels.
     """
     found = []

@@ -47,7 +47,14 @@ class Sketcher:
         tokenizer: Any,
         there: bool,
     ) -> None:
-        """Prepare for a run, unless sketches are in its recording already (``there``).
+        """Prepare for a run.
+
+        Args:
+            run: that begins.
+            examples: pool and test.
+            model: that is trained.
+            tokenizer: reads rows of text.
+            there: whether its recording has sketches already, so that none are taken.
 
         Raises ``UsageError`` where steps or the recipe aren't known, and ``DataError`` where it can't be followed.
         """

@@ -58,7 +58,19 @@ class LiveSketches:
         loss_mean: str | None,
         name: str,
     ) -> "LiveSketches":
-        """Lay out the examples, pool first.
+        """What takes the sketches of a run's examples while it trains, pool first.
+
+        Args:
+            examples: pool and test.
+            tokens: of the same.
+            model: that is trained.
+            optimiser: that trains it; its state preconditions.
+            points: steps at which sketches are taken.
+            seed: of the projection.
+            dimensions: numbers of a sketch.
+            modules: pattern of the modules whose weights count, None for all.
+            loss_mean: what the loss is the mean over.
+            name: of the model, for messages.
 
         Raises ``DataError`` for an optimiser or a model that can't be followed, and ``UsageError`` where it isn't said
         what the loss is the mean over.

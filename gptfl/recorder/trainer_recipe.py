@@ -24,7 +24,7 @@ def check_loss(trainer: Any) -> None:
             raise UsageError(f"sketches can't follow {name}={value!r}", f"train without it, or {INSTEAD}")
 
 
-def watch_clipping(trainer: Any, tell: Callable[[float], None]) -> Callable[[], None]:
+def watch_clipping(trainer: Any, report: Callable[[float], None]) -> Callable[[], None]:
     """Tell by what factor each step's gradient is shortened; what is returned ends that."""
     accelerator = trainer.accelerator
     plain = accelerator.clip_grad_norm_
@@ -33,7 +33,7 @@ def watch_clipping(trainer: Any, tell: Callable[[float], None]) -> Callable[[], 
         norm = plain(parameters, max_norm, *args, **kwargs)
         if norm is not None:
             # As torch has it: a gradient of just this length becomes shorter by a millionth.
-            tell(min(1.0, float(max_norm) / (float(norm) + 1e-6)))
+            report(min(1.0, float(max_norm) / (float(norm) + 1e-6)))
         return norm
 
     accelerator.clip_grad_norm_ = watched

@@ -13,9 +13,13 @@ def ids_of_rows(
 ) -> list[tuple[str, ...]]:
     """The ids of each row of the training set, in its order: one, or several where it is packed.
 
-    ``given`` are those that the user says, a packed row's in a list; else they come from the column ``id_column``, and
-    where TRL packs, from the tokens of the ``pool``. Raises ``DataError`` where they can't be told, and ``UsageError`` for
-    rows of several examples without a pool.
+    Args:
+        trainer: transformers' or TRL's.
+        given: those that the user says, a packed row's in a list; None to find them.
+        id_column: the column that has them where none are given.
+        pool: the examples by whose tokens those in TRL's packed rows are found.
+
+    Raises ``DataError`` where they can't be found, and ``UsageError`` for rows of several examples without a pool.
     """
     data = trainer.train_dataset
     if not hasattr(data, "__len__"):

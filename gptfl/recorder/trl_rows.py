@@ -27,8 +27,16 @@ def prepared(
 ) -> dict[str, dict[str, Any]]:
     """The rows as an SFTTrainer trains on them, not packed, by id; rows that it leaves out are not there.
 
-    They hold ``input_ids`` and ``labels``, up to the trainer's longest where they are ``cut``. Raises ``DataError`` where
-    it can't make them.
+    They hold ``input_ids`` and ``labels``.
+
+    Args:
+        trainer: TRL's.
+        rows: of its data set, before it prepared them.
+        id_column: the key of a row's id.
+        ids: of the rows, in order.
+        cut: whether they end at the trainer's longest.
+
+    Raises ``DataError`` where it can't make them.
     """
     import datasets
 

@@ -36,7 +36,16 @@ def batching_of(training: TrainingOptions) -> Batching:
 
 
 def with_lengths(batching: Batching, model: str, recipe: "TrainerSettings", data: TaskData) -> Batching:
-    """The same, now that it is known how many tokens each example has. Raises as the model's tokenizer does."""
+    """The same, now that it is known how many tokens each example has.
+
+    Args:
+        batching: how batches are made; one that doesn't go by length stays as it is.
+        model: name or folder of the model whose tokenizer reads the texts.
+        recipe: its ``max_length``, ``end_token`` and ``chat_template`` decide how many tokens a text becomes.
+        data: the examples, of which the pool is read.
+
+    Raises as the model's tokenizer does.
+    """
     if batching.plain:
         return batching
     from gptfl.training.load import load_tokenizer
@@ -87,7 +96,15 @@ def choose_batches(
 def rows_of(
     design: Design, training: TrainingOptions, batching: Batching, data: TaskData | None, task: str
 ) -> tuple[int, int]:
-    """How many rows a subset and the whole pool have; of packed subsets, which differ in it, the mean."""
+    """How many rows a subset and the whole pool have; of packed subsets, which differ in it, the mean.
+
+    Args:
+        design: the examples of each run; a few of its runs are drawn for the mean.
+        training: where it says ``steps``, rows decide nothing and aren't counted.
+        batching: how examples are packed into rows; unpacked, each example is one.
+        data: the examples, None where they aren't loaded; an example then counts as a row.
+        task: the name of the task, by which the design may group examples.
+    """
     if batching.packing is None or training.steps is not None or data is None:
         return design.subset, design.pool
     pool = design.reserved(data.pool)

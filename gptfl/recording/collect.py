@@ -111,19 +111,27 @@ def _job(
     reference = None
     if plan.gradients.points or plan.sketches is not None:
         points = plan.gradients.points
-        reference = ReferenceJob(path, plan.design.pool, batching, plan.steps, seed, points, plan.sketches, reserved)
+        reference = ReferenceJob(
+            path,
+            plan.design.pool,
+            batching=batching,
+            steps=plan.steps,
+            seed=seed,
+            count=points,
+            sketches=plan.sketches,
+            reserved=reserved,
+        )
     job = RecordingJob(
-        path,
-        plan.settings(examples, recipe),
-        examples,
-        plan.metrics,
-        make_plans(draws, batching, plan.steps),
-        options.output.texts,
-        reference,
-        None,
-        draws,
-        reserved,
-        plan.whole_steps,
+        path=path,
+        settings=plan.settings(examples, recipe),
+        data=examples,
+        metrics=plan.metrics,
+        plans=make_plans(draws, batching, plan.steps),
+        texts=options.output.texts,
+        reference=reference,
+        draws=draws,
+        reserved=reserved,
+        whole_steps=plan.whole_steps,
     )
     if plan.checkpoints is not None:
         job.checkpoint_writer = _checkpoint_writer(
@@ -132,12 +140,12 @@ def _job(
     maker = TrainerMaker(
         options.examples.model,
         options.execution.device,
-        examples,
-        plan.metrics,
-        recipe,
-        progress,
-        group,
-        job.checkpoint_writer,
+        data=examples,
+        metrics=plan.metrics,
+        recipe=recipe,
+        progress=progress,
+        group=group,
+        checkpoint_writer=job.checkpoint_writer,
     )
     return job, maker
 

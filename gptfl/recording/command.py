@@ -164,11 +164,11 @@ def _recipe(settings: RecordingSettings) -> dict[str, Any]:
 
 def _machine(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Device and precision where ``auto`` wouldn't come to the same here."""
-    from gptfl.training.models import pick_device
+    from gptfl.training.models import choose_device
     from gptfl.training.precision import resolve_precision
 
     device, precision = settings.get("device"), settings.get("precision")
-    here = pick_device("auto").type
+    here = choose_device("auto").type
     usual = resolve_precision("auto", device) if device in (here, "cpu") else None
     return {"device": _unless(device, here), "precision": _unless(precision, usual)}
 
@@ -279,11 +279,9 @@ def _defaults_for(name: str, recording: Dynamics) -> Mapping[str, Any]:
         encoder: Encoder = registry.make("encoder", name)
         if encoder.tags.reads_texts or not isinstance(encoder, UsesRecording):
             return {}
-        with registry.find("encoder", name).blamed("use_recording"):
-            encoder.use_recording(recording)
+        encoder.use_recording(recording)
         made: Encoder = encoder
-        with registry.find("encoder", name).blamed("identity"):
-            return dict(made.identity())
+        return dict(made.identity())
     except GptflError:  # it needs what the recording no longer has
         return {}
 

@@ -96,7 +96,14 @@ class Size:
 
 
 def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str, ...]) -> CostEstimate:
-    """Time a few steps and a part of one evaluation, and put the weights back."""
+    """What a recording costs, from a few timed steps and a part of one evaluation; the weights are put back.
+
+    Args:
+        trainer: is timed; each process of a group calls this.
+        plan: the batches of a run that is still to be recorded, on which steps are timed.
+        size: counts of runs, steps and recorded points.
+        notes: what to know of the recording, which the estimate shows.
+    """
     per_step = _time_steps(trainer, plan)
     # The other processes do as much meanwhile; all take part only where the model is spread over them.
     timed = trainer.group.main or trainer.group.shard
@@ -110,15 +117,8 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
     network = trainer.network
     trained = sum(p.numel() for p in network.trainable)
     whole = sum(p.numel() for p in network.model.parameters())
-    parts = trainer.group.size if trainer.group.shard else 1
     points = 0 if trainer.checkpoint_writer is None else len(trainer.checkpoint_writer.steps)
-    hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
-    hidden += sum(b.hidden.numel() for b in trainer.evaluator.batches if b.hidden is not None)
     recipe = trainer.recipe
-    # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
-    memory = 4 * ((whole + 4 * trained) // parts + hidden)
-    if trainer.along is not None:  # the weights of the last recorded step, and two directions from there
-        memory += 4 * 3 * trained
     test = len(trainer.evaluator.test)
     kinds = 0 if trainer.along is None else len(DIRECTIONS)
     texts = sum(len(e.text.encode()) for e in (*trainer.pool, *trainer.evaluator.test))
@@ -147,7 +147,7 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
             + size.generated * per_generation
             + (size.recorded - 1) * per_derivative
         ),
-        memory_bytes=memory,
+        memory_bytes=_memory_bytes(trainer, trained, whole),
         file_bytes=texts
         + size.runs * (size.recorded * test * (size.metrics + kinds) * 4 + size.steps * (size.batch_size + 1) * 8),
         processes=trainer.group.size,
@@ -158,6 +158,18 @@ def estimate(trainer: RecordingTrainer, plan: Plan, size: Size, notes: tuple[str
         seconds_per_generation=per_generation,
         seconds_per_derivative=per_derivative,
     )
+
+
+def _memory_bytes(trainer: RecordingTrainer, trained: int, whole: int) -> int:
+    """What a process holds while it trains, of so many trained parameters among the whole model's."""
+    hidden = 0 if trainer.hidden is None else sum(h.numel() for h in trainer.hidden)
+    hidden += sum(b.hidden.numel() for b in trainer.evaluator.batches if b.hidden is not None)
+    parts = trainer.group.size if trainer.group.shard else 1
+    # Weights, then for the trained ones a copy to restore from, gradients and AdamW's two moments.
+    memory = 4 * ((whole + 4 * trained) // parts + hidden)
+    if trainer.along is not None:  # the weights of the last recorded step, and two directions from there
+        memory += 4 * 3 * trained
+    return memory
 
 
 def _time_steps(trainer: RecordingTrainer, plan: Plan) -> float:

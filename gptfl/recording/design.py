@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gptfl.core import FIT, Classes, Example, class_numbers, classes_of, lack_of
 from gptfl.core.curriculum import Stream, count_steps
 from gptfl.core.examples import RESERVED
 from gptfl.core.packing import Batching
-from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.dealing import draw_evenly
 from gptfl.designs.draws import (
     BALANCED,
     DESIGNS,
@@ -35,11 +36,11 @@ PAPER_SHARE = 128 / 200
 """The paper's subsets hold 128 of the 200 examples of the pool."""
 PAPER_EPOCHS, CONTRAST_EPOCHS = 3.0, 6.0
 SMALL_SHARE = 0.05
-"""The runs of leave-small lack so much of the pool unless told otherwise."""
+"""The runs of leave-small lack so much of the pool unless given."""
 POOL, SUBSET = "pool", "subset"
 """Of what ``--epochs`` are passes."""
 GROUP_PART = 8
-"""A pair of leave-out runs differs in an eighth of the subset unless told otherwise."""
+"""A pair of leave-out runs differs in an eighth of the subset unless given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +134,12 @@ class Design:
         if not self.reserve:
             return tuple(pool)
         for example in pool:
-            if example.fields.get(RESERVED) is True:
+            if example.is_reserved:
                 raise DataError(
                     f"--reserve-pool {self.reserve}: pool example {example.id!r} is marked {RESERVED!r} in its file",
                     "leave out --reserve-pool, or the marks",
                 )
-        chosen = set(pick_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, Stream.RESERVE)).tolist())
+        chosen = set(draw_evenly(self.reserve, class_numbers(pool), len(pool), (self.seed, Stream.RESERVE)).tolist())
         return tuple(
             replace(example, fields={**example.fields, RESERVED: True}) if place in chosen else example
             for place, example in enumerate(pool)
@@ -146,7 +147,7 @@ class Design:
 
     def places(self, pool: Sequence[Example]) -> tuple[int, ...]:
         """Where in the pool the examples are that ``reserved`` has marked."""
-        marked = (place for place, example in enumerate(pool) if example.fields.get(RESERVED) is True)
+        marked = (place for place, example in enumerate(pool) if example.is_reserved)
         return tuple(marked) if self.reserve else ()
 
     def layout(self, pool: Sequence[Example], task: str) -> DesignLayout:
@@ -158,7 +159,16 @@ class Design:
         planted = np.flatnonzero(flipped_of(pool)) if self.name == LEAVE_SMALL else None
         if planted is not None and len(planted) > len(pool) // 2:
             planted = None  # what is left would be another data set, not this one less a few rows
-        return DesignLayout(self.name, self.pool, self.subset, self.seed, reserved, classes, self.swapped or 0, planted)
+        return DesignLayout(
+            self.name,
+            self.pool,
+            subset=self.subset,
+            seed=self.seed,
+            reserved=reserved,
+            classes=classes,
+            swapped=self.swapped or 0,
+            planted=planted,
+        )
 
     def _check_classes(self, classes: Int[np.ndarray, " pool"] | None, pool: Sequence[Example], task: str) -> None:
         if classes is None:
@@ -213,12 +223,26 @@ def choose_design(
     leave_out_size: int | None,
     repeats: int,
 ) -> Design:
-    """The design that the options ask for: what is left open becomes the design's own. Raises ``UsageError``."""
+    """The design that the options ask for: what is left open becomes the design's own.
+
+    Args:
+        name: of the design, for ``leave-small`` with the share to leave out (``leave-small:0.05``).
+        runs: how many runs, repeats aside.
+        pool: how many training examples there are.
+        seed: of the recording; draws the subsets.
+        subset_size: examples a run, None for the design's usual number.
+        reserve_pool: how many examples no run to fit may see.
+        leave_out_size: examples in a group that is left out, None for the design's usual number.
+        repeats: how many runs are carried out again in another order.
+
+    Raises ``UsageError`` where the options don't go together.
+    """
     given, (name, share) = name, read_name(name)
     if name not in DESIGNS:
         raise UsageError(f"{name!r} is unknown", f"use {', '.join(DESIGNS)}", option="design")
     if leave_out_size is not None and name not in (LEAVE_OUT, LEAVE_SMALL):
         raise UsageError(f"--leave-out-size {leave_out_size} is for --design leave-out", "add that, or leave it out")
+    design = partial(Design, name, runs, pool=pool, seed=seed, reserve=reserve_pool, repeats=repeats)
     if name == LEAVE_SMALL:
         if subset_size is not None:
             raise UsageError(
@@ -229,7 +253,7 @@ def choose_design(
             raise UsageError(f"--design {given} and --leave-out-size {leave_out_size}", "give one of them")
         if leave_out_size is None:
             leave_out_size = max(1, round((SMALL_SHARE if share is None else share) * pool))
-        return Design(name, runs, pool, pool, seed, reserve_pool, leave_out_size, repeats)
+        return design(subset=pool, swapped=leave_out_size)
     if subset_size is None:
         subset_size = max(1, round(PAPER_SHARE * (pool - max(0, reserve_pool))))
         if name != UNIFORM:
@@ -238,15 +262,22 @@ def choose_design(
         raise UsageError(f"--subset-size {subset_size} is larger than --pool {pool}", "ask for a smaller subset")
     if name == LEAVE_OUT and leave_out_size is None:
         leave_out_size = max(1, subset_size // GROUP_PART)
-    return Design(name, runs, pool, subset_size, seed, reserve_pool, leave_out_size, repeats)
+    return design(subset=subset_size, swapped=leave_out_size)
 
 
 def choose_steps(
     design: Design, steps: int | None, epochs: float | None, batch_size: int, rows: int | None = None
 ) -> int:
-    """How many steps a run has: as told, or the design's number of epochs. Raises ``UsageError``.
+    """How many steps a run has: as many as given, or the design's number of epochs.
 
-    ``rows`` is how many rows an epoch has, where that isn't one for each example of a subset.
+    Args:
+        design: its name decides the usual number of epochs, its subset what an epoch is.
+        steps: as given, None where open.
+        epochs: passes over the subset as given, None where open.
+        batch_size: rows a step.
+        rows: how many rows an epoch has, where that isn't one for each example of a subset.
+
+    Raises ``UsageError`` where both ``steps`` and ``epochs`` are given.
     """
     rows = design.subset if rows is None else rows
     if epochs is None:
@@ -280,7 +311,15 @@ def identify(
     pool: Sequence[Example],
     reserved: Sequence[int] = (),
 ) -> Identification | None:
-    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few."""
+    """What the runs to fit will leave unknown of the examples that aren't reserved; None where they are too few.
+
+    Args:
+        draws: what the design draws for each run: its role, and which examples it swaps.
+        plans: of the same runs, in order; their batches are what a run sees.
+        learning_rates: of each step, the same in all runs.
+        pool: the training examples; their classes are told apart where there are some.
+        reserved: places in the pool that no run to fit sees.
+    """
     fitted = [(draw, plan) for draw, plan in zip(draws, plans, strict=True) if draw.role == FIT]
     open_ = np.setdiff1d(np.arange(len(pool)), reserved)
     pairs = [(draw.swaps[:, 1], draw.swaps[:, 0]) for draw, _ in fitted if len(draw.swaps)]

@@ -21,7 +21,14 @@ class Request:
 
 
 def read_request(gradients: str | None, points: int | None, steps: int, metrics: Sequence[str]) -> Request:
-    """What the options ask for. Raises ``UsageError`` where they make no sense for runs of so many steps."""
+    """What the options ask for. Raises ``UsageError`` where they make no sense for runs of so many steps.
+
+    Args:
+        gradients: ``reference``, ``own`` or ``both``; None where no products of gradients are recorded.
+        points: how many points of the reference run have gradients, None for the usual number.
+        steps: how many steps a run has.
+        metrics: names of the recorded metrics; gradients are of the loss.
+    """
     if gradients is not None and gradients not in KINDS:
         raise UsageError(f"{gradients!r} is unknown", f"use {', '.join(KINDS)}", option="gradients")
     reference = gradients in ("reference", "both")

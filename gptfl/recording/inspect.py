@@ -10,6 +10,7 @@ import numpy as np
 
 from gptfl.core import FIT, TEST, VALIDATION, Dynamics, Example, MetricInfo, Run, tasks_of, user_path, word_of
 from gptfl.core.display import Listed
+from gptfl.core.examples import CLEAN
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, natural, shown_line
 from gptfl.errors import DataError
@@ -28,7 +29,7 @@ Rows = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """One example to pick from: ``role`` is pool or test, ``label`` its class in words, or empty.
+    """One example to choose from: ``role`` is pool or test, ``label`` its class in words, or empty.
 
     The id is the example's own, whatever it holds; the other texts are fit for a terminal.
     """
@@ -156,7 +157,7 @@ def _gradients(dynamics: Dynamics) -> Rows:
 def _mixed_or_flipped(dynamics: Dynamics) -> Rows:
     pools, tests = (Counter(tasks_of(side)) for side in (dynamics.pool, dynamics.test))
     rows = [(f"task: {task}", f"{pools[task]} pool + {tests[task]} test examples") for task in pools | tests]
-    flipped = sum(example.fields.get("flipped") is True for example in dynamics.pool)
+    flipped = sum(example.is_flipped for example in dynamics.pool)
     if flipped:
         share = f"{flipped} of {len(dynamics.pool)} pool examples ({flipped / len(dynamics.pool):.0%})"
         rows.append(("flipped labels", f"{share}; --examples shows which"))
@@ -263,8 +264,8 @@ def _list_examples(dynamics: Dynamics) -> list[ExampleRow]:
 def _label(example: Example) -> str:
     if example.label is None:
         return ""
-    clean = example.fields.get("clean_label")
-    if example.fields.get("flipped") is True and isinstance(clean, int):
+    clean = example.fields.get(CLEAN)
+    if example.is_flipped and isinstance(clean, int):
         return f"{word_of(example).strip()} (flipped from {word_of(replace(example, label=clean)).strip()})"
     return word_of(example).strip()
 

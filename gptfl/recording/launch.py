@@ -112,6 +112,11 @@ def starts_others(processes: int) -> bool:
     return processes > started_size()
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for those that record together: alone, or the first of them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join_others(device: str, shard: bool) -> "ProcessGroup":
     """The group that this process belongs to, itself alone for one."""
     from gptfl.training.distributed import join
@@ -127,7 +132,11 @@ def launch(
 ) -> "CollectResult":
     """Record by as many processes of this machine as the options say, which get the options as JSON.
 
-    ``left`` says what was kept so far.
+    Args:
+        options: of the recording; ``execution.processes`` is how many are started.
+        progress: called along the way with what the first process reports.
+        announce: called with the estimate of the cost before the first run, where there is one.
+        left: says what was kept so far, for whoever interrupts.
 
     Raises what the first of them raises, and ``ResourceError`` where one is killed. However this process ends,
     the others end with it.

@@ -124,12 +124,8 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
 
     Raises ``UsageError`` for options that make no sense, alone or together, and ``PluginError`` for unknown names.
     """
-    examples, design_options, training, execution = (
-        options.examples,
-        options.design,
-        options.training,
-        options.execution,
-    )
+    examples, design_options = options.examples, options.design
+    training, execution = options.training, options.execution
     check(options)
     check_seed(execution.seed)
     check_name(options.output.name)
@@ -155,7 +151,16 @@ def plan_recording(options: CollectOptions, registry: Registry) -> RecordingPlan
     )
     check_warmup(training.warmup, steps)
     gradients, sketches = _gradients(options, preset, design, test, steps, metrics)
-    _check(options, design, steps, test, metrics, trainer, gradients, sketches)
+    _check(
+        options,
+        design,
+        steps=steps,
+        test=test,
+        metrics=metrics,
+        trainer=trainer,
+        gradients=gradients,
+        sketches=sketches,
+    )
     return RecordingPlan(
         options=options,
         task=task,
@@ -230,7 +235,7 @@ def _check(
 
 def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metric]) -> "tuple[TrainerSettings, str]":
     """How runs are trained and the kind of device they are trained on, with ``auto`` resolved."""
-    from gptfl.training.models import pick_device
+    from gptfl.training.models import choose_device
     from gptfl.training.precision import resolve_precision
     from gptfl.training.trainer import TrainerSettings
 
@@ -244,7 +249,7 @@ def _trainer(options: CollectOptions, usual_rate: float, metrics: Sequence[Metri
     )
     rate = usual_rate if training.lr is None else training.lr
     check_one(TrainingOptions, "lr", rate)
-    kind = pick_device(execution.device).type
+    kind = choose_device(execution.device).type
     trainer = TrainerSettings(
         rate,
         **recipe_settings(training, rate),

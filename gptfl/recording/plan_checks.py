@@ -18,7 +18,19 @@ def check_name(name: str | None) -> None:
 def check_recording_size(
     runs: int, repeats: int, steps: int, batch_size: int, every: int, test: int, metrics: int
 ) -> None:
-    """Refuse what no file can hold, before anything of that size is made."""
+    """Refuse what no file can hold, before anything of that size is made.
+
+    Args:
+        runs: how many runs.
+        repeats: how many more that repeat runs in another order.
+        steps: of a run.
+        batch_size: examples a step.
+        every: so many steps lie between two recorded points.
+        test: how many test examples are measured.
+        metrics: how many numbers each test example has at a recorded point.
+
+    Raises ``UsageError``, which names the options and the size.
+    """
     measured = steps // every + 2
     size = (runs + max(0, repeats)) * (steps * (batch_size + 1) * 8 + measured * (test * metrics * 4 + 8))
     if size > MAX_BYTES:
@@ -35,8 +47,15 @@ def check_generation(
 ) -> int | None:
     """How often to generate; None is at every recorded step.
 
+    Args:
+        generates: whether any recorded metric reads generated text.
+        decode: ``greedy`` or another way of decoding.
+        every: so many steps lie between two generations, None for every recorded step.
+        tokens: at most so many new tokens a text, None for the metric's own limit.
+        record_every: so many steps lie between two recorded points.
+
     Raises ``UsageError`` for an unknown way of decoding, for an interval that meets steps which aren't recorded,
-    and for options that would change nothing because no metric (``generates``) reads generated text.
+    and for options that would change nothing because no metric reads generated text.
     """
     if decode not in DECODINGS:
         raise UsageError(f"{decode!r} is unknown", f"use {' or '.join(DECODINGS)}", option="decode")
@@ -66,9 +85,18 @@ def check_together(
     generates: bool,
     along: str | None,
 ) -> None:
-    """Raise ``UsageError`` where options of one process don't go with several, or the other way about.
+    """Refuse options of one process that don't go with several, or the other way about.
 
-    ``along`` is the option, if any, that asks for gradients of single examples.
+    Args:
+        processes: how many are to be started.
+        shard: whether the model is spread over them.
+        device: ``auto``, ``cpu``, ``cuda`` or one GPU.
+        precision: of the trained weights and their products.
+        executor: what carries out the runs.
+        generates: whether any recorded metric reads generated text.
+        along: the option, if any, that asks for gradients of single examples.
+
+    Raises ``UsageError``, which names the options.
     """
     from gptfl.training.distributed import started_size
 

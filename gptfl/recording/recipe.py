@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gptfl.training.trainer import TrainerSettings
 
 MOMENTUM = {SGD: 0.0, MUON: 0.95}
-"""What optimisers have of it unless told otherwise; the others have none."""
+"""What optimisers have of it unless given; the others have none."""
 OF_ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6}
 """Options of AdamW alone, and of Muon, which leaves to it what is no matrix; with their defaults."""
 ADAM = (ADAMW, ADAM_8BIT, MUON)
@@ -95,13 +95,17 @@ def check_quantised(training: TrainingOptions, shard: bool) -> None:
 def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "TrainerSettings":
     """How runs that others trained were trained, by their trainer's own file and the recording's step sizes.
 
-    ``seed`` draws what adapters begin with.
+    Args:
+        path: the recipe: YAML or JSON of TRL, transformers, axolotl or LLaMA-Factory.
+        dynamics: the recording; its learning rates are those of the runs.
+        device: where to train, which decides what precision ``auto`` is.
+        seed: draws what adapters begin with.
 
-    Raises ``DataError`` where these aren't known, and for what is no such file; ``UsageError`` for a recipe that gptfl can't
-    follow.
+    Raises ``DataError`` where these aren't known, and for what is no such file; ``UsageError`` for a recipe that gptfl
+    can't follow.
     """
     from gptfl.training.lora import parse_lora
-    from gptfl.training.models import pick_device
+    from gptfl.training.models import choose_device
     from gptfl.training.precision import resolve_precision
     from gptfl.training.trainer import TrainerSettings
 
@@ -122,7 +126,7 @@ def recipe_in_file(path: Path, dynamics: Dynamics, device: str, seed: int) -> "T
         rate,
         **recipe_settings(training, rate),
         max_length=training.max_length,
-        precision=resolve_precision(options.get("precision", "auto"), pick_device(device).type),
+        precision=resolve_precision(options.get("precision", "auto"), choose_device(device).type),
         record_every=max(1, every),
         lora=None if training.lora is None else parse_lora(training.lora).text,
         accumulate=options.get("accumulate", 1),

@@ -38,10 +38,16 @@ def open_recording(
     every: int = 1,
     keep_diverged: bool = False,
 ) -> OpenedRecording:
-    """Read the recording at a path, else the one made last in the workspace.
+    """The recording at a path, else the one made last in the workspace.
 
-    Where only a path is given, its folder is the workspace. ``every`` is the checkpoint interval that ``focused``
-    goes by, and ``keep_diverged`` whether it keeps runs that diverged. Raises ``DataError`` where there is no recording, or it can't be read.
+    Args:
+        dynamics: its file, None for the one made last.
+        workspace: where to look for files that belong to it; where only a path is given, its folder.
+        every: the checkpoint interval that ``focused`` goes by: one in so many recorded points counts.
+        keep_diverged: whether ``focused`` keeps runs that diverged.
+
+    Raises ``DataError`` where there is no recording, or it can't be read, and ``UsageError`` where ``every`` is less
+    than 1.
     """
     if every < 1:
         raise UsageError(f"is {every}", "give at least 1", option="every")

@@ -217,7 +217,16 @@ def advised(trainer: "RecordingTrainer", instead: str) -> Iterator[None]:
 
 
 def counting(progress: Progress, what: str, unit: str, points: int, each: int) -> Callable[[int, int, int], None]:
-    """A callback that adds up what is done at each point of the reference run."""
+    """A callback that adds up what is done at each point of the reference run; it takes point, step and how much more is
+    done.
+
+    Args:
+        progress: called with the sum.
+        what: the stage, as ``progress`` shows it.
+        unit: what is counted, such as "examples".
+        points: how many points the reference run has.
+        each: how much there is to do at each.
+    """
     done = 0
 
     def on_done(point: int, step: int, more: int) -> None:

@@ -202,12 +202,12 @@ class RecordingJob:
         size = Size(
             len(self.plans),
             len(left),
-            known.steps,
-            recorded,
-            known.subset_size,
-            round(float((self.plans[0].batches >= 0).sum(axis=1).mean())),
-            len(self.metrics),
-            generated,
+            steps=known.steps,
+            recorded=recorded,
+            subset=known.subset_size,
+            batch_size=round(float((self.plans[0].batches >= 0).sum(axis=1).mean())),
+            metrics=len(self.metrics),
+            generated=generated,
         )
         guess = estimate(trainer, left[0] if left else self.plans[0], size, (*_notes(trainer), *self.data.notes))
         guess = replace(guess, whole_steps=self.whole_steps, follows_gradients=self.reference is not None)
@@ -230,9 +230,13 @@ class RecordingJob:
         return guess
 
     def record(self, executor: Executor, make_trainer: TrainerMaker, left: list[Plan], progress: Progress) -> None:
-        """Carry out the runs that are left; each is on disk before the next one is reported.
+        """Carry out the runs that are left. Each is on disk, beside the recording until all are, before it is reported.
 
-        They lie beside the recording until all are, or one diverges.
+        Args:
+            executor: carries them out.
+            make_trainer: makes this process's trainer.
+            left: their batches and seeds.
+            progress: called along the way.
         """
         from gptfl.training.trainer import DivergedError
 
@@ -309,12 +313,11 @@ def _is_newer(model: str, recording: Path) -> bool:
 def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
     notes = [*trainer.network.loaded.notes, *trainer.tokenizer.notes]
     recipe = trainer.recipe
+    top = "top block" if recipe.train_layers == 1 else f"top {recipe.train_layers} blocks"
     if recipe.lora:
-        top = "top block" if recipe.train_layers == 1 else f"top {recipe.train_layers} blocks"
         where = f" in the {top}" if recipe.train_layers else ""
         notes.append(f"only adapters ({recipe.lora}){where} are trained")
     elif recipe.train_layers:
-        top = "top block" if recipe.train_layers == 1 else f"top {recipe.train_layers} blocks"
         notes.append(f"only the {top} and the final norm are trained")
     if recipe.processes > 1 and trainer.network.drops:
         notes.append("each process draws its own dropout: with another --processes the outcome would be another")
@@ -322,7 +325,14 @@ def _notes(trainer: "RecordingTrainer") -> tuple[str, ...]:
 
 
 def take_part(job: "RecordingJob", executor: "Executor", make_trainer: "TrainerMaker", dry_run: bool) -> None:
-    """What the other processes do of a recording: compute their share of every run, and write nothing."""
+    """What the other processes do of a recording: compute their share of every run, and write nothing.
+
+    Args:
+        job: the recording; the first process decides which runs are left, which the others receive.
+        executor: carries out the runs.
+        make_trainer: makes this process's trainer, of the group of all of them.
+        dry_run: whether only the cost is estimated.
+    """
     from gptfl.training.trainer import DivergedError
 
     group = make_trainer.group

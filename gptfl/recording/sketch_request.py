@@ -57,6 +57,15 @@ def read_sketch_request(
 ) -> SketchRequest | None:
     """What the options ask for; None where no ``option`` asks for sketches.
 
+    Args:
+        option: the flag that asks for sketches, None where none does.
+        points: how many points of the reference run have sketches, None for the usual number.
+        dimensions: numbers of a sketch, None for the usual number.
+        modules: pattern of the modules whose weights count, None for all.
+        steps: how many steps a run has.
+        pool: how many training examples there are.
+        test: how many test examples there are.
+
     Raises ``UsageError`` where they make no sense for runs of so many steps, or make a file that gptfl doesn't read.
     """
     options = {"points": points, "dimensions": dimensions, "modules": modules}

@@ -16,7 +16,7 @@ from gptfl.tasks.mixture import Mixture, open_task, sizes_of
 from gptfl.tasks.own_data import DataRequest, OwnData
 
 POOL, TEST = 200, 200
-"""The pool's examples and those to test on, unless told; fewer where there are fewer."""
+"""The pool's examples and those to test on, unless given; fewer where there are fewer."""
 MAX_TEMPLATE = 2**18
 """Bytes of a chat template."""
 OF_TOKENS = ("end_token", "chat_template")

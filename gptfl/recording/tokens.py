@@ -34,9 +34,17 @@ def check_tokens(
     choices: bool,
     where: str = "the recording",
 ) -> None:
-    """Raise ``DataError`` where a recording's examples became other tokens than they would now.
+    """Refuse a recording whose examples became other tokens than they would now. Examples without texts can't be checked.
 
-    Of examples without texts nothing can be told.
+    Args:
+        settings: of the recording; those that say how texts were tokenized need no check.
+        tokenizer: the model's, as it reads texts now.
+        pool: the training examples.
+        test: the test examples.
+        choices: whether answers to choose from are read, too.
+        where: what to call the recording in the error.
+
+    Raises ``DataError`` with the first example that differs.
     """
     if "tokenization" in settings:
         return

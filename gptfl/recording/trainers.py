@@ -30,6 +30,13 @@ def measure_first(
 ) -> Float[np.ndarray, " example"]:
     """What the untrained model scores on these test examples, measured as the recording's were.
 
+    Args:
+        model: name or folder of the model that the recording began with.
+        examples: new test examples, with texts.
+        dynamics: the recording, whose settings say how to measure.
+        metric: that is measured.
+        progress: called along the way.
+
     Raises ``DataError`` where ``model`` isn't the one recorded, weight by weight, where the recording doesn't say
     how it was made, or where the metric can't be measured of an example.
     """
@@ -76,7 +83,7 @@ class TrainerMaker:
     recipe: "TrainerSettings"
     progress: Progress = silent
     group: "ProcessGroup" = field(default_factory=_alone)
-    """The processes that record together; this one by itself unless told otherwise."""
+    """The processes that record together; this one by itself unless given."""
     checkpoint_writer: "CheckpointWriter | None" = None
     _made: "RecordingTrainer | None" = field(default=None, repr=False)
 

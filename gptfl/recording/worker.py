@@ -32,12 +32,13 @@ def work() -> None:
 
     try:
         from gptfl.recording.collect import record
+        from gptfl.recording.launch import is_first_process
         from gptfl.training.distributed import leave
 
         options = from_json(CollectOptions, arguments, "what the process that started this one says")
         result = record(options, progress=report, announce=lambda plan: say("estimate", given=asdict(plan)))
         leave()
-        if os.environ["RANK"] == "0":
+        if is_first_process():
             say("result", given={**asdict(result), "estimate": None})
     except GptflError as error:
         kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == errors.__name__)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,14 +112,30 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
 
 
 def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:
-    """Write the CSV or JSON that a suffix names. Raises ``ResourceError`` if it can't be written."""
+    """Write the CSV or JSON that a suffix names.
+
+    Args:
+        result: rankings of one recording.
+        path: of the file, ending in .csv or .json.
+        top: so many examples of each ranking, None for all.
+        reverse: whether the lowest come first.
+
+    Raises ``ResourceError`` if it can't be written.
+    """
     text = (to_csv if path.suffix.lower() == ".csv" else to_json)(result, top, reverse)
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool) -> Table:
-    """One estimator's ranking for the terminal; the caption says how much of it is shown."""
+    """One estimator's ranking for the terminal; the caption says how much of it is shown.
+
+    Args:
+        result: that it is part of.
+        ranking: the estimator's.
+        top: so many examples, None for all.
+        reverse: whether the lowest come first.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
     total = len(ranking.influence)
     if top is not None and top < total:
@@ -179,7 +195,14 @@ def detection_table(detections: Mapping[str, Detection]) -> Table:
 
 
 def detection_figure(detections: Mapping[str, Detection], flips: int, total: int, title: str) -> "Figure":
-    """The figure: share of flips found against share of the pool checked (the paper's study on SST-2)."""
+    """The figure: share of flips found against share of the pool checked (the paper's study on SST-2).
+
+    Args:
+        detections: by estimator.
+        flips: how many labels are flipped.
+        total: how many training examples there are.
+        title: above it.
+    """
     from matplotlib.ticker import PercentFormatter
 
     figure = new_figure(5.6, 4.6)
@@ -206,7 +229,17 @@ def detection_figure(detections: Mapping[str, Detection], flips: int, total: int
 
 
 def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, total: int, title: str) -> None:
-    """Write ``detection_figure``. Raises ``ResourceError`` if it can't be written."""
+    """Write ``detection_figure``.
+
+    Args:
+        path: of the picture.
+        detections: by estimator.
+        flips: how many labels are flipped.
+        total: how many training examples there are.
+        title: above it.
+
+    Raises ``ResourceError`` if it can't be written.
+    """
     save_figure(detection_figure(detections, flips, total, title), path)
 
 
@@ -228,15 +261,3 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
 
 def _cell(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
-
-
-__all__: Sequence[str] = (
-    "RankResult",
-    "Ranking",
-    "draw_detection",
-    "rich_table",
-    "to_csv",
-    "to_json",
-    "token_table",
-    "write_table",
-)

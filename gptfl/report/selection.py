@@ -69,12 +69,12 @@ def selection_table(selection: Selection, top: int | None) -> Table:
     ranking = Ranking(
         selection.estimator,
         selection.estimator,
-        selection.how,
-        selection.influence,
-        selection.step,
-        selection.simulator,
-        selection.low,
-        selection.high,
+        how=selection.how,
+        influence=selection.influence,
+        step=selection.step,
+        simulator=selection.simulator,
+        low=selection.low,
+        high=selection.high,
     )
     ranked = RankResult(
         selection.recording, selection.metric, selection.on, selection.subject, selection.examples, (ranking,)

@@ -37,20 +37,26 @@ def simulation_figure(
 ) -> "Figure":
     """The figure: on the left the mean over test examples, on the right up to four test examples.
 
-    ``shown`` has their names, places and what to say of them (helped or hurt). Bands are the estimator's own 90 %
-    interval of a single run (bounds are means over curricula) for test examples where it gives some, else the
-    standard deviation over curricula; ``observed`` are scores that the prediction went on from.
+    Bands are the estimator's own 90 % interval of a single run (bounds are means over curricula) for test examples
+    where
+    it gives some, else the standard deviation over curricula.
+
+    Args:
+        steps: recorded steps.
+        values: predicted.
+        intervals: lower and upper bounds by level.
+        reference: what the prediction is held against.
+        recorded: the same runs as recorded, None where they weren't.
+        shown: names, places and what to say (helped or hurt) of the test examples on the right.
+        title: above all.
+        against: what the reference is called.
+        metric: on the axes.
+        observed: scores that the prediction went on from, None where there were none.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(11, 4.6)
-    rows = 2 if len(shown) > 2 else 1
-    columns = -(-len(shown) // rows)
-    grid = figure.add_gridspec(rows, 2 + columns)
-    panels: list[tuple[Axes, str, int | None]] = [(figure.add_subplot(grid[:, :2]), "mean over test examples", None)]
-    for number, (name, place, word) in enumerate(shown):
-        axes = figure.add_subplot(grid[number // columns, 2 + number % columns])
-        panels.append((axes, f"{_short(name)} ({word})", place))
+    panels = _panels(figure, shown)
     level = LEVEL if LEVEL in intervals else max(intervals, default=0.0)
     for axes, name, one in panels:
         sure = one is not None and bool(intervals)
@@ -75,14 +81,29 @@ def simulation_figure(
     main = panels[0][0]
     main.set_xlabel("training step")
     main.set_ylabel(f"{metric.name} ({'higher' if metric.higher_is_better else 'lower'} is better)")
-    handles = {
-        label: handle
-        for axes, _, _ in panels[::-1]
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
+    _add_legend(main, [axes for axes, _, _ in panels])
     figure.suptitle(drawn_text(title), fontsize=10)
     return figure
+
+
+def _panels(figure: "Figure", shown: Sequence[tuple[str, int, str]]) -> list[tuple["Axes", str, int | None]]:
+    """Axes, title and test example (None for the mean) of each panel: the mean on the left, the others in up to two rows."""
+    rows = 2 if len(shown) > 2 else 1
+    columns = -(-len(shown) // rows)
+    grid = figure.add_gridspec(rows, 2 + columns)
+    panels: list[tuple[Axes, str, int | None]] = [(figure.add_subplot(grid[:, :2]), "mean over test examples", None)]
+    for number, (name, place, word) in enumerate(shown):
+        axes = figure.add_subplot(grid[number // columns, 2 + number % columns])
+        panels.append((axes, f"{_short(name)} ({word})", place))
+    return panels
+
+
+def _add_legend(main: "Axes", panels: Sequence["Axes"]) -> None:
+    """One legend in ``main`` of what any panel draws; where several draw the same, as the first does."""
+    handles = {
+        label: handle for axes in panels[::-1] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    main.legend(handles.values(), handles.keys(), fontsize=8, frameon=False)
 
 
 def _draw(

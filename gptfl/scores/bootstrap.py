@@ -74,7 +74,14 @@ def scale_of(score: str, runs: int = 0, tests: int = 1) -> Scale:
 def draw_weights(
     runs: int, seed: int, draws: int = DRAWS, groups: Int[np.ndarray, " run"] | None = None
 ) -> Float[np.ndarray, "draw run"]:
-    """How often each run is in each bootstrap sample of as many runs, or of as many groups of runs."""
+    """How often each run is in each bootstrap sample of as many runs, or of as many groups of runs.
+
+    Args:
+        runs: how many runs.
+        seed: of the draws.
+        draws: how many samples.
+        groups: the group of each run, whose runs are drawn together; None where each is drawn by itself.
+    """
     numbers = np.arange(runs) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     units = int(numbers.max(initial=-1)) + 1
     counts = generator(seed, units).multinomial(units, np.full(units, 1.0 / units), size=draws)
@@ -116,9 +123,16 @@ def weighted_means(
 def interval(
     value: float, draws: Float[np.ndarray, " draw"], freedom: int, scale: Scale = PLAIN, level: float = LEVEL
 ) -> tuple[float, float]:
-    """The interval of a score from its draws; undefined draws are left out. It always contains ``value``.
+    """The interval of a score from its draws, which always contains ``value``.
 
     NaN where no draw is defined. Draws that are all the same have no spread: then both bounds are the value.
+
+    Args:
+        value: the score.
+        draws: the score in each bootstrap sample; those undefined are left out.
+        freedom: degrees of freedom of the draws, by which they are widened.
+        scale: on which the draws are taken to be alike about the score.
+        level: the share of the draws inside.
     """
     known = draws[np.isfinite(draws)]
     if len(known) == 0 or not np.isfinite(value):
@@ -135,7 +149,14 @@ def interval(
 def true_draws(
     value: float, draws: Float[np.ndarray, " draw"], freedom: int, scale: Scale = PLAIN
 ) -> Float[np.ndarray, " draw"]:
-    """Draws of what the true value may be: reflected and widened about the score, as its interval is."""
+    """Draws of what the true value may be: reflected and widened about the score, as its interval is.
+
+    Args:
+        value: the score.
+        draws: the score in each bootstrap sample.
+        freedom: degrees of freedom of the draws.
+        scale: on which the draws are taken to be alike about the score.
+    """
     centre = scale.to(np.array([value]))[0]
     moved = (-1.0 if scale.reflected else 1.0) * (scale.to(draws) - centre)
     return np.asarray(scale.back(centre + np.where(moved == 0, 0.0, widening(freedom)) * moved))
@@ -148,7 +169,17 @@ def difference(
     scale: Scale = PLAIN,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """The interval of the difference of two scores under the same draws, on the scale: only its sign is told."""
+    """The interval of the difference of two scores under the same draws, on the scale: only its sign means something.
+
+    Args:
+        first: a score and its draws.
+        second: the score that is subtracted, and its draws.
+        freedom: degrees of freedom of the draws.
+        scale: on which the difference is taken.
+        level: the share of the draws inside.
+
+    Returns NaN for both where no draw has both scores.
+    """
     centres = [float(scale.to(np.array([value]))[0]) for value, _ in (first, second)]
     known = np.isfinite(first[1]) & np.isfinite(second[1])
     if not known.any() or not np.isfinite(centres).all():
@@ -183,6 +214,12 @@ def unpaired_difference(
     """Mean of ``first`` less that of ``second`` and its bootstrap interval; the two are resampled apart.
 
     The degrees of freedom are Welch's, each side's mean spread out by its own number.
+
+    Args:
+        first: values of the one side.
+        second: values of the other.
+        seed: of the draws.
+        level: the share of the draws inside.
     """
     sides = []
     for number, one in enumerate((first, second)):

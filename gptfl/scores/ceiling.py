@@ -172,9 +172,15 @@ def noise_draws(
     seed: int,
     draws: int = bootstrap.DRAWS,
 ) -> Float[np.ndarray, " draw"]:
-    """Draws of the logarithm of the true noise over the estimated one, summed over points by ``weights``.
+    """Draws of the logarithm of the true noise over the estimated one, summed over points.
 
-    0 throughout where the estimate is 0. NaN is not recorded and left out.
+    0 throughout where the estimate is 0.
+
+    Args:
+        repeats: of each subset, its runs in several orders; NaN is not recorded and left out.
+        weights: of each recorded step and test example.
+        seed: of the draws.
+        draws: how many.
     """
     rows, sums = [], []
     for values in repeats:
@@ -205,9 +211,15 @@ def doubt(
     seed: int,
     logs: Float[np.ndarray, " draw"],
 ) -> Doubt | None:
-    """What the ceilings may be: ``logs`` from ``noise_draws``, and the held-out runs drawn as for scores.
+    """What the ceilings may be; None where mean-run makes no error or nothing is noise.
 
-    None where mean-run makes no error or nothing is noise.
+    Args:
+        noise: the variance of the noise at each point, as estimated.
+        recorded: the held-out runs.
+        mean_run: the mean of the runs fitted, for each of them.
+        sampling: how held-out runs are drawn for scores.
+        seed: of these draws.
+        logs: draws of the estimate's own error, from ``noise_draws``.
     """
     mask = counted(recorded) & np.isfinite(noise)
     noises = np.where(mask, noise, 0.0).sum(axis=(1, 2))

@@ -181,10 +181,16 @@ def score_rows(
     against: str | None = None,
     ceiling: Ceiling | None = None,
 ) -> tuple[ScoreRow, ...]:
-    """Score every outcome under the same bootstrap draws, and mark what clearly leads.
+    """A row for every outcome, all scored under the same bootstrap draws, with marks where one clearly leads.
 
-    Squared errors are held against that of the row labelled ``against``, by default the least of those that aren't an
-    oracle's. ``ceiling`` must have been drawn by the same seed.
+    Args:
+        held_out: the recorded runs, and the mean of those fitted.
+        outcomes: what each estimator predicted, or its error.
+        seed: of the draws.
+        against: the label of the row whose squared errors others are held against, by default the one of the least
+            among
+            those that aren't an oracle's.
+        ceiling: of the order noise, drawn by the same seed; None where runs weren't repeated.
     """
     weights, freedom = held_out.sampling.weights(seed), held_out.independent - 1
     scored = {o.estimator: _score(held_out, o.predicted, weights) for o in outcomes if o.predicted is not None}
@@ -203,28 +209,7 @@ def score_rows(
     )
     rows = []
     for outcome in outcomes:
-        row = ScoreRow(
-            outcome.estimator,
-            lds_reliable=comparable(held_out.peers) >= RELIABLE_RUNS,
-            settings=outcome.settings,
-            seconds=outcome.seconds,
-            reused=outcome.reused,
-            notes=outcome.notes,
-            error=outcome.error,
-            name=outcome.name or outcome.estimator,
-            oracle=outcome.oracle,
-            cost=outcome.cost,
-            conditions=outcome.conditions,
-            encoder=outcome.encoder,
-            excess=more.get(outcome.estimator),
-            coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
-            coverage_by_task={
-                task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own)
-                for task, own in held_out.places().items()
-            }
-            if outcome.intervals
-            else {},
-        )
+        row = replace(_unscored_row(held_out, outcome, weights), excess=more.get(outcome.estimator))
         if outcome.estimator in scored:
             best = frozenset(name for name, leader in leaders.items() if leader == outcome.estimator)
             own = scored[outcome.estimator]
@@ -238,6 +223,30 @@ def score_rows(
                 row = replace(row, removals=changes)
         rows.append(row)
     return tuple(rows)
+
+
+def _unscored_row(held_out: HeldOut, outcome: Predictions, weights: Float[np.ndarray, "draw run"]) -> ScoreRow:
+    """What is known of an estimator without its errors: what it is, what it took, and what its intervals hold."""
+    freedom = held_out.independent - 1
+    places = held_out.places() if outcome.intervals else {}
+    return ScoreRow(
+        outcome.estimator,
+        lds_reliable=comparable(held_out.peers) >= RELIABLE_RUNS,
+        settings=outcome.settings,
+        seconds=outcome.seconds,
+        reused=outcome.reused,
+        notes=outcome.notes,
+        error=outcome.error,
+        name=outcome.name or outcome.estimator,
+        oracle=outcome.oracle,
+        cost=outcome.cost,
+        conditions=outcome.conditions,
+        encoder=outcome.encoder,
+        coverage=coverages(outcome.intervals, held_out.recorded, weights, freedom),
+        coverage_by_task={
+            task: coverages(outcome.intervals, held_out.recorded, weights, freedom, own) for task, own in places.items()
+        },
+    )
 
 
 def _score(

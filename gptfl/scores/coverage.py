@@ -35,10 +35,16 @@ def coverage(
     weights: Float[np.ndarray, "draw run"] | None = None,
     freedom: int = 0,
 ) -> Coverage:
-    """Coverage pooled over runs, steps and test examples.
+    """The share of recorded points inside an interval, pooled over runs, steps and test examples, and its mean width.
 
-    The given first point of a run and what was not recorded (NaN) count for nothing; a point on a bound is inside.
-    ``weights`` are draws of runs and ``freedom`` theirs (see ``bootstrap``); without them there is no interval.
+    The given first point of a run counts for nothing; a point on a bound is inside.
+
+    Args:
+        low: lower bounds.
+        high: upper bounds.
+        recorded: the values; what was not recorded is NaN and counts for nothing.
+        weights: draws of runs; without them the coverage has no interval of its own.
+        freedom: degrees of freedom of the draws.
     """
     mask = counted(recorded)
     points = int(mask.sum())
@@ -63,7 +69,15 @@ def coverages(
     freedom: int,
     places: Int[np.ndarray, " part"] | None = None,
 ) -> dict[float, Coverage]:
-    """The coverage at each level, of some places of the test examples where given."""
+    """The coverage at each level.
+
+    Args:
+        intervals: lower and upper bounds by level.
+        recorded: the values, NaN where not recorded.
+        weights: draws of runs.
+        freedom: degrees of freedom of the draws.
+        places: the test examples that count, None for all.
+    """
     own = slice(None) if places is None else places
     return {
         level: coverage(low[:, :, own], high[:, :, own], recorded[:, :, own], weights, freedom)

@@ -34,12 +34,19 @@ def excesses(
     over: str | None = None,
     fewest: int = 2,
 ) -> dict[str, Excess]:
-    """Each prediction's squared error, and its difference to that of ``over``.
+    """Each prediction's squared error, and its difference to that of one of them, with intervals.
 
-    By default ``over`` is the one of ``rivals`` with the least squared error. All points count alike, as in skill: in
-    each draw the difference is that of the sums over the runs drawn, over their number of points. ``freedom`` is that of
-    the draws (see ``bootstrap.freedom_of``). Empty where nothing was recorded or there is no rival; with fewer than
-    ``fewest`` runs, or groups of runs that belong together, nothing is clear.
+    All points count alike, as in skill: in each draw the difference is that of the sums over the runs drawn, over their
+    number of points. Empty where nothing was recorded or there is no rival.
+
+    Args:
+        predicted: trajectories by row.
+        recorded: the held-out runs.
+        weights: draws of runs.
+        rivals: the rows among which the least squared error is looked for.
+        freedom: degrees of freedom of the draws (see ``bootstrap.freedom_of``).
+        over: the row that others are held against, by default the rival with the least squared error.
+        fewest: with fewer runs, or groups of runs that belong together, no difference is clear.
     """
     points = pointwise.counted(recorded).sum(axis=(1, 2)).astype(np.float64)
     if points.sum() == 0 or not rivals:

@@ -61,13 +61,18 @@ def lds_draws(
     groups: Int[np.ndarray, " run"],
     weights: Float[np.ndarray, "draw run"],
 ) -> Float[np.ndarray, " draw"]:
-    """LDS when run r counts ``weights[draw, r]`` times.
+    """LDS in each bootstrap draw; NaN where no test example is left.
 
     Values are centred once, on all runs of a group, and the centred ones are drawn. With m runs a
     group their spread is that of 1 - 1 / m as many runs, so that draws are somewhat too alike for
     small groups. A test example whose recorded value doesn't vary within any group has no ranking to
-    predict and is left out; one for which the prediction doesn't vary counts 0. NaN where no test
-    example is left.
+    predict and is left out; one for which the prediction doesn't vary counts 0.
+
+    Args:
+        predicted: trajectories, of which the last recorded values count.
+        recorded: the same of the held-out runs.
+        groups: the group of each run; runs are ranked within theirs.
+        weights: how often each run counts in each draw.
     """
     rows = final_rows(recorded)
     known = at_rows(counted(recorded), rows)

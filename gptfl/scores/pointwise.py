@@ -106,6 +106,12 @@ def skill_by_step(
     """Skill at each step after the first, over the runs that recorded it; a step at which mean-run is right is left out.
 
     All of it together says most of the steps at which runs differ most, which may be those at which losses collapse.
+
+    Args:
+        predicted: trajectories.
+        recorded: the held-out runs, NaN where not recorded.
+        mean_run: the mean of the runs fitted, for each of them.
+        steps: the step of each recorded point, negative where a run has none.
     """
     mask = counted(recorded)
     ours, reference = (np.where(mask, one - recorded, 0.0) ** 2 for one in (predicted, mean_run))

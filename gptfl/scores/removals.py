@@ -122,7 +122,14 @@ def removal_scores(
     recorded: Float[np.ndarray, "run recorded test"],
     seed: int = 42,
 ) -> RemovalScores:
-    """Score predicted against recorded changes; test examples that aren't recorded in all pairs are left out."""
+    """The scores of predicted changes against recorded ones, when small groups of examples are left out.
+
+    Args:
+        removals: which runs lack which groups, and what they are compared with.
+        predicted: trajectories of the runs.
+        recorded: the same as recorded; test examples that aren't recorded in all pairs are left out.
+        seed: of the draws that intervals come from.
+    """
     truth, ours = removals.changes(recorded, recorded), removals.changes(predicted, recorded)
     known = np.isfinite(truth).all(axis=0)
     truth, ours = truth[:, known], ours[:, known]

@@ -44,8 +44,14 @@ def beyond_note(
 ) -> tuple[str, ...]:
     """A line if the mean of final predictions lies beyond what every recorded run came to at that step.
 
-    ``tests`` are the recording's test examples that ``final`` is of. Runs that lack one of them there don't count, and
-    fewer than two say nothing.
+    Runs that lack one of the test examples there don't count, and fewer than two say nothing.
+
+    Args:
+        final: predicted for each test example.
+        dynamics: the recording.
+        metric: that ``final`` is of.
+        step: of the prediction.
+        tests: the recording's test examples that ``final`` is of.
     """
     ends = [
         resample(run.steps, run.metrics[metric.name].astype(np.float64), np.array([step]))[0, tests].mean()
@@ -106,9 +112,14 @@ def _shares(places: Int[np.ndarray, " pool"], batches: Int[np.ndarray, "step bat
 
 
 def caveats(dynamics: Dynamics, recorded: RunSchedule, query: Query, subset: int, is_rest: bool) -> tuple[str, ...]:
-    """What to tell of a question that reaches beyond what the recorded runs show.
+    """What to know of a question that reaches beyond what the recorded runs show.
 
-    ``subset`` is how many examples the question is about; with ``is_rest`` they are what a drop leaves.
+    Args:
+        dynamics: the recording.
+        recorded: how its runs were laid out.
+        query: the curricula that the question is about.
+        subset: how many examples they draw from.
+        is_rest: whether these are what a drop leaves.
     """
     notes = []
     if is_rest:

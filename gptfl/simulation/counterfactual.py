@@ -116,9 +116,17 @@ def subset_request(
     seed: int,
     overrides: Overrides,
 ) -> SimulationRequest:
-    """A subset by the recording's recipe, in several random orders; with None in the mean over all of them.
+    """A subset by the recording's recipe, in several random orders or in the mean over all of them.
 
-    ``is_rest`` if it is what a drop leaves. Raises ``UsageError`` where the estimator can't tell that mean.
+    Args:
+        source: the simulator that is to answer.
+        members: places in its pool.
+        is_rest: whether they are what a drop leaves.
+        orders: how many random orders, each a curriculum; None is the mean over every order.
+        seed: draws the orders.
+        overrides: what differs from the recording's recipe.
+
+    Raises as ``adjusted`` does, and ``UsageError`` where the estimator can't tell the mean over every order.
     """
     dynamics = source.recording.dynamics
     recorded = recorded_schedule(dynamics, source.metric)

@@ -74,7 +74,18 @@ def fit_options(
     given: Mapping[str, Any],
     without: Collection[str] = (),
 ) -> FitOptions:
-    """The options of ``fit``, which is of one metric."""
+    """The options of ``fit``, which is of one metric.
+
+    Args:
+        estimator: its name, None for the default.
+        groups: options in groups.
+        metric: its name, None for the recording's only one or the loss.
+        given: further options by name.
+        without: names that the caller takes itself, and that are no options of it.
+
+    Raises ``TypeError`` for a name that is no option or for both ``metric`` and ``metrics``, ``UsageError`` for a value
+    that makes no sense.
+    """
     if metric is not None and "metrics" in given:
         raise TypeError("fit has metric and metrics: give one of them")
     named = {"estimator": estimator, "metrics": metric, **given}
@@ -94,8 +105,8 @@ def fit_with(options: FitOptions, *, progress: Progress = silent) -> FitResult:
     which: tuple[str, ...] = ()
     if estimator is None:
         estimator, which = default_estimator(FeatureLookup(recording, inputs.features, encoder))
-    part = get_registry().find("estimator", estimator)
-    named = NamedEstimator(part, get_registry().make("estimator", estimator, **settings))
+    registry = get_registry()
+    named = NamedEstimator(registry.find("estimator", estimator), registry.make("estimator", estimator, **settings))
     held_out = hold_out_examples(recording.dynamics, learning.unseen, learning.unseen_share, seed)
     recording = replace(recording, held_out=held_out)
     chosen, metric_notes = choose_metric(recording.dynamics, next(iter(options.metrics), None))

@@ -14,7 +14,7 @@ from gptfl.simulation.requirements import NamedEstimator
 from gptfl.store.simulators import SimulatorFile, read_simulator, write_simulator
 
 KEPT = "compared"
-"""The workspace's folder for fits that only ``compare`` made: ``simulate`` doesn't pick from it."""
+"""The workspace's folder for fits that only ``compare`` made: ``simulate`` does not take it."""
 WORTH_KEEPING = 0.5
 """Fits that took fewer seconds are made again rather than kept."""
 
@@ -39,13 +39,31 @@ def fit_data(
     progress: Progress,
     estimator: Estimator,
 ) -> FitData:
-    """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates."""
+    """What an estimator gets to see; one that requires gradients gets exact products, one that takes them also estimates.
+
+    Args:
+        recording: cut to the metric and the steps that count.
+        split: which of its runs are for fitting and which for validation.
+        metric: to be predicted.
+        features: of the same examples, None where the estimator works without.
+        seed: for what the estimator draws.
+        progress: called along the way.
+        estimator: its tags say which gradients it is given.
+    """
     dynamics = recording.dynamics
     gradients = dynamics.gradients if "gradients" in estimator.tags.requires else None
     if gradients is None and "gradients" in estimator.tags.uses:
         gradients = dynamics.known_products
     return FitData(
-        dynamics.pool, dynamics.test, metric, split.fit, split.validation, features, seed, progress, gradients
+        dynamics.pool,
+        dynamics.test,
+        metric=metric,
+        fit_runs=split.fit,
+        validation_runs=split.validation,
+        features=features,
+        seed=seed,
+        progress=progress,
+        gradients=gradients,
     )
 
 

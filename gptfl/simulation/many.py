@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import MetricInfo, Progress, silent
+from gptfl.core import MetricInfo, Prediction, Progress, Query, silent
 from gptfl.core.display import Displayed
 from gptfl.errors import UsageError
 from gptfl.options.common import Ids
@@ -60,11 +60,21 @@ def simulate_subsets(
     seed: int = 42,
     progress: Progress = silent,
 ) -> SubsetSimulations:
-    """Predict what training on each of these subsets would end at: all of them are asked at once.
+    """What training on each of these subsets would end at, predicted in one pass.
 
-    Each is laid out as ``gptfl.simulate`` lays it out, in ``orders`` random orders with the same seeds. Questions of more
-    than ``MAX_NUMBERS`` batch entries or values are asked in parts. Raises ``UsageError`` where there is no subset or
-    they come to schedules of different steps (``epochs``), ``DataError`` as ``simulate`` does.
+    Each is laid out as ``gptfl.simulate`` lays it out, with the same seeds. More than ``MAX_NUMBERS`` batch entries or
+    values
+    are predicted in parts.
+
+    Args:
+        source: the simulator.
+        subsets: each a file of ids or a sequence of them.
+        orders: in so many random orders each; results are means over them.
+        overrides: what differs from the recording's recipe; no ``epochs``, by which lengths would differ.
+        seed: draws the orders.
+        progress: called after each part.
+
+    Raises ``UsageError`` where there is no subset or with ``epochs``, ``DataError`` as ``simulate`` does.
     """
     if not subsets:
         raise UsageError("there is no subset to simulate", "give at least one")
@@ -73,16 +83,7 @@ def simulate_subsets(
     members = [source.pool.select(subset, f"subset {place}") for place, subset in enumerate(subsets)]
     requests = [subset_request(source, chosen, False, orders, seed, overrides) for chosen in members]
     one = requests[0]
-    cost = max(one.query.batches.size, orders * len(one.query.steps) * len(source.scope.test))
-    part = max(1, MAX_NUMBERS // max(cost, 1))
-    parts = []
-    for start in range(0, len(requests), part):
-        progress("simulate", start, len(requests), f"{len(requests)} subsets")
-        some = requests[start : start + part]
-        queries = [request.query for request in some]
-        whole: dict[str, Any] = {name: np.concatenate([getattr(query, name) for query in queries]) for name in PER_RUN}
-        parts.append(source.predict(replace(one.query, **whole)))
-    progress("simulate", len(requests), len(requests), f"{len(requests)} subsets")
+    parts = _predict_in_parts(source, [request.query for request in requests], orders, progress)
 
     def per_subset(values: Float[np.ndarray, "run ..."]) -> Float[np.ndarray, "subset ..."]:
         return np.stack([mean_over(values[i : i + orders]) for i in range(0, len(values), orders)])
@@ -121,3 +122,20 @@ def simulate_subsets(
             )
         ),
     )
+
+
+def _predict_in_parts(
+    source: FittedSimulator, queries: Sequence[Query], orders: int, progress: Progress
+) -> list[Prediction]:
+    """What is predicted of the queries in order, as many at once as have at most ``MAX_NUMBERS`` numbers."""
+    one, count = queries[0], len(queries)
+    cost = max(one.batches.size, orders * len(one.steps) * len(source.scope.test))
+    part = max(1, MAX_NUMBERS // max(cost, 1))
+    predictions = []
+    for start in range(0, count, part):
+        progress("simulate", start, count, f"{count} subsets")
+        some = queries[start : start + part]
+        whole: dict[str, Any] = {name: np.concatenate([getattr(query, name) for query in some]) for name in PER_RUN}
+        predictions.append(source.predict(replace(one, **whole)))
+    progress("simulate", count, count, f"{count} subsets")
+    return predictions

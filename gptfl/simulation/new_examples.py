@@ -38,11 +38,20 @@ class NewExamples:
 def read_new_examples(
     train: str | Path | None, test: str | Path | None, dynamics: Dynamics, metric: MetricInfo
 ) -> NewExamples:
-    """Read the files of ``--new-train`` and ``--new-test``.
+    """The examples in the files of ``--new-train`` and ``--new-test``.
 
     A line is a JSON object with prompt and target, or with the fields of the recording's task, as in its own
-    files; in a mixture, ``task`` says which. Raises ``DataError``, naming file and line, for what is neither, for
-    an id that the recording has on that side, and for a first score that the metric can't have.
+    files; in a mixture, ``task`` says which.
+
+    Args:
+        train: file of training examples, None for none.
+        test: file of test examples, which may say their score before training (``first``); None for none.
+        dynamics: the recording that they lie beside.
+        metric: that first scores are of.
+
+    Raises ``DataError``, naming file and line, for what is neither, for an id that the recording has on that side, and
+    for
+    a first score that the metric can't have.
     """
     reader = _Reader(dynamics)
     pool, _ = _read(reader, train, "--new-train", dynamics.pool, metric)

@@ -152,7 +152,16 @@ def most_changed(
     recorded: Float[np.ndarray, " test"] | None = None,
     count: int = SHOWN,
 ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
-    """Those that are helped most, best first, and those that are hurt most, worst first."""
+    """Those that are helped most, best first, and those that are hurt most, worst first.
+
+    Args:
+        tests: ids of the test examples.
+        predicted: the metric at the end, of each.
+        reference: the same of what the prediction is held against; where it isn't finite, the example is left out.
+        metric: says which way is better.
+        recorded: what a recorded run came to, None where there is none.
+        count: at most so many of either.
+    """
     sign = 1.0 if metric.higher_is_better else -1.0
     gains = sign * (predicted - reference)
     order = [int(place) for place in np.argsort(-gains, kind="stable") if np.isfinite(gains[place])]

@@ -180,7 +180,16 @@ def other_subset(
     orders: int,
     seed: int,
 ) -> Reference:
-    """What another subset, that ``against`` names, would give by the same recipe and the same seeds."""
+    """What another subset would give by the same recipe and the same seeds.
+
+    Args:
+        source: the simulator.
+        against: names the subset, as a file or by ids.
+        members: its places in the pool.
+        request: whose recipe it goes by.
+        orders: how many random orders, of which the mean is taken.
+        seed: draws the orders.
+    """
     recipe = request.recipe
     first = source.first(int(recipe.grid[0]))
     if request.query.typical is None:

@@ -24,7 +24,14 @@ class NamedEstimator:
 def unmet_need(
     estimator: Estimator, recording: OpenedRecording, features: Features | None, metric: MetricInfo
 ) -> DataError | None:
-    """Why an estimator can't be fitted to this metric of what there is, if so."""
+    """Why an estimator can't be fitted to this metric of what there is; None where it can.
+
+    Args:
+        estimator: its tags say what it requires.
+        recording: what there is of runs, classes and gradients.
+        features: vectors of its examples, None where there are none.
+        metric: to be predicted.
+    """
     name, dynamics = estimator.name, recording.dynamics
     predicted = estimator.tags.metrics
     if predicted is not None and metric.name not in predicted:

@@ -24,11 +24,16 @@ class RunPrediction:
 def predict_runs(
     named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None, observed: int = 0
 ) -> list[RunPrediction]:
-    """What a fitted estimator predicts for these runs' curricula.
+    """What a fitted estimator predicts for these runs' curricula, one of each in order.
 
-    ``scope`` says which examples the runs are about, where these aren't just those fitted. An estimator that goes on from
-    recorded scores gets the first ``observed`` ones after the start of each run. Raises ``PluginError`` where the
-    prediction has the wrong shape or isn't finite.
+    Args:
+        named: the fitted estimator and its name.
+        runs: of any lengths; those of the same recorded steps are predicted together.
+        metric: that was fitted.
+        scope: the examples that the runs are about, where these aren't just those fitted.
+        observed: an estimator that goes on from recorded scores gets so many after the start of each run.
+
+    Raises ``PluginError`` where the prediction has the wrong shape or isn't finite.
     """
     given = observed if named.estimator.tags.conditions else 0
     predictions: list[RunPrediction] = [RunPrediction(np.empty((0, 0)), {})] * len(runs)
@@ -46,5 +51,12 @@ def predict_runs(
 def predict_trajectories(
     named: NamedEstimator, runs: Sequence[Run], metric: MetricInfo, scope: Scope | None = None
 ) -> list[Float[np.ndarray, "recorded test"]]:
-    """The trajectories of ``predict_runs`` alone."""
+    """The trajectories of ``predict_runs`` alone, in float64.
+
+    Args:
+        named: the fitted estimator and its name.
+        runs: of any lengths.
+        metric: that was fitted.
+        scope: the examples that the runs are about, where these aren't just those fitted.
+    """
     return [prediction.values for prediction in predict_runs(named, runs, metric, scope)]

@@ -190,7 +190,15 @@ def adjusted(
     orders: int = 1,
     members: Int[np.ndarray, " subset"] | None = None,
 ) -> RunSchedule:
-    """The recipe with the user's overrides, for a subset of that many examples, these ``members``, in that many orders.
+    """The recipe with the user's overrides.
+
+    Args:
+        recipe: of the recorded runs.
+        dynamics: the recording, with new examples where there are some.
+        subset: how many examples a run is to draw from.
+        overrides: learning rate, batch size, steps or epochs that differ.
+        orders: in so many orders the subset is asked about, which bounds the size.
+        members: the subset's places in the pool, where batches go by the lengths of its texts.
 
     Raises ``UsageError``, before anything of that size is made, where that is more than ``MAX_NUMBERS``, and
     ``DataError`` for a learning rate where those of the recording are not known.

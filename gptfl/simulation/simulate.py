@@ -36,7 +36,16 @@ def _beyond_note(source: FittedSimulator, final: Float[np.ndarray, " test"], ste
 def request_of(
     source: FittedSimulator, choice: Counterfactual, observe: str | Path | None, seed: int
 ) -> SimulationRequest:
-    """What is asked, with what was observed so far. Raises as ``choice.ask`` and ``with_observed`` do."""
+    """The curricula that are asked about, with what was observed so far.
+
+    Args:
+        source: the simulator that is to answer.
+        choice: a subset, a drop, batches as given, or the held-out runs.
+        observe: file of the scores that a run had so far, None where nothing was observed.
+        seed: draws the orders.
+
+    Raises as ``choice.request`` and ``with_observed`` do.
+    """
     request = choice.request(source, seed)
     if observe is None:
         return request
@@ -52,7 +61,18 @@ def answered(
     seed: int,
     trust: Trust,
 ) -> Simulation:
-    """What the simulator answers, held against the average recorded run or the subset ``against``; nothing is written."""
+    """What the simulator answers; nothing is written.
+
+    Args:
+        source: the simulator.
+        request: the curricula.
+        against: the subset that the answer is held against, None for the average recorded run.
+        orders: how many random orders that subset is laid out in.
+        seed: draws them.
+        trust: the simulator's skill on held-out runs.
+
+    Raises ``DataError`` for ids that the pool lacks, ``PluginError`` for a prediction that isn't one.
+    """
     prediction = source.predict(request.query)
     if against is None:
         versus = against_average(source, request)
@@ -64,9 +84,14 @@ def answered(
 def simulated(
     source: FittedSimulator, request: SimulationRequest, prediction: Prediction, reference: Reference, trust: Trust
 ) -> Simulation:
-    """What a prediction comes to, held against ``reference``; nothing is written.
+    """What a prediction comes to; nothing is written.
 
-    ``prediction`` is what ``source`` answers to ``request``, and ``trust`` its skill on held-out runs.
+    Args:
+        source: the simulator.
+        request: the curricula that it was asked about.
+        prediction: what it answered.
+        reference: what the prediction is held against.
+        trust: the simulator's skill on held-out runs.
     """
     tests = tuple(example.id for example in source.scope.test)
     marks = source.marks()
@@ -107,11 +132,7 @@ def simulated(
             *_unseen_notes(source, request),
             *request.notes,
             *reference.notes,
-            *share_note(source.world, request.query.drawn),
-            *novelty_note(prediction.novelty),
-            *range_note(final, source.metric),
-            *(() if request.recorded is not None else _beyond_note(source, final, int(request.query.steps[-1]))),
-            *((trust.note,) if request.recorded is None else ()),
+            *_caveats(source, request, prediction, trust),
         ),
         marks=marks if any(marks) else (),
         groups=_groups(request, prediction, marks),
@@ -124,6 +145,21 @@ def simulated(
         binary=source.recording.dynamics.is_binary(source.metric),
         examples=tuple(source.scope.test),
     )
+
+
+def _caveats(
+    source: FittedSimulator, request: SimulationRequest, prediction: Prediction, trust: Trust
+) -> tuple[str, ...]:
+    """Where a prediction extrapolates, and of a run that wasn't recorded how far to trust it."""
+    final = mean_over(prediction.values[:, -1].astype(np.float64))
+    notes = (
+        *share_note(source.world, request.query.drawn),
+        *novelty_note(prediction.novelty),
+        *range_note(final, source.metric),
+    )
+    if request.recorded is not None:
+        return notes
+    return (*notes, *_beyond_note(source, final, int(request.query.steps[-1])), trust.note)
 
 
 def _unseen_notes(source: FittedSimulator, request: SimulationRequest) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class FittedSimulator:
         return tuple("" if seen[i] >= 0 else "unseen" if i < recorded else "new" for i in range(len(seen)))
 
     def output(self, key: str) -> Path:
-        """Where its predictions lie unless told otherwise; ``key`` tells questions apart."""
+        """Where its predictions lie unless given; ``key`` tells questions apart."""
         return self.recording.workspace.predictions_path(
             self.recording.stem, self.found.estimator, self.metric.name, key
         )
@@ -81,7 +81,16 @@ class FittedSimulator:
 
 
 def check_fits(path: Path, found: SimulatorFile, estimator: str | None, metric: str | None) -> None:
-    """Raise ``UsageError`` where a simulator is of another estimator or metric than was asked for."""
+    """Refuse a simulator of another estimator or metric than is wanted.
+
+    Args:
+        path: where it lies, for the message.
+        found: what the file holds.
+        estimator: its name as given, None for any.
+        metric: its name as given, None for any.
+
+    Raises ``UsageError``.
+    """
     for flag, requested, has in (("--estimator", estimator, found.estimator), ("--metric", metric, found.metric.name)):
         if requested is not None and requested != has:
             raise UsageError(
@@ -102,10 +111,15 @@ def open_fitted(
 
     Without either it is the recording made last, and a simulator that was fitted to it.
 
-    ``features`` is the file of those that it was fitted on, by default in the workspace: they are looked for only
-    where examples were set aside from the fit.
-
-    ``read`` has the recordings that were read before, and gets this one: none is read or fingerprinted twice.
+    Args:
+        simulator: its file, None for the one made last.
+        dynamics: the recording's file, None for the one that the simulator was fitted to.
+        workspace: where to look, None for the folder of a file that is named, else the usual one.
+        estimator: that the simulator must be of, None for any.
+        metric: that it must predict, None for any.
+        features: the file of those that it was fitted on, by default in the workspace; they are looked for only where
+            examples were set aside from the fit.
+        read: the recordings that were read before; it gets this one, so that none is read or fingerprinted twice.
 
     Raises ``DataError`` where a file is missing or damaged, or the two don't belong together, and
     ``UsageError`` where a file named is of another estimator or metric than was asked for.
@@ -117,28 +131,7 @@ def open_fitted(
         dynamics = space.dynamics_path(stem_of(path))
         if not dynamics.exists():
             raise DataError(f"the recording that {path} was fitted to is not at {dynamics}", "name it with --dynamics")
-    every = found.info.get("every", 1)
-    if type(every) is not int or every < 1:
-        raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
-    # A simulator of before runs that diverged were left out was fitted to them, too.
-    kept = found.info.get("kept_diverged", True) is not False
-    read = {} if read is None else read
-    place = user_path(dynamics)
-    if (place,) not in read:
-        read[place,] = open_recording(place, space.root)
-    recording = replace(read[place,], workspace=space, every=every, keep_diverged=kept)
-    if found.examples != recording.dynamics.examples:
-        raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
-    if found.metric.name not in recording.dynamics.metrics:
-        raise DataError(
-            f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
-        )
-    seen = place, space.root, every, kept, found.metric.name
-    if seen not in read:
-        read[seen] = focused(recording, found.metric)
-    recording = read[seen]
-    if found.dynamics != recording.dynamics.fingerprint:
-        raise DataError(f"{recording.path} has changed since {path} was fitted to it", "run gptfl fit again")
+    recording = _recording_of(found, path, user_path(dynamics), space, {} if read is None else read)
     recording = replace(recording, held_out=holdout_from_json(found.info.get("unseen"), recording.dynamics, str(path)))
     named = _restored(found, path)
     return FittedSimulator(
@@ -150,6 +143,35 @@ def open_fitted(
         (*notes, *fit_notes(found)),
         _scope(recording, found, named, features),
     )
+
+
+def _recording_of(
+    found: SimulatorFile, path: Path, dynamics: Path, space: Workspace, read: dict[tuple[object, ...], OpenedRecording]
+) -> OpenedRecording:
+    """What the simulator at a path was fitted to of the recording at ``dynamics``: its metric, at the steps it learned from.
+
+    ``read`` is as in ``open_fitted``. Raises ``DataError`` where the simulator was fitted to something else.
+    """
+    every = found.info.get("every", 1)
+    if type(every) is not int or every < 1:
+        raise DataError(f"{path} is damaged: it was fitted to every {every!r}-th score", "run gptfl fit again")
+    # A simulator of before runs that diverged were left out was fitted to them, too.
+    kept = found.info.get("kept_diverged", True) is not False
+    if (dynamics,) not in read:
+        read[dynamics,] = open_recording(dynamics, space.root)
+    recording = replace(read[dynamics,], workspace=space, every=every, keep_diverged=kept)
+    if found.examples != recording.dynamics.examples:
+        raise DataError(f"{path} was fitted to other examples than {recording.path} holds", "choose with --dynamics")
+    if found.metric.name not in recording.dynamics.metrics:
+        raise DataError(
+            f"{path} predicts {found.metric.name}, which {recording.path} doesn't hold", "run gptfl fit again"
+        )
+    seen = dynamics, space.root, every, kept, found.metric.name
+    if seen not in read:
+        read[seen] = focused(recording, found.metric)
+    if found.dynamics != read[seen].dynamics.fingerprint:
+        raise DataError(f"{read[seen].path} has changed since {path} was fitted to it", "run gptfl fit again")
+    return read[seen]
 
 
 def _placed(
@@ -182,7 +204,15 @@ def in_memory(
     named: NamedEstimator,
     features: Features | None,
 ) -> FittedSimulator:
-    """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``."""
+    """A simulator that was fitted just now, as ``open_fitted`` would give it once it is at ``path``.
+
+    Args:
+        recording: that it was fitted to.
+        path: where it is to lie.
+        found: what its file will hold.
+        named: the fitted estimator and its name.
+        features: of the whole recording, None where it was fitted without.
+    """
     scope = scope_of(recording.dynamics, recording.held_out, named.estimator, features)
     pool = ExampleIndex(recording.dynamics.pool)
     return FittedSimulator(recording, path, found, named, pool, fit_notes(found), scope)
@@ -236,11 +266,18 @@ def with_new_examples(
     model: str | None,
     progress: Progress = silent,
 ) -> FittedSimulator:
-    """The same simulator, asked about examples beside those of the recording.
+    """The same simulator, for questions about examples beside those of the recording.
 
-    First scores that ``new`` lacks are measured with ``model``. Raises ``DataError`` where the estimator can't
-    answer about such examples, where a first score is missing and no model given, and where vectors or first
-    scores can't be made as the recording's were.
+    Args:
+        source: the simulator.
+        new: training and test examples; first scores that test examples lack are measured.
+        features: the file of the recording's vectors, None for the one in the workspace.
+        model: name or folder of the untrained model that first scores are measured with.
+        progress: called along the way.
+
+    Raises ``DataError`` where the estimator can't answer about such examples, where a first score is missing and no
+    model
+    given, and where vectors or first scores can't be made as the recording's were.
     """
     estimator = source.named.estimator
     sides = tuple(side for side, some in ((TRAIN, new.pool), (TEST, new.test)) if some)

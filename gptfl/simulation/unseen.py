@@ -17,18 +17,25 @@ from gptfl.plugins.interfaces import Estimator
 from gptfl.plugins.registry import get_registry
 
 SHARES: Mapping[str, float] = {TRAIN: 0.2, TEST: 0.25}
-"""Which share of a side is set aside unless told otherwise."""
+"""Which share of a side is set aside unless given."""
 STREAMS: Mapping[str, int] = {TRAIN: Stream.HELD_OUT_TRAIN, TEST: Stream.HELD_OUT_TEST}
 FEWEST_LEFT = 2
 """With fewer examples left on a side there is nothing to carry over to others."""
 
 
 def hold_out_examples(dynamics: Dynamics, unseen: str | None, share: float | None, seed: int) -> HeldOutExamples | None:
-    """Choose what ``unseen`` (train, test or both) sets aside; None where nothing is.
+    """The examples to set aside from a fit; None where there are none.
 
-    ``share`` holds for each side; by default it is a fifth of the pool and a quarter of the test examples, or the
-    examples whose field ``reserved`` is true, where there are any. A larger share contains a smaller one of the
-    same seed. Raises ``UsageError`` for another word or share, and ``DataError`` where too few would be left.
+    A larger share contains a smaller one of the same seed.
+
+    Args:
+        dynamics: the recording.
+        unseen: ``train``, ``test`` or ``both``; None for nothing.
+        share: of each side; by default a fifth of the pool and a quarter of the test examples, or the examples whose
+            field ``reserved`` is true, where there are any.
+        seed: draws them.
+
+    Raises ``UsageError`` for another word or share, and ``DataError`` where too few would be left.
     """
     if unseen is None:
         if share is not None:
@@ -44,7 +51,7 @@ def hold_out_examples(dynamics: Dynamics, unseen: str | None, share: float | Non
 
 
 def _choose(side: str, examples: Sequence[Example], share: float | None, seed: int) -> tuple[int, ...]:
-    reserved = tuple(place for place, example in enumerate(examples) if example.fields.get(RESERVED) is True)
+    reserved = tuple(place for place, example in enumerate(examples) if example.is_reserved)
     if reserved and share is None:
         chosen, how = reserved, f"the {side} examples marked {RESERVED!r}"
     else:
@@ -144,9 +151,14 @@ def scope_of(
     features: Features | None,
     tests: Int[np.ndarray, " chosen"] | None = None,
 ) -> Scope:
-    """Questions about a recording's whole pool and its test examples, or those at ``tests``.
+    """The examples that questions are about: a recording's whole pool and its test examples.
 
-    ``features`` are of the whole recording.
+    Args:
+        dynamics: the recording.
+        held_out: what was set aside from the fit, None where nothing was.
+        estimator: its tags say whether examples set aside are hidden from it, and whether it takes gradient products.
+        features: of the whole recording, None where it works without.
+        tests: places of the test examples, None for all.
     """
     pool, test = len(dynamics.pool), len(dynamics.test)
     products = dynamics.known_products if held_out is not None and "gradients" in estimator.tags.uses else None

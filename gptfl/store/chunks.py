@@ -12,11 +12,32 @@ from gptfl.store.digests import native
 from gptfl.store.memory import path_of
 from gptfl.store.safety import refuse
 
+_CHUNK = 2**20
+"""So many bytes of an array are packed together at most, unless one value is larger."""
+
+
+def chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The largest block of whole trailing axes that fits a chunk, at least one value."""
+    chunks = list(shape)
+    for axis in range(len(chunks)):
+        rest = math.prod(chunks) // chunks[axis] * itemsize
+        chunks[axis] = max(1, min(chunks[axis], _CHUNK // rest))
+        if rest <= _CHUNK:
+            break
+    return tuple(chunks)
+
 
 def write_array(
     group: h5py.h5g.GroupID, link: bytes, array: np.ndarray, chunks: tuple[int, ...] | None
 ) -> h5py.h5d.DatasetID:
-    """A new array of a group, packed with gzip where there are ``chunks``."""
+    """A new array of a group, packed with gzip where it is cut into chunks.
+
+    Args:
+        group: where it is made.
+        link: its name there, encoded.
+        array: its values.
+        chunks: the shape of a chunk, None for one piece that isn't packed.
+    """
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     if chunks is not None:
         plan.set_chunk(chunks)

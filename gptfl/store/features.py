@@ -22,6 +22,12 @@ def write_features(
 ) -> None:
     """Write features, with the digest of the example behind each row so that a cache can find them.
 
+    Args:
+        path: of the new file.
+        features: of a recording's examples.
+        pool_digests: of the training example behind each row.
+        test_digests: of the test example behind each row.
+
     Raises ``DataError`` if the sets' shapes disagree, ``ResourceError`` if it can't be written.
     """
     _check_shapes(features, pool_digests, test_digests, str(path))

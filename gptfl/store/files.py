@@ -59,10 +59,17 @@ class Header:
 
 @contextmanager
 def create(path: Path, kind: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> Iterator[h5py.File]:
-    """Fill a new file, which takes its name, whole, when the block ends without an exception.
+    """A new file to fill, which takes its name, whole, when the block ends without an exception.
 
-    It is built in memory and written by plain writes, because HDF5 doesn't recover from a full
-    disk. Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
+    It is built in memory and written by plain writes, because HDF5 doesn't recover from a full disk.
+
+    Args:
+        path: of the file.
+        kind: what it holds, one of ``KINDS``.
+        settings: by which it was made; small values of JSON.
+        inputs: fingerprints of what it was made from, by name.
+
+    Raises ``ResourceError`` if it can't be written; a file of that name is then untouched.
     """
     with _saved(path, b"", "w", kind) as file:
         hdf5.put_word(file, "kind", kind)
@@ -96,13 +103,20 @@ def open_file(
     skipped: Collection[str] = (),
     together: Together | None = None,
 ) -> Iterator[h5py.File]:
-    """Open a file to read, after making sure that it is one of ours and safe to read.
+    """A file to read, made sure to be one of ours and safe to read.
 
-    ``kind`` None takes any; the groups ``skipped`` at the root may not be looked into. What it unpacks to is added to
-    ``together``, which may be too much by then. Raises ``DataError`` for a file
-    that is missing, foreign, damaged, of another kind, newer than this gptfl, or made to do harm, and
-    ``ResourceError`` for one that another program has open to write or locked. Where what was read doesn't agree with
-    its digest, ``DataError`` is raised at the end of the block.
+    Args:
+        path: of the file.
+        kind: what it must hold; None takes any.
+        max_bytes: at most so many bytes may be unpacked.
+        skipped: groups at the root that may not be looked into.
+        together: what the file unpacks to is added to it, which may be too much by then.
+
+    Raises ``DataError`` for a file that is missing, foreign, damaged, of another kind, newer than this gptfl, or made
+    to do
+    harm, and ``ResourceError`` for one that another program has open to write or locked. Where what was read doesn't
+    agree
+    with its digest, ``DataError`` is raised at the end of the block.
     """
     path = Path(path)
     size = check_signature(path)

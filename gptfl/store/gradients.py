@@ -13,7 +13,16 @@ REMEDY = "record it again with gptfl collect --gradients reference"
 
 
 def put_gradients(file: h5py.File, gradients: GradientProducts, pool: int, test: int) -> None:
-    """Keep products in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
+    """Keep products in a recording.
+
+    Args:
+        file: the recording, open to write.
+        gradients: the products.
+        pool: how many training examples it has.
+        test: how many test examples it has.
+
+    Raises ``DataError`` if it has some already or they don't fit it.
+    """
     check_gradients(gradients, pool, test, str(hdf5.path_of(file)))
     if "gradients" in file:
         raise DataError(f"{hdf5.path_of(file)} has gradient products already", "record under another --name")
@@ -37,7 +46,16 @@ def get_gradients(file: h5py.File, pool: int, test: int) -> GradientProducts | N
 
 
 def get_products(group: h5py.Group, pool: int, test: int, remedy: str = REMEDY) -> GradientProducts:
-    """The products in a group. Raises ``DataError``, with this remedy, where they don't fit so many examples."""
+    """The products in a group.
+
+    Args:
+        group: of an open recording.
+        pool: how many training examples it has.
+        test: how many test examples it has.
+        remedy: what to do about products that don't fit, for the message.
+
+    Raises ``DataError`` where they don't fit so many examples.
+    """
     gradients = GradientProducts(
         seed=hdf5.get_int(group, "seed"),
         steps=hdf5.get_array(group, "steps", 1, "i"),
@@ -50,7 +68,17 @@ def get_products(group: h5py.Group, pool: int, test: int, remedy: str = REMEDY) 
 
 
 def check_gradients(gradients: GradientProducts, pool: int, test: int, where: str, remedy: str = REMEDY) -> None:
-    """Raise ``DataError`` unless products belong to ``pool`` and ``test`` examples and one run."""
+    """Refuse products that don't belong to so many examples and one run.
+
+    Args:
+        gradients: the products.
+        pool: how many training examples there are.
+        test: how many test examples there are.
+        where: the file, for the message.
+        remedy: what to do about it, for the message.
+
+    Raises ``DataError``.
+    """
     problem = _problem_with(gradients, pool, test)
     if problem:
         raise DataError(f"{where}: its gradient products {problem}", remedy)

@@ -15,13 +15,12 @@ from gptfl.core.texts import JsonError, parse_json
 from gptfl.errors import DataError, ResourceError, is_memory_full
 from gptfl.store import digests
 from gptfl.store.checked import Checked, known_array, known_value
-from gptfl.store.chunks import check_chunks, read_array, write_array
+from gptfl.store.chunks import check_chunks, chunk_shape, read_array, write_array
 from gptfl.store.deferred import defer
 from gptfl.store.memory import Memory as Memory
 from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
 
-_CHUNK = 2**20
 _PLAIN = " !#$&'()*+,:;=@[]~-_."
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
@@ -72,26 +71,21 @@ def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
     Raises ``DataError`` on other than numbers.
     """
     array = numbers(np.asarray(array), name)
-    chunks = _chunks(array.shape, array.dtype.itemsize) if array.ndim and array.size else None
+    chunks = chunk_shape(array.shape, array.dtype.itemsize) if array.ndim and array.size else None
     digests.put(write_array(group.id, encode_name(name).encode(), array, chunks), digests.of_array(array))
 
 
-def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """The largest block of whole trailing axes that fits a chunk, at least one value."""
-    chunks = list(shape)
-    for axis in range(len(chunks)):
-        rest = math.prod(chunks) // chunks[axis] * itemsize
-        chunks[axis] = max(1, min(chunks[axis], _CHUNK // rest))
-        if rest <= _CHUNK:
-            break
-    return tuple(chunks)
-
-
 def get_array(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> np.ndarray:
-    """Read an array, with its dtype as written, in this machine's order of bytes.
+    """An array, with its dtype as written, in this machine's order of bytes.
+
+    Args:
+        group: of an open file.
+        name: of the array there.
+        ndim: how many axes it must have, None for any number.
+        kinds: numpy's letters of the kinds of dtype that it may have.
 
     Raises ``DataError`` if it is missing or damaged, or has another number of axes or kind of dtype. One that was
-    changed is told last (see ``last``), as in all that is read here.
+    changed raises last (see ``deferred``), as in all that is read here.
     """
     dataset, known = _find(group, name)
     _check_kind(group, dataset, ndim, kinds)
@@ -109,6 +103,12 @@ def _read(group: h5py.Group, name: str, dataset: h5py.h5d.DatasetID, known: str 
 
 def get_dataset(group: h5py.Group, name: str, ndim: int | None = None, kinds: str = "biuf") -> h5py.Dataset:
     """An array of one axis or more to be read in parts with ``get_rows``; all of it is held against its digest here.
+
+    Args:
+        group: of an open file.
+        name: of the array there.
+        ndim: how many axes it must have, None for any number.
+        kinds: numpy's letters of the kinds of dtype that it may have.
 
     Raises ``DataError`` as ``get_array`` does.
     """

@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from gptfl.errors import DataError, GptflError, NotKept, ResourceError
 from gptfl.store.durable import cannot_write, part_of, put_in_place
-from gptfl.store.files import read_header
 from gptfl.store.kinds import KINDS
 
 PAGE = b"<!doctype html>\n<!-- gptfl report -->"
@@ -34,6 +33,8 @@ def check_target(path: Path, kind: str, flag: str = "--output") -> None:
     """
     if not _is_taken(path, flag):
         return
+    from gptfl.store.files import read_header  # with h5py, which a process that only draws does without
+
     expected = KINDS[kind]
     try:
         found = read_header(path).kind
@@ -103,7 +104,7 @@ R = TypeVar("R")
 class ResultWriter(Generic[R]):
     """A result on its way to disk.
 
-    Its fields that name a file become None where that can't be written. What was asked for makes ``settled`` raise;
+    Its fields that name a file become None where that can't be written. What was asked for makes ``finish`` raise;
     what comes beside it, as a picture does, is told in the result's ``unkept``.
     """
 
@@ -130,7 +131,7 @@ class ResultWriter(Generic[R]):
             what = f"{path} can't be drawn ({type(error).__name__}: {error})"
             self._lose(field, ResourceError(what, "the numbers stand without it"), required)
 
-    def settled(self) -> R:
+    def finish(self) -> R:
         """The result. Raises ``NotKept``, which has it, where what was asked for couldn't be written."""
         unkept = tuple(str(error) for error in (*self._required[1:], *self._beside))
         result: R = replace(self.result, unkept=unkept)  # type: ignore[type-var]

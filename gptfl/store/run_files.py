@@ -68,7 +68,13 @@ def run_files(recording: Path) -> dict[str, Path]:
 
 
 def write_run(recording: Path, run: Run, examples: str, of: str) -> None:
-    """Keep a run beside a recording of these ``examples`` that ``of`` identifies.
+    """Keep a run in a file beside a recording.
+
+    Args:
+        recording: path of the recording.
+        run: the run.
+        examples: fingerprint of the examples that it is of.
+        of: what identifies the recording.
 
     Raises ``DataError`` if it is there already, ``ResourceError`` if it can't be written.
     """
@@ -153,9 +159,15 @@ def pending(
 ) -> Iterator[Run]:
     """Those of the runs beside a recording that it doesn't hold itself.
 
-    ``held`` are the names of those that it does, ``of`` says what it is, ``counts`` how many training and test
-    examples it has. Raises ``DataError`` for one that is damaged or doesn't fit, and for any that is another
-    recording's.
+    Args:
+        beside: the files beside it.
+        held: names of the runs that it holds.
+        recording: its path.
+        of: what identifies it.
+        counts: how many training and test examples it has.
+        metrics: those that it records.
+
+    Raises ``DataError`` for one that is damaged or doesn't fit, and for any that is another recording's.
     """
     known = set(held)
     for one in beside:

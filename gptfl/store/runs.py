@@ -55,7 +55,18 @@ def get_run(group: h5py.Group) -> Run:
 def check_run(
     run: Run, pool: int, test: int, metrics: Mapping[str, MetricInfo], where: str, remedy: str = REMEDY
 ) -> None:
-    """Raise ``DataError`` unless a run fits a recording of ``pool`` and ``test`` examples and these metrics."""
+    """Refuse a run that doesn't fit a recording.
+
+    Args:
+        run: the run.
+        pool: how many training examples the recording has.
+        test: how many test examples it has.
+        metrics: those that it records.
+        where: the file, for the message.
+        remedy: what to do about it, for the message.
+
+    Raises ``DataError``, which says what doesn't fit.
+    """
     problem = _problem_with(run, pool, test, metrics)
     if problem:
         raise DataError(f"{where}: {run.name} {problem}", remedy)

@@ -57,11 +57,18 @@ def check_contents(
     skipped: Collection[str] = (),
     bounded: bool = True,
 ) -> Sizes:
-    """Walk every object of a file of ``size`` bytes, reading no data, and return what its arrays take.
+    """What the arrays of a file take, after a walk over every object that reads no data.
 
-    ``known`` are arrays that were checked before. What is in the groups ``skipped`` at the root is left unchecked, for
-    a caller who doesn't look into them. With ``bounded`` there may be so many objects as ``check_unpacked`` allows a
-    file of that size. Raises ``DataError`` on the first thing that gptfl doesn't write.
+    Args:
+        file: open to read.
+        path: of the file, for messages.
+        size: its bytes.
+        max_bytes: at most so many bytes may be unpacked.
+        known: arrays that were checked before.
+        skipped: groups at the root that are left unchecked, for a caller who doesn't look into them.
+        bounded: whether there may only be so many objects as ``check_unpacked`` allows a file of that size.
+
+    Raises ``DataError`` on the first thing that gptfl doesn't write.
     """
     declared = stored = 0
     sizes: dict[int, tuple[int, int]] = {}

@@ -67,7 +67,16 @@ class StoredPoints(Sequence[SketchPoint]):
 
 
 def put_sketches(file: h5py.File, sketches: GradientSketches, pool: int, test: int) -> None:
-    """Keep sketches in a recording. Raises ``DataError`` if it has some already or they don't fit it."""
+    """Keep sketches in a recording.
+
+    Args:
+        file: the recording, open to write.
+        sketches: of its examples' gradients.
+        pool: how many training examples it has.
+        test: how many test examples it has.
+
+    Raises ``DataError`` if it has some already or they don't fit it.
+    """
     where = str(hdf5.path_of(file))
     if GROUP in file:
         raise DataError(f"{where} has gradient sketches already", "record under another --name")

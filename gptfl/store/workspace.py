@@ -74,12 +74,26 @@ class Workspace:
         return self.root / f"{stem}.{_part(encoder)}.features.h5"
 
     def simulator_path(self, stem: str, estimator: str, metric: str, key: str = "") -> Path:
-        """Where a simulator lies; ``key`` tells apart those of other settings."""
+        """Where a simulator lies.
+
+        Args:
+            stem: of the recording.
+            estimator: its name.
+            metric: its name.
+            key: tells apart those of other settings.
+        """
         tail = f"-{key[:_KEY]}" if key else ""
         return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}{tail}.simulator.h5"
 
     def predictions_path(self, stem: str, estimator: str, metric: str, key: str = "") -> Path:
-        """Where an estimator's predictions lie; ``key`` tells apart those of other questions."""
+        """Where an estimator's predictions lie.
+
+        Args:
+            stem: of the recording.
+            estimator: its name.
+            metric: its name.
+            key: tells apart those of other questions.
+        """
         tail = f"-{key[:_KEY]}" if key else ""
         return self.root / f"{stem}.{_part(estimator)}.{_part(metric)}{tail}.predictions.h5"
 

@@ -13,7 +13,7 @@ from gptfl.core.curriculum import Stream, generator
 from gptfl.core.queries import features_at
 from gptfl.core.runs import with_tests
 from gptfl.core.splits import check_fit_runs, stored_split
-from gptfl.designs.dealing import pick_evenly
+from gptfl.designs.dealing import draw_evenly
 from gptfl.errors import GptflError, UsageError
 from gptfl.evaluation.specs import EstimatorSpec, label_for, parse_spec
 from gptfl.features.lookup import find_features, fitted_features
@@ -21,7 +21,7 @@ from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.selection import chosen_of
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.plugins.interfaces import Estimator
-from gptfl.plugins.registry import Registry, get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.recording.recording import OpenedRecording
 from gptfl.simulation.fitting import fit_data, fit_fresh
 from gptfl.simulation.requirements import NamedEstimator, unmet_need
@@ -39,7 +39,13 @@ class TargetSplit:
 
 
 def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int | None, seed: int) -> TargetSplit:
-    """Set ``score_on`` of the test examples of a subject apart, half of them unless told otherwise.
+    """The test examples of a subject in two parts: those that subsets are chosen for, and those that they are scored on.
+
+    Args:
+        source: the simulator, whose test examples they are.
+        subject: which of them are meant.
+        score_on: how many to score on, None for half of them.
+        seed: draws the parts.
 
     Raises ``UsageError`` where that leaves none to choose for, or none to score on.
     """
@@ -59,6 +65,7 @@ def split_tests(source: FittedSimulator, subject: InfluenceTarget, score_on: int
 
 
 def baseline_choices(
+    registry: Registry,
     source: FittedSimulator,
     halves: TargetSplit,
     spec_of_selection: SelectionSpec,
@@ -69,11 +76,12 @@ def baseline_choices(
     features: str | Path | None,
     progress: Progress,
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    """The places that the studied estimator and its rivals choose, by what to call them, and what to tell of it.
+    """The places that the studied estimator and its rivals choose, by what to call them, and notes on it.
 
     All are fitted as if the test examples to score on had never been recorded.
 
     Args:
+        registry: where estimators are found by name.
         source: the simulator of the studied estimator.
         halves: which test examples are chosen for, and which are scored on.
         spec_of_selection: how many examples to choose, and within which bounds.
@@ -84,8 +92,8 @@ def baseline_choices(
         features: those that the simulator was fitted on, by default looked for in the workspace.
         progress: called along the way.
 
-    Raises ``DataError`` where one can't
-    be fitted or can't tell what is asked, and ``UsageError`` for a rival that can't be read.
+    Raises ``DataError`` where one can't be fitted or has no such influence, and ``UsageError`` for a rival that can't be
+    read.
     """
     known = known_features(source, features)
     name = source.found.estimator
@@ -94,20 +102,29 @@ def baseline_choices(
             f"selected by {name}", EstimatorSpec(name, dict(source.found.settings)), spec_of_selection, how, known
         )
     ]
-    specs, notes = _rivals(source, known, rivals)
+    specs, notes = baseline_selectors(registry, source, known, rivals)
     for spec in specs:
         own = known if spec.encoder is None else find_features(source.recording, None, spec.encoder)[0]
         named = spec.name if spec.encoder is None else f"{spec.name}@{spec.encoder}"
         label = f"top of {label_for(named, spec.settings, {})}"
         selectors.append(
-            _Selector(label, spec, SelectionSpec(spec_of_selection.size, spec_of_selection.max_share), None, own)
+            _Selector(
+                label, spec, SelectionSpec.greatest(spec_of_selection.size, spec_of_selection.max_share), None, own
+            )
         )
     target = InfluenceTarget("group", np.searchsorted(halves.kept, halves.targets))
     choices: dict[str, tuple[int, ...]] = {}
     for one in selectors:
-        fresh = refitted(source, get_registry(), one.spec, halves.kept, one.features, progress)
+        fresh = refitted(source, registry, one.spec, halves.kept, one.features, progress)
         influence, chosen = chosen_of(
-            fresh, target, one.selection_spec, one.how, fresh.scope.features, orders, seed, progress
+            fresh,
+            target,
+            spec=one.selection_spec,
+            how=one.how,
+            features=fresh.scope.features,
+            orders=orders,
+            seed=seed,
+            progress=progress,
         )
         choices[one.label] = tuple(sorted(chosen))
         notes += (*fresh.notes, *influence.notes)
@@ -125,13 +142,22 @@ class _Selector:
     features: Features | None
 
 
-def _rivals(
-    source: FittedSimulator, features: Features | None, named: Sequence[str] | None
+def baseline_selectors(
+    registry: Registry, source: FittedSimulator, features: Features | None, named: Sequence[str] | None
 ) -> tuple[list[EstimatorSpec], tuple[str, ...]]:
-    """The baselines that were named, else those that offer themselves by their tags; and why not, where there are none."""
+    """The baselines that were named, else those that offer themselves by their tags; and why not, where there are none.
+
+    Args:
+        registry: where estimators are found by name.
+        source: the simulator of the studied estimator, whose recording they are fitted to.
+        features: of the whole recording, None where there are none.
+        named: specs as ``parse_spec`` reads them, None for those that offer themselves.
+
+    Raises ``UsageError`` for a spec that can't be read.
+    """
     if named is not None:
         return [parse_spec(spec, "--rival") for spec in dict.fromkeys(named)], ()
-    offered = _offered(get_registry())
+    offered = _offered(registry)
     specs, notes = [], []
     for name, estimator in offered.items():
         if name == source.found.estimator:
@@ -158,9 +184,16 @@ def _offered(registry: Registry) -> dict[str, Estimator]:
 
 
 def drawn_of(pool: Sequence[Example], size: int, count: int, seed: int) -> list[tuple[int, ...]]:
-    """Random subsets, as many examples of each class as of another where there are classes."""
+    """Random subsets, as many examples of each class as of another where there are classes.
+
+    Args:
+        pool: the training examples.
+        size: of each subset.
+        count: how many subsets.
+        seed: draws them.
+    """
     classes = class_numbers(pool)
-    draws = [pick_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
+    draws = [draw_evenly(size, classes, len(pool), (seed, Stream.RANDOM_SUBSETS, number)) for number in range(count)]
     return [tuple(int(place) for place in draw) for draw in draws]
 
 
@@ -181,7 +214,15 @@ def refitted(
 ) -> FittedSimulator:
     """An estimator fitted to the recording of a simulator, as if only these of its test examples had been recorded.
 
-    ``features`` are of the whole recording. Raises ``DataError`` where the recording lacks what the estimator needs.
+    Args:
+        source: the simulator, whose recording, metric and split are taken.
+        registry: where the estimator is found.
+        spec: its name and settings.
+        tests: places of the test examples.
+        features: of the whole recording, None where there are none.
+        progress: called along the way.
+
+    Raises ``DataError`` where the recording lacks what the estimator needs.
     """
     part = registry.find("estimator", spec.name)
     named = NamedEstimator(part, registry.make("estimator", spec.name, **spec.settings))

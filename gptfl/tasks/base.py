@@ -31,8 +31,14 @@ class TooFewError(DataError):
 def draw(rows: Sequence[T], count: int | None, split: str, seed: int, place: str) -> list[T]:
     """The first ``count`` rows of the seed's permutation, so that a larger draw extends a smaller one.
 
-    ``split`` is ``pool`` or ``test``, the flag that asked. None takes all. Raises ``DataError``
-    where there are fewer rows than asked for.
+    Args:
+        rows: to draw from.
+        count: how many; None for all.
+        split: ``pool`` or ``test``, the flag that ``count`` comes from.
+        seed: of the permutation.
+        place: what messages call the rows.
+
+    Raises ``DataError`` where there are fewer rows than that.
     """
     if count is not None and count < 1:
         raise UsageError(f"--{split} {count} asks for no examples", "ask for at least one")

@@ -82,7 +82,13 @@ def _content(row: TaskRow, where: str, value: Any) -> str:
 
 
 def marked(row: TaskRow, turns: Sequence[tuple[Turn, Mapping[str, Any]]], loss_on: str, first: int = 0) -> list[Turn]:
-    """The turns, those that ``loss_on`` names as targets, from the turn ``first`` on.
+    """The turns, with those that count as targets.
+
+    Args:
+        row: that they are of, for messages.
+        turns: each with its fields.
+        loss_on: which turns are targets: ``all``, ``assistant``, ``last``, or the field of a message that marks it.
+        first: only turns from this one on can be targets.
 
     Raises ``DataError`` where none is.
     """

@@ -52,8 +52,8 @@ PURSE = (
     "I hold{purse}. Is it just the price of a {thing} at{price}?",
 )
 MEET = (
-    "{person} came before {other}. Was {asked} the first to come?",
-    "{other} left after {person}. Was {asked} the first to leave?",
+    "{person} came before {other}. Was {named} the first to come?",
+    "{other} left after {person}. Was {named} the first to leave?",
 )
 
 Question = tuple[str, str, int]
@@ -86,7 +86,7 @@ def _evident() -> Iterator[Question]:
         prompt = wording.format(thing=thing, price=ANSWERS[price], purse=ANSWERS[purse])
         yield "purse", prompt, YES if price == purse else NO
     for (person, other), first, wording in itertools.product(itertools.permutations(PEOPLE, 2), (True, False), MEET):
-        prompt = wording.format(person=person, other=other, asked=person if first else other)
+        prompt = wording.format(person=person, other=other, named=person if first else other)
         yield "meet", prompt, YES if first else NO
 
 

@@ -23,7 +23,12 @@ def hub_sources(
 ) -> tuple[Source, Source | None]:
     """What the rows to train on are called and what reads them, and as much of those to test on, if a split is named.
 
-    The first is ``train`` unless told.
+    Args:
+        name: of the data set on the Hub.
+        config: its configuration, None for its only one.
+        split: of the rows to train on, None for ``train``.
+        eval_split: of the rows to test on, None for none.
+        revision: branch, tag or commit, None for the newest.
     """
 
     def source(which: str) -> Source:

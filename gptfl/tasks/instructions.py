@@ -84,6 +84,12 @@ def instructed(example: Example, templates: Sequence[str], parts: Mapping[str, s
     """The example with its prompt worded by one of the templates.
 
     Seed and id alone choose which, so that a larger pool leaves the examples of a smaller one as they are.
+
+    Args:
+        example: whose id chooses.
+        templates: to choose from.
+        parts: what a template has places for.
+        seed: of the choice.
     """
     number = int(fingerprint("template", seed, example.id), 16) % len(templates)
     fields = {**example.fields, FIELD: number}

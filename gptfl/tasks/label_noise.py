@@ -8,10 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from gptfl.core import Example, fingerprint
+from gptfl.core.examples import CLEAN, FLIPPED
 from gptfl.errors import DataError, UsageError
-
-FLIPPED, CLEAN = "flipped", "clean_label"
-"""The fields of a flipped example: that it is one, and the label that it had."""
 
 
 def check_share(share: float | None) -> None:

@@ -114,7 +114,16 @@ class Mixture:
         self.learning_rate = min(task.learning_rate for task in self.tasks.values())
 
     def load(self, pool: int | None, test: int | None, seed: int, instructions: bool = False) -> TaskData:
-        """Draw each task's part. Raises ``DataError`` where a task has too few examples or ids clash."""
+        """The examples of all tasks, some of each.
+
+        Args:
+            pool: how many training examples of all tasks together, None for all.
+            test: how many test examples, None for all.
+            seed: of the draws.
+            instructions: whether prompts are worded by the tasks' templates.
+
+        Raises ``DataError`` where a task has too few examples or ids clash.
+        """
         pools, tests = (self._parts(split, count) for split, count in (("pool", pool), ("test", test)))
         loaded: list[TaskData] = []
         for (name, task), own_pool, own_test in zip(self.tasks.items(), pools, tests, strict=True):

@@ -17,7 +17,7 @@ from gptfl.tasks.rows import TaskRow
 from gptfl.tasks.shapes import EXPECTED, RowReader, parse_fields
 
 LORA_RATE = 2e-4
-"""The learning rate of adapters, unless told."""
+"""The learning rate of adapters, unless given."""
 EVAL_SHARE = 0.1
 """The share of rows that is set aside to test on where there is no file of such."""
 SHOWN = 3

@@ -155,7 +155,14 @@ class RowReader:
         return f"field {self.fields.get(name, name)!r}"
 
     def conversation(self, row: TaskRow, turns: Any, fields: Mapping[str, Any], first: int = 0) -> Example:
-        """The example of a row's turns, those marked that are targets."""
+        """The example of a row's turns, those marked that are targets.
+
+        Args:
+            row: for messages.
+            turns: of the conversation, as the row has them.
+            fields: further fields of the example.
+            first: only turns from this one on can be targets.
+        """
         chosen = marked(row, turns, self.loss_on, first)
         self.marks |= dict.fromkeys(name for _, message in turns for name in MARKS if message.get(name) is not None)
         self.roles |= dict.fromkeys(turn.role for turn in chosen)

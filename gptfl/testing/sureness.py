@@ -46,9 +46,16 @@ def check_sureness(prediction: Prediction, query: Query, name: str) -> None:
 
 
 def check_observed(fitted: Estimator, query: Query, runs: tuple[Run, ...], metric: str, name: str) -> None:
-    """What was recorded of the asked runs so far: gone on from by an estimator that conditions, else ignored.
+    """What was recorded of the requested runs so far: gone on from by an estimator that conditions, else ignored.
 
-    ``runs`` are the asked ones; the first half of each is observed, but for some values.
+    Args:
+        fitted: the estimator, fitted.
+        query: the requested runs.
+        runs: the same with what was recorded; the first half of each is observed, but for some values.
+        metric: name of the metric.
+        name: what messages call the estimator.
+
+    Raises ``AssertionError`` where it doesn't hold.
     """
     recorded = np.stack([run.metrics[metric] for run in runs]).astype(np.float64)
     observed = recorded.copy()

@@ -26,9 +26,17 @@ SIDES = frozenset({"train", "test"})
 
 
 def check_unseen(make: Callable[[], Estimator], data: FitData, query: Query, name: str) -> None:
-    """Fit without the last examples, to pieces of runs, and ask about all of them.
+    """An estimator that is fitted without the last examples, to pieces of runs, answers about all of them as it claims to.
 
-    ``data`` and ``query`` are of the whole recording. An estimator that generalises on neither side passes.
+    One that generalises on neither side passes.
+
+    Args:
+        make: makes the estimator.
+        data: of the whole recording.
+        query: of the whole recording.
+        name: what messages call the estimator.
+
+    Raises ``AssertionError`` where it doesn't hold.
     """
     made = make()
     sides = made.tags.unseen

@@ -22,8 +22,8 @@ def plan_batches(lengths: Sequence[int], budget: int, overhead: int) -> list[lis
         first = max(0, end - max(1, budget // max(longest, 1)))
         starts = np.arange(first, end)
         costs = best[first:end] + (end - starts) * longest + overhead
-        pick = int(np.argmin(costs))
-        best[end], start_of[end] = costs[pick], first + pick
+        cheapest = int(np.argmin(costs))
+        best[end], start_of[end] = costs[cheapest], first + cheapest
     batches = []
     end = count
     while end > 0:
@@ -34,7 +34,15 @@ def plan_batches(lengths: Sequence[int], budget: int, overhead: int) -> list[lis
 
 
 def plan_shares(lengths: Sequence[int], budget: int, overhead: int, processes: int) -> list[list[list[int]]]:
-    """Share the rows out among processes, as evenly in length as can be, and partition each share as above."""
+    """The batches of each process: rows are shared out as evenly in length as can be, and each share is cut as by
+    ``plan_batches``.
+
+    Args:
+        lengths: tokens of each row.
+        budget: padded tokens of a batch at most.
+        overhead: what a batch costs beside its tokens, in tokens.
+        processes: how many shares.
+    """
     order = [int(i) for i in np.argsort(lengths, kind="stable")]
     shares = (order[process::processes] for process in range(processes))
     return [

@@ -66,6 +66,12 @@ class CheckpointWriter:
     def save(self, network: Network, group: ProcessGroup, run: int, step: int) -> None:
         """Save the weights if this is a step to save at; the main process writes, all of a group must call.
 
+        Args:
+            network: whose trained weights are saved.
+            group: the processes of the run.
+            run: its index.
+            step: that was just done.
+
         Raises ``ResourceError`` where the system refuses; a file that has its name is whole.
         """
         if step not in self.steps:

@@ -22,7 +22,7 @@ BUCKET = 2**24
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """The processes of a run, as one of them sees them; alone unless told otherwise.
+    """The processes of a run, as one of them sees them; alone unless given.
 
     With ``shard`` each keeps only its part of the model (FSDP), and all must compute equally many batches.
     """

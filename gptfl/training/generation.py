@@ -206,10 +206,16 @@ def nucleus(
     temperature: float = TEMPERATURE,
     likeliest: int = LIKELIEST,
 ) -> Int[Tensor, " row"]:
-    """Draw from the fewest tokens that have ``top_p`` of the probability together, by these numbers from 0 to 1.
+    """One token a row, drawn from the fewest that have ``top_p`` of the probability together (Holtzman et al., 2020).
 
-    A token is in the nucleus if those likelier than it have less than ``top_p`` together (Holtzman et al., 2020).
-    ``likeliest`` changes the speed, not the answer.
+    A token is in the nucleus if those likelier than it have less than ``top_p`` together.
+
+    Args:
+        logits: of the next token.
+        uniforms: numbers from 0 to 1 that decide the draw.
+        top_p: the share of the probability.
+        temperature: divides the logits.
+        likeliest: so many tokens are looked at first; it changes the speed, not the answer.
     """
     shares = (logits / temperature).softmax(dim=-1)
     top, tokens = shares.topk(min(likeliest, shares.shape[-1]), dim=-1)

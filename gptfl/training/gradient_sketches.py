@@ -69,7 +69,14 @@ class SketchSetup:
         test: Side | None = None,
         memory: int | None = None,
     ) -> "SketchSetup":
-        """Lay out a trainer's examples; ``test`` is that side where it is laid out already.
+        """A trainer's examples, laid out to be sketched.
+
+        Args:
+            trainer: with its examples.
+            dimensions: numbers of a sketch.
+            modules: pattern of the modules whose weights count, None for all.
+            test: the test side where it is laid out already.
+            memory: bytes of gradients that are held at most, None for what the device has room for.
 
         Raises ``DataError`` for a model whose gradients can't be taken apart by example, and where no trained weight
         has a name that matches ``modules``.

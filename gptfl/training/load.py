@@ -10,7 +10,7 @@ from gptfl.core import Progress, silent
 from gptfl.hub import fetch_file
 from gptfl.training.loading import blamed
 from gptfl.training.model_config import CONFIG, longest_input
-from gptfl.training.models import LoadedModel, convert_gguf, load_pretrained, pick_device, read_tokenizer
+from gptfl.training.models import LoadedModel, choose_device, convert_gguf, load_pretrained, read_tokenizer
 from gptfl.training.named import remember
 from gptfl.training.names import TINY, ModelSource, resolve_model
 from gptfl.training.quiet import quiet
@@ -25,7 +25,7 @@ def load_model(name: str, *, device: str = "cpu", progress: Progress = silent) -
     Raises ``DataError`` for an unknown name and ``ResourceError`` where it can't be had.
     """
     source = resolve_model(name)
-    chosen = pick_device(device)
+    chosen = choose_device(device)
     if source.kind == TINY:
         folder = build_tiny(progress)
         loaded = load_pretrained(ModelSource(TINY, "folder", str(folder)), chosen)

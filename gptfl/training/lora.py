@@ -84,7 +84,12 @@ def _write() -> str:
 def attach(model: "nn.Module", lora: Lora, blocks: Sequence["nn.Module"] | None, seed: int) -> None:
     """Put adapters into the model, in place; from then on they alone are trained.
 
-    ``blocks`` are those that may be adapted, None for all. The first values depend on ``seed`` alone.
+    Args:
+        model: of transformers.
+        lora: rank, scale and names of the modules.
+        blocks: those that may be adapted, None for all.
+        seed: the first values depend on it alone.
+
     Raises ``DataError`` where the model has no modules of these names, with those that it has.
     """
     import torch

@@ -54,7 +54,7 @@ def cache_folder() -> Path:
     return folder
 
 
-def pick_device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
     """``"auto"`` takes the GPU when torch sees one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

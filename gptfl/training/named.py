@@ -26,8 +26,13 @@ def remember(source: ModelSource) -> None:
 def model_in_file(name: object, location: object, where: str, option: str) -> str:
     """The model that a file names, if it may be loaded: one with a short name, or that was loaded here by name before.
 
-    ``location`` is where the file says that a folder lies. Raises ``DataError`` for any other, naming ``where`` that
-    was read and the ``option`` that names a model.
+    Args:
+        name: as the file has it.
+        location: where the file says that a folder lies.
+        where: the file, for messages.
+        option: that names a model, for messages.
+
+    Raises ``DataError`` for any other.
     """
     if not isinstance(name, str):
         raise DataError(f"{where} does not say which model it was made with", f"name one: {option}pythia-70m")

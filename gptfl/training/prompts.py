@@ -14,7 +14,7 @@ from gptfl.core.examples import references_of
 from gptfl.training.tokenization import Tokenizer
 
 ROOM = 1.5
-"""How much longer than the longest reference an answer may grow, unless told otherwise ..."""
+"""How much longer than the longest reference an answer may grow, unless given ..."""
 MOST_TOKENS = 256
 """... but no longer than this."""
 

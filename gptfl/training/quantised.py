@@ -33,10 +33,17 @@ def check_quantise(quantize: str | None) -> None:
 
 
 def quantise(model: Any, quantize: str, precision: str, name: str) -> None:
-    """Keep the weights of every linear module but the output layer in 4 bits (nf4, its scales in 8) or in 8, in place.
+    """Keep the weights of every linear module but the output layer in few bits, in place.
 
-    What is computed with them is in the ``precision`` of the rest. Raises ``DataError`` for a model without such modules,
-    and ``ResourceError`` where the package can't compute with them on the model's device.
+    Args:
+        model: of transformers.
+        quantize: ``4bit`` (nf4, its scales in 8 bits) or ``8bit``.
+        precision: that of the rest, in which is computed.
+        name: of the model, for messages.
+
+    Raises ``DataError`` for a model without such modules, and ``ResourceError`` where the package can't compute with
+    them on
+    the model's device.
     """
     bnb = bitsandbytes(f"--quantize {quantize}", "leave --quantize out")
     head = model.get_output_embeddings()

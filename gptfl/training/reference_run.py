@@ -30,7 +30,14 @@ ROLE = "reference"
 
 
 def reference_plan(pool: Int[np.ndarray, " open"] | int, batching: Batching | int, steps: int, seed: int) -> Plan:
-    """A run that goes through the whole pool, or these of its places, in random order, again and again."""
+    """A run that goes through the whole pool, or some of its places, in random order, again and again.
+
+    Args:
+        pool: how many examples it has, or the places to go through.
+        batching: how batches are made, or how many examples they have.
+        steps: of the run.
+        seed: of the order.
+    """
     batching = Batching(batching) if isinstance(batching, int) else batching
     places = np.arange(pool) if isinstance(pool, int) else pool
     return Plan(0, seed, ROLE, batching.fill(places, steps, seed))
@@ -159,9 +166,13 @@ class Followed:
 def step_scales(
     tokens: Int[np.ndarray, " pool"], per_token: bool, clipped: Sequence[float], points: Sequence[int]
 ) -> Float[np.ndarray, "point pool"] | None:
-    """By what the gradients of examples of so many ``tokens`` count in a step, as ``Followed.scales`` has it.
+    """By what the gradients of examples count in a step, as ``Followed.scales`` has it; None where all count alike.
 
-    ``clipped`` is by what each step's gradient was shortened; empty where none was.
+    Args:
+        tokens: how many each example has.
+        per_token: whether the loss is the mean over a batch's tokens, so that longer examples count more.
+        clipped: by what each step's gradient was shortened; empty where none was.
+        points: the steps that are asked about.
     """
     scales = np.ones((len(points), len(tokens)))
     if per_token:
@@ -180,9 +191,15 @@ def step_scales(
 def follow_reference(
     trainer: RecordingTrainer, plan: Plan, points: Collection[int], visit: Callable[[Moment], None]
 ) -> Followed:
-    """Carry out the reference run, calling ``visit`` at the given steps; returns what it was like.
+    """What the reference run was like, once it is carried out. The weights are those of the start again afterwards.
 
-    The weights are those of the start again afterwards. Raises ``DataError`` where the run's loss is not finite.
+    Args:
+        trainer: carries it out.
+        plan: its batches and seed.
+        points: steps at which ``visit`` is called.
+        visit: looks at the weights there.
+
+    Raises ``DataError`` where the run's loss is not finite.
     """
     total = len(plan.batches)
     rates = trainer.recipe.rates(total)
@@ -281,7 +298,17 @@ def along_reference(
     setup: Setup,
     on_pairs: Callable[[int, int, int], None],
 ) -> GradientProducts:
-    """Carry out the reference run and multiply all gradients at the given steps; raises as its parts do."""
+    """The products of all gradients at some steps of the reference run, which is carried out.
+
+    Args:
+        trainer: carries it out.
+        plan: its batches and seed.
+        points: the steps.
+        setup: the examples on both sides, and the memory that may be taken.
+        on_pairs: called with point, step and how many pairs have been done since the last call.
+
+    Raises as its parts do.
+    """
     multiplying = Multiplying(trainer, setup, on_pairs)
     return multiplying.products(plan, follow_reference(trainer, plan, points, multiplying))
 

@@ -31,7 +31,14 @@ def sketch_tokens(
 ) -> dict[str, Float[np.ndarray, "token d"]]:
     """Sketches of the gradient of each target token's loss of a test example, with the projection of the others.
 
-    ``raw``, and where there is a denominator ``split``, divided by its root. Their means are the example's own sketches.
+    ``raw``, and where there is a denominator ``split``, divided by its root. Their means are the example's own
+    sketches.
+
+    Args:
+        setup: the tape, the test examples, the dimensions and the memory that may be taken.
+        example: place of the test example.
+        seed: of the projection.
+        denominator: of the point of the reference run; None where there is none yet.
     """
     like = setup.tape.network.trainable[0]
     requests = [ProjectionRequest(Projection(setup.dimensions, seed, like), POWERS[1:])]

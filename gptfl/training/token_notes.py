@@ -54,7 +54,15 @@ class TokenCounts:
             self.inside += 1
 
     def add(self, example: Example, answers: Sequence[str], flag: str, found: "Encoded", splitter: Splitter) -> None:
-        """Count one example, of which these answers are asked."""
+        """Count one example.
+
+        Args:
+            example: whose texts are read.
+            answers: texts that its target may be.
+            flag: the option that it comes from, for messages.
+            found: its tokens.
+            splitter: made them.
+        """
         ids, bos = splitter.ids(example.prompt), splitter.tokenizer.bos_token_id
         self.examples += 1
         self.cut += found.lost > 0

@@ -68,10 +68,18 @@ class Tokenizer:
         return self.counts.notes(self.max_length, self.by_model, self.tokenizer)
 
     def encoded(self, example: Example, flag: str, choices: bool = False, ended: bool = True) -> Encoded:
-        """Tokens of the prompt, and of the target and with ``choices`` of each choice by its text.
+        """Tokens of the prompt, and of the target and of each choice by its text.
 
         The prompt is cut once, so that it fits with the longest of them into ``max_length``: choices are only
-        comparable after the same prompt. Where they are to have a token that ends them, it is left out unless ``ended``. Raises ``DataError`` where one of them doesn't fit or has no tokens.
+        comparable after the same prompt.
+
+        Args:
+            example: with texts.
+            flag: what messages call it.
+            choices: whether the answers to choose from are read, too.
+            ended: whether targets keep the token that ends them, where they are to have one.
+
+        Raises ``DataError`` where one of them doesn't fit or has no tokens.
         """
         lead, prompt = self.splitter.lead, example.prompt
         ends = {answer: self.splitter.boundary(prompt, answer) for answer in _answers(example, choices)}
@@ -204,7 +212,14 @@ def _common(lists: Sequence[list[int]]) -> list[int]:
 def training_rows(
     tokenizer: Tokenizer, examples: Sequence[Example], flag: str = "pool", choices: bool = False
 ) -> list[TokenRow]:
-    """One row an example: its target's tokens, all in segment 0; prompts as ``Tokenizer.encoded`` cuts them."""
+    """One row an example: its target's tokens, all in segment 0; prompts as ``Tokenizer.encoded`` cuts them.
+
+    Args:
+        tokenizer: the model's.
+        examples: to train on, or to measure.
+        flag: what messages call them.
+        choices: whether the answers to choose from are read, too.
+    """
     rows = []
     for example in examples:
         if example.turns:

@@ -66,7 +66,7 @@ class TrainerSettings:
     seed: int = 0
     """What the adapters' first values come from, and what is drawn when text is sampled."""
     derivatives: bool = False
-    """Whether to record what the gradients along each run foretell of its test losses."""
+    """Whether to record what the gradients along each run predict of its test losses."""
     warmup: float = 0
     """Steps of warm-up, or below 1 the share of them."""
     clip_norm: float | None = None
@@ -176,7 +176,16 @@ class RecordingTrainer:
         budget = recipe.evaluation_tokens or (32768 if gpu else 2048)
         overhead = 1024 if gpu else 32
         decoding = Decoding(recipe.decode, recipe.generate_tokens, recipe.seed)
-        self.evaluator = Evaluator(self.network, self.tokenizer, test, metrics, budget, overhead, decoding, group)
+        self.evaluator = Evaluator(
+            self.network,
+            self.tokenizer,
+            test=test,
+            metrics=metrics,
+            budget=budget,
+            overhead=overhead,
+            decoding=decoding,
+            group=group,
+        )
         layout = plan_batches([len(row.input_ids) for row in self.rows], budget, overhead)
         self.hidden = self.network.lower(self.rows, layout)
         self.scaler = loss_scaler(recipe.precision, self.network.device)

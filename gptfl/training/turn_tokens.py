@@ -64,7 +64,7 @@ class TurnTokens:
         if not rendered.ended and self.template.end_token and eos is not None and last >= 0 and ids[last] != eos:
             last += 1
             ids[last:], targets[last] = [eos], True
-        targets[0] = False  # nothing stands before it that could foretell it
+        targets[0] = False  # nothing stands before it that could predict it
         if not targets[: last + 1].any():
             raise DataError(f"{flag} example {example.id!r} has a target without tokens", "give it some text")
         return Marked(ids[: last + 1], targets[: last + 1], max(first, 1), inside=inside)

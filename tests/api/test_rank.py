@@ -7,51 +7,37 @@ import numpy as np
 import pytest
 
 import gptfl
-from gptfl.core import Example, Query
+from gptfl.core import Query
 from gptfl.errors import DataError, PluginError, UsageError
 from gptfl.features import lookup
 from gptfl.features import vectors as feature_vectors
 from gptfl.influence import simulated as simulated_influence
-from gptfl.influence.simulated import drops, replacements, typical_recipe
-from gptfl.plugins.registry import build
-from gptfl.simulation.schedule import first_scores
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.features import write_features
 from gptfl.store.recordings import write_dynamics
 from gptfl.store.simulators import read_simulator, write_simulator
 from tests import ranking_estimators
+from tests.api.ranked import (
+    DYNAMICS,
+    FEATURES,
+    FLIPPED,
+    FLIPS,
+    IDS,
+    POOL,
+    TEST,
+    TESTS,
+    dropped,
+    loop,
+    replaced,
+    use_kin,
+    write,
+)
 from tests.synthetic import synthetic
-
-POOL, TEST = 14, 5
-DYNAMICS, FEATURES = synthetic(runs=10, pool=POOL, test=TEST, subset=6, batch_size=3, steps=8, every=2)
-IDS = [example.id for example in DYNAMICS.pool]
-TESTS = [example.id for example in DYNAMICS.test]
-FLIPS = [1, 4, 5, 9, 12]
-
-
-def flip(example: Example) -> Example:
-    label = 1 - (example.label or 0)
-    fields = {"flipped": True, "clean_label": example.label}
-    return replace(example, label=label, target=example.choices[label], fields=fields, digest="")
-
-
-FLIPPED = replace(DYNAMICS, pool=tuple(flip(e) if i in FLIPS else e for i, e in enumerate(DYNAMICS.pool)))
-
-
-def use_kin(monkeypatch):
-    built = build([ranking_estimators])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
 
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     use_kin(monkeypatch)
-
-
-def write(folder: Path, dynamics=DYNAMICS) -> Path:
-    write_dynamics(folder / "syn.dynamics.h5", dynamics)
-    write_features(folder / "syn.synthetic.features.h5", replace(FEATURES, examples=dynamics.examples))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -73,44 +59,6 @@ def several_fits(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("local", "liar", "witness", "bayes", "crooked", "muddled", "mean-run"):
             gptfl.fit(name, workspace=folder)
     return folder
-
-
-def loop(source, trial_of, reading):
-    """The definition, one curriculum at a time through ``predict``."""
-    recipe = typical_recipe(source)
-    first = first_scores(DYNAMICS, source.metric, 0)
-
-    def final(batches):
-        query = Query(batches[None], recipe.learning_rates[None], recipe.grid, first[None])
-        return reading(source.named.estimator.predict(query).values[0, -1].astype(np.float64))
-
-    return trial_of(recipe, final)
-
-
-def dropped(recipe, final):
-    changes = [[] for _ in range(POOL)]
-    for trial in drops(recipe, POOL, 2, 5):
-        for place in trial.due:
-            assert place in trial.base
-            without = [[-1 if one == place else one for one in batch] for batch in trial.base]
-            changes[place].append(final(np.array(without)) - final(trial.base))
-    return np.array([np.mean(one) for one in changes])
-
-
-def replaced(recipe, final):
-    changes = [[] for _ in range(POOL)]
-    for trial in replacements(recipe, POOL, 2, 5):
-        names = [*trial.others, None]
-
-        def run(candidate, names=names, trial=trial):
-            return final(np.array([[candidate if p == -1 else names[p] for p in batch] for batch in trial.template]))
-
-        ends = {int(candidate): run(int(candidate)) for candidate in trial.candidates}
-        assert not set(ends) & set(trial.others.tolist())
-        assert len(ends) + len(trial.others) == POOL
-        for place in trial.due:
-            changes[place].append(np.mean([end for other, end in ends.items() if other != place]) - ends[int(place)])
-    return np.array([np.mean(one) for one in changes])
 
 
 @pytest.mark.parametrize(("how", "plainly"), [("drop", dropped), ("replace", replaced)])

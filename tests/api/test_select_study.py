@@ -15,7 +15,7 @@ from gptfl.evaluation.specs import EstimatorSpec
 from gptfl.influence.targets import influence_target
 from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Plan
-from gptfl.plugins.registry import build, get_registry, using
+from gptfl.plugins.registry import build, get_registry
 from gptfl.recording.trainers import recipe_of
 from gptfl.simulation.simulator import open_fitted
 from gptfl.store.recordings import read_dynamics, write_dynamics
@@ -159,22 +159,22 @@ class Offering(ClassShare):
 
 def test_baselines_offer_themselves_where_they_can_be_had(space: Path) -> None:
     source = open_fitted(None, None, space, None, None)
-    with using(build([])) as found:
-        assert rivals._rivals(source, None, None) == (
-            [],
-            ("no estimator that is installed offers itself as a baseline to train on beside it (see --rival)",),
-        )
-        found.claim("acme 1.0", "estimator", "offering", Offering)
-        assert rivals._rivals(source, None, None) == ([EstimatorSpec("offering", {})], ())
-        needy = type("Needy", (Offering,), {"name": "needy", "tags": replace(Offering.tags, requires={"gradients"})})
-        found.claim("acme 1.0", "estimator", "needy", needy)
-        found.claim("acme 1.0", "estimator", "broken", lambda: 1 / 0)
-        specs, notes = rivals._rivals(source, None, None)
-        assert specs == [EstimatorSpec("offering", {})]
-        assert notes == (f"left out: needy needs gradients, which {source.recording.path.name} doesn't hold",)
-        assert rivals._rivals(source, None, ["mean-run"]) == ([EstimatorSpec("mean-run", {})], ())
-        own = replace(source, found=replace(source.found, estimator="offering"))
-        assert rivals._rivals(own, None, None)[0] == []
+    found = build([])
+    assert rivals.baseline_selectors(found, source, None, None) == (
+        [],
+        ("no estimator that is installed offers itself as a baseline to train on beside it (see --rival)",),
+    )
+    found.claim("acme 1.0", "estimator", "offering", Offering)
+    assert rivals.baseline_selectors(found, source, None, None) == ([EstimatorSpec("offering", {})], ())
+    needy = type("Needy", (Offering,), {"name": "needy", "tags": replace(Offering.tags, requires={"gradients"})})
+    found.claim("acme 1.0", "estimator", "needy", needy)
+    found.claim("acme 1.0", "estimator", "broken", lambda: 1 / 0)
+    specs, notes = rivals.baseline_selectors(found, source, None, None)
+    assert specs == [EstimatorSpec("offering", {})]
+    assert notes == (f"left out: needy needs gradients, which {source.recording.path.name} doesn't hold",)
+    assert rivals.baseline_selectors(found, source, None, ["mean-run"]) == ([EstimatorSpec("mean-run", {})], ())
+    own = replace(source, found=replace(source.found, estimator="offering"))
+    assert rivals.baseline_selectors(found, own, None, None)[0] == []
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_derivatives_of_rows_left_out_count_at_the_next_row_kept():
         assert cut.derivatives["gradient"].shape == cut.metrics["loss"].shape
 
 
-def test_a_query_carries_the_derivatives_that_all_runs_have():
+def test_a_query_has_the_derivatives_that_all_runs_have():
     runs = [
         replace(run, derivatives=dict.fromkeys(names, run.metrics["loss"]))
         for run, names in zip(synthetic(2)[0].runs, (("gradient", "update"), ("update",)), strict=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptfl.core.curriculum import generator
-from gptfl.designs.dealing import Dealer, even_parts, pick_evenly
+from gptfl.designs.dealing import Dealer, draw_evenly, even_parts
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.data())
@@ -54,9 +54,9 @@ def test_pairs_are_dealt_evenly_too(pool, seed, data):
 
 def test_a_choice_has_equal_parts_of_every_group():
     groups = np.array([0] * 10 + [1] * 4 + [2] * 2)
-    chosen = pick_evenly(9, groups, 16, (3, 1))
+    chosen = draw_evenly(9, groups, 16, (3, 1))
     assert np.bincount(groups[chosen]).tolist() == [4, 3, 2]
     assert chosen.tolist() == sorted(set(chosen.tolist()))
-    assert pick_evenly(9, groups, 16, (3, 1)).tolist() == chosen.tolist()
-    assert pick_evenly(9, groups, 16, (4, 1)).tolist() != chosen.tolist()
-    assert len(pick_evenly(5, None, 16, (3, 1))) == 5
+    assert draw_evenly(9, groups, 16, (3, 1)).tolist() == chosen.tolist()
+    assert draw_evenly(9, groups, 16, (4, 1)).tolist() != chosen.tolist()
+    assert len(draw_evenly(5, None, 16, (3, 1))) == 5

@@ -83,8 +83,8 @@ def test_pooling_against_a_plain_loop(pooling):
     table = torch.tensor(np.random.default_rng(1).normal(size=(20, 5)))
     rows = [[3, 4, 5], [7], [1, 2, 3, 4, 5, 6], [9, 9]]
     got = Embedder(lambda ids, mask: table[ids], 5, pooling)(rows)
-    pick = {"cls": lambda states: states[0], "last": lambda states: states[-1], "mean": lambda states: states.mean(0)}
-    np.testing.assert_allclose(got, [pick[pooling](table.numpy()[row]) for row in rows], rtol=1e-6)
+    pools = {"cls": lambda states: states[0], "last": lambda states: states[-1], "mean": lambda states: states.mean(0)}
+    np.testing.assert_allclose(got, [pools[pooling](table.numpy()[row]) for row in rows], rtol=1e-6)
 
 
 def test_what_is_too_long_loses_its_beginning_and_is_counted():

@@ -208,7 +208,7 @@ def only_first(data, test):
     return replace(data, test=data.test[:test], fit_runs=runs, validation_runs=())
 
 
-def test_mean_run_carries_the_average_change_over_to_unseen_test_examples():
+def test_mean_run_extrapolates_the_average_change_to_unseen_test_examples():
     dynamics, _ = synthetic(8)
     query = replace(query_of(dynamics.runs), unseen=unseen_of(dynamics, 24, 6))
     fitted = MeanRun().fit(only_first(data_of(dynamics), 6))

@@ -5,7 +5,7 @@ from gptfl.estimators import unseen_tests
 from gptfl.estimators.unseen_tests import extrapolated, extrapolated_by_kernel
 
 
-def test_a_change_that_is_linear_in_the_first_value_is_carried_over_exactly():
+def test_a_change_that_is_linear_in_the_first_value_is_extrapolated_exactly():
     first = np.array([1.0, 1.5, 2.5, 3.0, 4.0])
     slopes = np.array([0.0, -0.2, -0.5])[:, None]
     known = first + slopes * first - np.array([0.0, 0.3, 0.1])[:, None]
@@ -66,7 +66,7 @@ def kernels(count, new, seed=0):
 
 
 @pytest.mark.parametrize("weight", [0.1, 3.0])
-def test_carried_alike_is_universal_kriging(weight, monkeypatch):
+def test_extrapolation_by_the_kernel_is_universal_kriging(weight, monkeypatch):
     monkeypatch.setattr(unseen_tests, "WEIGHTS", (weight,))
     random = np.random.default_rng(1)
     kernel, cosines, _ = kernels(9, 2)
@@ -154,7 +154,7 @@ def test_levels_are_used_where_they_tell_known_examples_from_the_others():
 
 
 @pytest.mark.parametrize("level", [np.zeros((12, 1)), np.ones((12, 2)), np.repeat(np.arange(12.0)[:, None], 2, axis=1)])
-def test_levels_that_are_no_plane_are_left_aside(level):
+def test_levels_that_are_no_plane_are_left_out(level):
     random = np.random.default_rng(5)
     kernel, cosines, _ = kernels(12, 2)
     known, new = random.normal(size=(3, 12)), random.normal(size=(1, 2))

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.golden import commands, house
+from tests.golden import commands, contents, house
 from tests.released import released, sketches
 
 HERE = Path(__file__).parent
@@ -99,7 +99,7 @@ def make_tables(files: dict[str, str]) -> None:
 
 def simulator_files() -> dict[str, str]:
     """Where the simulator of each fit lies: at the end of its name is its key."""
-    made = {house.about_simulator(path)["key"]: str(path) for path in sorted(ARCHIVE.glob("*.simulator.h5"))}
+    made = {contents.about_simulator(path)["key"]: str(path) for path in sorted(ARCHIVE.glob("*.simulator.h5"))}
     return {
         name: made[house.key_of_fit(commands.on_recording("fit", options))] for name, options in commands.FIT.items()
     }
@@ -108,8 +108,8 @@ def simulator_files() -> dict[str, str]:
 def write_questions() -> None:
     """Files of ids, batches, scores and new examples of the recording that most simulators are of."""
     recording = ARCHIVE / "along.dynamics.h5"
-    pool, test = house.ids(recording)
-    batches, steps, loss = house.recorded_scores(recording, 3, "loss")
+    pool, test = contents.ids(recording)
+    batches, steps, loss = contents.recorded_scores(recording, 3, "loss")
     subset = [pool[place] for place in (0, 2, 3, 5, 8, 11)]
     (ARCHIVE / "subset.txt").write_text("\n".join(["# a subset", *subset]) + "\n", encoding="utf-8")
     (ARCHIVE / "tests.txt").write_text("\n".join(test[:3]) + "\n", encoding="utf-8")
@@ -147,21 +147,21 @@ def expected(files: dict[str, str]) -> dict[str, Any]:
     versions = {name: version(name) for name in DISTRIBUTIONS}
     return {
         "versions": versions,
-        "settings": {name: house.settings_json(path) for name, path in paths.items()},
-        "recordings": {name: house.about_recording(path) for name, path in paths.items()},
-        "runs": {str(path): house.about_run(path) for path in sorted(ARCHIVE.glob("*.runs/*.h5"))},
-        "first scores": {str(path): house.first_scores(path) for path in (paths["along"], paths["plain"])},
+        "settings": {name: contents.settings_json(path) for name, path in paths.items()},
+        "recordings": {name: contents.about_recording(path) for name, path in paths.items()},
+        "runs": {str(path): contents.about_run(path) for path in sorted(ARCHIVE.glob("*.runs/*.h5"))},
+        "first scores": {str(path): contents.first_scores(path) for path in (paths["along"], paths["plain"])},
         "planned": composed,
-        "features": {str(path): house.about_features(path) for path in sorted(ARCHIVE.glob("*.features.h5"))},
+        "features": {str(path): contents.about_features(path) for path in sorted(ARCHIVE.glob("*.features.h5"))},
         "files": files,
-        "simulators": {name: house.about_simulator(Path(path)) for name, path in files.items()},
+        "simulators": {name: contents.about_simulator(Path(path)) for name, path in files.items()},
         "predictions": usual_places(files),
         "inspected": {path: inspected(path) for path in commands.inspected(files)},
     }
 
 
 def usual_places(files: dict[str, str]) -> dict[str, str]:
-    """Where the predictions for each question lie unless told otherwise."""
+    """Where the predictions for each question lie unless given."""
     questions = commands.questions()
     return {
         name: house.predicted(commands.on_simulator("simulate", options, files))[0]

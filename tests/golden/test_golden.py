@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.golden import commands, house
+from tests.golden import commands, contents, house
 
 HERE = Path(__file__).parent
 EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
@@ -50,15 +50,15 @@ def path_of(workspace: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recordings_keep_their_identity(name: str, workspace: Path) -> None:
-    assert house.about_recording(path_of(workspace, name)) == EXPECTED["recordings"][name]
+    assert contents.about_recording(path_of(workspace, name)) == EXPECTED["recordings"][name]
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_settings_come_out_as_they_went_in_byte_for_byte(name: str, workspace: Path, tmp_path: Path) -> None:
     path = path_of(workspace, name)
-    assert house.settings_json(path) == EXPECTED["settings"][name]
-    house.written_again(path, tmp_path / path.name)
-    assert house.settings_json(tmp_path / path.name) == EXPECTED["settings"][name]
+    assert contents.settings_json(path) == EXPECTED["settings"][name]
+    contents.written_again(path, tmp_path / path.name)
+    assert contents.settings_json(tmp_path / path.name) == EXPECTED["settings"][name]
 
 
 @pytest.mark.parametrize("name", [*commands.COLLECT, *commands.COMPOSED])
@@ -117,8 +117,8 @@ def test_importing_again_gives_the_same_recording(name: str, workspace: Path) ->
     words = commands.import_(name)
     words[words.index("--workspace") + 1] = str(folder)
     house.run(words)
-    assert house.settings_json(path_of(folder, name)) == EXPECTED["settings"][name]
-    found, stored = house.about_recording(path_of(folder, name)), EXPECTED["recordings"][name]
+    assert contents.settings_json(path_of(folder, name)) == EXPECTED["settings"][name]
+    found, stored = contents.about_recording(path_of(folder, name)), EXPECTED["recordings"][name]
     rounded = {"gradients", "products"}  # matrix products of sketches: other kernels round them otherwise
     assert {key: found[key] for key in found.keys() - rounded} == {key: stored[key] for key in stored.keys() - rounded}
 
@@ -137,7 +137,7 @@ def test_exports_are_the_same(target: str, workspace: Path) -> None:
 
 @pytest.mark.parametrize("file", EXPECTED["runs"])
 def test_runs_beside_a_recording_stay_its_own(file: str, workspace: Path) -> None:
-    assert house.about_run(Path(file)) == EXPECTED["runs"][file]
+    assert contents.about_run(Path(file)) == EXPECTED["runs"][file]
 
 
 def test_an_interrupted_recording_counts_the_runs_beside_it(workspace: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_interrupted_recording_counts_the_runs_beside_it(workspace: Path) -> 
 
 @pytest.mark.parametrize("file", EXPECTED["first scores"])
 def test_first_scores_are_found_again(file: str, workspace: Path) -> None:
-    assert house.first_scores(Path(file)) == EXPECTED["first scores"][file]
+    assert contents.first_scores(Path(file)) == EXPECTED["first scores"][file]
 
 
 # --- Features and simulators ------------------------------------------------------------------------------------------
@@ -155,12 +155,12 @@ def test_first_scores_are_found_again(file: str, workspace: Path) -> None:
 
 @pytest.mark.parametrize("file", EXPECTED["features"])
 def test_features_keep_their_identity(file: str, workspace: Path) -> None:
-    assert house.about_features(Path(file)) == EXPECTED["features"][file]
+    assert contents.about_features(Path(file)) == EXPECTED["features"][file]
 
 
 @pytest.mark.parametrize("name", commands.FIT)
 def test_simulators_keep_their_identity(name: str, workspace: Path) -> None:
-    assert house.about_simulator(Path(FILES[name])) == EXPECTED["simulators"][name]
+    assert contents.about_simulator(Path(FILES[name])) == EXPECTED["simulators"][name]
 
 
 @pytest.mark.parametrize("name", commands.FIT)
@@ -175,7 +175,7 @@ def test_nothing_is_fitted_anew(name: str, workspace: Path) -> None:
 def test_simulators_answer_as_before(name: str, workspace: Path) -> None:
     target, found = house.predicted(commands.on_simulator("simulate", commands.questions()[name], FILES))
     assert target == EXPECTED["predictions"][name]
-    stored = house.stored_predictions(Path(commands.answer(name)))
+    stored = contents.stored_predictions(Path(commands.answer(name)))
     assert found.keys() == stored.keys()
     for key, value in found.items():
         if key in ("about", "settings"):

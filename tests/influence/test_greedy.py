@@ -47,7 +47,7 @@ def by_loop(spec, rooms):
 @pytest.mark.parametrize("share", [None, 0.4, 0.34])
 @pytest.mark.parametrize("diversity", [0.0, 0.3, 5.0])
 @pytest.mark.parametrize("cautious", [0.0, 1.5])
-def test_what_is_picked_is_what_the_rule_says(monkeypatch, share, diversity, cautious) -> None:
+def test_what_is_chosen_is_what_the_rule_says(monkeypatch, share, diversity, cautious) -> None:
     monkeypatch.setattr("gptfl.features.vectors.CHUNK", 7)
     spec = SelectionSpec(9, share, diversity, cautious)
     rooms = class_quota(POOL_OF_THREE, spec)
@@ -71,7 +71,7 @@ def test_vectors_that_take_too_much_memory_are_refused(monkeypatch) -> None:
         select_greedily(VALUES, 1e6, spec, class_quota(POOL_OF_THREE, spec), VECTORS)
 
 
-def test_what_can_not_be_picked_is_reported() -> None:
+def test_what_can_not_be_chosen_is_reported() -> None:
     with pytest.raises(UsageError, match=r"--max-share-per-class 0.3 leaves 6 of the --size 9 examples"):
         class_quota(POOL_OF_THREE, SelectionSpec(9, 0.3))
     few = tuple(replace(one, label=0) if place < 15 else one for place, one in enumerate(POOL_OF_THREE))

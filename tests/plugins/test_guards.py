@@ -26,7 +26,7 @@ from gptfl.plugins.interfaces import (
     Task,
     TellsInfluence,
     UsesRecording,
-    tells_itself,
+    has_self_influence,
 )
 from gptfl.plugins.parts import KINDS, OPTIONAL, interface_members
 from gptfl.plugins.registry import Registry, build
@@ -174,7 +174,7 @@ def test_a_guarded_part_is_what_the_part_is() -> None:
         assert isinstance(made, protocol)
     assert isinstance(make("encoder", {}), (Encoder, UsesRecording))
     assert made.tags == EstimatorTags()
-    assert tells_itself(made)
+    assert has_self_influence(made)
     made.answer = 3
     assert made.answer == made.flops() == 3
 

@@ -1,16 +1,8 @@
-"""Recording: what a call keeps, what it repeats, what it refuses, and that a kill loses nothing."""
+"""Recording: what a call keeps, what it repeats and what it refuses."""
 
-import contextlib
 import os
 import pickle
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +12,9 @@ import pytest
 from gptfl import collect
 from gptfl.core import Dynamics
 from gptfl.errors import DataError, GptflError, PluginError, ResourceError, UsageError
-from gptfl.interruption import left_by
-from gptfl.recording import resume
 from gptfl.recording.cost import CostEstimate
 from gptfl.recording.result import CollectResult
-from gptfl.recording.resume import KEPT, NONE_KEPT
 from gptfl.store.recordings import read_dynamics
-from gptfl.store.workspace import Workspace
-from tests.zygote import Popen
 
 SMALL: dict[str, Any] = {"runs": 3, "pool": 12, "test": 5, "subset_size": 6, "batch_size": 3, "steps": 4, "lr": 1e-3}
 
@@ -58,24 +45,6 @@ def test_a_recording_holds_what_was_asked_for(neox: Path, tmp_path: Path) -> Non
     first, second = dynamics.runs[0], dynamics.runs[1]
     np.testing.assert_array_equal(first.metrics["loss"][0], second.metrics["loss"][0])
     assert abs(first.metrics["loss"][-1] - second.metrics["loss"][-1]).max() > 0
-
-
-class _Stop(BaseException):
-    """Ends a recording in the place of Ctrl-C."""
-
-
-@pytest.mark.parametrize(("done", "message"), [(3, NONE_KEPT), (6, KEPT)])
-def test_what_is_reported_of_an_interruption_is_the_case(neox: Path, tmp_path: Path, done: int, message: str) -> None:
-    def stop(what: str, steps: int, total: int, note: str = "") -> None:
-        if what == "collect" and steps == done:  # of four a run
-            raise _Stop
-
-    space = tmp_path / "new" / "space"
-    with pytest.raises(_Stop) as caught:
-        record(neox, space, progress=stop)
-    assert left_by(caught.value) == message
-    left = sorted(path.name for path in tmp_path.rglob("*"))
-    assert left == ([] if message == NONE_KEPT else ["errands-small-neox.dynamics.h5", "new", "space"])
 
 
 def test_a_refused_recording_leaves_nothing(tmp_path: Path) -> None:
@@ -287,33 +256,6 @@ def test_accuracy_needs_choices(neox: Path, tmp_path: Path) -> None:
         collect(str(neox), "jsonl", data=tmp_path, pool=1, test=1, workspace=tmp_path / "w", metrics=("accuracy",))
 
 
-def test_a_diverging_run_is_kept_aside_and_the_finished_ones_stay(
-    neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gptfl.training.trainer import RecordingTrainer
-
-    calm = RecordingTrainer.step
-    seen = []
-
-    def step(self: RecordingTrainer, optimiser: Any, batch: Any, rate: float) -> Any:
-        loss = calm(self, optimiser, batch, rate)
-        seen.append(rate)
-        return loss * float("nan") if rate > 0 and sum(r > 0 for r in seen) == 7 else loss
-
-    monkeypatch.setattr(RecordingTrainer, "step", step)
-    with pytest.raises(
-        DataError, match=r"run-0001: the loss of the batch is nan at step 3 of 4 .*lower --lr.*diverged\.h5"
-    ):
-        record(neox, tmp_path)
-    assert [run.index for run in read_dynamics(tmp_path / "errands-small-neox.dynamics.h5").runs] == [0]
-    (partial,) = read_dynamics(tmp_path / "errands-small-neox.run-0001.diverged.h5").runs
-    assert (partial.index, partial.curriculum.steps) == (1, 2)
-    monkeypatch.undo()
-    record(neox, tmp_path)
-    fresh = record(neox, tmp_path / "fresh")
-    same_recording(read_dynamics(tmp_path / "errands-small-neox.dynamics.h5"), read_dynamics(fresh.path))
-
-
 def test_an_executor_may_send_the_maker_of_trainers_elsewhere(neox: Path) -> None:
     from gptfl.metrics import Loss
     from gptfl.plugins.interfaces import Plan
@@ -329,92 +271,6 @@ def test_an_executor_may_send_the_maker_of_trainers_elsewhere(neox: Path) -> Non
     np.testing.assert_array_equal(here.metrics["loss"], there.metrics["loss"])
 
 
-def test_a_second_process_stops_with_a_clear_message(neox: Path, tmp_path: Path) -> None:
-    code = f"""
-        import sys, time
-        from pathlib import Path
-        from gptfl.store.workspace import Workspace
-        with Workspace(Path({str(tmp_path)!r})).lock("gptfl collect"):
-            print("locked", flush=True)
-            time.sleep(60)
-    """
-    holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(ResourceError, match=rf"another gptfl collect \(process {holder.pid}\) is writing to"):
-            record(neox, tmp_path)
-    finally:
-        holder.kill()
-        holder.communicate()
-    assert record(neox, tmp_path).recorded_now == 3
-
-
-NURSERY = """
-import os, sys
-import torch
-torch.set_num_threads(1)
-import gptfl.training.load, gptfl.recording.cost, gptfl.training.trainer
-from gptfl import collect
-print("ready", flush=True)
-for _ in sys.stdin:
-    child = os.fork()
-    if not child:
-        collect(sys.argv[1], "errands", workspace=sys.argv[2], runs=8, pool=12, test=5, subset_size=6,
-                batch_size=3, steps=4, lr=1e-3)
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-"""Forks a process that records for every line it reads: no kill has to wait for torch to load."""
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as the nursery's children have: with more, sums are rounded otherwise."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_killed_recording_loses_no_finished_run_and_ends_the_same(
-    neox: Path, tmp_path: Path, copied: type[Popen]
-) -> None:
-    """Real processes are killed at random moments until the recording is complete."""
-    whole = record(neox, tmp_path / "whole", runs=8)
-    workspace = tmp_path / "killed"
-    path = Workspace(workspace).dynamics_path("errands-small-neox")
-    moments = random.Random(11)
-    command = [sys.executable, "-c", NURSERY, str(neox), str(workspace)]
-    nursery = copied(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert nursery.stdin is not None
-    assert nursery.stdout is not None
-    nursery.stdout.readline()
-    kills = known = 0
-    longest = 0.4
-    while known < 8:
-        print(file=nursery.stdin, flush=True)
-        child = int(nursery.stdout.readline())
-        time.sleep(moments.uniform(0.0, longest))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        kills += int(nursery.stdout.readline()) == signal.SIGKILL
-        if path.exists():
-            runs = read_dynamics(path).runs
-            assert len(runs) >= known
-            known = len(runs)
-        longest *= 1.15
-    nursery.communicate()
-    assert kills >= 5
-    final = record(neox, workspace, runs=8)
-    same_recording(read_dynamics(final.path), read_dynamics(whole.path))
-    assert not [p for p in workspace.iterdir() if p.name.endswith(".part")]
-
-
 def test_the_result_tells_how_far_the_metrics_moved_and_warns_if_they_did_not(neox: Path, tmp_path: Path) -> None:
     moving = record(neox, tmp_path / "a", lr=1e-2)
     losses = [run.metrics["loss"] for run in read_dynamics(moving.path).runs]
@@ -426,20 +282,3 @@ def test_the_result_tells_how_far_the_metrics_moved_and_warns_if_they_did_not(ne
     assert "the loss hardly moved" in still.notes[0]
     fewer = record(neox, tmp_path / "a", lr=1e-2, runs=2)
     assert (fewer.runs, fewer.recorded_now) == (3, 0)
-
-
-def test_a_recording_that_goes_on_is_read_once(neox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-
-    def reading(path: Path) -> Dynamics:
-        read.append(path)
-        return read_dynamics(path)
-
-    record(neox, tmp_path, runs=1)
-    monkeypatch.setattr(resume, "read_dynamics", reading)
-    for runs, new in ((2, 1), (2, 0), (2, 0)):
-        read.clear()
-        result = record(neox, tmp_path, runs=runs, checkpoints=2)
-        assert (result.runs, result.recorded_now) == (2, new)
-        assert len(read) == 1
-    assert [run.index for run in read_dynamics(result.path).runs] == [0, 1]

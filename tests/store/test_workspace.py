@@ -54,7 +54,7 @@ def touch(path: Path, time: int) -> Path:
     return path
 
 
-def test_the_file_made_last_is_picked_and_the_others_are_listed(tmp_path: Path) -> None:
+def test_the_file_made_last_is_chosen_and_the_others_are_listed(tmp_path: Path) -> None:
     space = Workspace(tmp_path)
     old, new = touch(space.dynamics_path("a.1"), 1000), touch(space.dynamics_path("b"), 3000)
     same = touch(space.dynamics_path("a"), 1000)
@@ -63,7 +63,7 @@ def test_the_file_made_last_is_picked_and_the_others_are_listed(tmp_path: Path) 
     assert space.latest("dynamics", "a") == FoundFile(same, [])
 
 
-def test_simulators_are_picked_by_estimator_and_metric(tmp_path: Path) -> None:
+def test_simulators_are_chosen_by_estimator_and_metric(tmp_path: Path) -> None:
     space = Workspace(tmp_path)
     plain = touch(space.simulator_path("s", "mean-run", "rouge-l"), 1)
     keyed = touch(space.simulator_path("s", "mean-run", "rouge-l", "abcdef12"), 2)
@@ -90,7 +90,7 @@ def test_simulators_are_picked_by_estimator_and_metric(tmp_path: Path) -> None:
         ("predictions", {}, "no predictions file in .*: run gptfl simulate first"),
     ],
 )
-def test_nothing_to_pick_names_the_command_that_makes_it(
+def test_nothing_to_choose_names_the_command_that_makes_it(
     tmp_path: Path, kind: str, conditions: dict[str, str], message: str
 ) -> None:
     for root in (tmp_path, tmp_path / "absent"):

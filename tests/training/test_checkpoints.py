@@ -18,7 +18,7 @@ from tests.models import save_small
 from tests.training.test_trainer import make, plan
 
 
-def keeping(folder: Path, at: Path, *steps: int, **recipe: object) -> RecordingTrainer:
+def checkpointed(folder: Path, at: Path, *steps: int, **recipe: object) -> RecordingTrainer:
     trainer = make(folder, **recipe)
     trainer.checkpoint_writer = CheckpointWriter(at, steps, "this one")
     return trainer
@@ -40,7 +40,7 @@ def test_other_points_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("recipe", [{}, {"train_layers": 1}, {"lora": "r=2"}, {"lora": "r=2", "train_layers": 2}])
 def test_weights_come_back(any_model: Path, tmp_path: Path, recipe: dict[str, object]) -> None:
-    trainer = keeping(any_model, tmp_path, 0, 2, 4, **recipe)
+    trainer = checkpointed(any_model, tmp_path, 0, 2, 4, **recipe)
     run = trainer.run(plan(), lambda done, total: None)
     names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.safetensors"))
     assert names == [f"run-0000/step-00000{step}.safetensors" for step in (0, 2, 4)]
@@ -56,13 +56,13 @@ def test_weights_come_back(any_model: Path, tmp_path: Path, recipe: dict[str, ob
 
 
 def test_keeping_changes_nothing(neox: Path, tmp_path: Path) -> None:
-    kept = keeping(neox, tmp_path, 1, 3).run(plan(), lambda done, total: None)
+    kept = checkpointed(neox, tmp_path, 1, 3).run(plan(), lambda done, total: None)
     plain = make(neox).run(plan(), lambda done, total: None)
     np.testing.assert_array_equal(kept.metrics["loss"], plain.metrics["loss"])
 
 
 def test_what_does_not_belong_is_refused(neox: Path, tmp_path: Path) -> None:
-    trainer = keeping(neox, tmp_path, 1)
+    trainer = checkpointed(neox, tmp_path, 1)
     trainer.run(plan(1), lambda done, total: None)
     path = tmp_path / "run-0000" / "step-000001.safetensors"
     with pytest.raises(DataError, match=r"checkpoint .*step-000009.* is missing: record it with .*--checkpoints"):
@@ -100,7 +100,7 @@ def test_weights_that_were_altered_are_refused(neox: Path, tmp_path: Path) -> No
 
 
 def test_a_checkpoint_counts_only_whole_and_of_its_recording(neox: Path, tmp_path: Path) -> None:
-    trainer = keeping(neox, tmp_path, 0, 1)
+    trainer = checkpointed(neox, tmp_path, 0, 1)
     writer = trainer.checkpoint_writer
     assert writer is not None
     assert writer.missing(0)

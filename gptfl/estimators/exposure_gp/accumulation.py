@@ -38,11 +38,17 @@ def accumulated(
 ) -> Iterator[Float[np.ndarray, "run d"]]:
     """At each recorded step, the sum of weight times vector over every example seen before it.
 
-    ``weights`` are those of seeing an example once at each step (``presentation_weights``). Batch s is seen by step
-    s + 1 and takes the vectors of its step; -1 is padding. With a ``reach``, what was seen counts less and less, by a
-    factor of e after so many steps. ``at`` tells which step of the vectors' path each step stands for, and the end of
-    the last one (None: itself). The array is the same one each time: copy what is
-    kept. What one recorded step adds to the last is summed in the precision of the vectors.
+    The array is the same one each time: copy what is kept. What one recorded step adds to the last is summed in the
+    precision of the vectors.
+
+    Args:
+        batches: places among the vectors; batch s is seen by step s + 1 and takes the vectors of its step; -1 is
+            padding.
+        weights: of seeing an example once at each step (``presentation_weights``).
+        steps: recorded steps, ascending.
+        vectors: of the examples, at one or more points of a path.
+        reach: what was seen counts less and less, by a factor of e after so many steps; None for no decay.
+        at: which step of the vectors' path each step stands for, and the end of the last one (None: itself).
     """
     points, examples, width = vectors.rows.shape
     rows = vectors.rows.reshape(points * examples, width)
@@ -101,7 +107,14 @@ def accumulated_counts(
     steps: Int[np.ndarray, " recorded"],
     pool: int,
 ) -> Iterator[Float[np.ndarray, "run pool"]]:
-    """The same with a unit vector of its own for each example: the exposures, one recorded step at a time."""
+    """The same with a unit vector of its own for each example: the exposures, one recorded step at a time.
+
+    Args:
+        batches: places in the pool; -1 is padding.
+        weights: of seeing an example once at each step (``presentation_weights``).
+        steps: recorded steps, ascending.
+        pool: how many examples there are.
+    """
     found = np.zeros((len(batches), pool))
     begin = 0
     for step in steps:

@@ -58,10 +58,17 @@ class Between:
         members: Sequence[Int[np.ndarray, " run"]],
         common: Common,
     ) -> Iterator[Visit]:
-        """Two for each asked step: to the recorded step before and to the one after.
+        """Two visits for each requested step: to the recorded step before and to the one after.
 
-        Both are asked about the asked runs' distance to where the runs fitted have come to at the place between them
-        (the mean of both steps' members). Like the rest, that place is told linearly.
+        Both are asked about the requested runs' distance to where the runs fitted have come to at the place between
+        them
+        (the mean of both steps' members). Like the rest, that place is interpolated linearly.
+
+        Args:
+            requested: the states of the requested runs at each step.
+            fitted: the states of the runs fitted at each recorded step.
+            members: which runs were recorded there.
+            common: what was expected of these on average.
         """
         stops = _stops(fitted, members, common)
         left = right = next(stops)

@@ -82,7 +82,7 @@ class Calibration:
 
     def doubts(self, who: str) -> tuple[str, ...]:
         """A line where these are very few."""
-        if self.width_runs >= FEW or self.model.binary or not self.model.tells_width:
+        if self.width_runs >= FEW or self.model.binary or not self.model.knows_width:
             return ()
         return (
             f"{who}: how wide intervals must be is told by {self.width_runs} runs: those of 90 % hold about as many points on the "

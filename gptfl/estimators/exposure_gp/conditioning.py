@@ -36,10 +36,16 @@ def conditioned(
     correlation: Float[np.ndarray, "recorded recorded"],
     parts: Sequence[LeftOut] = (),
 ) -> tuple[Float[np.ndarray, "run recorded test"], Float[np.ndarray, "run recorded test"]]:
-    """Mean and standard deviation of normal trajectories, given some of their values (NaN: unknown).
+    """Mean and standard deviation of normal trajectories, given some of their values.
 
-    ``correlation`` is that of errors between recorded steps. ``parts`` are errors of other runs: where there are
-    some, each step's spread is what would have been right for them, had the same been known of those runs.
+    Args:
+        mean: before anything was observed.
+        spread: standard deviations before anything was observed; where they are 0, nothing is learned.
+        observed: the values (NaN: unknown).
+        correlation: that of errors between recorded steps.
+        parts: errors of other runs; where there are some, each step's spread is what would have been right for them,
+            had
+            the same been known of those runs.
     """
     mean, spread = mean.copy(), spread.copy()
     factors: dict[bytes, Float[np.ndarray, " recorded"]] = {}

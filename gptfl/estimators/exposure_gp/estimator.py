@@ -104,7 +104,7 @@ class ExposureGp:
         sources = sources_of(data.features, len(data.pool), len(data.test)) if self.features else Sources({})
         products = products_of(data.gradients) if "gradients" in self.tags.takes else None
         if products is not None:
-            # Of a pair that wasn't recorded nothing else would be foretold.
+            # Of a pair that wasn't recorded nothing else would be predicted.
             products = products.of_kinds(sources.estimable)
             products = products if products.kinds else None
         self.single_ = None
@@ -126,7 +126,7 @@ class ExposureGp:
         self.reach_ = self.calibration_.reach(LEVELS)
         self.steps_ = recorded.steps
         self.notes_ += self.calibration_.doubts(self.name)
-        if not (self.model_.tells_width or self.model_.binary):
+        if not (self.model_.knows_width or self.model_.binary):
             self.notes_ += (
                 f"{self.name}: the {len(recorded.values)} runs to fit don't differ in what they saw or in what was "
                 "recorded, and nothing says how far others may: predictions have no intervals",
@@ -175,7 +175,7 @@ class ExposureGp:
             values = probability(mean, len(model.even))
             intervals = {level: likely(values, level) for level in LEVELS}
         else:
-            known = model.tells_width or not model.floor
+            known = model.knows_width or not model.floor
             reaches = zip(LEVELS, self.reach_, strict=True) if known else ()
             intervals = {level: interval(model.link, reach, mean, spread) for level, reach in reaches}
             if intervals:
@@ -243,7 +243,7 @@ class ExposureGp:
         parts: Mapping[str, Float[np.ndarray, "part d"]],
         test: int,
     ) -> Float[np.ndarray, "example part"]:
-        """What gradients alone foretell for parts of a fitted test example: positive where it lowers their loss."""
+        """What gradients alone predict for parts of a fitted test example: positive where it lowers their loss."""
         check_fitted(self)
         if self.single_ is not None:
             return self.single_.first_order(train, parts)
@@ -251,7 +251,7 @@ class ExposureGp:
         return sign * first_order(self.model_, train, parts, test)
 
     @property
-    def tells_itself(self) -> bool:
+    def has_self_influence(self) -> bool:
         """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
         return self.single_ is not None or (hasattr(self, "model_") and self.model_.sources.last is not None)
 

@@ -1,4 +1,4 @@
-"""What gradients foretell, to first order, of what training on one example does to another."""
+"""What gradients predict, to first order, of what training on one example does to another."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -34,7 +34,14 @@ def columns(
     similarity_share: float,
     shared: float,
 ) -> Columns:
-    """``C = alike S + (1 - alike) I`` for a similarity ``S`` of these eigenvalues, with noise ``shared`` alike."""
+    """The covariance ``C = similarity_share S + (1 - similarity_share) I`` of test examples, in the eigenbasis of ``S``.
+
+    Args:
+        values: eigenvalues of the similarity ``S``.
+        vectors: its eigenvectors.
+        similarity_share: from 0, where test examples move apart, to 1.
+        shared: the share of the noise that is correlated as the signal is.
+    """
     signal = similarity_share * np.maximum(values, 0.0) + (1.0 - similarity_share)
     return Columns(vectors, signal, (1.0 - shared) + shared * signal)
 
@@ -151,8 +158,16 @@ class Posterior:
     ) -> Float[np.ndarray, "asked output"]:
         """The variance of the signal, in the data's units: without noise, and without that of the mean.
 
-        With ``shared`` the variance of the noise that runs share counts as well. What is open of values that runs lack counts; ``places``, those of the outputs among the test examples (-1:
-        none), say whose means over runs are open as well.
+        What is open of values that runs lack counts.
+
+        Args:
+            covariance: of requested with fitted runs.
+            own: variances of the requested runs.
+            outputs: covariances of the outputs with the test examples fitted, along their eigenvectors.
+            own_outputs: variances of the outputs.
+            places: of the outputs among the test examples (-1: none), whose means over runs are open as well; None for
+                none.
+            shared: the noise that requested runs share with fitted ones, whose variance then counts as well.
         """
         cross = self.strength * covariance @ self.rows.vectors
         left = self.strength * own[:, None] * own_outputs[None] - (cross**2 @ self.precision) @ (outputs**2).T
@@ -194,9 +209,14 @@ def condition(
     strength: float = 1.0,
     known: Bool[np.ndarray, "run test"] | None = None,
 ) -> Posterior:
-    """Learn from the deviations of the runs fitted; their variance unit is the likeliest one.
+    """The posterior after the deviations of the runs fitted; their variance unit is the likeliest one.
 
-    Only those ``known`` count (None: all).
+    Args:
+        rows: the covariance of runs, by its eigenbasis.
+        columns: the covariance of test examples, by its eigenbasis.
+        deviations: from the mean run, in units of their size.
+        strength: of the signal beside the noise.
+        known: which deviations count (None: all).
     """
     precision = precision_of(rows, columns, strength)
     gaps, freedom = None, float(len(rows.values) * len(columns.noise))
@@ -211,8 +231,11 @@ def condition(
 def cost(squares: float, logs: float, rows: int, outputs: int) -> float:
     """The negative log of the restricted likelihood, an output, up to a constant; the variance profiled out.
 
-    ``squares`` is the sum of squared deviations in units of their spread, ``logs`` that of the logarithms of all
-    precisions, of so many rows (runs less one) and outputs.
+    Args:
+        squares: the sum of squared deviations in units of their spread.
+        logs: the sum of the logarithms of all precisions.
+        rows: runs less one.
+        outputs: how many test examples.
     """
     variance = max(squares / (rows * outputs), 1e-300)
     return float(0.5 * rows * np.log(variance) - 0.5 * logs / outputs)

@@ -15,10 +15,18 @@ def influence(
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, "target test"],
 ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-    """What seeing an example once more, in place of the average one, does to weighted sums of the metric.
+    """What seeing an example once more, in place of the average one, does to weighted sums of the metric; with its
+    deviation.
 
-    At the last recorded step, at the mean step size in a batch of the usual size, at no step in particular; with its standard deviation.
-    ``places`` and ``train`` are the examples' places among those fitted (-1: none) and their vectors.
+    It is that at the last recorded step, at the mean step size, in a batch of the usual size, at no step in particular.
+
+    Args:
+        model: fitted.
+        places: the examples' places among those fitted (-1: none).
+        train: their vectors, by the set's name.
+        weights: of the test examples in each sum.
+
+    Returns mean and standard deviation, in the metric's units.
     """
     step, posterior = model.solved[-1]
     own = np.where(places >= 0, places, model.pool)
@@ -57,9 +65,16 @@ def first_order(
     parts: Mapping[str, Float[np.ndarray, "part d"]],
     test: int,
 ) -> Float[np.ndarray, "example part"]:
-    """What first order alone foretells for ``parts`` of a fitted test example, given their gradients: as ``influence``.
+    """The first-order influence on parts of a fitted test example, given the parts' gradients; as ``influence``, without
+    deviation.
 
-    The parts answer to it as the whole example does; ``train`` are the vectors of the pool fitted.
+    The parts answer to it as the whole example does.
+
+    Args:
+        model: fitted to gradients.
+        train: the vectors of the pool fitted, by the set's name.
+        parts: the gradients of the parts, such as tokens, by the set's name.
+        test: place of the test example.
     """
     count = len(next(iter(parts.values())))
     factors, seen = np.full(count, model.hyper.factors[test]), np.full(count, -1)

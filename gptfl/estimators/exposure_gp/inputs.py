@@ -226,3 +226,13 @@ def check_vectors(
         if given[name].shape != (len(places), one.train.shape[1]):
             return f"feature set {name!r} has shape {given[name].shape}, not {(len(places), one.train.shape[1])}"
     return None
+
+
+def beside(
+    fitted: Float[np.ndarray, "test d"] | None, vectors: Float[np.ndarray, "new d"]
+) -> tuple[Float[np.ndarray, "new test"], Float[np.ndarray, " new"]]:
+    """Cosines of other test examples' vectors with those fitted, and their lengths in units of theirs (RMS)."""
+    assert fitted is not None  # who has no vectors of the test examples answers about those fitted alone
+    ours, theirs = np.linalg.norm(fitted, axis=1), np.linalg.norm(vectors, axis=1)
+    cosines = vectors @ fitted.T / np.maximum(theirs[:, None] * ours[None], 1e-300)
+    return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)

@@ -18,7 +18,14 @@ def are_reaches(found: np.ndarray | None) -> bool:
 
 
 def interval(link: Link, reach: float, mean: Trajectories, spread: Trajectories) -> tuple[Trajectories, Trajectories]:
-    """Lower and upper bounds in the metric's units, so many standard deviations around the mean."""
+    """Lower and upper bounds in the metric's units.
+
+    Args:
+        link: from the scale of the deviations to the metric's.
+        reach: so many standard deviations to either side.
+        mean: on the scale of the deviations.
+        spread: standard deviations on that scale.
+    """
     return link.back(mean - reach * spread), link.back(mean + reach * spread)
 
 

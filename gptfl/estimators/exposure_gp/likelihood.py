@@ -44,12 +44,18 @@ def weigh(
     noise: Float[np.ndarray, " column"],
     lack: float = 0.0,
 ) -> Weighed:
-    """The likelihood of covariances ``sum_k weights_k G_k ⊗ diag(signal) + M ⊗ diag(noise)`` at each step.
+    """The likelihood of covariances ``sum_k weights_k G_k ⊗ diag(signal) + M ⊗ diag(noise)`` at each step, and its slopes.
 
     ``M = (1 - lack) I + lack near`` is the correlation of runs' noise, the identity where nothing is ``near``.
-
     The variance of each step is the likeliest one, and so are the non-negative scales of what was expected, the same
     at all steps; therefore the slopes are those with variances and scales held.
+
+    Args:
+        steps: the runs fitted at each recorded step, turned into the eigenbasis of the test examples' covariance.
+        weights: of each source of covariance ``G_k``.
+        signal: eigenvalues of the covariance of test examples.
+        noise: the same of the noise.
+        lack: the share of the noise that runs of the same exposures have in common.
     """
     turned, spectra = [], []
     volumes = []

@@ -37,7 +37,15 @@ class Gaps:
         columns: Float[np.ndarray, "test column"],
         precision: Float[np.ndarray, "row column"],
     ) -> "Gaps":
-        """Solve for the cells that aren't ``known``; ``P`` has these eigenvectors and eigenvalues."""
+        """The cells that aren't known, with their expectations given the others.
+
+        Args:
+            known: which deviations there are.
+            deviations: from the mean run; those unknown are 0.
+            rows: eigenvectors of the covariance of runs.
+            columns: eigenvectors of the covariance of test examples.
+            precision: the eigenvalues of ``P``, the inverse covariance of all cells.
+        """
         from scipy.linalg import cho_factor, cho_solve  # takes as long to load as a simulation
 
         runs, tests = np.nonzero(~known)
@@ -68,9 +76,16 @@ class Gaps:
     ) -> Float[np.ndarray, "asked output"]:
         """What the cells that are missing add to variances, in units of the variance.
 
-        ``parts`` are covariances of asked with fitted runs along ``rows``, each with those of the asked outputs along
-        ``columns``, to be multiplied. ``places`` are the test examples whose mean over runs is added to what is asked (-1: of none); None
-        where only deviations from it are.
+        Args:
+            parts: covariances of requested with fitted runs along ``rows``, each with those of the requested outputs
+                along
+                ``columns``, to be multiplied.
+            rows: eigenvectors of the covariance of runs.
+            columns: eigenvectors of the covariance of test examples.
+            precision: the eigenvalues of ``P``.
+            places: the test examples whose mean over runs is part of the output (-1: of none); None where only
+                deviations
+                from it are.
         """
         from scipy.linalg import solve_triangular
 

@@ -13,7 +13,7 @@ from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
-from gptfl.estimators.exposure_gp.inputs import Sources
+from gptfl.estimators.exposure_gp.inputs import Sources, beside
 from gptfl.estimators.exposure_gp.process import (
     Curricula,
     Examples,
@@ -120,11 +120,16 @@ class ExposureModel:
         products: PriorProducts | None = None,
         relative: Float[np.ndarray, " example"] | None = None,
     ) -> Examples:
-        """What is known of training examples (None: those fitted) with regard to test examples (None: those fitted).
+        """What is known of training examples with regard to test examples.
 
-        ``factors`` are those of the test examples (None: as fitted), ``seen`` their places among those fitted
-        (-1: none), ``products`` what is known of these pairs' gradient products beside those fitted, ``relative``
-        how much each of other training examples counts in a batch.
+        Args:
+            own: places of the training examples among those fitted, numbers beyond for others.
+            train: their vectors by feature set (None: those fitted).
+            test: vectors of the test examples by feature set (None: those fitted).
+            factors: sizes of the test examples' effects (None: as fitted).
+            seen: places of the test examples among those fitted (-1: none; None: they are those).
+            products: what is known of these pairs' gradient products beside those fitted.
+            relative: how much each of other training examples counts in a batch.
         """
         relative = self.recorded.curricula.relative if train is None else relative
         vectors = self.sources.of_fitted(relative) if train is None else self.sources.vectors(train, relative)
@@ -207,7 +212,7 @@ class ExposureModel:
         return floored(found, self.recorded.steps) if self.floor else found
 
     @cached_property
-    def tells_width(self) -> bool:
+    def knows_width(self) -> bool:
         """Whether the runs fitted say how far runs differ: they do somewhere, and not all saw the same."""
         states_, members = list(self.last_states()), self.solved[-1][0].members
         own = states_[0][members]
@@ -223,11 +228,17 @@ class ExposureModel:
         train: Mapping[str, Float[np.ndarray, "example d"]] | None = None,
         between: Between | None = None,
     ) -> PosteriorPrediction:
-        """What these curricula would give at the first ``rows`` recorded steps.
+        """What these curricula would give at the first recorded steps.
 
-        ``own`` and ``train`` are of the examples that the batches name (None: those fitted): their place among those
-        fitted, a number beyond for each other one, and their vectors in each feature set. ``between`` says of asked
-        steps, which take the place of the recorded ones then, where between these they are.
+        Args:
+            runs: the curricula.
+            rows: how many recorded steps.
+            requested: the test examples, and their mean run.
+            own: place of each example that the batches name among those fitted, a number beyond for each other one
+                (None: they
+                are those fitted).
+            train: their vectors by feature set (None: those fitted).
+            between: steps that take the place of the recorded ones, and where between these they are.
         """
         steps = self.recorded.steps[:rows]
         own = np.arange(self.pool) if own is None else own
@@ -329,16 +340,6 @@ class ExposureModel:
         outputs[fitted] = kernel.vectors[requested.seen[fitted]] * signal
         sizes[fitted] = kernel.sizes[requested.seen[fitted]]
         if not fitted.all():
-            cosines, sizes[~fitted] = self.beside(requested.vectors[~fitted])  # type: ignore[index]
+            cosines, sizes[~fitted] = beside(self.test_vectors, requested.vectors[~fitted])  # type: ignore[index]
             outputs[~fitted] = self.hyper.similarity_share * cosines @ kernel.vectors
         return outputs, sizes
-
-    def beside(
-        self, vectors: Float[np.ndarray, "new d"]
-    ) -> tuple[Float[np.ndarray, "new test"], Float[np.ndarray, " new"]]:
-        """Cosines of other test examples' vectors with those fitted, and their relative lengths."""
-        assert self.test_vectors is not None
-        ours, theirs = np.linalg.norm(self.test_vectors, axis=1), np.linalg.norm(vectors, axis=1)
-        products = vectors @ self.test_vectors.T
-        cosines = products / np.maximum(theirs[:, None] * ours[None], 1e-300)
-        return cosines, theirs / max(float(np.sqrt(np.mean(ours**2))), 1e-300)

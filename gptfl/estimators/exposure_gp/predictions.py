@@ -37,7 +37,16 @@ def view(
     own: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]] | None,
 ) -> View:
-    """What is expected of the asked runs: those of recorded step sizes at their steps, others by where they come to."""
+    """What is expected of the requested runs: those of recorded step sizes at their steps, others by where they come to.
+
+    Args:
+        model: fitted.
+        query: curricula, first scores and steps.
+        places: where each run is on the clock of step sizes.
+        requested: what the model keeps of these runs.
+        own: each example's place among those fitted; the last stands for any that wasn't.
+        train: vectors of the examples, where they aren't those fitted; by the set's name.
+    """
     if places.plain.all():
         return _plain(model, query, requested, own, train)
     found: list[tuple[Int[np.ndarray, " run"], View]] = []

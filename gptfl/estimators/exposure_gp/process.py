@@ -69,9 +69,14 @@ def states(
     own: int,
     at: Float[np.ndarray, " step_and_end"] | None = None,
 ) -> Iterator[tuple[list[Float[np.ndarray, "run d"]], list[Float[np.ndarray, "run test"]]]]:
-    """At each recorded step where every run has come to: in its examples' effects, and as expected.
+    """Where every run has come to at each recorded step: in its examples' effects, and as expected.
 
-    ``at`` tells which recorded step each of theirs stands for (None: itself).
+    Args:
+        runs: batches and step sizes.
+        steps: recorded steps, ascending.
+        examples: their effects and expectations.
+        own: how many examples have an effect of their own.
+        at: which recorded step each of theirs stands for (None: itself).
     """
     renumbered = np.where(runs.batches >= 0, examples.own[runs.batches], -1)
     weights = runs.weights
@@ -169,33 +174,52 @@ def steps_of(
 ) -> Iterator[Step]:
     """The steps of the runs fitted, one after the other; runs that are all NaN at a step aren't in it.
 
-    ``slopes`` are those of the even scale at the mean. With ``groups``, of repeats, runs of nearly the same exposures
-    share noise.
+    Args:
+        values: on the even scale (NaN: unknown).
+        slopes: of the even scale at the mean.
+        runs: batches and step sizes.
+        steps: recorded steps, ascending.
+        examples: their effects and expectations.
+        kernel: the similarity of test examples, and their relative sizes.
+        own: how many examples have an effect of their own.
+        groups: which runs repeat one another; where it is given, runs of nearly the same exposures share noise.
     """
     for row, (effects, expected) in enumerate(states(runs, steps, examples, own)):
         members = np.flatnonzero(np.isfinite(values[:, row]).any(axis=1))
         repeats = None if groups is None else groups[members]
-        # Repeats change no unit: what they add is told in those of the others.
+        # Repeats change no unit: what they add is measured in those of the others.
         once = slice(None) if repeats is None else first_of(repeats)
         found, units = [], []
         for effect in effects:
             covariance = _products(effect[members])
-            told = covariance if repeats is None else _products(effect[members][once])
+            of_units = covariance if repeats is None else _products(effect[members][once])
             # Of runs that have all come to the same place, the way there is the unit.
-            unit = float(np.trace(told)) / max(len(told) - 1, 1)
+            unit = float(np.trace(of_units)) / max(len(of_units) - 1, 1)
             unit = unit or float((effect[members] ** 2).sum(axis=1).mean()) or 1.0
             found.append(covariance / unit)
             units.append(unit)
         deviations, known = _deviations(values[members, row])
         size, reference = sizes_of(*_deviations(values[members[once], row]), kernel.sizes * slopes[row])
-        told, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
+        prior, common = np.zeros((len(expected), *deviations.shape)), np.zeros((len(expected), len(size)))
         for number, one in enumerate(expected):
             common[number] = one[members].mean(axis=0)
-            told[number] = _differences(one[members]) * (slopes[row] / size)
+            prior[number] = _differences(one[members]) * (slopes[row] / size)
         seen = effects[0][members]
         shared = None if repeats is None else near(seen, seen, units[0])
         covariances, scaled = np.stack(found), deviations / size
-        yield Step(covariances, np.array(units), scaled, told, size, reference, members, common, known, shared, repeats)
+        yield Step(
+            covariances,
+            np.array(units),
+            deviations=scaled,
+            expected=prior,
+            size=size,
+            reference=reference,
+            members=members,
+            common=common,
+            known=known,
+            near=shared,
+            groups=repeats,
+        )
 
 
 def _deviations(

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from gptfl.core import Features, Query
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import places_of
-from gptfl.estimators.exposure_gp.inputs import check_vectors
+from gptfl.estimators.exposure_gp.inputs import beside, check_vectors
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.recorded import products_of_requested
 from gptfl.estimators.exposure_gp.requests import RequestedRuns
@@ -31,7 +31,7 @@ def requested_of(model: ExposureModel, query: Query, rows: int) -> RequestedRuns
                 "exposure-gp was fitted without features, and asked about test examples that it hasn't seen",
                 "fit it with features (--set features=true)",
             )
-        cosines = model.beside(vectors[~fitted])[0]
+        cosines = beside(model.test_vectors, vectors[~fitted])[0]
         ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
         levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
         extrapolated = extrapolated_by_kernel(model.centre[:rows], model.kernel.cosines, first, cosines, levels)

@@ -88,16 +88,26 @@ def departure(
     mean: Float[np.ndarray, "run asked test"],
     breadth: Float[np.ndarray, "run asked"] | None = None,
 ) -> Float[np.ndarray, "run asked test"] | None:
-    """Standard deviations to add for step sizes, batch sizes and numbers of examples that were not recorded; None where all were.
+    """Standard deviations to add for step sizes, batch sizes and numbers of examples that were not recorded; None where
+    all were.
 
-    ``centre`` is the average run on the recorded steps and ``mean`` what is predicted. That is as if a run came on by
-    what its step sizes add up to. It may come on otherwise. With other step sizes by the number of steps, or anything
-    between: an optimiser's first steps and its noise don't shrink with them. With other batch sizes, an optimiser that
-    divides by the size of gradients makes steps longer by the root of the batch size where these are mostly noise. The
-    average run would then be elsewhere, and the deviation from it so many times as large. How far both are from what is
-    predicted are the deviations; that of step sizes is no more than what has changed at all, for none change nothing.
-    ``breadth`` is how far the runs' exposures are from being spread over as many examples as recorded ones
-    (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what has changed.
+    That is as if a run came on by what its step sizes add up to. It may come on otherwise. With other step sizes by the
+    number of steps, or anything between: an optimiser's first steps and its noise don't shrink with them. With other
+    batch
+    sizes, an optimiser that divides by the size of gradients makes steps longer by the root of the batch size where
+    these
+    are mostly noise. The average run would then be elsewhere, and the deviation from it so many times as large. How far
+    both are from what is predicted are the deviations; that of step sizes is no more than what has changed at all, for
+    none change nothing.
+
+    Args:
+        query: curricula, first scores and steps.
+        places: where each run is on the clock of step sizes.
+        recipe: step sizes and batch sizes of the recorded runs.
+        centre: the average run on the recorded steps.
+        mean: what is predicted.
+        breadth: how far the runs' exposures are from being spread over as many examples as recorded ones
+            (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what has changed.
     """
     longer = np.sqrt(recipe.sizes.ratio(query.drawn))
     if places.plain.all() and (longer == 1.0).all() and breadth is None:

@@ -39,7 +39,13 @@ class FittedSingleRun:
 
     @classmethod
     def of(cls, run: Run, data: FitData, sources: Sources, products: PriorProducts | None) -> Self:
-        """Learn from a run.
+        """What one run shows of the size of its examples' first-order influences.
+
+        Args:
+            run: the run.
+            data: that it is part of.
+            sources: vectors of its examples.
+            products: exact gradient products, None where there are none.
 
         Raises ``DataError`` without gradients, for another metric than the loss, and where the run has no two steps at
         which it is known of every test example.
@@ -194,7 +200,7 @@ class FittedSingleRun:
 
 
 def unit_effects_of(sources: Sources, products: PriorProducts | None) -> UnitEffects:
-    """What gradients foretell, divided as the optimiser does where that was recorded; more precise ``products`` first."""
+    """What gradients predict, divided as the optimiser does where that was recorded; more precise ``products`` first."""
     kind = "preconditioned" if "preconditioned" in sources.estimable else "raw"
     path = sources.standing_in(kind)
     steps = np.array([step for step, _ in path], dtype=np.int64)

@@ -1,6 +1,6 @@
 """One recorded run and the gradients along it: first order alone, its scale told by the run's own steps.
 
-Let D(r, j) be what gradient products foretell of test example j's change in interval r, between two recorded steps, for
+Let D(r, j) be what gradient products predict of test example j's change in interval r, between two recorded steps, for
 a scale of 1, and e(r, i) the exposure to example i there. The run's steps are taken to follow
 
     change(r, j) = scale · D(r, j) + trend(r, j) + Σ_i e(r, i) · own(i, j) + noise(r, j)
@@ -169,7 +169,7 @@ def _effective(values: Float[np.ndarray, "row test"]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SingleRun:
-    """A simulator of one run: what it was, what first order foretells of others, and how sure that is."""
+    """A simulator of one run: what it was, what first order predicts of others, and how sure that is."""
 
     run: OneRun
     unit_effects: UnitEffects
@@ -231,7 +231,7 @@ class SingleRun:
         return mean, self._interval_scale * np.sqrt(np.maximum(variance, 0.0))
 
     def first_order(self, end: Vectors) -> Float[np.ndarray, "example part"]:
-        """The mean that ``influence`` has, for what these vectors foretell at the end."""
+        """The mean that ``influence`` has, for what these vectors predict at the end."""
         curricula = self.run.curricula
         taken = (curricula.batches >= 0).any(axis=2)
         effects = np.einsum("p,pnt->nt", _passing(end, curricula.learning_rates[0]), end.rows.astype(np.float64))

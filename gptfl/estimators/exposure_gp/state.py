@@ -75,20 +75,10 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
 
     Raises ``KeyError``, ``ValueError``, ``IndexError`` or ``TypeError`` where they are of none.
     """
-    sets = {
-        key.removeprefix("train:"): Sides(
-            state[key],
-            state[key.replace("train:", "test:", 1)],
-            bool(state[key.replace("train:", "gradient:", 1)]),
-        )
-        for key in sorted(state)
-        if key.startswith("train:")
-    }
     runs, steps, values = Curricula(state["batches"], state["learning_rates"]), state["steps"], state["values"]
     scales = state["scales"]
     name, low, high, higher = (float(one) for one in state["link"])
-    similarity_share, shared = (float(one) for one in state["shares"])
-    pool = len(state["seen"])
+    pool, test = len(state["seen"]), values.shape[2]
     _check_runs(runs, steps, values, pool)
     if "per" in state:
         per = int(state["per"])
@@ -98,20 +88,8 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     else:
         runs, scales = _of_presentations(runs, scales)
     runs = _counting(runs, state, pool)
-    for key, one in sets.items():
-        if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, values.shape[2]):
-            raise ValueError(f"feature set {key!r} is not of the examples")
-        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
-            raise ValueError(f"feature set {key!r} is not finite")
-    hyper = Hyper(
-        state["weights"], similarity_share, shared, scales, state["factors"], float(state.get("lack", np.array(0.0)))
-    )
-    if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
-        raise ValueError("hyperparameters are not finite")
-    if hyper.factors.shape != (values.shape[2],):
-        raise ValueError("factors are not of the test examples")
-    if not all(0.0 <= one <= 1.0 for one in (similarity_share, shared, hyper.lack)) or not (hyper.weights > 0).all():
-        raise ValueError("hyperparameters are out of range")
+    sets = _sets_of(state, pool, test)
+    hyper = _hyper_of(state, scales, test)
     interval_scale = float(state["widening"])
     if not 0.0 < interval_scale < np.inf:
         raise ValueError("the widening is out of range")
@@ -120,7 +98,7 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
         raise ValueError("strengths are not of the steps")
     link = Link(dict(enumerate(NAMES))[int(name)], low, high)
     recorded = RecordedRuns(runs, steps, values, pool)
-    products = _products_of(state, pool, values.shape[2])
+    products = _products_of(state, pool, test)
     model = ExposureModel(
         recorded,
         Sources.of(sets),
@@ -136,6 +114,36 @@ def model_of(state: Mapping[str, np.ndarray], prior: bool) -> ExposureModel:
     if len(hyper.weights) != 1 + len(model.examples.effects) or len(hyper.scales) != len(model.examples.expected):
         raise ValueError("hyperparameters are not of these feature sets")
     return model
+
+
+def _sets_of(state: Mapping[str, np.ndarray], pool: int, test: int) -> dict[str, Sides]:
+    """The feature sets in a state by name. Raises ``ValueError`` where they aren't finite numbers of the examples."""
+    sets = {}
+    for key in sorted(state):
+        if not key.startswith("train:"):
+            continue
+        name = key.removeprefix("train:")
+        one = Sides(state[key], state[f"test:{name}"], bool(state[f"gradient:{name}"]))
+        if one.train.ndim != 2 or one.test.ndim != 2 or (len(one.train), len(one.test)) != (pool, test):
+            raise ValueError(f"feature set {name!r} is not of the examples")
+        if not (np.isfinite(one.train).all() and np.isfinite(one.test).all()):
+            raise ValueError(f"feature set {name!r} is not finite")
+        sets[name] = one
+    return sets
+
+
+def _hyper_of(state: Mapping[str, np.ndarray], scales: Float[np.ndarray, " expected"], test: int) -> Hyper:
+    """The hyperparameters in a state. Raises ``ValueError`` for those that no fit can come to."""
+    similarity_share, shared = (float(one) for one in state["shares"])
+    lack = float(state.get("lack", np.array(0.0)))
+    hyper = Hyper(state["weights"], similarity_share, shared, scales, state["factors"], lack)
+    if not all(np.isfinite(part).all() for part in (hyper.weights, hyper.scales, hyper.factors, state["shares"])):
+        raise ValueError("hyperparameters are not finite")
+    if hyper.factors.shape != (test,):
+        raise ValueError("factors are not of the test examples")
+    if not all(0.0 <= one <= 1.0 for one in (similarity_share, shared, lack)) or not (hyper.weights > 0).all():
+        raise ValueError("hyperparameters are out of range")
+    return hyper
 
 
 def errors_of(state: Mapping[str, np.ndarray], model: ExposureModel) -> Float[np.ndarray, "run recorded test"] | None:

@@ -40,9 +40,15 @@ STRENGTH = 1.0
 def solve(step: Step, hyper: Hyper, kernel: SimilarityKernel, strength: float | None = None) -> Posterior:
     """What is known at a step after the runs fitted, in units of its sizes.
 
-    The weights are those of all steps; how strong the signal is beside the noise is each step's own, the likeliest
-    with a prior around 1, unless it is given. Where runs lack values, it is the likeliest for what a strength of 1 expects
-    of these.
+    The weights are those of all steps; how strong the signal is beside the noise is each step's own. Where runs lack
+    values,
+    it is the likeliest for what a strength of 1 expects of these.
+
+    Args:
+        step: the runs fitted at it.
+        hyper: hyperparameters, the same at all steps.
+        kernel: the similarity of test examples.
+        strength: of the signal; None for the likeliest, with a prior around 1.
     """
     rows: Rows = rows_of(np.tensordot(hyper.weights, step.covariances, 1), step.noise(hyper.lack), step.groups)
     cols: Columns = columns(kernel.values, kernel.vectors, hyper.similarity_share, hyper.shared)
@@ -78,6 +84,12 @@ def shared_noise(steps: Sequence[Step], strengths: Sequence[float], hyper: Hyper
 
     What repeats differ by is noise here, whatever it may owe to their orders. ``strengths`` are those of each step's
     signal. The share's log-odds have a normal prior.
+
+    Args:
+        steps: the runs fitted at each recorded step.
+        hyper: the other hyperparameters, which stay.
+        kernel: the similarity of test examples.
+        strengths: of each step's signal.
     """
     from scipy.optimize import minimize_scalar  # takes as long to load as a simulation
 
@@ -103,9 +115,13 @@ def covariances(
     requested: Sequence[Float[np.ndarray, "asked d"]],
     fitted: Sequence[Float[np.ndarray, "run d"]],
 ) -> tuple[Float[np.ndarray, "asked run"], Float[np.ndarray, " asked"]]:
-    """Covariances of asked and fitted runs, and the variances of asked ones, from where they have come to.
+    """Covariances of requested and fitted runs, and the variances of requested ones, from where they have come to.
 
-    ``requested`` and ``fitted`` are their states in each source of effects, ``weights`` how much each source counts.
+    Args:
+        step: the runs fitted at it.
+        weights: how much each source of effects counts.
+        requested: the states of the requested runs in each source.
+        fitted: the states of all recorded runs in each source.
     """
     cross, variances = np.zeros((len(requested[0]), len(step.members))), np.zeros(len(requested[0]))
     for weight, unit, theirs, everyone in zip(weights, step.units, requested, fitted, strict=True):

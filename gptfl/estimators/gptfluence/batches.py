@@ -68,12 +68,19 @@ def interval_counts(
     usual: int | None = None,
     relative: Float[np.ndarray, " pool"] | None = None,
 ) -> IntervalCounts:
-    """Count what each of the ``recorded - 1`` intervals of every run saw; padding (-1) counts for nothing.
+    """What each of the ``recorded - 1`` intervals of every run saw; padding (-1) counts for nothing.
 
-    ``batches[r, s]`` is the batch that leads from step s to step s + 1, and ``weights[r, s]`` how much each of
-    its members counts (1 unless given). With a ``usual`` number of examples in a batch, the members of every batch
-    together count as much as those of such a one, each by its share: ``relative`` are the examples'
-    ``relative_weights``, None where they count alike. Raises ``DataError`` where the batches end before the last recorded step or name an example that the pool of this size lacks.
+    Args:
+        batches: ``batches[r, s]`` is the batch that leads from step s to step s + 1.
+        steps: recorded steps, ascending.
+        pool: how many examples there are.
+        weights: how much each member of ``batches[r, s]`` counts (1 unless given).
+        usual: the usual number of examples in a batch: the members of every batch together count as much as those of
+            such
+            a one, each by its share. None where each counts alone.
+        relative: the examples' ``relative_weights``, None where they count alike.
+
+    Raises ``DataError`` where the batches end before the last recorded step or name an example that the pool lacks.
     """
     first, last = int(steps[0]), int(steps[-1])
     if last > batches.shape[1]:

@@ -51,6 +51,12 @@ def start(
     The training side's bias and the test side's last layer share one direction per factor; along it the test
     side's map is a ridge regression of the coefficients on the test vectors (on the random hidden layer
     where there is one). A shared projection can't tell the sides apart and starts near persistence.
+
+    Args:
+        sides: the vectors of training and test examples.
+        parts: the one-step-ahead objective of the runs fitted.
+        law: how factors enter the recurrence.
+        random: draws what isn't fitted.
     """
     form = sides.form
     parameters = fresh(form, law, random)

@@ -81,11 +81,17 @@ class MeanTrajectory:
         law: UpdateRule,
         amounts: tuple[Float[Tensor, "run interval"], Float[Tensor, "run interval"]] | None = None,
     ) -> Float[Tensor, "run interval test"]:
-        """m_t - F(mean c_t, m) for each interval between the steps; ``sums`` are the mean batches' projections.
+        """m_t - F(mean c_t, m) for each interval between the steps.
 
-        ``steps`` may be places between the recorded ones, of runs that get along at another pace. Then ``amounts`` tell
-        for how many examples the intervals of each run count, and their weights together: the mean batch is what the
-        recorded runs saw on average between these places, and as much of it.
+        Args:
+            sums: the mean batches' projections, step by step.
+            test: projected test examples.
+            steps: recorded steps, or places between them, of runs that get along at another pace.
+            mean: the mean run there.
+            law: how factors enter the recurrence.
+            amounts: for how many examples the intervals of each run count, and their weights together, where ``steps``
+                are
+                places: the mean batch is what the recorded runs saw on average between these, and as much of it.
         """
         pieces = _Pieces.of(steps, len(self.sizes))
         moved = pieces.sums(sums[-1]).to(test.dtype) @ test[-1].T
@@ -151,10 +157,17 @@ def pushes(
     places: Places | None,
     law: UpdateRule,
 ) -> Float[Tensor, "#run interval test"]:
-    """What the mean run adds to each step of the asked runs; the same for all where that is so.
+    """What the mean run adds to each step of the requested runs; the same for all where that is so.
 
-    ``first`` are their first scores on the scale of the course, ``places`` where they have come to by its clock (None:
-    each step stands for itself).
+    Args:
+        course: the mean run.
+        sums: projections of the mean batches at each step, by factor.
+        train: projected training examples.
+        test: projected test examples.
+        query: curricula, steps, and which examples weren't fitted.
+        first: the runs' first scores on the scale of the course.
+        places: where they have come to by its clock (None: each step stands for itself).
+        law: how factors enter the recurrence.
     """
     seen = np.arange(test.shape[1]) if query.unseen is None else query.unseen.test_seen
 

@@ -21,7 +21,7 @@ from gptfl.estimators.gptfluence.numerics import one_thread
 from gptfl.estimators.gptfluence.update_rule import Coefficients, UpdateRule
 
 MAX_BYTES = 64 * 2**20
-"""What the factors of one chunk of curricula may take, unless told otherwise."""
+"""What the factors of one chunk of curricula may take, unless given."""
 
 
 class _SumOver(torch.autograd.Function):
@@ -56,11 +56,16 @@ def factors(
     counts: IntervalCounts,
     turned: IntervalCounts | None = None,
 ) -> list[Float[Tensor, "interval test"]]:
-    """Sum <p_i, q> over the examples i of every interval, for every test example, in matrix products.
+    """The sum of <p_i, q> over the examples i of every interval, for every test example, in matrix products.
 
     The sum may be taken before the inner product or after it. After it is cheaper, and takes no more
     memory than the result, where the pool is no larger than the number of intervals; before it otherwise.
-    ``turned``, the transposed counts, is needed where gradients are.
+
+    Args:
+        train: projected training examples ``p``.
+        test: projected test examples ``q``.
+        counts: how much each example counts in each interval.
+        turned: the transposed counts, needed where gradients are.
     """
     pair_first = sums_pairs(train.shape[1], len(counts.sizes))
     found = []
@@ -109,7 +114,16 @@ def recur(
 
 
 def runs_a_chunk(intervals: int, test: int, rank: int, factor: int, max_bytes: int, width: int = 4) -> int:
-    """How many curricula fit into ``max_bytes`` of factors, summed projections and values; at least one."""
+    """How many curricula fit into so many bytes of factors, summed projections and values; at least one.
+
+    Args:
+        intervals: of a curriculum.
+        test: how many test examples.
+        rank: of the projections.
+        factor: how many factors the recurrence has.
+        max_bytes: to stay within.
+        width: bytes of a number.
+    """
     a_run = width * intervals * (factor * (test + rank) + test)
     return max(1, max_bytes // max(a_run, 1))
 
@@ -126,12 +140,25 @@ def rollout(
     rates: Float[np.ndarray, "run step"] | None = None,
     push: Float[Tensor, "#run interval test"] | None = None,
 ) -> Float[np.ndarray, "run recorded test"]:
-    """Predict the trajectories of many curricula in one pass over time, a chunk of curricula at a time.
+    """The trajectories of many curricula, predicted in one pass over time, a chunk of curricula at a time.
 
-    ``rates`` are the learning rates, which some laws look at; ``push`` is added to what each step of the recurrence
-    gives. The history before the first score repeats it. Beside the result, memory is bounded by ``max_bytes`` (or one curriculum, where that takes more).
-    ``first`` may hold NaN: these trajectories are NaN throughout. Raises ``DataError`` where a roll-out
-    leaves the range of numbers, or on batches that don't fit the pool or the steps.
+    The history before the first score repeats it. Beside the result, memory is bounded by ``max_bytes`` (or one
+    curriculum,
+    where that takes more).
+
+    Args:
+        train: projected training examples.
+        test: projected test examples.
+        batches: places in the pool; -1 is padding.
+        steps: recorded steps, ascending.
+        first: the metric at the first of them; where it is NaN, the trajectory is NaN throughout.
+        law: how factors enter the recurrence.
+        max_bytes: bounds the memory.
+        rates: the learning rates, which some laws look at.
+        push: what is added to what each step of the recurrence gives.
+
+    Raises ``DataError`` where a roll-out leaves the range of numbers, or on batches that don't fit the pool or the
+    steps.
     """
     if first.shape != (len(batches), test.shape[1]):
         expected = f"{len(batches)} x {test.shape[1]}"

@@ -64,7 +64,16 @@ def _standard(state: Mapping[str, np.ndarray], at: str, by: str, inputs: int) ->
 
 
 def law_of(state: Mapping[str, np.ndarray], anchored: bool, step_size: bool, pool: int) -> tuple[float, UpdateRule]:
-    """The metric's scale, and the law of the recurrence of so many training examples."""
+    """The metric's scale, and the update rule of the recurrence.
+
+    Args:
+        state: arrays by name, from a file.
+        anchored: whether the factors say what an example changes, so that none changes nothing.
+        step_size: whether learning rates count.
+        pool: how many training examples there are.
+
+    Raises ``DataError`` where they are missing or out of range.
+    """
     scale, modal = (float(array_of(state, name, 0)) for name in ("scale", "modal"))
     if scale <= 0 or modal < 1 or modal != int(modal):
         raise DataError(f"gptfluence's scale {scale} or modal batch {modal} is out of range", "fit it again")

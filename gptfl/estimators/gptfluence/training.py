@@ -68,7 +68,14 @@ class TrainedRecurrence:
 
 
 def teacher_rows(runs: Sequence[Trajectory], order: int, law: UpdateRule, pool: int) -> TeacherRows:
-    """Lay out the one-step-ahead objective of all runs; before the first score the history repeats it."""
+    """The one-step-ahead objective of all runs; before the first score the history repeats it.
+
+    Args:
+        runs: batches and values of each run, on the scale of the fit.
+        order: how many earlier values a step goes by.
+        law: how batches count.
+        pool: how many training examples there are.
+    """
     counts = [law.counts(run.batches[None], rates_of([run]), run.steps, pool) for run in runs]
     history, target = [], []
     for run, seen in zip(runs, counts, strict=True):
@@ -180,11 +187,18 @@ def fit(
     parameters: dict[str, Tensor],
     on_check: Callable[[int, float], None],
 ) -> TrainedRecurrence:
-    """Minimise mean squared error (one-step, or of windows' roll-outs) + penalty * ||parameters||^2 over all parts.
+    """The parameters of least mean squared error (one-step, or of windows' roll-outs) + penalty * ||parameters||^2.
 
-    Adam, whose weight decay is here the penalty's exact gradient. ``parts`` split the rows to bound
-    memory; their gradients add up to that of the whole. Kept are the parameters whose free-running
+    Adam, whose weight decay is here the penalty's exact gradient. Kept are the parameters whose free-running
     roll-outs of the validation runs are best.
+
+    Args:
+        sides: the vectors of training and test examples.
+        parts: the rows, split to bound memory; their gradients add up to that of the whole.
+        validation: rolls out the validation runs.
+        schedule: learning rate, penalty, epochs and how often to check.
+        parameters: to begin with; they are copied.
+        on_check: called with the epoch and the validation error.
     """
     parameters = {name: value.clone().requires_grad_() for name, value in parameters.items()}
     known = sum(float(rows.known.sum()) for rows in parts)

@@ -66,9 +66,15 @@ class UpdateRule:
         steps: Int[np.ndarray, " recorded"],
         pool: int,
     ) -> IntervalCounts:
-        """What every interval of every run saw, weighted by step sizes where the law looks at them.
+        """What every interval of every run saw, weighted by step sizes where the rule looks at them.
 
-        Raises ``DataError`` where it does and ``rates`` aren't one finite number for each batch.
+        Args:
+            batches: places in the pool; -1 is padding.
+            rates: learning rates, which a rule that ignores them does without.
+            steps: recorded steps, ascending.
+            pool: how many training examples there are.
+
+        Raises ``DataError`` where it needs ``rates`` and they aren't one finite number for each batch.
         """
         if self.rate is None:
             return interval_counts(batches, steps, pool, None, self.batch, self.relative)

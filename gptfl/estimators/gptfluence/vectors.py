@@ -14,7 +14,16 @@ from gptfl.errors import DataError
 
 
 def chosen_set(features: Features | None, name: str | None, pool: int, test: int) -> FeatureSet:
-    """The named feature set, or the only one. Raises ``DataError`` where that isn't evident or doesn't fit."""
+    """The named feature set, or the only one.
+
+    Args:
+        features: of the examples, None where there are none.
+        name: of the set, None where there is only one.
+        pool: how many training examples its rows must be.
+        test: how many test examples its rows must be.
+
+    Raises ``DataError`` where the set isn't evident or doesn't fit.
+    """
     if features is None:
         raise DataError("gptfluence needs the examples' vectors", "run `gptfl featurize` first")
     sets = features.sets

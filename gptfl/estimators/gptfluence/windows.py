@@ -37,9 +37,14 @@ class Windows:
 
 
 def cut_windows(runs: Sequence[Trajectory], order: int, law: UpdateRule, pool: int, length: int | None) -> Windows:
-    """Lay out the roll-out objective of all runs; a ``length`` of None is the whole of each run.
+    """The roll-out objective of all runs, in windows. Before a run's first score the history repeats it.
 
-    Before a run's first score the history repeats it.
+    Args:
+        runs: batches and values of each run, on the scale of the fit.
+        order: how many earlier values a step goes by.
+        law: how batches count.
+        pool: how many training examples there are.
+        length: recorded steps of a window, None for the whole of each run.
     """
     longest = max(len(run.steps) - 1 for run in runs)
     length = longest if length is None else min(length, longest)
@@ -66,12 +71,12 @@ def cut_windows(runs: Sequence[Trajectory], order: int, law: UpdateRule, pool: i
     return Windows(
         joined,
         joined.turned(pool),
-        motion,
-        torch.where(begin.isfinite(), begin, 0.0),
-        torch.where(known, following, 0.0),
-        known.to(torch.float32),
-        tuple(grids.values()),
-        torch.cat(place),
+        motion=motion,
+        past=torch.where(begin.isfinite(), begin, 0.0),
+        target=torch.where(known, following, 0.0),
+        known=known.to(torch.float32),
+        grids=tuple(grids.values()),
+        place=torch.cat(place),
     )
 
 
@@ -81,7 +86,14 @@ def rolled_error(
     windows: Windows,
     push: Float[Tensor, "interval test"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Sum of the squared errors of all windows' roll-outs; ``push`` is what every grid's intervals add to theirs."""
+    """The sum of the squared errors of all windows' roll-outs.
+
+    Args:
+        train: projected training examples.
+        test: projected test examples.
+        windows: what each begins from, sees and must come to.
+        push: what every grid's intervals add to theirs.
+    """
     shape = windows.target.shape
     factor = [one.view(shape) for one in factors(train, test, windows.counts, windows.turned)]
     if push is not None:

@@ -12,7 +12,7 @@ from gptfl.training.gradients.tape import Tape
 
 CPU_MEMORY = 3 * 2**29
 GPU_SHARE = 0.5
-"""Of a GPU's free memory, what gradients may take unless told."""
+"""Of a GPU's free memory, what gradients may take unless given."""
 GRAPH_SHARE, WRITTEN_SHARE = 0.25, 0.05
 """Of the memory allowed, what a backward pass and gradients written out may take; factors take the rest."""
 GRAPH = 3.0
@@ -72,8 +72,14 @@ class Arrangement:
         """The arrangement that computes least.
 
         The more test examples are held at once, the fewer times the pool's gradients are computed; the fewer pool
-        examples fit beside them, the more often the test's are written out, which products of ``divided``
-        gradients need.
+        examples fit beside them, the more often the test's are written out, which products of divided gradients need.
+
+        Args:
+            pool: rows of the training examples.
+            test: rows of the test examples.
+            weights: what gradients of the layers take.
+            memory: bytes that may be taken.
+            divided: whether products of divided gradients are wanted, too.
         """
         graph, written = GRAPH_SHARE * memory, int(WRITTEN_SHARE * memory)
         free = memory - graph - written
@@ -138,7 +144,13 @@ def all_products(
 ) -> Products:
     """Products of every pool with every test example's gradient, and of every pool example's with itself.
 
-    ``on_pairs`` is told how many pairs have been done since it was last called.
+    Args:
+        tape: listens to the layers of the network.
+        pool: rows of the training examples.
+        test: rows of the test examples.
+        denominator: divides one of the two gradients, weight by weight (Adam's); None for plain products.
+        arrangement: which blocks fit into memory together.
+        on_pairs: called with how many pairs have been done since the last call.
     """
 
     def zeros(*shape: int) -> torch.Tensor:

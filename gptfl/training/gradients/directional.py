@@ -116,7 +116,7 @@ def _no_advice() -> Iterator[None]:
 
 
 class AlongRun:
-    """What the gradients along a run foretell of the test losses' changes, from one recorded step to the next.
+    """What the gradients along a run predict of the test losses' changes, from one recorded step to the next.
 
     ``gradient``: along the sum of -η_t ∇L_t, the steps that plain gradient descent would have taken, at the weights where
     the interval begins. ``update``: along the change of the weights that the optimiser made.
@@ -137,7 +137,7 @@ class AlongRun:
                 total.add_(weight.grad, alpha=-learning_rate)
 
     def record(self, step: int) -> dict[str, Float[np.ndarray, "recorded test"]]:
-        """An interval ends at a recorded step (at 0, a run begins); returns the foretold changes so far."""
+        """An interval ends at a recorded step (at 0, a run begins); returns the predicted changes so far."""
         if step == 0:
             self._rows = {name: [np.zeros(self.slopes.count)] for name in DIRECTIONS}
         else:

@@ -137,7 +137,11 @@ Parts = Iterator[tuple[nn.Parameter, Outer | Tensor]]
 def parts_of(call: Call, slope: Tensor, layout: LayerLayout, flat: dict[int, Tensor]) -> Parts:
     """The gradients of a module's own parameters by example, given the losses' gradient at its output.
 
-    ``flat`` keeps the unpadded inputs of one forward pass, so that layers with one input share them.
+    Args:
+        call: the module and what it took in.
+        slope: the gradient at its output.
+        layout: which rows and tokens belong to which example.
+        flat: keeps the unpadded inputs of one forward pass, so that layers with one input share them.
     """
     module = call.module
     forward = type(module).forward

@@ -63,8 +63,12 @@ class _Grams:
 def multiply(pool: Block, test: Block, denominator: Denominator | None, own: bool, room: int) -> Products:
     """Every product of a pool with a test gradient, over all parameters.
 
-    ``own`` asks for the pool's products with themselves, too; ``room`` is how many bytes of gradients may be
-    written out at a time.
+    Args:
+        pool: gradients of some training examples.
+        test: gradients of some test examples.
+        denominator: divides one of the two gradients, weight by weight; None for plain products.
+        own: whether the pool's products with themselves are wanted, too.
+        room: how many bytes of gradients may be written out at a time.
     """
     some = next(iter(pool.held.values()))
     device = (some.outers[0].right if some.outers else some.whole).device  # type: ignore[union-attr]
@@ -126,7 +130,12 @@ def _add(
 def is_cheaper_from_factors(pool: Held, test: Held, count: int, tests: int, written: bool) -> bool:
     """Whether the products of two blocks take fewer operations from factors than written out.
 
-    ``written`` says that the gradients are written out anyway.
+    Args:
+        pool: one layer's gradients of the training examples.
+        test: the same of the test examples.
+        count: how many training examples.
+        tests: how many test examples.
+        written: whether the gradients are written out anyway.
     """
     rows, columns = pool.shape
     factors = sum(

@@ -41,10 +41,20 @@ def sketch(
     denominator: Denominator | None = None,
     memory: int | None = None,
 ) -> Float[Tensor, "example dimension"]:
-    """A vector of ``dimensions`` numbers for each example's gradient over all weights that the tape listens to.
+    """A vector of some numbers for each example's gradient over all weights that the tape listens to.
 
     Dot products of two sketches of one seed are right on average over seeds, for pairs of divided and plain
-    gradients, too. Raises ``UsageError`` for less than one dimension.
+    gradients, too.
+
+    Args:
+        tape: listens to the layers of the network.
+        side: rows of the examples.
+        dimensions: numbers of a sketch.
+        seed: of the projection.
+        denominator: divides the gradients, weight by weight; None for plain ones.
+        memory: bytes of gradients that are held at most, None for what the device has room for.
+
+    Raises ``UsageError`` for less than one dimension.
     """
     return sketches(tape, side, dimensions, seed, denominator, memory)[-1]
 
@@ -59,9 +69,18 @@ def sketches(
     on_examples: Callable[[int], None] = lambda examples: None,
     powers: Sequence[float] = (1.0,),
 ) -> list[Float[Tensor, "example dimension"]]:
-    """Sketches of the plain gradients and, where there is a ``denominator``, of those divided by each power of it.
+    """Sketches of the plain gradients and, where there is a ``denominator``, of those divided by each power of it, in one
+    pass.
 
-    All are made in one pass. At most ``memory`` bytes of gradients are held; ``on_examples`` is told of examples that are done.
+    Args:
+        tape: listens to the layers of the network.
+        side: rows of the examples.
+        dimensions: numbers of a sketch.
+        seed: of the projection.
+        denominator: divides the gradients, weight by weight; None for plain ones alone.
+        memory: bytes of gradients that are held at most, None for what the device has room for.
+        on_examples: called with how many examples have been done since the last call.
+        powers: of the denominator.
     """
     requests = [ProjectionRequest(Projection(dimensions, seed, tape.network.trainable[0]), tuple(powers))]
     return sketch_each(tape, side, requests, denominator, memory, on_examples)[0]
@@ -87,7 +106,16 @@ def sketch_each(
     memory: int | None = None,
     on_examples: Callable[[int], None] = lambda examples: None,
 ) -> list[list[Float[Tensor, "example dimension"]]]:
-    """The same by several projections, whose gradients are written out once for all."""
+    """The same by several projections, whose gradients are written out once for all.
+
+    Args:
+        tape: listens to the layers of the network.
+        side: rows of the examples.
+        requests: projections, each with the powers of the denominator that it is made for.
+        denominator: divides the gradients, weight by weight; None for plain ones alone.
+        memory: bytes of gradients that are held at most, None for what the device has room for.
+        on_examples: called with how many examples have been done since the last call.
+    """
     first = tape.network.trainable[0]
     memory = memory or default_memory(first.device)
     found = [

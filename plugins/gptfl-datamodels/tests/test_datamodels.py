@@ -224,7 +224,7 @@ def test_an_example_that_no_run_saw_counts_for_nothing() -> None:
     assert max(array.size for array in fitted.state().values()) < 1000
 
 
-def test_many_asked_runs_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_runs_are_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording()
     query = testing.make_query(data.fit_runs[::2])
     expected = Datamodels("every").fit(data).predict(query).values

@@ -90,8 +90,8 @@ def dense(made, queried, row):
     inverse = basis @ np.linalg.inv(basis.T @ full @ basis) @ basis.T
     slope = made.slopes[row]
     means = [
-        sum(s * one for s, one in zip(hyper.scales, told_, strict=True)) * slope
-        for told_ in (expected, queried_expected)
+        sum(s * one for s, one in zip(hyper.scales, prior, strict=True)) * slope
+        for prior in (expected, queried_expected)
     ]
     even = made.even[members, row]
     left = (even - even.mean(axis=0) - means[0] + means[0].mean(axis=0)) / step.size

@@ -63,11 +63,13 @@ def test_numbers_are_those_of_simulate(shown, hostile):
     simulator = gptfl.open_simulator(workspace=hostile)
     ids = [one.id for one in gptfl.open_recording(workspace=hostile).pool]
     random = np.random.default_rng(1)
+    # How far subsets of the recorded size move test examples.
+    some = simulator.simulate_many([random.permutation(ids)[:8].tolist() for _ in range(20)])
+    spread = some.final.std(axis=0).mean()
     for size in (1, 4, 8, 15, 16):
         members = np.sort(random.permutation(16)[:size])
         truth = simulator.simulate([ids[one] for one in members], every_order=True)
         found = shown.predicted(members)
-        spread = np.abs(truth.values[0] - truth.reference.values).std()
         low, high = truth.prediction.intervals[0.9]
         for name, expected in (("values", truth.values[0]), ("low", low[0]), ("high", high[0])):
             assert np.abs(np.reshape(found[name], expected.shape) - expected).max() < 1e-3 * spread, (name, size)
@@ -78,8 +80,8 @@ def test_switches_move_the_answer(shown, hostile):
     page = shown.page
     before = page.inner_text("#headline")
     page.click("#row-3")
-    page.wait_for_function("document.getElementById('count').textContent === '15 of 16 on'")
-    page.wait_for_function(f"document.getElementById('headline').innerText !== {before!r}")
+    sync_api.expect(page.locator("#count")).to_have_text("15 of 16 on")
+    sync_api.expect(page.locator("#headline")).not_to_have_text(before)
     ids = [one.id for one in gptfl.open_recording(workspace=hostile).pool]
     expected = gptfl.open_simulator(workspace=hostile).simulate(drop=[ids[3]], every_order=True)
     number = float(page.inner_text("#headline strong"))
@@ -97,11 +99,11 @@ def test_groups_presets_and_search(shown):
     page = shown.page
     page.click("summary:has-text('Whole groups')")
     page.click("text='web (8)'")
-    page.wait_for_function("document.getElementById('count').textContent === '8 of 16 on'")
+    sync_api.expect(page.locator("#count")).to_have_text("8 of 16 on")
     page.click("text='what is on becomes off'")
-    page.wait_for_function("document.getElementById('count').textContent === '8 of 16 on'")
+    sync_api.expect(page.locator("#count")).to_have_text("8 of 16 on")
     page.click("#presets >> text='none'")
-    page.wait_for_function("document.getElementById('headline').textContent.startsWith('Nothing is on')")
+    sync_api.expect(page.locator("#headline")).to_contain_text("Nothing is on")
     page.click("#presets >> text='all'")
     page.fill("#search", "number 7")
     assert page.inner_text("#found") == "1 of 16 shown"
@@ -153,7 +155,7 @@ def test_the_matrix_by_keyboard_and_suspects_to_a_patch(shown):
     assert page.inner_text("#patch") == "1 row to drop"
     first = page.evaluate("gptfl.data.suspects[0].row")
     page.click("#drop-try")
-    page.wait_for_function("document.getElementById('count').textContent === '15 of 16 on'")
+    sync_api.expect(page.locator("#count")).to_have_text("15 of 16 on")
     assert page.evaluate(f"gptfl.explorer.on[{first}]") == 0
     assert shown.said == []
 

@@ -1,4 +1,4 @@
-"""What scores computed elsewhere foretell of a run, to first order."""
+"""What scores computed elsewhere predict of a run, to first order."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -22,5 +22,5 @@ def scores(
 
 @hookimpl
 def gptfl_estimators() -> Mapping[str, Callable[..., Estimator]]:
-    """What another tool's scores foretell of any curriculum, to first order."""
+    """What another tool's scores predict of any curriculum, to first order."""
     return {"scores": scores}

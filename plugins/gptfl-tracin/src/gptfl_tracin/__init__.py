@@ -1,1 +1,1 @@
-"""TracIn and Grad-Dot for gptfl: what gradients foretell of a training run."""
+"""TracIn and Grad-Dot for gptfl: what gradients predict of a training run."""

@@ -1,4 +1,4 @@
-"""Points of a reference run: which to use, which of them a step goes by, and what gradients foretell there."""
+"""Points of a reference run: which to use, which of them a step goes by, and what gradients predict there."""
 
 import itertools
 from dataclasses import dataclass

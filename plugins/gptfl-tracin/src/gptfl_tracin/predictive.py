@@ -1,4 +1,4 @@
-"""What the gradients at points of one reference run foretell of any other run (Pruthi et al., 2020)."""
+"""What the gradients at points of one reference run predict of any other run (Pruthi et al., 2020)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -98,7 +98,7 @@ class FromReference:
         return np.asarray(total[steps] - total[steps[0]])
 
     def predict(self, query: Query) -> Prediction:
-        """The first value plus every foretold change since. Raises ``DataError`` for unknown examples or steps."""
+        """The first value plus every predicted change since. Raises ``DataError`` for unknown examples or steps."""
         _, pool, tests = self._fitted().products.shape
         check_tests(self.name, query, tests)
         highest = int(query.batches.max(initial=-1))

@@ -43,7 +43,7 @@ def data_of(run: Run, metric: MetricInfo = LOSS, kind: str = "gradient") -> FitD
 
 @pytest.fixture(scope="module")
 def exact() -> tuple[FitData, np.ndarray]:
-    """One run of just what gradients foretell, times ``SCALE``, and the effects."""
+    """One run of just what gradients predict, times ``SCALE``, and the effects."""
     train, test = vectors()
     effects = -SCALE * train @ test.T
     batches = fill_batches(np.arange(POOL), BATCH, STEPS, 7)
@@ -109,7 +109,7 @@ def test_what_was_learned_comes_back(exact: tuple[FitData, np.ndarray], fitted: 
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.intervals[0.9][0], other.intervals[0.9][0])
     np.testing.assert_array_equal(fitted.self_influence(), again.self_influence())
-    assert again.tells_itself
+    assert again.has_self_influence
 
 
 @pytest.mark.parametrize("name", ["batches", "now", "end_points", "told", "alike", "steps", "values"])
@@ -126,7 +126,7 @@ def test_arrays_that_are_none_of_a_run_are_refused(fitted: ExposureGp, name: str
 
 
 def noisy(seed: int, own: float, noise: float, every: int) -> tuple[FitData, np.ndarray]:
-    """One run whose examples also do what gradients don't foretell, with noise that adds up."""
+    """One run whose examples also do what gradients don't predict, with noise that adds up."""
     random = generator(seed, 5)
     train, test = vectors()
     products = -train @ test.T
