@@ -87,7 +87,6 @@ def test_a_small_parquet_file_does_not_become_large(
 def test_pages_rows_and_columns_have_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a"], "many": pa.ListArray.from_arrays([0, 40], shared(40, 2**15))}), path)
-    monkeypatch.setattr(arrow_bounds, "PIECE", 2**20)
     with pytest.raises(DataError, match=r"a.parquet, row 1 takes more than 1,048,576 bytes: break it up"):
         rows(path)
     monkeypatch.setattr(arrow_bounds, "MAX_PAGE", 2**10)
@@ -96,6 +95,13 @@ def test_pages_rows_and_columns_have_bounds(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(arrow_bounds, "MAX_COLUMNS", 1)
     with pytest.raises(DataError, match="it has 2 columns"):
         rows(path)
+
+
+def test_a_row_of_a_saved_data_set_has_the_bound_of_others(tmp_path: Path) -> None:
+    texts = ["a" * (2**20 - 8), "b", "c" * 2**20]
+    with pytest.raises(DataError, match=r"two, row 3 takes more than 1,048,576 bytes: break it up"):
+        rows(saved(tmp_path / "two", pa.table({"text": texts})))
+    assert [one["text"] for one in rows(saved(tmp_path / "one", pa.table({"text": texts[:2]})))] == texts[:2]
 
 
 def test_rows_are_read_in_slices_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
