@@ -17,6 +17,7 @@ from gptfl.store import digests
 from gptfl.store.checked import Checked, known_array, known_value
 from gptfl.store.chunks import check_chunks, read_array, write_array
 from gptfl.store.deferred import defer
+from gptfl.store.links import links_in
 from gptfl.store.memory import Memory as Memory
 from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
@@ -63,7 +64,7 @@ def encode_name(name: str) -> str:
 
 def names_in(group: h5py.Group) -> list[str]:
     """The names in a group, in alphabetical order, as they were given to ``encode_name``."""
-    return sorted(unquote(name) for name in group)
+    return sorted(unquote(link) for link, _ in links_in(group.id))
 
 
 def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
@@ -338,12 +339,8 @@ def _attribute(group: h5py.Group, name: str, kinds: str) -> np.ndarray:
     known = known_value(group, name)
     if known is not None and known.dtype.kind in kinds:
         return known
-    # The type is looked at before the value: a string of unbounded length would be read whole.
     with _reading(group, name):
-        attribute = h5py.h5a.open(group.id, name.encode())
-        dtype = attribute.dtype
-        if attribute.shape != () or dtype.kind not in kinds or dtype.itemsize > _MAX_ATTRIBUTE:
+        value = digests.value_of(h5py.h5a.open(group.id, name.encode()))
+        if value is None or value.dtype.kind not in kinds:
             raise refuse(path_of(group), f"has a strange attribute {name!r} at {group.name}")
-        value = np.empty((), dtype=dtype)
-        attribute.read(value)
         return value
