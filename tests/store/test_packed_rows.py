@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from gptfl.errors import DataError
 from gptfl.store import arrow_bounds, unpacked
 from gptfl.store.arrow_rows import read_saved
+from gptfl.store.jsonlines import Row
 from gptfl.store.row_files import LIMITS, read_row_file
 from gptfl.store.safety import TRUST
 
@@ -23,8 +24,11 @@ MUCH = "unpacks to more than 0 MiB and 50 times its size"
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    read = read_saved(path, LIMITS) if path.is_dir() else read_row_file(path, "rows", LIMITS)
-    return [row.values for row in read]
+    return [row.values for row in opened(path)]
+
+
+def opened(path: Path) -> Iterator[Row]:
+    return read_saved(path, LIMITS) if path.is_dir() else read_row_file(path, "rows", LIMITS)
 
 
 def saved(folder: Path, table: pa.Table, codec: str | None = None, **state: Any) -> Path:
@@ -102,6 +106,16 @@ def test_a_row_of_a_saved_data_set_has_the_bound_of_others(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"two, row 3 takes more than 1,048,576 bytes: break it up"):
         rows(saved(tmp_path / "two", pa.table({"text": texts})))
     assert [one["text"] for one in rows(saved(tmp_path / "one", pa.table({"text": texts[:2]})))] == texts[:2]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+def test_rows_are_counted_before_the_first_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(unpacked, "FREE_BYTES", 2**16)
+    table = pa.table({"text": pa.array([True] * 9000)})
+    path = tmp_path / f"a.{kind}"
+    pq.write_table(table, path) if kind == "parquet" else saved(path, table)
+    with pytest.raises(DataError, match=MUCH):
+        next(opened(path))
 
 
 def test_rows_are_read_in_slices_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
