@@ -106,6 +106,9 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
 
     what = "data set of save_to_disk"
     for path in _arrow_files(folder):
+        # Before it is mapped, which takes as much room among the addresses.
+        if path.stat().st_size > limits.file:
+            raise DataError(f"{path} is larger than {limits.file:,} bytes", "save it in more files, or split it")
         with ExitStack() as opened, _readable(folder, what):
             stream = opened.enter_context(pyarrow.memory_map(str(path)))
             unpacked = Unpacked(path, stream.size())

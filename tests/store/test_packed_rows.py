@@ -108,12 +108,22 @@ def test_a_row_of_a_saved_data_set_has_the_bound_of_others(tmp_path: Path) -> No
     assert [one["text"] for one in rows(saved(tmp_path / "one", pa.table({"text": texts[:2]})))] == texts[:2]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "saved"])
+def test_a_saved_data_set_has_the_bound_of_other_files(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "saved", pa.table({"text": ["a"]}))
+    os.truncate(folder / ARROW, LIMITS.file + 1)
+    with pytest.raises(DataError, match=rf"{ARROW} is larger than 1,073,741,824 bytes: save it in more files"):
+        next(opened(folder))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved", "jsonl.gz"])
 def test_rows_are_counted_before_the_first_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(unpacked, "FREE_BYTES", 2**16)
     table = pa.table({"text": pa.array([True] * 9000)})
     path = tmp_path / f"a.{kind}"
-    pq.write_table(table, path) if kind == "parquet" else saved(path, table)
+    if kind == "jsonl.gz":
+        path.write_bytes(gzip.compress(b'{"text":"a"}\n' * 9000))
+    else:
+        pq.write_table(table, path) if kind == "parquet" else saved(path, table)
     with pytest.raises(DataError, match=MUCH):
         next(opened(path))
 
