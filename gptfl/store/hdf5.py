@@ -67,13 +67,13 @@ def names_in(group: h5py.Group) -> list[str]:
     return sorted(unquote(link) for link, _ in links_in(group.id))
 
 
-def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
-    """Keep an array as it is, dtype and shape, packed with gzip, and its digest.
+def put_array(group: h5py.Group, name: str, array: np.ndarray, *, packed: bool = True) -> None:
+    """Keep an array as it is, dtype and shape, packed with gzip or not, and its digest.
 
     Raises ``DataError`` on other than numbers.
     """
     array = numbers(np.asarray(array), name)
-    chunks = _chunks(array.shape, array.dtype.itemsize) if array.ndim and array.size else None
+    chunks = _chunks(array.shape, array.dtype.itemsize) if packed and array.ndim and array.size else None
     digests.put(write_array(group.id, encode_name(name).encode(), array, chunks), digests.of_array(array))
 
 
