@@ -18,6 +18,7 @@ SECONDS, PER_SECOND = 30.0, 2000
 """A call may take so long, and a second more for every so many characters: slow tokenizers take some hundred thousand."""
 TURN = 0.1
 """Seconds between looks."""
+_GUARD = threading.Lock()
 
 
 def split_in_time(call: Callable[[], Any], characters: int, tokenizer: str) -> Any:
@@ -59,20 +60,23 @@ def _panics_untold() -> Iterator[list[bool]]:
     The list that is yielded is to get True where there was a panic.
     """
     panicked: list[bool] = []
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no stderr
-        yield panicked
-        return
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with contextlib.ExitStack() as opened:
+        said = None
+        # There is one stderr: of two threads, the first has it.
+        if _GUARD.acquire(blocking=False):
+            opened.callback(_GUARD.release)
+            with contextlib.suppress(OSError):  # there is no stderr, or no room
+                kept = os.dup(2)
+                opened.callback(os.close, kept)
+                said = opened.enter_context(tempfile.TemporaryFile())
+                os.dup2(said.fileno(), 2)
         try:
             yield panicked
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            said.seek(0)
-            text = said.read()
-            if text and not any(panicked):
-                with contextlib.suppress(OSError):
-                    os.write(2, text)
+            if said is not None:
+                os.dup2(kept, 2)
+                said.seek(0)
+                text = said.read()
+                if text and not any(panicked):
+                    with contextlib.suppress(OSError):
+                        os.write(2, text)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import threading
 
 import pytest
@@ -55,3 +56,31 @@ def test_an_expression_that_tries_all_ways_is_refused_without_a_word_of_rust(cap
 def test_what_else_is_said_meanwhile_comes_after(capfd: pytest.CaptureFixture[str]) -> None:
     split_in_time(lambda: os.write(2, b"a warning\n"), 3, "T")
     assert capfd.readouterr().err == "a warning\n"
+
+
+def test_of_two_threads_both_leave_stderr_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = threading.Event(), threading.Event()
+
+    def call(mine: threading.Event, other: threading.Event) -> None:
+        mine.set()
+        other.wait()
+
+    threads = [
+        threading.Thread(target=split_in_time, args=(lambda pair=pair: call(*pair), 3, "T"))
+        for pair in ((first, second), (second, first))
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_without_room_for_a_file_it_goes_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert split_in_time(lambda: os.write(2, b"said"), 3, "T") == 4
+    assert capfd.readouterr().err == "said"
