@@ -1,6 +1,9 @@
 """A share of tools/fuzz_files.py: hostile files of every kind are taken or refused in one line."""
 
 import importlib
+import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -85,3 +88,19 @@ def test_the_base_is_made_where_there_is_none(
     for base in (tmp_path / "none", tmp_path / "none" / "test.txt"):
         with pytest.raises(SystemExit, match=r"lacks .*: name a folder that is empty or that this script filled"):
             fuzz.ready_base(base)
+
+
+def test_no_child_outlives_who_asked(fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(writing: int, *_: object) -> None:
+        one = fuzz.asdict(fuzz.Outcome(0, "a", "", str(os.getpid()), "", "", 0.0, 0))
+        os.write(writing, (json.dumps([one]) + "\n").encode())
+        time.sleep(60)
+        os._exit(0)
+
+    monkeypatch.setattr(fuzz, "serve", serve)
+    tried = fuzz.outcomes(tmp_path, {}, [0, 1], 0)
+    child = int(next(tried).what)
+    os.kill(child, 0)
+    tried.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

@@ -209,22 +209,27 @@ def outcomes(
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            os.close(reading)  # else it would wait for ever to be read where its parent was killed
             serve(writing, base, usual, list(reversed(waiting)), seed, only)
         os.close(writing)
-        with os.fdopen(reading, "r", encoding="utf-8") as lines:
-            while waiting:
-                line = lines.readline() if has_line(lines, child) else None
-                if not line:
+        status = None
+        try:
+            with os.fdopen(reading, "r", encoding="utf-8") as lines:
+                while waiting:
+                    line = lines.readline() if has_line(lines, child) else None
+                    if not line:
+                        os.kill(child, signal.SIGKILL)
+                        _, status = os.waitpid(child, 0)
+                        fault = "hangs" if line is None else f"dies (status {status})"
+                        yield Outcome(waiting.pop(), "", "", "", "", fault, HANGS, 0)
+                        break
+                    yield from (Outcome(**one) for one in json.loads(line))
+                    waiting.pop()
+        finally:
+            if status is None:
+                if waiting:  # whoever asked wants no more
                     os.kill(child, signal.SIGKILL)
-                    _, status = os.waitpid(child, 0)
-                    fault = "hangs" if line is None else f"dies (status {status})"
-                    yield Outcome(waiting.pop(), "", "", "", "", fault, HANGS, 0)
-                    child = 0
-                    break
-                yield from (Outcome(**one) for one in json.loads(line))
-                waiting.pop()
-        if child:
-            os.waitpid(child, 0)
+                os.waitpid(child, 0)
 
 
 def has_line(lines: IO[str], child: int) -> bool:

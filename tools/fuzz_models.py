@@ -18,6 +18,8 @@ from typing import Any
 
 SLOW = 2.0
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 5\n"
 Change = Callable[[Path], None]
 
@@ -108,6 +110,38 @@ def config(**values: Any) -> Change:
         (folder / CONFIG).write_text(json.dumps({**known, **values}), encoding="utf-8")
 
     return apply
+
+
+def tokenizer(**parts: Any) -> Change:
+    """Put parts into tokenizer.json; those of ``model`` beside what is there."""
+
+    def apply(folder: Path) -> None:
+        known = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
+        parts["model"] = {**known["model"], **parts.get("model", {})}
+        (folder / TOKENIZER).write_text(json.dumps({**known, **parts}), encoding="utf-8")
+
+    return apply
+
+
+def more_tokens(count: int) -> Change:
+    """Make the vocabulary so large."""
+
+    def apply(folder: Path) -> None:
+        known = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
+        tokenizer(model={"vocab": known | {f"x{place}": place for place in range(len(known), count)}})(folder)
+
+    return apply
+
+
+def replacing(old: str, new: str, times: int = 1) -> dict[str, Any]:
+    """A normalizer that puts one text in the place of another, time and again."""
+    step = {"type": "Replace", "pattern": {"String": old}, "content": new}
+    return {"type": "Sequence", "normalizers": [step] * times}
+
+
+def splitting(pattern: str) -> dict[str, Any]:
+    """A pre-tokenizer that splits by a regular expression."""
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
 
 
 def without(name: str) -> Change:
@@ -369,6 +403,46 @@ REFUSED: dict[str, Change] = {
     ),
     "fewer embeddings than tokens": smaller_vocabulary,
     "an added token in the texts": added_token,
+    "tokenizer of two million tokens": more_tokens(2_000_000),
+    "tokenizer nested deep": text("tokenizer.json", '{"normalizer":' * 20000 + "1" + "}" * 20000),
+    "tokenizer of five million values": text("tokenizer.json", '{"a": [' + "1," * 5_000_000 + "1]}"),
+    "tokenizer that doubles a letter 40 times": tokenizer(normalizer=replacing("e", "ee", 40)),
+    "tokenizer that makes a book of a letter": tokenizer(normalizer=replacing("e", "e" * 100_000)),
+    "tokenizer that decodes to a book": tokenizer(
+        decoder={"type": "Replace", "pattern": {"Regex": ""}, "content": "a" * 999}
+    ),
+    "tokenizer that splits bytes 20 times": tokenizer(
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [BYTES] * 20}
+    ),
+    "tokenizer that puts much in front": tokenizer(normalizer={"type": "Prepend", "prepend": "a" * 10**6}),
+    "tokenizer of 1000 steps": tokenizer(normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}] * 1000}),
+    "tokenizer with many tokens around": tokenizer(
+        post_processor={
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [0] * 10**6, "tokens": ["<s>"] * 10**6}},
+        }
+    ),
+    "tokenizer that pads to 10^9": tokenizer(
+        padding={
+            "strategy": {"Fixed": 10**9},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "a",
+        }
+    ),
+    "tokenizer of words of any length": tokenizer(
+        model={
+            "type": "WordPiece",
+            "unk_token": "a",
+            "max_input_chars_per_word": 10**9,
+            "continuing_subword_prefix": "#",
+        }
+    ),
+    "regular expression that tries all ways": tokenizer(pre_tokenizer=splitting(".?" * 40 + "(?<=zz)")),
     "generation settings of no JSON": text("generation_config.json", "{"),
     "generation settings are a list": text("generation_config.json", "[]"),
     "GPT-J of 10^8 positions": both(

@@ -6,7 +6,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +23,7 @@ Harm = Callable[[Path, Random], None]
 ARROW = "data-00000-of-00001.arrow"
 RECORDING, FEATURES, SIMULATOR, PREDICTIONS = "a.dynamics.h5", "a.features.h5", "a.simulator.h5", "a.predictions.h5"
 SAVE = "--output out/x --figure out/x.png"
+BESIDE = f"{RECORDING}.runs/run-0009.h5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def make_base(folder: Path) -> None:
     states = gptfl.featurize("answer-state", dynamics=recording, output=folder / "b.features.h5").path
     gptfl.fit("exposure-gp", **inputs, features=states, output=folder / "b.simulator.h5")
     gptfl.export(folder / "export", dynamics=recording)
+    make_beside(folder)
     examples = gptfl.inspect(recording, examples=True).examples
     pool = [one.id for one in examples if one.role == "pool"]
     test = [one.id for one in examples if one.role == "test"]
@@ -91,10 +93,20 @@ def make_small_base(folder: Path) -> None:
     files["simulator"] = folder / SIMULATOR
     gptfl.simulate(**files, output=folder / PREDICTIONS, figure=folder / "a.png")
     gptfl.export(folder / "export", dynamics=folder / RECORDING)
+    make_beside(folder)
     write_lines(folder / "ids.txt", [one.id for one in dynamics.pool[:5]])
     write_lines(folder / "test.txt", [one.id for one in dynamics.test[:2]])
     make_rows(folder)
     np.savez(folder / "sketches.npz", tr0=np.ones((10, 3)), te0=np.ones((4, 3)))
+
+
+def make_beside(folder: Path) -> None:
+    """A copy of the recording with one more run, which lies in a file beside it."""
+    from gptfl.store.recordings import append_run, read_dynamics
+
+    (folder / "beside").mkdir()
+    copy = Path(shutil.copy(folder / RECORDING, folder / "beside"))
+    append_run(copy, replace(read_dynamics(copy).runs[0], index=9))
 
 
 def make_rows(folder: Path) -> None:
@@ -161,9 +173,21 @@ def _workspace_files() -> tuple[Kind, ...]:
     """The HDF5 files that gptfl writes; what reads them is imported here."""
     from gptfl.store.features import read_features
     from gptfl.store.predictions import read_predictions
+    from gptfl.store.run_files import read_run
     from gptfl.store.simulators import read_simulator
 
     return (
+        Kind(
+            BESIDE,
+            read_run,
+            (
+                "inspect FILE",
+                f"inspect DIR/{RECORDING}",
+                f"fit --estimator mean-run --dynamics DIR/{RECORDING} --metric loss --output out/x",
+                f"export --dynamics DIR/{RECORDING} --to out/x.csv",
+            ),
+            "beside",
+        ),
         _recording_file(),
         Kind(
             FEATURES,
@@ -652,7 +676,7 @@ def hdf5_bomb(path: Path, random: Random) -> None:
             for index in range(random.choice((100, 2000))):
                 file[f"few/{index}"] = np.zeros(3)
         else:
-            name = random.choice(numbers) if random.random() < 0.7 else "extra"
+            name = random.choice(numbers) if numbers and random.random() < 0.7 else "extra"
             zeros(file, name, random)
 
 
@@ -841,8 +865,8 @@ def as_command(command: str, kind: Kind, base: Path, scratch: Path, path: Path) 
     for word in command.split():
         if word.endswith("FILE"):
             word = word.removesuffix("FILE") + str(path)
-        elif word == "DIR":
-            word = str(scratch / kind.folder)
+        elif word == "DIR" or word.startswith("DIR/"):
+            word = f"{scratch / kind.folder}{word.removeprefix('DIR')}"
         elif word.startswith("@"):
             word = str(base / word[1:])
         elif word.startswith("out/"):

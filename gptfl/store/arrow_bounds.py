@@ -15,8 +15,8 @@ from pyarrow import ipc, types
 
 from gptfl.store.unpacked import Unpacked
 
-PIECE = 16 * 2**20
-"""Bytes of the rows that are made Python's at a time; no single row has more."""
+PIECE = 2**20
+"""Bytes of the rows that are made Python's at a time; no single row has more, as no line of JSON has."""
 MAX_PAGE = 64 * 2**20
 PAGE_BYTES, VALUE_BYTES = 8192, 8
 """What a page counts as at least, for looking at it takes time, and a value, which is a pointer at least."""

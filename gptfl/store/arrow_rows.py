@@ -39,6 +39,7 @@ def read_parquet_file(path: Path, limits: Limits) -> Iterator[Row]:
         with _readable(path, what):
             file = opened.enter_context(pyarrow.parquet.ParquetFile(stream))
             check_pages(file.metadata, stream, unpacked)
+            unpacked.add(ROW_BYTES * file.metadata.num_rows)
             size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
             schema = file.schema_arrow
             names = text_columns(schema)
@@ -105,14 +106,21 @@ def read_saved(folder: Path, limits: Limits) -> Iterator[Row]:
 
     what = "data set of save_to_disk"
     for path in _arrow_files(folder):
+        # Before it is mapped, which takes as much room among the addresses.
+        if path.stat().st_size > limits.file:
+            raise DataError(f"{path} is larger than {limits.file:,} bytes", "save it in more files, or split it")
         with ExitStack() as opened, _readable(folder, what):
             stream = opened.enter_context(pyarrow.memory_map(str(path)))
             unpacked = Unpacked(path, stream.size())
             check_messages(stream, unpacked)
             stream.seek(0)
+            with pyarrow.ipc.open_stream(stream) as batches:
+                for batch in batches:
+                    unpacked.add(ROW_BYTES * batch.num_rows)
+            stream.seek(0)
             reader = opened.enter_context(pyarrow.ipc.open_stream(stream))
-            batches = _slices(reader, text_columns(reader.schema))
-            yield from _rows(folder, batches, limits, what, unpacked)
+            slices = _slices(reader, text_columns(reader.schema))
+            yield from _rows(folder, slices, limits, what, unpacked)
 
 
 def _arrow_files(folder: Path) -> list[Path]:
@@ -168,7 +176,7 @@ def _rows(path: Path, batches: Iterable[Any], limits: Limits, what: str, unpacke
                 raise DataError(f"{path}, row {number + 1} takes more than {PIECE:,} bytes", "break it up")
             if size > limits.file:
                 raise DataError(f"{path} is larger than {limits.file:,} bytes when it is read", "split it")
-            unpacked.add(weight + ROW_BYTES * part.num_rows)
+            unpacked.add(weight)
             if number + part.num_rows > limits.lines:
                 raise DataError(f"{path} has more than {limits.lines:,} rows", "split it, or use fewer rows")
             with _readable(path, what):

@@ -66,11 +66,13 @@ def read_array(dataset: h5py.h5d.DatasetID) -> np.ndarray:
     """
     dtype, plan = dataset.dtype, dataset.get_create_plist()
     is_chunked = plan.get_layout() == h5py.h5d.CHUNKED
-    if not is_chunked or dtype.kind not in "iuf" or not dataset.get_type().equal(native(dtype)):
+    is_text = dtype.kind == "S" and dataset.shape == ()
+    is_plain = dtype.kind in "iuf" and dataset.get_type().equal(native(dtype))
+    if not is_chunked or not is_plain:
         check_chunks(dataset)
-        if dataset.shape == () and dtype.kind == "S":
-            # By a short way, since every file has some texts.
-            value = np.empty((), dtype)
+        if is_text or is_plain:
+            # By a short way, since every file has some of these.
+            value = np.empty(dataset.shape, dtype)
             dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, value, mtype=dataset.get_type())
             return value
         return np.asarray(h5py.Dataset(dataset)[()])

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from gptfl.store.checked import Contents
+from gptfl.store.links import links_in
 
 _NAME = b"digest"
 _BYTES = 16
@@ -71,9 +72,9 @@ def seal_new(group: h5py.Group) -> None:
     """Keep the digests of a group and those in it that have none yet."""
     if kept(group.id) is None:
         seal(group)
-    for name in group:
-        if h5py.h5o.get_info(group.id, name.encode()).type == h5py.h5o.TYPE_GROUP:
-            seal_new(group[name])
+    for link, _ in links_in(group.id):
+        if h5py.h5o.get_info(group.id, link).type == h5py.h5o.TYPE_GROUP:
+            seal_new(group[link])
 
 
 def look(group: h5py.h5g.GroupID) -> tuple[bool, Contents]:
@@ -93,16 +94,17 @@ def _taken(group: h5py.h5g.GroupID) -> tuple[str, Contents]:
     digest = hashlib.blake2b(digest_size=_BYTES)
     values: dict[bytes, np.ndarray] = {}
     arrays: dict[bytes, tuple[h5py.h5d.DatasetID, str]] = {}
-    attributes = (h5py.h5a.open(group, index=i) for i in range(h5py.h5a.get_num_attrs(group)))
-    for name, attribute in sorted((one.name, one) for one in attributes):
+    names: list[bytes] = []
+    h5py.h5a.iterate(group, names.append)
+    for name in sorted(names):
         if name == _NAME:
             continue
-        value = _value(attribute)
+        value = value_of(h5py.h5a.open(group, name))
         if value is None:
             return _CHANGED, Contents(values)
         values[name] = value
         digest.update(b"%s\0%s\0%s\0" % (name, value.dtype.str.encode(), value.tobytes()))
-    for link in sorted(group):
+    for link, _ in links_in(group):
         found = h5py.h5o.open(group, link)
         if isinstance(found, h5py.h5d.DatasetID):
             known = kept(found)
@@ -114,17 +116,22 @@ def _taken(group: h5py.h5g.GroupID) -> tuple[str, Contents]:
     return digest.hexdigest(), Contents(values, arrays)
 
 
-def _value(attribute: h5py.h5a.AttrID) -> np.ndarray | None:
+def value_of(attribute: h5py.h5a.AttrID) -> np.ndarray | None:
     """The value of an attribute of a kind that gptfl writes; None for any other."""
     # The type is looked at before the value: a string of unbounded length would be read whole.
     stored = attribute.get_type()
     dtype = stored.dtype
-    if attribute.shape != () or dtype.kind not in "biufS" or dtype.itemsize > _LONGEST:
+    if not is_scalar(attribute.get_space()) or dtype.kind not in "biufS" or dtype.itemsize > _LONGEST:
         return None
     value = np.empty((), dtype=dtype)
     # A type that numpy has as it is needs no other, which takes longer to make than all else.
     attribute.read(value, mtype=stored if dtype.kind == "S" else native(dtype))
     return value
+
+
+def is_scalar(space: h5py.h5s.SpaceID) -> bool:
+    """Whether what has this shape is one value; its shape itself takes several times as long to get."""
+    return bool(space.get_simple_extent_type() == h5py.h5s.SCALAR)
 
 
 @cache

@@ -267,13 +267,12 @@ def check_signature(path: Path) -> int:
 
 
 def _check_kind(file: h5py.File, path: Path, kind: str | None) -> None:
-    if "kind" not in file.attrs or "format_version" not in file.attrs:
+    if not all(h5py.h5a.exists(file.id, name) for name in (b"kind", b"format_version")):
         raise DataError(f"{path} was not written by gptfl (it has no kind)", "name a file that gptfl wrote")
-    found = KINDS.get(hdf5.get_word(file, "kind"))
+    name = hdf5.get_word(file, "kind")
+    found = KINDS.get(name)
     if found is None:
-        raise DataError(
-            f"{path} is of the unknown kind {hdf5.get_word(file, 'kind')!r}", "upgrade gptfl if it made the file"
-        )
+        raise DataError(f"{path} is of the unknown kind {name!r}", "upgrade gptfl if it made the file")
     if kind is not None and found.name != kind:
         raise DataError(
             f"{path} is a {found.noun}, not a {KINDS[kind].noun}",

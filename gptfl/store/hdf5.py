@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
@@ -17,11 +16,12 @@ from gptfl.store import digests
 from gptfl.store.checked import Checked, known_array, known_value
 from gptfl.store.chunks import check_chunks, chunk_shape, read_array, write_array
 from gptfl.store.deferred import defer
+from gptfl.store.links import encode_name as encode_name
+from gptfl.store.links import names_in as names_in
 from gptfl.store.memory import Memory as Memory
 from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
 
-_PLAIN = " !#$&'()*+,:;=@[]~-_."
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
 _MAX_LINE = 8 * 2**20
@@ -52,26 +52,19 @@ def _reading(group: h5py.Group, name: str) -> Iterator[None]:
         raise DataError(f"{path_of(group)} is damaged: {where} can't be read", "make it again") from error
 
 
-def encode_name(name: str) -> str:
-    """A name as a link name: HDF5 keeps ``/`` and ``.`` for itself, so these are percent-encoded."""
-    if not name:
-        raise DataError("an array has an empty name", "name it")
-    encoded = quote(name, safe=_PLAIN)
-    return "%2E" if encoded == "." else encoded
+def put_array(group: h5py.Group, name: str, array: np.ndarray, *, packed: bool = True) -> None:
+    """Keep an array as it is, dtype and shape, and its digest.
 
-
-def names_in(group: h5py.Group) -> list[str]:
-    """The names in a group, in alphabetical order, as they were given to ``encode_name``."""
-    return sorted(unquote(name) for name in group)
-
-
-def put_array(group: h5py.Group, name: str, array: np.ndarray) -> None:
-    """Keep an array as it is, dtype and shape, packed with gzip, and its digest.
+    Args:
+        group: where it goes.
+        name: what it is called there.
+        array: of any shape; its dtype stays.
+        packed: whether in chunks packed with gzip; a file of one small array is read quicker without.
 
     Raises ``DataError`` on other than numbers.
     """
     array = numbers(np.asarray(array), name)
-    chunks = chunk_shape(array.shape, array.dtype.itemsize) if array.ndim and array.size else None
+    chunks = chunk_shape(array.shape, array.dtype.itemsize) if packed and array.ndim and array.size else None
     digests.put(write_array(group.id, encode_name(name).encode(), array, chunks), digests.of_array(array))
 
 
@@ -338,12 +331,8 @@ def _attribute(group: h5py.Group, name: str, kinds: str) -> np.ndarray:
     known = known_value(group, name)
     if known is not None and known.dtype.kind in kinds:
         return known
-    # The type is looked at before the value: a string of unbounded length would be read whole.
     with _reading(group, name):
-        attribute = h5py.h5a.open(group.id, name.encode())
-        dtype = attribute.dtype
-        if attribute.shape != () or dtype.kind not in kinds or dtype.itemsize > _MAX_ATTRIBUTE:
+        value = digests.value_of(h5py.h5a.open(group.id, name.encode()))
+        if value is None or value.dtype.kind not in kinds:
             raise refuse(path_of(group), f"has a strange attribute {name!r} at {group.name}")
-        value = np.empty((), dtype=dtype)
-        attribute.read(value)
         return value

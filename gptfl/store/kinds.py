@@ -31,6 +31,6 @@ KINDS = {
         FileKind(FEATURES, "features file", "gptfl featurize", "gptfl fit and compare", 1),
         FileKind(SIMULATOR, "simulator", "gptfl fit", "gptfl simulate", 1),
         FileKind(PREDICTIONS, "predictions file", "gptfl simulate", "gptfl inspect", 1),
-        FileKind(RUN, "run of a recording", "gptfl collect", "the recording that its folder is named after", 1, True),
+        FileKind(RUN, "run of a recording", "gptfl collect", "the recording that its folder is named after", 2, True),
     )
 }

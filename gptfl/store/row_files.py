@@ -8,13 +8,14 @@ from pathlib import Path
 
 from gptfl.core.texts import json_text
 from gptfl.errors import DataError
-from gptfl.store.compressed import COMPRESSED, bare_name, is_compressed
+from gptfl.store.compressed import COMPRESSED, bare_name, is_compressed, open_bytes
 from gptfl.store.json_array import begins_array, read_json_array
 from gptfl.store.jsonlines import Limits, Row, read_json_lines, text_lines
 from gptfl.store.unpacked import ROW_BYTES, Unpacked
 
 MAX_ROW, MAX_BYTES, MAX_ROWS = 2**20, 2**30, 1_000_000
 """Bytes of a row, bytes of a file, uncompressed, and rows: beyond them, a file is refused."""
+_BLOCK = 2**20
 LINES, ARRAY, TABLES, PARQUET = (".jsonl", ".ndjson"), (".json",), (".csv", ".tsv"), (".parquet",)
 KINDS = (*LINES, *ARRAY, *TABLES, *PARQUET)
 FORMS = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}, each also {' or '.join(COMPRESSED)}"
@@ -50,12 +51,22 @@ def read_row_file(path: Path, expected: str, limits: Limits = LIMITS) -> Iterato
         if not is_compressed(path):
             yield from rows
             return
+        if bare_name(path).endswith(LINES):
+            _check_lines(path)
         unpacked = Unpacked(path, path.stat().st_size)
         for row in rows:
             unpacked.add(ROW_BYTES)
             yield row
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}", "check the path and its rights") from error
+
+
+def _check_lines(path: Path) -> None:
+    """Raise ``DataError`` for more lines than a packed file of its size may hold, before any of them takes its time."""
+    unpacked = Unpacked(path, path.stat().st_size)
+    with open_bytes(path) as file:
+        while block := file.read(_BLOCK):
+            unpacked.add(ROW_BYTES * (block.count(b"\n") - block.count(b"\n\n")))
 
 
 def _reader(path: Path, expected: str, limits: Limits) -> Iterator[Row]:

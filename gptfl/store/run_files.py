@@ -22,7 +22,8 @@ from gptfl.store import files, hdf5
 from gptfl.store.durable import cannot_write, made, sync_folder
 from gptfl.store.files import Header
 from gptfl.store.kinds import RUN
-from gptfl.store.runs import check_run, get_run, put_run
+from gptfl.store.packed_runs import get_packed_run, holds_packed_run, put_packed_run
+from gptfl.store.runs import check_run, get_run
 from gptfl.store.safety import MAX_BYTES, Together
 from gptfl.store.workspace import runs_folder
 
@@ -85,7 +86,7 @@ def write_run(recording: Path, run: Run, examples: str, of: str) -> None:
             if path.exists():
                 raise DataError(f"{folder} has {run.name} already", "record under another index")
             with files.create(path, RUN, settings={}, inputs={"examples": examples, "recording": of}) as file:
-                put_run(file.create_group("runs"), run)
+                put_packed_run(file, run)
         # The folder, too, has to last through a power cut.
         sync_folder(folder.parent)
     except OSError as error:
@@ -103,6 +104,9 @@ def read_run(path: Path, together: Together | None = None) -> tuple[Run, Header]
 
 
 def _run_in(file: h5py.File, path: Path) -> Run:
+    if holds_packed_run(file):
+        return get_packed_run(file)
+    # As the first version of the format has it.
     runs = hdf5.get_group(file, "runs")
     names = hdf5.names_in(runs)
     if len(names) != 1:

@@ -37,7 +37,7 @@ def put_run(runs: h5py.Group, run: Run) -> None:
 def get_run(group: h5py.Group) -> Run:
     """Read a run. Raises ``DataError`` for what is missing or damaged; ``check_run`` says whether it fits."""
     metrics = hdf5.get_group(group, "metrics")
-    derivatives = hdf5.get_group(group, "derivatives") if "derivatives" in group else {}
+    derivatives = hdf5.get_group(group, "derivatives") if "derivatives" in group else None
     return Run(
         index=hdf5.get_int(group, "index"),
         seed=hdf5.get_int(group, "seed"),
@@ -46,10 +46,14 @@ def get_run(group: h5py.Group) -> Run:
             hdf5.get_array(group, "batches", 2, "i"), hdf5.get_array(group, "learning_rates", 1, "f")
         ),
         steps=hdf5.get_array(group, "steps", 1, "i"),
-        metrics={name: hdf5.get_array(metrics, name, 2, "f") for name in hdf5.names_in(metrics)},
-        derivatives={name: hdf5.get_array(derivatives, name, 2, "f") for name in hdf5.names_in(derivatives)},
+        metrics=_arrays(metrics),
+        derivatives={} if derivatives is None else _arrays(derivatives),
         seconds=hdf5.get_seconds(group),
     )
+
+
+def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    return {name: hdf5.get_array(group, name, 2, "f") for name in hdf5.names_in(group)}
 
 
 def check_run(

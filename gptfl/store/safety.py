@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from gptfl.errors import DataError
+from gptfl.store.links import links_in
 from gptfl.store.unpacked import TRUST as TRUST
 from gptfl.store.unpacked import is_trusted as is_trusted
 
@@ -180,9 +181,9 @@ def _objects(
         announced += group.get_num_objs()
         if announced > most:
             raise refuse(path, f"has at {prefix or '/'} more than {most:,} objects, too many for its size")
-        for name in group:
+        for name, kind in links_in(group):
             where = f"{prefix}/{ascii(name)[2:-1]}"
-            if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+            if kind != h5py.h5l.TYPE_HARD:
                 raise refuse(path, f"has at {where} a link to elsewhere")
             info = h5py.h5o.get_info(group, name)
             if info.addr in seen:

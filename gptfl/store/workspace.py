@@ -150,7 +150,7 @@ class Workspace:
                 new = not (root / _LOCK).exists()
             except OSError as error:
                 raise cannot_write(self.root, error) from error
-            lock = self._acquire(what)
+            lock = self._acquire(what, new)
             held.add(root)
             try:
                 for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
@@ -168,7 +168,8 @@ class Workspace:
                     (root / _OWNER).unlink()
                 lock.release()
 
-    def _acquire(self, what: str) -> "BaseFileLock":
+    def _acquire(self, what: str, new: bool) -> "BaseFileLock":
+        """The lock, held; ``new`` says that its file wasn't there."""
         import filelock  # takes long to load, and what only reads locks nothing
 
         owner = self.root / _OWNER
@@ -186,6 +187,10 @@ class Workspace:
             raise ResourceError(f"{_describe(owner)} is writing to {self.shown}", wait) from error
         except OSError as error:
             if lock is not None:
+                if lock.is_locked:  # while it is held, so that nobody else has it
+                    for name in (_OWNER, _LOCK) if new else (_OWNER,):
+                        with contextlib.suppress(OSError):
+                            (self.root / name).unlink()
                 lock.release()
             raise cannot_write(self.root, error) from error
         if isinstance(lock, filelock.SoftFileLock):

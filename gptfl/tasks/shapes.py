@@ -119,8 +119,8 @@ class RowReader:
         others = {name: value for name, value in row.values.items() if name not in used and value is not None}
         self.kept |= dict.fromkeys(others)
         known = {name: named[name] for name in (*shape.needs, *shape.may, "id") if name in named}
-        made = _MAKERS[shape.name](self, replace(row, values=known), others)
-        return replace(made, id=replace(row, values=known).id(_content_id(row)))
+        own = replace(row, values=known)
+        return replace(_MAKERS[shape.name](self, own, others), id=own.id(_content_id(row)))
 
     def _named(self, row: TaskRow) -> dict[str, Any]:
         """gptfl's fields of a row, by their names; what is null, or an empty id, is not there."""

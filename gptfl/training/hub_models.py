@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gptfl.errors import DataError, ResourceError
 from gptfl.hub import PROBE_SECONDS, explained, no_bars, require_hub
+from gptfl.training.tokenizer_files import TOKENIZER
 
 
 def fetch_model(repo: str, *, where: str, instead: str) -> Path:
@@ -22,6 +23,30 @@ def fetch_model(repo: str, *, where: str, instead: str) -> Path:
     require_hub(f"{where}: {repo} is not in the cache", instead)
     with explained(f"{where}: {repo}", instead), no_bars():
         return _model_files(lambda name: Path(hf_hub_download(repo, name, etag_timeout=2 * PROBE_SECONDS)), repo, where)
+
+
+def cached_tokenizer(repo: str) -> Path | None:
+    """The folder of the cache that holds a repository's tokenizer.json; None where it isn't in there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, TOKENIZER)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def fetch_tokenizer(repo: str) -> Path | None:
+    """The folder of a repository's tokenizer.json after it was fetched, nothing else; None where there is none.
+
+    Raises what the Hub's client raises.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, TOKENIZER, etag_timeout=2 * PROBE_SECONDS)).parent
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        return None
 
 
 def _model_files(get: Callable[[str], Path], repo: str, where: str) -> Path:

@@ -20,11 +20,12 @@ from gptfl.errors import DataError, ResourceError
 from gptfl.hub import explained, first_line, require_hub
 from gptfl.plugins.settings import check_utf8
 from gptfl.store.durable import part_of, put_folder_in_place
-from gptfl.training.hub_models import fetch_model
+from gptfl.training.hub_models import cached_tokenizer, fetch_model, fetch_tokenizer
 from gptfl.training.loading import blamed, load_weights
 from gptfl.training.model_config import longest_input
 from gptfl.training.names import SMOLLM2_Q4, ModelSource
 from gptfl.training.quiet import quiet
+from gptfl.training.tokenizer_files import check_tokenizer
 from gptfl.training.weight_files import printable, read_weight_files
 
 INSTEAD = f"pass a local folder, or --model {SMOLLM2_Q4} or tiny, which need no network"
@@ -80,7 +81,7 @@ def load_pretrained(source: ModelSource, device: torch.device, progress: Progres
         folder = fetch_model(location, where=where, instead=INSTEAD) if source.kind == "hub" else Path(location)
         files = read_weight_files(folder, where)
         model = load_weights(AutoModelForCausalLM, folder, files)
-        tokenizer = read_tokenizer(location, source.kind == "hub", where)
+        tokenizer = read_tokenizer(location, source.kind == "hub", where, embedded(model))
         _check_vocabulary(where, model, tokenizer)
     model = model.to(device)
     progress("load model", 1, 1, source.name)
@@ -88,16 +89,27 @@ def load_pretrained(source: ModelSource, device: torch.device, progress: Progres
     return LoadedModel(model, tokenizer, source, hash_weights(model), notes)
 
 
-def read_tokenizer(location: str, on_hub: bool, where: str) -> Any:
-    """The tokenizer of a folder or repository. Raises ``DataError`` or ``ResourceError`` where it can't be had."""
+def read_tokenizer(location: str, on_hub: bool, where: str, embedded: int | None = None) -> Any:
+    """The tokenizer of a folder or repository.
+
+    Args:
+        location: the folder, or the repository's id.
+        on_hub: whether it is a repository.
+        where: what messages call the model.
+        embedded: how many tokens the model embeds, which bounds the tokenizer's; None where that isn't known.
+
+    Raises ``DataError`` or ``ResourceError`` where it can't be had.
+    """
     with blamed(f"{where}: its tokenizer can't be read", "save it beside the weights with save_pretrained"):
         try:
+            check_tokenizer(cached_tokenizer(location) if on_hub else Path(location), where, embedded)
             return AutoTokenizer.from_pretrained(location, trust_remote_code=False, local_files_only=True)
         except (OSError, ValueError):  # not all of it is in the cache
             if not on_hub:
                 raise
         require_hub(f"{where}: the tokenizer of {location} is not in the cache", INSTEAD)
         with explained(f"{where}: {location}", INSTEAD):
+            check_tokenizer(fetch_tokenizer(location), where, embedded)
             return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
 
 

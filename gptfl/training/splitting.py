@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Int
 from tokenizers.processors import Sequence as NoProcessing
 
 from gptfl.errors import DataError
+from gptfl.training.timed import split_in_time
 
 PROBES = ("a", "the", "0", "?")
 """Texts that show what a tokenizer puts around any text."""
@@ -54,7 +55,11 @@ class Splitter:
         new = [text for text in dict.fromkeys(texts) if text not in self._ids]
         if new:
             more = {"return_attention_mask": False, "return_token_type_ids": False}
-            made = self.tokenizer(new, add_special_tokens=False, verbose=False, **more)["input_ids"]
+            made = split_in_time(
+                lambda: self.tokenizer(new, add_special_tokens=False, verbose=False, **more)["input_ids"],
+                sum(map(len, new)),
+                type(self.tokenizer).__name__,
+            )
             self._ids.update((text, np.array(ids, dtype=np.int32)) for text, ids in zip(new, made, strict=True))
 
     def ids(self, text: str) -> Ids:
@@ -133,10 +138,14 @@ def start_token(tokenizer: Any) -> int | None:
     return None if found is None else int(found)
 
 
+def _both_ways(tokenizer: Any, text: str) -> tuple[list[int], list[int]]:
+    return list(tokenizer.encode(text, add_special_tokens=False)), list(tokenizer.encode(text))
+
+
 def added_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What a tokenizer puts before and behind every text."""
     for probe in PROBES:
-        own, made = list(tokenizer.encode(probe, add_special_tokens=False)), list(tokenizer.encode(probe))
+        own, made = split_in_time(partial(_both_ways, tokenizer, probe), len(probe), type(tokenizer).__name__)
         places = [i for i in range(len(made) - len(own) + 1) if made[i : i + len(own)] == own]
         if own and len(places) == 1:
             return tuple(made[: places[0]]), tuple(made[places[0] + len(own) :])

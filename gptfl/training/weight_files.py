@@ -13,9 +13,9 @@ from gptfl.errors import DataError
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SUFFIX = ".safetensors"
 LFS = b"version https://git-lfs.github.com/spec/"
-MAX_INDEX, MAX_TEXT = 64 * 2**20, 256 * 2**20
+MAX_INDEX, MAX_TEXT = 64 * 2**20, 64 * 2**20
 """Bytes of an index, and of any other file but weights that transformers may read whole."""
-MAX_TEMPLATE, MAX_VALUES = 2**20, 2**23
+MAX_TEMPLATE, MAX_VALUES = 2**20, 2**22
 """Bytes of a chat template, and values of a file of JSON: twice what the largest vocabularies take."""
 TEMPLATES = "additional_chat_templates"
 READ_WHOLE = (".json", ".jsonl", ".txt", ".model", ".jinja", ".vocab", ".tiktoken")
@@ -147,15 +147,15 @@ def check_folder(folder: Path, where: str) -> None:
             most = MAX_TEMPLATE if path.suffix == ".jinja" else MAX_TEXT
             if path.stat().st_size > most:
                 raise DataError(f"{where}: {name} is larger than {most:,} bytes", AGAIN)
-            if path.suffix == ".json" and _has_more_values(path):
+            if path.suffix == ".json" and has_more_values(path, MAX_VALUES):
                 raise DataError(f"{where}: {name} holds more than {MAX_VALUES:,} values", AGAIN)
     except OSError as error:
         raise DataError(f"{where} can't be read: {error.strerror or error}", "check its permissions") from error
 
 
-def _has_more_values(path: Path) -> bool:
-    """Whether a file of JSON would be many times its size in memory; what begins a value stands for one."""
-    left = MAX_VALUES
+def has_more_values(path: Path, most: int) -> bool:
+    """Whether a file of JSON holds more values, many times its size in memory; what begins a value stands for one."""
+    left = most
     if path.stat().st_size <= left:
         return False
     with path.open("rb") as stream:

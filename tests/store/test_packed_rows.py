@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from gptfl.errors import DataError
 from gptfl.store import arrow_bounds, unpacked
 from gptfl.store.arrow_rows import read_saved
+from gptfl.store.jsonlines import Row
 from gptfl.store.row_files import LIMITS, read_row_file
 from gptfl.store.safety import TRUST
 
@@ -23,8 +24,11 @@ MUCH = "unpacks to more than 0 MiB and 50 times its size"
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    read = read_saved(path, LIMITS) if path.is_dir() else read_row_file(path, "rows", LIMITS)
-    return [row.values for row in read]
+    return [row.values for row in opened(path)]
+
+
+def opened(path: Path) -> Iterator[Row]:
+    return read_saved(path, LIMITS) if path.is_dir() else read_row_file(path, "rows", LIMITS)
 
 
 def saved(folder: Path, table: pa.Table, codec: str | None = None, **state: Any) -> Path:
@@ -87,7 +91,6 @@ def test_a_small_parquet_file_does_not_become_large(
 def test_pages_rows_and_columns_have_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a"], "many": pa.ListArray.from_arrays([0, 40], shared(40, 2**15))}), path)
-    monkeypatch.setattr(arrow_bounds, "PIECE", 2**20)
     with pytest.raises(DataError, match=r"a.parquet, row 1 takes more than 1,048,576 bytes: break it up"):
         rows(path)
     monkeypatch.setattr(arrow_bounds, "MAX_PAGE", 2**10)
@@ -96,6 +99,33 @@ def test_pages_rows_and_columns_have_bounds(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(arrow_bounds, "MAX_COLUMNS", 1)
     with pytest.raises(DataError, match="it has 2 columns"):
         rows(path)
+
+
+def test_a_row_of_a_saved_data_set_has_the_bound_of_others(tmp_path: Path) -> None:
+    texts = ["a" * (2**20 - 8), "b", "c" * 2**20]
+    with pytest.raises(DataError, match=r"two, row 3 takes more than 1,048,576 bytes: break it up"):
+        rows(saved(tmp_path / "two", pa.table({"text": texts})))
+    assert [one["text"] for one in rows(saved(tmp_path / "one", pa.table({"text": texts[:2]})))] == texts[:2]
+
+
+def test_a_saved_data_set_has_the_bound_of_other_files(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "saved", pa.table({"text": ["a"]}))
+    os.truncate(folder / ARROW, LIMITS.file + 1)
+    with pytest.raises(DataError, match=rf"{ARROW} is larger than 1,073,741,824 bytes: save it in more files"):
+        next(opened(folder))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved", "jsonl.gz"])
+def test_rows_are_counted_before_the_first_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(unpacked, "FREE_BYTES", 2**16)
+    table = pa.table({"text": pa.array([True] * 9000)})
+    path = tmp_path / f"a.{kind}"
+    if kind == "jsonl.gz":
+        path.write_bytes(gzip.compress(b'{"text":"a"}\n' * 9000))
+    else:
+        pq.write_table(table, path) if kind == "parquet" else saved(path, table)
+    with pytest.raises(DataError, match=MUCH):
+        next(opened(path))
 
 
 def test_rows_are_read_in_slices_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

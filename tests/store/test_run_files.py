@@ -279,7 +279,7 @@ def test_inspect_counts_them_and_shows_one(recording: Path) -> None:
     assert rows["runs"].startswith("3 (")
     assert rows["beside the file"] == "2 of the runs lie in a.dynamics.h5.runs until gptfl collect merges them"
     rows = dict(inspect(recording.with_name(f"{recording.name}.runs") / "run-0002.h5").rows)
-    assert rows["kind"] == "run of a recording (gptfl-run, format version 1)"
+    assert rows["kind"] == "run of a recording (gptfl-run, format version 2)"
     assert rows["run"] == "run 2 (fit)"
     merge_runs(recording)
     assert "beside the file" not in dict(inspect(recording).rows)

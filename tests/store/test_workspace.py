@@ -185,3 +185,19 @@ def test_a_folder_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         space.latest("dynamics")
     with pytest.raises(ResourceError, match="File name too long"), space.lock("gptfl fit"):
         pass
+
+
+def test_a_full_disk_leaves_no_lock_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Workspace(tmp_path / "work")
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(ResourceError, match="work can't be written: No space left"), space.lock("gptfl fit"):
+            pass
+    assert not space.root.exists()
+    with space.lock("gptfl fit"):
+        pass
