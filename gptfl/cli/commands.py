@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "sweep": "Compare an estimator with itself over a grid of settings, as the paper's ablations do.",
     "learning-curve": "Predict the same held-out runs after fits to few and to many others, to see how many recorded runs it takes.",
     "rank": "Order the training examples by influence; positive makes the metric better.",
-    "report": "Make one HTML page of a recording and its simulator: what-if switches, influences, suspects, trust.",
+    "report": "Make one HTML page of a recording and its simulator: what-if switches, influences, suspects and trust.",
     "attribute": "Tell which examples of a finished fine-tuning helped and which hurt, from its checkpoints.",
     "relabel-study": "Retrain after correcting the labels that a ranking checks first, beside random and perfect order.",
     "select": "Select the training examples that are predicted to be best to train on for some test examples.",

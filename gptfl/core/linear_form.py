@@ -10,7 +10,7 @@ from gptfl.core.links import Link
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class FormRecipe:
     """The recipe that answers are about: step sizes, batch size, and the steps that answers are of."""
 
     learning_rates: Float[np.ndarray, " step"]
@@ -19,7 +19,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Variance:
+class FormVariance:
     """The variance of what the examples of a run do, in the square of its state's distance from the average run.
 
     That distance is ``quadratic`` in the mean of the subset's rows of ``factors``, plus the sum of their ``squares`` over
@@ -50,11 +50,11 @@ class Variance:
 
 
 @dataclass(frozen=True, slots=True)
-class Breadth:
+class FormBreadth:
     """Over how many examples the exposures of recorded runs are spread, at least and at most, and what others cost.
 
     For each factor of e outside of these, a run may end elsewhere by ``share`` of ``moved``, how far the average run has
-    come; a difference of logarithms of up to ``rounding`` is none. Columns are those of ``Variance``.
+    come; a difference of logarithms of up to ``rounding`` is none. Columns are those of ``FormVariance``.
     """
 
     least: Float[np.ndarray, " recorded"]
@@ -63,7 +63,7 @@ class Breadth:
     rounding: float
     moved: Float[np.ndarray, "recorded column"]
 
-    def apart(self, recipe: Recipe, count: int) -> Float[np.ndarray, " recorded"]:
+    def apart(self, recipe: FormRecipe, count: int) -> Float[np.ndarray, " recorded"]:
         """How far a subset of so many examples, taken in turn, lies outside: a difference of logarithms, 0 inside."""
         exposures, found, begin = np.zeros(count), np.zeros(len(recipe.steps)), 0
         size = recipe.batch_size
@@ -80,7 +80,7 @@ class Breadth:
 
 
 @dataclass(frozen=True, slots=True)
-class Intervals:
+class FormIntervals:
     """How intervals are made of standard deviations.
 
     These are multiplied by ``scale``; ``reach`` has by level how many of them an interval reaches to each side, nothing
@@ -119,16 +119,16 @@ class LinearForm:
     """
 
     link: Link
-    recipe: Recipe
+    recipe: FormRecipe
     first: Float[np.ndarray, " test"]
     average: Float[np.ndarray, "recorded test"]
     weights: Float[np.ndarray, " pool"]
     factors: Float[np.ndarray, "pool k"]
     base: Float[np.ndarray, "recorded test"]
     slope: Float[np.ndarray, "recorded test k"]
-    variance: Variance
-    breadth: Breadth
-    intervals: Intervals
+    variance: FormVariance
+    breadth: FormBreadth
+    intervals: FormIntervals
     trials: int = 0
 
     def predict(self, members: Int[np.ndarray, " subset"]) -> LinearPrediction:

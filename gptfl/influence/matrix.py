@@ -39,8 +39,13 @@ def influence_matrix(
 ) -> InfluenceMatrix:
     """The influence of each pool example on each test example, as the estimator tells it.
 
-    Where it tells none directly, what leaving each example out changes (``summed``). Raises ``DataError`` where there is
-    neither, or the vectors aren't to be found.
+    Args:
+        source: the fitted simulator.
+        features: those that it was fitted on, by default looked for in the workspace.
+        summed: what leaving each example out changes, taken where the estimator tells no influence directly.
+        progress: called along the way.
+
+    Raises ``DataError`` where there is neither, or the vectors aren't to be found.
     """
     estimator, name = source.named.estimator, source.found.estimator
     sign = 1.0 if source.metric.higher_is_better else -1.0

@@ -94,7 +94,7 @@ def test_a_method_shows_those_that_its_object_does_not_know(name: str) -> None:
 
 def test_methods_that_write_nothing_show_what_is_asked() -> None:
     recipe = {"orders", "seed", "epochs", "steps", "batch_size", "lr"}
-    questions = {"subset", "drop", "curriculum", "against", "observe"}
+    questions = {"subset", "drop", "curriculum", "against", "observe", "every_order"}
     assert signature_of("Simulator.simulate").keys() == recipe | questions
     assert signature_of("Simulator.simulate_many").keys() == recipe | {"subsets"}
     assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed"}

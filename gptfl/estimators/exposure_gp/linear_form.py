@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Query
-from gptfl.core.linear_form import Breadth, Intervals, LinearForm, Recipe, Variance
+from gptfl.core.linear_form import FormBreadth, FormIntervals, FormRecipe, FormVariance, LinearForm
 from gptfl.errors import DataError
 from gptfl.estimators.exposure_gp.breadth import ROUNDING, SHARE
 from gptfl.estimators.exposure_gp.intervals import LEVELS, SURE, recorded_extremes
@@ -36,9 +36,15 @@ TRIED = 24
 def linear_form(
     model: ExposureModel, reach: Float[np.ndarray, " level"], query: Query, begins_apart: bool
 ) -> LinearForm:
-    """The arrays for the recipe of a query about every order; its subset plays no part.
+    """The arrays for the recipe of a query about every order.
 
-    ``reach`` is how many standard deviations intervals of ``LEVELS`` reach. Raises ``DataError`` where predictions are
+    Args:
+        model: what was fitted.
+        reach: how many standard deviations intervals of each of ``LEVELS`` reach to each side.
+        query: about every order by the recipe; its subset plays no part.
+        begins_apart: whether recorded runs differ at their first step already.
+
+    Raises ``DataError`` where predictions are
     not of this form.
     """
     _check(model, query, begins_apart)
@@ -62,18 +68,18 @@ def linear_form(
     moved = np.concatenate(
         [np.abs(model.centre - model.centre[:1]), np.abs((recorded - recorded[:1]).mean(axis=1))[:, None]], axis=1
     )
-    has_width = (model.tells_width or not model.floor) and not model.binary
+    has_width = (model.knows_width or not model.floor) and not model.binary
     extremes = recorded_extremes(model.recorded.values, np.arange(tests), None)
     return LinearForm(
         link=model.link,
-        recipe=Recipe(rates, query.drawn.shape[2], steps),
+        recipe=FormRecipe(rates, query.drawn.shape[2], steps),
         first=query.first[0],
         average=recorded,
         weights=weights,
         factors=factors,
         base=base,
         slope=slope,
-        variance=Variance(
+        variance=FormVariance(
             factors=squares.factors,
             squares=squares.own,
             quadratic=squares.quadratic,
@@ -82,8 +88,8 @@ def linear_form(
             spread=np.stack([part.spread for part in parts]),
             noise=np.stack([part.noise for part in parts]),
         ),
-        breadth=Breadth(breadth.least, breadth.most, SHARE, ROUNDING, moved),
-        intervals=Intervals(
+        breadth=FormBreadth(breadth.least, breadth.most, SHARE, ROUNDING, moved),
+        intervals=FormIntervals(
             model.interval_scale,
             dict(zip(LEVELS, reach.tolist(), strict=True)) if has_width else {},
             SURE,
@@ -119,7 +125,7 @@ class _Part:
     """What each example alone would do at one recorded step, less its share of the average run's state.
 
     ``effects`` are on predictions, ``rows`` along what recorded runs differ in, ``products`` of two examples' states without
-    ``own``, the squares of what is each example's own. The others are as in ``Variance``.
+    ``own``, the squares of what is each example's own. The others are as in ``FormVariance``.
     """
 
     effects: Float[np.ndarray, "pool test"]
