@@ -35,7 +35,7 @@ _OF_A_SUBSET = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
 _NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
 _NOT_OF_A_RUN = all_but(SimulateOptions, *_OF_A_SUBSET, "subset", "drop", "curriculum", "against", "observe")
 _NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed")
-_SELECTED = ("size", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
+_SELECTED = ("size", "among", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
 _NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
 _NOT_OF_VERIFICATION = {"simulator", "dynamics", "features", "workspace", *shell_names(VerifyOptions)}
 """The options of commands that a simulator's methods don't take: it knows its files, and most write none."""
@@ -203,15 +203,14 @@ class Simulator:
 
         Raises as ``gptfl.select`` does.
         """
-        from gptfl.influence.greedy import SelectionSpec
         from gptfl.influence.select import select_from
-        from gptfl.influence.selection import target_of
+        from gptfl.influence.selection import spec_of, target_of
         from gptfl.influence.targets import check_how
 
         made = assemble(SelectOptions, groups, {"size": size, **options}, "select", _NOT_OF_SELECTION)
         selection = made.selection
         check_how(selection.how)
-        spec = SelectionSpec.of(selection)
+        spec = spec_of(made, self.opened)
         subject = target_of(selection.on, self.opened, spec)
         return select_from(
             self.opened, subject, spec, selection.how, self._where[2], selection.orders, made.seed, progress

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option
-from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions, Picture
+from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions, Picture
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
 INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
@@ -85,7 +85,13 @@ class RankOptions:
     )
     seed: int = common.seed("the random runs")
     inputs: InputOptions = InputOptions()
-    output: File = option(None, "Also write the table to this .csv or .json file.", shown=False, panel=FILES)
+    output: File = option(
+        None,
+        "Also write the rows (all, or as --top and --harmful choose) to this .csv or .json file, which other commands take "
+        "as ids.",
+        shown=False,
+        panel=FILES,
+    )
     figure: Picture = option(
         None,
         "Picture of how early flipped labels are found.",
@@ -200,6 +206,13 @@ class SelectOptions:
     """What ``gptfl select`` selects, and what it shows of that."""
 
     selection: SelectionOptions
+    among: Ids | None = option(
+        None,
+        "Choose only among these pool ids: a file of ids, one a line, or a table that gptfl rank wrote.",
+        flag="--from",
+        shown="all",
+        panel=CHOICE,
+    )
     top: int = option(
         10, "How many of them to show.", metavar="N", panel=RESULT, shell=True, bound=at_least(1, "give 1 or more")
     )
