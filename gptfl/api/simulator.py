@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _OF_A_SUBSET = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
 _NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
 _NOT_OF_A_RUN = all_but(SimulateOptions, *_OF_A_SUBSET, "subset", "drop", "curriculum", "against", "observe")
-_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed")
+_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed", "fdr")
 _SELECTED = ("size", "among", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
 _NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
 _NOT_OF_VERIFICATION = {"simulator", "dynamics", "features", "workspace", *shell_names(VerifyOptions)}
@@ -173,10 +173,10 @@ class Simulator:
 
         Args:
             on: ``mean``, the default, ``self``, ``test:ID``, ``group:FILE`` or a sequence of test ids.
-            how: by default ``closed-form`` or ``derivative`` where there is one, else ``replace``.
+            how: by default ``remove``, ``closed-form`` or ``derivative``, the first that there is, else ``replace``.
             groups: options in groups, such as ``gptfl.options.influence.InfluenceOptions(orders=8)``.
             progress: called along the way.
-            options: ``orders`` and ``seed`` of ``gptfl rank`` (docs/cli.md).
+            options: ``orders``, ``seed`` and ``fdr`` of ``gptfl rank`` (docs/cli.md).
 
         Raises as ``gptfl.rank`` does.
         """
@@ -187,7 +187,9 @@ class Simulator:
         influence = all_options.influence
         check_how(influence.how)
         subject = influence_target(influence.on, self.opened.recording.dynamics)
-        request = InfluenceRequest(subject, influence.how, None, self._where[2], influence.orders, all_options.seed)
+        request = InfluenceRequest(
+            subject, influence.how, None, self._where[2], influence.orders, all_options.seed, all_options.fdr, True
+        )
         return rank_by([self.opened], request, progress)
 
     @takes(SelectOptions, _NOT_OF_SELECTION)

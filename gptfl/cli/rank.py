@@ -38,17 +38,18 @@ def command(options: RankOptions) -> None:
         console.note(text)
     top = options.top
     if options.as_csv or options.as_json:
-        console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse).rstrip("\n"))
+        console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse, options.only).rstrip("\n"))
     else:
-        show(result, TOP if top is None else top, options.reverse)
+        show(result, TOP if top is None else top, options.reverse, options.only)
         flips = result.flipped is not None and not result.imported
         console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
     console.settle(result.unkept, error)
 
 
-def show(result: "RankResult", top: int, reverse: bool) -> None:
-    """Print the rankings and how early they find flips."""
+def show(result: "RankResult", top: int, reverse: bool, only: str | None = None) -> None:
+    """Print the rankings, what is known of the rows, and how early they find flips."""
     from gptfl.report.ranking import detection_table, rich_table, token_table
+    from gptfl.report.verdicts import verdict_line
 
     for ranking in result.rankings:
         how = f"--how {ranking.how}" + (
@@ -57,7 +58,11 @@ def show(result: "RankResult", top: int, reverse: bool) -> None:
         console.say(
             f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
         )
-        show_table(rich_table(result, ranking, top, reverse))
+        if ranking.meaning:
+            console.say(ranking.meaning)
+        show_table(rich_table(result, ranking, top, reverse, only))
+        if ranking.verdicts is not None:
+            console.say(verdict_line(ranking.verdicts))
     if result.tokens is not None:
         console.say("Influence on each token of its target, to first order; their mean is the whole example's")
         show_table(token_table(result, result.tokens))

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from gptfl.core import Example, MetricInfo
 from gptfl.core.display import Displayed
+from gptfl.influence.verdicts import Verdicts
 from gptfl.scores.detection import Detection
 
 
@@ -29,6 +30,10 @@ class Ranking:
     simulator: Path
     low: Float[np.ndarray, " pool"] | None = None
     high: Float[np.ndarray, " pool"] | None = None
+    meaning: str = ""
+    """What a positive number is, in a sentence."""
+    verdicts: Verdicts | None = None
+    """What is known of each example, where the estimator says how sure it is."""
 
     @property
     def order(self) -> list[int]:

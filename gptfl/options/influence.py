@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option
+from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option, share
 from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions, Picture
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
 INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
 
 
-def how_option() -> Any:
+def how_option(shown: str = "closed-form or derivative where there is one, else replace") -> Any:
     """How influence is told."""
     return option(
         None,
-        "replace (simulate others in its place), drop (simulate without it), closed-form (as the estimator itself "
-        "tells it, with an interval) or derivative (the same to first order, without one).",
-        shown="closed-form or derivative where there is one, else replace",
-        complete=("replace", "drop", "closed-form", "derivative"),
+        "remove (with it, less as if it were not there, with an interval), replace (simulate others in its place), drop "
+        "(simulate with its places empty), closed-form (once more in place of the average row, with an interval) or "
+        "derivative (to first order, without one).",
+        shown=shown,
+        complete=("remove", "replace", "drop", "closed-form", "derivative"),
         panel=INFLUENCE,
     )
 
@@ -44,7 +45,7 @@ class InfluenceOptions:
         complete=("mean", "self", "test:", "group:"),
         panel=INFLUENCE,
     )
-    how: str | None = how_option()
+    how: str | None = how_option("remove, closed-form or derivative, the first that there is, else replace")
     orders: int = option(
         4,
         "Random runs that each example is tried in.",
@@ -69,6 +70,21 @@ class RankOptions:
     influence: InfluenceOptions = InfluenceOptions()
     top: int | None = common.top()
     reverse: bool = common.harmful()
+    only: str | None = option(
+        None,
+        "Only the rows with this verdict: helpful or harmful.",
+        shown="all",
+        complete=("helpful", "harmful"),
+        panel=RESULT,
+    )
+    fdr: float = option(
+        0.1,
+        "False discovery rate of verdicts: the share of rows called helpful or harmful whose influence may have the "
+        "other sign.",
+        metavar="SHARE",
+        panel=INFLUENCE,
+        bound=share("give a share between 0 and 1, such as 0.1"),
+    )
     as_csv: bool = common.as_csv()
     as_json: bool = common.as_json()
     model: str | None = option(

@@ -262,6 +262,23 @@ class TellsInfluence(Protocol):
 
 
 @runtime_checkable
+class TellsTargetInfluence(Protocol):
+    """What an estimator that tells influence may also offer: influence on one weighted sum of the test examples alone.
+
+    How sure it is of a mean over test examples is then judged by that mean, and not by what single ones do.
+    """
+
+    def influence_on_target(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
+        """As ``influence_of``, and the standard deviation before any run; None where it can't be told."""
+        ...
+
+
+@runtime_checkable
 class Trainer(Protocol):
     """Fine-tunes one model again and again from the same weights; what an executor drives."""
 
