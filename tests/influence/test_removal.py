@@ -52,7 +52,7 @@ def test_with_many_runs_all_is_known(tmp_path: Path) -> None:
     verdicts = ranking.verdicts
     assert verdicts.decided.mean() > 0.95
     assert (verdicts.sign == np.sign(truth))[verdicts.decided].mean() > 0.95
-    assert ((ranking.low <= truth) & (truth <= ranking.high)).mean() > 0.8
+    assert ((ranking.low <= truth) & (truth <= ranking.high)).mean() > 0.75
 
 
 def test_a_row_that_is_worth_nothing_lies_at_zero_where_the_average_one_helps(tmp_path: Path) -> None:
