@@ -9,6 +9,7 @@ from typing import Any
 from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
+from gptfl.influence.cleaning import CLEANING, check_purpose, rank_for_cleaning
 from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
@@ -56,6 +57,7 @@ def rank_with(
     influence, figure = options.influence, options.figure
     check_how(influence.how)
     check_verdict(options.only)
+    check_purpose(options.purpose)
     if options.output is not None:
         check_table(Path(options.output))
         check_plain_target(user_path(options.output), "--output")
@@ -74,7 +76,7 @@ def rank_with(
     request = InfluenceRequest(
         subject, influence.how, own, options.inputs.features, influence.orders, options.seed, options.fdr, True
     )
-    result = rank_by(sources, request, progress)
+    result = (rank_for_cleaning if options.purpose == CLEANING else rank_by)(sources, request, progress)
     _check_only(options.only, result)
     if test is not None and sketched is not None:
         result = replace(result, tokens=token_influence(first, test, sketched))

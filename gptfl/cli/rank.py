@@ -52,6 +52,11 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
     from gptfl.report.verdicts import verdict_line
 
     for ranking in result.rankings:
+        if result.signs is not None:
+            console.say(f"{len(result.pool)} training examples, the most suspicious first, by {ranking.label}")
+            console.say(ranking.meaning)
+            show_table(rich_table(result, ranking, top, reverse, only))
+            continue
         how = f"--how {ranking.how}" + (
             "" if ranking.step is None else f", {result.metric.name} at step {ranking.step}"
         )
@@ -67,9 +72,10 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         console.say("Influence on each token of its target, to first order; their mean is the whole example's")
         show_table(token_table(result, result.tokens))
     if result.flipped is not None:
-        first = "highest" if result.on == "self" else "lowest"
+        first = "highest influence" if result.on == "self" else "lowest influence"
+        first = first if result.signs is None else "most suspicious"
         console.say(
-            f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} influence first:"
+            f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} first:"
         )
         show_table(detection_table(result.detections))
     console.say_paths(table=result.output, picture=result.figure)

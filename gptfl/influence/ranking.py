@@ -77,3 +77,5 @@ class RankResult(Displayed):
     """Influence by target token of the test example, where it was asked for."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
+    signs: Mapping[str, Float[np.ndarray, " pool"]] | None = None
+    """Of a ranking for cleaning, what makes rows suspicious, by name; its influences are then how suspicious all make them."""

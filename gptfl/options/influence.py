@@ -67,6 +67,13 @@ class InfluenceOptions:
 class RankOptions:
     """What ``gptfl rank`` orders, and what it shows of that."""
 
+    purpose: str = option(
+        "target",
+        "What the ranking is for: target (what helps these test examples), or cleaning (what is wrong with the rows: every "
+        "sign of it as a column, most suspicious first).",
+        flag="--for",
+        complete=("target", "cleaning"),
+    )
     influence: InfluenceOptions = InfluenceOptions()
     top: int | None = common.top()
     reverse: bool = common.harmful()

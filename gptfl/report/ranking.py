@@ -15,8 +15,10 @@ from gptfl.core import Example, word_of
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError
+from gptfl.influence.cleaning import CLEANING, COMBINED
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
-from gptfl.influence.targets import LEVEL
+from gptfl.influence.targets import LEVEL, SELF
+from gptfl.report.cleaning import cleaning_table, row_of
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
@@ -51,6 +53,7 @@ def shown(ranking: Ranking, top: int | None, reverse: bool, only: str | None = N
     ``only`` is the verdict of those to show, None for any.
     """
     ranked = list(enumerate(ranking.order, 1))
+    reverse = reverse and ranking.how != CLEANING  # whose first are the suspicious ones
     if only is not None:
         verdicts = ranking.verdicts
         ranked = [] if verdicts is None else [one for one in ranked if verdicts.of(one[1]) == only]
@@ -73,11 +76,14 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, on
     known = ["verdict", "wrong_sign"] if any(ranking.verdicts is not None for ranking in result.rankings) else []
     extra = [] if result.flipped is None else ["flipped"]
     named = [] if result.tokens is None else [f"token {number}" for number in range(1, 1 + len(result.tokens.tokens))]
-    columns = ["rank", "id", "influence", *bounds, *named, *known, "class", *extra, "text"]
+    if result.signs is not None:
+        bounds = [*result.signs]
+    value = "influence" if result.signs is None else COMBINED
+    columns = ["rank", "id", value, *bounds, *named, *known, "class", *extra, "text"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["estimator", *columns])
     for ranking in result.rankings:
-        for rank, place in shown(ranking, top, reverse, only):
+        for rank, place in shown(ranking, top, reverse and result.on != SELF, only):
             row = _row(result, ranking, rank, place)
             row["id"] = written_id(row["id"])
             row |= dict(zip(named, row.pop("tokens", ()), strict=True))
@@ -100,7 +106,10 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
                 "meaning": ranking.meaning,
                 **({} if ranking.low is None else {"level": LEVEL}),
                 **({} if ranking.verdicts is None else {"verdicts": verdict_counts(ranking.verdicts)}),
-                "examples": [_row(result, ranking, rank, place) for rank, place in shown(ranking, top, reverse, only)],
+                "examples": [
+                    _row(result, ranking, rank, place)
+                    for rank, place in shown(ranking, top, reverse and result.on != SELF, only)
+                ],
             }
             for ranking in result.rankings
         ],
@@ -132,8 +141,11 @@ def write_table(
 
 def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool, only: str | None = None) -> Table:
     """One estimator's ranking for the terminal; the caption says how much of it is shown."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
+    reverse = reverse and result.on != SELF  # the most suspicious are the highest there
     total = len(shown(ranking, None, reverse, only))
+    if result.signs is not None:
+        return cleaning_table(result, ranking, shown(ranking, top, reverse and result.on != SELF, only), total)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
     if top is not None and top < total:
         end = "lowest" if reverse else "highest"
         which = "" if only is None else f" {only}"
@@ -149,7 +161,7 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
     table.add_column("text", overflow="fold")
     scale = NumberScale.of(ranking.influence)
     pieces = excerpts(result.pool)
-    for rank, place in shown(ranking, top, reverse, only):
+    for rank, place in shown(ranking, top, reverse and result.on != SELF, only):
         row = _row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
         cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, written_id(row["id"]), row["class"]]
@@ -227,6 +239,8 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
 
 
 def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
+    if result.signs is not None:
+        return row_of(result, ranking, rank, place)
     example = result.pool[place]
     flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
     bounds = {"low": ranking.low, "high": ranking.high}
