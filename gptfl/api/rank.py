@@ -9,7 +9,7 @@ from typing import Any
 from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
-from gptfl.influence.cleaning import CLEANING, check_purpose, rank_for_cleaning
+from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
 from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
@@ -57,7 +57,7 @@ def rank_with(
     influence, figure = options.influence, options.figure
     check_how(influence.how)
     check_verdict(options.only)
-    check_purpose(options.purpose)
+    check_purpose(options.purpose, options.by)
     if options.output is not None:
         check_table(Path(options.output))
         check_plain_target(user_path(options.output), "--output")
@@ -73,8 +73,9 @@ def rank_with(
         own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
     elif sketched is None:
         sketched = sketch_again(recording, test, options.model, influence.data, progress)
+    by = field_of(options.purpose, options.by, recording.dynamics.pool)
     request = InfluenceRequest(
-        subject, influence.how, own, options.inputs.features, influence.orders, options.seed, options.fdr, True
+        subject, influence.how, own, options.inputs.features, influence.orders, options.seed, options.fdr, True, by
     )
     result = (rank_for_cleaning if options.purpose == CLEANING else rank_by)(sources, request, progress)
     _check_only(options.only, result)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _OF_A_SUBSET = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
 _NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
 _NOT_OF_A_RUN = all_but(SimulateOptions, *_OF_A_SUBSET, "subset", "drop", "curriculum", "against", "observe")
-_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed", "fdr", "purpose")
+_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed", "fdr", "purpose", "by")
 _SELECTED = ("size", "among", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
 _NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
 _NOT_OF_VERIFICATION = {"simulator", "dynamics", "features", "workspace", *shell_names(VerifyOptions)}
@@ -176,21 +176,22 @@ class Simulator:
             how: by default ``remove``, ``closed-form`` or ``derivative``, the first that there is, else ``replace``.
             groups: options in groups, such as ``gptfl.options.influence.InfluenceOptions(orders=8)``.
             progress: called along the way.
-            options: ``purpose``, ``orders``, ``seed`` and ``fdr`` of ``gptfl rank`` (docs/cli.md).
+            options: ``purpose``, ``by``, ``orders``, ``seed`` and ``fdr`` of ``gptfl rank`` (docs/cli.md).
 
         Raises as ``gptfl.rank`` does.
         """
-        from gptfl.influence.cleaning import CLEANING, check_purpose, rank_for_cleaning
+        from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
         from gptfl.influence.rank import InfluenceRequest, rank_by
         from gptfl.influence.targets import check_how, influence_target
 
         all_options = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
         influence = all_options.influence
         check_how(influence.how)
-        check_purpose(all_options.purpose)
+        check_purpose(all_options.purpose, all_options.by)
         subject = influence_target(influence.on, self.opened.recording.dynamics)
+        by = field_of(all_options.purpose, all_options.by, self.opened.recording.dynamics.pool)
         request = InfluenceRequest(
-            subject, influence.how, None, self._where[2], influence.orders, all_options.seed, all_options.fdr, True
+            subject, influence.how, None, self._where[2], influence.orders, all_options.seed, all_options.fdr, True, by
         )
         made = rank_for_cleaning if all_options.purpose == CLEANING else rank_by
         return made([self.opened], request, progress)

@@ -48,6 +48,7 @@ def command(options: RankOptions) -> None:
 
 def show(result: "RankResult", top: int, reverse: bool, only: str | None = None) -> None:
     """Print the rankings, what is known of the rows, and how early they find flips."""
+    from gptfl.report.groups import group_table
     from gptfl.report.ranking import detection_table, rich_table, token_table
     from gptfl.report.verdicts import verdict_line
 
@@ -65,6 +66,10 @@ def show(result: "RankResult", top: int, reverse: bool, only: str | None = None)
         )
         if ranking.meaning:
             console.say(ranking.meaning)
+        if ranking.groups is not None:
+            console.say(ranking.groups.meaning)
+            show_table(group_table(ranking.groups, top, reverse, only))
+            continue
         show_table(rich_table(result, ranking, top, reverse, only))
         if ranking.verdicts is not None:
             console.say(verdict_line(ranking.verdicts))

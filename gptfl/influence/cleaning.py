@@ -11,6 +11,7 @@ from gptfl.core import Example, Features, Progress, class_numbers
 from gptfl.errors import DataError, UsageError
 from gptfl.features.vectors import VectorsInMemory
 from gptfl.influence.closed_form import vectors_of
+from gptfl.influence.group_effects import usual_field
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.neighbours import Neighbours, nearest, unit_vectors
 from gptfl.influence.rank import InfluenceRequest
@@ -23,7 +24,8 @@ from gptfl.simulation.simulator import FittedSimulator
 from gptfl.tasks.label_noise import flipped_of
 
 CLEANING = "cleaning"
-PURPOSES = ("target", CLEANING)
+MIXTURE = "mixture"
+PURPOSES = ("target", CLEANING, MIXTURE)
 COMBINED = "suspicion"
 """The column of the order of all signs together."""
 ITSELF, HARM, LABEL, EFFECT, OUTLIER = (
@@ -40,10 +42,17 @@ MEANING = (
 TEXTS = "tfidf-svd"
 
 
-def check_purpose(purpose: str) -> None:
-    """Raise ``UsageError`` for an unknown purpose of a ranking."""
+def check_purpose(purpose: str, by: str | None = None) -> None:
+    """Raise ``UsageError`` for an unknown purpose of a ranking, or for groups where single rows are asked about."""
     if purpose not in PURPOSES:
-        raise UsageError(f"{purpose!r} is unknown", f"use {' or '.join(PURPOSES)}", option="purpose")
+        raise UsageError(f"{purpose!r} is unknown", f"use {', '.join(PURPOSES[:-1])} or {MIXTURE}", option="purpose")
+    if purpose == CLEANING and by is not None:
+        raise UsageError(f"--by {by} is of groups, and --for {CLEANING} of single rows", "leave one of them out")
+
+
+def field_of(purpose: str, by: str | None, pool: Sequence[Example]) -> str | None:
+    """The field by which rows are in groups; None where they are ranked one by one."""
+    return usual_field(pool) if purpose == MIXTURE and by is None else by
 
 
 def rank_for_cleaning(sources: Sequence[FittedSimulator], request: InfluenceRequest, progress: Progress) -> RankResult:

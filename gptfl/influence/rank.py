@@ -10,6 +10,7 @@ from jaxtyping import Bool
 
 from gptfl.core import Progress
 from gptfl.influence.closed_form import WIDTH
+from gptfl.influence.group_effects import group_effects, group_rows
 from gptfl.influence.meaning import meaning
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
@@ -46,6 +47,9 @@ class InfluenceRequest:
     """The false discovery rate of verdicts, None for none."""
     absent: bool = False
     """Whether, unless ``how`` says otherwise, zero is as if a row were not there, where the estimator can tell that."""
+
+    by: str | None = None
+    """The field by which rows are in groups, whose effects are told as well; None for none."""
 
     def how_of(self, source: FittedSimulator) -> str | None:
         """How a simulator is to tell it; None leaves it to ``compute_influence``."""
@@ -97,6 +101,8 @@ def rankings_of(
     """Each simulator's ranking, and what to tell of them."""
     notes: list[str] = []
     rankings = []
+    pool = sources[0].recording.dynamics.pool
+    grouping = None if request.by is None else group_rows(pool, request.by)
     counts = Counter(source.found.estimator for source in sources)
     for source in sources:
         name = source.found.estimator
@@ -107,6 +113,10 @@ def rankings_of(
         )
         half = None if influence.spread is None else WIDTH * influence.spread
         low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)
+        verdicts, groups = _verdicts(source, influence, request), None
+        if grouping is not None:
+            rows = influence.influence
+            groups = group_effects(source, request.subject, grouping, rows, verdicts, request.features, progress)
         rankings.append(
             Ranking(
                 label,
@@ -118,7 +128,8 @@ def rankings_of(
                 low,
                 high,
                 meaning(influence.how, request.subject, source.metric, influence.step),
-                _verdicts(source, influence, request),
+                verdicts,
+                groups,
             )
         )
         notes += [*source.notes, *source.recording.notes, *influence.notes]

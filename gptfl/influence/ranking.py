@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from gptfl.core import Example, MetricInfo
 from gptfl.core.display import Displayed
+from gptfl.influence.group_effects import GroupEffects
 from gptfl.influence.verdicts import Verdicts
 from gptfl.scores.detection import Detection
 
@@ -34,6 +35,8 @@ class Ranking:
     """What a positive number is, in a sentence."""
     verdicts: Verdicts | None = None
     """What is known of each example, where the estimator says how sure it is."""
+    groups: GroupEffects | None = None
+    """What whole groups of examples do, where that was asked for."""
 
     @property
     def order(self) -> list[int]:

@@ -69,10 +69,18 @@ class RankOptions:
 
     purpose: str = option(
         "target",
-        "What the ranking is for: target (what helps these test examples), or cleaning (what is wrong with the rows: every "
-        "sign of it as a column, most suspicious first).",
+        "What the ranking is for: target (what helps these test examples), cleaning (what is wrong with the rows: every "
+        "sign of it as a column, most suspicious first) or mixture (what groups of rows do, as --by).",
         flag="--for",
-        complete=("target", "cleaning"),
+        complete=("target", "cleaning", "mixture"),
+    )
+    by: str | None = option(
+        None,
+        "Rank groups of rows by this field of theirs, or by class or task: each as if none of its rows were there.",
+        metavar="FIELD",
+        shown="rows; with --for mixture tasks, else classes",
+        complete=("class", "task"),
+        panel=INFLUENCE,
     )
     influence: InfluenceOptions = InfluenceOptions()
     top: int | None = common.top()

@@ -19,6 +19,7 @@ from gptfl.influence.cleaning import CLEANING, COMBINED
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
 from gptfl.influence.targets import LEVEL, SELF
 from gptfl.report.cleaning import cleaning_table, row_of
+from gptfl.report.groups import groups_of_json, groups_to_csv
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
@@ -72,6 +73,8 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, on
     only for a recording with flipped labels.
     """
     text = io.StringIO()
+    if any(ranking.groups is not None for ranking in result.rankings):
+        return groups_to_csv([(one.label, one.groups) for one in result.rankings if one.groups], top, reverse, only)
     bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
     known = ["verdict", "wrong_sign"] if any(ranking.verdicts is not None for ranking in result.rankings) else []
     extra = [] if result.flipped is None else ["flipped"]
@@ -106,6 +109,7 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False, o
                 "meaning": ranking.meaning,
                 **({} if ranking.low is None else {"level": LEVEL}),
                 **({} if ranking.verdicts is None else {"verdicts": verdict_counts(ranking.verdicts)}),
+                **({} if ranking.groups is None else groups_of_json(ranking.groups, top, reverse, only)),
                 "examples": [
                     _row(result, ranking, rank, place)
                     for rank, place in shown(ranking, top, reverse and result.on != SELF, only)

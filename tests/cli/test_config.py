@@ -36,7 +36,7 @@ WORDS = {
     "compare": "--estimator gptfluence@tfidf-svd:order=2 --folds 3 --latex --sweep runs=2,3",
     "sweep": "order=1,2 every=1,2 --estimator gptfluence --folds 3",
     "learning-curve": "2 3 5 --estimator exposure-gp --held-out 4 --draws 2",
-    "rank": "--harmful --for cleaning --only harmful --fdr 0.2 --top 3 --simulator a.h5 --simulator b.h5 --no-picture",
+    "rank": "--harmful --for mixture --by source --only harmful --fdr 0.2 --top 3 --simulator a.h5 --simulator b.h5 --no-picture",
     "attribute": "--train t.csv --order o.csv --lr 0.1 --optimiser-state --on self --top 3 --harmful",
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--from ids.txt --diversity 1.5 --cautious 1",

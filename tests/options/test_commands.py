@@ -97,7 +97,7 @@ def test_methods_that_write_nothing_show_what_is_asked() -> None:
     questions = {"subset", "drop", "curriculum", "against", "observe"}
     assert signature_of("Simulator.simulate").keys() == recipe | questions
     assert signature_of("Simulator.simulate_many").keys() == recipe | {"subsets"}
-    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose"}
+    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose", "by"}
     assert {"size", "search", "cautious", "seed"} < signature_of("Simulator.select").keys()
 
 

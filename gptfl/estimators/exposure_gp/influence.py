@@ -23,6 +23,23 @@ class Presentations:
     cross: Float[np.ndarray, "source example run"]
     distance: Float[np.ndarray, "source example"]
     expected: Float[np.ndarray, "example target"]
+    own: "OwnEffects"
+    shared: tuple[tuple[float, Float[np.ndarray, "example d"]], ...]
+    """What vectors tell: vectors whose products, times the number beside them, are covariances."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEffects:
+    """Covariances of own effects, less those of the average example, which has a share of every one fitted.
+
+    That of two examples is ``scale`` times ``squares`` where they are one, less what ``shares`` of both, less 1, come to
+    over the ``pool``.
+    """
+
+    scale: float
+    squares: Float[np.ndarray, " example"]
+    shares: Float[np.ndarray, " example"]
+    pool: int
 
 
 def presentations(
@@ -49,15 +66,18 @@ def presentations(
     cross[0] -= weight * ours.mean(axis=1)
     square = relative**2
     distance[0] += weight * rate * (square - np.where(fitted_here, 2.0 * square - 1.0, -1.0) / model.pool)
+    alone = OwnEffects(weight * rate, square, np.where(fitted_here, square, 0.0), model.pool)
+    shared = []
     for source, one in enumerate(effects, start=1):
         ours = fitted[source] - fitted[source].mean(axis=0)
         weight = model.hyper.weights[source] / step.units[source] * rate
         cross[1] += weight * (one @ ours.T)
         distance[1] += weight * rate * (one**2).sum(axis=1)
+        shared.append((weight * rate, one))
     expected = np.zeros((len(places), len(weights)))
     for scale, theirs, all_ours in zip(model.hyper.scales, examples.expected, model.examples.expected, strict=True):
         expected += scale * rate * (_moved(model, (theirs, None), (all_ours, None)) @ weights.T)
-    return Presentations(cross, distance, expected)
+    return Presentations(cross, distance, expected, alone, tuple(shared))
 
 
 def influence(

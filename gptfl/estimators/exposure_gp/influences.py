@@ -1,6 +1,6 @@
 """What ``exposure-gp`` tells of influence, without simulating."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted
+from gptfl.estimators.exposure_gp.group_influence import Part, influence_of_groups
 from gptfl.estimators.exposure_gp.influence import first_order, influence, influence_on_target
 from gptfl.estimators.exposure_gp.inputs import check_vectors
 from gptfl.estimators.exposure_gp.model import ExposureModel
@@ -55,6 +56,22 @@ class Influences:
             return None
         self._check_vectors(vectors, places)
         mean, spread, before = influence_on_target(self.model_, places, vectors, weights)
+        return (mean if self.model_.higher else -mean), spread, before
+
+    def influence_of_groups(
+        self, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
+    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
+        """Influence of whole groups on one weighted sum (see ``interfaces.TellsGroupInfluence``); None after one run."""
+        self._check_fitted()
+        if self.single_ is not None:
+            return None
+
+        def checked() -> Iterator[Part]:
+            for places, vectors, groups in parts:
+                self._check_vectors(vectors, places)
+                yield places, vectors, groups
+
+        mean, spread, before = influence_of_groups(self.model_, checked(), count, weights)
         return (mean if self.model_.higher else -mean), spread, before
 
     def _check_vectors(

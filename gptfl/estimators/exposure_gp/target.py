@@ -100,21 +100,10 @@ class TargetPosterior:
         """The means of effects whose prior covariances with the runs are ``cross``."""
         return np.asarray(sum(one.share * self._mean(one, cross) for one in self.candidates) / self._whole)
 
-    def covariance(
-        self, cross: Float[np.ndarray, "source effect run"], prior: Float[np.ndarray, "source effect effect"]
-    ) -> Float[np.ndarray, "effect effect"]:
-        """The covariances of effects with one another, of which the prior ones are ``prior``."""
-        mean, found = self.mean(cross), np.zeros(prior.shape[1:])
-        for one in self.candidates:
-            scaled = one.combined(cross) @ one.rows.vectors * np.sqrt(one.precision)
-            apart = self._mean(one, cross) - mean
-            found += one.share * (one.variance * (one.combined(prior) - scaled @ scaled.T) + np.outer(apart, apart))
-        return found / self._whole
-
     def variance(
         self, cross: Float[np.ndarray, "source effect run"], prior: Float[np.ndarray, "source effect"]
     ) -> Float[np.ndarray, " effect"]:
-        """The variances of effects alone."""
+        """The variances of effects, of which the prior ones are ``prior``."""
         mean, found = self.mean(cross), np.zeros(prior.shape[1])
         for one in self.candidates:
             scaled = one.combined(cross) @ one.rows.vectors * np.sqrt(one.precision)
