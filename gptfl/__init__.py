@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gptfl.api.sweep import sweep
     from gptfl.api.verify import verify
     from gptfl.features.featurize import featurize
+    from gptfl.interchange.apply_rows import apply
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
     from gptfl.options.recipe import read_recipe
@@ -40,6 +41,7 @@ _WHERE = {
     "Recorder": "recorder.recorder",
     "Recording": "api.recording",
     "Simulator": "api.simulator",
+    "apply": "interchange.apply_rows",
     "attribute": "api.attribute",
     "collect": "api.recording",
     "compare": "api.compare",
@@ -70,6 +72,7 @@ __all__ = [
     "Recorder",
     "Recording",
     "Simulator",
+    "apply",
     "attribute",
     "collect",
     "compare",

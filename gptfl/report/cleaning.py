@@ -6,6 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gptfl.core import word_of
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import shown_line, written_id
 from gptfl.influence.cleaning import COMBINED, signs_at
@@ -17,15 +18,13 @@ if TYPE_CHECKING:
 
 def row_of(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
     """One row with its suspicion and all signs, for CSV and JSON."""
-    from gptfl.report.ranking import class_of
-
     example = result.pool[place]
     return {
         "rank": rank,
         "id": example.id,
         COMBINED: float(ranking.influence[place]),
         **signs_at(result.signs or {}, place),
-        "class": class_of(example),
+        "class": shown_line(word_of(example)),
         **({} if result.flipped is None else {"flipped": bool(result.flipped[place])}),
         "text": shown_line(example.text),
     }

@@ -32,16 +32,16 @@ BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a
 class ExampleIndex:
     """The ids of a pool, or of another set of examples that ``noun`` names, and their places."""
 
-    def __init__(self, examples: Sequence[Example], noun: str = "pool") -> None:
+    def __init__(self, examples: Sequence[Example], noun: str = "pool", remedy: str = "") -> None:
         self.noun = noun
+        self.remedy = remedy or f"list the {noun}'s ids with gptfl inspect FILE --examples"
         self.places = {example.id: place for place, example in enumerate(examples)}
 
     def place(self, name: str, where: str) -> int:
         """The place of an id. Raises ``DataError`` with the nearest known one."""
         if name not in self.places:
             close = suggest(name, self.places) if len(self.places) <= 20_000 else ""
-            listing = f"list the {self.noun}'s ids with gptfl inspect FILE --examples"
-            remedy = close if close.startswith("did") else listing
+            remedy = close if close.startswith("did") else self.remedy
             raise DataError(f"{where}: {name[:80]!r} is not an id of the {self.noun} of {len(self.places)}", remedy)
         return self.places[name]
 

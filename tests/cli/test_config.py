@@ -22,6 +22,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "attribute": ("--model", "tiny", "--checkpoints", "out"),
     "select": ("--size", "3"),
     "select-study": ("--size", "3"),
+    "apply": ("--data", "rows.jsonl"),
     "inspect": ("x.h5",),
     "export": ("--to", "out"),
 }
@@ -41,6 +42,7 @@ WORDS = {
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--from ids.txt --diversity 1.5 --cautious 1",
     "select-study": "--rival tracin-cp --random 3",
+    "apply": "--drop ids.txt --weights --output there",
     "demo": "--workspace here",
     "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
