@@ -1,5 +1,6 @@
 """What was left out of somebody's data, as a page of Markdown to paste into a pull request."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +17,15 @@ from gptfl.options.apply import ApplyOptions
 SHOWN = 50
 """So many rows are listed."""
 LONGEST = 120
-SPECIAL = "\\`*_{}[]<>()#+-.!|~&@$:"
+SPECIAL = re.compile(r"[\\`*_\[\]<>|~&@#$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What Markdown, HTML in it, or GitHub would make something of: marks, tags, mentions and addresses."""
 
 
 def escaped(text: str, longest: int = LONGEST) -> str:
     """A text on one line as Markdown shows it, whatever it holds; cut where it is long."""
     line = shown_line(text)
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
-    return "".join(f"&#{ord(one)};" if one in SPECIAL else one for one in line)
+    return SPECIAL.sub(lambda found: f"&#{ord(found[0])};", line)
 
 
 def summary(

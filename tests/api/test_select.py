@@ -47,7 +47,7 @@ def space(made: Path, tmp_path: Path) -> Path:
 def test_the_subset_of_greatest_influence_is_what_simulate_takes(space: Path) -> None:
     on = TESTS[:3]
     found = gptfl.select(8, workspace=space, on=on, orders=2, seed=5)
-    ranking = gptfl.rank(workspace=space, on=on).rankings[0]
+    ranking = gptfl.rank(workspace=space, on=on, how="closed-form").rankings[0]
     assert list(found.ids) == [DYNAMICS.pool[place].id for place in ranking.order[:8]]
     np.testing.assert_array_equal(found.influence, ranking.influence[ranking.order[:8]])
     np.testing.assert_array_equal(found.low, ranking.low[ranking.order[:8]])
@@ -79,7 +79,7 @@ def test_classes_caution_and_diversity_change_what_is_selected(space: Path) -> N
     )
     assert sorted(shared.classes.values()) == [3, 3]
     assert len({plain.ids, shared.ids, cautious.ids, apart.ids}) == 4
-    ranking = gptfl.rank(workspace=space, on="test:test-1").rankings[0]
+    ranking = gptfl.rank(workspace=space, on="test:test-1", how="closed-form").rankings[0]
     spread = (ranking.high - ranking.low) / 2 / 1.6448536
     order = np.argsort(-(ranking.influence - 3 * spread), kind="stable")[:6]
     assert list(cautious.ids) == [DYNAMICS.pool[place].id for place in order]

@@ -122,7 +122,10 @@ def test_the_summary_shows_hostile_texts_as_texts(tmp_path: Path) -> None:
     assert row.count("|") == 4
     assert "<" not in page
     assert "&#60;b&#62;" in row
-    assert escaped("`rm`\n| [x](y)") == "&#96;rm&#96; &#124; &#91;x&#93;&#40;y&#41;"
+    assert escaped("`rm`\n| [x](y)") == "&#96;rm&#96; &#124; &#91;x&#93;(y)"
+    assert (
+        escaped("see https://x.y or www.x.y, @me #1: 2.5") == "see https&#58;//x.y or www&#46;x.y, &#64;me &#35;1: 2.5"
+    )
 
 
 def test_parquet_keeps_its_values_and_schema(tmp_path: Path) -> None:
