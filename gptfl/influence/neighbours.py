@@ -12,6 +12,8 @@ NEAREST = 10
 """So many neighbours of each row count, as far as there are."""
 MAX_BYTES = 2**31
 """The vectors of all rows take at most so much memory."""
+MOST_ROWS = 20_000
+"""Of more rows than that neighbours aren't looked for: the time it takes goes with their square."""
 BLOCK = 512
 """So many rows are held against all at once."""
 
@@ -47,7 +49,7 @@ def unit_vectors(vectors: VectorSource, pool: int, centred: bool = True) -> list
 
     ``centred`` says whether the pool's mean is taken off before.
     """
-    if vectors.width == 0 or vectors.width * pool > MAX_BYTES:
+    if vectors.width == 0 or vectors.width * pool > MAX_BYTES or pool > MOST_ROWS:
         return None
     parts: dict[str, list[Float[np.ndarray, "row d"]]] = {}
     for start, stop in blocks(vectors, pool):
@@ -69,7 +71,9 @@ def nearest(units: Sequence[Float[np.ndarray, "row d"]], count: int = NEAREST) -
     places, cosines = np.zeros((rows, count), dtype=np.int64), np.zeros((rows, count))
     for start in range(0, rows, BLOCK):
         stop = min(start + BLOCK, rows)
-        like = np.stack([one[start:stop] @ one.T for one in units]).astype(np.float64).mean(axis=0)
+        like = np.zeros((stop - start, rows))
+        for one in units:
+            like += one[start:stop] @ one.T / len(units)
         like[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # no row is its own neighbour
         order = np.argsort(-like, axis=1, kind="stable")[:, :count]
         places[start:stop] = order

@@ -69,6 +69,10 @@ def test_vectors_that_take_too_much_are_not_held(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(neighbours, "MAX_BYTES", 100)
     assert unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS) is None
     assert unit_vectors(VectorsInMemory(None), ROWS) is None
+    monkeypatch.undo()
+    assert unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS) is not None
+    monkeypatch.setattr(neighbours, "MOST_ROWS", ROWS - 1)
+    assert unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS) is None
 
 
 def test_what_neighbours_say_is_weighed_by_likeness() -> None:
@@ -124,5 +128,5 @@ def test_what_can_not_be_asked_for_cleaning_is_one_line(space: Path) -> None:
     gptfl.fit("mean-run", workspace=space)
     with pytest.raises(UsageError, match="purpose is cleaning, and 2 simulators were given: give one"):
         gptfl.rank(purpose="cleaning", estimators=["exposure-gp", "mean-run"], workspace=space, figure=False)
-    with pytest.raises(UsageError, match="purpose 'clean' is unknown: use target or cleaning"):
+    with pytest.raises(UsageError, match="purpose 'clean' is unknown: use target, cleaning or mixture"):
         gptfl.rank(purpose="clean", workspace=space)

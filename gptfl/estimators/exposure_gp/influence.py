@@ -105,10 +105,10 @@ def influence_on_target(
     places: Int[np.ndarray, " example"],
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, " test"],
+    posterior: TargetPosterior,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """As ``influence`` on one weighted sum, whose signal and noise are its own (``target``); and the spread before."""
+    """As ``influence`` on one weighted sum, of which ``posterior`` is known; and the spread before any run."""
     asked = presentations(model, places, train, weights[None])
-    posterior = TargetPosterior.of(model, weights)
     mean = posterior.mean(asked.cross) + asked.expected[:, 0]
     variance, before = posterior.variance(asked.cross, asked.distance), posterior.before(asked.distance)
     return mean, np.sqrt(variance), np.sqrt(before)

@@ -13,6 +13,7 @@ from gptfl.estimators.exposure_gp.influence import first_order, influence, influ
 from gptfl.estimators.exposure_gp.inputs import check_vectors
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.single_fit import FittedSingleRun
+from gptfl.estimators.exposure_gp.target import TargetPosterior
 
 if TYPE_CHECKING:
     from gptfl.plugins.interfaces import Estimator
@@ -23,6 +24,8 @@ class Influences:
 
     model_: ExposureModel
     single_: FittedSingleRun | None
+    _asked: tuple[ExposureModel, Float[np.ndarray, " test"], TargetPosterior] | None = None
+    """The target that was asked about last."""
 
     def _check_fitted(self) -> None:
         check_fitted(cast("Estimator", self))
@@ -55,7 +58,7 @@ class Influences:
         if self.single_ is not None:
             return None
         self._check_vectors(vectors, places)
-        mean, spread, before = influence_on_target(self.model_, places, vectors, weights)
+        mean, spread, before = influence_on_target(self.model_, places, vectors, weights, self._target(weights))
         return (mean if self.model_.higher else -mean), spread, before
 
     def influence_of_groups(
@@ -73,6 +76,15 @@ class Influences:
 
         mean, spread, before = influence_of_groups(self.model_, checked(), count, weights)
         return (mean if self.model_.higher else -mean), spread, before
+
+    def _target(self, weights: Float[np.ndarray, " test"]) -> TargetPosterior:
+        """What is known of a weighted sum, found once for examples that are asked about some at a time."""
+        last = self._asked
+        if last is not None and last[0] is self.model_ and np.array_equal(last[1], weights):
+            return last[2]
+        found = TargetPosterior.of(self.model_, weights)
+        self._asked = (self.model_, weights.copy(), found)
+        return found
 
     def _check_vectors(
         self, vectors: Mapping[str, Float[np.ndarray, "example d"]], places: Int[np.ndarray, " example"]
