@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     __version__: str
     from gptfl.api.attribute import attribute
+    from gptfl.api.check import check
     from gptfl.api.compare import compare
     from gptfl.api.learning_curve import learning_curve
     from gptfl.api.rank import rank
@@ -43,6 +44,7 @@ _WHERE = {
     "Simulator": "api.simulator",
     "apply": "interchange.apply_rows",
     "attribute": "api.attribute",
+    "check": "api.check",
     "collect": "api.recording",
     "compare": "api.compare",
     "export": "interchange.export_recording",
@@ -74,6 +76,7 @@ __all__ = [
     "Simulator",
     "apply",
     "attribute",
+    "check",
     "collect",
     "compare",
     "export",

@@ -68,8 +68,8 @@ class GroupEffects:
         return SUMMED if self.low is None else GROUPED
 
 
-def group_rows(pool: Sequence[Example], by: str) -> Grouping:
-    """The groups of a pool: by ``class``, ``task``, or any field of the rows.
+def group_rows(pool: Sequence[Example], by: str, noun: str = "row of the pool") -> Grouping:
+    """The groups of a pool, or of what ``noun`` names: by ``class``, ``task``, or any field of the rows.
 
     Raises ``DataError`` where no row has the field, or there are too many groups.
     """
@@ -79,7 +79,7 @@ def group_rows(pool: Sequence[Example], by: str) -> Grouping:
         there = ", ".join([*([CLASS] if _class_names(pool)[0] is not None else []), *known][:10])
         close = suggest(by, known) if known else ""
         remedy = close if close.startswith("did") else f"there is {there}" if there else "the rows have no fields"
-        raise DataError(f"--by {by}: no row of the pool has it", remedy)
+        raise DataError(f"--by {by}: no {noun} has it", remedy)
     texts = [NONE if value is None else value for value in values]
     names = tuple(dict.fromkeys(texts))
     if len(names) > MOST:

@@ -18,6 +18,7 @@ STARTS: dict[str, tuple[bytes, ...]] = {
     ".json": (b'{\n  "recording": ',),
     ".csv": (b"estimator,",),
     ".txt": (b"# gptfl select",),
+    ".md": (b"<!-- gptfl check -->",),
     ".tex": (b"% needs \\usepackage{booktabs}",),
 }
 """How the pictures, tables and lists of ids begin that gptfl writes, by suffix."""

@@ -23,6 +23,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "select": ("--size", "3"),
     "select-study": ("--size", "3"),
     "apply": ("--data", "rows.jsonl"),
+    "check": ("new.jsonl",),
     "inspect": ("x.h5",),
     "export": ("--to", "out"),
 }
@@ -42,6 +43,7 @@ WORDS = {
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--from ids.txt --diversity 1.5 --cautious 1",
     "select-study": "--rival tracin-cp --random 3",
+    "check": "--by class --output check.md",
     "apply": "--drop ids.txt --weights --output there",
     "demo": "--workspace here",
     "inspect": "--examples --json --max-length 9 --loss-on last",

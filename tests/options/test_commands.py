@@ -7,18 +7,25 @@ from typing import get_type_hints
 import pytest
 
 import gptfl
-from gptfl.options import apply, attribute, common, evaluation, influence, interchange, recording, simulation
+from gptfl.options import apply, attribute, check, common, evaluation, influence, interchange, recording, simulation
 from gptfl.options.base import assemble, places
 
 COMMANDS = (
     *(recording.CollectOptions, interchange.ImportOptions, interchange.ExportOptions, simulation.FeaturizeOptions),
     *(simulation.FitOptions, simulation.SimulateOptions, evaluation.VerifyOptions, evaluation.CompareOptions),
     *(influence.RankOptions, influence.RelabelStudyOptions, influence.SelectOptions, influence.SelectStudyOptions),
-    *(evaluation.GridOptions, evaluation.LearningCurveOptions, attribute.AttributeOptions, apply.ApplyOptions),
+    *(
+        evaluation.GridOptions,
+        evaluation.LearningCurveOptions,
+        attribute.AttributeOptions,
+        apply.ApplyOptions,
+        check.CheckOptions,
+    ),
     *(common.InspectOptions, common.UnlockOptions, common.PluginsOptions, common.DemoOptions),
 )
 FUNCTIONS = {
     "apply": apply.ApplyOptions,
+    "check": check.CheckOptions,
     "attribute": attribute.AttributeOptions,
     "collect": recording.CollectOptions,
     "import_": interchange.ImportOptions,
