@@ -65,7 +65,7 @@ def unit_vectors(vectors: VectorSource, pool: int, centred: bool = True) -> list
 
 
 def nearest(units: Sequence[Float[np.ndarray, "row d"]], count: int = NEAREST) -> Neighbours:
-    """The ``count`` rows most alike to each one by the mean cosine over the sets; of equal ones, the first."""
+    """The ``count`` rows most alike to each one by the mean cosine over the sets, most alike first."""
     rows = len(units[0])
     count = max(1, min(count, rows - 1))
     places, cosines = np.zeros((rows, count), dtype=np.int64), np.zeros((rows, count))
@@ -75,7 +75,9 @@ def nearest(units: Sequence[Float[np.ndarray, "row d"]], count: int = NEAREST) -
         for one in units:
             like += one[start:stop] @ one.T / len(units)
         like[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # no row is its own neighbour
-        order = np.argsort(-like, axis=1, kind="stable")[:, :count]
+        order = np.sort(np.argpartition(-like, count - 1, axis=1)[:, :count], axis=1)
+        closest = np.argsort(-np.take_along_axis(like, order, axis=1), axis=1, kind="stable")
+        order = np.take_along_axis(order, closest, axis=1)
         places[start:stop] = order
         cosines[start:stop] = np.maximum(np.take_along_axis(like, order, axis=1), 0.0)
     return Neighbours(places, np.where(np.isfinite(cosines), cosines, 0.0))
