@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     __version__: str
     from gptfl.api.attribute import attribute
+    from gptfl.api.check import check
     from gptfl.api.compare import compare
     from gptfl.api.learning_curve import learning_curve
     from gptfl.api.rank import rank
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gptfl.api.sweep import sweep
     from gptfl.api.verify import verify
     from gptfl.features.featurize import featurize
+    from gptfl.interchange.apply_rows import apply
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
     from gptfl.options.recipe import read_recipe
@@ -41,7 +43,9 @@ _WHERE = {
     "Recorder": "recorder.recorder",
     "Recording": "api.recording",
     "Simulator": "api.simulator",
+    "apply": "interchange.apply_rows",
     "attribute": "api.attribute",
+    "check": "api.check",
     "collect": "api.recording",
     "compare": "api.compare",
     "export": "interchange.export_recording",
@@ -72,7 +76,9 @@ __all__ = [
     "Recorder",
     "Recording",
     "Simulator",
+    "apply",
     "attribute",
+    "check",
     "collect",
     "compare",
     "export",

@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, str] = {
     "select": "Select the training examples that are predicted to be best to train on for some test examples.",
     "select-study": "Train on what gptfl select chooses, beside random subsets and TracIn's choice, to see what selecting "
     "is worth.",
+    "check": "Tell before any training what new rows would do to the test examples, and exit with 1 where that is clearly worse.",
+    "apply": "Write your own rows back without some of them, every other byte as it was, with reasons and a summary.",
     "demo": "Go the recommended road on a small built-in model and task, in a minute or two on two cores.",
     "inspect": "Show what a gptfl file holds, or with --data what is understood of data of your own.",
     "unlock": "Make a file readable again that another program had open to write when it was killed.",

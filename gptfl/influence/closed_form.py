@@ -13,7 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
 from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
 from gptfl.influence.targets import LEVEL
-from gptfl.plugins.interfaces import TellsInfluence
+from gptfl.plugins.interfaces import TellsInfluence, TellsTargetInfluence
 from gptfl.simulation.simulator import FittedSimulator
 
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -84,6 +84,46 @@ def closed_form(
             mean[start:stop], spread[start:stop] = (found[:, 0] for found in one)
             progress("rank", stop, pool, f"{part.name}, --how closed-form")
     return mean, spread
+
+
+def on_target(
+    source: FittedSimulator,
+    tests: Int[np.ndarray, " chosen"],
+    features: str | Path | Features | None,
+    progress: Progress,
+) -> tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]:
+    """As ``closed_form``, judged by that mean alone where the estimator can; and the spread before any run.
+
+    That is infinite where the estimator doesn't tell it. Raises as ``closed_form`` does.
+    """
+    estimator, part = source.named.estimator, source.named.part
+    weights = target_weights(source, tests)[0]
+    pool = len(source.scope.pool)
+    found = np.full((3, pool), np.inf)
+    if isinstance(estimator, TellsTargetInfluence):
+        with vectors_of(source, features) as vectors:
+            for start, stop in blocks(vectors, pool):
+                places = source.scope.pool_seen[start:stop]
+                answer = estimator.influence_on_target(places, vectors.rows(start, stop), weights)
+                if answer is None:
+                    break
+                found[:, start:stop] = _checked_on_target(answer, stop - start, part.who)
+                progress("rank", stop, pool, f"{part.name}, --how remove")
+            else:
+                return found[0], found[1], found[2]
+    mean, spread = closed_form(source, tests, features, progress)
+    return mean, spread, np.full(pool, np.inf)
+
+
+def _checked_on_target(answer: object, count: int, who: str) -> Float[np.ndarray, "3 example"]:
+    parts = [np.asarray(one, dtype=np.float64) for one in answer] if isinstance(answer, tuple) else []
+    if len(parts) != 3 or any(one.shape != (count,) for one in parts):
+        shapes = ", ".join(str(one.shape) for one in parts)
+        raise PluginError(f"{who} told influences of shapes {shapes}, not three of {(count,)}", "mend it")
+    found = np.stack(parts)
+    if not np.isfinite(found).all() or (found[1:] < 0).any():
+        raise PluginError(f"{who} told influences or spreads that are not finite or below 0", "mend it")
+    return found
 
 
 def checked_influence(

@@ -278,6 +278,45 @@ class TellsInfluence(Protocol):
 
 
 @runtime_checkable
+class TellsTargetInfluence(Protocol):
+    """What an estimator that tells influence may also offer: influence on one weighted sum of the test examples alone.
+
+    How sure it is of a mean over test examples is then judged by that mean, and not by what single ones do.
+    """
+
+    def influence_on_target(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
+        """As ``influence_of``, and the standard deviation before any run; None where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class TellsGroupInfluence(Protocol):
+    """What an estimator that tells influence may also offer: that of seeing all examples of a group once more."""
+
+    def influence_of_groups(
+        self,
+        parts: Iterable[
+            tuple[
+                Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]], Int[np.ndarray, " example"]
+            ]
+        ],
+        count: int,
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
+        """The mean of each of ``count`` groups, its standard deviation, and that before any run; None if unknown.
+
+        ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
+        each one's group, -1 for none.
+        """
+        ...
+
+
+@runtime_checkable
 class Trainer(Protocol):
     """Fine-tunes one model again and again from the same weights; what an executor drives."""
 

@@ -23,7 +23,10 @@ KINDS: Mapping[str, type] = {
 }
 OPTIONAL: Mapping[str, Sequence[str]] = {
     "encoder": ("use_recording", "encode_new"),
-    "estimator": ("influence", "self_influence", "influence_of", "linear_form", "flops"),
+    "estimator": (
+        *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
+        *("linear_form", "flops"),
+    ),
 }
 """Methods that a part of a kind may have besides those of its interface."""
 

@@ -21,6 +21,7 @@ STARTS: dict[str, tuple[bytes, ...]] = {
     ".txt": (b"# gptfl select",),
     ".html": (PAGE,),
     ".htm": (PAGE,),
+    ".md": (b"<!-- gptfl check -->",),
     ".tex": (b"% needs \\usepackage{booktabs}",),
 }
 """How the pictures, tables and lists of ids begin that gptfl writes, by suffix."""

@@ -15,8 +15,8 @@ from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
-from gptfl.estimators.exposure_gp.influence import first_order, influence
-from gptfl.estimators.exposure_gp.inputs import Sources, check_vectors, sources_of
+from gptfl.estimators.exposure_gp.influences import Influences
+from gptfl.estimators.exposure_gp.inputs import Sources, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
     LEVELS,
     SURE,
@@ -43,7 +43,7 @@ ENOUGH = 6
 """With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
 
 
-class ExposureGp:
+class ExposureGp(Influences):
     """Mean-run plus a Gaussian process that is linear in step-size-weighted exposures.
 
     What all runs share is in the average run. A run's deviation from it is a sum over the examples that it saw, each
@@ -214,62 +214,12 @@ class ExposureGp:
         parts = [one.at(nearest) for one in calibration.cross_fitted]
         return conditioned(mean, spread, link.to(observed), correlation, parts)
 
-    def influence_of(
-        self,
-        places: Int[np.ndarray, " example"],
-        vectors: Mapping[str, Float[np.ndarray, "example d"]],
-        weights: Float[np.ndarray, "target test"],
-    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """Influence in the metric's units, and its standard deviation (see ``interfaces.TellsInfluence``)."""
-        check_fitted(self)
-        if self.single_ is not None:
-            return self.single_.influence(places, weights)
-        wrong = check_vectors(self.model_.sources, vectors, places)
-        if wrong is not None:
-            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
-        mean, spread = influence(self.model_, places, vectors, weights)
-        return (mean if self.model_.higher else -mean), spread
-
     def linear_form(self, query: Query) -> LinearForm:
         """The arrays that predict any subset by the recipe of a query (see ``interfaces.HasLinearForm``)."""
         check_fitted(self)
         if self.single_ is not None:
             raise DataError("exposure-gp has no linear form where it was fitted to one run", "record a second one")
         return linear_form(self.model_, self.reach_, query, self.calibration_.begins_apart)
-
-    def first_order_of(
-        self,
-        train: Mapping[str, Float[np.ndarray, "example d"]],
-        parts: Mapping[str, Float[np.ndarray, "part d"]],
-        test: int,
-    ) -> Float[np.ndarray, "example part"]:
-        """What gradients alone predict for parts of a fitted test example: positive where it lowers their loss."""
-        check_fitted(self)
-        if self.single_ is not None:
-            return self.single_.first_order(train, parts)
-        sign = 1.0 if self.model_.higher else -1.0
-        return sign * first_order(self.model_, train, parts, test)
-
-    @property
-    def has_self_influence(self) -> bool:
-        """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
-        return self.single_ is not None or (hasattr(self, "model_") and self.model_.sources.last is not None)
-
-    def self_influence(self) -> Float[np.ndarray, " pool"]:
-        """Each training example's gradient times itself at the end of the reference run: what is still to be learned.
-
-        That is the first-order effect of seeing it on its own loss once the others have been learned. A mislabelled
-        example has a large one. Only order and ratios count. Raises ``DataError`` where it was fitted without
-        gradient vectors.
-        """
-        check_fitted(self)
-        influence = self.model_.sources.itself() if self.single_ is None else self.single_.itself
-        if influence is None:
-            raise DataError(
-                "exposure-gp tells influence on the examples themselves from gradient features, and has none",
-                "use --how replace, or fit to features of the encoder gradients",
-            )
-        return influence
 
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""

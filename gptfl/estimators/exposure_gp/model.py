@@ -211,6 +211,10 @@ class ExposureModel:
             found.append((step.condensed(), solve(step, self.hyper, self.kernel, given)))
         return floored(found, self.recorded.steps) if self.floor else found
 
+    def at_end(self) -> tuple[Step, Posterior]:
+        """The last recorded step with all that is learned from it, and what is known there."""
+        return next(self._steps([len(self.recorded.steps) - 1])), self.solved[-1][1]
+
     @cached_property
     def knows_width(self) -> bool:
         """Whether the runs fitted say how far runs differ: they do somewhere, and not all saw the same."""
