@@ -42,7 +42,7 @@ def simulate(
     Without ``subset``, ``drop`` and ``curriculum`` the held-out runs are simulated. A subset is trained on as the
     recording was (its steps, batch size and learning rates, cycling through fresh shuffles) unless options say otherwise.
     Effects are against the average recorded run (as ``mean-run`` learns it) at the same step, or at its last step where it
-    isn't known that far, or against training on the subset ``against``.
+    isn't known that far, or against training on the subset ``against``; those of ``drop`` against the whole pool.
 
     Args:
         simulator: its file, by default the one made last.
@@ -86,7 +86,7 @@ def simulate_with(
         examples = read_new_examples(new.new_train, new.new_test, known.recording.dynamics, known.metric)
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
     request = request_of(source, choice, observe, seed)
-    other = OtherSubset.of(source, against)
+    other = OtherSubset.compared(source, choice, against)
     # Whatever asks for the same curricula against the same is the same question.
     plain = request.recorded is not None and against is None and source.new is None
     key = "" if plain else _key(source, request, None if other is None else other.members)
@@ -96,13 +96,13 @@ def simulate_with(
         check_target(target, PREDICTIONS)
     count = len(request.labels)
     progress("simulate", 0, count, request.what)
-    result = answered(source, request, other, run.orders, seed, trust_of(known))
+    result = answered(source, request, other, seed, trust_of(known))
     progress("simulate", count, count, request.what)
     result = replace(result, predictions=target, figure=picture)
     settings = {
         "what": utf8(request.what),
         "against": utf8(result.reference.what),
-        "orders": run.orders,
+        "orders": request.orders,
         "seed": seed,
         **asdict(choice.overrides),
     }
@@ -134,7 +134,7 @@ def simulate_many_with(
     source = opened or open_fitted(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
-    found = simulate_subsets(source, run.subset, run.orders, overrides, options.seed, progress)
+    found = simulate_subsets(source, run.subset, run.orders or 1, overrides, options.seed, progress)
     return replace(found, notes=(*found.notes, trust_of(source).note))
 
 

@@ -140,8 +140,8 @@ class Simulator:
         choice.check()
         source = self.opened
         request = request_of(source, choice, all_options.observe, all_options.seed)
-        other = OtherSubset.of(source, all_options.against)
-        return answered(source, request, other, all_options.run.orders, all_options.seed, trust_of(source))
+        other = OtherSubset.compared(source, choice, all_options.against)
+        return answered(source, request, other, all_options.seed, trust_of(source))
 
     @takes(SimulateOptions, _NOT_OF_MANY)
     def simulate_many(

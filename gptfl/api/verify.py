@@ -72,6 +72,7 @@ def verify_with(
     """
     choice, seed, inputs = counterfactual_of(options.run), options.seed, options.inputs
     choice.check()
+    choice = replace(choice, orders=choice.orders or 1)
     if not choice.given():
         raise UsageError("nothing says what to train on", "give --subset, --drop or --curriculum")
     source = opened or open_fitted(

@@ -99,7 +99,7 @@ def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
 
 def show(result: "Simulation") -> None:
     """Print what a simulation came to."""
-    from gptfl.report.simulation import direction, simulation_table
+    from gptfl.report.simulation import change_text, direction, simulation_table
 
     for text in result.notes:
         console.note(text)
@@ -114,7 +114,7 @@ def show(result: "Simulation") -> None:
     if result.mean_recorded is not None:
         pairs["recorded"] = "–" if math.isnan(result.mean_recorded) else f"{result.mean_recorded:.4g}"
     pairs["against"] = f"{result.mean_reference:.4g}, {result.reference.what}{at}"
-    pairs["change"] = f"{result.mean_change:+.4g} ({direction(result)})"
+    pairs["change"] = f"{change_text(result)} ({direction(result)})"
     if result.recorded is not None:
         pairs["trust"] = result.trust
     for group in result.groups:

@@ -41,9 +41,20 @@ class FormVariance:
         self, members: Int[np.ndarray, " subset"], weight: float, state: Float[np.ndarray, " k"]
     ) -> tuple[Float[np.ndarray, "recorded column"], Float[np.ndarray, "recorded column"]]:
         """The variance that is left of what these members do, and what it was before anything was recorded."""
-        place = self.factors[members].sum(axis=0) / weight
+        shares = np.zeros(len(self.factors))
+        shares[members] = 1.0 / weight
+        return self.between(shares, state)
+
+    def between(
+        self, shares: Float[np.ndarray, " pool"], state: Float[np.ndarray, " k"]
+    ) -> tuple[Float[np.ndarray, "recorded column"], Float[np.ndarray, "recorded column"]]:
+        """As ``of`` of what moves a run by these shares of the rows, which may be differences and below 0.
+
+        ``state`` is the same combination of the rows of ``LinearForm.factors``.
+        """
+        place = shares @ self.factors
         distance = np.einsum("tkl,k,l->t", self.quadratic, place, place)
-        distance += self.squares[members].sum(axis=0) / weight**2
+        distance += shares**2 @ self.squares
         before = self.spread * np.maximum(distance, 0.0)[:, None]
         known = np.einsum("tr,trc->tc", (self.rows @ state) ** 2, self.known)
         return np.maximum(before - known, 0.0), before
@@ -160,3 +171,25 @@ class LinearForm:
         effect = float(np.sqrt(signal[-1, tests] * scale**2 + beside[-1, tests]))
         novelty = float(np.clip(ends[0] / ends[1], 0.0, 1.0)) if ends[1] > 0 else 0.0
         return LinearPrediction(values, bounds, spread[:, tests], effect, novelty)
+
+    def difference(self, members: Int[np.ndarray, " subset"], others: Int[np.ndarray, " other"]) -> tuple[float, float]:
+        """What training on ``members`` instead of ``others`` changes of the mean over test examples at the last step.
+
+        The second number is the standard deviation of that, in the metric's units: of what the examples do alone, since
+        the average run is the same for both, and chance falls out of the mean over all orders. What counts of an example
+        number far from the recorded ones is the difference of both. Raises ``ValueError`` for an empty subset.
+        """
+        tests = len(self.first)
+        ends = [float(self.predict(one).values[-1].mean()) for one in (members, others)]
+        shares = self._shares(members) - self._shares(others)
+        left, _ = self.variance.between(shares, shares @ self.factors)
+        ours, theirs = (self.breadth.apart(self.recipe, len(one))[-1] for one in (members, others))
+        beside = self.breadth.share * abs(ours - theirs) * self.breadth.moved[-1, tests]
+        spread = np.sqrt(left[-1, tests] * self.intervals.scale**2 + beside**2)
+        return ends[0] - ends[1], float(spread)
+
+    def _shares(self, members: Int[np.ndarray, " subset"]) -> Float[np.ndarray, " pool"]:
+        """Of each row of ``factors``, what it counts in the mean over these members."""
+        shares = np.zeros(len(self.factors))
+        shares[members] = 1.0 / float(self.weights[members].sum())
+        return shares

@@ -100,7 +100,13 @@ class CounterfactualOptions:
         None, "File of pool ids to leave out of the whole pool, one a line, or a table of gptfl rank.", shown=False
     )
     curriculum: File = option(None, "File of batches, one JSON list of ids a line.", shown=False)
-    orders: int = option(1, "Random orders to average over.", metavar="K", bound=at_least(1, "give 1 or more"))
+    orders: int | None = option(
+        None,
+        "Random orders to average over.",
+        metavar="K",
+        shown="1; of --drop every order in closed form where the estimator can, else 8",
+        bound=at_least(1, "give 1 or more"),
+    )
     epochs: float | None = option(
         None, "Passes over the subset.", shown="as many steps as recorded", panel=CHANGED, bound=POSITIVE
     )
@@ -180,7 +186,7 @@ class SimulateOptions:
     against: Ids | None = option(
         None,
         "File of pool ids to compare with, one a line, or a table of gptfl rank.",
-        shown="the average recorded run",
+        shown="of --drop the whole pool, else the average recorded run",
         panel=RUN,
     )
     observe: File = option(

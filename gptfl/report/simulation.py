@@ -56,8 +56,17 @@ def headline(result: Simulation) -> str:
     """A simulation in a line: what was asked, and where it would end beside what it is held against."""
     return (
         f"{result.what} by {result.estimator}: {result.metric.name} {result.mean_final:.4g} at step {result.steps[-1]}, "
-        f"{result.mean_change:+.4g} from {result.reference.what} ({direction(result)})"
+        f"{change_text(result)} from {result.reference.what} ({direction(result)})"
     )
+
+
+def change_text(result: Simulation) -> str:
+    """The change of the mean, and its interval where there is one: ``-0.05 [-0.09, -0.01]``."""
+    if not result.change_intervals:
+        return f"{result.mean_change:+.4g}"
+    known = result.change_intervals
+    low, high = known[LEVEL if LEVEL in known else max(known)]
+    return f"{result.mean_change:+.3g} [{low:+.3g}, {high:+.3g}]"
 
 
 def simulation_table(result: Simulation) -> Table:
@@ -136,6 +145,7 @@ def to_dict(result: Simulation) -> dict[str, Any]:
         "recorded": None if result.mean_recorded is None else _number(result.mean_recorded),
         "reference": _number(result.mean_reference),
         "change": _number(result.mean_change),
+        "change_intervals": {f"{level:g}": list(bounds) for level, bounds in result.change_intervals.items()},
         "spread": _number(result.mean_spread),
         "skill": result.skill,
         "novelty": None if result.novelty is None else [float(one) for one in result.novelty],

@@ -28,9 +28,13 @@ class SimulationRequest:
     recipe: RunSchedule
     recorded: Float[np.ndarray, "run recorded test"] | None = None
     notes: tuple[str, ...] = ()
+    orders: int = 1
+    """In how many random orders what it is held against is laid out, too."""
 
 
 AS_RECORDED = Overrides()
+DROP_ORDERS = 8
+"""In so many random orders a drop is asked about where nothing else is said: one order's luck is larger than a few rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Counterfactual:
     subset: Ids | None = None
     drop: Ids | None = None
     curriculum: str | Path | None = None
-    orders: int = 1
+    orders: int | None = None
     overrides: Overrides = AS_RECORDED
     every_order: bool = False
 
@@ -54,13 +58,14 @@ class Counterfactual:
         given = self.given()
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
-        if self.orders < 1:
+        orders = 1 if self.orders is None else self.orders
+        if orders < 1:
             raise UsageError(f"is {self.orders}", "give 1 or more", option="orders")
-        if self.every_order and self.orders > 1:
+        if self.every_order and orders > 1:
             raise UsageError("--orders and --every-order both say which orders count", "give one of them")
         self.overrides.check()
         flags = {flag: value is not None for flag, value in self.overrides.flags().items()}
-        options = {"--orders": self.orders > 1, "--every-order": self.every_order, **flags}
+        options = {"--orders": orders > 1, "--every-order": self.every_order, **flags}
         if given == ["--curriculum"]:
             options.pop("--lr")
         used = [flag for flag, is_given in options.items() if is_given]
@@ -72,11 +77,19 @@ class Counterfactual:
         """The question: a subset in random orders, batches as given, or the held-out runs. Raises ``DataError``."""
         if self.subset is not None or self.drop is not None:
             members = members_of(source.pool, self.subset, self.drop)
-            orders = None if self.every_order else self.orders
-            return subset_request(source, members, self.drop is not None, orders, seed, self.overrides)
+            return subset_request(source, members, self.drop is not None, self._orders(source), seed, self.overrides)
         if self.curriculum is not None:
             return curriculum_request(source, self.curriculum, self.overrides.learning_rate)
         return held_out_request(source)
+
+    def _orders(self, source: FittedSimulator) -> int | None:
+        """How many random orders; None is the mean over every one."""
+        if self.every_order:
+            return None
+        if self.orders is not None or self.drop is None:
+            return self.orders or 1
+        plain = recorded_schedule(source.recording.dynamics, source.metric).allows_every_order
+        return None if source.named.estimator.tags.every_order and plain else DROP_ORDERS
 
 
 def overrides_of(run: CounterfactualOptions) -> Overrides:
@@ -142,7 +155,13 @@ def subset_request(
     dropped = f", all but {len(source.pool.places) - len(members)} of the pool" if is_rest else ""
     notes = caveats(dynamics, recorded, query, len(members), is_rest)
     return SimulationRequest(
-        query, labels, f"{len(members)} examples{dropped}", recipe, None, notes + _rates_note(source, overrides)
+        query,
+        labels,
+        f"{len(members)} examples{dropped}",
+        recipe,
+        None,
+        notes + _rates_note(source, overrides),
+        orders or 1,
     )
 
 

@@ -78,6 +78,9 @@ class Simulation(Displayed):
     run would end at (the mean of each bound over curricula), and ``novelty`` how far each curriculum lies from what
     was recorded (see ``core.Prediction``).
 
+    ``change_intervals`` has by level the bounds of ``mean_change`` in the mean over every order, where the estimator
+    tells how sure it is of the difference between two subsets.
+
     ``request`` are the curricula, and ``prediction`` is all that the estimator answered. ``predictions`` and ``figure``
     are the files that it was written to, None where it wasn't; ``unkept`` says why.
     """
@@ -116,6 +119,7 @@ class Simulation(Displayed):
         default_factory=dict
     )
     novelty: Float[np.ndarray, " run"] | None = None
+    change_intervals: Mapping[float, tuple[float, float]] = field(default_factory=dict)
     binary: bool = False
     imported: bool = False
     """Whether the recording was imported, and nothing can be trained by its recipe."""

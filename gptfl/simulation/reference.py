@@ -17,7 +17,7 @@ from gptfl.estimators import average
 from gptfl.estimators.baselines import average_run
 from gptfl.options.common import Ids
 from gptfl.scores.pointwise import skill
-from gptfl.simulation.counterfactual import SimulationRequest, add_new_examples
+from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, add_new_examples
 from gptfl.simulation.outcome import Reference, mean_over
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.store.predictions import AVERAGE_RUN
@@ -187,23 +187,27 @@ class OtherSubset:
         name = Path(against).name if isinstance(against, str | Path) else "another subset"
         return cls(name, source.pool.select(against, "--against"))
 
+    @classmethod
+    def compared(cls, source: FittedSimulator, choice: Counterfactual, against: Ids | None) -> "OtherSubset | None":
+        """What a question is held against: what is named, else of a drop the whole pool, else no subset."""
+        if against is None and choice.drop is not None:
+            return cls("the whole pool", np.arange(len(source.pool.places)))
+        return cls.of(source, against)
 
-def against_subset(
-    source: FittedSimulator, other: OtherSubset, request: SimulationRequest, orders: int, seed: int
-) -> Reference:
+
+def against_subset(source: FittedSimulator, other: OtherSubset, request: SimulationRequest, seed: int) -> Reference:
     """What another subset would give by the same recipe and the same seeds.
 
     Args:
         source: the simulator.
         other: the subset.
-        request: whose recipe it goes by.
-        orders: how many random orders, of which the mean is taken.
+        request: whose recipe it goes by, in the mean over as many orders.
         seed: draws the orders.
     """
     members, recipe = other.members, request.recipe
     first = source.first(int(recipe.grid[0]))
     if request.query.typical is None:
-        query = recipe.query(recipe.orders(members, orders, seed), first)
+        query = recipe.query(recipe.orders(members, request.orders, seed), first)
     else:
         query = recipe.every_order(members, first)
     values = mean_over(source.predict(query).values)

@@ -35,6 +35,11 @@ class RunSchedule:
     """How many examples a recorded step had on average, where that isn't the batch size."""
 
     @property
+    def allows_every_order(self) -> bool:
+        """Whether ``every_order`` can be asked for."""
+        return self._batching.plain
+
+    @property
     def seen(self) -> float:
         """How many examples a run sees, each as often as it does."""
         return self.steps * (self.batch_size if self.each is None else self.each)
@@ -94,7 +99,7 @@ class RunSchedule:
         Each place of a batch holds each example equally often over the orders, so that a step is a batch of the whole
         subset. Raises ``UsageError`` where which examples come together depends on their lengths.
         """
-        if not self._batching.plain:
+        if not self.allows_every_order:
             raise UsageError(
                 f"--every-order: which examples come together depends on their lengths ({self._batching.flag})",
                 "give --orders K for the mean over K random orders",

@@ -1,15 +1,19 @@
 """Answers what training on other examples, or in another order, would have done: numbers, and what they come to."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Prediction
+from gptfl.errors import DataError
 from gptfl.estimators.average import mean_over_runs
 from gptfl.scores import pointwise
 from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest
+from gptfl.simulation.forms import linear_form_of
 from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import (
     ExampleGroup,
@@ -21,6 +25,7 @@ from gptfl.simulation.outcome import (
     spread_of,
 )
 from gptfl.simulation.reference import OtherSubset, Trust, against_average, against_subset
+from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
 _SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
@@ -45,10 +50,13 @@ def request_of(
 
     Raises as ``choice.request`` and ``with_observed`` do.
     """
+    if observe is not None:
+        check_observing(source, observe)
+        if choice.orders is None and not choice.every_order:
+            choice = replace(choice, orders=1)  # what was observed is of one order
     request = choice.request(source, seed)
     if observe is None:
         return request
-    check_observing(source, observe)
     return with_observed(source, request, observe)
 
 
@@ -56,7 +64,6 @@ def answered(
     source: FittedSimulator,
     request: SimulationRequest,
     other: OtherSubset | None,
-    orders: int,
     seed: int,
     trust: Trust,
 ) -> Simulation:
@@ -66,15 +73,46 @@ def answered(
         source: the simulator.
         request: the curricula.
         other: the subset that the answer is held against, None for the average recorded run.
-        orders: how many random orders that subset is laid out in.
-        seed: draws them.
+        seed: draws the orders in which that subset is laid out.
         trust: the simulator's skill on held-out runs.
 
     Raises ``PluginError`` for a prediction that isn't one.
     """
     prediction = source.predict(request.query)
-    versus = against_average(source, request) if other is None else against_subset(source, other, request, orders, seed)
-    return simulated(source, request, prediction, versus, trust)
+    versus = against_average(source, request) if other is None else against_subset(source, other, request, seed)
+    found = simulated(source, request, prediction, versus, trust)
+    if other is None:
+        return found
+    return replace(found, change_intervals=change_intervals(source, request, other, found.mean_change))
+
+
+def change_intervals(
+    source: FittedSimulator, request: SimulationRequest, other: OtherSubset, change: float
+) -> Mapping[float, tuple[float, float]]:
+    """By level, between which bounds the change of the mean lies that a question makes against another subset.
+
+    Nothing where the question isn't about every order by the recorded recipe, or the estimator tells no spread of a
+    difference.
+
+    Args:
+        source: the simulator.
+        request: the question.
+        other: the subset.
+        change: of the mean over test examples at the last step, in the metric's units.
+    """
+    query = request.query
+    if query.typical is None or query.observed is not None or source.new is not None:
+        return {}
+    recorded, recipe = recorded_schedule(source.recording.dynamics, source.metric), request.recipe
+    alike = recipe.batch_size == recorded.batch_size and np.array_equal(recipe.learning_rates, recorded.learning_rates)
+    if not alike:
+        return {}
+    try:
+        form = linear_form_of(source)
+    except DataError:
+        return {}
+    _, spread = form.difference(np.unique(query.batches[query.batches >= 0]), other.members)
+    return {level: (change - reach * spread, change + reach * spread) for level, reach in form.intervals.reach.items()}
 
 
 def simulated(

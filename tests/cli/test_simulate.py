@@ -34,6 +34,22 @@ def test_held_out_runs_show_what_was_recorded(gptfl: Callable, tmp_path: Path) -
     assert "trust: on the" in result.err
 
 
+def test_a_drop_shows_the_interval_of_its_change(gptfl: Callable, tmp_path: Path) -> None:
+    write_dynamics(tmp_path / "made.dynamics.h5", DYNAMICS)
+    write_features(tmp_path / "made.synthetic.features.h5", FEATURES)
+    package.fit("exposure-gp", workspace=tmp_path)
+    (tmp_path / "ids.txt").write_text("\n".join(example.id for example in DYNAMICS.pool[:3]))
+    call = ("simulate", "--drop", str(tmp_path / "ids.txt"), "--workspace", str(tmp_path))
+    shown = gptfl(*call)
+    assert shown.code == 0, shown.err
+    document = json.loads(gptfl(*call, "--json").out)
+    low, high = document["change_intervals"]["0.9"]
+    line = next(line for line in shown.out.splitlines() if line.split()[:1] == ["change"])
+    assert f"{document['change']:+.3g} [{low:+.3g}, {high:+.3g}] (" in line
+    assert "the whole pool" in shown.out
+    assert "mean over all orders" in shown.out
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a simulator, which no test changes."""

@@ -131,7 +131,7 @@ FIT = {
 
 SIMULATE = {
     "subset": "along.exposure-gp --subset archive/subset.txt --orders 3",
-    "drop": "along.exposure-gp --drop archive/subset.txt --against archive/subset.txt",
+    "drop": "along.exposure-gp --drop archive/subset.txt --against archive/subset.txt --orders 1",
     "curriculum": "along.gptfluence --curriculum archive/curriculum.jsonl --lr 2e-3",
     "longer": "along.gptfluence --subset archive/subset.txt --epochs 3 --batch-size 2 --seed 7",
     "observed": "along.exposure-gp --curriculum archive/curriculum.jsonl --observe archive/observed.jsonl",

@@ -12,7 +12,7 @@ from gptfl.errors import UsageError
 from gptfl.options.base import assemble, check, function_name, make, shared
 from gptfl.options.common import InputOptions
 from gptfl.options.evaluation import CompareOptions, GridOptions, TableOptions
-from gptfl.options.influence import SelectStudyOptions
+from gptfl.options.influence import InfluenceOptions, RankOptions, SelectStudyOptions
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.recording import CollectOptions, DesignOptions, GradientOptions, TrainingOptions
 from gptfl.options.simulation import FitOptions, SimulatedRunOptions, SimulateOptions
@@ -135,7 +135,7 @@ def test_none_is_not_given() -> None:
     assert make(SimulateOptions, SimulatedRunOptions(orders=3), orders=None, seed=None) == make(
         SimulateOptions, orders=3
     )
-    assert make(SimulateOptions, SimulatedRunOptions(orders=None)).run.orders == 1  # type: ignore[arg-type]
+    assert make(RankOptions, InfluenceOptions(orders=None)).influence.orders == 4  # type: ignore[arg-type]
 
 
 def test_several_may_be_any_sequence_and_one_alone() -> None:

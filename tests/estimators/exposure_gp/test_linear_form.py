@@ -131,6 +131,55 @@ def test_the_spread_of_the_mean_is_that_of_a_plain_regression():
     assert found.effect_spread == pytest.approx(np.sqrt(scale * signal + beside), rel=1e-3)
 
 
+def test_the_spread_of_a_difference_is_that_of_a_plain_regression():
+    """The covariance of what two subsets do with all deviations at the last step, and their difference's variance."""
+    estimator, first, rates = fitted(link="identity")
+    model, subsets = estimator.model_, (np.array([0, 3, 11]), np.array([0, 5, 7, 11, 12]))
+    form = estimator.linear_form(about(range(POOL), first, rates))
+    step, posterior = model.solved[-1]
+    from gptfl.estimators.exposure_gp.process import states
+
+    recorded, asked = [one.copy() for one in model.last_states()], []
+    for members in subsets:
+        curricula = model.recorded.curricula.like(about(members, first, rates).batches, rates[None])
+        ((found, _),) = states(curricula, GRID[-1:], model.examples, POOL)
+        asked.append([one[0].copy() for one in found])
+    between, cross, own = np.zeros((8, 8)), np.zeros(8), 0.0
+    for weight, unit, ours, one, other in zip(model.hyper.weights, step.units, recorded, *asked, strict=True):
+        centred, apart = ours - ours.mean(axis=0), one - other
+        between += weight / unit * centred @ centred.T
+        cross += weight / unit * centred @ apart
+        own += weight / unit * apart @ apart
+    columns = posterior.columns
+    alike = (columns.vectors * columns.signal) @ columns.vectors.T
+    noise = (columns.vectors * columns.noise) @ columns.vectors.T
+    contrasts = np.linalg.qr(np.eye(8) - 1 / 8)[0][:, :7]
+    whole = np.kron(posterior.strength * contrasts.T @ between @ contrasts, alike) + np.kron(np.eye(7), noise)
+    seen = np.kron(posterior.strength * (contrasts.T @ cross)[None], alike)
+    left = posterior.strength * own * alike - seen @ np.linalg.solve(whole, seen.T)
+    weights = step.size / TEST
+    signal = posterior.variance * weights @ left @ weights
+    outside = [form.breadth.apart(form.recipe, len(one))[-1] for one in subsets]
+    beside = form.breadth.share * (outside[0] - outside[1]) * form.breadth.moved[-1, -1]
+    change, spread = form.difference(*subsets)
+    assert spread == pytest.approx(np.sqrt(form.intervals.scale**2 * signal + beside**2), rel=1e-3)
+    ends = [estimator.predict(about(one, first, rates)).values[0, -1].mean() for one in subsets]
+    assert change == pytest.approx(ends[0] - ends[1], abs=1e-3 * spread)
+    back, same = form.difference(*subsets[::-1])
+    assert (back, same) == pytest.approx((-change, spread))
+    assert form.difference(subsets[0], subsets[0]) == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_examples_that_count_otherwise_move_the_difference_as_they_do_predictions():
+    estimator, first, rates = fitted(weights=np.arange(POOL) % 4 + 1)
+    form = estimator.linear_form(about(range(POOL), first, rates))
+    whole, rest = np.arange(POOL), np.arange(3, POOL)
+    change, spread = form.difference(rest, whole)
+    ends = [estimator.predict(about(one, first, rates)).values[0, -1].mean() for one in (rest, whole)]
+    assert change == pytest.approx(ends[0] - ends[1], abs=1e-2 * spread)
+    assert 0 < spread < form.predict(rest).effect_spread * 10
+
+
 def test_what_is_not_linear_has_no_form():
     def repeated(runs):
         """The first run's subset once more, in another order."""
