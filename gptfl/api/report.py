@@ -29,7 +29,7 @@ from gptfl.options.signature import takes
 from gptfl.recording.recording import OpenedRecording, choose_metric, open_recording
 from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts, shown_path
 from gptfl.report.page.render import write_page
-from gptfl.report.verification import read_verification
+from gptfl.report.verification import SAID, read_verification
 from gptfl.scores.comparison import Comparison
 from gptfl.simulation.counterfactual import held_out_request
 from gptfl.simulation.forms import SummedForm, linear_form_of, summed_form_of
@@ -285,9 +285,18 @@ def _verifications(recording: OpenedRecording, dynamics: Dynamics, metric: str) 
 
 def _verified(known: Mapping[str, Any]) -> str:
     changes = [known[name] - known["reference"] for name in ("predicted", "recorded")]
+    paired = known["paired"]
+    said = (
+        ""
+        if paired is None
+        else (
+            f" Against {paired['against']}, in pairs of the same orders: predicted {paired['predicted_change']:+.3g}, recorded "
+            f"{paired['change']:+.3g} ({SAID[paired['verdict']]})."
+        )
+    )
     return (
         f"{known['estimator']} predicted a mean {known['metric']} of {known['predicted']:.4g} ({changes[0]:+.3g} from the average "
-        f"recorded run), and the training gave {known['recorded']:.4g} ({changes[1]:+.3g})."
+        f"recorded run), and the training gave {known['recorded']:.4g} ({changes[1]:+.3g}).{said}"
     )
 
 

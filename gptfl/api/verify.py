@@ -9,6 +9,7 @@ from typing import Any
 from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, fingerprint, silent, user_path
 from gptfl.errors import UsageError
+from gptfl.evaluation.paired import PAIRS, paired_difference, pairing_of
 from gptfl.evaluation.verification import Verification
 from gptfl.evaluation.verify import TrainingPlan, check_made_here, verified
 from gptfl.options.base import make
@@ -20,7 +21,7 @@ from gptfl.plugins.registry import get_registry
 from gptfl.recording.cost import Announce
 from gptfl.report.verification import draw_verification, write_verification
 from gptfl.simulation.counterfactual import SimulationRequest, counterfactual_of
-from gptfl.simulation.reference import against_average
+from gptfl.simulation.reference import OtherSubset, against_average
 from gptfl.simulation.simulator import FittedSimulator, open_fitted
 from gptfl.store.outputs import ResultWriter, check_plain_target, check_writable
 
@@ -34,6 +35,9 @@ def verify(
     **options: Any,
 ) -> Verification | None:
     """Predict what ``simulate`` would, train the very same batches, and compare: None for ``dry_run``.
+
+    With ``drop`` or ``against`` both sides are trained, in pairs of the same orders, and ``paired`` says whether their
+    difference is clear of noise.
 
     The model is the recording's own, from the same weights, trained by the recording's settings but on one process.
 
@@ -72,20 +76,25 @@ def verify_with(
     """
     choice, seed, inputs = counterfactual_of(options.run), options.seed, options.inputs
     choice.check()
-    choice = replace(choice, orders=choice.orders or 1)
     if not choice.given():
         raise UsageError("nothing says what to train on", "give --subset, --drop or --curriculum")
     source = opened or open_fitted(
         inputs.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
     check_made_here(source, options.model, options.recipe)
-    request = choice.request(source, seed)
-    target, picture = _targets(source, request, options.output, options.figure)
+    other = OtherSubset.compared(source, choice, options.against)
+    if choice.curriculum is None:
+        choice = replace(choice, orders=choice.orders or (1 if other is None else PAIRS))
+    request, pairing = choice.request(source, seed), None
+    if other is not None:
+        pairing = pairing_of(source, choice, request, other, seed)
+        request = pairing.ours
+    target, picture = _targets(source, request, options.output, options.figure, other)
     prediction = source.predict(request.query)
     average = against_average(source, request)
     registry = get_registry()
     runner = make_executor(registry, options.executor)
-    training = TrainingPlan.of(registry, source, request, choice, options, progress)
+    training = TrainingPlan.of(registry, source, request, choice, options, progress, pairing)
     if announce is not None or options.dry_run:
         guess = training.estimate()
         if announce is not None:
@@ -99,7 +108,11 @@ def verify_with(
         started = time.perf_counter()
         runs = training.train(runner, progress)
         seconds = time.perf_counter() - started
-    found = verified(source, request, prediction, average, runs, seconds)
+    count = len(request.query.batches)
+    found = verified(source, request, prediction, average, runs[:count], seconds)
+    if pairing is not None:
+        sides = (runs[:count], runs[count:])
+        found = replace(found, paired=paired_difference(source, pairing, found.predicted, sides))
     found = replace(found, output=target, figure=picture)
     writer = ResultWriter(found)
     if picture is not None:
@@ -109,10 +122,16 @@ def verify_with(
 
 
 def _targets(
-    source: FittedSimulator, request: SimulationRequest, output: str | Path | None, figure: Picture
+    source: FittedSimulator,
+    request: SimulationRequest,
+    output: str | Path | None,
+    figure: Picture,
+    other: OtherSubset | None,
 ) -> tuple[Path, Path | None]:
+    """The files to write: the same for whatever trains the same."""
     query = request.query
-    key = fingerprint(query.batches, query.learning_rates, query.steps)
+    against = () if other is None else (other.members.tolist(),)
+    key = fingerprint(query.batches, query.learning_rates, query.steps, *against)
     beside = source.output(key)
     name = beside.name.removesuffix(".predictions.h5") + ".verified"
     target = beside.with_name(f"{name}.json") if output is None else user_path(output)

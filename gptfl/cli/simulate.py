@@ -14,7 +14,7 @@ from gptfl.cli.picture import pictured
 from gptfl.cli.tables import show_table
 from gptfl.errors import UsageError
 from gptfl.options.files import typed
-from gptfl.options.simulation import SimulatedRunOptions, SimulateOptions
+from gptfl.options.simulation import SimulateOptions
 
 if TYPE_CHECKING:
     from gptfl.simulation.outcome import Simulation
@@ -48,7 +48,7 @@ def command(options: SimulateOptions) -> None:
         console.say_json(to_dict(result))
     else:
         show(result)
-        console.say(f"next: {_next(options.run, result.imported or options.new.new_train is not None)}")
+        console.say(f"next: {_next(options, result.imported or options.new.new_train is not None)}")
     console.show_unkept(result.unkept, error)
 
 
@@ -85,16 +85,20 @@ def _many(options: SimulateOptions) -> None:
     console.say(f"next: gptfl verify --subset {console.quoted(Path(names[found.order[0]]))}")
 
 
-def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
+def _next(options: SimulateOptions, untrainable: bool) -> str:
     """What to run next: the training of what was simulated, where it can be trained and its file read again."""
     from gptfl.core import user_path
 
+    run = options.run
     files = [Path(str(one)) for one in (*run.subset, run.drop, run.curriculum) if one is not None]
     if not files:
         return "gptfl simulate --subset ids.txt"
+    if options.against is not None:
+        files.append(Path(str(options.against)))
     if untrainable or not all(user_path(file).is_file() for file in files):
         return "gptfl rank"
-    return shlex.join(("gptfl", "verify", *typed(replace(run, every_order=False))))
+    against = () if options.against is None else ("--against", str(options.against))
+    return shlex.join(("gptfl", "verify", *typed(replace(run, every_order=False)), *against))
 
 
 def show(result: "Simulation") -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def command(options: VerifyOptions) -> None:
     """Predict a run that was never made, then make it, and show how far the prediction was right.
 
-    What to train on is said as for `gptfl simulate`; the model is trained by the recording's own settings.
+    What to train on is said as for `gptfl simulate`; the model is trained by the recording's own settings. With --drop or
+    --against both sets are trained, in the same orders, and it says whether their difference is clear of noise.
 
     Example: `gptfl verify --subset ids.txt`
     """
@@ -43,7 +44,7 @@ def command(options: VerifyOptions) -> None:
 def show(found: "Verification", as_json: bool) -> None:
     """Print how far a prediction was right."""
     from gptfl.report.calibration import percent
-    from gptfl.report.verification import to_json, verification_table
+    from gptfl.report.verification import paired_pairs, to_json, verification_table
 
     if as_json:
         console.say(to_json(found).rstrip("\n"))
@@ -57,6 +58,7 @@ def show(found: "Verification", as_json: bool) -> None:
         "predicted": f"{predicted} by {found.estimator}, mean of {len(found.tests)} test examples",
         "recorded": recorded,
         "average run": reference,
+        **({} if found.paired is None else paired_pairs(found.paired)),
         "MSE": f"{found.mse:.3g}, over all steps after the first",
         "final ρ": f"{found.rho:.3f}, across test examples",
     }

@@ -1,15 +1,45 @@
 """What a prediction comes to when it is carried out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import MetricInfo
+from gptfl.core import MetricInfo, Run
 from gptfl.core.display import Displayed
 from gptfl.scores.coverage import Coverage, Intervals
+
+LEVEL = 0.9
+"""Of the interval of what pairs of trainings differ in."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """What training on a set changed against another one, ``against``, in pairs of trainings of the same orders.
+
+    ``recorded``, ``predicted`` and ``batches`` are of the other side's trainings, as in ``Verification``, and ``mean`` is
+    where these ended, in the mean over test examples. ``changes`` are the recorded differences at the end, pair by pair;
+    ``change`` is their mean, with its ``standard_error`` and its ``interval`` of ``LEVEL`` (None for one pair).
+    ``verdict`` is ``better`` or ``worse`` where that interval doesn't hold 0, else ``not clear``, and ``one pair`` where
+    nothing tells the noise. ``predicted_change`` is what the simulator says of these very batches, and
+    ``predicted_intervals`` by level the bounds of that, where they are known.
+    """
+
+    against: str
+    labels: tuple[str, ...]
+    recorded: Float[np.ndarray, "run recorded test"]
+    predicted: Float[np.ndarray, "run recorded test"]
+    batches: tuple[tuple[tuple[str, ...], ...], ...]
+    mean: float
+    changes: tuple[float, ...]
+    change: float
+    standard_error: float | None
+    interval: tuple[float, float] | None
+    verdict: str
+    predicted_change: float
+    predicted_intervals: Mapping[float, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +74,8 @@ class Verification(Displayed):
     intervals: Intervals = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     binary: bool = False
+    paired: PairedDifference | None = None
+    """The same orders trained on another set, where the question is held against one."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
 
@@ -63,6 +95,24 @@ class Verification(Displayed):
     def means(self) -> tuple[float | None, ...]:
         """The means of ``finals`` over the test examples; None where nothing is known."""
         return tuple(_mean(values) for values in self.finals())
+
+
+def values_at(run: Run, metric: str, steps: Int[np.ndarray, " asked"]) -> Float[np.ndarray, "asked test"]:
+    """What a run recorded at these steps, NaN where it didn't."""
+    values = run.metrics[metric].astype(np.float64)
+    result = np.full((len(steps), values.shape[1]), np.nan)
+    places = {int(step): place for place, step in enumerate(run.steps)}
+    for row, step in enumerate(steps):
+        if int(step) in places:
+            result[row] = values[places[int(step)]]
+    return result
+
+
+def named_batches(runs: Sequence[Run], ids: Sequence[str]) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """The ids of every batch of every run."""
+    return tuple(
+        tuple(tuple(ids[place] for place in batch if place >= 0) for batch in run.curriculum.batches) for run in runs
+    )
 
 
 def _mean(values: Float[np.ndarray, " test"]) -> float | None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gptfl.core import TEST, Prediction, Progress, Run, TaskData, user_path
 from gptfl.core.curriculum import recorded_steps, run_seed
 from gptfl.errors import DataError, UsageError
-from gptfl.evaluation.verification import Verification
+from gptfl.evaluation.paired import Pairing
+from gptfl.evaluation.verification import Verification, named_batches, values_at
 from gptfl.options.common import File
 from gptfl.options.evaluation import VerifyOptions
 from gptfl.plugins.guards import make_metric
@@ -67,6 +68,8 @@ class TrainingPlan:
     maker: TrainerMaker
     recipe: "TrainerSettings"
     model: str
+    labels: tuple[str, ...] = ()
+    """What each training is called."""
 
     @classmethod
     def of(
@@ -77,6 +80,7 @@ class TrainingPlan:
         choice: Counterfactual,
         options: VerifyOptions,
         progress: Progress,
+        pairing: Pairing | None = None,
     ) -> "TrainingPlan":
         """What it takes to train the runs of a question.
 
@@ -87,6 +91,7 @@ class TrainingPlan:
             choice: how the question was put.
             options: where the texts are, which model, which device.
             progress: called along the way.
+            pairing: what the question is held against, whose trainings come after its own, with the same seeds.
 
         Raises ``DataError`` where the recording doesn't say how it was made.
         """
@@ -99,14 +104,16 @@ class TrainingPlan:
         pool, test = with_texts(recording.dynamics, options.data, recording.path)
         metric = make_metric(registry, source.metric.name)
         metric.check(test)
+        sides = [request] if pairing is None else [request, pairing.theirs]
+        each = [(side, order, batches) for side in sides for order, batches in enumerate(side.query.batches)]
         plans = tuple(
-            Plan(index, run_seed(options.seed, index), TEST, batches)
-            for index, batches in enumerate(request.query.batches)
+            Plan(index, run_seed(options.seed, order), TEST, batches) for index, (_, order, batches) in enumerate(each)
         )
+        labels = tuple(f"{side.labels[order]}: {side.what}" for side, order, _ in each)
         name = model_of(recording, options.model)
         task = TaskData(recording.dynamics.settings.task, pool, test)
         maker = TrainerMaker(name, options.device, task, (metric,), recipe, progress)
-        return cls(source, request, plans, maker, recipe, name)
+        return cls(source, request, plans, maker, recipe, name, labels)
 
     def estimate(self) -> "CostEstimate":
         """What it will cost; the model is loaded for that."""
@@ -136,7 +143,7 @@ class TrainingPlan:
         total = each * len(self.plans)
 
         def on_step(index: int, done: int, steps: int) -> None:
-            progress("train", index * each + done, total, self.request.labels[index])
+            progress("train", index * each + done, total, self.labels[index])
 
         runs = {run.index: run for run in executor.execute(self.maker, self.plans, on_step)}
         return [runs[plan.index] for plan in self.plans]
@@ -187,7 +194,7 @@ def verified(
         seconds: that the training took.
     """
     steps = request.query.steps
-    recorded = np.stack([_at(run, source.metric.name, steps) for run in runs])
+    recorded = np.stack([values_at(run, source.metric.name, steps) for run in runs])
     predicted = prediction.values.astype(np.float64)
     known = np.where(np.isfinite(average.values), recorded, np.nan)
     means = np.broadcast_to(average.values, known.shape)
@@ -204,10 +211,7 @@ def verified(
         predicted=predicted,
         recorded=recorded,
         reference=average.values,
-        batches=tuple(
-            tuple(tuple(ids[place] for place in batch if place >= 0) for batch in run.curriculum.batches)
-            for run in runs
-        ),
+        batches=named_batches(runs, ids),
         mse=pointwise.mean_and_std(pointwise.all_steps_mse(predicted, recorded))[0],
         rho=pointwise.mean_and_std(pointwise.final_spearman(predicted, recorded))[0],
         skill=skill if np.isfinite(skill) else None,
@@ -248,14 +252,3 @@ def _taken_note(
         f"{taken}, but before any step this model's {source.metric.name} is {off:.0%} off what was recorded: another model, "
         "or other tokens",
     )
-
-
-def _at(run: Run, metric: str, steps: Int[np.ndarray, " asked"]) -> Float[np.ndarray, "asked test"]:
-    """What a run recorded at these steps, NaN where it didn't."""
-    values = run.metrics[metric].astype(np.float64)
-    result = np.full((len(steps), values.shape[1]), np.nan)
-    places = {int(step): place for place, step in enumerate(run.steps)}
-    for row, step in enumerate(steps):
-        if int(step) in places:
-            result[row] = values[places[int(step)]]
-    return result

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from gptfl.options import common
 from gptfl.options.base import at_least, option
-from gptfl.options.common import FILES, PRECISE, RESULT, File, InputOptions, Picture
+from gptfl.options.common import FILES, PRECISE, RESULT, File, Ids, InputOptions, Picture
 from gptfl.options.defaults import FEW_RUNS, PAPER
-from gptfl.options.simulation import CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
+from gptfl.options.simulation import RUN, CounterfactualOptions, LearningOptions, SimulatorOptions, encoder_option
 
 
 def settings_option() -> Any:
@@ -129,6 +129,13 @@ class VerifyOptions:
     """What ``gptfl verify`` predicts and trains."""
 
     run: CounterfactualOptions = CounterfactualOptions()
+    against: Ids | None = option(
+        None,
+        "Also train on these in the same orders, a file of ids or a table of gptfl rank, to see whether the difference is "
+        "clear of noise.",
+        shown="of --drop the whole pool, else nothing",
+        panel=RUN,
+    )
     estimator: str | None = option(
         None, "Verify the simulator of this estimator.", shown="the one fitted last", complete="estimator"
     )

@@ -104,7 +104,7 @@ class CounterfactualOptions:
         None,
         "Random orders to average over.",
         metavar="K",
-        shown="1; of --drop every order in closed form where the estimator can, else 8",
+        shown="1; where two sets are trained, 4",
         bound=at_least(1, "give 1 or more"),
     )
     epochs: float | None = option(
@@ -159,6 +159,13 @@ class SimulatedRunOptions(CounterfactualOptions):
         (),
         "File of pool ids to train on, one a line, or a table of gptfl rank; several are predicted in one pass, which writes no file.",
         shown=False,
+    )
+    orders: int | None = option(
+        None,
+        "Random orders to average over.",
+        metavar="K",
+        shown="1; of --drop every order in closed form where the estimator can, else 8",
+        bound=at_least(1, "give 1 or more"),
     )
     every_order: bool = option(
         False,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gptfl.core.texts import json_text, parse_json, written_id
-from gptfl.evaluation.verification import Verification
+from gptfl.evaluation.verification import PairedDifference, Verification
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
 from gptfl.report.number_scale import NumberScale
@@ -29,6 +29,13 @@ SHOWN = 5
 """How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
 DRAWN = 4
 """How many of them the picture has, half of each kind."""
+SAID = {
+    "better": "better, clear of noise",
+    "worse": "worse, clear of noise",
+    "not clear": "not clear of noise",
+    "one pair": "how much of it is noise isn't known (--orders)",
+}
+"""What the verdicts of pairs say."""
 CHANGED, MISSED, BOTH = "changed most", "missed most", "changed and missed most"
 
 
@@ -48,6 +55,7 @@ def to_json(found: Verification) -> str:
         "mse": _number(found.mse),
         "rho": _number(found.rho),
         "skill": found.skill,
+        "paired": None if found.paired is None else _paired(found.paired),
         "coverage": coverage_dict(found.coverage),
         "training_seconds": round(found.seconds, 1),
         "test": [
@@ -75,6 +83,47 @@ def to_json(found: Verification) -> str:
     return json_text(with_plain(found, document), indent=2) + "\n"
 
 
+def _paired(paired: PairedDifference) -> dict[str, Any]:
+    return {
+        "against": paired.against,
+        "recorded": _number(paired.mean),
+        "change": paired.change,
+        "standard_error": paired.standard_error,
+        "interval": None if paired.interval is None else list(paired.interval),
+        "verdict": paired.verdict,
+        "changes": list(paired.changes),
+        "predicted_change": paired.predicted_change,
+        "predicted_intervals": {f"{level:g}": list(ends) for level, ends in paired.predicted_intervals.items()},
+        "runs": [
+            {
+                "label": label,
+                "predicted": _rows(paired.predicted[run]),
+                "recorded": _rows(paired.recorded[run]),
+                "batches": [list(batch) for batch in paired.batches[run]],
+            }
+            for run, label in enumerate(paired.labels)
+        ],
+    }
+
+
+def paired_pairs(paired: PairedDifference) -> dict[str, str]:
+    """What pairs of trainings came to, by line: against what, the recorded change and whether it is clear, the predicted."""
+    count = len(paired.changes)
+    of = "1 pair" if count == 1 else f"{count} pairs"
+    found = {"against": f"{paired.mean:.4g}, {paired.against}, trained in the same orders"}
+    recorded = f"{paired.change:+.3g}"
+    if paired.interval is not None and paired.standard_error is not None:
+        low, high = paired.interval
+        recorded += f" [{low:+.3g}, {high:+.3g}], standard error {paired.standard_error:.2g}"
+    found["recorded change"] = f"{recorded}, {of}: {SAID.get(paired.verdict, paired.verdict)}"
+    predicted = f"{paired.predicted_change:+.3g}"
+    if LEVEL in paired.predicted_intervals:
+        low, high = paired.predicted_intervals[LEVEL]
+        predicted += f" [{low:+.3g}, {high:+.3g}]"
+    found["predicted change"] = predicted
+    return found
+
+
 def write_verification(found: Verification, path: Path) -> None:
     """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
     with written_whole(path) as part:
@@ -94,6 +143,18 @@ def read_verification(path: Path) -> dict[str, Any] | None:
         return None
     texts, numbers = ("recording", "estimator", "metric", "what"), ("predicted", "recorded", "reference")
     if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in texts):
+        return None
+    if not all(type(found.get(name)) in (int, float) for name in numbers):
+        return None
+    return {**{name: found[name] for name in (*texts, *numbers)}, "paired": _read_paired(found.get("paired"))}
+
+
+def _read_paired(found: object) -> dict[str, Any] | None:
+    """What an earlier verification says of pairs of trainings; None where it says nothing."""
+    if not isinstance(found, dict):
+        return None
+    texts, numbers = ("against", "verdict"), ("change", "predicted_change")
+    if not all(isinstance(found.get(name), str) for name in texts) or found["verdict"] not in SAID:
         return None
     if not all(type(found.get(name)) in (int, float) for name in numbers):
         return None

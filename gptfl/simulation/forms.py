@@ -1,5 +1,6 @@
 """What a simulator predicts for any subset of its pool, as arrays: exactly where it is linear, else by adding up effects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from gptfl.core.linear_form import LinearForm
 from gptfl.errors import DataError, UsageError
 from gptfl.plugins.interfaces import HasLinearForm
 from gptfl.simulation.many import simulate_subsets
-from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
 MOST_SUMMED = 2000
@@ -50,6 +51,37 @@ def linear_form_of(source: FittedSimulator) -> LinearForm:
     except UsageError as error:
         raise DataError(error.problem, error.remedy) from error
     return estimator.linear_form(source.scope.about(query))
+
+
+def difference_intervals(
+    source: FittedSimulator,
+    recipe: RunSchedule,
+    members: Int[np.ndarray, " subset"],
+    others: Int[np.ndarray, " other"],
+    change: float,
+) -> Mapping[float, tuple[float, float]]:
+    """By level, between which bounds the change lies that training on one subset instead of another makes.
+
+    Of the mean over test examples at the last step, in the mean over every order. Nothing for another recipe than the
+    recorded one, and where the estimator tells no spread of a difference.
+
+    Args:
+        source: the simulator.
+        recipe: by which both are trained.
+        members: places in the pool.
+        others: those of the subset that it is held against.
+        change: what is predicted, about which the interval lies.
+    """
+    recorded = recorded_schedule(source.recording.dynamics, source.metric)
+    alike = recipe.batch_size == recorded.batch_size and np.array_equal(recipe.learning_rates, recorded.learning_rates)
+    if not alike or source.new is not None:
+        return {}
+    try:
+        form = linear_form_of(source)
+    except DataError:
+        return {}
+    _, spread = form.difference(members, others)
+    return {level: (change - reach * spread, change + reach * spread) for level, reach in form.intervals.reach.items()}
 
 
 def summed_form_of(source: FittedSimulator, seed: int, progress: Progress = silent) -> SummedForm:

@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from gptfl.core import Prediction
-from gptfl.errors import DataError
 from gptfl.estimators.average import mean_over_runs
 from gptfl.scores import pointwise
 from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest
-from gptfl.simulation.forms import linear_form_of
+from gptfl.simulation.forms import difference_intervals
 from gptfl.simulation.observing import check_observing, with_observed
 from gptfl.simulation.outcome import (
     ExampleGroup,
@@ -25,7 +24,6 @@ from gptfl.simulation.outcome import (
     spread_of,
 )
 from gptfl.simulation.reference import OtherSubset, Trust, against_average, against_subset
-from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 
 _SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
@@ -91,8 +89,7 @@ def change_intervals(
 ) -> Mapping[float, tuple[float, float]]:
     """By level, between which bounds the change of the mean lies that a question makes against another subset.
 
-    Nothing where the question isn't about every order by the recorded recipe, or the estimator tells no spread of a
-    difference.
+    Nothing where the question isn't about every order, or ``difference_intervals`` has nothing.
 
     Args:
         source: the simulator.
@@ -101,18 +98,10 @@ def change_intervals(
         change: of the mean over test examples at the last step, in the metric's units.
     """
     query = request.query
-    if query.typical is None or query.observed is not None or source.new is not None:
+    if query.typical is None or query.observed is not None:
         return {}
-    recorded, recipe = recorded_schedule(source.recording.dynamics, source.metric), request.recipe
-    alike = recipe.batch_size == recorded.batch_size and np.array_equal(recipe.learning_rates, recorded.learning_rates)
-    if not alike:
-        return {}
-    try:
-        form = linear_form_of(source)
-    except DataError:
-        return {}
-    _, spread = form.difference(np.unique(query.batches[query.batches >= 0]), other.members)
-    return {level: (change - reach * spread, change + reach * spread) for level, reach in form.intervals.reach.items()}
+    members = np.unique(query.batches[query.batches >= 0])
+    return difference_intervals(source, request.recipe, members, other.members, change)
 
 
 def simulated(

@@ -14,6 +14,7 @@ from gptfl.plugins.guards import make_metric
 from gptfl.plugins.interfaces import Plan
 from gptfl.plugins.registry import build, get_registry
 from gptfl.recording.trainers import recipe_of
+from gptfl.report.verification import read_verification
 from gptfl.scores import pointwise
 from gptfl.store.predictions import read_predictions
 from gptfl.store.recordings import read_dynamics, write_dynamics
@@ -125,6 +126,50 @@ def test_another_length_and_rate_are_trained_as_asked(space: Path) -> None:
     other = gptfl.verify(workspace=space, drop=ids(space), steps=4)
     assert other is not None
     assert not np.allclose(other.recorded[0, -1], found.recorded[0, -1], rtol=1e-3)
+
+
+def test_a_drop_is_trained_beside_the_whole_pool_in_pairs(space: Path) -> None:
+    plans: list = []
+    pool = [example.id for example in read_dynamics(space / "own.dynamics.h5").pool]
+    dropped = set(ids(space))
+    found = gptfl.verify(workspace=space, drop=sorted(dropped), orders=2, announce=plans.append, figure=False)
+    assert found is not None
+    assert found.paired is not None
+    assert (plans[0].runs, len(found.labels), found.paired.against) == (4, 2, f"the whole pool ({len(pool)} examples)")
+    for ours, theirs in zip(found.batches, found.paired.batches, strict=True):
+        assert not dropped & {one for batch in ours for one in batch}
+        for one, other in zip(ours, theirs, strict=True):
+            # What isn't dropped stands where it stood.
+            assert all(mine == whole for mine, whole in zip(one, other, strict=True) if whole not in dropped)
+    ends = found.recorded[:, -1].mean(axis=1), found.paired.recorded[:, -1].mean(axis=1)
+    assert found.paired.changes == pytest.approx(ends[0] - ends[1])
+    assert found.paired.change == pytest.approx((ends[0] - ends[1]).mean())
+    assert found.paired.predicted_change == pytest.approx(
+        (found.predicted[:, -1] - found.paired.predicted[:, -1]).mean()
+    )
+    # The other side is what training on these very batches gives.
+    alone = gptfl.verify(workspace=space, subset=pool, orders=2, figure=False)
+    assert alone is not None
+    assert alone.batches == found.paired.batches
+    np.testing.assert_allclose(alone.recorded, found.paired.recorded, rtol=1e-5)
+    assert alone.paired is None
+    document = json.loads(found.output.read_text())["paired"]
+    assert document["changes"] == pytest.approx(found.paired.changes)
+    assert document["runs"][1]["batches"] == [list(batch) for batch in found.paired.batches[1]]
+    kept = read_verification(found.output)
+    assert kept is not None
+    assert kept["paired"]["verdict"] == found.paired.verdict
+    assert found.output != alone.output
+
+
+def test_two_subsets_are_trained_in_pairs(space: Path) -> None:
+    one, other = ids(space, 4), ids(space, 6)
+    found = gptfl.verify(workspace=space, subset=one, against=other, figure=False)
+    assert found is not None
+    assert found.paired is not None
+    assert (len(found.labels), len(found.paired.changes)) == (4, 4)
+    assert {name for run in found.batches for batch in run for name in batch} == set(one)
+    assert {name for run in found.paired.batches for batch in run for name in batch} == set(other)
 
 
 def test_a_dry_run_trains_nothing(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,8 +97,11 @@ def test_a_chat_file_leads_to_its_wrong_answers(
     assert len(ranked) == 120
     # Chance is 0.5, and its standard deviation 0.09. What SmolLM2 comes to is on the page.
     assert early(ranked, planted) > 0.65
-    verified = gptfl("verify", "--drop", "data/planted.txt", "--model", "chatty", "--json", "--no-picture")
+    verified = gptfl(
+        "verify", "--drop", "data/planted.txt", "--orders", "1", "--model", "chatty", "--json", "--no-picture"
+    )
     assert verified.code == 0, verified.err
     found = json.loads(verified.out)
     assert found["figure"] is None
     assert found["recorded"] > 0
+    assert (found["paired"]["against"], found["paired"]["verdict"]) == ("the whole pool (120 examples)", "one pair")

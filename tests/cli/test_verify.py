@@ -39,6 +39,23 @@ def test_verify_says_what_it_takes_and_what_it_came_to(gptfl: Callable, sure_stu
     assert kept["runs"] == document["runs"]
 
 
+def test_verify_says_whether_a_difference_is_clear_of_noise(gptfl: Callable, sure_study: Path) -> None:
+    call = ("verify", "--drop", str(sure_study / "ids.txt"), "--estimator", "sure", "--workspace", str(sure_study))
+    shown = gptfl(*call, "--orders", "2", "--no-picture")
+    assert shown.code == 0, shown.err
+    assert "4 trainings of 4 steps of 3" in shown.out
+    assert "the whole pool" in shown.out
+    line = next(line for line in shown.out.splitlines() if "recorded change" in line)
+    assert "standard error" in line
+    assert "2 pairs: " in line
+    assert "clear of noise" in line
+    assert any(line.split()[:2] == ["predicted", "change"] for line in shown.out.splitlines())
+    one = gptfl(*call, "--orders", "1", "--no-picture")
+    assert "1 pair: how much of it is noise isn't known (--orders)" in one.out
+    document = json.loads(gptfl(*call, "--orders", "1", "--no-picture", "--json").out)
+    assert (document["paired"]["standard_error"], document["paired"]["verdict"]) == (None, "one pair")
+
+
 def test_verify_refuses_in_one_line(gptfl: Callable, sure_study: Path) -> None:
     refused = gptfl("verify", "--workspace", str(sure_study))
     assert refused.code == 2
