@@ -1,4 +1,4 @@
-"""Tells what new rows would do to the test examples, before any training."""
+"""Computes what new rows would do to the test examples, before any training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def check(new: str | Path, *groups: object, progress: Progress = silent, **optio
 
 
 def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
-    """``check`` with all options in one object."""
+    """``check`` with all options in one object. Raises as it does, but for ``TypeError``."""
     target = None if options.output is None else user_path(options.output)
     if target is not None:
         check_page(target)

@@ -27,7 +27,7 @@ from gptfl.options.common import InputOptions
 from gptfl.options.evaluation import CompareOptions
 from gptfl.options.report import ReportOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.interfaces import has_self_influence
+from gptfl.plugins.influence_interfaces import has_self_influence
 from gptfl.recording.recording import OpenedRecording, choose_metric, open_recording
 from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts, shown_path
 from gptfl.report.page.render import write_page
@@ -78,7 +78,7 @@ def write_report(
 
 
 def report_with(options: ReportOptions, *, progress: Progress = silent) -> Report:
-    """``write_report`` with all options in one object."""
+    """``write_report`` with all options in one object. Raises as it does, but for ``TypeError``."""
     recording, source, notes = _opened(options)
     target = recording.workspace.root / "report.html" if options.output is None else user_path(options.output)
     if target.suffix.lower() not in (".html", ".htm"):
@@ -238,7 +238,7 @@ def _with_comparison(
     ):
         folds = min(FOLDS, len(usable)) if len(usable) > 2 else None
     named = () if parts.estimator is None else (parts.estimator,)
-    asked = make(
+    compare_options = make(
         CompareOptions,
         InputOptions(features=options.inputs.features),
         estimators=named,
@@ -247,7 +247,7 @@ def _with_comparison(
         seed=options.seed,
     )
     try:
-        comparison: Comparison = compare_held_out(recording, asked, progress)
+        comparison: Comparison = compare_held_out(recording, compare_options, progress)
     except DataError as error:
         return replace(parts, notes=(*parts.notes, error.problem)), [
             ("the comparison with naive rows", "gptfl compare")

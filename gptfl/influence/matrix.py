@@ -10,7 +10,7 @@ from gptfl.errors import DataError
 from gptfl.features.vectors import blocks
 from gptfl.influence.closed_form import checked_influence, vectors_of
 from gptfl.options.common import File
-from gptfl.plugins.interfaces import InfluencesTests, TellsInfluence
+from gptfl.plugins.influence_interfaces import InfluencesTests, TellsInfluence
 from gptfl.simulation.forms import SummedForm
 from gptfl.simulation.simulator import FittedSimulator
 

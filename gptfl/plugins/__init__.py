@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gptfl.core.values import Progress, silent
     from gptfl.errors import DataError, PluginError, ResourceError, UsageError
     from gptfl.plugins.hooks import hookimpl
+    from gptfl.plugins.influence_interfaces import InfluencesItself, InfluencesTests, TellsInfluence
     from gptfl.plugins.interfaces import (
         Encoder,
         EncoderTags,
@@ -24,13 +25,10 @@ if TYPE_CHECKING:
         EstimatorTags,
         Executor,
         HasLinearForm,
-        InfluencesItself,
-        InfluencesTests,
         Metric,
         Observation,
         Plan,
         Task,
-        TellsInfluence,
         Trainer,
         UsesRecording,
     )
@@ -52,8 +50,8 @@ _WHERE = {
     "GradientProducts": "core.gradients",
     "GradientSketches": "core.gradients",
     "HasLinearForm": "plugins.interfaces",
-    "InfluencesItself": "plugins.interfaces",
-    "InfluencesTests": "plugins.interfaces",
+    "InfluencesItself": "plugins.influence_interfaces",
+    "InfluencesTests": "plugins.influence_interfaces",
     "Metric": "plugins.interfaces",
     "MetricInfo": "core.runs",
     "Observation": "plugins.interfaces",
@@ -67,7 +65,7 @@ _WHERE = {
     "SketchPoint": "core.gradients",
     "Task": "plugins.interfaces",
     "TaskData": "core.examples",
-    "TellsInfluence": "plugins.interfaces",
+    "TellsInfluence": "plugins.influence_interfaces",
     "Trainer": "plugins.interfaces",
     "Unseen": "core.queries",
     "UsageError": "errors",

@@ -48,7 +48,14 @@ def presentations(
     train: Mapping[str, Float[np.ndarray, "example d"]],
     weights: Float[np.ndarray, "target test"],
 ) -> Presentations:
-    """What the process takes for seeing examples once more: see ``influence``."""
+    """Covariances, variances and prior means of seeing examples once more, at the last recorded step: see ``influence``.
+
+    Args:
+        model: fitted.
+        places: the examples' places in the pool fitted, -1 for one that is not in it; shape ``[example]``.
+        train: their rows of each feature set fitted, by the set's name; empty where there are no features.
+        weights: of the test examples in each sum, shape ``[target, test]``.
+    """
     step, _ = model.solved[-1]
     own = np.where(places >= 0, places, model.pool)
     every, fitted_here = model.recorded.curricula.relative, places >= 0
@@ -115,10 +122,20 @@ def influence_on_target(
     weights: Float[np.ndarray, " test"],
     posterior: TargetPosterior,
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """As ``influence`` on one weighted sum, of which ``posterior`` is known; and the spread before any run."""
-    asked = presentations(model, places, train, weights[None])
-    mean = posterior.mean(asked.cross) + asked.expected[:, 0]
-    variance, before = posterior.variance(asked.cross, asked.distance), posterior.before(asked.distance)
+    """Mean, standard deviation, and that before any run, of ``influence`` on one weighted sum of the metric.
+
+    Args:
+        model: fitted.
+        places: the examples' places in the pool fitted, -1 for one that is not in it; shape ``[example]``.
+        train: their rows of each feature set fitted, by the set's name; empty where there are no features.
+        weights: of the test examples in the sum, shape ``[test]``.
+        posterior: what is known of that sum, by its own signal and noise.
+
+    All three have the shape ``[example]`` and the metric's units.
+    """
+    shown = presentations(model, places, train, weights[None])
+    mean = posterior.mean(shown.cross) + shown.expected[:, 0]
+    variance, before = posterior.variance(shown.cross, shown.distance), posterior.before(shown.distance)
     return mean, np.sqrt(variance), np.sqrt(before)
 
 
