@@ -15,19 +15,17 @@ from gptfl.core.linear_form import LinearForm
 from gptfl.core.splits import stored_split, usable_runs
 from gptfl.errors import DataError, GptflError, UsageError
 from gptfl.evaluation.compare import compare_held_out
+from gptfl.influence.cleaning import signs_of
 from gptfl.influence.matrix import influence_matrix
-from gptfl.influence.methods import direct_influence
 from gptfl.influence.near_duplicates import near_duplicates
 from gptfl.influence.rank import InfluenceRequest, rankings_of
-from gptfl.influence.ranking import Ranking
-from gptfl.influence.suspects import Sign, suspects_by
-from gptfl.influence.targets import MEAN, SELF, InfluenceTarget, influence_target
+from gptfl.influence.suspects import suspects_by
+from gptfl.influence.targets import MEAN, influence_target
 from gptfl.options.base import make
 from gptfl.options.common import InputOptions
 from gptfl.options.evaluation import CompareOptions
 from gptfl.options.report import ReportOptions
 from gptfl.options.signature import takes
-from gptfl.plugins.influence_interfaces import has_self_influence
 from gptfl.recording.recording import OpenedRecording, choose_metric, open_recording
 from gptfl.report.page.content import LEVEL, HeldOutRuns, PageParts, shown_path
 from gptfl.report.page.render import write_page
@@ -44,6 +42,8 @@ T = TypeVar("T")
 ENOUGH_HELD_OUT = 6
 """With fewer held-out runs than this, the comparison of a page is over folds."""
 FOLDS = 5
+ORDERS, FDR = 4, 0.1
+"""In how many orders influence is simulated where it isn't told directly, and the false discovery rate of verdicts."""
 SUBSETS = 12
 """So many saved subsets, the latest, are offered."""
 
@@ -147,8 +147,9 @@ def _with_simulator(
     form, form_note = _form(source, options.seed, progress)
     summed = form if isinstance(form, SummedForm) else None
     matrix, matrix_note = _tried(lambda: influence_matrix(source, features, summed, progress))
-    ranking, ranking_note = _tried(lambda: _ranking(source, options, progress))
-    signs = {} if ranking is None else _signs(source, ranking)
+    request = _request(source, options)
+    rankings, ranking_note = _tried(lambda: rankings_of([source], request, progress)[0])
+    signs, sign_note = _tried(lambda: signs_of(source, request, progress)[0])
     held_out, held_note = _tried(lambda: _held_out(source))
     average = None
     if form is not None:
@@ -161,15 +162,15 @@ def _with_simulator(
         form=form,
         form_note=form_note,
         average=average,
-        ranking=ranking,
+        ranking=None if rankings is None else rankings[0],
         matrix=matrix,
         matrix_note=matrix_note,
         signs=signs,
-        suspects=suspects_by(signs),
+        suspects=suspects_by(signs or {}),
         held_out=held_out,
         trust=_sentence(trust_of(source).text),
     )
-    return parts, tuple(note for note in (ranking_note, held_note) if note)
+    return parts, tuple(note for note in (ranking_note, sign_note, held_note) if note)
 
 
 def _form(source: FittedSimulator, seed: int, progress: Progress) -> tuple[LinearForm | SummedForm | None, str]:
@@ -194,19 +195,11 @@ def _tried(make_: Callable[[], T]) -> tuple[T | None, str]:
         return None, error.problem
 
 
-def _ranking(source: FittedSimulator, options: ReportOptions, progress: Progress) -> Ranking:
+def _request(source: FittedSimulator, options: ReportOptions) -> InfluenceRequest:
+    """Influence on the mean of the test examples, as ``gptfl rank`` tells it unless told otherwise."""
     subject = influence_target(MEAN, source.recording.dynamics)
-    request = InfluenceRequest(subject, None, None, options.inputs.features, 4, options.seed)
-    return rankings_of([source], request, progress)[0][0]
-
-
-def _signs(source: FittedSimulator, ranking: Ranking) -> dict[str, Sign]:
-    """What marks rows that may be wrong: harm to the test examples, and gradients that stay large."""
-    found = {"harm": Sign("harm to the mean of the test examples", -ranking.influence)}
-    if has_self_influence(source.named.estimator) and source.recording.held_out is None:
-        itself = direct_influence(source, InfluenceTarget(SELF, None))
-        found["self"] = Sign("influence on itself (what is left to learn of it)", itself)
-    return found
+    features = options.inputs.features
+    return InfluenceRequest(subject, None, None, features, ORDERS, options.seed, fdr=FDR, absent=True)
 
 
 def _held_out(source: FittedSimulator) -> HeldOutRuns:

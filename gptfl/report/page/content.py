@@ -12,9 +12,10 @@ from gptfl.core import Example, MetricInfo
 from gptfl.core.excerpts import excerpts
 from gptfl.core.linear_form import LinearForm
 from gptfl.core.texts import written_id
+from gptfl.influence.cleaning import EFFECT, HARM, ITSELF, LABEL, OUTLIER
 from gptfl.influence.matrix import InfluenceMatrix
 from gptfl.influence.ranking import Ranking
-from gptfl.influence.suspects import Sign, Suspect
+from gptfl.influence.suspects import Suspect
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.page.arrays import linear_json, packed, summed_json
 from gptfl.report.page.groups import groups_of_examples
@@ -27,6 +28,16 @@ MOST_CHARACTERS = 6000
 SHORT = 90
 SHOWN_TESTS = 2
 """So many test examples have a chart when a page is opened."""
+
+
+SIGNS = {
+    ITSELF: "influence on itself (what is left to learn of it)",
+    HARM: "harm to the mean of the test examples",
+    LABEL: "share of like rows with another label",
+    EFFECT: "harm beyond that of like rows",
+    OUTLIER: "distance from like rows",
+}
+"""What the signs of ``rank --for cleaning`` are, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class PageParts:
     ranking: Ranking | None = None
     matrix: InfluenceMatrix | None = None
     matrix_note: str = ""
-    signs: Mapping[str, Sign] | None = None
+    signs: Mapping[str, Float[np.ndarray, " pool"]] | None = None
     suspects: Sequence[Suspect] = ()
     duplicates: Sequence[tuple[int, int, float]] = ()
     comparison: Comparison | None = None
@@ -122,10 +133,10 @@ def _cut(text: str) -> str:
 
 
 def _influence(ranking: Ranking) -> dict[str, Any]:
-    """Influences on the mean, their order, and where intervals are known 1, -1 or 0 where they hold 0."""
+    """Influences on the mean, their order, and verdicts where there are some: 1 helpful, -1 harmful, 0 can't tell."""
     verdict = None
-    if ranking.low is not None and ranking.high is not None:
-        verdict = ((ranking.low > 0).astype(int) - (ranking.high < 0).astype(int)).tolist()
+    if ranking.verdicts is not None:
+        verdict = np.where(ranking.verdicts.decided, np.sign(ranking.verdicts.sign), 0).astype(int).tolist()
     mean = [float(f"{one:.6g}") for one in ranking.influence]
     return {"mean": mean, "order": ranking.order, "verdict": verdict}
 
@@ -143,14 +154,15 @@ def _suspect(one: Suspect, parts: PageParts) -> dict[str, Any]:
     signs = parts.signs or {}
     count = len(parts.pool)
     why = [
-        f"{signs[name].words} {signs[name].values[one.row]:+.3g}: number {rank} of {count}"
+        f"{SIGNS.get(name, name)} {signs[name][one.row]:+.3g}: number {rank} of {count}"
         for name, rank in sorted(one.ranks.items(), key=lambda pair: pair[1])
     ]
     ranking = parts.ranking
     if ranking is not None and ranking.low is not None and ranking.high is not None:
         scale = NumberScale.of(ranking.influence)
         low, high = float(ranking.low[one.row]), float(ranking.high[one.row])
-        why.append(f"90 % interval of its influence on the mean: {scale.span(low, high)}")
+        verdict = "" if ranking.verdicts is None else f" ({ranking.verdicts.of(one.row)})"
+        why.append(f"90 % interval of its influence on the mean: {scale.span(low, high)}{verdict}")
     near = [parts.pool[b if a == one.row else a] for a, b, _ in parts.duplicates if one.row in (a, b)]
     other = [example.id for example in near if example.target.strip() != parts.pool[one.row].target.strip()]
     if other:

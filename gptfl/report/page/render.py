@@ -75,6 +75,7 @@ def _shown(parts: PageParts) -> dict[str, Any]:
         "form_note": parts.form_note,
         "form_words": _form_words(parts),
         "has_influence": parts.ranking is not None,
+        "influence_words": "" if parts.ranking is None else parts.ranking.meaning,
         "has_matrix": parts.matrix is not None,
         "matrix_words": _matrix_words(parts),
         "has_suspects": bool(parts.suspects),
@@ -112,10 +113,9 @@ def _matrix_words(parts: PageParts) -> str:
 def _suspects_words(parts: PageParts) -> str:
     if not parts.suspects:
         return "No sign of suspect rows is known here."
-    signs = " and ".join(one.words for one in (parts.signs or {}).values())
     return (
-        f"The rows that stand out most by {signs}, the mean of their normal scores. A sign is a reason to read, not a proof: "
-        "hard rows stand out as well as wrong ones."
+        f"The rows that stand out most by {len(parts.signs or {})} signs: the order of gptfl rank --for cleaning. A sign is a "
+        "reason to read, not a proof: hard rows stand out as well as wrong ones."
     )
 
 

@@ -2,7 +2,9 @@
 // are). A subset is a Uint8Array with 1 for each example that is trained on.
 
 function unpacked(one) {
-  const bytes = Uint8Array.from(atob(one.data), (char) => char.charCodeAt(0));
+  const text = atob(one.data);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
   if (one.type === "triangles") return { values: squares(new Int16Array(bytes.buffer), one), shape: one.shape };
   const values = one.type === "i4" ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer);
   return { values, shape: one.shape };

@@ -10,19 +10,23 @@ class Page {
     for (const one of ["values", "mean"]) data.average[one] = unpacked(data.average[one]).values;
     this.tabs();
     this.explorer = new Explorer(this);
-    this.matrix = data.matrix ? new Matrix(this) : null;
     this.suspects = data.suspects.length ? new Suspects(this) : null;
     this.trust = data.held_out ? new Trust(this) : null;
+    this.matrix = null;
     byId("text-close").addEventListener("click", () => byId("text-dialog").close());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     addEventListener("hashchange", () => this.recall());
     this.recall();
   }
 
+  // Draws what is in sight; of a large pool the matrix takes long to make, and is made when it is first looked at.
   redraw() {
-    this.explorer.changed();
-    if (this.matrix) this.matrix.draw();
-    if (this.trust) this.trust.show();
+    if (this.tab === "explore") this.explorer.changed();
+    if (this.tab === "matrix" && this.data.matrix) {
+      this.matrix ??= new Matrix(this);
+      this.matrix.draw();
+    }
+    if (this.tab === "trust" && this.trust) this.trust.show();
   }
 
   tabs() {
