@@ -54,7 +54,7 @@ def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
         additions=added(source, options.by, progress),
         notes=(*source.notes, *source.recording.notes, f"trust in {source.found.estimator}: {trust_of(known).text}"),
     )
-    keeping = ResultWriter(replace(result, output=target))
+    writer = ResultWriter(replace(result, output=target))
     if target is not None:
-        keeping.write("output", lambda made: write_page(made, target))
-    return keeping.finish()
+        writer.write("output", lambda made: write_page(made, target))
+    return writer.finish()

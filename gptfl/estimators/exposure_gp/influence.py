@@ -106,12 +106,12 @@ def influence(
 
     Returns mean and standard deviation, in the metric's units.
     """
-    asked = presentations(model, places, train, weights)
+    presented = presentations(model, places, train, weights)
     _, posterior = model.solved[-1]
     outputs, own = _outputs(model, weights)
-    cross = asked.cross.sum(axis=0)
-    mean = posterior.mean(cross, outputs) + asked.expected
-    spread = posterior.spread(cross, asked.distance.sum(axis=0), outputs, own)
+    cross = presented.cross.sum(axis=0)
+    mean = posterior.mean(cross, outputs) + presented.expected
+    spread = posterior.spread(cross, presented.distance.sum(axis=0), outputs, own)
     return mean, model.interval_scale * np.sqrt(spread)
 
 
@@ -133,9 +133,9 @@ def influence_on_target(
 
     All three have the shape ``[example]`` and the metric's units.
     """
-    shown = presentations(model, places, train, weights[None])
-    mean = posterior.mean(shown.cross) + shown.expected[:, 0]
-    variance, before = posterior.variance(shown.cross, shown.distance), posterior.before(shown.distance)
+    presented = presentations(model, places, train, weights[None])
+    mean = posterior.mean(presented.cross) + presented.expected[:, 0]
+    variance, before = posterior.variance(presented.cross, presented.distance), posterior.before(presented.distance)
     return mean, np.sqrt(variance), np.sqrt(before)
 
 

@@ -24,7 +24,7 @@ class Influences:
 
     model_: ExposureModel
     single_: FittedSingleRun | None
-    _asked: tuple[ExposureModel, Float[np.ndarray, " test"], TargetPosterior] | None = None
+    _last_target: tuple[ExposureModel, Float[np.ndarray, " test"], TargetPosterior] | None = None
     """The target that was asked about last."""
 
     def _check_fitted(self) -> None:
@@ -79,11 +79,11 @@ class Influences:
 
     def _target(self, weights: Float[np.ndarray, " test"]) -> TargetPosterior:
         """What is known of a weighted sum, found once for examples that are asked about some at a time."""
-        last = self._asked
+        last = self._last_target
         if last is not None and last[0] is self.model_ and np.array_equal(last[1], weights):
             return last[2]
         found = TargetPosterior.of(self.model_, weights)
-        self._asked = (self.model_, weights.copy(), found)
+        self._last_target = (self.model_, weights.copy(), found)
         return found
 
     def _check_vectors(
