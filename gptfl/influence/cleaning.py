@@ -17,7 +17,7 @@ from gptfl.influence.neighbours import Neighbours, nearest, unit_vectors
 from gptfl.influence.rank import InfluenceRequest
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import MEAN, SELF, InfluenceTarget
-from gptfl.plugins.influence_interfaces import has_self_influence
+from gptfl.plugins.optional import has_self_influence
 from gptfl.plugins.registry import get_registry
 from gptfl.scores.detection import detect
 from gptfl.simulation.simulator import FittedSimulator

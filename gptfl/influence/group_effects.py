@@ -17,7 +17,7 @@ from gptfl.influence.closed_form import WIDTH, target_weights, vectors_of
 from gptfl.influence.removal import average_worth, presentations
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.influence.verdicts import HARMFUL, HELPFUL, UNCLEAR, Verdicts, verdicts_on
-from gptfl.plugins.influence_interfaces import HasGroupInfluence
+from gptfl.plugins.optional import HasGroupInfluence
 from gptfl.plugins.registry import suggest
 from gptfl.simulation.schedule import recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator

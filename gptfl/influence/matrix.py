@@ -13,7 +13,7 @@ from gptfl.influence.closed_form import checked_influence, vectors_of
 from gptfl.influence.removal import has_removal, removal
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.options.common import File
-from gptfl.plugins.influence_interfaces import InfluencesTests, TellsInfluence
+from gptfl.plugins.optional import InfluencesTests, TellsInfluence
 from gptfl.simulation.forms import SummedForm
 from gptfl.simulation.simulator import FittedSimulator
 

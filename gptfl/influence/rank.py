@@ -20,7 +20,7 @@ from gptfl.influence.targets import REMOVE, SELF, Influence, InfluenceTarget
 from gptfl.influence.verdicts import Shrinking, Verdicts, verdicts_on
 from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions
-from gptfl.plugins.influence_interfaces import has_self_influence
+from gptfl.plugins.optional import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of

@@ -25,7 +25,7 @@ from gptfl.errors import DataError
 from gptfl.influence.closed_form import on_target
 from gptfl.influence.targets import REMOVE, Influence, InfluenceTarget
 from gptfl.options.defaults import FEW_RUNS
-from gptfl.plugins.influence_interfaces import TellsInfluence
+from gptfl.plugins.optional import TellsInfluence
 from gptfl.simulation.schedule import RunSchedule, recorded_schedule
 from gptfl.simulation.simulator import FittedSimulator
 

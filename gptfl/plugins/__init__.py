@@ -17,21 +17,19 @@ if TYPE_CHECKING:
     from gptfl.core.values import Progress, silent
     from gptfl.errors import DataError, PluginError, ResourceError, UsageError
     from gptfl.plugins.hooks import hookimpl
-    from gptfl.plugins.influence_interfaces import InfluencesItself, InfluencesTests, TellsInfluence
     from gptfl.plugins.interfaces import (
         Encoder,
         EncoderTags,
         Estimator,
         EstimatorTags,
         Executor,
-        HasLinearForm,
         Metric,
         Observation,
         Plan,
         Task,
         Trainer,
-        UsesRecording,
     )
+    from gptfl.plugins.optional import HasLinearForm, InfluencesItself, InfluencesTests, TellsInfluence, UsesRecording
     from gptfl.plugins.settings import flag, number, one_of, text, whole
 
 _WHERE = {
@@ -49,9 +47,9 @@ _WHERE = {
     "FitData": "core.queries",
     "GradientProducts": "core.gradients",
     "GradientSketches": "core.gradients",
-    "HasLinearForm": "plugins.interfaces",
-    "InfluencesItself": "plugins.influence_interfaces",
-    "InfluencesTests": "plugins.influence_interfaces",
+    "HasLinearForm": "plugins.optional",
+    "InfluencesItself": "plugins.optional",
+    "InfluencesTests": "plugins.optional",
     "Metric": "plugins.interfaces",
     "MetricInfo": "core.runs",
     "Observation": "plugins.interfaces",
@@ -65,11 +63,11 @@ _WHERE = {
     "SketchPoint": "core.gradients",
     "Task": "plugins.interfaces",
     "TaskData": "core.examples",
-    "TellsInfluence": "plugins.influence_interfaces",
+    "TellsInfluence": "plugins.optional",
     "Trainer": "plugins.interfaces",
     "Unseen": "core.queries",
     "UsageError": "errors",
-    "UsesRecording": "plugins.interfaces",
+    "UsesRecording": "plugins.optional",
     "flag": "plugins.settings",
     "hookimpl": "plugins.hooks",
     "number": "plugins.settings",

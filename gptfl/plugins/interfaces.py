@@ -7,8 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
-from gptfl.core.linear_form import LinearForm
+from gptfl.core import Example, FeatureSet, FitData, MetricInfo, Prediction, Query, Run, TaskData
 
 
 @runtime_checkable
@@ -62,18 +61,6 @@ class Encoder(Protocol):
 
     def encode(self, pool: Sequence[Example], test: Sequence[Example]) -> Mapping[str, FeatureSet]:
         """One or more named sets of vectors for the pool and the test examples."""
-        ...
-
-
-@runtime_checkable
-class UsesRecording(Protocol):
-    """What an encoder may also offer: it works from more of a recording than the examples."""
-
-    def use_recording(self, recording: Dynamics) -> None:
-        """Called before anything else; ``encode`` is then asked for examples of this recording, or new ones beside it.
-
-        Raises ``DataError`` where the recording lacks what the encoder needs.
-        """
         ...
 
 
@@ -180,8 +167,8 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    What it may offer besides is in ``gptfl.plugins.influence_interfaces`` and ``HasLinearForm``: ``gptfl rank`` takes
-    influences from a fitted estimator that has them, and simulates for others.
+    What it may offer besides is in ``gptfl.plugins.optional``: ``gptfl rank`` takes influences from a fitted estimator
+    that has them, and simulates for others.
     """
 
     name: str
@@ -205,18 +192,6 @@ class Estimator(Protocol):
 
     def restore(self, state: Mapping[str, np.ndarray]) -> Self:
         """Take back what ``state`` gave. Raises ``DataError`` on missing or ill-shaped arrays."""
-        ...
-
-
-@runtime_checkable
-class HasLinearForm(Protocol):
-    """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
-
-    def linear_form(self, query: Query) -> LinearForm:
-        """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
-
-        Raises ``DataError`` where what was fitted, or that recipe, allows none.
-        """
         ...
 
 

@@ -36,7 +36,7 @@ class Influences:
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, "target test"],
     ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """Influence in the metric's units, and its standard deviation (see ``influence_interfaces.TellsInfluence``)."""
+        """Influence in the metric's units, and its standard deviation (see ``optional.TellsInfluence``)."""
         self._check_fitted()
         if self.single_ is not None:
             return self.single_.influence(places, weights)
@@ -50,7 +50,7 @@ class Influences:
         vectors: Mapping[str, Float[np.ndarray, "example d"]],
         weights: Float[np.ndarray, " test"],
     ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
-        """Influence on one weighted sum by its own signal and noise (see ``influence_interfaces.HasTargetInfluence``).
+        """Influence on one weighted sum by its own signal and noise (see ``optional.HasTargetInfluence``).
 
         None after a single run.
         """
@@ -64,7 +64,7 @@ class Influences:
     def influence_of_groups(
         self, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
     ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
-        """Influence of whole groups on one weighted sum (see ``influence_interfaces.HasGroupInfluence``); None after one run."""
+        """Influence of whole groups on one weighted sum (see ``optional.HasGroupInfluence``); None after one run."""
         self._check_fitted()
         if self.single_ is not None:
             return None

@@ -1,7 +1,4 @@
-"""What an estimator may offer besides ``Estimator`` once it is fitted: influences, so that none need be simulated.
-
-Each is an optional method. Positive always means that training on an example makes the metric better.
-"""
+"""What a plugin's parts may offer beyond their interfaces, each by a protocol; gptfl looks for it by ``isinstance``."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
@@ -9,7 +6,21 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from gptfl.core import Dynamics, Query
+from gptfl.core.linear_form import LinearForm
 from gptfl.plugins.interfaces import Estimator
+
+
+@runtime_checkable
+class UsesRecording(Protocol):
+    """What an encoder may also offer: it works from more of a recording than the examples."""
+
+    def use_recording(self, recording: Dynamics) -> None:
+        """Called before anything else; ``encode`` is then asked for examples of this recording, or new ones beside it.
+
+        Raises ``DataError`` where the recording lacks what the encoder needs.
+        """
+        ...
 
 
 @runtime_checkable
@@ -104,5 +115,17 @@ class HasGroupInfluence(Protocol):
 
         ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
         each one's group, -1 for none.
+        """
+        ...
+
+
+@runtime_checkable
+class HasLinearForm(Protocol):
+    """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
+
+    def linear_form(self, query: Query) -> LinearForm:
+        """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
+
+        Raises ``DataError`` where what was fitted, or that recipe, allows none.
         """
         ...
