@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptfl.api.compare import compare
 from gptfl.api.rank import rank
+from gptfl.api.report import write_report
 from gptfl.api.verify import verify
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError
@@ -47,6 +48,7 @@ class DemoResult:
     comparison: Comparison
     verification: "Verification"
     ranking: "RankResult"
+    page: Path
 
     @property
     def verdict(self) -> str:
@@ -140,7 +142,12 @@ def _demo(root: Path, progress: Progress, announce: Callable[[str, str, float], 
     with stage("rank") as describe:
         ranking = rank((fitted.path,), dynamics=recorded.path, progress=progress)
         describe("the influence of every training example, nothing trained")
-    return DemoResult(root, subset, comparison, verification, ranking)
+    with stage("report") as describe:
+        page = write_report(
+            simulator=fitted.path, dynamics=recorded.path, folds=recorded.runs, workspace=root, progress=progress
+        )
+        describe("one page of all of it, with a switch for each training example")
+    return DemoResult(root, subset, comparison, verification, ranking, page.path)
 
 
 def _subset(root: Path, recording: Path) -> Path:

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerprint
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
-from gptfl.plugins.interfaces import Encoder, UsesRecording
+from gptfl.plugins.interfaces import Encoder
+from gptfl.plugins.optional import UsesRecording
 from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, with_texts
 

@@ -15,7 +15,8 @@ from gptfl.features.embedding import Embedding, row_key
 from gptfl.options.base import make
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions
-from gptfl.plugins.interfaces import Encoder, UsesRecording
+from gptfl.plugins.interfaces import Encoder
+from gptfl.plugins.optional import UsesRecording
 from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import open_recording, with_texts
