@@ -9,7 +9,6 @@ from gptfl.core import Example, Features, FeatureSet, Progress, examples_fingerp
 from gptfl.errors import DataError
 from gptfl.features.embedding import Embedding, same_identity
 from gptfl.plugins.interfaces import Encoder, UsesRecording
-from gptfl.plugins.registry import get_registry
 from gptfl.recording.recording import OpenedRecording, with_texts
 
 CLOSE = 1e-3
@@ -38,7 +37,7 @@ def beside(
     Raises ``DataError`` where the encoder isn't the same any more, or fits its vectors to all examples together
     and can't place others among them.
     """
-    registry = get_registry()
+    registry = recording.registry
     name = features.encoder
     if name not in registry.names("encoder"):
         raise DataError(
@@ -106,7 +105,7 @@ def _placed(
             f"{features.encoder} fits its vectors to all examples together and can't place new ones among them",
             "featurize and fit with an encoder that takes each example by itself, such as minilm",
         )
-    pool, test = with_texts(recording.dynamics, None, recording.path)
+    pool, test = with_texts(recording, None)
     made = {name: np.asarray(rows) for name, rows in encode_new((*pool, *test, *new), pool, test).items()}
     recorded = len(pool) + len(test)
     for name, one in features.sets.items():

@@ -16,7 +16,6 @@ from gptfl.options.base import make
 from gptfl.options.signature import takes
 from gptfl.options.simulation import FeaturizeOptions
 from gptfl.plugins.interfaces import Encoder, UsesRecording
-from gptfl.plugins.registry import get_registry
 from gptfl.plugins.settings import read_settings
 from gptfl.recording.recording import open_recording, with_texts
 from gptfl.store.features import write_features
@@ -78,13 +77,13 @@ def featurize_with(options: FeaturizeOptions, *, progress: Progress = silent) ->
     recording = open_recording(options.dynamics, options.workspace)
     space, recorded = recording.workspace, recording.dynamics
     name = default_encoder(recorded.sketches is not None) if encoder is None else encoder
-    registry = get_registry()
+    registry = recording.registry
     made: Encoder = registry.make("encoder", name, **settings)
     if hasattr(made, "progress"):
         made.progress = progress
     pool, test = recorded.pool, recorded.test
     if made.tags.reads_texts:
-        pool, test = with_texts(recorded, data, recording.path)
+        pool, test = with_texts(recording, data)
     elif data is not None:
         raise UsageError(f"--data {data} is not needed: encoder {name} reads no texts", "leave out --data")
     if isinstance(made, UsesRecording):

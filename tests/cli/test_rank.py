@@ -138,10 +138,11 @@ def test_first_scores_are_measured_once_with_the_recordings_model(gptfl: Callabl
     # The recorder's own first measurement of test examples is what measuring them as a pool gives.
     tests = replace(recorded, pool=recorded.test, runs=())
     from gptfl.influence.self_influence import measure_initial_metrics
+    from gptfl.plugins.registry import build
     from gptfl.recording.recording import OpenedRecording
     from gptfl.store.workspace import Workspace
 
-    other = OpenedRecording(path, "other", tests, Workspace(study))
+    other = OpenedRecording(path, "other", tests, Workspace(study), build([]))
     same = measure_initial_metrics(other, recorded.metrics["loss"], str(model), None, lambda *_: None)
     assert same is not None
     np.testing.assert_allclose(same.values, recorded.runs[0].metrics["loss"][0], rtol=1e-4)

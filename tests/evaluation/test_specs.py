@@ -65,9 +65,7 @@ def known(monkeypatch):
 def choose(space, known):
     recording = open_recording(workspace=space)
     metric = choose_metric(recording.dynamics)[0]
-    return lambda *arguments, **options: choose_estimators(
-        known, FeatureLookup(recording), metric, *arguments, **options
-    )
+    return lambda *arguments, **options: choose_estimators(FeatureLookup(recording), metric, *arguments, **options)
 
 
 @pytest.mark.parametrize(
