@@ -55,9 +55,17 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Let every second worker begin with the last tests: the assertions that one has rewritten, the other reads."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    if worker % 2 and session.config.args == session.config.getini("testpaths"):
+    """Let every second worker begin with the last tests: the assertions that one has rewritten, the other reads.
+
+    Where all tests are run, a copy of this process is set aside that has loaded the libraries and nothing else.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    hands_out = worker is None and session.config.getvalue("dist") != "no"
+    if hands_out or session.config.option.collectonly or session.config.args != session.config.getini("testpaths"):
+        return
+    zygote.begin()
+    worker = int((worker or "gw0").removeprefix("gw"))
+    if worker % 2:
         for path in sorted((ROOT / "tests").rglob("test_*.py"), reverse=True):
             with contextlib.suppress(pytest.skip.Exception):
                 importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
@@ -81,7 +89,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     pictures.LAYOUT, pictures.DPI = None, 40
     if any("copied" in getattr(item, "fixturenames", ()) for item in session.items):
-        zygote.begin()
+        zygote.begin()  # unless it was begun
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -28,7 +28,9 @@ _LINK: list[socket.socket] = []
 
 
 def begin() -> None:
-    """Set a copy of this process aside, before it computes anything: what torch starts then can't be copied."""
+    """Set a copy of this process aside, unless there is one: before it computes, since what torch starts then can't be copied."""
+    if _LINK:
+        return
     import transformers.models.gpt_neox.modeling_gpt_neox
     import transformers.models.llama.modeling_llama  # noqa: F401
 

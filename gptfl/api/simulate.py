@@ -20,7 +20,7 @@ from gptfl.report.simulation import draw_simulation
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest, counterfactual_of, overrides_of
 from gptfl.simulation.many import SubsetSimulations, simulate_subsets
 from gptfl.simulation.outcome import Simulation
-from gptfl.simulation.reference import trust_of
+from gptfl.simulation.reference import OtherSubset, trust_of
 from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, open_fitted, with_new_examples
 from gptfl.store.kinds import PREDICTIONS
@@ -88,17 +88,17 @@ def simulate_with(
         )
         source = with_new_examples(known, examples, inputs.features, new.model, progress)
     request = request_of(source, choice, observe, seed)
-    other = None if against is None else source.pool.select(against, "--against")
+    other = OtherSubset.of(source, against)
     # Whatever asks for the same curricula against the same is the same question.
     plain = request.recorded is not None and against is None and source.new is None
-    key = "" if plain else _key(source, request, other)
+    key = "" if plain else _key(source, request, None if other is None else other.members)
     target = user_path(output) if output is not None else source.output(key)
     picture = picture_at(figure, target.parent / f"{target.name.removesuffix('.h5')}.png")
     if output is not None:
         check_target(target, PREDICTIONS)
     count = len(request.labels)
     progress("simulate", 0, count, request.what)
-    result = answered(source, request, against, run.orders, seed, trust_of(known))
+    result = answered(source, request, other, run.orders, seed, trust_of(known))
     progress("simulate", count, count, request.what)
     result = replace(result, predictions=target, figure=picture)
     settings = {

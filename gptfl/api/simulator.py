@@ -23,7 +23,7 @@ from gptfl.simulation.counterfactual import counterfactual_of
 from gptfl.simulation.fit import FitResult, fit_options, fit_with
 from gptfl.simulation.many import SubsetSimulations
 from gptfl.simulation.outcome import Simulation
-from gptfl.simulation.reference import Trust, trust_of
+from gptfl.simulation.reference import OtherSubset, Trust, trust_of
 from gptfl.simulation.simulate import answered, request_of
 from gptfl.simulation.simulator import FittedSimulator, check_fits, open_fitted
 
@@ -138,9 +138,8 @@ class Simulator:
         choice.check()
         source = self.opened
         request = request_of(source, choice, all_options.observe, all_options.seed)
-        return answered(
-            source, request, all_options.against, all_options.run.orders, all_options.seed, trust_of(source)
-        )
+        other = OtherSubset.of(source, all_options.against)
+        return answered(source, request, other, all_options.run.orders, all_options.seed, trust_of(source))
 
     @takes(SimulateOptions, _NOT_OF_MANY)
     def simulate_many(

@@ -165,25 +165,35 @@ def _average_prediction(
     return query.steps, values
 
 
-def other_subset(
-    source: FittedSimulator,
-    against: Ids,
-    members: Int[np.ndarray, " subset"],
-    request: SimulationRequest,
-    orders: int,
-    seed: int,
+@dataclass(frozen=True, slots=True)
+class OtherSubset:
+    """A subset to hold a simulation against: what it is called, and the places of its examples in the pool."""
+
+    name: str
+    members: Int[np.ndarray, " subset"]
+
+    @classmethod
+    def of(cls, source: FittedSimulator, against: Ids | None) -> "OtherSubset | None":
+        """Read once, since a pipe gives its ids once; None where none is named."""
+        if against is None:
+            return None
+        name = Path(against).name if isinstance(against, str | Path) else "another subset"
+        return cls(name, source.pool.select(against, "--against"))
+
+
+def against_subset(
+    source: FittedSimulator, other: OtherSubset, request: SimulationRequest, orders: int, seed: int
 ) -> Reference:
     """What another subset would give by the same recipe and the same seeds.
 
     Args:
         source: the simulator.
-        against: names the subset, as a file or by ids.
-        members: its places in the pool.
+        other: the subset.
         request: whose recipe it goes by.
         orders: how many random orders, of which the mean is taken.
         seed: draws the orders.
     """
+    members = other.members
     first = source.first(int(request.recipe.grid[0]))
     values = mean_over(source.predict(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
-    name = Path(against).name if isinstance(against, str | Path) else "another subset"
-    return Reference(f"{name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])
+    return Reference(f"{other.name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])

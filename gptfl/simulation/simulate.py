@@ -7,7 +7,6 @@ from jaxtyping import Float
 
 from gptfl.core import Prediction
 from gptfl.estimators.average import mean_over_runs
-from gptfl.options.common import Ids
 from gptfl.scores import pointwise
 from gptfl.simulation.caveats import beyond_note, novelty_note, range_note, share_note
 from gptfl.simulation.counterfactual import Counterfactual, SimulationRequest
@@ -21,7 +20,7 @@ from gptfl.simulation.outcome import (
     most_changed,
     spread_of,
 )
-from gptfl.simulation.reference import Trust, against_average, other_subset
+from gptfl.simulation.reference import OtherSubset, Trust, against_average, against_subset
 from gptfl.simulation.simulator import FittedSimulator
 
 _SCORES = (pointwise.all_steps_mse, pointwise.final_spearman)
@@ -56,7 +55,7 @@ def request_of(
 def answered(
     source: FittedSimulator,
     request: SimulationRequest,
-    against: Ids | None,
+    other: OtherSubset | None,
     orders: int,
     seed: int,
     trust: Trust,
@@ -66,18 +65,15 @@ def answered(
     Args:
         source: the simulator.
         request: the curricula.
-        against: the subset that the answer is held against, None for the average recorded run.
+        other: the subset that the answer is held against, None for the average recorded run.
         orders: how many random orders that subset is laid out in.
         seed: draws them.
         trust: the simulator's skill on held-out runs.
 
-    Raises ``DataError`` for ids that the pool lacks, ``PluginError`` for a prediction that isn't one.
+    Raises ``PluginError`` for a prediction that isn't one.
     """
     prediction = source.predict(request.query)
-    if against is None:
-        versus = against_average(source, request)
-    else:
-        versus = other_subset(source, against, source.pool.select(against, "--against"), request, orders, seed)
+    versus = against_average(source, request) if other is None else against_subset(source, other, request, orders, seed)
     return simulated(source, request, prediction, versus, trust)
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
@@ -17,12 +16,12 @@ from gptfl.store import digests
 from gptfl.store.checked import Checked, known_array, known_value
 from gptfl.store.chunks import check_chunks, chunk_shape, read_array, write_array
 from gptfl.store.deferred import defer
-from gptfl.store.links import links_in
+from gptfl.store.links import encode_name as encode_name
+from gptfl.store.links import names_in as names_in
 from gptfl.store.memory import Memory as Memory
 from gptfl.store.memory import path_of as path_of
 from gptfl.store.safety import is_trusted, numbers, refuse
 
-_PLAIN = " !#$&'()*+,:;=@[]~-_."
 _MAX_ATTRIBUTE = 4096
 _MAX_TEXT = 128 * 2**20
 _MAX_LINE = 8 * 2**20
@@ -53,19 +52,6 @@ def _reading(group: h5py.Group, name: str) -> Iterator[None]:
         raise DataError(f"{path_of(group)} is damaged: {where} can't be read", "make it again") from error
 
 
-def encode_name(name: str) -> str:
-    """A name as a link name: HDF5 keeps ``/`` and ``.`` for itself, so these are percent-encoded."""
-    if not name:
-        raise DataError("an array has an empty name", "name it")
-    encoded = quote(name, safe=_PLAIN)
-    return "%2E" if encoded == "." else encoded
-
-
-def names_in(group: h5py.Group) -> list[str]:
-    """The names in a group, in alphabetical order, as they were given to ``encode_name``."""
-    return sorted(unquote(link) for link, _ in links_in(group.id))
-
-
 def put_array(group: h5py.Group, name: str, array: np.ndarray, *, packed: bool = True) -> None:
     """Keep an array as it is, dtype and shape, and its digest.
 
@@ -73,7 +59,7 @@ def put_array(group: h5py.Group, name: str, array: np.ndarray, *, packed: bool =
         group: where it goes.
         name: what it is called there.
         array: of any shape; its dtype stays.
-        packed: whether it is cut into chunks packed with gzip; a small file of one array is read quicker without.
+        packed: whether in chunks packed with gzip; a file of one small array is read quicker without.
 
     Raises ``DataError`` on other than numbers.
     """

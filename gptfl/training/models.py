@@ -120,7 +120,12 @@ def _check_vocabulary(where: str, model: Any, tokenizer: Any) -> None:
     """
     with blamed(f"{where}: its tokenizer has no vocabulary", "save it beside the weights with save_pretrained"):
         added = set(tokenizer.get_added_vocab())
-        largest = max((number for token, number in tokenizer.get_vocab().items() if token not in added), default=0)
+        numbers = [number for token, number in tokenizer.get_vocab().items() if token not in added]
+    if not numbers:  # what transformers makes of a folder without any of the tokenizer's files
+        raise DataError(
+            f"{where} holds no tokenizer, or one that knows no token", "save it beside the weights with save_pretrained"
+        )
+    largest = max(numbers)
     rows = embedded(model)
     if largest >= rows:
         raise DataError(

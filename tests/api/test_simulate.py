@@ -1,3 +1,5 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,17 @@ def test_effects_against_another_subset(made: Path) -> None:
     assert same.reference.what == "another subset (8 examples)"
     assert read_predictions(same.predictions).against == same.reference.what
     assert "final of another subset (8 examples)" in dict(inspect(same.predictions).rows)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_effects_are_against_may_come_through_a_pipe(made: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "ids"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pipe.write_text, "\n".join(POOL[:8]) + "\n", encoding="utf-8")
+        same = gptfl.simulate(workspace=made, subset=POOL[:8], against=pipe)
+    assert same.reference.what == "ids (8 examples)"
+    assert np.array_equal(same.change, np.zeros(len(same.tests)))
 
 
 @pytest.mark.parametrize("orders", [1, 3])

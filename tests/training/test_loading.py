@@ -39,6 +39,15 @@ def test_every_weight_is_the_files(any_model: Path) -> None:
         assert torch.equal(found[HEADS.get(name, name)], value)
 
 
+@pytest.mark.parametrize("family", ["gpt-neox", "gpt2"])
+def test_a_folder_without_a_tokenizer_is_said_to_be_one(tmp_path: Path, family: str) -> None:
+    folder = save_small(tmp_path / "model", family)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"model holds no tokenizer, or one that knows no token: save it beside"):
+        load_model(str(folder))
+
+
 def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
     def alter(tensors: dict[str, Any]) -> dict[str, Any]:
         for name in ("layers.0.mlp.dense_h_to_4h", "layers.1.mlp.dense_4h_to_h", "layers.1.mlp.dense_h_to_4h"):

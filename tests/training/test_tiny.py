@@ -31,6 +31,17 @@ def test_it_is_built_once_and_the_same_each_time(
     assert hashes[0] == hashes[1]
 
 
+def test_its_shape_is_the_documented_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPTFL_CACHE", str(tmp_path))
+    monkeypatch.setattr(tiny, "STEPS", 3)
+    losses: list[str] = []
+    loaded = load_model("tiny", progress=lambda what, done, total, note="": losses.append(note))
+    assert len(loaded.tokenizer) == loaded.model.config.vocab_size <= tiny.VOCABULARY
+    assert {name: getattr(loaded.model.config, name) for name in tiny.SHAPE} == tiny.SHAPE
+    first, *_, last = (float(note.split()[1].rstrip(",")) for note in losses if "loss" in note)
+    assert last < first
+
+
 def test_building_it_leaves_the_random_state_alone(
     quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

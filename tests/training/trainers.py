@@ -80,11 +80,17 @@ def losses_of(trainer: Any, passes: int = PASSES) -> list[float]:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Path:
-    """The folder of the built-in model."""
-    from gptfl.training.tiny import build_tiny
+def tiny(cache: Path) -> Path:
+    """The folder of the built-in model, narrower and with less pre-training: trainers take its steps alike all the same."""
+    from gptfl.training import tiny
 
-    return build_tiny()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tiny, "STEPS", 40)
+        patched.setattr(tiny, "TEXTS", 1000)
+        patched.setattr(
+            tiny, "SHAPE", {**tiny.SHAPE, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+        )
+        return tiny.build_tiny()
 
 
 def recording(

@@ -61,6 +61,7 @@ def accumulated(
     around = [vectors.weights(taken) for taken in at[:length]]
     left, right = (np.array([one[side][0] for one in around], dtype=np.int64) for side in (0, -1))
     share = np.array([one[1][1] if len(one) > 1 else 0.0 for one in around])
+    between = bool(share.any())
     found = np.zeros((len(batches), width))
     begin = 0
     for step in steps:
@@ -73,10 +74,13 @@ def accumulated(
                 end = place_of(int(step))
                 found *= np.exp((place_of(begin) - end) / reach)
                 own = own * np.exp((at[place + 1] - end) / reach)
-            weight = np.stack([own * (1.0 - share[place]), own * share[place]], axis=1)
-            where = np.stack([left[place] * examples + member, right[place] * examples + member], axis=1)
+            weight, where = own[:, None], (left[place] * examples + member)[:, None]
+            if between:
+                weight = np.stack([own * (1.0 - share[place]), own * share[place]], axis=1)
+                where = np.stack([where[:, 0], right[place] * examples + member], axis=1)
             # Runs are in order, so that these are the rows of a sparse matrix as they stand.
-            counts, kept = np.bincount(run, (weight != 0).sum(axis=1), len(batches)), weight != 0
+            kept = weight != 0
+            counts = np.bincount(run, kept.sum(axis=1), len(batches))
             begins = np.append(0, np.cumsum(counts)).astype(np.int64)
             found += _weighted_sums(weight[kept].astype(rows.dtype), where[kept], begins, rows)
             begin = int(step)
@@ -118,8 +122,10 @@ def accumulated_counts(
     found = np.zeros((len(batches), pool))
     begin = 0
     for step in steps:
-        for taken in range(begin, min(int(step), batches.shape[1])):
-            run, place = np.nonzero(batches[:, taken] >= 0)
-            np.add.at(found, (run, batches[run, taken, place]), weights[run, taken])
-        begin = max(begin, int(step))
+        if int(step) > begin:
+            # Step after step, so that the sums are the same however many steps lie between two recorded ones.
+            taken = batches[:, begin : int(step)].transpose(1, 0, 2)
+            offset, run, place = np.nonzero(taken >= 0)
+            np.add.at(found, (run, taken[offset, run, place]), weights[run, begin + offset])
+            begin = int(step)
         yield found

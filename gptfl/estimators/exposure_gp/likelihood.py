@@ -60,7 +60,7 @@ def weigh(
     turned, spectra = [], []
     volumes = []
     for step in steps:
-        covariance, white, volume = np.tensordot(weights, step.covariances, 1), None, 0.0
+        covariance, white, volume = weighted_sum(weights, step.covariances), None, 0.0
         if step.near is not None:
             white, volume = whitening((1.0 - lack) * np.eye(len(covariance)) + lack * step.near)
             covariance = white.T @ covariance @ white
@@ -84,19 +84,33 @@ def weigh(
         rows, outputs = precision.shape
         squares = float(signs @ product @ signs)
         total += cost(squares, float(np.log(precision).sum()) - outputs * volume, rows, outputs) * outputs
-        pulled = np.tensordot(signs, parts, 1) * precision
+        pulled = weighted_sum(signs, parts) * precision
         share = rows * outputs / max(squares, 1e-300)
         explained = share * (pulled * signal) @ pulled.T - np.diag(precision @ signal)
-        by_weight -= 0.5 * np.tensordot(step.covariances, vectors @ explained @ vectors.T, 2)
+        by_weight -= 0.5 * products_with(step.covariances, vectors @ explained @ vectors.T)
         if step.near is not None:
             unexplained = share * (pulled * noise) @ pulled.T - np.diag(precision @ noise)
             more = step.near - np.eye(rows)
-            by_lack -= 0.5 * float(np.tensordot(more, vectors @ unexplained @ vectors.T, 2))
+            by_lack -= 0.5 * float(products_with(more[None], vectors @ unexplained @ vectors.T)[0])
         surplus = share * pulled**2 - precision
         by_signal -= 0.5 * values @ surplus
         by_noise -= 0.5 * surplus.sum(axis=0)
     count = len(steps)
     return Weighed(total / count, by_weight / count, by_signal / count, by_noise / count, scales, by_lack / count)
+
+
+def weighted_sum(
+    weights: Float[np.ndarray, " one"], arrays: Float[np.ndarray, "one row column"]
+) -> Float[np.ndarray, "row column"]:
+    """The sum of arrays, each times its weight: ``np.tensordot``, whose preparations take longer than these sums."""
+    return np.asarray(np.dot(weights[None], arrays.reshape(len(arrays), -1)).reshape(arrays.shape[1:]))
+
+
+def products_with(
+    arrays: Float[np.ndarray, "one row column"], other: Float[np.ndarray, "row column"]
+) -> Float[np.ndarray, " one"]:
+    """The sum over each array's elements times the other's."""
+    return np.asarray(np.dot(arrays.reshape(len(arrays), -1), other.reshape(-1, 1))[:, 0])
 
 
 def likeliest(products: Float[np.ndarray, "step part part"]) -> Float[np.ndarray, " expected"]:
@@ -111,7 +125,7 @@ def likeliest(products: Float[np.ndarray, "step part part"]) -> Float[np.ndarray
     for _ in range(ROUNDS):
         signs = np.append(1.0, -scales)
         left = np.einsum("i,tij,j->t", signs, products, signs)
-        together = np.tensordot(1.0 / np.maximum(left, 1e-9 * left.max() + 1e-300), products, 1)
+        together = weighted_sum(1.0 / np.maximum(left, 1e-9 * left.max() + 1e-300), products)
         scales = least_squares(together)
     return scales
 
