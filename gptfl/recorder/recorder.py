@@ -328,8 +328,7 @@ class Recorder:
             return
         self.forecast = found
         self.say(str(found))
-        stop = self.stop_when
-        if stop is not None and found.step < found.end and _stops(stop, found, metric):
+        if (stop := self.stop_when) is not None and found.step < found.end and _stops(stop, found, metric):
             self.should_stop = True
             self.say(f"stop_when holds at step {found.step}: the run should stop")
 
