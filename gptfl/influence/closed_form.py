@@ -13,7 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
 from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
 from gptfl.influence.targets import LEVEL
-from gptfl.plugins.interfaces import TellsInfluence
+from gptfl.plugins.optional import TellsInfluence
 from gptfl.simulation.simulator import FittedSimulator
 
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)

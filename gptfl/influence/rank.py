@@ -16,7 +16,7 @@ from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.targets import SELF, InfluenceTarget
 from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions
-from gptfl.plugins.interfaces import has_self_influence
+from gptfl.plugins.optional import has_self_influence
 from gptfl.recording.recording import OpenedRecording
 from gptfl.scores.detection import Detection, detect
 from gptfl.simulation.reference import trust_of

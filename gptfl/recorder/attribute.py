@@ -121,7 +121,11 @@ def record_training(
 ) -> tuple[Path, tuple[str, ...], TokenSketches | None]:
     """Measure every checkpoint, sketch gradients there, and write the recording: where, and what to tell.
 
-    With ``test``, the gradients of that test example's single tokens are sketched, too, and given back.
+    Args:
+        training: as far as its files tell of it.
+        registry: where the metric is found by name.
+        progress: called along the way.
+        test: place of a test example, the gradients of whose single tokens are sketched, too, and given back.
 
     Raises ``DataError`` where checkpoints and model don't fit, gradients can't be told apart, or another recording is
     in the way.

@@ -15,7 +15,8 @@ from gptfl.options.files import typed
 from gptfl.options.interchange import ImportOptions
 from gptfl.options.recording import CollectOptions
 from gptfl.options.simulation import FeaturizeOptions, FitOptions
-from gptfl.plugins.interfaces import Encoder, UsesRecording
+from gptfl.plugins.interfaces import Encoder
+from gptfl.plugins.optional import UsesRecording
 from gptfl.plugins.registry import Registry
 from gptfl.recording.design import Design, choose_design, choose_steps
 from gptfl.recording.gradient_request import POINTS

@@ -15,15 +15,10 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.embedding import Embedding
 from gptfl.plugins import EncoderTags, EstimatorTags
 from gptfl.plugins.guards import make_executor, make_metric, make_task
-from gptfl.plugins.interfaces import (
-    Encoder,
-    Estimator,
-    Executor,
+from gptfl.plugins.interfaces import Encoder, Estimator, Executor, Metric, Observation, Task
+from gptfl.plugins.optional import (
     InfluencesItself,
     InfluencesTests,
-    Metric,
-    Observation,
-    Task,
     TellsInfluence,
     UsesRecording,
     has_self_influence,
@@ -54,7 +49,7 @@ class Fragile:
         return self.answer
 
     load = encode = check = measure = settings = fit = predict = state = restore = identity = _do
-    influence = self_influence = influence_of = flops = use_recording = encode_new = _do
+    sizes = influence = self_influence = influence_of = flops = use_recording = encode_new = _do
 
     def execute(self, *given: object) -> Any:
         yield 1
@@ -103,7 +98,7 @@ def test_an_exception_out_of_any_method_is_reported_under_the_plugins_name(kind:
 
 def test_every_interface_has_methods_that_raise() -> None:
     assert {kind for kind, _ in METHODS} == set(KINDS)
-    assert len(METHODS) == 1 + 4 + 2 + 9 + 1
+    assert len(METHODS) == 2 + 4 + 2 + 9 + 1
 
 
 def test_an_exception_out_of_an_attribute_is_reported_too() -> None:
@@ -125,6 +120,7 @@ def embedding(answer: Any) -> Embedding:
     ("kind", "method", "answer", "message"),
     [
         ("task", "load", [], "load returned list, not TaskData"),
+        ("task", "sizes", 3, "raised TypeError in sizes"),
         ("metric", "measure", [1.0], r"measured values of shape \(1,\), not \(3,\)"),
         ("metric", "measure", np.zeros((3, 2)), r"measured values of shape \(3, 2\), not \(3,\)"),
         ("metric", "measure", ["a"], "raised ValueError in measure"),

@@ -12,7 +12,7 @@ from gptfl.core.curriculum import fill_batches, linear_decay, presentation_weigh
 from gptfl.errors import DataError, UsageError
 from gptfl.estimators.baselines import MeanRun
 from gptfl.estimators.ridge import STRENGTHS, fit_ridge, leave_one_out_error
-from gptfl.plugins.interfaces import InfluencesTests
+from gptfl.plugins.optional import InfluencesTests
 from gptfl.plugins.registry import get_registry
 from gptfl_datamodels.dual import Spectrum, least_error, pieces_of
 from gptfl_datamodels.estimator import Datamodels
