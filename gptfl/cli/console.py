@@ -194,15 +194,6 @@ def show_unkept(unkept: tuple[str, ...], error: NotKept | None) -> None:
         raise error
 
 
-def human_bytes(count: float) -> str:
-    """1536 -> "1.5 kB"; decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def human_count(count: float) -> str:
     """1234567 -> "1.2M"."""
     for unit in ("", "k", "M", "G", "T"):

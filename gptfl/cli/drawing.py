@@ -20,7 +20,7 @@ class DrawingProcess:
     def __init__(self) -> None:
         context: Any = multiprocessing.get_context("fork")
         self._ours, theirs = context.Pipe()
-        context.Process(target=_serve, args=(self._ours, theirs), daemon=True).start()
+        context.Process(target=serve_pictures, args=(self._ours, theirs), daemon=True).start()
         theirs.close()
 
     @staticmethod
@@ -42,7 +42,7 @@ class DrawingProcess:
             raise kind(text, remedy) if issubclass(kind, GptflError) else kind(text)
 
 
-def _serve(ours: "Connection", theirs: "Connection") -> None:
+def serve_pictures(ours: "Connection", theirs: "Connection") -> None:
     ours.close()  # else the end of the command would go unnoticed
     try:
         with uncollected():
@@ -57,12 +57,12 @@ def _serve(ours: "Connection", theirs: "Connection") -> None:
     except GptflError as error:
         theirs.send((type(error), error.problem, error.remedy))
     except Exception as error:
-        theirs.send(_plain(error))
+        theirs.send(sendable(error))
     else:
         theirs.send(None)
 
 
-def _plain(error: Exception) -> tuple[type[Exception], str, str]:
+def sendable(error: Exception) -> tuple[type[Exception], str, str]:
     """An exception of any kind, as one that can be sent."""
     builtin = type(error).__module__ == "builtins" and type(error).__init__ is not Exception.__init__
     return (type(error) if builtin else RuntimeError), str(error), ""

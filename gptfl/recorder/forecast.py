@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import REPEAT, Dynamics, Example, FitData, MetricInfo, Prediction, Query, Run
-from gptfl.core.curriculum import generator
+from gptfl.core.curriculum import Stream, generator
 from gptfl.core.splits import FEWEST_FIT_RUNS
 from gptfl.errors import DataError
 from gptfl.estimators.diverged import diverged
@@ -22,8 +22,6 @@ ALL = ""
 """The name of the group of all test examples."""
 ALONGSIDE = 200
 """So many single test examples are fitted along with the groups: they tell the estimator how trajectories vary."""
-_ORDER = 41
-"""The random stream of the order in which a run's examples are taken to come."""
 
 Predictor = Callable[[Query], Prediction]
 
@@ -210,7 +208,7 @@ def planned_batches(
         return done
     width = int((done >= 0).sum(axis=1).max()) if len(done) else 1
     seen = np.bincount(done[done >= 0], minlength=int(members.max()) + 1)[members]
-    random = generator(seed, _ORDER)
+    random = generator(seed, Stream.FORECAST_ORDER)
     stream = [random.permutation(members[seen < seen.max(initial=0)])]
     while sum(map(len, stream)) < left * width:
         stream.append(random.permutation(members))

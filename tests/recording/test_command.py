@@ -34,7 +34,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(job)
         raise _Reached
 
-    monkeypatch.setattr("gptfl.recording.collect._execute", reached)
+    monkeypatch.setattr("gptfl.recording.collect.execute_job", reached)
     return found
 
 
@@ -89,7 +89,7 @@ def test_a_recording_is_gone_on_with_by_its_command(
     again = jobs[1]
     assert (again.path, again.settings) == (first.path, first.settings)
     assert again.mark() == first.mark()
-    again._existing()  # refuses what the recording doesn't fit
+    again.left()  # refuses what the recording doesn't fit
 
 
 @pytest.mark.parametrize(
