@@ -37,8 +37,7 @@ def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
     ours, theirs = multiprocessing.Pipe()
     other, _ = multiprocessing.Pipe()
     threading.Thread(target=drawing.serve_pictures, args=(other, theirs), daemon=True).start()
-    made = drawing.DrawingProcess.__new__(drawing.DrawingProcess)
-    made._ours = ours
+    made = drawing.DrawingProcess(ours)
     return lambda path, arguments=ARGUMENTS: made.draw(arguments, path)
 
 

@@ -17,7 +17,7 @@ from gptfl.core.queries import query_for
 from gptfl.errors import PluginError, UsageError
 from gptfl.evaluation.order_noise import point_weights, repeated
 from gptfl.plugins.guards import checked
-from gptfl.plugins.registry import build
+from gptfl.plugins.registry import build, using
 from gptfl.report.calibration import calibration_table
 from gptfl.report.comparison import rich_table, to_csv, to_json, to_latex
 from gptfl.report.footnotes import footnotes
@@ -28,11 +28,10 @@ from tests.synthetic import synthetic
 
 
 @pytest.fixture
-def space(made_space, tmp_path, monkeypatch):
-    built = build([interval_estimator])
-    monkeypatch.setattr("gptfl.plugins.registry._USED", [built])
+def space(made_space, tmp_path):
     shutil.copy2(made_space / "syn.dynamics.h5", tmp_path)
-    return tmp_path
+    with using(build([interval_estimator])):
+        yield tmp_path
 
 
 def rows_of(comparison):
