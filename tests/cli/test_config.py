@@ -41,7 +41,7 @@ WORDS = {
     "relabel-study": "--shares 0.1 --steps 4",
     "select": "--diversity 1.5 --cautious 1",
     "select-study": "--rival tracin-cp --random 3",
-    "demo": "--workspace here",
+    "demo": "--workspace here --runs 4 --pool 48",
     "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",
     "plugins": "--json",
