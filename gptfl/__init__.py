@@ -14,11 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     __version__: str
     from gptfl.api.attribute import attribute
+    from gptfl.api.check import check
     from gptfl.api.compare import compare
     from gptfl.api.learning_curve import learning_curve
     from gptfl.api.rank import rank
     from gptfl.api.recording import Recording, collect, open_recording
     from gptfl.api.relabel_study import relabel_study
+    from gptfl.api.report import write_report
     from gptfl.api.select import select
     from gptfl.api.select_study import select_study
     from gptfl.api.simulate import simulate
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from gptfl.api.sweep import sweep
     from gptfl.api.verify import verify
     from gptfl.features.featurize import featurize
+    from gptfl.interchange.apply_rows import apply
     from gptfl.interchange.export_recording import export
     from gptfl.interchange.import_recording import import_
     from gptfl.options.recipe import read_recipe
@@ -40,7 +43,9 @@ _WHERE = {
     "Recorder": "recorder.recorder",
     "Recording": "api.recording",
     "Simulator": "api.simulator",
+    "apply": "interchange.apply_rows",
     "attribute": "api.attribute",
+    "check": "api.check",
     "collect": "api.recording",
     "compare": "api.compare",
     "export": "interchange.export_recording",
@@ -62,6 +67,7 @@ _WHERE = {
     "simulate": "api.simulate",
     "sweep": "api.sweep",
     "verify": "api.verify",
+    "write_report": "api.report",
 }
 """Where each of these is."""
 
@@ -70,7 +76,9 @@ __all__ = [
     "Recorder",
     "Recording",
     "Simulator",
+    "apply",
     "attribute",
+    "check",
     "collect",
     "compare",
     "export",
@@ -92,6 +100,7 @@ __all__ = [
     "simulate",
     "sweep",
     "verify",
+    "write_report",
 ]
 
 

@@ -78,6 +78,13 @@ def test_what_is_installed_is_looked_up_at_the_doors_only() -> None:
     assert {name: len(lines) for name, lines in calls.items()} == dict.fromkeys(doors, 1)
 
 
+def test_tests_import_nothing_private() -> None:
+    for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "plugins").rglob("test_*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gptfl"):
+                assert [one.name for one in node.names if one.name.startswith("_")] == [], path
+
+
 def test_modules_stay_readable() -> None:
     every = [*modules(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
     longest = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in every}

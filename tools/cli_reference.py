@@ -24,7 +24,7 @@ def reference() -> str:
         "Results go to standard output, progress, notes and errors to standard error. Exit codes: 0 done, "
         "1 a bug in gptfl (with a traceback), 2 wrong usage, 3 data that is missing or does not fit, 4 a plugin or "
         "an unknown name, 5 disk, memory, network, device or another process, 130 interrupted by Ctrl-C, 143 by SIGTERM "
-        "and 129 by SIGHUP. Results are printed before anything is written. Where a file that was asked for, or that a "
+        "and 129 by SIGHUP; `gptfl check` exits with 1 and 6 by what it finds, too. Results are printed before anything is written. Where a file that was asked for, or that a "
         "command is for, then can't be, the command exits with 5; of a picture or kept fit that comes beside it a note "
         "tells. Tables in a pipe or file have every row on one line.",
         "",

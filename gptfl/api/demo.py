@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptfl.api.compare import compare
 from gptfl.api.rank import rank
+from gptfl.api.report import write_report
 from gptfl.api.verify import verify
 from gptfl.core import Progress, silent, user_path
 from gptfl.errors import DataError
@@ -48,6 +49,7 @@ class DemoResult:
     comparison: Comparison
     verification: "Verification"
     ranking: "RankResult"
+    page: Path
 
     @property
     def verdict(self) -> str:
@@ -161,7 +163,12 @@ def _demo(
     with stage("rank") as describe:
         ranking = rank((fitted.path,), dynamics=recorded.path, progress=progress)
         describe("the influence of every training example, nothing trained")
-    return DemoResult(root, subset, comparison, verification, ranking)
+    with stage("report") as describe:
+        page = write_report(
+            simulator=fitted.path, dynamics=recorded.path, folds=recorded.runs, workspace=root, progress=progress
+        )
+        describe("one page of all of it, with a switch for each training example")
+    return DemoResult(root, subset, comparison, verification, ranking, page.path)
 
 
 def _subset(root: Path, recording: Path) -> Path:

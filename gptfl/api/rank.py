@@ -9,13 +9,16 @@ from typing import Any
 from gptfl.api.writing import is_named, picture_at
 from gptfl.core import Progress, TokenSketches, silent, user_path
 from gptfl.errors import DataError
+from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
 from gptfl.influence.rank import InfluenceRequest, open_sources, rank_by
 from gptfl.influence.ranking import RankResult
 from gptfl.influence.self_influence import measure_initial_metrics
 from gptfl.influence.targets import InfluenceTarget, check_how, influence_target
 from gptfl.influence.tokens import check_token_request, sketch_again, token_influence
+from gptfl.influence.verdicts import check_verdict
 from gptfl.options.base import make
 from gptfl.options.common import Picture
+from gptfl.options.defaults import FEW_RUNS
 from gptfl.options.influence import RankOptions
 from gptfl.options.signature import takes
 from gptfl.report.ranking import check_table, draw_detection, write_table
@@ -53,6 +56,8 @@ def rank_with(
     """``rank`` with all options in one object; ``sketched`` are the tokens' gradients, where they are known already."""
     influence, figure = options.influence, options.figure
     check_how(influence.how)
+    check_verdict(options.only)
+    check_purpose(options.purpose, options.by)
     if options.output is not None:
         check_table(Path(options.output))
         check_plain_target(user_path(options.output), "--output")
@@ -68,8 +73,12 @@ def rank_with(
         own = measure_initial_metrics(recording, first.metric, options.model, influence.data, progress)
     elif sketched is None:
         sketched = sketch_again(recording, test, options.model, influence.data, progress)
-    request = InfluenceRequest(subject, influence.how, own, options.inputs.features, influence.orders, options.seed)
-    result = rank_by(sources, request, progress)
+    by = field_of(options.purpose, options.by, recording.dynamics.pool)
+    request = InfluenceRequest(
+        subject, influence.how, own, options.inputs.features, influence.orders, options.seed, options.fdr, True, by
+    )
+    result = (rank_for_cleaning if options.purpose == CLEANING else rank_by)(sources, request, progress)
+    _check_only(options.only, result)
     if test is not None and sketched is not None:
         result = replace(result, tokens=token_influence(first, test, sketched))
     target = None if options.output is None else user_path(options.output)
@@ -80,8 +89,17 @@ def rank_with(
         draw = partial(draw_detection, picture, result.detections, flips, len(flipped), title)
         writer.draw("figure", lambda _: draw(), required=is_named(figure))
     if target is not None:
-        writer.write("output", lambda known: write_table(known, target, options.top, options.reverse))
+        writer.write("output", lambda known: write_table(known, target, options.top, options.reverse, options.only))
     return writer.finish()
+
+
+def _check_only(only: str | None, result: RankResult) -> None:
+    for ranking in result.rankings if only is not None else ():
+        if ranking.verdicts is None:
+            raise DataError(
+                f"--only {only}: {ranking.label} has no verdicts (--how {ranking.how})",
+                f"leave out --only, or use --how remove and an estimator such as {FEW_RUNS}",
+            )
 
 
 def _picture(figure: Picture, source: FittedSimulator, subject: InfluenceTarget, is_flipped: bool) -> Path | None:

@@ -82,7 +82,7 @@ def relabel_study_with(
     retrainer = _retrainer(recording, options, progress)
     subject = influence_target(influence.on, recording.dynamics)
     own = measure_initial_metrics(recording, sources[0].metric, None, None, progress)
-    request = InfluenceRequest(subject, influence.how, own, inputs.features, influence.orders, seed)
+    request = InfluenceRequest(subject, influence.how, own, inputs.features, influence.orders, seed, absent=True)
     rankings, notes = rankings_of(sources, request, progress)
     suspicions = {ranking.label: suspicion(ranking, subject) for ranking in rankings}
     suspicions |= {RANDOM_ORDER: np.zeros(len(flipped)), PERFECT_ORDER: flipped.astype(np.float64)}

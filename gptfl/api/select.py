@@ -8,7 +8,7 @@ from gptfl.core import Progress, silent, user_path
 from gptfl.errors import UsageError
 from gptfl.influence.greedy import SelectionSpec
 from gptfl.influence.select import select_from
-from gptfl.influence.selection import Selection, target_of
+from gptfl.influence.selection import Selection, spec_of, target_of
 from gptfl.influence.targets import InfluenceTarget, check_how
 from gptfl.options.base import make
 from gptfl.options.influence import SelectOptions
@@ -57,7 +57,7 @@ def select_with(options: SelectOptions, *, progress: Progress = silent) -> Selec
         selection_options.metric,
         inputs.features,
     )
-    spec = SelectionSpec.of(selection_options)
+    spec = spec_of(options, source)
     subject = target_of(selection_options.on, source, spec)
     target = _target(source, subject, spec, options.output)
     selection = select_from(

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 
 _OF_A_SUBSET = ("orders", "seed", "epochs", "steps", "batch_size", "lr")
 _NOT_OF_MANY = all_but(SimulateOptions, *_OF_A_SUBSET)
-_NOT_OF_A_RUN = all_but(SimulateOptions, *_OF_A_SUBSET, "subset", "drop", "curriculum", "against", "observe")
-_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed")
-_SELECTED = ("size", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
+_NOT_OF_A_RUN = all_but(
+    SimulateOptions, *_OF_A_SUBSET, "every_order", "subset", "drop", "curriculum", "against", "observe"
+)
+_NOT_OF_INFLUENCE = all_but(RankOptions, "on", "how", "orders", "seed", "fdr", "purpose", "by")
+_SELECTED = ("size", "among", "on", "how", "orders", "max_share_per_class", "diversity", "cautious", "search", "seed")
 _NOT_OF_SELECTION = all_but(SelectOptions, *_SELECTED)
 _NOT_OF_VERIFICATION = {"simulator", "dynamics", "features", "workspace", *shell_names(VerifyOptions)}
 """The options of commands that a simulator's methods don't take: it knows its files, and most write none."""
@@ -172,22 +174,28 @@ class Simulator:
 
         Args:
             on: ``mean``, the default, ``self``, ``test:ID``, ``group:FILE`` or a sequence of test ids.
-            how: by default ``closed-form`` or ``derivative`` where there is one, else ``replace``.
+            how: by default ``remove``, ``closed-form`` or ``derivative``, the first that there is, else ``replace``.
             groups: options in groups, such as ``gptfl.options.influence.InfluenceOptions(orders=8)``.
             progress: called along the way.
-            options: ``orders`` and ``seed`` of ``gptfl rank`` (docs/cli.md).
+            options: ``purpose``, ``by``, ``orders``, ``seed`` and ``fdr`` of ``gptfl rank`` (docs/cli.md).
 
         Raises as ``gptfl.rank`` does.
         """
+        from gptfl.influence.cleaning import CLEANING, check_purpose, field_of, rank_for_cleaning
         from gptfl.influence.rank import InfluenceRequest, rank_by
         from gptfl.influence.targets import check_how, influence_target
 
         all_options = assemble(RankOptions, groups, {"on": on, "how": how, **options}, "influence", _NOT_OF_INFLUENCE)
         influence = all_options.influence
         check_how(influence.how)
+        check_purpose(all_options.purpose, all_options.by)
         subject = influence_target(influence.on, self.opened.recording.dynamics)
-        request = InfluenceRequest(subject, influence.how, None, self._where[2], influence.orders, all_options.seed)
-        return rank_by([self.opened], request, progress)
+        by = field_of(all_options.purpose, all_options.by, self.opened.recording.dynamics.pool)
+        request = InfluenceRequest(
+            subject, influence.how, None, self._where[2], influence.orders, all_options.seed, all_options.fdr, True, by
+        )
+        made = rank_for_cleaning if all_options.purpose == CLEANING else rank_by
+        return made([self.opened], request, progress)
 
     @takes(SelectOptions, _NOT_OF_SELECTION)
     def select(self, size: int, *groups: object, progress: Progress = silent, **options: Any) -> Selection:
@@ -202,15 +210,14 @@ class Simulator:
 
         Raises as ``gptfl.select`` does.
         """
-        from gptfl.influence.greedy import SelectionSpec
         from gptfl.influence.select import select_from
-        from gptfl.influence.selection import target_of
+        from gptfl.influence.selection import spec_of, target_of
         from gptfl.influence.targets import check_how
 
         made = assemble(SelectOptions, groups, {"size": size, **options}, "select", _NOT_OF_SELECTION)
         selection = made.selection
         check_how(selection.how)
-        spec = SelectionSpec.of(selection)
+        spec = spec_of(made, self.opened)
         subject = target_of(selection.on, self.opened, spec)
         return select_from(
             self.opened,

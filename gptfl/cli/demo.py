@@ -39,6 +39,7 @@ def command(options: DemoOptions) -> None:
     rank.show(result.ranking, TOP, reverse=False)
     console.say()
     console.say(f"Verdict: {result.verdict}.")
+    console.say(f"page: {result.page} (open it in a browser)")
     console.show_unkept((*result.comparison.unkept, *result.verification.unkept, *result.ranking.unkept), None)
     console.say()
     console.say("Try next, in the same workspace:")

@@ -38,33 +38,49 @@ def command(options: RankOptions) -> None:
         console.note(text)
     top = options.top
     if options.as_csv or options.as_json:
-        console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse).rstrip("\n"))
+        console.say((to_csv if options.as_csv else to_json)(result, top, options.reverse, options.only).rstrip("\n"))
     else:
-        show(result, TOP if top is None else top, options.reverse)
+        show(result, TOP if top is None else top, options.reverse, options.only)
         flips = result.flipped is not None and not result.imported
         console.say(f"next: {'gptfl relabel-study' if flips else 'gptfl select --size N'}")
     console.show_unkept(result.unkept, error)
 
 
-def show(result: "RankResult", top: int, reverse: bool) -> None:
-    """Print the rankings and how early they find flips."""
+def show(result: "RankResult", top: int, reverse: bool, only: str | None = None) -> None:
+    """Print the rankings, what is known of the rows, and how early they find flips."""
+    from gptfl.report.groups import group_table
     from gptfl.report.ranking import detection_table, rich_table, token_table
+    from gptfl.report.verdicts import verdict_line
 
     for ranking in result.rankings:
+        if result.signs is not None:
+            console.say(f"{len(result.pool)} training examples, the most suspicious first, by {ranking.label}")
+            console.say(ranking.meaning)
+            show_table(rich_table(result, ranking, top, reverse, only))
+            continue
         how = f"--how {ranking.how}" + (
             "" if ranking.step is None else f", {result.metric.name} at step {ranking.step}"
         )
         console.say(
             f"Influence of each of {len(result.pool)} training examples on {result.subject}, by {ranking.label} ({how})"
         )
-        show_table(rich_table(result, ranking, top, reverse))
+        if ranking.meaning:
+            console.say(ranking.meaning)
+        if ranking.groups is not None:
+            console.say(ranking.groups.meaning)
+            show_table(group_table(ranking.groups, top, reverse, only))
+            continue
+        show_table(rich_table(result, ranking, top, reverse, only))
+        if ranking.verdicts is not None:
+            console.say(verdict_line(ranking.verdicts))
     if result.tokens is not None:
         console.say("Influence on each token of its target, to first order; their mean is the whole example's")
         show_table(token_table(result, result.tokens))
     if result.flipped is not None:
-        first = "highest" if result.on == "self" else "lowest"
+        first = "highest influence" if result.on == "self" else "lowest influence"
+        first = first if result.signs is None else "most suspicious"
         console.say(
-            f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} influence first:"
+            f"{int(result.flipped.sum())} of {len(result.pool)} labels are flipped; checking the {first} first:"
         )
         show_table(detection_table(result.detections))
     console.say_paths(table=result.output, picture=result.figure)

@@ -45,8 +45,9 @@ def show(found: "Selection", top: int) -> None:
     from gptfl.report.number_scale import NumberScale
     from gptfl.report.selection import selection_table
 
+    of = f"{found.pool}" if found.among is None else f"{found.among} of the {found.pool}"
     console.say(
-        f"{len(found.ids)} of {found.pool} training examples selected for {found.subject}, by {found.estimator} "
+        f"{len(found.ids)} of {of} training examples selected for {found.subject}, by {found.estimator} "
         f"(--how {found.how})"
     )
     name = f"{found.metric.name} at step {found.step}"

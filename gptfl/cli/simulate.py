@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ def _many(options: SimulateOptions) -> None:
         "--new-test": options.new.new_test,
         "--output": options.output,
         "--figure": options.figure,
+        "--every-order": run.every_order or None,
     }
     for flag, value in others.items():
         if value is not None:
@@ -92,7 +94,7 @@ def _next(run: SimulatedRunOptions, untrainable: bool) -> str:
         return "gptfl simulate --subset ids.txt"
     if untrainable or not all(user_path(file).is_file() for file in files):
         return "gptfl rank"
-    return shlex.join(("gptfl", "verify", *typed(run)))
+    return shlex.join(("gptfl", "verify", *typed(replace(run, every_order=False))))
 
 
 def show(result: "Simulation") -> None:
@@ -103,6 +105,8 @@ def show(result: "Simulation") -> None:
         console.note(text)
     name = result.metric.name
     of = "1 curriculum" if len(result.labels) == 1 else f"{len(result.labels)} curricula"
+    if result.request.query.typical is not None:
+        of = "mean over all orders"
     console.say(f"Simulated {result.what} ({of}) by {result.estimator}, {name} at step {result.steps[-1]}")
     at = "" if result.reference.step == result.steps[-1] else f" at step {result.reference.step}"
     spread = "" if math.isnan(result.mean_spread) else f" ± {result.mean_spread:.3g} over curricula"

@@ -80,6 +80,9 @@ class Query:
     ``observed`` holds what was recorded of the asked runs themselves after their first scores, NaN where nothing was
     (and in the first row, which ``first`` has): an estimator whose ``conditions`` is true goes on from there, others
     ignore it.
+    ``typical`` is there where each run stands for the mean over all random orders: ``batches`` then hold at each step all
+    examples that may be in it, each of which counts as often as it is there on average, and ``typical`` has the batches
+    of one order. Only estimators whose tag ``every_order`` is true are asked so.
     """
 
     batches: Int[np.ndarray, "run step batch"]
@@ -89,6 +92,12 @@ class Query:
     unseen: "Unseen | None" = None
     derivatives: Mapping[str, Float[np.ndarray, "run recorded test"]] = field(default_factory=dict)
     observed: Float[np.ndarray, "run recorded test"] | None = None
+    typical: Int[np.ndarray, "run step typical_batch"] | None = None
+
+    @property
+    def drawn(self) -> Int[np.ndarray, "run step batch"]:
+        """The batches of one order of each run: its own, or the typical ones where it stands for every order."""
+        return self.batches if self.typical is None else self.typical
 
 
 @dataclass(frozen=True, slots=True)

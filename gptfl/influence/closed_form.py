@@ -13,7 +13,7 @@ from gptfl.errors import DataError, PluginError
 from gptfl.features.lookup import open_fitted_features
 from gptfl.features.vectors import VectorsInMemory, VectorSource, blocks
 from gptfl.influence.targets import LEVEL
-from gptfl.plugins.optional import TellsInfluence
+from gptfl.plugins.optional import TellsInfluence, TellsTargetInfluence
 from gptfl.simulation.simulator import FittedSimulator
 
 WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -80,20 +80,62 @@ def closed_form(
         for start, stop in blocks(vectors, pool):
             places = source.scope.pool_seen[start:stop]
             answer = estimator.influence_of(places, vectors.rows(start, stop), weights)
-            mean[start:stop], spread[start:stop] = _checked(answer, stop - start, part.who)
+            one = checked_influence(answer, (stop - start, 1), part.who)
+            mean[start:stop], spread[start:stop] = (found[:, 0] for found in one)
             progress("rank", stop, pool, f"{part.name}, --how closed-form")
     return mean, spread
 
 
-def _checked(
-    answer: object, count: int, who: str
-) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
+def on_target(
+    source: FittedSimulator,
+    tests: Int[np.ndarray, " chosen"],
+    features: str | Path | Features | None,
+    progress: Progress,
+) -> tuple[Float[np.ndarray, " pool"], Float[np.ndarray, " pool"], Float[np.ndarray, " pool"]]:
+    """As ``closed_form``, judged by that mean alone where the estimator can; and the spread before any run.
+
+    That is infinite where the estimator doesn't tell it. Raises as ``closed_form`` does.
+    """
+    estimator, part = source.named.estimator, source.named.part
+    weights = target_weights(source, tests)[0]
+    pool = len(source.scope.pool)
+    found = np.full((3, pool), np.inf)
+    if isinstance(estimator, TellsTargetInfluence):
+        with vectors_of(source, features) as vectors:
+            for start, stop in blocks(vectors, pool):
+                places = source.scope.pool_seen[start:stop]
+                answer = estimator.influence_on_target(places, vectors.rows(start, stop), weights)
+                if answer is None:
+                    break
+                found[:, start:stop] = _checked_on_target(answer, stop - start, part.who)
+                progress("rank", stop, pool, f"{part.name}, --how remove")
+            else:
+                return found[0], found[1], found[2]
+    mean, spread = closed_form(source, tests, features, progress)
+    return mean, spread, np.full(pool, np.inf)
+
+
+def _checked_on_target(answer: object, count: int, who: str) -> Float[np.ndarray, "3 example"]:
+    parts = [np.asarray(one, dtype=np.float64) for one in answer] if isinstance(answer, tuple) else []
+    if len(parts) != 3 or any(one.shape != (count,) for one in parts):
+        shapes = ", ".join(str(one.shape) for one in parts)
+        raise PluginError(f"{who} told influences of shapes {shapes}, not three of {(count,)}", "mend it")
+    found = np.stack(parts)
+    if not np.isfinite(found).all() or (found[1:] < 0).any():
+        raise PluginError(f"{who} told influences or spreads that are not finite or below 0", "mend it")
+    return found
+
+
+def checked_influence(
+    answer: object, shape: tuple[int, int], who: str
+) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
+    """Influences and their spreads as an estimator told them. Raises ``PluginError`` for what can't be those."""
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise PluginError(f"{who} told influences as {type(answer).__name__}, not as a pair of arrays", "mend it")
     mean, spread = (np.asarray(one, dtype=np.float64) for one in answer)
-    if mean.shape != (count, 1) or spread.shape != (count, 1):
-        wrong = mean.shape if mean.shape != (count, 1) else spread.shape
-        raise PluginError(f"{who} told influences of shape {wrong}, not {(count, 1)}", "mend it")
+    if mean.shape != shape or spread.shape != shape:
+        wrong = mean.shape if mean.shape != shape else spread.shape
+        raise PluginError(f"{who} told influences of shape {wrong}, not {shape}", "mend it")
     if not (np.isfinite(mean).all() and np.isfinite(spread).all() and (spread >= 0).all()):
         raise PluginError(f"{who} told influences or spreads that are not finite or below 0", "mend it")
-    return mean[:, 0], spread[:, 0]
+    return mean, spread

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,6 +26,8 @@ class SelectionSpec:
     diversity: float = 0.0
     cautious: float = 0.0
     search: int = 0
+    among: Int[np.ndarray, " candidate"] | None = None
+    """The places of the examples that may be picked, None for all."""
 
     @classmethod
     def of(cls, options: SelectionOptions) -> "SelectionSpec":
@@ -39,8 +41,9 @@ class SelectionSpec:
 
     def check(self, pool: int) -> None:
         """Raise ``UsageError`` for values that make no sense for a pool of this size."""
-        if not 1 <= self.size <= pool:
-            raise UsageError(f"is {self.size}", f"give a number from 1 to {pool}, the size of the pool", option="size")
+        there, of = (pool, "the size of the pool") if self.among is None else (len(self.among), "so many --from names")
+        if not 1 <= self.size <= there:
+            raise UsageError(f"is {self.size}", f"give a number from 1 to {there}, {of}", option="size")
         if self.max_share is not None and not 0 < self.max_share <= 1:
             raise UsageError(f"is {self.max_share:g}", "give a share above 0, at most 1", option="max_share_per_class")
         for option, value in (("diversity", self.diversity), ("cautious", self.cautious)):
@@ -52,15 +55,27 @@ class SelectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class ClassQuota:
-    """The class of each pool example as a number, and how many of one class there may be."""
+    """The class of each pool example as a number, and how many of one class there may be.
+
+    ``closed`` says that the class of the greatest number is of those examples that may not be picked at all.
+    """
 
     classes: Int[np.ndarray, " pool"]
     most: int
+    closed: bool = False
 
     def left(self, chosen: Sequence[int]) -> Int[np.ndarray, " class"]:
         """How many more of each class there may be."""
         taken = np.bincount(self.classes[list(chosen)], minlength=int(self.classes.max()) + 1)
-        return np.asarray(self.most - taken)
+        left = np.asarray(self.most - taken)
+        if self.closed:
+            left[-1] -= self.most
+        return left
+
+    @property
+    def eligible(self) -> Int[np.ndarray, " eligible"]:
+        """The places of the examples that may be picked."""
+        return np.flatnonzero(self.classes < self.classes.max()) if self.closed else np.arange(len(self.classes))
 
 
 def class_quota(pool: Sequence[Example], spec: SelectionSpec) -> ClassQuota:
@@ -70,7 +85,7 @@ def class_quota(pool: Sequence[Example], spec: SelectionSpec) -> ClassQuota:
     examples to give as many as are wanted.
     """
     if spec.max_share is None:
-        return ClassQuota(np.zeros(len(pool), dtype=np.int64), spec.size)
+        return _among(ClassQuota(np.zeros(len(pool), dtype=np.int64), spec.size), spec)
     classes = class_numbers(pool)
     flag = f"--max-share-per-class {spec.max_share:g}"
     if classes is None:
@@ -78,10 +93,19 @@ def class_quota(pool: Sequence[Example], spec: SelectionSpec) -> ClassQuota:
             f"{flag}: the recording's training examples have no classes{lack_of_classes(pool)}", "leave it out"
         )
     most = math.floor(spec.max_share * spec.size + ROUNDING)
-    there = int(np.minimum(np.bincount(classes), most).sum())
+    allowed = classes if spec.among is None else classes[spec.among]
+    there = int(np.minimum(np.bincount(allowed), most).sum())
     if there < spec.size:
         raise UsageError(f"{flag} leaves {there} of the --size {spec.size} examples", "give a larger share")
-    return ClassQuota(classes, most)
+    return _among(ClassQuota(classes, most), spec)
+
+
+def _among(rooms: ClassQuota, spec: SelectionSpec) -> ClassQuota:
+    """The same, in which no example has room that isn't among those that may be picked."""
+    if spec.among is None or len(spec.among) == len(rooms.classes):
+        return rooms
+    barred = ~np.isin(np.arange(len(rooms.classes)), spec.among)
+    return replace(rooms, classes=np.where(barred, rooms.classes.max() + 1, rooms.classes), closed=True)
 
 
 def greatest(values: Float[np.ndarray, " pool"], size: int, rooms: ClassQuota) -> list[int]:

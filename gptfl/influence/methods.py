@@ -8,9 +8,10 @@ from jaxtyping import Float
 from gptfl.core import Features, Progress
 from gptfl.errors import DataError, PluginError
 from gptfl.influence.closed_form import closed_form
+from gptfl.influence.removal import removal
 from gptfl.influence.self_influence import InitialMetrics
 from gptfl.influence.simulated import simulated
-from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REPLACE, Influence, InfluenceTarget
+from gptfl.influence.targets import CLOSED_FORM, DERIVATIVE, REMOVE, REPLACE, Influence, InfluenceTarget
 from gptfl.options.defaults import FEW_RUNS
 from gptfl.plugins.optional import InfluencesItself, InfluencesTests, TellsInfluence, has_self_influence
 from gptfl.simulation.schedule import recorded_schedule
@@ -32,7 +33,7 @@ def compute_influence(
     Args:
         source: the fitted simulator.
         subject: what the influence is on.
-        how: closed-form, derivative, replace or drop.
+        how: remove, closed-form, derivative, replace or drop.
         own: the pool examples' first scores, where known, for influence on themselves.
         features: those that the simulator was fitted on, by default looked for in the workspace.
         orders: in how many random orders each curriculum is simulated.
@@ -41,6 +42,8 @@ def compute_influence(
 
     Raises ``DataError`` where the estimator can't answer.
     """
+    if how == REMOVE:
+        return removal(source, subject, features, progress)
     estimator = source.named.estimator
     sure = isinstance(estimator, TellsInfluence)
     if subject.tests is None or not sure:

@@ -10,10 +10,14 @@ from jaxtyping import Bool
 
 from gptfl.core import Progress
 from gptfl.influence.closed_form import WIDTH
+from gptfl.influence.group_effects import group_effects, group_rows
+from gptfl.influence.meaning import meaning
 from gptfl.influence.methods import compute_influence, direct_influence
 from gptfl.influence.ranking import Ranking, RankResult
+from gptfl.influence.removal import tells_removal
 from gptfl.influence.self_influence import InitialMetrics
-from gptfl.influence.targets import SELF, InfluenceTarget
+from gptfl.influence.targets import REMOVE, SELF, Influence, InfluenceTarget
+from gptfl.influence.verdicts import Shrinking, Verdicts, verdicts_on
 from gptfl.options.common import InputOptions
 from gptfl.options.influence import InfluenceOptions
 from gptfl.plugins.optional import has_self_influence
@@ -39,6 +43,17 @@ class InfluenceRequest:
     features: str | Path | None
     orders: int
     seed: int
+    fdr: float | None = None
+    """The false discovery rate of verdicts, None for none."""
+    absent: bool = False
+    """Whether, unless ``how`` says otherwise, zero is as if a row were not there, where the estimator can tell that."""
+
+    by: str | None = None
+    """The field by which rows are in groups, whose effects are told as well; None for none."""
+
+    def how_of(self, source: FittedSimulator) -> str | None:
+        """How a simulator is to tell it; None leaves it to ``compute_influence``."""
+        return REMOVE if self.how is None and self.absent and tells_removal(source, self.subject) else self.how
 
 
 def open_sources(influence: InfluenceOptions, inputs: InputOptions) -> list[FittedSimulator]:
@@ -86,14 +101,17 @@ def rankings_of(
     """Each simulator's ranking, and what to tell of them."""
     notes: list[str] = []
     rankings = []
+    pool = sources[0].recording.dynamics.pool
+    grouping = None if request.by is None else group_rows(pool, request.by)
     counts = Counter(source.found.estimator for source in sources)
     for source in sources:
         name = source.found.estimator
         label = name if counts[name] == 1 else source.path.name.removesuffix(".simulator.h5")
+        how = request.how_of(source)
         influence = compute_influence(
             source,
             request.subject,
-            how=request.how,
+            how=how,
             own=request.own,
             features=request.features,
             orders=request.orders,
@@ -102,6 +120,10 @@ def rankings_of(
         )
         half = None if influence.spread is None else WIDTH * influence.spread
         low, high = (None, None) if half is None else (influence.influence - half, influence.influence + half)
+        verdicts, groups = _verdicts(source, influence, request), None
+        if grouping is not None:
+            rows = influence.influence
+            groups = group_effects(source, request.subject, grouping, rows, verdicts, request.features, progress)
         rankings.append(
             Ranking(
                 label,
@@ -112,12 +134,25 @@ def rankings_of(
                 simulator=source.path,
                 low=low,
                 high=high,
+                meaning=meaning(influence.how, request.subject, source.metric, influence.step),
+                verdicts=verdicts,
+                groups=groups,
             )
         )
         notes += [*source.notes, *source.recording.notes, *influence.notes]
         if influence.step is not None:
             notes.append(f"trust in {label}: {trust_of(source).text}")
     return tuple(rankings), tuple(dict.fromkeys(notes))
+
+
+def _verdicts(source: FittedSimulator, influence: Influence, request: InfluenceRequest) -> Verdicts | None:
+    """What is known of each row as against its not being there; None where that isn't asked or can't be told."""
+    spread, before, common = influence.spread, influence.before, influence.common
+    if request.fdr is None or spread is None or before is None or common is None:
+        return None
+    runs = sum(len(source.found.info.get(name, ())) for name in ("fit_runs", "validation_runs"))
+    shrinking = Shrinking(runs, spread, before, common) if runs else None
+    return verdicts_on(influence.influence, spread, request.fdr, shrinking)
 
 
 def suspicion(ranking: Ranking, subject: InfluenceTarget) -> np.ndarray:

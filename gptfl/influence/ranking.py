@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 
 from gptfl.core import Example, MetricInfo
 from gptfl.core.display import Displayed
+from gptfl.influence.group_effects import GroupEffects
+from gptfl.influence.verdicts import Verdicts
 from gptfl.scores.detection import Detection
 
 
@@ -29,6 +31,12 @@ class Ranking:
     simulator: Path
     low: Float[np.ndarray, " pool"] | None = None
     high: Float[np.ndarray, " pool"] | None = None
+    meaning: str = ""
+    """What a positive number is, in a sentence."""
+    verdicts: Verdicts | None = None
+    """What is known of each example, where the estimator says how sure it is."""
+    groups: GroupEffects | None = None
+    """What whole groups of examples do, where that was asked for."""
 
     @property
     def order(self) -> list[int]:
@@ -72,3 +80,5 @@ class RankResult(Displayed):
     """Influence by target token of the test example, where it was asked for."""
     unkept: tuple[str, ...] = ()
     """What couldn't be written beside the result, and why."""
+    signs: Mapping[str, Float[np.ndarray, " pool"]] | None = None
+    """Of a ranking for cleaning, what makes rows suspicious, by name; its influences are then how suspicious all make them."""

@@ -1,6 +1,6 @@
 """Selects the training examples that are predicted to be best to train on."""
 
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,7 @@ def _selection_of(
             OPTIMISTIC,
             f"trust in {source.found.estimator}: {trust.text}",
         ),
-        criteria=asdict(spec),
+        criteria={one.name: getattr(spec, one.name) for one in fields(spec) if one.name != "among"},
         class_names=() if classes is None else tuple(names.name(classes[place]) for place in chosen),
+        among=None if spec.among is None else len(spec.among),
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ from gptfl.influence.methods import compute_influence
 from gptfl.influence.subset_search import SearchStart, improve_by_swaps
 from gptfl.influence.targets import Influence, InfluenceTarget, influence_target
 from gptfl.options.defaults import FEW_RUNS
+from gptfl.options.influence import SelectOptions
 from gptfl.simulation.simulator import FittedSimulator
+from gptfl.store.id_files import ExampleIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Selection(Displayed):
     criteria: Mapping[str, float | None] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     """The class of each example, where the pool's examples have classes."""
+    among: int | None = None
+    """From how many examples of the pool they were selected, where not from all."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -69,6 +73,14 @@ class Selection(Displayed):
     def classes(self) -> dict[str, int]:
         """How many examples of each class there are, most first; empty without classes."""
         return dict(Counter(self.class_names).most_common())
+
+
+def spec_of(options: SelectOptions, source: FittedSimulator) -> SelectionSpec:
+    """What a subset should be, by the options. Raises ``DataError`` where ``among`` names what isn't in the pool."""
+    spec = SelectionSpec.of(options.selection)
+    if options.among is None:
+        return spec
+    return replace(spec, among=np.sort(ExampleIndex(source.scope.pool).select(options.among, "--from")))
 
 
 def target_of(on: str | Sequence[str], source: FittedSimulator, spec: SelectionSpec) -> InfluenceTarget:

@@ -212,9 +212,10 @@ def search(
 
 def _drawn(source: FittedSimulator, size: int, rooms: ClassQuota, seed: int) -> list[Int[np.ndarray, " subset"]]:
     """Random subsets, as many examples of each class as of another, that keep to the room of their classes."""
-    pool = source.scope.pool
-    classes = class_numbers(pool)
-    subsets = [draw_evenly(size, classes, len(pool), (seed, Stream.STARTS, number)) for number in range(DRAWN)]
+    pool, may = source.scope.pool, rooms.eligible
+    numbers = class_numbers(pool)
+    classes = None if numbers is None else numbers[may]
+    subsets = [may[draw_evenly(size, classes, len(may), (seed, Stream.STARTS, number))] for number in range(DRAWN)]
     return [one for one in subsets if (rooms.left(one.tolist()) >= 0).all()]
 
 

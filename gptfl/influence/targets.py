@@ -14,8 +14,8 @@ from gptfl.plugins.registry import suggest
 from gptfl.store.id_files import ExampleIndex
 
 SELF, MEAN = "self", "mean"
-REPLACE, DROP, DERIVATIVE, CLOSED_FORM = "replace", "drop", "derivative", "closed-form"
-HOWS = (REPLACE, DROP, CLOSED_FORM, DERIVATIVE)
+REMOVE, REPLACE, DROP, DERIVATIVE, CLOSED_FORM = "remove", "replace", "drop", "derivative", "closed-form"
+HOWS = (REMOVE, REPLACE, DROP, CLOSED_FORM, DERIVATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ def check_how(how: str | None) -> None:
 class Influence:
     """The influence of each pool example, positive where it makes the metric better, and how it was found.
 
-    ``spread`` is its standard deviation, where the estimator tells one.
+    ``spread`` is its standard deviation, where the estimator tells one. Of influence as if a row were not there,
+    ``before`` is what it was before any run was recorded, infinite where that isn't known, and ``common`` the part of it
+    that is about the mean over runs.
     """
 
     influence: Float[np.ndarray, " pool"]
@@ -88,6 +90,8 @@ class Influence:
     step: int | None
     notes: tuple[str, ...] = ()
     spread: Float[np.ndarray, " pool"] | None = None
+    before: Float[np.ndarray, " pool"] | None = None
+    common: Float[np.ndarray, " pool"] | None = None
 
 
 LEVEL = 0.9

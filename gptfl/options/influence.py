@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptfl.options import common
-from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option
-from gptfl.options.common import FILES, RESULT, TRAINED, File, InputOptions, Picture
+from gptfl.options.base import NOT_NEGATIVE, POSITIVE, Bound, at_least, option, share
+from gptfl.options.common import FILES, RESULT, TRAINED, File, Ids, InputOptions, Picture
 
 FEW = "give 2 or more: the spread tells what a difference is worth"
 INFLUENCE, OWN, CHOICE = "Which influence", "First scores, for --on self", "The subset"
 
 
-def how_option() -> Any:
+def how_option(shown: str = "closed-form or derivative where there is one, else replace") -> Any:
     """How influence is told."""
     return option(
         None,
-        "replace (simulate others in its place), drop (simulate without it), closed-form (as the estimator itself "
-        "tells it, with an interval) or derivative (the same to first order, without one).",
-        shown="closed-form or derivative where there is one, else replace",
-        complete=("replace", "drop", "closed-form", "derivative"),
+        "remove (with it, less as if it were not there, with an interval), replace (simulate others in its place), drop "
+        "(simulate with its places empty), closed-form (once more in place of the average row, with an interval) or "
+        "derivative (to first order, without one).",
+        shown=shown,
+        complete=("remove", "replace", "drop", "closed-form", "derivative"),
         panel=INFLUENCE,
     )
 
@@ -44,7 +45,7 @@ class InfluenceOptions:
         complete=("mean", "self", "test:", "group:"),
         panel=INFLUENCE,
     )
-    how: str | None = how_option()
+    how: str | None = how_option("remove, closed-form or derivative, the first that there is, else replace")
     orders: int = option(
         4,
         "Random runs that each example is tried in.",
@@ -66,9 +67,39 @@ class InfluenceOptions:
 class RankOptions:
     """What ``gptfl rank`` orders, and what it shows of that."""
 
+    purpose: str = option(
+        "target",
+        "What the ranking is for: target (what helps these test examples), cleaning (what is wrong with the rows: every "
+        "sign of it as a column, most suspicious first) or mixture (what groups of rows do, as --by).",
+        flag="--for",
+        complete=("target", "cleaning", "mixture"),
+    )
+    by: str | None = option(
+        None,
+        "Rank groups of rows by this field of theirs, or by class or task: each as if none of its rows were there.",
+        metavar="FIELD",
+        shown="rows; with --for mixture tasks, else classes",
+        complete=("class", "task"),
+        panel=INFLUENCE,
+    )
     influence: InfluenceOptions = InfluenceOptions()
     top: int | None = common.top()
     reverse: bool = common.harmful()
+    only: str | None = option(
+        None,
+        "Only the rows with this verdict: helpful or harmful.",
+        shown="all",
+        complete=("helpful", "harmful"),
+        panel=RESULT,
+    )
+    fdr: float = option(
+        0.1,
+        "False discovery rate of verdicts: the share of rows called helpful or harmful whose influence may have the "
+        "other sign.",
+        metavar="SHARE",
+        panel=INFLUENCE,
+        bound=share("give a share between 0 and 1, such as 0.1"),
+    )
     as_csv: bool = common.as_csv()
     as_json: bool = common.as_json()
     model: str | None = option(
@@ -85,7 +116,13 @@ class RankOptions:
     )
     seed: int = common.seed("the random runs")
     inputs: InputOptions = InputOptions()
-    output: File = option(None, "Also write the table to this .csv or .json file.", shown=False, panel=FILES)
+    output: File = option(
+        None,
+        "Also write the rows (all, or as --top and --harmful choose) to this .csv or .json file, which other commands take "
+        "as ids.",
+        shown=False,
+        panel=FILES,
+    )
     figure: Picture = option(
         None,
         "Picture of how early flipped labels are found.",
@@ -200,6 +237,13 @@ class SelectOptions:
     """What ``gptfl select`` selects, and what it shows of that."""
 
     selection: SelectionOptions
+    among: Ids | None = option(
+        None,
+        "Choose only among these pool ids: a file of ids, one a line, or a table that gptfl rank wrote.",
+        flag="--from",
+        shown="all",
+        panel=CHOICE,
+    )
     top: int = option(
         10, "How many of them to show.", metavar="N", panel=RESULT, shell=True, bound=at_least(1, "give 1 or more")
     )

@@ -93,8 +93,12 @@ class CounterfactualOptions:
     """What a run that was never recorded trains on, and how."""
 
     PANEL: ClassVar = RUN
-    subset: Ids | None = option(None, "File of pool ids to train on, one a line.", shown=False)
-    drop: Ids | None = option(None, "File of pool ids to leave out of the whole pool.", shown=False)
+    subset: Ids | None = option(
+        None, "File of pool ids to train on, one a line, or a table of gptfl rank.", shown=False
+    )
+    drop: Ids | None = option(
+        None, "File of pool ids to leave out of the whole pool, one a line, or a table of gptfl rank.", shown=False
+    )
     curriculum: File = option(None, "File of batches, one JSON list of ids a line.", shown=False)
     orders: int = option(1, "Random orders to average over.", metavar="K", bound=at_least(1, "give 1 or more"))
     epochs: float | None = option(
@@ -147,8 +151,13 @@ class SimulatedRunOptions(CounterfactualOptions):
 
     subset: tuple[Ids, ...] = option(  # type: ignore[assignment]
         (),
-        "File of pool ids to train on, one a line; several are predicted in one pass, which writes no file.",
+        "File of pool ids to train on, one a line, or a table of gptfl rank; several are predicted in one pass, which writes no file.",
         shown=False,
+    )
+    every_order: bool = option(
+        False,
+        "Predict the mean over all random orders, in closed form, instead of averaging over --orders of them; for "
+        "estimators that are linear in what a run sees, such as exposure-gp.",
     )
 
 
@@ -168,7 +177,12 @@ class SimulateOptions:
     """What ``gptfl simulate`` predicts."""
 
     run: SimulatedRunOptions = SimulatedRunOptions()
-    against: Ids | None = option(None, "File of pool ids to compare with.", shown="the average recorded run", panel=RUN)
+    against: Ids | None = option(
+        None,
+        "File of pool ids to compare with, one a line, or a table of gptfl rank.",
+        shown="the average recorded run",
+        panel=RUN,
+    )
     observe: File = option(
         None,
         "JSON lines of scores recorded of this very run so far, with step, id and value; goes on from there.",

@@ -117,6 +117,8 @@ class EstimatorTags:
     ``prefers``: the encoders whose features it does best with, best first.
     ``ignores``, of ``{"learning rates"}``: what a query may hold that doesn't change the answer.
     ``one_run``: a single run to fit is enough; others get two or more.
+    ``every_order``: it answers about the mean over all random orders (``Query.typical``), which asks that a prediction
+    is linear in how often each example is seen at each step.
     ``baseline_selector``: ``gptfl select-study`` also trains on the examples that it finds of greatest influence, unless
     other baselines are named.
 
@@ -134,9 +136,10 @@ class EstimatorTags:
     ignores: Set[str] = frozenset()
     baseline_selector: bool = False
     one_run: bool = False
+    every_order: bool = False
 
     def __post_init__(self) -> None:
-        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run")
+        _check_switches(self, "blind", "oracle", "conditions", "baseline_selector", "one_run", "every_order")
         for name in ("requires", "takes", "unseen", "metrics", "ignores"):
             words = getattr(self, name)
             if words is None and name == "metrics":
@@ -164,9 +167,8 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    Three methods are optional (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``): a fitted
-    estimator that has them tells influences directly, and ``gptfl rank`` takes them instead of simulating. So are
-    ``flops`` (``CountsOperations``) and ``notes_`` (``HasFitNotes``).
+    What ``gptfl.plugins.optional`` has for a fitted estimator is optional. Where one tells influences directly
+    (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``), ``gptfl rank`` takes them instead of simulating.
     """
 
     name: str

@@ -1,12 +1,13 @@
 """What a plugin's parts may offer beyond their interfaces, each by a protocol; gptfl looks for it by ``isinstance``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Dynamics, Example, Progress, Query
+from gptfl.core.linear_form import LinearForm
 from gptfl.plugins.interfaces import Estimator
 
 
@@ -140,5 +141,56 @@ class TellsInfluence(Protocol):
 
         ``places`` are the examples' places in the pool fitted, -1 for one that is not in it; ``vectors`` are their
         rows of each feature set fitted (empty where the estimator was fitted without features).
+        """
+        ...
+
+
+@runtime_checkable
+class TellsTargetInfluence(Protocol):
+    """What an estimator that tells influence may also offer: influence on one weighted sum of the test examples alone.
+
+    How sure it is of a mean over test examples is then judged by that mean, and not by what single ones do.
+    """
+
+    def influence_on_target(
+        self,
+        places: Int[np.ndarray, " example"],
+        vectors: Mapping[str, Float[np.ndarray, "example d"]],
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None:
+        """As ``influence_of``, and the standard deviation before any run; None where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class TellsGroupInfluence(Protocol):
+    """What an estimator that tells influence may also offer: that of seeing all examples of a group once more."""
+
+    def influence_of_groups(
+        self,
+        parts: Iterable[
+            tuple[
+                Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]], Int[np.ndarray, " example"]
+            ]
+        ],
+        count: int,
+        weights: Float[np.ndarray, " test"],
+    ) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
+        """The mean of each of ``count`` groups, its standard deviation, and that before any run; None if unknown.
+
+        ``parts`` hold some examples at a time: their places and vectors, as for ``influence_of``, and the number of
+        each one's group, -1 for none.
+        """
+        ...
+
+
+@runtime_checkable
+class HasLinearForm(Protocol):
+    """What an estimator may also offer: its answers about every order (tag ``every_order``) as a few small arrays."""
+
+    def linear_form(self, query: Query) -> LinearForm:
+        """The arrays that predict any subset of the pool fitted, by the recipe of a query about every order.
+
+        Raises ``DataError`` where what was fitted, or that recipe, allows none.
         """
         ...

@@ -25,7 +25,10 @@ KINDS: Mapping[str, type] = {
 OPTIONAL: Mapping[str, Sequence[str]] = {
     "task": ("sizes",),
     "encoder": ("use_recording", "encode_new"),
-    "estimator": ("influence", "self_influence", "influence_of", "flops"),
+    "estimator": (
+        *("influence", "self_influence", "influence_of", "influence_on_target", "influence_of_groups"),
+        *("linear_form", "flops"),
+    ),
 }
 """Methods that a part of a kind may have besides those of its interface."""
 ATTRIBUTES: Mapping[str, Sequence[str]] = {

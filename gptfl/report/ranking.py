@@ -15,11 +15,15 @@ from gptfl.core import Example, word_of
 from gptfl.core.excerpts import excerpts
 from gptfl.core.texts import json_text, shown_line, written_id
 from gptfl.errors import UsageError
+from gptfl.influence.cleaning import CLEANING, COMBINED
 from gptfl.influence.ranking import Ranking, RankResult, TokenInfluence
-from gptfl.influence.targets import LEVEL
+from gptfl.influence.targets import LEVEL, SELF
+from gptfl.report.cleaning import cleaning_table, row_of
+from gptfl.report.groups import groups_of_json, groups_to_csv
 from gptfl.report.number_scale import NumberScale
 from gptfl.report.pictures import drawn_text, new_figure, save_figure
 from gptfl.report.plain import with_plain
+from gptfl.report.verdicts import verdict_counts
 from gptfl.scores.detection import Detection, perfect_shares
 from gptfl.store.outputs import written_whole
 
@@ -44,9 +48,16 @@ def check_table(path: Path) -> None:
         raise UsageError(f"--output {path} has no known suffix for a table", f"end it in {' or '.join(TABLES)}")
 
 
-def shown(ranking: Ranking, top: int | None, reverse: bool) -> list[tuple[int, int]]:
-    """(rank, place in the pool) of those to show; ranks count from 1 at the highest influence."""
+def shown(ranking: Ranking, top: int | None, reverse: bool, only: str | None = None) -> list[tuple[int, int]]:
+    """(rank, place in the pool) of those to show; ranks count from 1 at the highest influence.
+
+    ``only`` is the verdict of those to show, None for any.
+    """
     ranked = list(enumerate(ranking.order, 1))
+    reverse = reverse and ranking.how != CLEANING  # whose first are the suspicious ones
+    if only is not None:
+        verdicts = ranking.verdicts
+        ranked = [] if verdicts is None else [one for one in ranked if verdicts.of(one[1]) == only]
     return (ranked[::-1] if reverse else ranked)[:top]
 
 
@@ -55,21 +66,27 @@ def class_of(example: Example) -> str:
     return shown_line(word_of(example))
 
 
-def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
+def to_csv(result: RankResult, top: int | None = None, reverse: bool = False, only: str | None = None) -> str:
     """A row an estimator and example.
 
-    ``low`` and ``high`` are there only where an estimator says how sure it is, ``flipped`` only for a recording with
-    flipped labels.
+    ``low``, ``high``, ``verdict`` and ``wrong_sign`` are there only where an estimator says how sure it is, ``flipped``
+    only for a recording with flipped labels.
     """
     text = io.StringIO()
+    if any(ranking.groups is not None for ranking in result.rankings):
+        return groups_to_csv([(one.label, one.groups) for one in result.rankings if one.groups], top, reverse, only)
     bounds = ["low", "high"] if any(ranking.low is not None for ranking in result.rankings) else []
+    known = ["verdict", "wrong_sign"] if any(ranking.verdicts is not None for ranking in result.rankings) else []
     extra = [] if result.flipped is None else ["flipped"]
     named = [] if result.tokens is None else [f"token {number}" for number in range(1, 1 + len(result.tokens.tokens))]
-    columns = ["rank", "id", "influence", *bounds, *named, "class", *extra, "text"]
+    if result.signs is not None:
+        bounds = [*result.signs]
+    value = "influence" if result.signs is None else COMBINED
+    columns = ["rank", "id", value, *bounds, *named, *known, "class", *extra, "text"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["estimator", *columns])
     for ranking in result.rankings:
-        for rank, place in shown(ranking, top, reverse):
+        for rank, place in shown(ranking, top, reverse and result.on != SELF, only):
             row = _row(result, ranking, rank, place)
             row["id"] = written_id(row["id"])
             row |= dict(zip(named, row.pop("tokens", ()), strict=True))
@@ -77,7 +94,7 @@ def to_csv(result: RankResult, top: int | None = None, reverse: bool = False) ->
     return text.getvalue()
 
 
-def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -> str:
+def to_json(result: RankResult, top: int | None = None, reverse: bool = False, only: str | None = None) -> str:
     """Everything, the curves of flips found included."""
     document = {
         "recording": result.recording,
@@ -89,8 +106,14 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
                 "how": ranking.how,
                 "step": ranking.step,
                 "simulator": str(ranking.simulator),
+                "meaning": ranking.meaning,
                 **({} if ranking.low is None else {"level": LEVEL}),
-                "examples": [_row(result, ranking, rank, place) for rank, place in shown(ranking, top, reverse)],
+                **({} if ranking.verdicts is None else {"verdicts": verdict_counts(ranking.verdicts)}),
+                **({} if ranking.groups is None else groups_of_json(ranking.groups, top, reverse, only)),
+                "examples": [
+                    _row(result, ranking, rank, place)
+                    for rank, place in shown(ranking, top, reverse and result.on != SELF, only)
+                ],
             }
             for ranking in result.rankings
         ],
@@ -111,7 +134,9 @@ def to_json(result: RankResult, top: int | None = None, reverse: bool = False) -
     return json_text(with_plain(result, document), indent=2) + "\n"
 
 
-def write_table(result: RankResult, path: Path, top: int | None = None, reverse: bool = False) -> None:
+def write_table(
+    result: RankResult, path: Path, top: int | None = None, reverse: bool = False, only: str | None = None
+) -> None:
     """Write the CSV or JSON that a suffix names.
 
     Args:
@@ -119,15 +144,16 @@ def write_table(result: RankResult, path: Path, top: int | None = None, reverse:
         path: of the file, ending in .csv or .json.
         top: so many examples of each ranking, None for all.
         reverse: whether the lowest come first.
+        only: the verdict of the rows that count, None for all.
 
     Raises ``ResourceError`` if it can't be written.
     """
-    text = (to_csv if path.suffix.lower() == ".csv" else to_json)(result, top, reverse)
+    text = (to_csv if path.suffix.lower() == ".csv" else to_json)(result, top, reverse, only)
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool) -> Table:
+def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: bool, only: str | None = None) -> Table:
     """One estimator's ranking for the terminal; the caption says how much of it is shown.
 
     Args:
@@ -135,28 +161,36 @@ def rich_table(result: RankResult, ranking: Ranking, top: int | None, reverse: b
         ranking: the estimator's.
         top: so many examples, None for all.
         reverse: whether the lowest come first.
+        only: the verdict of the rows that count, None for all.
     """
+    reverse = reverse and result.on != SELF  # the most suspicious are the highest there
+    total = len(shown(ranking, None, reverse, only))
+    if result.signs is not None:
+        return cleaning_table(result, ranking, shown(ranking, top, reverse and result.on != SELF, only), total)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, caption_justify="left")
-    total = len(ranking.influence)
     if top is not None and top < total:
         end = "lowest" if reverse else "highest"
-        table.caption = Text(f"the {top} of {end} influence, of {total} (--top {total} shows all)")
+        which = "" if only is None else f" {only}"
+        table.caption = Text(f"the {top} of {end} influence, of {total}{which} (--top {total} shows all)")
     bounds = () if ranking.low is None else (f"{LEVEL:.0%} interval",)
     for name in ("rank", "influence", *bounds):
         table.add_column(name, justify="right", no_wrap=True)
-    names = ("id", "class", *(() if result.flipped is None else ("flipped",)))
+    extra = [() if result.flipped is None else ("flipped",), () if ranking.verdicts is None else ("verdict",)]
+    names = ("id", "class", *extra[0], *extra[1])
     for name in names:
         table.add_column(name, no_wrap=True)
     # Where the terminal is narrow, the text alone gives way.
     table.add_column("text", overflow="fold")
     scale = NumberScale.of(ranking.influence)
     pieces = excerpts(result.pool)
-    for rank, place in shown(ranking, top, reverse):
+    for rank, place in shown(ranking, top, reverse and result.on != SELF, only):
         row = _row(result, ranking, rank, place)
         span = [scale.span(row["low"], row["high"], "+.3g")] if bounds else []
         cells = [str(rank), scale.number(row["influence"], "+.3g"), *span, written_id(row["id"]), row["class"]]
         if result.flipped is not None:
             cells.append("flipped" if row["flipped"] else "")
+        if ranking.verdicts is not None:
+            cells.append(row["verdict"])
         table.add_row(*(Text(cell) for cell in (*cells, pieces[place])))
     return table
 
@@ -244,6 +278,8 @@ def draw_detection(path: Path, detections: Mapping[str, Detection], flips: int, 
 
 
 def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[str, Any]:
+    if result.signs is not None:
+        return row_of(result, ranking, rank, place)
     example = result.pool[place]
     flips = {} if result.flipped is None else {"flipped": bool(result.flipped[place])}
     bounds = {"low": ranking.low, "high": ranking.high}
@@ -252,6 +288,11 @@ def _row(result: RankResult, ranking: Ranking, rank: int, place: int) -> dict[st
         "id": example.id,
         "influence": float(ranking.influence[place]),
         **{name: float(bound[place]) for name, bound in bounds.items() if bound is not None},
+        **(
+            {}
+            if ranking.verdicts is None
+            else {"verdict": ranking.verdicts.of(place), "wrong_sign": float(ranking.verdicts.wrong_sign[place])}
+        ),
         **({} if result.tokens is None else {"tokens": result.tokens.influence[place].tolist()}),
         "class": class_of(example),
         **flips,

@@ -39,6 +39,7 @@ def to_json(selection: Selection) -> str:
         "on": selection.on,
         "how": selection.how,
         "pool": selection.pool,
+        **({} if selection.among is None else {"among": selection.among}),
         **selection.criteria,
         "step": selection.step,
         "predicted": selection.predicted,

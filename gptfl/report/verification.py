@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gptfl.core.texts import json_text, written_id
+from gptfl.core.texts import json_text, parse_json, written_id
 from gptfl.evaluation.verification import Verification
 from gptfl.report.calibration import coverage_dict
 from gptfl.report.cells import NOTHING
@@ -23,6 +23,8 @@ from gptfl.store.outputs import written_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_BYTES = 64 * 2**20
+"""No verification that is read again is larger."""
 SHOWN = 5
 """How many test examples the table lists: those that ended furthest from the average run, and those missed most."""
 DRAWN = 4
@@ -77,6 +79,25 @@ def write_verification(found: Verification, path: Path) -> None:
     """Write the numbers to ``path``. Raises ``ResourceError`` if it can't be written."""
     with written_whole(path) as part:
         part.write_text(to_json(found), encoding="utf-8")
+
+
+def read_verification(path: Path) -> dict[str, Any] | None:
+    """What an earlier verification says in short: recording, metric, and how far its prediction was right.
+
+    None for a file that isn't one of those that ``write_verification`` writes, or is too large to be one.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    texts, numbers = ("recording", "estimator", "metric", "what"), ("predicted", "recorded", "reference")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in texts):
+        return None
+    if not all(type(found.get(name)) in (int, float) for name in numbers):
+        return None
+    return {name: found[name] for name in (*texts, *numbers)}
 
 
 def verification_table(found: Verification) -> Table:

@@ -127,7 +127,7 @@ def caveats(dynamics: Dynamics, recorded: RunSchedule, query: Query, subset: int
             "the rest of the pool fills the steps of what was dropped; the recorded runs, all of one length, show "
             "only what replacing examples by others does: a drop without replacement is an extrapolation"
         )
-    sizes = (query.batches >= 0).sum(axis=2)
+    sizes = (query.drawn >= 0).sum(axis=2)
     if recorded.subset is not None and subset != recorded.subset:
         was = recorded.seen / recorded.subset
         now = sizes.sum(axis=1).mean() / subset

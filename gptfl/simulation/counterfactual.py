@@ -42,6 +42,7 @@ class Counterfactual:
     curriculum: str | Path | None = None
     orders: int = 1
     overrides: Overrides = AS_RECORDED
+    every_order: bool = False
 
     def given(self) -> list[str]:
         """Which options say what to train on."""
@@ -55,9 +56,11 @@ class Counterfactual:
             raise UsageError(f"{' and '.join(given)} each say what to train on", "give one of them")
         if self.orders < 1:
             raise UsageError(f"is {self.orders}", "give 1 or more", option="orders")
+        if self.every_order and self.orders > 1:
+            raise UsageError("--orders and --every-order both say which orders count", "give one of them")
         self.overrides.check()
         flags = {flag: value is not None for flag, value in self.overrides.flags().items()}
-        options = {"--orders": self.orders > 1, **flags}
+        options = {"--orders": self.orders > 1, "--every-order": self.every_order, **flags}
         if given == ["--curriculum"]:
             options.pop("--lr")
         used = [flag for flag, is_given in options.items() if is_given]
@@ -69,7 +72,8 @@ class Counterfactual:
         """The question: a subset in random orders, batches as given, or the held-out runs. Raises ``DataError``."""
         if self.subset is not None or self.drop is not None:
             members = members_of(source.pool, self.subset, self.drop)
-            return subset_request(source, members, self.drop is not None, self.orders, seed, self.overrides)
+            orders = None if self.every_order else self.orders
+            return subset_request(source, members, self.drop is not None, orders, seed, self.overrides)
         if self.curriculum is not None:
             return curriculum_request(source, self.curriculum, self.overrides.learning_rate)
         return held_out_request(source)
@@ -89,7 +93,8 @@ def counterfactual_of(run: CounterfactualOptions) -> Counterfactual:
                 f"{len(run.subset)} subsets are given", "ask about one, or many by Simulator.simulate_many"
             )
         subset = run.subset[0] if run.subset else None
-    return Counterfactual(subset, run.drop, run.curriculum, run.orders, overrides_of(run))
+    every = isinstance(run, SimulatedRunOptions) and run.every_order
+    return Counterfactual(subset, run.drop, run.curriculum, run.orders, overrides_of(run), every)
 
 
 def members_of(pool: ExampleIndex, subset: Ids | None, drop: Ids | None) -> Int[np.ndarray, " subset"]:
@@ -107,32 +112,46 @@ def subset_request(
     source: FittedSimulator,
     members: Int[np.ndarray, " subset"],
     is_rest: bool,
-    orders: int,
+    orders: int | None,
     seed: int,
     overrides: Overrides,
 ) -> SimulationRequest:
-    """A subset in several random orders, by the recording's recipe.
+    """A subset by the recording's recipe, in several random orders or in the mean over all of them.
 
     Args:
         source: the simulator that is to answer.
         members: places in its pool.
         is_rest: whether they are what a drop leaves.
-        orders: how many random orders, each a curriculum.
+        orders: how many random orders, each a curriculum; None is the mean over every order.
         seed: draws the orders.
         overrides: what differs from the recording's recipe.
 
-    Raises as ``adjusted`` does.
+    Raises as ``adjusted`` does, and ``UsageError`` where the estimator can't tell the mean over every order.
     """
     dynamics = source.recording.dynamics
     recorded = recorded_schedule(dynamics, source.metric)
-    recipe = adjusted(recorded, source.world, len(members), overrides, orders, members)
-    query = recipe.query(recipe.orders(members, orders, seed), source.first(int(recipe.grid[0])))
+    recipe = adjusted(recorded, source.world, len(members), overrides, orders or 1, members)
+    first = source.first(int(recipe.grid[0]))
+    labels: tuple[str, ...] = ("every order",)
+    if orders is None:
+        _check_every_order(source)
+        query = recipe.every_order(members, first)
+    else:
+        query = recipe.query(recipe.orders(members, orders, seed), first)
+        labels = tuple(f"order {number}" for number in range(1, orders + 1))
     dropped = f", all but {len(source.pool.places) - len(members)} of the pool" if is_rest else ""
-    labels = tuple(f"order {number}" for number in range(1, orders + 1))
     notes = caveats(dynamics, recorded, query, len(members), is_rest)
     return SimulationRequest(
         query, labels, f"{len(members)} examples{dropped}", recipe, None, notes + _rates_note(source, overrides)
     )
+
+
+def _check_every_order(source: FittedSimulator) -> None:
+    if not source.named.estimator.tags.every_order:
+        raise UsageError(
+            f"--every-order: {source.found.estimator} takes one order after the other",
+            "give --orders K for the mean over K random orders",
+        )
 
 
 def curriculum_request(source: FittedSimulator, path: str | Path, lr: float | None) -> SimulationRequest:

@@ -108,6 +108,16 @@ def _trust(skill: float, runs: int) -> Trust:
     return Trust(skill, runs, f"on the {of} this simulator has skill {skill:.2f} ({meaning})")
 
 
+def average_at(source: FittedSimulator, steps: Int[np.ndarray, " asked"]) -> Float[np.ndarray, "asked test"]:
+    """The average recorded run at some steps, as mean-run knows it; NaN outside of those at which it is known."""
+    grid, mean = _average(source)
+    known = (grid[0] <= steps) & (steps <= grid[-1])
+    values = np.full((len(steps), mean.shape[1]), np.nan)
+    # As mean-run interpolates, so that its own simulations change nothing.
+    values[known] = average.interpolate(grid, mean, steps[known])
+    return values
+
+
 def against_average(source: FittedSimulator, request: SimulationRequest) -> Reference:
     """The average recorded run as mean-run knows it: of the runs to fit and to validate.
 
@@ -117,10 +127,7 @@ def against_average(source: FittedSimulator, request: SimulationRequest) -> Refe
     split = stored_split(source.recording.dynamics.runs)
     grid, mean = _average(source)
     steps = request.query.steps
-    known = (grid[0] <= steps) & (steps <= grid[-1])
-    values = np.full((len(steps), mean.shape[1]), np.nan)
-    # As mean-run interpolates, so that its own simulations change nothing.
-    values[known] = average.interpolate(grid, mean, steps[known])
+    values = average_at(source, steps)
     last = int(steps[-1])
     step = int(np.clip(last, grid[0], grid[-1]))
     final = average.interpolate(grid, mean, np.array([step]))[0]
@@ -193,7 +200,11 @@ def against_subset(
         orders: how many random orders, of which the mean is taken.
         seed: draws the orders.
     """
-    members = other.members
-    first = source.first(int(request.recipe.grid[0]))
-    values = mean_over(source.predict(request.recipe.query(request.recipe.orders(members, orders, seed), first)).values)
+    members, recipe = other.members, request.recipe
+    first = source.first(int(recipe.grid[0]))
+    if request.query.typical is None:
+        query = recipe.query(recipe.orders(members, orders, seed), first)
+    else:
+        query = recipe.every_order(members, first)
+    values = mean_over(source.predict(query).values)
     return Reference(f"{other.name} ({len(members)} examples)", int(request.query.steps[-1]), values, values[-1])

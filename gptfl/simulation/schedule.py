@@ -88,6 +88,21 @@ class RunSchedule:
         """The curriculum of a subset in one order; ``seed`` is the run's."""
         return self._batching.fill(subset, self.steps, seed)
 
+    def every_order(self, subset: Int[np.ndarray, " subset"], first: Float[np.ndarray, " test"]) -> Query:
+        """Ask for the mean over all random orders of a subset, from these first scores.
+
+        Each place of a batch holds each example equally often over the orders, so that a step is a batch of the whole
+        subset. Raises ``UsageError`` where which examples come together depends on their lengths.
+        """
+        if not self._batching.plain:
+            raise UsageError(
+                f"--every-order: which examples come together depends on their lengths ({self._batching.flag})",
+                "give --orders K for the mean over K random orders",
+            )
+        whole = np.broadcast_to(subset, (1, self.steps, len(subset)))
+        in_turn = np.resize(subset, (1, self.steps, self.batch_size))
+        return replace(self.query(whole, first), typical=in_turn)
+
     def passes(self, subset: Int[np.ndarray, " subset"], epochs: float) -> int:
         """How many steps it takes to see every example of a subset ``epochs`` times."""
         return self._batching.steps(subset, epochs)

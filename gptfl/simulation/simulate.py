@@ -149,7 +149,7 @@ def _caveats(
     """Where a prediction extrapolates, and of a run that wasn't recorded how far to trust it."""
     final = mean_over(prediction.values[:, -1].astype(np.float64))
     notes = (
-        *share_note(source.world, request.query.batches),
+        *share_note(source.world, request.query.drawn),
         *novelty_note(prediction.novelty),
         *range_note(final, source.metric),
     )

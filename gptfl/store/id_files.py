@@ -1,9 +1,12 @@
-"""Reads what the user chose from the pool: files of ids, and files of batches."""
+"""Reads what the user chose from the pool: files of ids, tables that name ids, and files of batches."""
 
+import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +23,8 @@ MAX_ENTRIES = 2**25
 """Batches, padded to the widest, have at most this many entries."""
 MAX_BATCHES = 250_000
 """No run has more steps."""
+MAX_DOCUMENT = 32 * 2**20
+"""Bytes of a JSON document, which takes many times the memory of its text once it is parsed."""
 _COMMENT = re.compile(r"(?:^|\s)#")
 BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a", "b"]}'
 
@@ -27,27 +32,28 @@ BATCH_FORM = 'a list of ids such as ["a", "b"], or {"step": 1, "samples_id": ["a
 class ExampleIndex:
     """The ids of a pool, or of another set of examples that ``noun`` names, and their places."""
 
-    def __init__(self, examples: Sequence[Example], noun: str = "pool") -> None:
+    def __init__(self, examples: Sequence[Example], noun: str = "pool", remedy: str = "") -> None:
         self.noun = noun
+        self.remedy = remedy or f"list the {noun}'s ids with gptfl inspect FILE --examples"
         self.places = {example.id: place for place, example in enumerate(examples)}
 
     def place(self, name: str, where: str) -> int:
         """The place of an id. Raises ``DataError`` with the nearest known one."""
         if name not in self.places:
             close = suggest(name, self.places) if len(self.places) <= 20_000 else ""
-            listing = f"list the {self.noun}'s ids with gptfl inspect FILE --examples"
-            remedy = close if close.startswith("did") else listing
+            remedy = close if close.startswith("did") else self.remedy
             raise DataError(f"{where}: {name[:80]!r} is not an id of the {self.noun} of {len(self.places)}", remedy)
         return self.places[name]
 
     def select(self, chosen: str | Path | Sequence[str], flag: str) -> Int[np.ndarray, " subset"]:
-        """The places of the ids in a file (one a line, ``#`` comments; see ``_ids_in``) or in a sequence.
+        """The places of the ids in a file (see ``read_ids``) or in a sequence.
 
         Raises ``DataError``, naming file and line, for an unknown or repeated id and where there is none.
         """
         if isinstance(chosen, str | Path):
             path = user_path(chosen)
-            named, what = _ids_in(path, self.places), str(path)
+            named = ((one.where, one.id) for one in read_ids(path, self.places))
+            what = str(path)
         else:
             named, what = ((f"{flag}, item {n}", str(name)) for n, name in enumerate(chosen, 1)), flag
         seen: dict[str, str] = {}
@@ -116,19 +122,58 @@ def _parse_batch(text: str, where: str) -> tuple[int | None, list[str]]:
     return step, [str(name) for name in row]
 
 
-def _ids_in(path: Path, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """(file and line, id) of a file of ids.
+@dataclass(frozen=True, slots=True)
+class IdRow:
+    """An id that a file names: ``where`` is file and line, ``values`` what a table says beside it."""
+
+    where: str
+    id: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def read_ids(path: Path, known: Container[str], count: int | None = None) -> Iterator[IdRow]:
+    """The ids that a file names, in its order: one a line, or the rows of a table.
+
+    Tables are what ``gptfl rank`` and ``gptfl select`` write as CSV or JSON, and any other CSV with a column ``id``, JSON
+    lines or JSON document of objects with a key ``id``. What a file is, its first line that isn't blank tells. A line
+    that names a known id is that id, whatever it holds.
+
+    Args:
+        path: the file or pipe, read once.
+        known: the ids that there are.
+        count: how many ids there are, by default ``len(known)``.
+
+    Raises ``DataError``, naming file and line, for what can't be read, and for a table of several rankings.
+    """
+    count = len(known) if count is None else count  # type: ignore[arg-type]
+    lines = text_lines(path, LIMITS)
+    before: list[tuple[int, str]] = []
+    for number, text in lines:
+        before.append((number, text))
+        if text.strip():
+            break
+    every = chain(before, lines)
+    first = before[-1][1].strip() if before else ""
+    if id_on(first, known) is None:
+        if first.startswith("{"):
+            return _json_rows(path, every)
+        if "id" in _header(first):
+            return _csv_rows(path, every, known)
+    return _plain_rows(path, every, known, count)
+
+
+def _plain_rows(path: Path, lines: Iterator[tuple[int, str]], known: Container[str], count: int) -> Iterator[IdRow]:
+    """The ids of a file that has one a line.
 
     A line that is an id, or names one as ``id_on`` says, is that id, whatever it holds. Of any other line, what follows
     a hash at its beginning or behind white space is a comment, and what is left between white space is the id.
     """
-    most = min(LIMITS.lines, 10_000 + 4 * len(known))
-    left = most
-    for number, text in text_lines(path, replace(LIMITS, lines=most)):
+    most = left = min(LIMITS.lines, 10_000 + 4 * count)
+    for number, text in lines:
         for line in text.split("\r"):  # the line ends of old systems
             left -= 1
             if left < 0:
-                raise DataError(f"{path} has more than {most:,} lines", f"name each of the {len(known):,} ids once")
+                raise DataError(f"{path} has more than {most:,} lines", f"name each of the {count:,} ids once")
             found = id_on(line, known)
             if found is None:
                 rest = _COMMENT.split(line, maxsplit=1)[0].strip()
@@ -136,4 +181,112 @@ def _ids_in(path: Path, known: Mapping[str, int]) -> Iterator[tuple[str, str]]:
                 if found is None and rest:
                     found = rest
             if found is not None:
-                yield f"{path}, line {number}", found
+                yield IdRow(f"{path}, line {number}", found)
+
+
+def _header(line: str) -> list[str]:
+    """The names of the columns, if a line is the header of a table; a single name is none."""
+    try:
+        cells = [cell.strip() for cell in next(csv.reader([line], strict=True), [])]
+    except csv.Error:
+        return []
+    return cells if len(cells) > 1 and len(set(cells)) == len(cells) else []
+
+
+def _csv_rows(path: Path, lines: Iterator[tuple[int, str]], known: Container[str]) -> Iterator[IdRow]:
+    """The rows of a table with a column ``id``, which holds ids as ``written_id`` writes them."""
+    at = 1
+
+    def fed() -> Iterator[str]:
+        nonlocal at
+        for number, text in lines:
+            at = number
+            if text.strip():
+                yield f"{text}\n"
+
+    reader = csv.reader(fed(), strict=True)
+    header = [cell.strip() for cell in next(reader)]
+    rankings: set[str] = set()
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{path}, line {at} is no row of a table ({error})", "write the table again") from error
+        if cells is None:
+            return
+        where = f"{path}, line {at}"
+        if len(cells) != len(header):
+            raise DataError(
+                f"{where} has {len(cells)} cells, and the header {len(header)}", 'put texts with commas into "quotes"'
+            )
+        values = dict(zip(header, cells, strict=True))
+        rankings.add(values.get("estimator", ""))
+        _check_one_ranking(path, len(rankings))
+        written = values.pop("id")
+        found = id_on(written, known)
+        yield IdRow(where, written.strip() if found is None else found, values)
+
+
+def _json_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[IdRow]:
+    """The rows of JSON lines, or of a document of one ranking or selection."""
+    held: list[str] = []
+    size, first = 0, True
+    for number, text in lines:
+        if first and not text.strip():
+            continue
+        where = f"{path}, line {number}"
+        if first:
+            first = False
+            row = _whole_row(text)
+            if row is not None:
+                yield _id_row(row, where)
+                yield from (
+                    _id_row(_parsed(one, f"{path}, line {n}"), f"{path}, line {n}") for n, one in lines if one.strip()
+                )
+                return
+        size += len(text) + 1
+        if size > MAX_DOCUMENT:
+            raise DataError(f"{path} is a JSON document of more than {MAX_DOCUMENT:,} bytes", "write CSV instead")
+        held.append(text)
+    document = _parsed("\n".join(held), str(path))
+    for place, row in enumerate(_examples_of(document, path), 1):
+        yield _id_row(row, f"{path}, example {place}")
+
+
+def _whole_row(text: str) -> Any:
+    """The object of a line that is a row by itself; None where the line is part, or all, of a document."""
+    try:
+        row = parse_json(text)
+    except JsonError:
+        return None
+    return row if isinstance(row, dict) and "id" in row else None
+
+
+def _examples_of(document: Any, path: Path) -> list[Any]:
+    """The list of examples in what ``gptfl rank`` or ``gptfl select`` writes as JSON."""
+    rankings = document.get("rankings", [document]) if isinstance(document, dict) else None
+    if isinstance(rankings, list) and rankings:
+        _check_one_ranking(path, len(rankings))
+        found = rankings[0].get("examples") if isinstance(rankings[0], dict) else None
+        if isinstance(found, list):
+            return found
+    raise DataError(f"{path} is JSON that lists no examples", "give what gptfl rank or gptfl select wrote, or ids")
+
+
+def _check_one_ranking(path: Path, count: int) -> None:
+    if count > 1:
+        raise DataError(f"{path} has the rankings of several estimators", "write it by one, with --estimator")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return parse_json(text)
+    except JsonError as error:
+        raise DataError(f"{where} {error}", "write the file again") from error
+
+
+def _id_row(row: Any, where: str) -> IdRow:
+    name = row.get("id") if isinstance(row, dict) else None
+    if not (isinstance(name, str) or type(name) is int):
+        raise DataError(f"{where} has no id", 'expected an object with the key "id"')
+    return IdRow(where, str(name), {key: value for key, value in row.items() if key != "id"})

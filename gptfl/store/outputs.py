@@ -10,6 +10,8 @@ from gptfl.errors import DataError, GptflError, NotKept, ResourceError
 from gptfl.store.durable import cannot_write, part_of, put_in_place
 from gptfl.store.kinds import KINDS
 
+PAGE = b"<!doctype html>\n<!-- gptfl report -->"
+"""How a page begins."""
 STARTS: dict[str, tuple[bytes, ...]] = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".pdf": (b"%PDF-",),
@@ -17,6 +19,9 @@ STARTS: dict[str, tuple[bytes, ...]] = {
     ".json": (b'{\n  "recording": ',),
     ".csv": (b"estimator,",),
     ".txt": (b"# gptfl select",),
+    ".html": (PAGE,),
+    ".htm": (PAGE,),
+    ".md": (b"<!-- gptfl check -->",),
     ".tex": (b"% needs \\usepackage{booktabs}",),
 }
 """How the pictures, tables and lists of ids begin that gptfl writes, by suffix."""

@@ -47,7 +47,7 @@ def space(made: Path, tmp_path: Path) -> Path:
 def test_the_subset_of_greatest_influence_is_what_simulate_takes(space: Path) -> None:
     on = TESTS[:3]
     found = gptfl.select(8, workspace=space, on=on, orders=2, seed=5)
-    ranking = gptfl.rank(workspace=space, on=on).rankings[0]
+    ranking = gptfl.rank(workspace=space, on=on, how="closed-form").rankings[0]
     assert list(found.ids) == [DYNAMICS.pool[place].id for place in ranking.order[:8]]
     np.testing.assert_array_equal(found.influence, ranking.influence[ranking.order[:8]])
     np.testing.assert_array_equal(found.low, ranking.low[ranking.order[:8]])
@@ -79,7 +79,7 @@ def test_classes_caution_and_diversity_change_what_is_selected(space: Path) -> N
     )
     assert sorted(shared.classes.values()) == [3, 3]
     assert len({plain.ids, shared.ids, cautious.ids, apart.ids}) == 4
-    ranking = gptfl.rank(workspace=space, on="test:test-1").rankings[0]
+    ranking = gptfl.rank(workspace=space, on="test:test-1", how="closed-form").rankings[0]
     spread = (ranking.high - ranking.low) / 2 / 1.6448536
     order = np.argsort(-(ranking.influence - 3 * spread), kind="stable")[:6]
     assert list(cautious.ids) == [DYNAMICS.pool[place].id for place in order]
@@ -126,3 +126,33 @@ def test_a_file_that_is_not_its_own_is_kept(space: Path) -> None:
     with pytest.raises(DataError, match=r"mine.txt is not a .txt file as gptfl writes them, and is not overwritten"):
         gptfl.select(4, workspace=space, output=mine)
     assert mine.read_text() == "train-1\n"
+
+
+@pytest.mark.parametrize("more", [{}, {"max_share_per_class": 0.5}, {"diversity": 1.0}, {"cautious": 1.0}])
+@pytest.mark.parametrize("search", [0, 300])
+def test_only_those_named_are_chosen(space: Path, more, search) -> None:
+    table = space / "best.csv"
+    gptfl.rank(workspace=space, top=12, output=table)
+    ranking = gptfl.rank(workspace=space).rankings[0]
+    best = [DYNAMICS.pool[place].id for place in ranking.order[:12]]
+    found = gptfl.select(4, workspace=space, among=table, search=search, **more)
+    assert set(found.ids) <= set(best)
+    assert (len(found.ids), found.among) == (4, 12)
+    assert json.loads(to_json(found))["among"] == 12
+    if not search and not more:
+        assert list(found.ids) == best[:4]
+    same = gptfl.open_simulator(workspace=space).select(4, among=best, search=search, **more)
+    assert same.ids == found.ids
+
+
+def test_more_than_are_named_cannot_be_chosen(space: Path) -> None:
+    ids = [one.id for one in DYNAMICS.pool[:3]]
+    with pytest.raises(UsageError, match="size is 4: give a number from 1 to 3, so many --from names"):
+        gptfl.select(4, workspace=space, among=ids)
+    with pytest.raises(DataError, match="--from, item 1: 'no' is not an id of the pool"):
+        gptfl.select(1, workspace=space, among=["no"])
+    same = [one.id for one in DYNAMICS.pool if one.label == DYNAMICS.pool[0].label][:4]
+    with pytest.raises(UsageError, match=r"--max-share-per-class 0.5 leaves 2 of the --size 4"):
+        gptfl.select(4, workspace=space, among=same, max_share_per_class=0.5)
+    found = gptfl.select(3, workspace=space, among=ids)
+    assert set(found.ids) == set(ids)

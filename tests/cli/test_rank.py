@@ -97,10 +97,15 @@ def test_intervals_of_influence_in_table_csv_and_json(gptfl: Callable, tmp_path:
         package.fit(name, workspace=tmp_path)
     shown = gptfl("rank", "-w", str(tmp_path), "--top", "2", "--harmful")
     assert shown.code == 0, shown.err
-    assert "(--how closed-form, loss at step 8)" in shown.out
+    assert "(--how remove, loss at step 8)" in shown.out
+    assert (
+        "Positive, for the mean of all 5 test examples: with a row in the pool loss at step 8 is so much" in shown.out
+    )
+    assert "helpful, 1 harmful" in shown.out
     lines = [line.split() for line in shown.out.splitlines()]
     head = next(place for place, line in enumerate(lines) if line[:2] == ["rank", "influence"])
     assert lines[head][2:5] == ["90%", "interval", "id"]
+    assert "verdict" in lines[head]
     rows = [line for line in lines[head + 2 :] if line[2:3] == ["to"] or line[3:4] == ["to"]]
     assert [line[0] for line in rows] == ["14", "13"]
     assert "trust in bayes" in shown.err
@@ -111,7 +116,9 @@ def test_intervals_of_influence_in_table_csv_and_json(gptfl: Callable, tmp_path:
     assert {(row["low"], row["high"]) for row in rows[14:]} == {("", "")}
     document = json.loads(gptfl("rank", "-w", str(tmp_path), *both, "--json", "--top", "1").out)
     assert document["rankings"][0]["level"] == 0.9
-    assert {"low", "high"} <= document["rankings"][0]["examples"][0].keys()
+    assert {"low", "high", "verdict", "wrong_sign"} <= document["rankings"][0]["examples"][0].keys()
+    assert set(document["rankings"][0]["verdicts"]) >= {"fdr", "helpful", "harmful", "unclear"}
+    assert document["rankings"][0]["meaning"].startswith("Positive, for ")
     assert "level" not in document["rankings"][1]
 
 

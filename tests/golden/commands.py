@@ -153,8 +153,8 @@ COMPARE = {
 """Tables: file -> recording and options of ``gptfl compare``."""
 
 RANK = {
-    "along.rank.json": "along.exposure-gp",
-    "along.rank.csv": "along.exposure-gp --on group:archive/tests.txt --top 5 --reverse",
+    "along.rank.json": "along.exposure-gp --how closed-form",
+    "along.rank.csv": "along.exposure-gp --how closed-form --on group:archive/tests.txt --top 5 --reverse",
     "along.itself.json": "along.tracin-cp --on self --model tiny",
     "along.dropped.json": "along.gptfluence --how drop --orders 2",
 }

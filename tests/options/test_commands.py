@@ -7,17 +7,37 @@ from typing import get_type_hints
 import pytest
 
 import gptfl
-from gptfl.options import attribute, common, evaluation, influence, interchange, recording, simulation
+from gptfl.options import (
+    apply,
+    attribute,
+    check,
+    common,
+    evaluation,
+    influence,
+    interchange,
+    recording,
+    report,
+    simulation,
+)
 from gptfl.options.base import assemble, places
 
 COMMANDS = (
     *(recording.CollectOptions, interchange.ImportOptions, interchange.ExportOptions, simulation.FeaturizeOptions),
     *(simulation.FitOptions, simulation.SimulateOptions, evaluation.VerifyOptions, evaluation.CompareOptions),
     *(influence.RankOptions, influence.RelabelStudyOptions, influence.SelectOptions, influence.SelectStudyOptions),
-    *(evaluation.GridOptions, evaluation.LearningCurveOptions, attribute.AttributeOptions),
+    *(
+        evaluation.GridOptions,
+        evaluation.LearningCurveOptions,
+        attribute.AttributeOptions,
+        apply.ApplyOptions,
+        check.CheckOptions,
+        report.ReportOptions,
+    ),
     *(common.InspectOptions, common.UnlockOptions, common.PluginsOptions, common.DemoOptions),
 )
 FUNCTIONS = {
+    "apply": apply.ApplyOptions,
+    "check": check.CheckOptions,
     "attribute": attribute.AttributeOptions,
     "collect": recording.CollectOptions,
     "import_": interchange.ImportOptions,
@@ -33,6 +53,7 @@ FUNCTIONS = {
     "relabel_study": influence.RelabelStudyOptions,
     "select": influence.SelectOptions,
     "select_study": influence.SelectStudyOptions,
+    "write_report": report.ReportOptions,
 }
 METHODS: dict[str, tuple[type, set[str]]] = {
     "Recording.featurize": (simulation.FeaturizeOptions, {"dynamics", "workspace"}),
@@ -94,10 +115,10 @@ def test_a_method_shows_those_that_its_object_does_not_know(name: str) -> None:
 
 def test_methods_that_write_nothing_show_what_is_asked() -> None:
     recipe = {"orders", "seed", "epochs", "steps", "batch_size", "lr"}
-    questions = {"subset", "drop", "curriculum", "against", "observe"}
+    questions = {"subset", "drop", "curriculum", "against", "observe", "every_order"}
     assert signature_of("Simulator.simulate").keys() == recipe | questions
     assert signature_of("Simulator.simulate_many").keys() == recipe | {"subsets"}
-    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed"}
+    assert signature_of("Simulator.influence").keys() == {"on", "how", "orders", "seed", "fdr", "purpose", "by"}
     assert {"size", "search", "cautious", "seed"} < signature_of("Simulator.select").keys()
 
 

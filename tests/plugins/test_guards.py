@@ -49,7 +49,9 @@ class Fragile:
         return self.answer
 
     load = encode = check = measure = settings = fit = predict = state = restore = identity = _do
-    sizes = influence = self_influence = influence_of = flops = use_recording = encode_new = _do
+    sizes = influence = self_influence = influence_of = influence_on_target = influence_of_groups = flops = (
+        use_recording
+    ) = encode_new = _do
 
     def execute(self, *given: object) -> Any:
         yield 1
@@ -98,7 +100,7 @@ def test_an_exception_out_of_any_method_is_reported_under_the_plugins_name(kind:
 
 def test_every_interface_has_methods_that_raise() -> None:
     assert {kind for kind, _ in METHODS} == set(KINDS)
-    assert len(METHODS) == 2 + 4 + 2 + 9 + 1
+    assert len(METHODS) == 2 + 4 + 2 + 11 + 1
 
 
 def test_an_exception_out_of_an_attribute_is_reported_too() -> None:

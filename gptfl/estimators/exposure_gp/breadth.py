@@ -56,7 +56,7 @@ class Breadth:
 
         Exposures are counted as in the runs ``like`` them.
         """
-        own = np.log(breadths(like.like(query.batches, query.learning_rates), query.steps))
+        own = np.log(breadths(like.like(query.drawn, query.learning_rates), query.steps))
         at = np.clip(places.requested, self.steps[0], self.steps[-1])
         least, most = (np.interp(at, self.steps, np.log(bound)) for bound in (self.least, self.most))
         away = np.maximum(np.maximum(least - own, own - most), 0.0)

@@ -6,15 +6,17 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Features, FitData, Prediction, Query
+from gptfl.core import FitData, Prediction, Query
+from gptfl.core.linear_form import LinearForm
+from gptfl.core.links import Link, allowed_links, link_of
 from gptfl.errors import DataError
 from gptfl.estimators.baselines import check_fitted, places_of, training_runs
 from gptfl.estimators.clock import Places
 from gptfl.estimators.exposure_gp.binary import likely, probability
 from gptfl.estimators.exposure_gp.calibration import Calibration
 from gptfl.estimators.exposure_gp.conditioning import conditioned
-from gptfl.estimators.exposure_gp.influence import first_order, influence
-from gptfl.estimators.exposure_gp.inputs import Sources, beside, check_vectors, sources_of
+from gptfl.estimators.exposure_gp.influences import Influences
+from gptfl.estimators.exposure_gp.inputs import Sources, sources_of
 from gptfl.estimators.exposure_gp.intervals import (
     LEVELS,
     SURE,
@@ -23,16 +25,16 @@ from gptfl.estimators.exposure_gp.intervals import (
     interval,
     recorded_extremes,
 )
-from gptfl.estimators.exposure_gp.links import Link, allowed_links, link_of
+from gptfl.estimators.exposure_gp.linear_form import linear_form
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.predictions import novelty, view
+from gptfl.estimators.exposure_gp.questions import requested_of, train_of
 from gptfl.estimators.exposure_gp.recipe_departure import departure
-from gptfl.estimators.exposure_gp.recorded import products_of, products_of_requested, recorded_of
-from gptfl.estimators.exposure_gp.requests import RecordedRuns, RequestedRuns
+from gptfl.estimators.exposure_gp.recorded import products_of, recorded_of
+from gptfl.estimators.exposure_gp.requests import RecordedRuns
 from gptfl.estimators.exposure_gp.single_fit import PREFIX, FittedSingleRun
 from gptfl.estimators.exposure_gp.state import errors_of, model_of, state_of
 from gptfl.estimators.threads import one_blas_thread
-from gptfl.estimators.unseen_tests import extrapolated_by_kernel
 from gptfl.plugins.interfaces import EstimatorTags
 from gptfl.plugins.settings import flag, one_of
 
@@ -41,7 +43,7 @@ ENOUGH = 6
 """With fewer runs their likelihood says little about the scale, and the last one allowed is taken."""
 
 
-class ExposureGp:
+class ExposureGp(Influences):
     """Mean-run plus a Gaussian process that is linear in step-size-weighted exposures.
 
     What all runs share is in the average run. A run's deviation from it is a sum over the examples that it saw, each
@@ -84,6 +86,7 @@ class ExposureGp:
             conditions=True,
             prefers=("gradients", "answer-state", "minilm"),
             one_run=self.features and self.prior,
+            every_order=True,
         )
 
     def settings(self) -> Mapping[str, Any]:
@@ -153,10 +156,10 @@ class ExposureGp:
         recipe = model.recipe
         places = recipe.clock.place(query, grid).check()
         apart = recipe.breadth.apart(model.recorded.curricula, query, places)
-        recorded = places.plain.all() and not recipe.sizes.other(query.batches).any() and apart is None
+        recorded = places.plain.all() and not recipe.sizes.other(query.drawn).any() and apart is None
         rows = int(np.searchsorted(grid, query.steps[-1])) + 1 if len(query.steps) > 1 else 1
-        requested = self._requested(query, min(rows, len(grid)) if recorded else len(grid))
-        own, train = self._train(query)
+        requested = requested_of(model, query, min(rows, len(grid)) if recorded else len(grid))
+        own, train = train_of(model, query)
         viewed = view(model, query, places, requested, own, train)
         mean, spread = viewed.mean, viewed.spread
         beside = None if recorded else departure(query, places, recipe, requested.centre, mean, apart)
@@ -211,112 +214,12 @@ class ExposureGp:
         parts = [one.at(nearest) for one in calibration.cross_fitted]
         return conditioned(mean, spread, link.to(observed), correlation, parts)
 
-    def _requested(self, query: Query, rows: int) -> RequestedRuns:
-        """The asked test examples: mean trajectories, and the vectors of those that weren't fitted."""
-        model = self.model_
-        seen = places_of(query, model.even.shape[2])
-        shape, fitted = (len(query.batches), rows, len(seen)), seen >= 0
-        if fitted.all() and query.unseen is None:
-            return RequestedRuns(seen, np.broadcast_to(model.centre[:rows], shape))
-        centre, doubt = np.empty(shape), np.zeros(shape)
-        centre[:, :, fitted] = model.centre[None, :rows][:, :, seen[fitted]]
-        assert query.unseen is not None
-        given = self._vectors(query.unseen.features, "test", seen)
-        vectors = model.sources.test_vectors(given)
-        if not fitted.all():
-            first = model.link.to(query.first[:, ~fitted])
-            if vectors is None:
-                raise DataError(
-                    "exposure-gp was fitted without features, and asked about test examples that it hasn't seen",
-                    "fit it with features (--set features=true)",
-                )
-            cosines = beside(model.test_vectors, vectors[~fitted])[0]
-            ours, theirs = (model.sources.levels(sets) for sets in (model.sources.test_sides, given))
-            levels = None if ours is None or theirs is None else (ours, theirs[~fitted])
-            extrapolated = extrapolated_by_kernel(model.centre[:rows], model.kernel.cosines, first, cosines, levels)
-            centre[:, :, ~fitted], doubt[:, :, ~fitted] = extrapolated
-        products = None if model.products is None else products_of_requested(model.products, query.unseen, model.pool)
-        return RequestedRuns(seen, centre, doubt, vectors, given if model.sources.last is not None else None, products)
-
-    def _train(self, query: Query) -> tuple[Int[np.ndarray, " example"], dict[str, np.ndarray] | None]:
-        """Places and vectors of the training examples asked about; None for those fitted."""
-        pool = self.model_.pool
-        if query.unseen is None:
-            if int(query.batches.max(initial=-1)) >= pool:
-                raise DataError(
-                    f"exposure-gp: a batch names example {int(query.batches.max())}, fitted were {pool}",
-                    "use examples of the pool",
-                )
-            return np.arange(pool), None
-        seen = query.unseen.pool_seen
-        own = np.where(seen >= 0, seen, pool + np.cumsum(seen < 0) - 1)
-        return own, self._vectors(query.unseen.features, "train", seen)
-
-    def _vectors(
-        self, features: Features | None, side: str, seen: Int[np.ndarray, " example"]
-    ) -> dict[str, Float[np.ndarray, "example d"]]:
-        """The vectors of asked examples in the sets fitted, those fitted as they were."""
-        sources = self.model_.sources
-        if features is None:
-            raise DataError("exposure-gp: the question has no vectors", "featurize the examples asked about")
-        given = {name: np.asarray(getattr(one, side)) for name, one in features.sets.items()}
-        wrong = check_vectors(sources, given, seen)
-        if wrong is not None:
-            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
-        for name, one in sources.sets.items():
-            ours = getattr(one, side)
-            given[name] = np.where((seen >= 0)[:, None], ours[np.maximum(seen, 0)], given[name])
-        return {name: given[name] for name in sources.sets}
-
-    def influence_of(
-        self,
-        places: Int[np.ndarray, " example"],
-        vectors: Mapping[str, Float[np.ndarray, "example d"]],
-        weights: Float[np.ndarray, "target test"],
-    ) -> tuple[Float[np.ndarray, "example target"], Float[np.ndarray, "example target"]]:
-        """Influence in the metric's units, and its standard deviation (see ``interfaces.TellsInfluence``)."""
+    def linear_form(self, query: Query) -> LinearForm:
+        """The arrays that predict any subset by the recipe of a query (see ``interfaces.HasLinearForm``)."""
         check_fitted(self)
         if self.single_ is not None:
-            return self.single_.influence(places, weights)
-        wrong = check_vectors(self.model_.sources, vectors, places)
-        if wrong is not None:
-            raise DataError(f"exposure-gp: {wrong}", "take the encoder that the simulator was fitted with")
-        mean, spread = influence(self.model_, places, vectors, weights)
-        return (mean if self.model_.higher else -mean), spread
-
-    def first_order_of(
-        self,
-        train: Mapping[str, Float[np.ndarray, "example d"]],
-        parts: Mapping[str, Float[np.ndarray, "part d"]],
-        test: int,
-    ) -> Float[np.ndarray, "example part"]:
-        """What gradients alone predict for parts of a fitted test example: positive where it lowers their loss."""
-        check_fitted(self)
-        if self.single_ is not None:
-            return self.single_.first_order(train, parts)
-        sign = 1.0 if self.model_.higher else -1.0
-        return sign * first_order(self.model_, train, parts, test)
-
-    @property
-    def has_self_influence(self) -> bool:
-        """Whether influence on the training examples themselves can be told: it takes gradient vectors."""
-        return self.single_ is not None or (hasattr(self, "model_") and self.model_.sources.last is not None)
-
-    def self_influence(self) -> Float[np.ndarray, " pool"]:
-        """Each training example's gradient times itself at the end of the reference run: what is still to be learned.
-
-        That is the first-order effect of seeing it on its own loss once the others have been learned. A mislabelled
-        example has a large one. Only order and ratios count. Raises ``DataError`` where it was fitted without
-        gradient vectors.
-        """
-        check_fitted(self)
-        influence = self.model_.sources.itself() if self.single_ is None else self.single_.itself
-        if influence is None:
-            raise DataError(
-                "exposure-gp tells influence on the examples themselves from gradient features, and has none",
-                "use --how replace, or fit to features of the encoder gradients",
-            )
-        return influence
+            raise DataError("exposure-gp has no linear form where it was fitted to one run", "record a second one")
+        return linear_form(self.model_, self.reach_, query, self.calibration_.begins_apart)
 
     def state(self) -> Mapping[str, np.ndarray]:
         """The runs fitted, the vectors, and the hyperparameters: a Gaussian process is its data."""

@@ -1,12 +1,83 @@
 """What seeing a training example once more does, in closed form: no run is carried out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.target import TargetPosterior
+
+
+@dataclass(frozen=True, slots=True)
+class Presentations:
+    """Each example seen once more in place of the average one, as the process sees it.
+
+    ``cross`` are covariances with the runs fitted and ``distance`` its variances, both in units of the posterior's, of
+    the examples' own effects first and, where there are vectors, of those that they tell together; ``expected`` is the
+    prior mean on each target, in the metric's units.
+    """
+
+    cross: Float[np.ndarray, "source example run"]
+    distance: Float[np.ndarray, "source example"]
+    expected: Float[np.ndarray, "example target"]
+    own: "OwnEffects"
+    shared: tuple[tuple[float, Float[np.ndarray, "example d"]], ...]
+    """What vectors tell: vectors whose products, times the number beside them, are covariances."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEffects:
+    """Covariances of own effects, less those of the average example, which has a share of every one fitted.
+
+    That of two examples is ``scale`` times ``squares`` where they are one, less what ``shares`` of both, less 1, come to
+    over the ``pool``.
+    """
+
+    scale: float
+    squares: Float[np.ndarray, " example"]
+    shares: Float[np.ndarray, " example"]
+    pool: int
+
+
+def presentations(
+    model: ExposureModel,
+    places: Int[np.ndarray, " example"],
+    train: Mapping[str, Float[np.ndarray, "example d"]],
+    weights: Float[np.ndarray, "target test"],
+) -> Presentations:
+    """What the process takes for seeing examples once more: see ``influence``."""
+    step, _ = model.solved[-1]
+    own = np.where(places >= 0, places, model.pool)
+    every, fitted_here = model.recorded.curricula.relative, places >= 0
+    relative = np.ones(len(places)) if every is None else np.where(fitted_here, every[np.maximum(places, 0)], 1.0)
+    examples = model.examples_of(own, train, None, relative=None if every is None else relative)
+    effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
+    rate = _rate(model)
+    sources = 2 if effects else 1
+    cross, distance = np.zeros((sources, len(places), len(step.members))), np.zeros((sources, len(places)))
+    fitted = [state[step.members] for state in model.last_states()]
+    ours = fitted[0] - fitted[0].mean(axis=0)
+    weight = model.hyper.weights[0] / step.units[0] * rate
+    # The average example is a little of each: its share of every other's own effect.
+    cross[0, fitted_here] = weight * (ours[:, places[fitted_here]] * relative[fitted_here]).T
+    cross[0] -= weight * ours.mean(axis=1)
+    square = relative**2
+    distance[0] += weight * rate * (square - np.where(fitted_here, 2.0 * square - 1.0, -1.0) / model.pool)
+    alone = OwnEffects(weight * rate, square, np.where(fitted_here, square, 0.0), model.pool)
+    shared = []
+    for source, one in enumerate(effects, start=1):
+        ours = fitted[source] - fitted[source].mean(axis=0)
+        weight = model.hyper.weights[source] / step.units[source] * rate
+        cross[1] += weight * (one @ ours.T)
+        distance[1] += weight * rate * (one**2).sum(axis=1)
+        shared.append((weight * rate, one))
+    expected = np.zeros((len(places), len(weights)))
+    for scale, theirs, all_ours in zip(model.hyper.scales, examples.expected, model.examples.expected, strict=True):
+        expected += scale * rate * (_moved(model, (theirs, None), (all_ours, None)) @ weights.T)
+    return Presentations(cross, distance, expected, alone, tuple(shared))
 
 
 def influence(
@@ -28,35 +99,37 @@ def influence(
 
     Returns mean and standard deviation, in the metric's units.
     """
-    step, posterior = model.solved[-1]
-    own = np.where(places >= 0, places, model.pool)
-    every, fitted_here = model.recorded.curricula.relative, places >= 0
-    relative = np.ones(len(places)) if every is None else np.where(fitted_here, every[np.maximum(places, 0)], 1.0)
-    examples = model.examples_of(own, train, None, relative=None if every is None else relative)
-    effects = [_moved(model, *pair) for pair in zip(examples.effects, model.examples.effects, strict=True)]
-    rate = _rate(model)
-    cross, distance = np.zeros((len(places), len(step.members))), np.zeros(len(places))
-    fitted = [state[step.members] for state in model.last_states()]
-    ours = fitted[0] - fitted[0].mean(axis=0)
-    weight = model.hyper.weights[0] / step.units[0] * rate
-    # The average example is a little of each: its share of every other's own effect.
-    cross[fitted_here] = weight * (ours[:, places[fitted_here]] * relative[fitted_here]).T
-    cross -= weight * ours.mean(axis=1)
-    square = relative**2
-    distance += weight * rate * (square - np.where(fitted_here, 2.0 * square - 1.0, -1.0) / model.pool)
-    for source, one in enumerate(effects, start=1):
-        ours = fitted[source] - fitted[source].mean(axis=0)
-        weight = model.hyper.weights[source] / step.units[source] * rate
-        cross += weight * (one @ ours.T)
-        distance += weight * rate * (one**2).sum(axis=1)
-    given = weights * step.size / model.slopes[-1]
-    turned = given @ posterior.columns.vectors
-    outputs = turned * posterior.columns.signal
-    mean = posterior.mean(cross, outputs)
-    for scale, theirs, all_ours in zip(model.hyper.scales, examples.expected, model.examples.expected, strict=True):
-        mean += scale * rate * (_moved(model, (theirs, None), (all_ours, None)) @ weights.T)
-    spread = posterior.spread(cross, distance, outputs, (turned * outputs).sum(axis=1))
+    asked = presentations(model, places, train, weights)
+    _, posterior = model.solved[-1]
+    outputs, own = _outputs(model, weights)
+    cross = asked.cross.sum(axis=0)
+    mean = posterior.mean(cross, outputs) + asked.expected
+    spread = posterior.spread(cross, asked.distance.sum(axis=0), outputs, own)
     return mean, model.interval_scale * np.sqrt(spread)
+
+
+def influence_on_target(
+    model: ExposureModel,
+    places: Int[np.ndarray, " example"],
+    train: Mapping[str, Float[np.ndarray, "example d"]],
+    weights: Float[np.ndarray, " test"],
+    posterior: TargetPosterior,
+) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
+    """As ``influence`` on one weighted sum, of which ``posterior`` is known; and the spread before any run."""
+    asked = presentations(model, places, train, weights[None])
+    mean = posterior.mean(asked.cross) + asked.expected[:, 0]
+    variance, before = posterior.variance(asked.cross, asked.distance), posterior.before(asked.distance)
+    return mean, np.sqrt(variance), np.sqrt(before)
+
+
+def _outputs(
+    model: ExposureModel, weights: Float[np.ndarray, "target test"]
+) -> tuple[Float[np.ndarray, "target column"], Float[np.ndarray, " target"]]:
+    """The targets' covariances with the fitted outputs along their eigenvectors, and their own variances."""
+    step, posterior = model.solved[-1]
+    turned = (weights * step.size / model.slopes[-1]) @ posterior.columns.vectors
+    outputs = turned * posterior.columns.signal
+    return outputs, (turned * outputs).sum(axis=1)
 
 
 def first_order(

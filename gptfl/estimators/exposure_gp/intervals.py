@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.estimators.exposure_gp.links import Link
+from gptfl.core.links import Link
 
 LEVELS = (0.5, 0.9)
 """The levels of the intervals that every prediction has."""

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import MetricInfo, groups_of_batches
+from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.between_steps import Between, at_rows
 from gptfl.estimators.exposure_gp.gradient_prior import PriorProducts
 from gptfl.estimators.exposure_gp.inference import Posterior, Shared
 from gptfl.estimators.exposure_gp.inputs import Sources, beside
-from gptfl.estimators.exposure_gp.links import Link
 from gptfl.estimators.exposure_gp.process import (
     Curricula,
     Examples,
@@ -210,6 +210,10 @@ class ExposureModel:
             given = strength if self._strengths is None else float(self._strengths[row])
             found.append((step.condensed(), solve(step, self.hyper, self.kernel, given)))
         return floored(found, self.recorded.steps) if self.floor else found
+
+    def at_end(self) -> tuple[Step, Posterior]:
+        """The last recorded step with all that is learned from it, and what is known there."""
+        return next(self._steps([len(self.recorded.steps) - 1])), self.solved[-1][1]
 
     @cached_property
     def knows_width(self) -> bool:

@@ -109,7 +109,7 @@ def departure(
         breadth: how far the runs' exposures are from being spread over as many examples as recorded ones
             (``Breadth.apart``): for each unit of it, the average run may be elsewhere by a share of what has changed.
     """
-    longer = np.sqrt(recipe.sizes.ratio(query.batches))
+    longer = np.sqrt(recipe.sizes.ratio(query.drawn))
     if places.plain.all() and (longer == 1.0).all() and breadth is None:
         return None
     grid, first = places.grid, int(query.steps[0])

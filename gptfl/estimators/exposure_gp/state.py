@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gptfl.core import Curriculum
+from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.gradient_prior import KINDS, PriorProducts
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
-from gptfl.estimators.exposure_gp.links import Link
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import Curricula, Hyper
 from gptfl.estimators.exposure_gp.requests import RecordedRuns

@@ -6,11 +6,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from gptfl.core.links import Link
 from gptfl.estimators.exposure_gp.accumulation import Vectors
 from gptfl.estimators.exposure_gp.inference import contrasts
 from gptfl.estimators.exposure_gp.influence import influence
 from gptfl.estimators.exposure_gp.inputs import Sides, Sources
-from gptfl.estimators.exposure_gp.links import Link
 from gptfl.estimators.exposure_gp.model import ExposureModel
 from gptfl.estimators.exposure_gp.process import RECENT, Curricula, Hyper
 from gptfl.estimators.exposure_gp.repeats import NEAR

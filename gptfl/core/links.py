@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from gptfl.core import MetricInfo
+from gptfl.core.runs import MetricInfo
 
 LEAST = 1e-6
 """Values are kept this far from a bound that the scale can't reach."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gptfl.estimators.exposure_gp.links import LEAST, Link
+from gptfl.core.links import LEAST, Link
 
 LINKS = {
     "identity": Link("identity"),

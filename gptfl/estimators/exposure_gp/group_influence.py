@@ -1,0 +1,53 @@
+"""What seeing every example of a group once more does: means add up, and spreads are of the sum and not sums of spreads."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.estimators.exposure_gp.influence import presentations
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.target import TargetPosterior
+
+Part = tuple[Int[np.ndarray, " example"], Mapping[str, Float[np.ndarray, "example d"]], Int[np.ndarray, " example"]]
+"""Some examples: their places among those fitted, their vectors, and the number of each one's group (-1: none)."""
+
+
+def influence_of_groups(
+    model: ExposureModel, parts: Iterable[Part], count: int, weights: Float[np.ndarray, " test"]
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"], Float[np.ndarray, " group"]]:
+    """The mean effect of each group on a weighted sum of the test examples, its spread, and the spread before any run.
+
+    Args:
+        model: the runs fitted.
+        parts: all examples, some at a time.
+        count: how many groups there are.
+        weights: of the test examples in the sum.
+    """
+    cross = expected = None
+    sizes, squares, shares = np.zeros(count), np.zeros(count), np.zeros(count)
+    shared: list[tuple[float, Float[np.ndarray, "group d"]]] = []
+    scale, pool = 0.0, model.pool
+    for places, train, groups in parts:
+        asked = presentations(model, places, train, weights[None])
+        member = (groups[None] == np.arange(count)[:, None]).astype(np.float64)
+        if cross is None or expected is None:
+            cross, expected = np.zeros((len(asked.cross), count, asked.cross.shape[2])), np.zeros(count)
+            shared = [(one, np.zeros((count, rows.shape[1]))) for one, rows in asked.shared]
+        cross += np.einsum("ge,ser->sgr", member, asked.cross)
+        expected += member @ asked.expected[:, 0]
+        sizes += member.sum(axis=1)
+        squares += member @ asked.own.squares
+        shares += member @ asked.own.shares
+        scale = asked.own.scale
+        for (_, total), (_, rows) in zip(shared, asked.shared, strict=True):
+            total += member @ rows
+    if cross is None or expected is None:
+        raise ValueError("there are no examples")
+    prior = np.zeros((len(cross), count))
+    prior[0] = scale * (squares - (2.0 * sizes * shares - sizes**2) / pool)
+    for one, total in shared:
+        prior[1] += one * (total**2).sum(axis=1)
+    posterior = TargetPosterior.of(model, weights)
+    variance, before = posterior.variance(cross, prior), posterior.before(prior)
+    return posterior.mean(cross) + expected, np.sqrt(variance), np.sqrt(np.maximum(before, 0.0))

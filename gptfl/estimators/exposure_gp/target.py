@@ -1,0 +1,124 @@
+"""What is known of one weighted sum of test examples: its own signal and noise, and not those of single test examples.
+
+The process takes what test examples have in common from how alike their vectors are (``inference``). An effect on all of
+them alike, such as that of a row from which everything is learned badly, is more than that allows, and the spread of a
+mean over test examples would come out too small. Here the runs' deviations of the weighted sum itself say how large signal
+and noise are, and how much of the signal is the examples' own effects and not what their vectors tell. With few runs none
+of that is known well, so the posterior is a mean over a grid of both, weighed by the likelihood of the deviations and by
+priors around what all test examples told together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from gptfl.estimators.exposure_gp.inference import Rows, rows_of
+from gptfl.estimators.exposure_gp.model import ExposureModel
+from gptfl.estimators.exposure_gp.process import SPREAD
+from gptfl.estimators.exposure_gp.step_posterior import STRENGTH
+
+SIGNALS = np.linspace(-3.0, 3.0, 25)
+"""Logarithms of the factor of the signal, in standard deviations of its prior."""
+OWN = np.linspace(-3.0, 3.0, 9)
+"""The same of the factor of the examples' own effects."""
+NEGLIGIBLE = 1e-4
+"""What is less probable than that counts as impossible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One point of the grid: the factor of the examples' own effects, and of the signal in units of the noise.
+
+    ``share`` is how probable it is, ``variance`` that of the noise; ``deviations`` are the runs' along the vectors of
+    ``rows``, in the metric's units.
+    """
+
+    rows: Rows
+    deviations: Float[np.ndarray, " row"]
+    own: float
+    factor: float
+    share: float
+    variance: float
+
+    @property
+    def precision(self) -> Float[np.ndarray, " row"]:
+        """The inverse variance along each vector, in units of the noise's."""
+        return np.asarray(1.0 / (self.factor * self.rows.values + 1.0))
+
+    def combined(self, parts: Float[np.ndarray, "source ..."]) -> Float[np.ndarray, "..."]:
+        """Prior covariances of own effects and of shared ones (``parts``) together, in units of the noise's variance."""
+        total = self.own * parts[0] if len(parts) == 1 else self.own * parts[0] + parts[1]
+        return np.asarray(self.factor * total)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPosterior:
+    """What the last recorded step says of a weighted sum of the test examples fitted."""
+
+    candidates: tuple[Candidate, ...]
+
+    @classmethod
+    def of(cls, model: ExposureModel, weights: Float[np.ndarray, " test"]) -> "TargetPosterior":
+        """The posterior of the sum with these weights."""
+        step, posterior = model.at_end()
+        left = step.deviations - np.tensordot(model.hyper.scales, step.expected, 1)
+        if posterior.gaps is not None:
+            left = posterior.gaps.filled(left)
+        given = weights * step.size / model.slopes[-1]
+        target, turned = left @ given, given @ posterior.columns.vectors
+        signal, noise = (float((turned**2 * one).sum()) for one in (posterior.columns.signal, posterior.columns.noise))
+        usual = posterior.strength * signal / max(noise, 1e-300)
+        own = model.hyper.weights[0] * step.covariances[0]
+        shared = np.tensordot(model.hyper.weights[1:], step.covariances[1:], 1)
+        found, logs = [], []
+        # Without vectors all effects are the examples' own, and their factor is that of the signal.
+        for place in OWN if len(step.covariances) > 1 else np.zeros(1):
+            times = float(np.exp(SPREAD * place))
+            rows = rows_of(times * own + shared, step.noise(model.hyper.lack), step.groups)
+            deviations = rows.vectors.T @ target
+            count = max(len(deviations), 1)
+            # The variance is itself known from so many numbers: the posterior is Student's, whose variance is larger.
+            wider = count / (count - 2.0) if count > 2 else 3.0
+            for at in SIGNALS:
+                factor = usual * float(np.exp(STRENGTH * at))
+                precision = 1.0 / (factor * rows.values + 1.0)
+                variance = max(float((precision * deviations**2).sum()) / count, 1e-300)
+                fits = -0.5 * count * np.log(variance) + 0.5 * np.log(precision).sum()
+                logs.append(float(fits) - 0.5 * (at**2 + place**2))
+                found.append(Candidate(rows, deviations, times, factor, 0.0, wider * variance))
+        shares = np.exp(np.array(logs) - max(logs))
+        shares /= shares.sum()
+        kept = [
+            Candidate(one.rows, one.deviations, one.own, one.factor, float(share), one.variance)
+            for one, share in zip(found, shares, strict=True)
+            if share > NEGLIGIBLE
+        ]
+        return cls(tuple(kept))
+
+    def mean(self, cross: Float[np.ndarray, "source effect run"]) -> Float[np.ndarray, " effect"]:
+        """The means of effects whose prior covariances with the runs are ``cross``."""
+        return np.asarray(sum(one.share * self._mean(one, cross) for one in self.candidates) / self._whole)
+
+    def variance(
+        self, cross: Float[np.ndarray, "source effect run"], prior: Float[np.ndarray, "source effect"]
+    ) -> Float[np.ndarray, " effect"]:
+        """The variances of effects, of which the prior ones are ``prior``."""
+        mean, found = self.mean(cross), np.zeros(prior.shape[1])
+        for one in self.candidates:
+            scaled = one.combined(cross) @ one.rows.vectors * np.sqrt(one.precision)
+            left = np.maximum(one.combined(prior) - (scaled**2).sum(axis=1), 0.0)
+            found += one.share * (one.variance * left + (self._mean(one, cross) - mean) ** 2)
+        return found / self._whole
+
+    def before(self, prior: Float[np.ndarray, "source effect"]) -> Float[np.ndarray, " effect"]:
+        """The variances of effects before any run, with the factors as they are known now."""
+        return np.asarray(sum(one.share * one.variance * one.combined(prior) for one in self.candidates) / self._whole)
+
+    @property
+    def _whole(self) -> float:
+        return sum(one.share for one in self.candidates)
+
+    @staticmethod
+    def _mean(one: Candidate, cross: Float[np.ndarray, "source effect run"]) -> Float[np.ndarray, " effect"]:
+        return np.asarray(one.combined(cross) @ one.rows.vectors @ (one.precision * one.deviations))

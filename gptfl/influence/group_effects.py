@@ -1,0 +1,177 @@
+"""What whole groups of rows do: each as if none of its rows were there, with the spread of the whole and not of its rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gptfl.core import Classes, Example, Features, Progress
+from gptfl.core.examples import classes_of, relative_weights, tasks_of
+from gptfl.core.texts import json_text
+from gptfl.errors import DataError, PluginError
+from gptfl.features.vectors import blocks
+from gptfl.influence.closed_form import WIDTH, target_weights, vectors_of
+from gptfl.influence.removal import average_worth, presentations
+from gptfl.influence.targets import InfluenceTarget
+from gptfl.influence.verdicts import HARMFUL, HELPFUL, UNCLEAR, Verdicts, verdicts_on
+from gptfl.plugins.optional import TellsGroupInfluence
+from gptfl.plugins.registry import suggest
+from gptfl.simulation.schedule import recorded_schedule
+from gptfl.simulation.simulator import FittedSimulator
+
+CLASS, TASK = "class", "task"
+NONE = "(none)"
+"""What rows without the field are called."""
+MOST = 1000
+"""More groups than that are no groups."""
+GROUPED = (
+    "A group's influence is that of all its rows together: as if none of them were there, and every other row were seen as "
+    "often as before."
+)
+SUMMED = "A group's influence is the sum of its rows', of which nothing says how sure it is."
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The groups of a pool by a field: their names, and the number of each row's."""
+
+    by: str
+    names: tuple[str, ...]
+    of: Int[np.ndarray, " pool"]
+
+    @property
+    def sizes(self) -> Int[np.ndarray, " group"]:
+        """How many rows each has."""
+        return np.bincount(self.of, minlength=len(self.names))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEffects:
+    """What each group does, positive where its rows make the metric better; ``low`` and ``high`` where that is known.
+
+    ``of_rows`` counts the verdicts on its rows, where there are any.
+    """
+
+    grouping: Grouping
+    influence: Float[np.ndarray, " group"]
+    low: Float[np.ndarray, " group"] | None = None
+    high: Float[np.ndarray, " group"] | None = None
+    verdicts: Verdicts | None = None
+    of_rows: tuple[Mapping[str, int], ...] = ()
+
+    @property
+    def meaning(self) -> str:
+        """What the numbers are, in a sentence."""
+        return SUMMED if self.low is None else GROUPED
+
+
+def group_rows(pool: Sequence[Example], by: str, noun: str = "row of the pool") -> Grouping:
+    """The groups of a pool, or of what ``noun`` names: by ``class``, ``task``, or any field of the rows.
+
+    Raises ``DataError`` where no row has the field, or there are too many groups.
+    """
+    values = _class_names(pool) if by == CLASS else [_value(example, by) for example in pool]
+    if not any(value is not None for value in values):
+        known = sorted({name for example in pool for name in example.fields})
+        there = ", ".join([*([CLASS] if _class_names(pool)[0] is not None else []), *known][:10])
+        close = suggest(by, known) if known else ""
+        remedy = close if close.startswith("did") else f"there is {there}" if there else "the rows have no fields"
+        raise DataError(f"--by {by}: no {noun} has it", remedy)
+    texts = [NONE if value is None else value for value in values]
+    names = tuple(dict.fromkeys(texts))
+    if len(names) > MOST:
+        raise DataError(f"--by {by}: {len(names):,} values, which make more than {MOST:,} groups", "use another field")
+    number = {name: place for place, name in enumerate(names)}
+    return Grouping(by, names, np.array([number[text] for text in texts], dtype=np.int64))
+
+
+def usual_field(pool: Sequence[Example]) -> str:
+    """What a mixture is of unless told: the tasks of a pool that has several, else its classes."""
+    return TASK if tasks_of(pool) else CLASS
+
+
+def _class_names(pool: Sequence[Example]) -> list[str | None]:
+    classes = classes_of(pool)
+    names = Classes(pool)
+    return [None] * len(pool) if classes is None else [names.name(one) for one in classes]
+
+
+def _value(example: Example, by: str) -> str | None:
+    value: Any = example.task if by == TASK else example.fields.get(by)
+    return value if value is None or isinstance(value, str) else json_text(value)
+
+
+def group_effects(
+    source: FittedSimulator,
+    subject: InfluenceTarget,
+    grouping: Grouping,
+    rows: Float[np.ndarray, " pool"],
+    verdicts: Verdicts | None,
+    features: str | Path | Features | None,
+    progress: Progress,
+) -> GroupEffects:
+    """What each group does, given the influence of the rows.
+
+    Args:
+        source: the fitted simulator.
+        subject: what the influence is on.
+        grouping: which rows belong together.
+        rows: their influences.
+        verdicts: on the rows; None where influence isn't told as if rows were not there.
+        features: those that the simulator was fitted on, by default looked for in the workspace.
+        progress: called along the way.
+
+    The mean is the sum of the rows'. Its spread is told where the estimator tells that of a whole group, and the zero of
+    the rows is that they are not there.
+    """
+    total = np.bincount(grouping.of, weights=rows, minlength=len(grouping.names))
+    if verdicts is None or subject.tests is None:
+        return GroupEffects(grouping, total)
+    of_rows = tuple(
+        {
+            verdict: sum(verdicts.of(int(place)) == verdict for place in np.flatnonzero(grouping.of == number))
+            for verdict in (HELPFUL, HARMFUL, UNCLEAR)
+        }
+        for number in range(len(grouping.names))
+    )
+    found = _in_closed_form(source, subject.tests, grouping, features, progress)
+    if found is None:
+        return GroupEffects(grouping, total, of_rows=of_rows)
+    mean, spread = found
+    known = verdicts_on(mean, spread, verdicts.fdr)
+    return GroupEffects(grouping, mean, mean - WIDTH * spread, mean + WIDTH * spread, known, of_rows)
+
+
+def _in_closed_form(
+    source: FittedSimulator,
+    tests: Int[np.ndarray, " chosen"],
+    grouping: Grouping,
+    features: str | Path | Features | None,
+    progress: Progress,
+) -> tuple[Float[np.ndarray, " group"], Float[np.ndarray, " group"]] | None:
+    """The mean of each group's effect and its spread; None where the estimator or the recording doesn't tell it."""
+    estimator, part = source.named.estimator, source.named.part
+    worth = average_worth(source, tests)
+    if worth is None or not isinstance(estimator, TellsGroupInfluence):
+        return None
+    count, pool = len(grouping.names), len(source.scope.pool)
+    with vectors_of(source, features) as vectors:
+
+        def parts() -> Iterator[tuple[Any, Any, Any]]:
+            for start, stop in blocks(vectors, pool):
+                yield source.scope.pool_seen[start:stop], vectors.rows(start, stop), grouping.of[start:stop]
+                progress("rank", stop, pool, f"{part.name}, groups by {grouping.by}")
+
+        answer = estimator.influence_of_groups(parts(), count, target_weights(source, tests)[0])
+    if answer is None:
+        return None
+    mean, spread, _ = (np.asarray(one, dtype=np.float64) for one in answer)
+    if mean.shape != (count,) or spread.shape != (count,) or not np.isfinite([mean, spread]).all():
+        raise PluginError(f"{part.who} told influences of groups of shape {mean.shape}, not {(count,)}", "mend it")
+    times = presentations(recorded_schedule(source.recording.dynamics, source.metric), pool)
+    relative = relative_weights(source.scope.pool)
+    each = np.bincount(grouping.of, weights=relative, minlength=count)
+    return times * mean + each * worth.value, np.hypot(times * spread, each * worth.spread)

@@ -1,0 +1,1 @@
+"""One self-contained HTML page of a recording and its simulator."""

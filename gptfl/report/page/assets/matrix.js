@@ -1,0 +1,175 @@
+// Who moves whom: training examples against test examples, as coloured cells to zoom into.
+
+class Matrix {
+  constructor(page) {
+    const matrix = page.data.matrix;
+    Object.assign(this, { page, data: page.data, mean: unpacked(matrix.mean), spread: matrix.spread ? unpacked(matrix.spread) : null });
+    this.rows = matrix.rows;
+    this.columns = matrix.columns;
+    this.view = { left: 0, top: 0, width: this.columns.length, height: this.rows.length };
+    this.cell = [0, 0];
+    this.canvas = byId("matrix-canvas");
+    const values = Array.from(this.mean.values, Math.abs).sort((a, b) => a - b);
+    this.most = values[Math.floor(0.98 * (values.length - 1))] || values[values.length - 1] || 1;
+    byId("matrix-scale").textContent = `from −${number(this.most, 2)} (harms, orange) to +${number(this.most, 2)} (helps, blue)`;
+    this.listen();
+    this.pairs();
+    new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
+  }
+
+  value(row, column) {
+    const width = this.mean.shape[1];
+    return this.mean.values[row * width + this.columns[column]];
+  }
+
+  sure(row, column) {
+    if (!this.spread) return null;
+    return 1.6449 * this.spread.values[row * this.mean.shape[1] + this.columns[column]];
+  }
+
+  listen() {
+    const { canvas } = this;
+    canvas.addEventListener("click", (event) => this.select(...this.at(event)));
+    canvas.addEventListener("mousemove", (event) => this.hover(...this.at(event)));
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        const [row, column] = this.at(event);
+        this.zoom(event.deltaY < 0 ? 0.8 : 1.25, row, column);
+      },
+      { passive: false },
+    );
+    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    canvas.addEventListener("keydown", (event) => {
+      if (steps[event.key]) {
+        const [down, right] = steps[event.key];
+        const row = Math.min(Math.max(this.cell[0] + down, 0), this.rows.length - 1);
+        const column = Math.min(Math.max(this.cell[1] + right, 0), this.columns.length - 1);
+        this.select(row, column);
+        this.follow();
+      } else if (event.key === "+" || event.key === "-") this.zoom(event.key === "+" ? 0.7 : 1 / 0.7, ...this.cell);
+      else if (event.key === "0") this.zoom(Infinity, ...this.cell);
+      else return;
+      event.preventDefault();
+    });
+    byId("zoom-in").addEventListener("click", () => this.zoom(0.7, ...this.cell));
+    byId("zoom-out").addEventListener("click", () => this.zoom(1 / 0.7, ...this.cell));
+    byId("zoom-all").addEventListener("click", () => this.zoom(Infinity, ...this.cell));
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const { left, top, width, height } = this.view;
+    const column = Math.floor(left + ((event.clientX - box.left) / box.width) * width);
+    const row = Math.floor(top + ((event.clientY - box.top) / box.height) * height);
+    return [Math.min(Math.max(row, 0), this.rows.length - 1), Math.min(Math.max(column, 0), this.columns.length - 1)];
+  }
+
+  zoom(factor, row, column) {
+    const { view } = this;
+    const size = (now, all) => Math.min(all, Math.max(4, factor === Infinity ? all : now * factor));
+    const width = size(view.width, this.columns.length);
+    const height = size(view.height, this.rows.length);
+    const place = (at, was, start, now, all) => Math.min(Math.max(at - ((at - start) / was) * now, 0), all - now);
+    view.left = place(column, view.width, view.left, width, this.columns.length);
+    view.top = place(row, view.height, view.top, height, this.rows.length);
+    Object.assign(view, { width, height });
+    this.draw();
+  }
+
+  follow() {
+    const { view } = this;
+    view.top = Math.min(Math.max(view.top, this.cell[0] + 1 - view.height), this.cell[0]);
+    view.left = Math.min(Math.max(view.left, this.cell[1] + 1 - view.width), this.cell[1]);
+    this.draw();
+  }
+
+  draw() {
+    const box = this.canvas.parentElement.clientWidth;
+    if (!box) return;
+    const ratio = window.devicePixelRatio || 1;
+    const tall = Math.min(560, Math.max(200, this.rows.length * 6));
+    Object.assign(this.canvas, { width: Math.round(box * ratio), height: Math.round(tall * ratio) });
+    this.canvas.style.height = `${tall}px`;
+    const context = this.canvas.getContext("2d");
+    const { left, top, width, height } = this.view;
+    const [cellWide, cellTall] = [this.canvas.width / width, this.canvas.height / height];
+    const ends = { helps: rgb(colour("helps")), harms: rgb(colour("harms")), none: rgb(colour("ground")) };
+    for (let row = Math.floor(top); row < Math.min(this.rows.length, Math.ceil(top + height)); row++) {
+      for (let column = Math.floor(left); column < Math.min(this.columns.length, Math.ceil(left + width)); column++) {
+        context.fillStyle = mixed(this.value(row, column) / this.most, ends);
+        const [x, y] = [(column - left) * cellWide, (row - top) * cellTall];
+        context.fillRect(Math.floor(x), Math.floor(y), Math.ceil(cellWide), Math.ceil(cellTall));
+      }
+    }
+    context.strokeStyle = colour("ink");
+    context.lineWidth = 2 * ratio;
+    context.strokeRect((this.cell[1] - left) * cellWide, (this.cell[0] - top) * cellTall, cellWide, cellTall);
+  }
+
+  describe(row, column) {
+    const [train, test] = [this.data.pool[this.rows[row]], this.data.tests[this.columns[column]]];
+    const value = this.value(row, column);
+    const half = this.sure(row, column);
+    const between = half === null ? "" : ` [${signed(value - half, 2)}, ${signed(value + half, 2)}]`;
+    return `${train.id} → ${test.id}: ${signed(value)}${between}`;
+  }
+
+  hover(row, column) {
+    byId("matrix-hover").textContent = this.describe(row, column);
+  }
+
+  select(row, column) {
+    this.cell = [row, column];
+    const [train, test] = [this.data.pool[this.rows[row]], this.data.tests[this.columns[column]]];
+    const value = this.value(row, column);
+    const half = this.sure(row, column);
+    const verdict = half !== null && Math.abs(value) <= half ? "can't tell which way" : value > 0 ? "helps" : "harms";
+    byId("matrix-said").textContent = this.describe(row, column);
+    const near = this.data.duplicates.filter((pair) => pair.includes(this.rows[row]));
+    const parts = [
+      element("p", {}, element("strong", {}, this.describe(row, column)), ` (${verdict})`),
+      near.length ? element("p", { class: "note" }, `Near-duplicates of the training example: ${near.map(([a, b]) => this.data.pool[a === this.rows[row] ? b : a].id).join(", ")}.`) : null,
+      element(
+        "div",
+        { class: "two" },
+        element("section", {}, element("h4", {}, `training example ${train.id}`), exampleText(train)),
+        element("section", {}, element("h4", {}, `test example ${test.id}`), exampleText(test)),
+      ),
+    ];
+    byId("pair").replaceChildren(...parts.filter(Boolean));
+    this.draw();
+  }
+
+  // The pairs that are helped and harmed most, for those who don't see the cells.
+  pairs() {
+    const cells = [];
+    for (let row = 0; row < this.rows.length; row++) for (let column = 0; column < this.columns.length; column++) cells.push([row, column, this.value(row, column)]);
+    cells.sort((a, b) => b[2] - a[2]);
+    const lines = (some) =>
+      some.map(([row, column, value]) =>
+        element(
+          "tr",
+          {},
+          element("td", {}, element("button", { type: "button", class: "link", onclick: () => this.select(row, column) }, this.data.pool[this.rows[row]].short || this.data.pool[this.rows[row]].id)),
+          element("td", {}, this.data.tests[this.columns[column]].short || this.data.tests[this.columns[column]].id),
+          element("td", { class: "figure" }, signed(value)),
+          element("td", { class: "figure" }, this.spread ? `± ${number(this.sure(row, column), 2)}` : "–"),
+        ),
+      );
+    byId("pairs-helpful").replaceChildren(...lines(cells.slice(0, 8)));
+    byId("pairs-harmful").replaceChildren(...lines(cells.slice(-8).reverse()));
+  }
+}
+
+function rgb(text) {
+  const found = text.match(/[0-9a-f]{2}/gi);
+  return found.slice(0, 3).map((part) => parseInt(part, 16));
+}
+
+function mixed(share, ends) {
+  const much = Math.min(1, Math.abs(share)) ** 0.7;
+  const end = share > 0 ? ends.helps : ends.harms;
+  return `rgb(${ends.none.map((one, place) => Math.round(one + much * (end[place] - one))).join(",")})`;
+}

@@ -1,0 +1,77 @@
+"""The comparison and its calibration as a page shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gptfl.report.calibration import MEANING, percent
+from gptfl.report.cells import NOTHING, TITLES, number, seconds, spread
+from gptfl.report.footnotes import footnotes, setting
+from gptfl.scores.comparison import SCORES, Comparison, ScoreRow
+from gptfl.scores.coverage import Coverage
+
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 240.0, 10.0, 200.0
+"""The corners of the picture of calibration, in its own unit."""
+
+
+def tables_of(comparison: Comparison, chosen: str) -> list[dict[str, Any]]:
+    """The table of scores, and that of intervals where some row gives some; ``chosen`` is the estimator shown."""
+    columns = ["estimator", *(TITLES[name] for name in SCORES), "fit s"]
+    rows = [
+        {"cells": [row.estimator, *(_cell(row, name) for name in SCORES), seconds(row)], "chosen": row.name == chosen}
+        for row in comparison.rows
+    ]
+    found = [{"title": setting(comparison), "columns": columns, "rows": rows, "lines": footnotes(comparison)}]
+    levels = sorted({level for row in comparison.rows for level in row.coverage})
+    if levels:
+        heads = ["estimator", *(head for level in levels for head in (f"inside {percent(level)}", "width"))]
+        inside = [
+            {"cells": [row.estimator, *_inside(row, levels)], "chosen": row.name == chosen}
+            for row in comparison.rows
+            if row.coverage
+        ]
+        found.append({"title": "Predictive intervals", "columns": heads, "rows": inside, "lines": [MEANING]})
+    return found
+
+
+def _cell(row: ScoreRow, name: str) -> str:
+    if row.error:
+        return NOTHING
+    value = row.scores.get(name)
+    return NOTHING if value is None else " ".join(filter(None, (number(name, value.value), spread(name, value))))
+
+
+def _inside(row: ScoreRow, levels: Sequence[float]) -> list[str]:
+    cells = []
+    for level in levels:
+        one = row.coverage.get(level)
+        cells += [NOTHING, NOTHING] if one is None else [_share(one), f"{one.width:.3g}"]
+    return cells
+
+
+def _share(one: Coverage) -> str:
+    between = "" if one.interval is None else f" [{100 * one.interval[0]:.0f}, {100 * one.interval[1]:.0f}]"
+    return f"{percent(one.share)}{between}"
+
+
+def calibration_of(comparison: Comparison, chosen: str) -> dict[str, Any] | None:
+    """The points of the calibration picture of one estimator; None where it gives no intervals."""
+    row = next((row for row in comparison.rows if row.name == chosen and row.coverage), None)
+    if row is None:
+        return None
+    points = []
+    for level, one in sorted(row.coverage.items()):
+        point = {"x": _x(level), "y": _y(one.share)}
+        if one.interval is not None:
+            point |= {"low": _y(one.interval[0]), "high": _y(one.interval[1])}
+        points.append(point)
+    shares = ", ".join(f"{percent(one.share)} inside {percent(level)}" for level, one in sorted(row.coverage.items()))
+    ticks = [{"x": _x(one), "y": _y(one), "label": f"{100 * one:.0f} %"} for one in (0.0, 0.5, 0.9)]
+    return {"points": points, "ticks": ticks, "words": shares}
+
+
+def _x(share: float) -> float:
+    return round(LEFT + share * (RIGHT - LEFT), 1)
+
+
+def _y(share: float) -> float:
+    return round(BOTTOM - share * (BOTTOM - TOP), 1)

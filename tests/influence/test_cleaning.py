@@ -1,0 +1,133 @@
+"""What is wrong with a pool, each sign against its definition."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+import gptfl
+from gptfl.core import Example, Features, FeatureSet
+from gptfl.errors import UsageError
+from gptfl.features.vectors import VectorsInMemory
+from gptfl.influence import neighbours
+from gptfl.influence.cleaning import COMBINED, normal_scores_mean, word_neighbours
+from gptfl.influence.neighbours import Neighbours, nearest, unit_vectors
+from gptfl.plugins.registry import build
+from gptfl.report.ranking import to_csv, to_json
+from gptfl.scores.detection import detect
+from gptfl.store.features import write_features
+from gptfl.store.recordings import write_dynamics
+from tests.synthetic import synthetic
+
+RANDOM = np.random.default_rng(2)
+ROWS = 23
+SETS = {name: FeatureSet(RANDOM.normal(size=(ROWS, d)) + 1, np.zeros((1, d))) for name, d in (("a", 3), ("b", 5))}
+DYNAMICS, FEATURES = synthetic(runs=14, pool=24, test=5, subset=8, batch_size=4, steps=12, every=3, example_effect=0.3)
+
+
+def flip(example: Example) -> Example:
+    fields = {"flipped": True, "clean_label": example.label}
+    label = 1 - (example.label or 0)
+    return replace(example, label=label, target=example.choices[label], fields=fields, digest="")
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    pool = tuple(flip(e) if place % 6 == 0 else e for place, e in enumerate(DYNAMICS.pool))
+    dynamics = replace(DYNAMICS, pool=pool)
+    write_dynamics(tmp_path / "made.dynamics.h5", dynamics)
+    write_features(tmp_path / "made.synthetic.features.h5", replace(FEATURES, examples=dynamics.examples))
+    gptfl.fit("exposure-gp", workspace=tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("block", [4, 512])
+@pytest.mark.parametrize("centred", [True, False])
+def test_neighbours_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch, block: int, centred: bool) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    units = unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS, centred)
+    assert units is not None
+    found = nearest(units, 4)
+    for row in range(ROWS):
+        like = []
+        for other in range(ROWS):
+            cosines = []
+            for one in SETS.values():
+                moved = one.train - one.train.mean(axis=0) if centred else one.train
+                a, b = moved[row], moved[other]
+                cosines.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+            like.append(np.mean(cosines) if other != row else -9)
+        best = np.argsort(-np.array(like))[:4]
+        assert found.places[row].tolist() == best.tolist()
+        np.testing.assert_allclose(found.cosines[row], np.maximum(np.array(like)[best], 0), atol=1e-6)
+
+
+def test_vectors_that_take_too_much_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "MAX_BYTES", 100)
+    assert unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS) is None
+    assert unit_vectors(VectorsInMemory(None), ROWS) is None
+    monkeypatch.undo()
+    assert unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS) is not None
+    monkeypatch.setattr(neighbours, "MOST_ROWS", ROWS - 1)
+    assert unit_vectors(VectorsInMemory(Features("x", {}, "", SETS)), ROWS) is None
+
+
+def test_what_neighbours_say_is_weighed_by_likeness() -> None:
+    near = Neighbours(np.array([[1, 2], [0, 2], [0, 1]]), np.array([[1.0, 0.5], [0.0, 0.0], [0.2, 0.6]]))
+    values, labels = np.array([1.0, 4.0, 7.0]), np.array([0, 1, 0])
+    assert near.mean(values) == pytest.approx([(4 + 3.5) / 1.5, 4.0, (0.2 + 2.4) / 0.8])
+    assert near.other_label(labels) == pytest.approx([1 / 1.5, 2 / 3, 0.6 / 0.8])
+    assert near.apart == pytest.approx([0.25, 1.0, 0.6])
+
+
+def test_the_combined_order_is_the_mean_of_normal_scores() -> None:
+    normal = NormalDist()
+    one, other = np.array([3.0, 1.0, 2.0, 2.0]), np.array([0.0, 5.0, 1.0, 2.0])
+    first = [normal.inv_cdf(share) for share in (3.5 / 4, 0.5 / 4, 2 / 4, 2 / 4)]
+    second = [normal.inv_cdf(share) for share in (0.5 / 4, 3.5 / 4, 1.5 / 4, 2.5 / 4)]
+    assert normal_scores_mean([one, other]) == pytest.approx(np.mean([first, second], axis=0))
+    assert normal_scores_mean([np.ones(4)]) == pytest.approx(np.zeros(4))
+
+
+def test_words_tell_what_is_unlike() -> None:
+    texts = ["the lamp is on the table"] * 3 + ["quantum flux of a neutron star"]
+    near = word_neighbours(build([]), [Example(str(place), text, "yes") for place, text in enumerate(texts)])
+    assert near is not None
+    assert near.apart.argmax() == 3
+    assert word_neighbours(build([]), [Example(str(place), "", "") for place in range(3)]) is None
+
+
+def test_every_sign_is_a_column_and_is_held_against_the_flips(space: Path) -> None:
+    result = gptfl.rank(purpose="cleaning", workspace=space, figure=False, output=space / "suspects.csv")
+    signs = result.signs
+    assert signs is not None
+    assert list(signs) == ["harm", "label unlike neighbours", "harm beyond neighbours", "outlier"]
+    target = gptfl.rank(workspace=space, figure=False).rankings[0]
+    np.testing.assert_allclose(signs["harm"], -target.influence)
+    combined = normal_scores_mean(list(signs.values()))
+    np.testing.assert_allclose(result.rankings[0].influence, combined)
+    flipped = np.arange(24) % 6 == 0
+    for name, values in {COMBINED: combined, **signs}.items():
+        assert result.detections[name].area == detect(values, flipped).area
+    assert any("tells no influence of the rows on themselves" in note for note in result.notes)
+    assert any("first loss isn't known" in note for note in result.notes)
+    rows = list(csv.DictReader((space / "suspects.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["estimator", "rank", "id", COMBINED, *signs, "class", "flipped", "text"]
+    assert float(rows[0][COMBINED]) == combined.max()
+    assert to_csv(result, 3) == to_csv(result, 3, reverse=True)  # the first are the suspicious ones either way
+    examples = json.loads(to_json(result, 2))["rankings"][0]["examples"]
+    assert [one["id"] for one in examples] == [one["id"] for one in rows[:2]]
+    same = gptfl.open_simulator(workspace=space).influence(purpose="cleaning")
+    np.testing.assert_allclose(same.rankings[0].influence, combined)
+
+
+def test_what_can_not_be_asked_for_cleaning_is_one_line(space: Path) -> None:
+    gptfl.fit("mean-run", workspace=space)
+    with pytest.raises(UsageError, match="purpose is cleaning, and 2 simulators were given: give one"):
+        gptfl.rank(purpose="cleaning", estimators=["exposure-gp", "mean-run"], workspace=space, figure=False)
+    with pytest.raises(UsageError, match="purpose 'clean' is unknown: use target, cleaning or mixture"):
+        gptfl.rank(purpose="clean", workspace=space)

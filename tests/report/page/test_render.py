@@ -1,0 +1,110 @@
+"""What a page holds as text; test_browser.py looks at it in a browser."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+import gptfl
+from gptfl.errors import DataError, UsageError
+
+
+class Scripts(HTMLParser):
+    """The elements of a page, and the scripts that it would run."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.scripts, self.data, self.links, self._in = [], None, [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.links += [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
+        self._in = (given.get("type"), given.get("id")) if tag == "script" else self._in
+
+    def handle_endtag(self, tag):
+        self._in = None if tag == "script" else self._in
+
+    def handle_data(self, data):
+        if self._in == (None, None):
+            self.scripts.append(data)
+        elif self._in is not None:
+            self.data = json.loads(data)
+
+
+@pytest.fixture
+def page(hostile):
+    """The page of a recording of hostile texts, and what made it."""
+    made = gptfl.write_report(workspace=hostile)
+    return made, made.path.read_text(encoding="utf-8")
+
+
+def test_a_page_has_every_part_there_is(page):
+    made, _ = page
+    assert made.path.name == "report.html"
+    assert made.parts == ("what if", "who moves whom", "suspects", "comparison", "held-out runs")
+    assert made.missing == (("a prediction held against a training", "gptfl verify --subset subset.txt"),)
+
+
+def test_texts_stand_in_it_as_texts(page):
+    found = Scripts(page[1])
+    assert len(found.scripts) == 2, "uPlot and the page's own"
+    assert found.data["pool"][0]["prompt"] == "<script>window.broken = 1</script> number 0:"
+    assert found.data["groups"]["source"]["values"] == ["a<b>", "web"]
+    assert "window.broken" not in page[1].replace("\\u003cscript>window.broken", "").replace(
+        'onerror=\\"window.broken', ""
+    )
+
+
+def test_nothing_is_fetched_and_only_its_own_scripts_run(page):
+    text = page[1]
+    assert Scripts(text).links == []
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert not re.search(r'\s(style|onclick|onerror)="', text.partition('<script type="application/json"')[0])
+
+
+def test_an_earlier_page_is_replaced_and_nothing_else(hostile):
+    gptfl.write_report(workspace=hostile, no_comparison=True)
+    gptfl.write_report(workspace=hostile, no_comparison=True)
+    mine = hostile / "mine.html"
+    mine.write_text("<!doctype html>\n<p>mine")
+    with pytest.raises(DataError, match="is not overwritten"):
+        gptfl.write_report(mine, workspace=hostile)
+    with pytest.raises(UsageError, match=r"is not an \.html file"):
+        gptfl.write_report(hostile / "report.pdf", workspace=hostile)
+
+
+def test_without_a_simulator_the_page_says_what_makes_one(hostile):
+    for path in hostile.glob("*.simulator.h5"):
+        path.unlink()
+    made = gptfl.write_report(workspace=hostile)
+    assert "what if" not in made.parts
+    assert made.missing[0] == ("what-if answers, influences and suspects", "gptfl featurize && gptfl fit")
+    assert "gptfl featurize, then gptfl fit" in made.path.read_text()
+
+
+def test_a_verification_is_shown(hostile):
+    (hostile / "syn.exposure-gp.loss-1.verified.json").write_text(
+        json.dumps(
+            {
+                "recording": "syn.dynamics.h5",
+                "estimator": "exposure-gp",
+                "metric": "loss",
+                "what": "3 <b> examples",
+                "predicted": 1.5,
+                "recorded": 1.25,
+                "reference": 2.0,
+            }
+        )
+    )
+    (hostile / "other.verified.json").write_text("{")
+    made = gptfl.write_report(workspace=hostile, no_comparison=True)
+    assert "verifications" in made.parts
+    text = made.path.read_text()
+    assert "Verified: 3 &lt;b&gt; examples" in text
+    assert (
+        "predicted a mean loss of 1.5 (-0.5 from the average recorded run), and the training gave 1.25 (-0.75)" in text
+    )
