@@ -10,7 +10,7 @@ from gptfl.core import Progress, silent
 from gptfl.errors import DataError
 from gptfl.features.vectors import blocks
 from gptfl.influence.closed_form import checked_influence, vectors_of
-from gptfl.influence.removal import removal, tells_removal
+from gptfl.influence.removal import has_removal, removal
 from gptfl.influence.targets import InfluenceTarget
 from gptfl.options.common import File
 from gptfl.plugins.optional import InfluencesTests, TellsInfluence
@@ -58,7 +58,7 @@ def influence_matrix(
     if isinstance(estimator, TellsInfluence) and not source.scope.sides:
         pairs = len(source.scope.pool) * len(source.scope.test)
         targets = [InfluenceTarget(f"test:{one.id}", np.array([place])) for place, one in enumerate(source.scope.test)]
-        if pairs <= MOST_REMOVED and all(tells_removal(source, target) for target in targets):
+        if pairs <= MOST_REMOVED and all(has_removal(source, target) for target in targets):
             what = (
                 "having an example in the pool, at the last recorded step, every other row seen as often as without it"
             )

@@ -167,8 +167,8 @@ class Estimator(Protocol):
 
     ``factory(**estimator.settings()).restore(estimator.state())`` is the fitted estimator again.
 
-    What ``gptfl.plugins.optional`` has for a fitted estimator is optional. Where one tells influences directly
-    (``InfluencesTests``, ``InfluencesItself``, ``TellsInfluence``), ``gptfl rank`` takes them instead of simulating.
+    What it may offer besides is in ``gptfl.plugins.optional``: ``gptfl rank`` takes influences from a fitted estimator
+    that has them, and simulates for others.
     """
 
     name: str

@@ -146,7 +146,7 @@ class TellsInfluence(Protocol):
 
 
 @runtime_checkable
-class TellsTargetInfluence(Protocol):
+class HasTargetInfluence(Protocol):
     """What an estimator that tells influence may also offer: influence on one weighted sum of the test examples alone.
 
     How sure it is of a mean over test examples is then judged by that mean, and not by what single ones do.
@@ -163,7 +163,7 @@ class TellsTargetInfluence(Protocol):
 
 
 @runtime_checkable
-class TellsGroupInfluence(Protocol):
+class HasGroupInfluence(Protocol):
     """What an estimator that tells influence may also offer: that of seeing all examples of a group once more."""
 
     def influence_of_groups(

@@ -16,13 +16,7 @@ from gptfl.features.embedding import Embedding
 from gptfl.plugins import EncoderTags, EstimatorTags
 from gptfl.plugins.guards import make_executor, make_metric, make_task
 from gptfl.plugins.interfaces import Encoder, Estimator, Executor, Metric, Observation, Task
-from gptfl.plugins.optional import (
-    InfluencesItself,
-    InfluencesTests,
-    TellsInfluence,
-    UsesRecording,
-    has_self_influence,
-)
+from gptfl.plugins.optional import InfluencesItself, InfluencesTests, TellsInfluence, UsesRecording, has_self_influence
 from gptfl.plugins.parts import KINDS, OPTIONAL, interface_members
 from gptfl.plugins.registry import Registry, build
 from gptfl.tasks.base import DataTask
