@@ -43,7 +43,8 @@ def check_with(options: CheckOptions, *, progress: Progress = silent) -> Check:
     known = open_fitted(
         options.simulator, inputs.dynamics, inputs.workspace, options.estimator, options.metric, inputs.features
     )
-    new = read_new_examples(options.new, None, known.recording.dynamics, known.metric)
+    recording = known.recording
+    new = read_new_examples(options.new, None, recording.dynamics, known.metric, recording.registry)
     source = with_new_examples(known, new, inputs.features, None, progress)
     result = Check(
         recording=source.recording.path.name,

@@ -18,7 +18,7 @@ from gptfl.influence.rank import InfluenceRequest
 from gptfl.influence.ranking import Ranking, RankResult
 from gptfl.influence.targets import MEAN, SELF, InfluenceTarget
 from gptfl.plugins.optional import has_self_influence
-from gptfl.plugins.registry import get_registry
+from gptfl.plugins.registry import Registry
 from gptfl.scores.detection import detect
 from gptfl.simulation.simulator import FittedSimulator
 from gptfl.tasks.label_noise import flipped_of
@@ -135,7 +135,7 @@ def signs_of(
     harm = -influence.influence
     if np.ptp(harm) > 0.0:
         signs[HARM] = harm
-    words = word_neighbours(pool)
+    words = word_neighbours(source.recording.registry, pool)
     near = feature_neighbours(source, request.features) or words
     if near is None:
         notes.append("there are neither features nor texts, or too many, to find neighbours by: no columns for these")
@@ -162,12 +162,12 @@ def feature_neighbours(source: FittedSimulator, features: object) -> Neighbours 
     return None if units is None else nearest(units)
 
 
-def word_neighbours(pool: Sequence[Example]) -> Neighbours | None:
+def word_neighbours(registry: Registry, pool: Sequence[Example]) -> Neighbours | None:
     """Neighbours by the words of the texts (TF-IDF); None where there are no words, or too many rows."""
     if len(pool) < 2 or not any(example.text.strip() for example in pool):
         return None
     try:
-        sets = get_registry().make("encoder", TEXTS).encode(tuple(pool), ())
+        sets = registry.make("encoder", TEXTS).encode(tuple(pool), ())
     except DataError:  # no word in any text
         return None
     units = unit_vectors(VectorsInMemory(Features(TEXTS, {}, "", dict(sets))), len(pool), centred=False)

@@ -75,7 +75,7 @@ def influence_matrix(
         )
     else:
         raise DataError(f"{name} tells no influence on single test examples", "fit exposure-gp")
-    return InfluenceMatrix(what, mean, spread, *_ordered(mean))
+    return InfluenceMatrix(what, mean, spread, *ordered_by_likeness(mean))
 
 
 def _closed_form(
@@ -107,7 +107,9 @@ def _as_if_absent(
     )
 
 
-def _ordered(mean: Float[np.ndarray, "pool test"]) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " test"]]:
+def ordered_by_likeness(
+    mean: Float[np.ndarray, "pool test"],
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " test"]]:
     """Places in an order in which those with like effects come together: the leaves of average linkage by cosine."""
     most = max(2, MOST_CELLS // max(mean.shape[1], 1))
     rows = np.argsort(-np.linalg.norm(mean, axis=1), kind="stable")[:most]

@@ -14,8 +14,7 @@ from gptfl.core import Example, FeatureSet, FitData, MetricInfo, Prediction, Que
 class Task(Protocol):
     """Where examples come from. Its factory takes ``data``: a local folder or file, or None.
 
-    One member is optional: ``generated``, True where the task makes its examples up, so that it needs no folder in the
-    ``--data`` of a mixture.
+    Optional are ``generated`` (``MayMakeUpExamples``) and ``sizes`` (``KnowsSizes``).
     """
 
     name: str
@@ -49,7 +48,8 @@ class EncoderTags:
 class Encoder(Protocol):
     """Turns examples into vectors. Its factory takes the encoder's own settings.
 
-    Optional are ``use_recording`` (``UsesRecording``) and ``seconds``, what the vectors cost before they were asked for.
+    Optional are ``use_recording`` (``UsesRecording``), ``encode_new`` (``EncodesNew``), ``progress``
+    (``ReportsProgress``), ``notes`` (``HasNotes``) and ``seconds`` (``KnowsSeconds``).
     """
 
     name: str

@@ -1,14 +1,31 @@
 """What a plugin's parts may offer beyond their interfaces, each by a protocol; gptfl looks for it by ``isinstance``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gptfl.core import Dynamics, Query
+from gptfl.core import Dynamics, Example, Progress, Query
 from gptfl.core.linear_form import LinearForm
 from gptfl.plugins.interfaces import Estimator
+
+
+@runtime_checkable
+class MayMakeUpExamples(Protocol):
+    """What a task may also have: whether its examples are made up."""
+
+    generated: bool
+    """Whether it needs no folder in the ``--data`` of a mixture."""
+
+
+@runtime_checkable
+class KnowsSizes(Protocol):
+    """What a task may also offer: how many examples there are, before any is drawn."""
+
+    def sizes(self) -> tuple[int, int] | None:
+        """How many there are for the pool and for the test set; None where that isn't known."""
+        ...
 
 
 @runtime_checkable
@@ -21,6 +38,54 @@ class UsesRecording(Protocol):
         Raises ``DataError`` where the recording lacks what the encoder needs.
         """
         ...
+
+
+@runtime_checkable
+class EncodesNew(Protocol):
+    """What an encoder that is fitted to all examples may also offer: vectors of others."""
+
+    def encode_new(
+        self, new: Sequence[Example], pool: Sequence[Example], test: Sequence[Example]
+    ) -> Mapping[str, Float[np.ndarray, "new d"]]:
+        """The vectors of ``new`` in each set, by what is fitted to the pool and the test examples alone."""
+        ...
+
+
+@runtime_checkable
+class ReportsProgress(Protocol):
+    """What an encoder may also have: the callback that it reports to, set before it is asked for anything."""
+
+    progress: Progress
+
+
+@runtime_checkable
+class HasNotes(Protocol):
+    """What an encoder may also have: lines for the user, read once it has encoded."""
+
+    notes: Sequence[str]
+
+
+@runtime_checkable
+class KnowsSeconds(Protocol):
+    """What an encoder may also have: what its vectors cost before they were asked for, None where that isn't known."""
+
+    seconds: float | None
+
+
+@runtime_checkable
+class CountsOperations(Protocol):
+    """What an estimator may also offer: what its answers cost."""
+
+    def flops(self, query: Query) -> float:
+        """The operations that ``predict`` takes for this query."""
+        ...
+
+
+@runtime_checkable
+class HasFitNotes(Protocol):
+    """What an estimator may also have: lines for the user on its last fit."""
+
+    notes_: Sequence[str]
 
 
 @runtime_checkable

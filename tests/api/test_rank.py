@@ -36,8 +36,9 @@ from tests.synthetic import synthetic
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    use_kin(monkeypatch)
+def registry():
+    with use_kin():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,7 @@ def space(made: Path, tmp_path: Path) -> Path:
 def several_fits(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with simulators of all kinds; the one made last is of mean-run."""
     folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("fits"), dirs_exist_ok=True))
-    with pytest.MonkeyPatch.context() as patch:
-        use_kin(patch)
+    with use_kin():
         for name in ("local", "liar", "witness", "bayes", "crooked", "muddled", "mean-run"):
             gptfl.fit(name, workspace=folder)
     return folder

@@ -14,10 +14,8 @@ from tests.cli.conftest import Outcome
 def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
     gptfl: Callable[..., Outcome], quick_tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "TEST", 6)
-    monkeypatch.setattr(demo, "SIZES", {"pool": 24, "subset_size": 8, "steps": 4, "runs": 4})
     monkeypatch.chdir(tmp_path)
-    outcome = gptfl("demo")
+    outcome = gptfl("demo", "--pool", "48", "--test", "6", "--runs", "4")
     assert outcome.code == 0, outcome.err
     stages = [line.split()[0] for line in outcome.out.splitlines()[:7]]
     assert stages == ["collect", "featurize", "fit", "compare", "verify", "rank", "report"]
@@ -27,7 +25,7 @@ def test_the_demo_ends_with_a_verdict_a_ranking_a_picture_and_what_to_try_next(
         "class-share",
         "exposure-gp",
         "Trained on 8 examples",
-        "Influence of each of 24",
+        "Influence of each of 48",
     ):
         assert said in outcome.out
     verdict = next(line for line in outcome.out.splitlines() if line.startswith("Verdict: "))

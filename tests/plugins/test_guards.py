@@ -43,9 +43,9 @@ class Fragile:
         return self.answer
 
     load = encode = check = measure = settings = fit = predict = state = restore = identity = _do
-    influence = self_influence = influence_of = influence_on_target = influence_of_groups = flops = use_recording = (
-        encode_new
-    ) = _do
+    sizes = influence = self_influence = influence_of = influence_on_target = influence_of_groups = flops = (
+        use_recording
+    ) = encode_new = _do
 
     def execute(self, *given: object) -> Any:
         yield 1
@@ -94,7 +94,7 @@ def test_an_exception_out_of_any_method_is_reported_under_the_plugins_name(kind:
 
 def test_every_interface_has_methods_that_raise() -> None:
     assert {kind for kind, _ in METHODS} == set(KINDS)
-    assert len(METHODS) == 1 + 4 + 2 + 11 + 1
+    assert len(METHODS) == 2 + 4 + 2 + 11 + 1
 
 
 def test_an_exception_out_of_an_attribute_is_reported_too() -> None:
@@ -116,6 +116,7 @@ def embedding(answer: Any) -> Embedding:
     ("kind", "method", "answer", "message"),
     [
         ("task", "load", [], "load returned list, not TaskData"),
+        ("task", "sizes", 3, "raised TypeError in sizes"),
         ("metric", "measure", [1.0], r"measured values of shape \(1,\), not \(3,\)"),
         ("metric", "measure", np.zeros((3, 2)), r"measured values of shape \(3, 2\), not \(3,\)"),
         ("metric", "measure", ["a"], "raised ValueError in measure"),

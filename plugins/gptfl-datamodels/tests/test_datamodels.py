@@ -337,7 +337,7 @@ def test_examples_count_by_their_tokens_where_the_loss_is_a_mean_over_them() -> 
         there = batch[batch >= 0]
         np.add.at(expected, there, rate * tokens[there] / tokens[there].sum())
     columns = columns_of(fitted.batches_, len(pool))
-    seen = fitted._learned().forward(run.curriculum.steps).seen[0]
+    seen = fitted.learned_exposures().forward(run.curriculum.steps).seen[0]
     np.testing.assert_allclose(seen, expected[columns >= 0])
     query = testing.make_query(data.fit_runs[:1])
     again = Datamodels(weighted=True).restore(fitted.state())
