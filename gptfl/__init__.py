@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gptfl.api.attribute import attribute
     from gptfl.api.check import check
     from gptfl.api.compare import compare
+    from gptfl.api.doctor import doctor
     from gptfl.api.learning_curve import learning_curve
     from gptfl.api.rank import rank
     from gptfl.api.recording import Recording, collect, open_recording
@@ -48,6 +49,7 @@ _WHERE = {
     "check": "api.check",
     "collect": "api.recording",
     "compare": "api.compare",
+    "doctor": "api.doctor",
     "export": "interchange.export_recording",
     "featurize": "features.featurize",
     "fit": "api.simulator",
@@ -81,6 +83,7 @@ __all__ = [
     "check",
     "collect",
     "compare",
+    "doctor",
     "export",
     "featurize",
     "fit",

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "is worth.",
     "check": "Tell before any training what new rows would do to the test examples, and exit with 1 where that is clearly worse.",
     "apply": "Write your own rows back without some of them, every other byte as it was, with reasons and a summary.",
+    "doctor": "Find the rows of your own data that harm, within a time budget, and verify what leaving them out does.",
     "demo": "Go the recommended road on a small built-in model and task, in a minute or two on two cores.",
     "inspect": "Show what a gptfl file holds, or with --data what is understood of data of your own.",
     "unlock": "Make a file readable again that another program had open to write when it was killed.",

@@ -60,17 +60,24 @@ def pairing_of(
     seeds = [run_seed(seed, order) for order in range(request.orders)]
     sides = []
     for side in (members, other.members):
-        batches = stacked_batches([_laid_out(recipe, union, side, own) for own in seeds])
+        batches = stacked_batches([laid_out(recipe, union, side, own) for own in seeds])
         sides.append(recipe.query(batches, first))
     ours = replace(request, query=sides[0])
     theirs = SimulationRequest(sides[1], request.labels, what, recipe, orders=request.orders)
     return Pairing(ours, theirs, members, other.members)
 
 
-def _laid_out(
+def laid_out(
     recipe: RunSchedule, union: Int[np.ndarray, " union"], side: Int[np.ndarray, " side"], seed: int
 ) -> Int[np.ndarray, "step batch"]:
-    """One side's batches in an order of all rows of both."""
+    """One side's batches in an order of all rows of both.
+
+    Args:
+        recipe: by which both sides are trained.
+        union: the rows of either side, by their places in the pool.
+        side: those of this side.
+        seed: the run's, which draws the order.
+    """
     whole = recipe.fill(union, seed)
     lacking = np.setdiff1d(union, side)
     if not np.isin(whole, side).any():  # a run too short to come to any of them

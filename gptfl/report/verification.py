@@ -158,7 +158,11 @@ def _read_paired(found: object) -> dict[str, Any] | None:
         return None
     if not all(type(found.get(name)) in (int, float) for name in numbers):
         return None
-    return {name: found[name] for name in (*texts, *numbers)}
+    ends = found.get("interval")
+    is_pair = isinstance(ends, list) and len(ends) == 2 and all(type(one) in (int, float) for one in ends)
+    changes = found.get("changes")
+    pairs = len(changes) if isinstance(changes, list) else 0
+    return {**{name: found[name] for name in (*texts, *numbers)}, "interval": ends if is_pair else None, "pairs": pairs}
 
 
 def verification_table(found: Verification) -> Table:

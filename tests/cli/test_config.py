@@ -24,6 +24,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "select-study": ("--size", "3"),
     "apply": ("--data", "rows.jsonl"),
     "check": ("new.jsonl",),
+    "doctor": ("train.jsonl", "eval.jsonl", "--model", "tiny"),
     "inspect": ("x.h5",),
     "export": ("--to", "out"),
 }
@@ -46,6 +47,7 @@ WORDS = {
     "select-study": "--rival tracin-cp --random 3",
     "check": "--by class --output check.md",
     "apply": "--drop ids.txt --weights --output there",
+    "doctor": "--budget 5m --fdr 0.2 --lr 1e-3 --fields prompt=q,target=a --device cpu",
     "demo": "--workspace here --runs 4 --pool 48",
     "inspect": "--examples --json --max-length 9 --loss-on last",
     "export": "--format csv",

@@ -12,6 +12,7 @@ from gptfl.options import (
     attribute,
     check,
     common,
+    doctor,
     evaluation,
     influence,
     interchange,
@@ -32,6 +33,7 @@ COMMANDS = (
         apply.ApplyOptions,
         check.CheckOptions,
         report.ReportOptions,
+        doctor.DoctorOptions,
     ),
     *(common.InspectOptions, common.UnlockOptions, common.PluginsOptions, common.DemoOptions),
 )
@@ -47,6 +49,7 @@ FUNCTIONS = {
     "simulate": simulation.SimulateOptions,
     "verify": evaluation.VerifyOptions,
     "compare": evaluation.CompareOptions,
+    "doctor": doctor.DoctorOptions,
     "sweep": evaluation.GridOptions,
     "learning_curve": evaluation.LearningCurveOptions,
     "rank": influence.RankOptions,

@@ -1,0 +1,123 @@
+"""The whole road on chats with planted wrong answers, and on a small random model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gptfl.api.doctor_plan import DoctorPlan
+from tests.cli.conftest import Outcome
+from tests.models import save_small
+
+TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+THINGS = ("lamp", "chair", "table", "stool", "shelf", "clock", "bowl", "plate")
+COLOURS = ("red", "blue", "green", "black")
+
+
+def chat(number: int, answer: str) -> dict[str, object]:
+    thing, colour = THINGS[number % 8], COLOURS[number // 8 % 4]
+    asked = {"role": "user", "content": f"When does the {colour} {thing} come?"}
+    said = {"role": "assistant", "content": f"The {thing} {answer}"}
+    return {"id": f"chat-{number:02}", "messages": [asked, said]}
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with 32 chats to train on, five of them wrong, eight to test on, and a model."""
+    monkeypatch.chdir(tmp_path)
+    wrong = {3, 9, 14, 20, 27}
+    train = [chat(one, "never comes at all" if one in wrong else "comes in two days") for one in range(32)]
+    test = [{**chat(one, "comes in two days"), "id": f"test-{one:02}"} for one in range(8)]
+    for name, listed in (("train.jsonl", train), ("eval.jsonl", test)):
+        Path(name).write_text("".join(f"{json.dumps(one)}\n" for one in listed))
+    words = " ".join(message["content"] for one in train for message in one["messages"])  # type: ignore[attr-defined]
+    model = save_small(Path("chatty"), "llama", words=words)
+    (model / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: DoctorPlan(8, 2, 1.0, 1.0))
+    return tmp_path
+
+
+CALL = (
+    *("doctor", "train.jsonl", "eval.jsonl", "--model", "chatty", "--workspace", "w", "--device", "cpu"),
+    *("--lr", "3e-2", "--steps", "12", "--record-every", "4"),
+)
+
+
+def test_a_dry_run_says_what_would_be_done(gptfl: Callable[..., Outcome], rows: Path) -> None:
+    shown = gptfl(*CALL, "--dry-run")
+    assert shown.code == 0, shown.err
+    assert "8 runs of about 1 s, then 2 pairs of trainings" in shown.out
+    assert shown.out.splitlines()[-1] == "Nothing was recorded (--dry-run)."
+    assert not (rows / "w").exists()
+
+
+def test_where_trust_is_too_low_nothing_is_proposed(
+    gptfl: Callable[..., Outcome], rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gptfl.api.doctor.score_of", lambda *_: (0.1, -0.2, 0.3))
+    shown = gptfl(*CALL)
+    assert shown.code == 0, shown.err
+    assert shown.out.splitlines()[-1].startswith("Nothing is proposed: 8 runs don't show")
+    assert {path.name for path in Path("w").iterdir()} >= {"doctor.dynamics.h5", "report.html", "doctor.json"}
+    assert not list(Path("w").glob("patch*"))
+    assert not list(Path("w").glob("*.verified.json"))
+
+
+def test_the_whole_road_leads_to_a_verified_patch_and_goes_on_from_there(
+    gptfl: Callable[..., Outcome], rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gptfl.api.doctor.score_of", lambda *_: (0.5, 0.2, 0.7))
+    # Of so few runs nothing need be known to harm: the rows are those that the ranking puts last.
+    monkeypatch.setattr("gptfl.api.doctor.patch_places", lambda ranked, *_: ranked.rankings[0].order[::-1][:3])
+    before = (rows / "train.jsonl").read_bytes()
+    shown = gptfl(*CALL)
+    assert shown.code == 0, shown.err
+    stages = [line.split()[0] for line in shown.out.splitlines()]
+    assert stages[:10] == [
+        "look",
+        "plan",
+        "collect",
+        "featurize",
+        "fit",
+        "compare",
+        "rank",
+        "verify",
+        "apply",
+        "report",
+    ]
+    document = json.loads(Path("w/doctor.json").read_text())
+    assert shown.out.splitlines()[-1] == document["verdict"]
+    assert "in 2 pairs of trainings (predicted " in document["verdict"]
+    assert len(document["patch"]) == 3
+    assert document["paired"]["against"] == "without-3-random.txt (29 examples)"
+    assert (rows / "train.jsonl").read_bytes() == before
+    folder = Path(document["applied"])
+    kept = (folder / "kept.jsonl").read_bytes().splitlines(keepends=True)
+    gone = [line for line in before.splitlines(keepends=True) if json.loads(line)["id"] in document["patch"]]
+    assert sorted(kept + gone) == sorted(before.splitlines(keepends=True))
+    left_out = [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
+    assert {one["id"] for one in left_out} == set(document["patch"])
+    assert all("suspicion" in one["reason"] for one in left_out)
+    assert (folder / "summary.md").is_file()
+    # The same call again trains nothing, and says the same.
+    monkeypatch.setattr("gptfl.training.trainer.RecordingTrainer.run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("gptfl.api.doctor.plan_for", lambda *_: pytest.fail("planned again"))
+    again = json.loads(gptfl(*CALL, "--json").out)
+    assert again["verdict"] == document["verdict"]
+    assert again["patch"] == document["patch"]
+
+
+def test_what_cannot_be_done_is_refused_in_one_line(gptfl: Callable[..., Outcome], rows: Path) -> None:
+    for words, code, said in (
+        (("--budget", "soon"), 2, "--budget is 'soon': give a time such as 90s, 20m or 2h"),
+        (("--budget", "0s"), 2, "--budget is '0s'"),
+        (("--fdr", "2"), 2, "give a share between 0 and 1"),
+    ):
+        refused = gptfl(*CALL, *words)
+        assert (refused.code, refused.err.count("\n")) == (code, 1), refused.err
+        assert said in refused.err
+    (rows / "train.jsonl").unlink()
+    refused = gptfl(*CALL)
+    assert refused.code == 3
+    assert "train.jsonl" in refused.err
